@@ -1,0 +1,156 @@
+// One call of an operation from Python: its arguments are checked and turned into views, with errors that start with
+// the operation's name; then the operation is run, or recorded where a graph is being captured.
+//
+// `Backend` says where arrays live:
+//     Backend::borrow(name, what, object) -> Array       TypeError for anything that is not its array
+//     Backend::is_array(object) -> bool
+//     Backend::empty(shape, dtype) -> Array
+//     Backend::empty_like(array, shape) -> Array
+//     Backend::submit(op, arguments)                      runs or records; `arguments` must outlive a recording
+#pragma once
+
+#include "bindings/array.h"
+
+namespace steepest {
+
+template <class... Parts>
+[[noreturn]] void reject_type(const char* name, const Parts&... parts) {
+    std::ostringstream text;
+    text << '[' << name << "] ";
+    (text << ... << parts);
+    throw py::type_error(text.str());
+}
+
+template <class Backend>
+class Call {
+  public:
+    explicit Call(const char* name) : name_(name) {}
+
+    const char* name() const { return name_; }
+    DType dtype() const { return dtype_; }
+
+    Array borrow(const char* what, py::handle object) {
+        Array array = Backend::borrow(name_, what, object);
+        arguments_.push_back(array.object);
+        return array;
+    }
+
+    // A float array of `ndim` dimensions (any number for -1). All float arrays of a call have one dtype.
+    Array floats(const char* what, py::handle object, int ndim) {
+        Array array = borrow(what, object);
+        if (!is_float(array.dtype)) reject_type(name_, what, " has dtype ", dtype_text(array), "; float32 or float64 is needed");
+        require_dims(what, array, ndim);
+        if (dtype_ == DType::kOther) dtype_ = array.dtype, first_ = what;
+        if (array.dtype != dtype_)
+            reject_type(name_, what, " has dtype ", name_of(array.dtype), ", but ", first_, " has ", name_of(dtype_));
+        return array;
+    }
+
+    Array optional_floats(const char* what, py::handle object, int ndim) {
+        return object.is_none() ? Array() : floats(what, object, ndim);
+    }
+
+    Array integers(const char* what, py::handle object) {
+        Array array = borrow(what, object);
+        if (!is_integer(array.dtype)) reject_type(name_, what, " has dtype ", dtype_text(array), "; an integer dtype is needed");
+        require_dims(what, array, 1);
+        return array;
+    }
+
+    // The caller's array, checked, or a new one.
+    Array output(const char* what, py::handle object, std::vector<int64_t> shape, DType dtype) {
+        if (object.is_none()) {
+            Array array = Backend::empty(shape, dtype);
+            arguments_.push_back(array.object);
+            return array;
+        }
+        Array array = borrow(what, object);
+        if (array.dtype != dtype) reject_type(name_, what, " has dtype ", dtype_text(array), "; ", name_of(dtype), " is needed");
+        bool matches = array.ndim == static_cast<int>(shape.size());
+        for (int d = 0; matches && d < array.ndim; ++d) matches = array.shape[d] == shape[d];
+        if (!matches) {
+            std::string wanted = "(";
+            for (size_t d = 0; d < shape.size(); ++d) wanted += (d ? ", " : "") + std::to_string(shape[d]);
+            ops::reject(name_, what, " has shape ", array.shape_text(), "; ", wanted, shape.size() == 1 ? ",)" : ")", " is needed");
+        }
+        require_writeable(what, array);
+        return array;
+    }
+
+    Array output(const char* what, py::handle object, std::vector<int64_t> shape) { return output(what, object, shape, dtype_); }
+
+    // An array that the operation changes in place.
+    Array in_place(const char* what, py::handle object, int ndim) {
+        Array array = floats(what, object, ndim);
+        require_writeable(what, array);
+        return array;
+    }
+
+    // A 0-d array that the operation writes.
+    template <class T>
+    T* written_scalar(const char* what, py::handle object) {
+        if (object.is_none()) reject_type(name_, what, " must be a 0-d ", name_of(dtype_of<T>()), " array, not None");
+        return reinterpret_cast<T*>(output(what, object, {}, dtype_of<T>()).data);
+    }
+
+    // A new array of any dtype.
+    Array new_like(const Array& array, const std::vector<int64_t>& shape) {
+        Array result = Backend::empty_like(array, shape);
+        arguments_.push_back(result.object);
+        return result;
+    }
+
+    // A number, or a 0-d array to be read when the operation runs.
+    template <class T>
+    ScalarView<T> scalar(const char* what, py::handle object) {
+        if (!Backend::is_array(object)) return {nullptr, number<T>(what, object)};
+        Array array = borrow(what, object);
+        if (array.dtype != dtype_of<T>() || array.ndim != 0)
+            reject_type(name_, what, " must be a number or a 0-d ", name_of(dtype_of<T>()), " array");
+        return {reinterpret_cast<const T*>(array.data), T()};
+    }
+
+    void require_writeable(const char* what, const Array& array) const {
+        if (!array.writeable) ops::reject(name_, what, " is read-only");
+    }
+
+    void require_dims(const char* what, const Array& array, int ndim) const {
+        if (ndim >= 0 && array.ndim != ndim) ops::reject(name_, what, " must be ", ndim, "-D, but has shape ", array.shape_text());
+    }
+
+    template <class Op>
+    void submit(Op op) {
+        op.check();
+        Backend::submit(std::move(op), arguments_);
+    }
+
+    // Builds the operation for the call's dtype: make.template operator()<float>() or <double>().
+    template <class Make>
+    void submit_float(Make&& make) {
+        if (dtype_ == DType::kFloat32)
+            submit(make.template operator()<float>());
+        else
+            submit(make.template operator()<double>());
+    }
+
+    static std::string dtype_text(const Array& array) {
+        return array.dtype == DType::kOther ? std::string(py::str(array.object.attr("dtype"))) : name_of(array.dtype);
+    }
+
+  private:
+    template <class T>
+    T number(const char* what, py::handle object) const {
+        try {
+            return py::cast<T>(object);
+        } catch (const py::cast_error&) {
+            reject_type(name_, what, " must be a number or a 0-d ", name_of(dtype_of<T>()), " array");
+        }
+    }
+
+    const char* name_;
+    const char* first_ = "";
+    DType dtype_ = DType::kOther;
+    std::vector<py::object> arguments_;
+};
+
+}  // namespace steepest

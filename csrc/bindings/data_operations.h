@@ -1,0 +1,131 @@
+// The Python functions that move, reduce, count and draw, as operations.h has those of the models.
+#pragma once
+
+#include "bindings/call.h"
+#include "ops/all.h"
+
+namespace steepest {
+
+template <class B>
+struct Reductions {
+    static py::object reduce(py::handle x_, py::handle axis_, py::handle out_, ops::Reduction kind) {
+        Call<B> call(ops::kReductionNames[static_cast<int>(kind)]);
+        const Array x = call.floats("x", x_, -1);
+        const int axis = checked_axis(call, x, axis_);
+        if (axis < 0 ? !x.has_matrix_form() : x.ndim != 2)
+            ops::reject(call.name(), "x has shape ", x.shape_text(), "; an axis is reduced in 2-D arrays, all items in contiguous ones");
+        std::vector<int64_t> shape;
+        if (axis >= 0) shape.push_back(x.shape[1 - axis]);
+        const Array out = call.output("out", out_, shape);
+        call.submit_float([&]<class T>() {
+            VectorView<T> result{reinterpret_cast<T*>(out.data), 1, 1};
+            if (axis >= 0) result = out.vector<T>();
+            return ops::Reduce<T>{x.as_matrix<const T>(), result, kind, axis};
+        });
+        return out.object;
+    }
+
+    static py::object argmax(py::handle x_, py::handle axis_, py::handle out_) {
+        Call<B> call("argmax");
+        const Array x = call.floats("x", x_, 2);
+        const int axis = checked_axis(call, x, axis_);
+        if (axis != 1) ops::reject(call.name(), "axis must be 1: the largest item of each row");
+        const Array out = call.output("out", out_, {x.shape[0]}, DType::kInt64);
+        call.submit_float([&]<class T>() { return ops::Argmax<T>{x.matrix<const T>(), out.vector<int64_t>()}; });
+        return out.object;
+    }
+
+    static int checked_axis(Call<B>& call, const Array& x, py::handle axis) {
+        if (axis.is_none()) return -1;
+        if (!PyLong_Check(axis.ptr())) reject_type(call.name(), "axis must be None or an integer");
+        const auto value = py::cast<int64_t>(axis);
+        const int64_t positive = value < 0 ? value + x.ndim : value;
+        if (positive < 0 || positive >= x.ndim || positive > 1)
+            ops::reject(call.name(), "axis ", value, " does not fit an array of shape ", x.shape_text());
+        return x.ndim == 1 ? -1 : static_cast<int>(positive);
+    }
+};
+
+template <class B>
+struct Data {
+    static py::object take_rows(py::handle x_, py::handle indices_, py::handle out_, py::handle start_) {
+        Call<B> call("take_rows");
+        const Array x = call.borrow("x", x_), indices = call.integers("indices", indices_);
+        if (indices.dtype != DType::kInt64) reject_type(call.name(), "indices have dtype ", name_of(indices.dtype), "; int64 is needed");
+        if (x.ndim != 1 && x.ndim != 2) ops::reject(call.name(), "x must be 1-D or 2-D, but has shape ", x.shape_text());
+        if (x.ndim == 2 && x.shape[1] > 1 && x.strides[1] != x.item_bytes) ops::reject(call.name(), "the rows of x must be contiguous");
+        const auto start = start_.is_none() ? ScalarView<int64_t>{} : call.template scalar<int64_t>("start", start_);
+        if (start.data && out_.is_none()) reject_type(call.name(), "out is needed where start is an array, for its length");
+        std::vector<int64_t> shape = x.shape_vector();
+        if (out_.is_none()) {
+            if (start.value < 0 || start.value > indices.shape[0])
+                throw py::index_error("[take_rows] start " + std::to_string(start.value) + " is outside 0.." +
+                                      std::to_string(indices.shape[0]));
+            shape[0] = indices.shape[0] - start.value;
+        }
+        Array out = out_.is_none() ? call.new_like(x, shape) : call.borrow("out", out_);
+        shape[0] = out.ndim > 0 ? out.shape[0] : 0;
+        if (out.ndim != x.ndim || (x.ndim == 2 && out.shape[1] != x.shape[1]))
+            ops::reject(call.name(), "out has shape ", out.shape_text(), ", but x has shape ", x.shape_text());
+        if (!out.object.attr("dtype").equal(x.object.attr("dtype")))
+            reject_type(call.name(), "out has dtype ", call.dtype_text(out), ", but x has ", call.dtype_text(x));
+        if (out.ndim == 2 && out.shape[1] > 1 && out.strides[1] != out.item_bytes)
+            ops::reject(call.name(), "the rows of out must be contiguous");
+        call.require_writeable("out", out);
+        call.submit(ops::TakeRows{bytes<const char>(x), indices.vector<const int64_t>(), start, bytes<char>(out)});
+        return out.object;
+    }
+
+    template <class C>
+    static MatrixView<C> bytes(const Array& a) {
+        const int64_t row_bytes = (a.ndim == 2 ? a.shape[1] : 1) * a.item_bytes;
+        return {reinterpret_cast<C*>(a.data), a.shape[0], row_bytes, a.strides[0], 1};
+    }
+
+    static void increment(py::handle counter, int64_t by) {
+        Call<B> call("increment");
+        call.submit(ops::Increment{call.template written_scalar<int64_t>("counter", counter), by});
+    }
+
+    static void accumulate(py::handle total, py::handle value, double scale) {
+        Call<B> call("accumulate");
+        double* const sum = call.template written_scalar<double>("total", total);
+        call.submit(ops::Accumulate{sum, call.template scalar<double>("value", value), scale});
+    }
+
+    static void require_finite(py::handle value_) {
+        Call<B> call("require_finite");
+        const auto value = call.template scalar<double>("value", value_);
+        if (!value.data) reject_type(call.name(), "value must be a 0-d float64 array");
+        call.submit(ops::RequireFinite{value.data});
+    }
+};
+
+template <class B>
+struct Randomness {
+    static py::object random_uniform(std::vector<int64_t> shape, double low, double high, uint64_t seed, uint64_t stream,
+                                     const std::string& dtype, py::handle out_) {
+        Call<B> call("random_uniform");
+        if (dtype != "float32" && dtype != "float64") reject_type(call.name(), "dtype ", dtype, " is not float32 or float64");
+        for (const int64_t n : shape)
+            if (n < 0) ops::reject(call.name(), "shape has the negative length ", n);
+        const DType type = dtype == "float32" ? DType::kFloat32 : DType::kFloat64;
+        const Array out = call.output("out", out_, shape, type);
+        if (!out.is_contiguous()) ops::reject(call.name(), "out must be contiguous");
+        if (type == DType::kFloat32)
+            call.submit(ops::RandomUniform<float>{out.as_row<float>(), low, high, seed, stream});
+        else
+            call.submit(ops::RandomUniform<double>{out.as_row<double>(), low, high, seed, stream});
+        return out.object;
+    }
+
+    static py::object random_bits(int64_t n, uint64_t seed, uint64_t stream, py::handle out_) {
+        Call<B> call("random_bits");
+        if (n < 0) ops::reject(call.name(), "n is ", n, "; it must not be negative");
+        const Array out = call.output("out", out_, {n}, DType::kUint64);
+        call.submit(ops::RandomBits{out.vector<uint64_t>(), seed, stream});
+        return out.object;
+    }
+};
+
+}  // namespace steepest

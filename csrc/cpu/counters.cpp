@@ -1,0 +1,23 @@
+#include "cpu/run.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+void run(const ops::Increment& op, Team& team) {
+    if (team.rank() == 0) *op.counter += op.by;
+}
+
+void run(const ops::Accumulate& op, Team& team) {
+    if (team.rank() == 0) *op.total += op.scale * op.value.get();
+}
+
+void run(const ops::RequireFinite& op, Team& team) {
+    const double value = *op.value;
+    if (value - value == 0) return;  // infinity and NaN give NaN
+    Failure failure;
+    failure.kind = Failure::kNotFinite, failure.operation = op.kName, failure.number = value;
+    team.fail(failure);
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

@@ -1,0 +1,92 @@
+#include "cpu/gemm.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+Block share_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_cols, bool by_columns, const Team& team) {
+    const int64_t size = team.size();
+    const int64_t most_down = (m + tile_rows - 1) / tile_rows, most_across = (n + tile_cols - 1) / tile_cols;
+    int64_t best_down = 1, best_across = 1;
+    double best_cost = -1;
+    for (int64_t across = 1; across <= size; ++across) {
+        const int64_t down = size / across < most_down ? size / across : most_down;
+        const int64_t fit = across < most_across ? across : most_across;
+        // The slowest member's share of the products, then what all members read.
+        const double products = 1.0 * ((most_down + down - 1) / down) * ((most_across + fit - 1) / fit) * tile_rows * tile_cols * k;
+        const double reads = 1.0 * k * (down * n + fit * m) + (by_columns && down > 1 ? 1.0 * m * n : 0.0);
+        const double cost = products + 4 * reads;
+        if (best_cost < 0 || cost < best_cost) best_cost = cost, best_down = down, best_across = fit;
+    }
+    const int64_t rank = team.rank();
+    if (rank >= best_down * best_across) return {{m, m}, {n, n}};
+    const int64_t r = rank / best_across, q = rank % best_across;
+    const int64_t j0 = most_across * q / best_across * tile_cols, j1 = most_across * (q + 1) / best_across * tile_cols;
+    return {{m * r / best_down, m * (r + 1) / best_down}, {j0, j1 < n ? j1 : n}};
+}
+
+template <class T>
+bool pays_to_pack_rows(MatrixView<const T> a, int64_t cols) {
+    // Items of a are broadcast from any stride. But where k strides over more than a few pages, or rows a multiple
+    // of 1 KiB apart compete for the same cache sets, a tile that is used by several panels is better copied once.
+    if (cols < 2 * TileShape<T>::kCols || a.rows < 4 * kTileRows) return false;
+    if (a.col_stride != 1) return a.cols > 64;
+    return a.row_stride * static_cast<int64_t>(sizeof(T)) % 1024 == 0;
+}
+
+template <class T>
+bool pays_to_pack_panels(MatrixView<const T> b, int64_t rows) {
+    return b.col_stride != 1 || (rows >= 6 * kTileRows && b.rows > 64 && b.cols > TileShape<T>::kCols);
+}
+
+template <class T>
+void pack_panels(MatrixView<const T> b, int64_t k0, int64_t kn, int64_t j0, int64_t jn, T* packed) {
+    using V = Vec<T>;
+    constexpr int kCols = TileShape<T>::kCols;
+    for (int64_t j = 0; j < jn; j += kCols, packed += kn * kCols) {
+        const int cols = static_cast<int>(jn - j < kCols ? jn - j : kCols);
+        for (int64_t p = 0; p < kn; ++p) {
+            const T* from = b.data + (k0 + p) * b.row_stride + (j0 + j) * b.col_stride;
+            T* to = packed + p * kCols;
+            for (int v = 0; v < kCols; v += V::kSize) {
+                const int lanes = cols - v < 0 ? 0 : cols - v < V::kSize ? cols - v : V::kSize;
+                if (b.col_stride == 1) {
+                    (lanes == V::kSize ? V::load(from + v) : V::load(from + v, lanes)).store(to + v);
+                } else {
+                    for (int l = 0; l < V::kSize; ++l) to[v + l] = l < lanes ? from[(v + l) * b.col_stride] : T(0);
+                }
+            }
+        }
+    }
+}
+
+template <class T>
+void pack_rows(MatrixView<const T> a, int64_t i0, int rows, int64_t k0, int64_t kn, T* packed) {
+    const MatrixView<const T> block = a.block(i0, k0, rows, kn);
+    if (block.row_stride == 1) {
+        using V = Vec<T>;
+        for (int64_t p = 0; p < kn; ++p) {
+            const T* from = block.data + p * block.col_stride;
+            T* to = packed + p * rows;
+            for (int i = 0; i < rows; i += V::kSize) {
+                const int lanes = rows - i < V::kSize ? rows - i : V::kSize;
+                V::load(from + i, lanes).store(to + i, lanes);
+            }
+        }
+        return;
+    }
+    for (int i = 0; i < rows; ++i) {
+        const T* from = block.data + i * block.row_stride;
+        for (int64_t p = 0; p < kn; ++p) packed[p * rows + i] = from[p * block.col_stride];
+    }
+}
+
+#define STEEPEST_INSTANTIATE_GEMM(T)                                                               \
+    template bool pays_to_pack_rows(MatrixView<const T>, int64_t);                                 \
+    template bool pays_to_pack_panels(MatrixView<const T>, int64_t);                               \
+    template void pack_panels(MatrixView<const T>, int64_t, int64_t, int64_t, int64_t, T*);        \
+    template void pack_rows(MatrixView<const T>, int64_t, int, int64_t, int64_t, T*);
+STEEPEST_INSTANTIATE_GEMM(float)
+STEEPEST_INSTANTIATE_GEMM(double)
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

@@ -1,0 +1,24 @@
+// The register tile of the matrix product.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/simd/vec.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+template <class T>
+struct TileShape {
+    static constexpr int kRows = kTileRows;
+    static constexpr int kCols = kTileVectors * Vec<T>::kSize;
+};
+
+// c (rows, cols) = a (rows, k) @ b (k, cols), or c += a @ b, for 1 <= rows <= kRows and 1 <= cols <= kCols. Item (i, p)
+// of a stands at a[i * a_row + p * a_k]; the rows of b and c are contiguous, b_k and c_row items apart.
+template <class T>
+void multiply_tile(int rows, int cols, int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c,
+                   int64_t c_row, bool accumulate);
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

@@ -1,0 +1,34 @@
+// The kernels of one instruction set: a function for every operation.
+#pragma once
+
+#include "cpu/team.h"
+#include "ops/all.h"
+
+namespace steepest {
+
+template <class Op>
+using Kernel = void (*)(const Op&, Team&);
+
+// A table entry per operation; kernel_of<Op>(table) is a constant offset away.
+template <class Op>
+struct KernelEntry {
+    Kernel<Op> run;
+};
+
+template <class... Ops>
+struct KernelEntries : KernelEntry<Ops>... {};
+
+#define STEEPEST_TWO_FORMS(Name) ops::Name<float>, ops::Name<double>,
+#define STEEPEST_ONE_FORM(Name) ops::Name,
+struct EndOfOperations {};
+using KernelTable = KernelEntries<STEEPEST_FLOAT_OPERATIONS(STEEPEST_TWO_FORMS)
+                                      STEEPEST_OTHER_OPERATIONS(STEEPEST_ONE_FORM) EndOfOperations>;
+#undef STEEPEST_TWO_FORMS
+#undef STEEPEST_ONE_FORM
+
+template <class Op>
+Kernel<Op> kernel_of(const KernelTable& table) {
+    return static_cast<const KernelEntry<Op>&>(table).run;
+}
+
+}  // namespace steepest

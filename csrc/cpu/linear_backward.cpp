@@ -1,0 +1,82 @@
+#include "cpu/gemm.h"
+#include "cpu/rows.h"
+#include "cpu/run.h"
+#include "cpu/simd/math.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+namespace {
+
+// c(i, j) = combine(c(i, j), other(i, j)) over a tile.
+template <class T, class Combine>
+STEEPEST_HD void combine_tile(const Tile<T>& tile, const MatrixView<const T>& other, const Combine& combine) {
+    using V = Vec<T>;
+    for (int64_t i = 0; i < tile.rows; ++i) {
+        for (int64_t j = 0; j < tile.cols; j += V::kSize) {
+            const int lanes = static_cast<int>(tile.cols - j < V::kSize ? tile.cols - j : V::kSize);
+            T* at = tile.data + i * tile.stride + j;
+            combine(V::load(at, lanes), load_items(&other(tile.i0 + i, tile.j0 + j), other.col_stride, lanes)).store(at, lanes);
+        }
+    }
+}
+
+template <class T, class Formula>
+struct TimesDerivative {
+    MatrixView<const T> output;
+    STEEPEST_HD void operator()(const Tile<T>& tile) const {
+        combine_tile(tile, output, [](Vec<T> c, Vec<T> y) { return c * Formula::derivative(y); });
+    }
+};
+
+template <class T>
+struct PlusScaled {
+    MatrixView<const T> w;
+    T scale;
+    STEEPEST_HD void operator()(const Tile<T>& tile) const {
+        combine_tile(tile, w, [this](Vec<T> c, Vec<T> p) { return fma(Vec<T>(scale), p, c); });
+    }
+};
+
+// Sums of columns over blocks of kBlockK rows, as the matrix product sums: the error of a large batch stays small.
+template <class T>
+void sum_columns(const MatrixView<const T>& x, const VectorView<T>& out, Team& team) {
+    using V = Vec<T>;
+    const Range mine = team.split(x.cols, TileShape<T>::kCols);
+    for (int64_t j = mine.begin; j < mine.end; j += V::kSize) {
+        const int lanes = static_cast<int>(mine.end - j < V::kSize ? mine.end - j : V::kSize);
+        V total(0);
+        for (int64_t i0 = 0; i0 < x.rows; i0 += kBlockK) {
+            const int64_t i1 = x.rows - i0 < kBlockK ? x.rows : i0 + kBlockK;
+            V sum(0);
+            for (int64_t i = i0; i < i1; ++i) sum = sum + load_items(&x(i, j), x.col_stride, lanes);
+            total = total + sum;
+        }
+        alignas(64) T lane[V::kSize];
+        total.store(lane);
+        for (int l = 0; l < lanes; ++l) out[j + l] = lane[l];
+    }
+}
+
+}  // namespace
+
+// The three gradients read d_out alone, so no barrier stands between them.
+template <class T>
+void run(const ops::LinearBackward<T>& op, Team& team) {
+    const MatrixView<const T> x_transposed = op.x.transposed();
+    if (op.l2 == 0)
+        gemm(x_transposed, op.d_out, op.d_w, true, NoEpilogue(), team);
+    else
+        gemm(x_transposed, op.d_out, op.d_w, true, PlusScaled<T>{op.w, T(op.l2)}, team);
+    sum_columns(op.d_out, op.d_b, team);
+    if (!op.d_x) return;
+    const MatrixView<const T> w_transposed = op.w.transposed();
+    if (op.activation == Activation::kIdentity) return gemm(op.d_out, w_transposed, op.d_x, false, NoEpilogue(), team);
+    with_activation(op.activation, [&](auto formula) {
+        gemm(op.d_out, w_transposed, op.d_x, false, TimesDerivative<T, decltype(formula)>{op.x}, team);
+    });
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest
+
+STEEPEST_INSTANTIATE(LinearBackward)

@@ -1,0 +1,15 @@
+#include "cpu/gemm.h"
+#include "cpu/run.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+template <class T>
+void run(const ops::MatMul<T>& op, Team& team) {
+    gemm(op.a, op.b, op.out, false, NoEpilogue(), team);
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest
+
+STEEPEST_INSTANTIATE(MatMul)

@@ -1,0 +1,33 @@
+#include "common/philox.h"
+#include "cpu/run.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+template <class T>
+void run(const ops::RandomUniform<T>& op, Team& team) {
+    constexpr int kPerBlock = sizeof(T) == 4 ? 4 : 2;  // items made from one counter
+    const Range mine = team.split(op.out.size, 1024);
+    const double width = op.high - op.low;
+    for (int64_t i = mine.begin; i < mine.end; i += kPerBlock) {
+        const Philox block = Philox::at(op.seed, op.stream, static_cast<uint64_t>(i / kPerBlock));
+        for (int l = 0; l < kPerBlock && i + l < mine.end; ++l) {
+            const double u = kPerBlock == 4 ? uniform_float(block.word[l]) : uniform_double(block.bits64(l & 1));
+            op.out[i + l] = static_cast<T>(op.low + width * u);
+        }
+    }
+}
+
+void run(const ops::RandomBits& op, Team& team) {
+    const Range mine = team.split(op.out.size, 1024);
+    for (int64_t i = mine.begin; i < mine.end; i += 2) {
+        const Philox block = Philox::at(op.seed, op.stream, static_cast<uint64_t>(i / 2));
+        op.out[i] = block.bits64(0);
+        if (i + 1 < mine.end) op.out[i + 1] = block.bits64(1);
+    }
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest
+
+STEEPEST_INSTANTIATE(RandomUniform)

@@ -1,0 +1,98 @@
+// Walking matrices of any strides in vectors, and the sums of losses that do not depend on the team's size.
+#pragma once
+
+#include "common/views.h"
+#include "cpu/simd/vec.h"
+#include "cpu/team.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+template <class T>
+STEEPEST_HD Vec<T> load_items(const T* p, int64_t stride, int lanes, Vec<T> rest = Vec<T>(0)) {
+    if (stride == 1) return lanes == Vec<T>::kSize ? Vec<T>::load(p) : Vec<T>::load(p, lanes, rest);
+    alignas(64) T lane[Vec<T>::kSize];
+    for (int l = 0; l < lanes; ++l) lane[l] = p[l * stride];
+    return Vec<T>::load(lane, lanes, rest);
+}
+
+template <class T>
+STEEPEST_HD void store_items(Vec<T> v, T* p, int64_t stride, int lanes) {
+    if (stride == 1) {
+        if (lanes == Vec<T>::kSize)
+            v.store(p);
+        else
+            v.store(p, lanes);
+        return;
+    }
+    alignas(64) T lane[Vec<T>::kSize];
+    v.store(lane);
+    for (int l = 0; l < lanes; ++l) p[l * stride] = lane[l];
+}
+
+// Calls f(j, lanes) for the vectors of a row of n items.
+template <class T, class F>
+STEEPEST_HD void for_each_vector(int64_t begin, int64_t end, F&& f) {
+    constexpr int kSize = Vec<T>::kSize;
+    int64_t j = begin;
+    for (; j + kSize <= end; j += kSize) f(j, kSize);
+    if (j < end) f(j, static_cast<int>(end - j));
+}
+
+// The column of the first largest item of row i; the first NaN, if there is one.
+template <class T>
+STEEPEST_HD int64_t first_largest(const MatrixView<const T>& x, int64_t i) {
+    int64_t best = 0;
+    T largest = x(i, 0);
+    for (int64_t j = 1; j < x.cols && largest == largest; ++j) {
+        const T item = x(i, j);
+        if (item > largest || item != item) largest = item, best = j;
+    }
+    return best;
+}
+
+// The rows of a mini-batch that count, and by how much: weight w_i, or 0 for a row with the ignored label.
+template <class T>
+struct RowWeights {
+    VectorView<const T> weight;
+    IntegerVectorView labels;
+    bool has_ignore_label;
+    int64_t ignore_label;
+
+    STEEPEST_HD bool ignored(int64_t i) const { return has_ignore_label && labels[i] == ignore_label; }
+    STEEPEST_HD double operator[](int64_t i) const { return ignored(i) ? 0.0 : weight ? static_cast<double>(weight[i]) : 1.0; }
+
+    // Every member adds up the same numbers in the same order.
+    STEEPEST_HD double sum(int64_t n) const {
+        if (!weight && !has_ignore_label) return static_cast<double>(n);
+        double total = 0;
+        for (int64_t i = 0; i < n; ++i) total += (*this)[i];
+        return total;
+    }
+};
+
+// Whether all labels are ignored or lie in 0 .. classes - 1; otherwise the team fails with the first that does not.
+bool check_labels(const IntegerVectorView& labels, bool has_ignore_label, int64_t ignore_label, int64_t classes,
+                  const char* operation, Team& team);
+
+// This member's chunks of 0 .. kChunks.
+STEEPEST_HD Range my_chunks(const Team& team) { return team.split(kChunks, 1); }
+
+// Runs row_sum(range of rows) -> double over fixed chunks of n rows shared out to the team, and has one member store
+// scale * (the sum of all chunks).
+template <class F>
+STEEPEST_HD void sum_over_rows(int64_t n, double scale, double* out, Team& team, F&& row_sum) {
+    const Range mine = my_chunks(team);
+    for (int64_t c = mine.begin; c < mine.end; ++c) {
+        const Range rows = chunk_of(n, static_cast<int>(c));
+        team.chunks()[c] = rows.empty() ? 0.0 : row_sum(rows);
+    }
+    team.barrier();  // all chunks are written
+    if (team.rank() != 0) return;
+    double total = 0;
+    for (int c = 0; c < kChunks; ++c) total += team.chunks()[c];
+    *out = scale * total;
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

@@ -1,0 +1,162 @@
+// Vectors of AVX2 and FMA.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+template <class T>
+struct Vec;
+
+// Lane masks: all ones in the first n lanes of an 8-lane (4-lane) window that starts at 8 - n (4 - n).
+alignas(64) static constexpr int32_t kLaneMask32[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+alignas(64) static constexpr int64_t kLaneMask64[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
+
+template <>
+struct Vec<float> {
+    using Mask = __m256;
+    static constexpr int kSize = 8;
+    __m256 v;
+
+    Vec() = default;
+    STEEPEST_HD Vec(__m256 x) : v(x) {}
+    STEEPEST_HD explicit Vec(double x) : v(_mm256_set1_ps(static_cast<float>(x))) {}
+    STEEPEST_HD explicit Vec(float x) : v(_mm256_set1_ps(x)) {}
+    STEEPEST_HD explicit Vec(int x) : v(_mm256_set1_ps(static_cast<float>(x))) {}
+
+    static STEEPEST_HD __m256i first(int n) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMask32 + 8 - n)); }
+    static STEEPEST_HD Vec load(const float* p) { return _mm256_loadu_ps(p); }
+    static STEEPEST_HD Vec load(const float* p, int n) { return _mm256_maskload_ps(p, first(n)); }
+    static STEEPEST_HD Vec load(const float* p, int n, Vec rest) {
+        return _mm256_blendv_ps(rest.v, _mm256_maskload_ps(p, first(n)), _mm256_castsi256_ps(first(n)));
+    }
+    STEEPEST_HD void store(float* p) const { _mm256_storeu_ps(p, v); }
+    STEEPEST_HD void store(float* p, int n) const { _mm256_maskstore_ps(p, first(n), v); }
+};
+
+template <>
+struct Vec<double> {
+    using Mask = __m256d;
+    static constexpr int kSize = 4;
+    __m256d v;
+
+    Vec() = default;
+    STEEPEST_HD Vec(__m256d x) : v(x) {}
+    STEEPEST_HD explicit Vec(double x) : v(_mm256_set1_pd(x)) {}
+    STEEPEST_HD explicit Vec(int x) : v(_mm256_set1_pd(x)) {}
+
+    static STEEPEST_HD __m256i first(int n) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMask64 + 4 - n)); }
+    static STEEPEST_HD Vec load(const double* p) { return _mm256_loadu_pd(p); }
+    static STEEPEST_HD Vec load(const double* p, int n) { return _mm256_maskload_pd(p, first(n)); }
+    static STEEPEST_HD Vec load(const double* p, int n, Vec rest) {
+        return _mm256_blendv_pd(rest.v, _mm256_maskload_pd(p, first(n)), _mm256_castsi256_pd(first(n)));
+    }
+    STEEPEST_HD void store(double* p) const { _mm256_storeu_pd(p, v); }
+    STEEPEST_HD void store(double* p, int n) const { _mm256_maskstore_pd(p, first(n), v); }
+};
+
+STEEPEST_HD Vec<float> operator+(Vec<float> a, Vec<float> b) { return _mm256_add_ps(a.v, b.v); }
+STEEPEST_HD Vec<float> operator-(Vec<float> a, Vec<float> b) { return _mm256_sub_ps(a.v, b.v); }
+STEEPEST_HD Vec<float> operator*(Vec<float> a, Vec<float> b) { return _mm256_mul_ps(a.v, b.v); }
+STEEPEST_HD Vec<float> operator/(Vec<float> a, Vec<float> b) { return _mm256_div_ps(a.v, b.v); }
+STEEPEST_HD Vec<float> operator-(Vec<float> a) { return _mm256_xor_ps(a.v, _mm256_set1_ps(-0.0f)); }
+STEEPEST_HD Vec<double> operator+(Vec<double> a, Vec<double> b) { return _mm256_add_pd(a.v, b.v); }
+STEEPEST_HD Vec<double> operator-(Vec<double> a, Vec<double> b) { return _mm256_sub_pd(a.v, b.v); }
+STEEPEST_HD Vec<double> operator*(Vec<double> a, Vec<double> b) { return _mm256_mul_pd(a.v, b.v); }
+STEEPEST_HD Vec<double> operator/(Vec<double> a, Vec<double> b) { return _mm256_div_pd(a.v, b.v); }
+STEEPEST_HD Vec<double> operator-(Vec<double> a) { return _mm256_xor_pd(a.v, _mm256_set1_pd(-0.0)); }
+
+// a b + c in one rounding
+STEEPEST_HD Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return _mm256_fmadd_ps(a.v, b.v, c.v); }
+STEEPEST_HD Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return _mm256_fmadd_pd(a.v, b.v, c.v); }
+
+// The second argument where either is NaN.
+STEEPEST_HD Vec<float> max(Vec<float> a, Vec<float> b) { return _mm256_max_ps(a.v, b.v); }
+STEEPEST_HD Vec<float> min(Vec<float> a, Vec<float> b) { return _mm256_min_ps(a.v, b.v); }
+STEEPEST_HD Vec<double> max(Vec<double> a, Vec<double> b) { return _mm256_max_pd(a.v, b.v); }
+STEEPEST_HD Vec<double> min(Vec<double> a, Vec<double> b) { return _mm256_min_pd(a.v, b.v); }
+
+STEEPEST_HD __m256 operator>(Vec<float> a, Vec<float> b) { return _mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ); }
+STEEPEST_HD __m256d operator>(Vec<double> a, Vec<double> b) { return _mm256_cmp_pd(a.v, b.v, _CMP_GT_OQ); }
+STEEPEST_HD __m256 operator==(Vec<float> a, Vec<float> b) { return _mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ); }
+STEEPEST_HD __m256d operator==(Vec<double> a, Vec<double> b) { return _mm256_cmp_pd(a.v, b.v, _CMP_EQ_OQ); }
+STEEPEST_HD Vec<float> select(__m256 m, Vec<float> a, Vec<float> b) { return _mm256_blendv_ps(b.v, a.v, m); }
+STEEPEST_HD Vec<double> select(__m256d m, Vec<double> a, Vec<double> b) { return _mm256_blendv_pd(b.v, a.v, m); }
+
+STEEPEST_HD Vec<float> sqrt(Vec<float> a) { return _mm256_sqrt_ps(a.v); }
+STEEPEST_HD Vec<double> sqrt(Vec<double> a) { return _mm256_sqrt_pd(a.v); }
+STEEPEST_HD Vec<float> round(Vec<float> a) { return _mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+STEEPEST_HD Vec<double> round(Vec<double> a) { return _mm256_round_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+// 2^n for integral n within the normal range. Adding 1.5 2^23 (1.5 2^52) leaves n in the low bits of the mantissa.
+STEEPEST_HD Vec<float> power_of_two(Vec<float> n) {
+    const __m256i bits = _mm256_castps_si256(_mm256_add_ps(n.v, _mm256_set1_ps(0x1.8p23f)));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(127)), 23));
+}
+STEEPEST_HD Vec<double> power_of_two(Vec<double> n) {
+    const __m256i bits = _mm256_castpd_si256(_mm256_add_pd(n.v, _mm256_set1_pd(0x1.8p52)));
+    return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_add_epi64(bits, _mm256_set1_epi64x(1023)), 52));
+}
+
+// a 2^n for integral n, in two steps so that results below the normal range are rounded and not lost
+template <class T>
+STEEPEST_HD Vec<T> scale_by_power_of_two(Vec<T> a, Vec<T> n) {
+    const Vec<T> half = round(n * Vec<T>(0.5));
+    return a * power_of_two(half) * power_of_two(n - half);
+}
+
+// x = m 2^e with m in [1, 2), for positive normal x. The exponent becomes a number by planting it in the mantissa
+// of 2^23 (2^52).
+STEEPEST_HD Vec<float> split_exponent(Vec<float> x, Vec<float>& e) {
+    const __m256i bits = _mm256_castps_si256(x.v);
+    const __m256i planted = _mm256_or_si256(_mm256_srli_epi32(bits, 23), _mm256_set1_epi32(0x4B000000));
+    e = _mm256_sub_ps(_mm256_castsi256_ps(planted), _mm256_set1_ps(0x1p23f + 127));
+    return _mm256_castsi256_ps(
+        _mm256_or_si256(_mm256_and_si256(bits, _mm256_set1_epi32(0x007FFFFF)), _mm256_set1_epi32(0x3F800000)));
+}
+STEEPEST_HD Vec<double> split_exponent(Vec<double> x, Vec<double>& e) {
+    const __m256i bits = _mm256_castpd_si256(x.v);
+    const __m256i planted = _mm256_or_si256(_mm256_srli_epi64(bits, 52), _mm256_set1_epi64x(0x4330000000000000));
+    e = _mm256_sub_pd(_mm256_castsi256_pd(planted), _mm256_set1_pd(0x1p52 + 1023));
+    return _mm256_castsi256_pd(_mm256_or_si256(_mm256_and_si256(bits, _mm256_set1_epi64x(0x000FFFFFFFFFFFFF)),
+                                               _mm256_set1_epi64x(0x3FF0000000000000)));
+}
+
+STEEPEST_HD Vec<float> quotient(Vec<float> a, Vec<float> b) { return a / b; }
+STEEPEST_HD Vec<double> quotient(Vec<double> a, Vec<double> b) { return a / b; }
+
+STEEPEST_HD float reduce_add(Vec<float> a) {
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+STEEPEST_HD double reduce_add(Vec<double> a) {
+    const __m128d x = _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)));
+}
+STEEPEST_HD float reduce_max(Vec<float> a) {
+    __m128 x = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
+}
+STEEPEST_HD double reduce_max(Vec<double> a) {
+    const __m128d x = _mm_max_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
+    return _mm_cvtsd_f64(_mm_max_sd(x, _mm_unpackhi_pd(x, x)));
+}
+
+// The sum of all lanes in float64.
+STEEPEST_HD double reduce_add_wide(Vec<float> a) {
+    return reduce_add(Vec<double>(_mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a.v)),
+                                                _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1)))));
+}
+STEEPEST_HD double reduce_add_wide(Vec<double> a) { return reduce_add(a); }
+
+// How many accumulators the matrix product's register tile has: kTileRows rows of kTileVectors vectors.
+constexpr int kTileRows = 6;
+constexpr int kTileVectors = 2;
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

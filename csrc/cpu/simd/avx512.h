@@ -1,0 +1,127 @@
+// Vectors of AVX-512 (F, BW, DQ, VL).
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+template <class T>
+struct Vec;
+
+template <>
+struct Vec<float> {
+    using Mask = __mmask16;
+    static constexpr int kSize = 16;
+    __m512 v;
+
+    Vec() = default;
+    STEEPEST_HD Vec(__m512 x) : v(x) {}
+    STEEPEST_HD explicit Vec(double x) : v(_mm512_set1_ps(static_cast<float>(x))) {}
+    STEEPEST_HD explicit Vec(float x) : v(_mm512_set1_ps(x)) {}
+    STEEPEST_HD explicit Vec(int x) : v(_mm512_set1_ps(static_cast<float>(x))) {}
+
+    static STEEPEST_HD Mask first(int n) { return static_cast<Mask>((1u << n) - 1u); }
+    static STEEPEST_HD Vec load(const float* p) { return _mm512_loadu_ps(p); }
+    static STEEPEST_HD Vec load(const float* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }
+    static STEEPEST_HD Vec load(const float* p, int n, Vec rest) { return _mm512_mask_loadu_ps(rest.v, first(n), p); }
+    STEEPEST_HD void store(float* p) const { _mm512_storeu_ps(p, v); }
+    STEEPEST_HD void store(float* p, int n) const { _mm512_mask_storeu_ps(p, first(n), v); }
+};
+
+template <>
+struct Vec<double> {
+    using Mask = __mmask8;
+    static constexpr int kSize = 8;
+    __m512d v;
+
+    Vec() = default;
+    STEEPEST_HD Vec(__m512d x) : v(x) {}
+    STEEPEST_HD explicit Vec(double x) : v(_mm512_set1_pd(x)) {}
+    STEEPEST_HD explicit Vec(int x) : v(_mm512_set1_pd(x)) {}
+
+    static STEEPEST_HD Mask first(int n) { return static_cast<Mask>((1u << n) - 1u); }
+    static STEEPEST_HD Vec load(const double* p) { return _mm512_loadu_pd(p); }
+    static STEEPEST_HD Vec load(const double* p, int n) { return _mm512_maskz_loadu_pd(first(n), p); }
+    static STEEPEST_HD Vec load(const double* p, int n, Vec rest) { return _mm512_mask_loadu_pd(rest.v, first(n), p); }
+    STEEPEST_HD void store(double* p) const { _mm512_storeu_pd(p, v); }
+    STEEPEST_HD void store(double* p, int n) const { _mm512_mask_storeu_pd(p, first(n), v); }
+};
+
+STEEPEST_HD Vec<float> operator+(Vec<float> a, Vec<float> b) { return _mm512_add_ps(a.v, b.v); }
+STEEPEST_HD Vec<float> operator-(Vec<float> a, Vec<float> b) { return _mm512_sub_ps(a.v, b.v); }
+STEEPEST_HD Vec<float> operator*(Vec<float> a, Vec<float> b) { return _mm512_mul_ps(a.v, b.v); }
+STEEPEST_HD Vec<float> operator/(Vec<float> a, Vec<float> b) { return _mm512_div_ps(a.v, b.v); }
+STEEPEST_HD Vec<float> operator-(Vec<float> a) { return _mm512_xor_ps(a.v, _mm512_set1_ps(-0.0f)); }
+STEEPEST_HD Vec<double> operator+(Vec<double> a, Vec<double> b) { return _mm512_add_pd(a.v, b.v); }
+STEEPEST_HD Vec<double> operator-(Vec<double> a, Vec<double> b) { return _mm512_sub_pd(a.v, b.v); }
+STEEPEST_HD Vec<double> operator*(Vec<double> a, Vec<double> b) { return _mm512_mul_pd(a.v, b.v); }
+STEEPEST_HD Vec<double> operator/(Vec<double> a, Vec<double> b) { return _mm512_div_pd(a.v, b.v); }
+STEEPEST_HD Vec<double> operator-(Vec<double> a) { return _mm512_xor_pd(a.v, _mm512_set1_pd(-0.0)); }
+
+// a b + c in one rounding
+STEEPEST_HD Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return _mm512_fmadd_ps(a.v, b.v, c.v); }
+STEEPEST_HD Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return _mm512_fmadd_pd(a.v, b.v, c.v); }
+
+// The second argument where either is NaN.
+STEEPEST_HD Vec<float> max(Vec<float> a, Vec<float> b) { return _mm512_max_ps(a.v, b.v); }
+STEEPEST_HD Vec<float> min(Vec<float> a, Vec<float> b) { return _mm512_min_ps(a.v, b.v); }
+STEEPEST_HD Vec<double> max(Vec<double> a, Vec<double> b) { return _mm512_max_pd(a.v, b.v); }
+STEEPEST_HD Vec<double> min(Vec<double> a, Vec<double> b) { return _mm512_min_pd(a.v, b.v); }
+
+STEEPEST_HD __mmask16 operator>(Vec<float> a, Vec<float> b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ); }
+STEEPEST_HD __mmask8 operator>(Vec<double> a, Vec<double> b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_GT_OQ); }
+STEEPEST_HD __mmask16 operator==(Vec<float> a, Vec<float> b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ); }
+STEEPEST_HD __mmask8 operator==(Vec<double> a, Vec<double> b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_EQ_OQ); }
+STEEPEST_HD Vec<float> select(__mmask16 m, Vec<float> a, Vec<float> b) { return _mm512_mask_blend_ps(m, b.v, a.v); }
+STEEPEST_HD Vec<double> select(__mmask8 m, Vec<double> a, Vec<double> b) { return _mm512_mask_blend_pd(m, b.v, a.v); }
+
+STEEPEST_HD Vec<float> sqrt(Vec<float> a) { return _mm512_sqrt_ps(a.v); }
+STEEPEST_HD Vec<double> sqrt(Vec<double> a) { return _mm512_sqrt_pd(a.v); }
+STEEPEST_HD Vec<float> round(Vec<float> a) { return _mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+STEEPEST_HD Vec<double> round(Vec<double> a) { return _mm512_roundscale_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+// a 2^n for integral n, with gradual underflow and overflow to infinity
+STEEPEST_HD Vec<float> scale_by_power_of_two(Vec<float> a, Vec<float> n) { return _mm512_scalef_ps(a.v, n.v); }
+STEEPEST_HD Vec<double> scale_by_power_of_two(Vec<double> a, Vec<double> n) { return _mm512_scalef_pd(a.v, n.v); }
+
+// x = m 2^e with m in [1, 2), for positive normal x
+STEEPEST_HD Vec<float> split_exponent(Vec<float> x, Vec<float>& e) {
+    e = _mm512_getexp_ps(x.v);
+    return _mm512_getmant_ps(x.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
+}
+STEEPEST_HD Vec<double> split_exponent(Vec<double> x, Vec<double>& e) {
+    e = _mm512_getexp_pd(x.v);
+    return _mm512_getmant_pd(x.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
+}
+
+// a / b within 1 ulp. The divider is the bottleneck where a square root shares it; this runs beside it on the
+// multipliers: a 14-bit reciprocal, one Newton step (2^-27), and one on the quotient.
+STEEPEST_HD Vec<float> quotient(Vec<float> a, Vec<float> b) {
+    const Vec<float> r0 = _mm512_rcp14_ps(b.v);
+    const Vec<float> r = fma(r0, Vec<float>(_mm512_fnmadd_ps(b.v, r0.v, _mm512_set1_ps(1.0f))), r0);
+    const Vec<float> q = a * r;
+    return fma(Vec<float>(_mm512_fnmadd_ps(b.v, q.v, a.v)), r, q);
+}
+STEEPEST_HD Vec<double> quotient(Vec<double> a, Vec<double> b) { return a / b; }
+
+STEEPEST_HD float reduce_add(Vec<float> a) { return _mm512_reduce_add_ps(a.v); }
+STEEPEST_HD double reduce_add(Vec<double> a) { return _mm512_reduce_add_pd(a.v); }
+STEEPEST_HD float reduce_max(Vec<float> a) { return _mm512_reduce_max_ps(a.v); }
+STEEPEST_HD double reduce_max(Vec<double> a) { return _mm512_reduce_max_pd(a.v); }
+
+// The sum of all lanes in float64.
+STEEPEST_HD double reduce_add_wide(Vec<float> a) {
+    return _mm512_reduce_add_pd(_mm512_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(a.v)),
+                                              _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1))));
+}
+STEEPEST_HD double reduce_add_wide(Vec<double> a) { return _mm512_reduce_add_pd(a.v); }
+
+// How many accumulators the matrix product's register tile has: kTileRows rows of kTileVectors vectors.
+constexpr int kTileRows = 14;
+constexpr int kTileVectors = 2;
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

@@ -1,0 +1,86 @@
+// Elementary functions on vectors.
+#pragma once
+
+#include "cpu/simd/vec.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+// Minimax coefficients (Remez) of q in exp(r) - 1 = r + r² q(r) for |r| <= ln(2)/2; the error is 3e-9 and 3e-18.
+template <class T>
+struct ExpConstants;
+
+template <>
+struct ExpConstants<float> {
+    static constexpr float kLowest = -104.0f, kHighest = 89.0f;  // beyond: 0 and infinity
+    // ln 2 in two parts; the product of the first with an exponent is exact.
+    static constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 1.42860682030941723212e-6f;
+    static constexpr int kTerms = 5;
+    static constexpr float kQ[kTerms] = {1.3950489639436026e-3f, 8.3688893954236906e-3f, 4.1666205838289039e-2f,
+                                         1.6666518839222148e-1f, 5.0000000951636756e-1f};
+};
+
+template <>
+struct ExpConstants<double> {
+    static constexpr double kLowest = -746.0, kHighest = 710.0;
+    static constexpr double kLn2High = 0x1.62e42feep-1, kLn2Low = 1.90821492927058770002e-10;
+    static constexpr int kTerms = 10;
+    static constexpr double kQ[kTerms] = {
+        2.5117838581429238399e-8, 2.763128046012734863e-7,  2.755721636846848695e-6,  2.4801489941816000076e-5,
+        1.9841269917314115014e-4, 1.3888888947016396627e-3, 8.333333333307232414e-3,  4.1666666666515416048e-2,
+        1.6666666666666699034e-1, 5.0000000000000127418e-1};
+};
+
+// x = n ln 2 + r; returns exp(r) - 1.
+template <class T>
+STEEPEST_HD Vec<T> reduced_expm1(Vec<T> x, Vec<T>& n) {
+    using K = ExpConstants<T>;
+    using V = Vec<T>;
+    n = round(x * V(1.4426950408889634074));
+    const V r = fma(n, V(-K::kLn2Low), fma(n, V(-K::kLn2High), x));
+    V q(K::kQ[0]);
+    for (int i = 1; i < K::kTerms; ++i) q = fma(q, r, V(K::kQ[i]));
+    return fma(q, r * r, r);
+}
+
+// exp(x) within 1 ulp; the order of the clamp's arguments keeps a NaN.
+template <class T>
+STEEPEST_HD Vec<T> exp(Vec<T> x) {
+    using V = Vec<T>;
+    V n;
+    const V clamped = min(V(ExpConstants<T>::kHighest), max(V(ExpConstants<T>::kLowest), x));
+    const V p = reduced_expm1(clamped, n);
+    return scale_by_power_of_two(p + V(1), n);
+}
+
+// exp(x) - 1 without cancellation near 0, for |x| <= 80.
+template <class T>
+STEEPEST_HD Vec<T> expm1(Vec<T> x) {
+    using V = Vec<T>;
+    V n;
+    const V p = reduced_expm1(x, n);
+    const V power = scale_by_power_of_two(V(1), n);
+    return fma(p, power, power - V(1));
+}
+
+// log(x) for positive normal x: with x = m 2^e, sqrt(1/2) < m <= sqrt(2) and s = (m - 1) / (m + 1),
+// log(m) = 2 (s + s³/3 + s⁵/5 + ...), |s| <= 0.172.
+template <class T>
+STEEPEST_HD Vec<T> log_positive(Vec<T> x) {
+    using V = Vec<T>;
+    V e;
+    V m = split_exponent(x, e);
+    const auto large = m > V(1.4142135623730951);
+    m = select(large, m * V(0.5), m);
+    e = select(large, e + V(1), e);
+    const V s = (m - V(1)) / (m + V(1));
+    const V z = s * s;
+    constexpr int kTerms = sizeof(T) == 4 ? 5 : 11;
+    V series(1.0 / (2 * kTerms + 1));
+    for (int k = kTerms - 1; k >= 1; --k) series = fma(series, z, V(1.0 / (2 * k + 1)));
+    const V tail = fma(s * z, series * V(2), e * V(ExpConstants<T>::kLn2Low));
+    return fma(e, V(ExpConstants<T>::kLn2High), s + s + tail);
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

@@ -1,0 +1,17 @@
+// Vec<T>: the one vector interface of the CPU kernels. Each kernel source is compiled once per instruction set and
+// sees the one that STEEPEST_SIMD names:
+//     Vec<T>::kSize, load(p), load(p, n), load(p, n, rest), store(p), store(p, n)
+//     + - * /, fma, min, max, sqrt, round, select, >, ==, quotient, scale_by_power_of_two, split_exponent
+//     reduce_add, reduce_max, reduce_add_wide, and the register tile of the matrix product
+// A partial load or store touches the first n lanes only, 0 <= n <= kSize; absent lanes are zero or `rest`.
+#pragma once
+
+#include "common/macros.h"
+
+#if defined(STEEPEST_SIMD_AVX512)
+#include "cpu/simd/avx512.h"
+#elif defined(STEEPEST_SIMD_AVX2)
+#include "cpu/simd/avx2.h"
+#else
+#include "cpu/simd/generic.h"
+#endif

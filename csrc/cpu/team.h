@@ -1,0 +1,84 @@
+// A team of threads that runs one operation, or a whole graph, together. A CPU kernel is an SPMD function
+// run(const Op&, Team&): every member calls it and takes its share of the work by rank.
+//
+// Rules that keep a team together:
+//   * all members call barrier() equally often;
+//   * fail() is decided from data that all members see alike, so that all of them leave at the same place;
+//   * how work is split may change only who computes an item, never how: results do not depend on the team's size.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace steepest {
+
+struct Range {
+    int64_t begin, end;
+    bool empty() const { return begin >= end; }
+};
+
+// What a kernel found wrong in the data while it ran; the bindings turn it into an exception.
+struct Failure {
+    enum Kind : int8_t { kNone, kLabel, kIndex, kNotFinite, kStart } kind = kNone;
+    const char* operation = "";
+    int64_t value = 0;     // the offending label, index or start
+    int64_t position = 0;  // where it stands
+    int64_t limit = 0;     // valid values are 0 .. limit - 1
+    double number = 0;     // the value that is not finite
+};
+
+// Reduction results that all members add to; chunked by shape alone, see chunk_of().
+constexpr int kChunks = 64;
+
+// A barrier that spins, since the others are usually microseconds away, and yields the processor when they are not:
+// a member that waits for one that is not running would otherwise burn the time slice that the other needs.
+class SpinBarrier {
+  public:
+    void wait(int size, int spins_before_yield);
+
+  private:
+    alignas(64) std::atomic<int> arrived_{0};
+    alignas(64) std::atomic<uint32_t> generation_{0};
+};
+
+// What the members of one team share.
+struct TeamState {
+    SpinBarrier barrier;
+    int size = 1;
+    int spins_before_yield = 0;
+    Failure failure;
+    alignas(64) double chunks[2 * kChunks];
+};
+
+class Team {
+  public:
+    Team(int rank, TeamState& state) : rank_(rank), state_(&state) {}
+
+    int rank() const { return rank_; }
+    int size() const { return state_->size; }
+    void barrier();
+
+    // This member's share of 0..n in contiguous pieces that are multiples of `grain` (but for the last one).
+    // With little work only the first members get any.
+    Range split(int64_t n, int64_t grain) const;
+
+    // Memory of this thread, 64-byte aligned, valid until the next call; its contents are undefined.
+    void* scratch(size_t bytes);
+
+    // kChunks pairs of partial results. Operations that use them declare team_memory() in visit().
+    double* chunks() { return state_->chunks; }
+
+    void fail(const Failure& failure);
+    bool failed() const { return failed_; }
+
+  private:
+    int rank_;
+    bool failed_ = false;
+    TeamState* state_;
+};
+
+// Chunk i of 0..n, out of kChunks; the same for every team.
+Range chunk_of(int64_t n, int i);
+
+}  // namespace steepest

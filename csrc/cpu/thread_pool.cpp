@@ -1,0 +1,132 @@
+#include "cpu/thread_pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+#include "cpu/pause.h"
+
+namespace steepest {
+namespace {
+
+// About 50 µs and 5 µs of pauses: long beside the gap between two calls or two barriers, short beside a time slice.
+constexpr int kSpinsBeforeSleep = 1000;
+constexpr int kSpinsBeforeYield = 100;
+
+std::atomic<int> requested_threads{0};
+
+class ThreadPool {
+  public:
+    Failure run(int threads, TeamBody body) {
+        std::unique_lock<std::mutex> region(region_mutex_, std::try_to_lock);
+        if (!region.owns_lock()) return run_alone(body);
+        grow(threads - 1);
+        state_.size = threads;
+        state_.spins_before_yield = threads > available_processors() ? 0 : kSpinsBeforeYield;
+        state_.failure = Failure();
+        body_ = &body;
+        // The team's size travels with the region's number: a worker outside the team that wakes up late must not
+        // read the size of the region after.
+        const uint32_t count = (region_.load(std::memory_order_relaxed) & ~kSizeMask) + (kSizeMask + 1);
+        region_.store(count | static_cast<uint32_t>(threads), std::memory_order_release);
+        region_.notify_all();
+        run_member(0, state_, body);
+        // Every worker leaves through this barrier, so `body` outlives its last use.
+        state_.barrier.wait(threads, state_.spins_before_yield);
+        return state_.failure;
+    }
+
+    static Failure run_alone(TeamBody body) {
+        TeamState alone;
+        run_member(0, alone, body);
+        return alone.failure;
+    }
+
+  private:
+    static constexpr uint32_t kSizeMask = kMaxThreads;
+
+    static void run_member(int rank, TeamState& state, TeamBody body) {
+        Team team(rank, state);
+        body(team);
+    }
+
+    void grow(int workers) {
+        const uint32_t seen = region_.load(std::memory_order_relaxed);
+        while (workers_ < workers) {
+            const int rank = ++workers_;
+            std::thread([this, rank, seen] { work(rank, seen); }).detach();
+        }
+    }
+
+    void work(int rank, uint32_t seen) {
+        for (;;) {
+            for (int spins = 0; region_.load(std::memory_order_acquire) == seen && spins < kSpinsBeforeSleep; ++spins)
+                cpu_pause();
+            region_.wait(seen, std::memory_order_acquire);
+            seen = region_.load(std::memory_order_acquire);
+            const int size = static_cast<int>(seen & kSizeMask);
+            if (rank >= size) continue;
+            run_member(rank, state_, *body_);
+            state_.barrier.wait(size, state_.spins_before_yield);
+        }
+    }
+
+    std::mutex region_mutex_;
+    TeamState state_;
+    const TeamBody* body_ = nullptr;
+    std::atomic<uint32_t> region_{0};
+    int workers_ = 0;
+};
+
+// Never destroyed: the workers are detached and may outlive static destructors. After a fork the child has none of
+// its parent's workers, so it starts with a new pool.
+std::atomic<ThreadPool*> the_pool{nullptr};
+
+ThreadPool& pool() {
+    static const bool registered = [] {
+        pthread_atfork(nullptr, nullptr, [] { the_pool.store(new ThreadPool); });
+        the_pool.store(new ThreadPool);
+        return true;
+    }();
+    (void)registered;
+    return *the_pool.load(std::memory_order_acquire);
+}
+
+int threads_from_environment() {
+    const char* text = std::getenv("OMP_NUM_THREADS");
+    const int n = text ? std::atoi(text) : 0;
+    return n > 0 ? n : available_processors();
+}
+
+}  // namespace
+
+int available_processors() {
+    static const int count = [] {
+#if defined(__linux__)
+        cpu_set_t set;
+        if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+        return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    }();
+    return count;
+}
+
+int get_num_threads() {
+    const int n = requested_threads.load(std::memory_order_relaxed);
+    if (n > 0) return n;
+    static const int from_environment = threads_from_environment();
+    return from_environment;
+}
+
+void set_num_threads(int n) { requested_threads.store(n, std::memory_order_relaxed); }
+
+Failure run_team(int threads, TeamBody body) {
+    return threads == 1 ? ThreadPool::run_alone(body) : pool().run(threads, body);
+}
+
+}  // namespace steepest

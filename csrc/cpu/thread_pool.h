@@ -1,0 +1,32 @@
+// The process's worker threads. They sleep between regions, after a short spin that keeps back-to-back calls fast.
+#pragma once
+
+#include "cpu/team.h"
+
+namespace steepest {
+
+// The team size that the user asked for: set_num_threads, else OMP_NUM_THREADS, else the processors of this process.
+int get_num_threads();
+void set_num_threads(int n);
+int available_processors();
+constexpr int kMaxThreads = 1023;
+
+// Runs body(team) on `threads` threads, the caller's included, and returns when all are done. A second region that
+// starts meanwhile on another thread (two fits at once) runs on its caller's thread alone: the results are the same
+// and the processors are busy anyhow. Returns the failure that a kernel reported, if any.
+class TeamBody;
+Failure run_team(int threads, TeamBody body);
+
+// A reference to a callable body(Team&), which outlives the region.
+class TeamBody {
+  public:
+    template <class F>
+    TeamBody(F& f) : context_(&f), call_([](void* context, Team& team) { (*static_cast<F*>(context))(team); }) {}
+    void operator()(Team& team) const { call_(context_, team); }
+
+  private:
+    void* context_;
+    void (*call_)(void*, Team&);
+};
+
+}  // namespace steepest

@@ -1,0 +1,52 @@
+// out = f(x), and its gradient d_x = d_y * f'(y) with the derivative evaluated at the output y = f(x).
+#pragma once
+
+#include "common/activations.h"
+#include "ops/contract.h"
+
+namespace steepest::ops {
+
+template <class T>
+struct ActivationForward {
+    static constexpr const char* kName = "activation";
+    MatrixView<const T> x;
+    MatrixView<T> out;  // the same items as x, or apart from it
+    Activation activation = Activation::kIdentity;
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(x), v.write(out);
+    }
+
+    void check() const {
+        require_same_shape(kName, "out", out, "x", x);
+        require_same_or_apart(kName, "out", out, "x", x);
+    }
+
+    double flops() const { return 10.0 * x.rows * x.cols; }
+};
+
+template <class T>
+struct ActivationBackward {
+    static constexpr const char* kName = "activation_backward";
+    MatrixView<const T> d_y;
+    MatrixView<const T> y;
+    MatrixView<T> out;  // the same items as d_y or y, or apart from them
+    Activation activation = Activation::kIdentity;
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(d_y), v.read(y), v.write(out);
+    }
+
+    void check() const {
+        require_same_shape(kName, "d_y", d_y, "y", y);
+        require_same_shape(kName, "out", out, "y", y);
+        require_same_or_apart(kName, "out", out, "d_y", d_y);
+        require_same_or_apart(kName, "out", out, "y", y);
+    }
+
+    double flops() const { return 3.0 * y.rows * y.cols; }
+};
+
+}  // namespace steepest::ops

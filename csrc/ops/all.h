@@ -1,0 +1,41 @@
+// The list of operations. Kernel tables, captured graphs and bindings are generated from it.
+#pragma once
+
+#include "ops/activation.h"
+#include "ops/counters.h"
+#include "ops/linear.h"
+#include "ops/linear_backward.h"
+#include "ops/matmul.h"
+#include "ops/random.h"
+#include "ops/reduce.h"
+#include "ops/softmax.h"
+#include "ops/softmax_cross_entropy.h"
+#include "ops/squared_error.h"
+#include "ops/take_rows.h"
+#include "ops/update.h"
+#include "ops/zero_one_loss.h"
+
+// X(operation): with a float32 and a float64 form.
+#define STEEPEST_FLOAT_OPERATIONS(X) \
+    X(MatMul)                        \
+    X(Linear)                        \
+    X(LinearBackward)                \
+    X(ActivationForward)             \
+    X(ActivationBackward)            \
+    X(Softmax)                       \
+    X(SoftmaxCrossEntropy)           \
+    X(SquaredError)                  \
+    X(ZeroOneLoss)                   \
+    X(SgdUpdate)                     \
+    X(AdamUpdate)                    \
+    X(Reduce)                        \
+    X(Argmax)                        \
+    X(RandomUniform)
+
+// X(operation): with a single form.
+#define STEEPEST_OTHER_OPERATIONS(X) \
+    X(TakeRows)                      \
+    X(Increment)                     \
+    X(Accumulate)                    \
+    X(RequireFinite)                 \
+    X(RandomBits)

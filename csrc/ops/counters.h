@@ -1,0 +1,50 @@
+// The small arrays that change from step to step of a captured graph: cursors, step counts, loss totals.
+#pragma once
+
+#include "ops/contract.h"
+
+namespace steepest::ops {
+
+// counter += by
+struct Increment {
+    static constexpr const char* kName = "increment";
+    int64_t* counter = nullptr;
+    int64_t by = 1;
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.write(VectorView<int64_t>{counter, 1, 1});
+    }
+    void check() const {}
+    double flops() const { return 0; }
+};
+
+// total += scale value
+struct Accumulate {
+    static constexpr const char* kName = "accumulate";
+    double* total = nullptr;
+    ScalarView<double> value;
+    double scale = 1;
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(value), v.write(VectorView<double>{total, 1, 1});
+    }
+    void check() const {}
+    double flops() const { return 2; }
+};
+
+// Ends the replay, before the operations that follow it, once a value is no longer finite.
+struct RequireFinite {
+    static constexpr const char* kName = "require_finite";
+    const double* value = nullptr;
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(VectorView<const double>{value, 1, 1});
+    }
+    void check() const {}
+    double flops() const { return 0; }
+};
+
+}  // namespace steepest::ops

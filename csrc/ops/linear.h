@@ -1,0 +1,37 @@
+// out = f(x @ w + b): a linear layer and its activation in one pass.
+#pragma once
+
+#include "common/activations.h"
+#include "ops/contract.h"
+
+namespace steepest::ops {
+
+template <class T>
+struct Linear {
+    static constexpr const char* kName = "linear";
+    MatrixView<const T> x;  // (n, n_in)
+    MatrixView<const T> w;  // (n_in, n_out)
+    VectorView<const T> b;  // (n_out,) or absent
+    MatrixView<T> out;      // (n, n_out), apart from x, w and b
+    Activation activation = Activation::kIdentity;
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(x), v.read(w), v.read(b), v.write(out);
+    }
+
+    void check() const {
+        require(x.cols == w.rows, kName, "x has shape ", shape_of(x), " and w has shape ", shape_of(w),
+                ": the columns of x must be the rows of w");
+        require(!b || b.size == w.cols, kName, "b has shape ", shape_of(b), ", but w has ", w.cols, " columns");
+        require(out.rows == x.rows && out.cols == w.cols, kName, "out has shape ", shape_of(out), ", but the result has shape (",
+                x.rows, ", ", w.cols, ")");
+        require_apart(kName, "out", out, "x", x);
+        require_apart(kName, "out", out, "w", w);
+        require_apart(kName, "out", out, "b", b);
+    }
+
+    double flops() const { return 2.0 * x.rows * x.cols * w.cols; }
+};
+
+}  // namespace steepest::ops

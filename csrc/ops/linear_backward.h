@@ -1,0 +1,50 @@
+// The gradients of out = x @ w + b, given d_out = dL/d(out):
+//     d_w = x.T @ d_out + l2 w,   d_b = column sums of d_out,   d_x = (d_out @ w.T) * f'(x)
+// where f is the activation that produced x and f' is evaluated from its output, x itself: a chain of layers then
+// needs no operation of its own for the derivative of the activation.
+#pragma once
+
+#include "common/activations.h"
+#include "ops/contract.h"
+
+namespace steepest::ops {
+
+template <class T>
+struct LinearBackward {
+    static constexpr const char* kName = "linear_backward";
+    MatrixView<const T> d_out;  // (n, n_out)
+    MatrixView<const T> x;      // (n, n_in)
+    MatrixView<const T> w;      // (n_in, n_out)
+    MatrixView<T> d_x;          // (n, n_in) or absent
+    MatrixView<T> d_w;          // (n_in, n_out)
+    VectorView<T> d_b;          // (n_out,)
+    Activation activation = Activation::kIdentity;
+    double l2 = 0;
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(d_out), v.read(x), v.read(w), v.write(d_x), v.write(d_w), v.write(d_b);
+    }
+
+    void check() const {
+        require(x.cols == w.rows && d_out.cols == w.cols && d_out.rows == x.rows, kName, "d_out has shape ", shape_of(d_out),
+                ", x has shape ", shape_of(x), " and w has shape ", shape_of(w),
+                ": they must be (n, n_out), (n, n_in) and (n_in, n_out)");
+        require_same_shape(kName, "d_w", d_w, "w", w);
+        require(d_b.size == w.cols, kName, "d_b has shape ", shape_of(d_b), ", but w has ", w.cols, " columns");
+        if (d_x) require_same_shape(kName, "d_x", d_x, "x", x);
+        const auto apart = [&](const char* name, const auto& out) {
+            require_apart(kName, name, out, "d_out", d_out);
+            require_apart(kName, name, out, "x", x);
+            require_apart(kName, name, out, "w", w);
+        };
+        apart("d_w", d_w), apart("d_b", d_b), apart("d_x", d_x);
+        require_apart(kName, "d_w", d_w, "d_b", d_b);
+        require_apart(kName, "d_w", d_w, "d_x", d_x);
+        require_apart(kName, "d_b", d_b, "d_x", d_x);
+    }
+
+    double flops() const { return (d_x ? 4.0 : 2.0) * x.rows * x.cols * w.cols; }
+};
+
+}  // namespace steepest::ops

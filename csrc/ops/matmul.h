@@ -1,0 +1,32 @@
+// out = a @ b
+#pragma once
+
+#include "ops/contract.h"
+
+namespace steepest::ops {
+
+template <class T>
+struct MatMul {
+    static constexpr const char* kName = "matmul";
+    MatrixView<const T> a;  // (m, k)
+    MatrixView<const T> b;  // (k, n)
+    MatrixView<T> out;      // (m, n), apart from a and b
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(a), v.read(b), v.write(out);
+    }
+
+    void check() const {
+        require(a.cols == b.rows, kName, "a has shape ", shape_of(a), " and b has shape ", shape_of(b),
+                ": the columns of a must be the rows of b");
+        require(out.rows == a.rows && out.cols == b.cols, kName, "out has shape ", shape_of(out), ", but the product has shape (",
+                a.rows, ", ", b.cols, ")");
+        require_apart(kName, "out", out, "a", a);
+        require_apart(kName, "out", out, "b", b);
+    }
+
+    double flops() const { return 2.0 * a.rows * a.cols * b.cols; }
+};
+
+}  // namespace steepest::ops

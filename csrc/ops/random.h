@@ -1,0 +1,37 @@
+// Random numbers from Philox4x32-10: item i depends on (seed, stream, i) alone.
+#pragma once
+
+#include "ops/contract.h"
+
+namespace steepest::ops {
+
+// Uniform in [low, high): low + (high - low) u, with u on a grid of 2^-24 (float32) or 2^-53 (float64).
+template <class T>
+struct RandomUniform {
+    static constexpr const char* kName = "random_uniform";
+    VectorView<T> out;
+    double low = 0, high = 1;
+    uint64_t seed = 0, stream = 0;
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.write(out);
+    }
+    void check() const {}
+    double flops() const { return 20.0 * out.size; }
+};
+
+struct RandomBits {
+    static constexpr const char* kName = "random_bits";
+    VectorView<uint64_t> out;
+    uint64_t seed = 0, stream = 0;
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.write(out);
+    }
+    void check() const {}
+    double flops() const { return 40.0 * out.size; }
+};
+
+}  // namespace steepest::ops

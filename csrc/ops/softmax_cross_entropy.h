@@ -1,0 +1,46 @@
+// Softmax cross-entropy, the negative log-likelihood of a categorical distribution given by logits z:
+//     loss = sum_i w_i l_i / sum_i w_i,   l_i = logsumexp(z_i) sum_j t_ij - sum_j t_ij z_ij
+// with its gradient d_logits = w_i / sum w (softmax(z_i) sum_j t_ij - t_i), in one pass over the logits.
+#pragma once
+
+#include "ops/contract.h"
+
+namespace steepest::ops {
+
+template <class T>
+struct SoftmaxCrossEntropy {
+    static constexpr const char* kName = "softmax_cross_entropy";
+    MatrixView<const T> logits;          // (n, c)
+    IntegerVectorView labels;            // (n,) class ids, or
+    MatrixView<const T> targets;         // (n, c) probabilities
+    VectorView<const T> sample_weight;   // (n,) or absent
+    bool has_ignore_label = false;       // rows with this label count for nothing
+    int64_t ignore_label = 0;
+    double* loss = nullptr;
+    MatrixView<T> d_logits;  // (n, c), the same items as logits or apart from them
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(logits), v.read(labels), v.read(targets), v.read(sample_weight);
+        v.write(VectorView<double>{loss, 1, 1}), v.write(d_logits);
+        v.team_memory();
+    }
+
+    void check() const {
+        require(logits.rows > 0 && logits.cols > 0, kName, "logits have shape ", shape_of(logits), ": an empty batch has no mean loss");
+        require(!labels || labels.size == logits.rows, kName, "labels have shape (", labels.size, ",), but logits have ",
+                logits.rows, " rows");
+        if (targets) require_same_shape(kName, "labels", targets, "logits", logits);
+        require(!sample_weight || sample_weight.size == logits.rows, kName, "sample_weight has shape ", shape_of(sample_weight),
+                ", but logits have ", logits.rows, " rows");
+        require_same_shape(kName, "d_logits", d_logits, "logits", logits);
+        require_same_or_apart(kName, "d_logits", d_logits, "logits", logits);
+        require_apart(kName, "d_logits", d_logits, "labels", targets);
+        require_apart(kName, "d_logits", d_logits, "labels", labels);
+        require_apart(kName, "d_logits", d_logits, "sample_weight", sample_weight);
+    }
+
+    double flops() const { return 15.0 * logits.rows * logits.cols; }
+};
+
+}  // namespace steepest::ops

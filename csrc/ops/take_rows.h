@@ -1,0 +1,31 @@
+// out[i] = x[indices[start + i]]: gathers a shuffled mini-batch. Rows are moved as bytes, so any dtype will do.
+#pragma once
+
+#include "ops/contract.h"
+
+namespace steepest::ops {
+
+struct TakeRows {
+    static constexpr const char* kName = "take_rows";
+    MatrixView<const char> x;            // (n, bytes in a row), rows contiguous
+    VectorView<const int64_t> indices;   // (m,)
+    ScalarView<int64_t> start;
+    MatrixView<char> out;  // (batch, bytes in a row), apart from x
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(x), v.read(indices), v.read(start), v.write(out);
+    }
+
+    void check() const {
+        require(x.cols == out.cols, kName, "out has ", out.cols, " bytes in a row, but x has ", x.cols);
+        require(out.rows <= indices.size, kName, "out has ", out.rows, " rows, but there are only ", indices.size, " indices");
+        require_apart(kName, "out", out, "x", x);
+        require_apart(kName, "out", out, "indices", indices);
+    }
+
+    double flops() const { return 0; }
+    double bytes() const { return 2.0 * out.rows * out.cols; }
+};
+
+}  // namespace steepest::ops

@@ -1,0 +1,52 @@
+"""Steepest descent in hand-written kernels: scikit-learn's manners, fast kernels, Fisher's geometry.
+
+The parts of the package load when they are first used:
+
+>>> import steepest
+>>> from steepest import kernels as K
+>>> from steepest.neural_network import MLPClassifier
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import steepest._threads  # noqa: F401  (registers with threadpoolctl)
+from steepest._cpu import DivergenceError, get_num_threads, set_num_threads
+from steepest._version import __version__
+from steepest.config import show_config
+from steepest.graph import Graph, Profile, capture
+
+if TYPE_CHECKING:
+    from steepest import cli, datasets, kernels, neural_network, nn, optim, plots
+
+__all__ = [
+    "DivergenceError",
+    "Graph",
+    "Profile",
+    "__version__",
+    "capture",
+    "cli",
+    "datasets",
+    "get_num_threads",
+    "kernels",
+    "neural_network",
+    "nn",
+    "optim",
+    "plots",
+    "set_num_threads",
+    "show_config",
+]
+
+_SUBMODULES = frozenset({"cli", "datasets", "kernels", "neural_network", "nn", "optim", "plots"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"steepest.{name}")
+    raise AttributeError(f"module 'steepest' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | _SUBMODULES)

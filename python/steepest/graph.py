@@ -1,0 +1,172 @@
+"""Capture and replay: record the operations of a step once, then run it many times without Python."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from steepest import _cpu
+
+
+class Graph:
+    """A list of operations, made by `capture` and run by `replay`.
+
+    A replay runs all of its steps inside one parallel region with the interpreter lock released; the threads meet at
+    a spin barrier only where an operation needs what another wrote. Results are bit-identical to running the same
+    step eagerly, for any number of threads.
+
+    The graph keeps the arrays of its operations alive and reads them anew in every step. What changes from step to
+    step must therefore live in arrays: a cursor, a step count, a learning rate. Python numbers are frozen.
+    """
+
+    def __init__(self) -> None:
+        self._graph = _cpu.Graph()
+
+    def __len__(self) -> int:
+        return len(self._graph)
+
+    def __repr__(self) -> str:
+        return f"<steepest.Graph of {len(self)} operations>"
+
+    @property
+    def operations(self) -> list[str]:
+        """The names of the operations, in order."""
+        return self._graph.operations()
+
+    def replay(self, n: int = 1) -> None:
+        """Run the captured step n times.
+
+        Parameters
+        ----------
+        n : int
+            The number of steps.
+
+        Raises
+        ------
+        DivergenceError
+            A `kernels.require_finite` met a value that is not finite. Its ``step`` is the 0-based step of this replay;
+            the operations after it were not run in that step.
+        ValueError, IndexError
+            A label or an index in the arrays is out of range; the step ends before the operation that found it.
+        KeyboardInterrupt
+            Ctrl-C was pressed; the replay stops between two operations.
+        """
+        self._graph.replay(n)
+
+    def profile(self, n: int = 100) -> Profile:
+        """Run the step n times with a barrier after every operation, and time each.
+
+        Parameters
+        ----------
+        n : int
+            The number of steps, over which times are averaged.
+
+        Returns
+        -------
+        Profile
+            One row an operation; ``print`` shows it as a table.
+        """
+        rows = [OperationTime(*row) for row in self._graph.profile(n)]
+        return Profile(rows, n)
+
+
+@dataclass(frozen=True)
+class OperationTime:
+    """The time of one operation of a graph.
+
+    Parameters
+    ----------
+    name : str
+        The operation.
+    seconds : float
+        Mean time of a call.
+    flops : float
+        Floating-point operations of a call.
+    bytes : float
+        Bytes of the arrays that a call reads and writes.
+    """
+
+    name: str
+    seconds: float
+    flops: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The times of a graph's operations, in order.
+
+    Parameters
+    ----------
+    operations : list of OperationTime
+        One entry for each operation of the step.
+    steps : int
+        How many steps were averaged.
+    """
+
+    operations: list[OperationTime]
+    steps: int
+
+    @property
+    def seconds(self) -> float:
+        """The time of one step."""
+        return sum(row.seconds for row in self.operations)
+
+    def __str__(self) -> str:
+        groups: defaultdict[str, list[OperationTime]] = defaultdict(list)
+        for row in self.operations:
+            groups[row.name].append(row)
+        lines = [f"{'operation':<24}{'calls':>6}{'us/call':>10}{'share':>8}{'GFLOP/s':>10}{'GB/s':>8}"]
+        for name, rows in sorted(groups.items(), key=lambda item: -sum(r.seconds for r in item[1])):
+            seconds = sum(r.seconds for r in rows)
+            rate = 1e-9 / seconds if seconds > 0 else 0.0
+            lines.append(
+                f"{name:<24}{len(rows):>6}{seconds / len(rows) * 1e6:>10.2f}{seconds / self.seconds:>8.1%}"
+                f"{sum(r.flops for r in rows) * rate:>10.1f}{sum(r.bytes for r in rows) * rate:>8.1f}"
+            )
+        lines.append(f"{'step':<24}{len(self.operations):>6}{self.seconds * 1e6:>10.2f}   (mean of {self.steps})")
+        return "\n".join(lines)
+
+
+@contextmanager
+def capture() -> Iterator[Graph]:
+    """Record the kernels that a block of code launches, instead of running them.
+
+    Inside the block, calls of `steepest.kernels` on this thread are checked and recorded, and their outputs are
+    allocated but not written.
+
+    Yields
+    ------
+    Graph
+        Complete when the block ends.
+
+    Raises
+    ------
+    ValueError
+        Another graph is being captured on this thread.
+
+    Examples
+    --------
+    >>> import numpy as np, steepest
+    >>> from steepest import kernels as K
+    >>> x, total = np.ones((2, 3), np.float32), np.zeros(3, np.float32)
+    >>> with steepest.capture() as graph:
+    ...     y = K.sum(x, axis=0, out=total)
+    >>> total
+    array([0., 0., 0.], dtype=float32)
+    >>> graph.replay()
+    >>> total
+    array([2., 2., 2.], dtype=float32)
+    """
+    graph = Graph()
+    _cpu.begin_capture(graph._graph)
+    try:
+        yield graph
+    except BaseException:
+        # What was recorded of a step that failed must not be run by mistake.
+        graph._graph = _cpu.Graph()
+        raise
+    finally:
+        _cpu.end_capture()

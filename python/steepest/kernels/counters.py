@@ -1,0 +1,65 @@
+"""The small arrays that change from step to step of a captured graph."""
+
+from __future__ import annotations
+
+from steepest import _cpu
+from steepest.kernels._types import Float64Array, Int64Array
+
+
+def increment(counter: Int64Array, by: int = 1) -> None:
+    """Add `by` to a 0-d int64 array: a cursor, or the number of an update.
+
+    Parameters
+    ----------
+    counter : 0-d int64 ndarray
+        Changed in place.
+    by : int
+        What is added.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+    """
+    _cpu.increment(counter, by)
+
+
+def accumulate(total: Float64Array, value: float | Float64Array, scale: float = 1.0) -> None:
+    """Add ``scale * value`` to a 0-d float64 array: the loss of an epoch, from those of its mini-batches.
+
+    Parameters
+    ----------
+    total : 0-d float64 ndarray
+        Changed in place.
+    value : float or 0-d float64 ndarray
+        What is added.
+    scale : float
+        Its factor.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+    """
+    _cpu.accumulate(total, value, scale)
+
+
+def require_finite(value: Float64Array) -> None:
+    """Raise ``DivergenceError`` if a 0-d float64 array is not finite.
+
+    In a replay, the operations after it are not run in that step: placed between the loss and the update, it keeps
+    the parameters as they were.
+
+    Parameters
+    ----------
+    value : 0-d float64 ndarray
+        The loss, as a rule.
+
+    Raises
+    ------
+    DivergenceError
+        The value is infinite or NaN. Its ``step`` is the 0-based step of the replay.
+    TypeError, ValueError
+        See the package's conventions.
+    """
+    _cpu.require_finite(value)

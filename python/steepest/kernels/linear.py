@@ -1,0 +1,126 @@
+"""Matrix products, the linear layer and its gradients."""
+
+from __future__ import annotations
+
+from steepest import _cpu
+from steepest.kernels._types import Array
+
+
+def matmul(a: Array, b: Array, out: Array | None = None, *, precision: str = "float32") -> Array:
+    """Return the matrix product a @ b.
+
+    Parameters
+    ----------
+    a : ndarray of shape (m, k)
+        Left operand.
+    b : ndarray of shape (k, n)
+        Right operand.
+    out : ndarray of shape (m, n), optional
+        Receives the product; it must not overlap a or b.
+    precision : {"float32"}
+        Accuracy of a product of float32 arrays. ``"float32"``: each item is a sum of float32 products in float32, in
+        blocks of 512. Products of float64 arrays are computed in float64.
+
+    Returns
+    -------
+    ndarray of shape (m, n)
+        The product.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions; an unknown `precision` is a ``ValueError``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from steepest import kernels as K
+    >>> K.matmul(np.eye(2), np.array([[1.0, 2.0], [3.0, 4.0]]).T)
+    array([[1., 3.],
+           [2., 4.]])
+    """
+    if precision != "float32":
+        raise ValueError(f"[matmul] precision {precision!r} is not one of: float32")
+    return _cpu.matmul(a, b, out)
+
+
+def linear(
+    x: Array, w: Array, b: Array | None = None, activation: str = "identity", out: Array | None = None
+) -> Array:
+    """Return f(x @ w + b), a linear layer with its activation in one pass.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, n_in)
+        Inputs.
+    w : ndarray of shape (n_in, n_out)
+        Weights, laid out as scikit-learn's ``coefs_``.
+    b : ndarray of shape (n_out,), optional
+        Biases.
+    activation : str
+        The function f, one of `ACTIVATIONS`.
+    out : ndarray of shape (n, n_out), optional
+        Receives the result; it must not overlap the inputs.
+
+    Returns
+    -------
+    ndarray of shape (n, n_out)
+        The layer's output.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+    """
+    return _cpu.linear(x, w, b, activation, out)
+
+
+def linear_backward(
+    d_out: Array,
+    x: Array,
+    w: Array,
+    *,
+    activation: str = "identity",
+    l2: float = 0.0,
+    input_grad: bool = True,
+    d_x: Array | None = None,
+    d_w: Array | None = None,
+    d_b: Array | None = None,
+) -> tuple[Array | None, Array, Array]:
+    """Return the gradients of ``x @ w + b`` with respect to x, w and b.
+
+    ``d_w = x.T @ d_out + l2 * w``, ``d_b = d_out.sum(0)`` and ``d_x = (d_out @ w.T) * f'(x)``.
+
+    Parameters
+    ----------
+    d_out : ndarray of shape (n, n_out)
+        Gradient of the loss with respect to ``x @ w + b``.
+    x : ndarray of shape (n, n_in)
+        The layer's inputs.
+    w : ndarray of shape (n_in, n_out)
+        Its weights.
+    activation : str
+        The function f that produced x, one of `ACTIVATIONS`. Its derivative is evaluated from its output, x itself, so
+        that d_x is the gradient before f, and a chain of layers needs no `activation_backward` between them.
+    l2 : float
+        Strength of an L2 penalty ``l2 / 2 * sum(w**2)`` whose gradient is added to d_w.
+    input_grad : bool
+        Whether d_x is computed; the first layer of a network does not need it.
+    d_x, d_w, d_b : ndarray, optional
+        Receive the gradients; they must not overlap the inputs or one another.
+
+    Returns
+    -------
+    d_x : ndarray of shape (n, n_in), or None
+        None without `input_grad`.
+    d_w : ndarray of shape (n_in, n_out)
+        Gradient of the weights.
+    d_b : ndarray of shape (n_out,)
+        Gradient of the biases.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+    """
+    return _cpu.linear_backward(d_out, x, w, activation, l2, input_grad, d_x, d_w, d_b)

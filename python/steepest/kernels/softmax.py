@@ -1,0 +1,52 @@
+"""Softmax and its logarithm."""
+
+from __future__ import annotations
+
+from steepest import _cpu
+from steepest.kernels._types import Array
+
+
+def softmax(x: Array, out: Array | None = None) -> Array:
+    """Return ``exp(x) / exp(x).sum(1)`` for each row, shifted by the row's maximum so that nothing overflows.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, c)
+        Logits. A row that holds +inf or NaN, or nothing but -inf, gives NaN.
+    out : ndarray of shape (n, c), optional
+        Receives the probabilities; it may be x.
+
+    Returns
+    -------
+    ndarray of shape (n, c)
+        Rows that sum to 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+    """
+    return _cpu.softmax(x, out)
+
+
+def log_softmax(x: Array, out: Array | None = None) -> Array:
+    """Return ``x - log(exp(x).sum(1))`` for each row, without forming the probabilities.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, c)
+        Logits, as in `softmax`.
+    out : ndarray of shape (n, c), optional
+        Receives the log-probabilities; it may be x.
+
+    Returns
+    -------
+    ndarray of shape (n, c)
+        Logarithms of `softmax`, exact also where that rounds to 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+    """
+    return _cpu.log_softmax(x, out)
