@@ -34,6 +34,14 @@ inline bool is_integer(DType d) { return d >= DType::kInt8 && d <= DType::kUint6
 
 constexpr int kMaxDims = 8;
 
+inline std::string shape_text(const std::vector<int64_t>& shape) {
+    std::ostringstream text;
+    text << '(';
+    for (size_t d = 0; d < shape.size(); ++d) text << (d ? ", " : "") << shape[d];
+    text << (shape.size() == 1 ? ",)" : ")");
+    return text.str();
+}
+
 struct Array {
     py::object object;
     char* data = nullptr;
@@ -53,9 +61,9 @@ struct Array {
     }
 
     bool is_contiguous() const {
+        if (size() == 0) return true;
         int64_t expected = item_bytes;
         for (int d = ndim - 1; d >= 0; --d) {
-            if (shape[d] == 0) return true;
             if (shape[d] != 1 && strides[d] != expected) return false;
             expected *= shape[d];
         }
@@ -65,10 +73,11 @@ struct Array {
     std::vector<int64_t> shape_vector() const { return {shape, shape + ndim}; }
 
     std::string shape_text() const {
-        std::string text = "(";
-        for (int d = 0; d < ndim; ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
-        return text + (ndim == 1 ? ",)" : ")");
+        return steepest::shape_text(shape_vector());
     }
+
+    // Whether the items of each row follow one another.
+    bool has_contiguous_rows() const { return ndim < 2 || shape[ndim - 1] <= 1 || size() == 0 || strides[ndim - 1] == item_bytes; }
 
     bool same_shape(const Array& other) const {
         if (ndim != other.ndim) return false;

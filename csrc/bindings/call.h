@@ -68,11 +68,7 @@ class Call {
         if (array.dtype != dtype) reject_type(name_, what, " has dtype ", dtype_text(array), "; ", name_of(dtype), " is needed");
         bool matches = array.ndim == static_cast<int>(shape.size());
         for (int d = 0; matches && d < array.ndim; ++d) matches = array.shape[d] == shape[d];
-        if (!matches) {
-            std::string wanted = "(";
-            for (size_t d = 0; d < shape.size(); ++d) wanted += (d ? ", " : "") + std::to_string(shape[d]);
-            ops::reject(name_, what, " has shape ", array.shape_text(), "; ", wanted, shape.size() == 1 ? ",)" : ")", " is needed");
-        }
+        if (!matches) ops::reject(name_, what, " has shape ", array.shape_text(), "; ", shape_text(shape), " is needed");
         require_writeable(what, array);
         return array;
     }
@@ -84,6 +80,21 @@ class Call {
         Array array = floats(what, object, ndim);
         require_writeable(what, array);
         return array;
+    }
+
+    std::string text(const char* what, py::handle object) const {
+        if (!PyUnicode_Check(object.ptr())) reject_type(name_, what, " must be a string");
+        return py::cast<std::string>(object);
+    }
+
+    // A seed or stream.
+    uint64_t word(const char* what, py::handle object) const {
+        try {
+            return py::cast<uint64_t>(object);
+        } catch (const py::cast_error&) {
+            if (PyLong_Check(object.ptr())) ops::reject(name_, what, " is ", std::string(py::str(object)), "; it must be in 0..2**64-1");
+            reject_type(name_, what, " must be an integer");
+        }
     }
 
     // A 0-d array that the operation writes.

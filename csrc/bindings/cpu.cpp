@@ -46,6 +46,8 @@ void begin_capture(CapturedGraph& captured) {
 
 void end_capture() { capturing = nullptr; }
 
+bool is_capturing() { return capturing != nullptr; }
+
 py::list names(const std::vector<Isa>& isas) {
     py::list list;
     for (const Isa& isa : isas) list.append(isa.name);
@@ -112,6 +114,7 @@ PYBIND11_MODULE(_cpu, m) {
         .def("__len__", [](const CapturedGraph& g) { return g.graph.size(); });
     m.def("begin_capture", &begin_capture, py::arg("graph"));
     m.def("end_capture", &end_capture);
+    m.def("is_capturing", &is_capturing);
     m.def("info", &info);
     m.def("get_num_threads", &get_num_threads);
     m.def("set_num_threads", &checked_set_num_threads, py::arg("n"));

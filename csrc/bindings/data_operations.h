@@ -53,7 +53,7 @@ struct Data {
         const Array x = call.borrow("x", x_), indices = call.integers("indices", indices_);
         if (indices.dtype != DType::kInt64) reject_type(call.name(), "indices have dtype ", name_of(indices.dtype), "; int64 is needed");
         if (x.ndim != 1 && x.ndim != 2) ops::reject(call.name(), "x must be 1-D or 2-D, but has shape ", x.shape_text());
-        if (x.ndim == 2 && x.shape[1] > 1 && x.strides[1] != x.item_bytes) ops::reject(call.name(), "the rows of x must be contiguous");
+        if (!x.has_contiguous_rows()) ops::reject(call.name(), "the rows of x must be contiguous");
         const auto start = start_.is_none() ? ScalarView<int64_t>{} : call.template scalar<int64_t>("start", start_);
         if (start.data && out_.is_none()) reject_type(call.name(), "out is needed where start is an array, for its length");
         std::vector<int64_t> shape = x.shape_vector();
@@ -69,8 +69,7 @@ struct Data {
             ops::reject(call.name(), "out has shape ", out.shape_text(), ", but x has shape ", x.shape_text());
         if (!out.object.attr("dtype").equal(x.object.attr("dtype")))
             reject_type(call.name(), "out has dtype ", call.dtype_text(out), ", but x has ", call.dtype_text(x));
-        if (out.ndim == 2 && out.shape[1] > 1 && out.strides[1] != out.item_bytes)
-            ops::reject(call.name(), "the rows of out must be contiguous");
+        if (!out.has_contiguous_rows()) ops::reject(call.name(), "the rows of out must be contiguous");
         call.require_writeable("out", out);
         call.submit(ops::TakeRows{bytes<const char>(x), indices.vector<const int64_t>(), start, bytes<char>(out)});
         return out.object;
@@ -103,9 +102,10 @@ struct Data {
 
 template <class B>
 struct Randomness {
-    static py::object random_uniform(std::vector<int64_t> shape, double low, double high, uint64_t seed, uint64_t stream,
+    static py::object random_uniform(std::vector<int64_t> shape, double low, double high, py::handle seed_, py::handle stream_,
                                      const std::string& dtype, py::handle out_) {
         Call<B> call("random_uniform");
+        const uint64_t seed = call.word("seed", seed_), stream = call.word("stream", stream_);
         if (dtype != "float32" && dtype != "float64") reject_type(call.name(), "dtype ", dtype, " is not float32 or float64");
         for (const int64_t n : shape)
             if (n < 0) ops::reject(call.name(), "shape has the negative length ", n);
@@ -119,8 +119,9 @@ struct Randomness {
         return out.object;
     }
 
-    static py::object random_bits(int64_t n, uint64_t seed, uint64_t stream, py::handle out_) {
+    static py::object random_bits(int64_t n, py::handle seed_, py::handle stream_, py::handle out_) {
         Call<B> call("random_bits");
+        const uint64_t seed = call.word("seed", seed_), stream = call.word("stream", stream_);
         if (n < 0) ops::reject(call.name(), "n is ", n, "; it must not be negative");
         const Array out = call.output("out", out_, {n}, DType::kUint64);
         call.submit(ops::RandomBits{out.vector<uint64_t>(), seed, stream});

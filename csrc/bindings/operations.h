@@ -7,7 +7,9 @@
 
 namespace steepest {
 
-inline Activation activation_named(const char* operation, const std::string& name) {
+template <class B>
+Activation activation_named(const Call<B>& call, py::handle activation) {
+    const std::string name = call.text("activation", activation);
 #define STEEPEST_MATCH(Name, text) \
     if (name == text) return Activation::k##Name;
     STEEPEST_ACTIVATIONS(STEEPEST_MATCH)
@@ -16,7 +18,7 @@ inline Activation activation_named(const char* operation, const std::string& nam
 #define STEEPEST_LIST(Name, text) known += (known.empty() ? "" : ", ") + std::string(text);
     STEEPEST_ACTIVATIONS(STEEPEST_LIST)
 #undef STEEPEST_LIST
-    ops::reject(operation, "activation '", name, "' is not one of: ", known);
+    ops::reject(call.name(), "activation '", name, "' is not one of: ", known);
 }
 
 inline py::tuple activation_names() {
@@ -39,10 +41,10 @@ struct LinearAlgebra {
         return out.object;
     }
 
-    static py::object linear(py::handle x_, py::handle w_, py::handle b_, const std::string& activation, py::handle out_) {
+    static py::object linear(py::handle x_, py::handle w_, py::handle b_, py::handle activation, py::handle out_) {
         Call<B> call("linear");
         const Array x = call.floats("x", x_, 2), w = call.floats("w", w_, 2), b = call.optional_floats("b", b_, 1);
-        const Activation f = activation_named("linear", activation);
+        const Activation f = activation_named(call, activation);
         const Array out = call.output("out", out_, {x.shape[0], w.shape[1]});
         call.submit_float([&]<class T>() {
             return ops::Linear<T>{x.matrix<const T>(), w.matrix<const T>(), b.vector<const T>(), out.matrix<T>(), f};
@@ -50,11 +52,11 @@ struct LinearAlgebra {
         return out.object;
     }
 
-    static py::tuple linear_backward(py::handle d_out_, py::handle x_, py::handle w_, const std::string& activation, double l2,
+    static py::tuple linear_backward(py::handle d_out_, py::handle x_, py::handle w_, py::handle activation, double l2,
                                      bool input_grad, py::handle d_x_, py::handle d_w_, py::handle d_b_) {
         Call<B> call("linear_backward");
         const Array d_out = call.floats("d_out", d_out_, 2), x = call.floats("x", x_, 2), w = call.floats("w", w_, 2);
-        const Activation f = activation_named("linear_backward", activation);
+        const Activation f = activation_named(call, activation);
         const Array d_w = call.output("d_w", d_w_, w.shape_vector());
         const Array d_b = call.output("d_b", d_b_, {w.shape[1]});
         const Array d_x = input_grad ? call.output("d_x", d_x_, x.shape_vector()) : Array();
@@ -68,20 +70,20 @@ struct LinearAlgebra {
 
 template <class B>
 struct Elementwise {
-    static py::object activation(py::handle x_, const std::string& activation, py::handle out_) {
+    static py::object activation(py::handle x_, py::handle activation, py::handle out_) {
         Call<B> call("activation");
         const Array x = call.floats("x", x_, -1);
-        const Activation f = activation_named("activation", activation);
+        const Activation f = activation_named(call, activation);
         const Array out = call.output("out", out_, x.shape_vector());
         require_matrix_form(call, "x", x), require_matrix_form(call, "out", out);
         call.submit_float([&]<class T>() { return ops::ActivationForward<T>{x.as_matrix<const T>(), out.as_matrix<T>(), f}; });
         return out.object;
     }
 
-    static py::object activation_backward(py::handle d_y_, py::handle y_, const std::string& activation, py::handle out_) {
+    static py::object activation_backward(py::handle d_y_, py::handle y_, py::handle activation, py::handle out_) {
         Call<B> call("activation_backward");
         const Array d_y = call.floats("d_y", d_y_, -1), y = call.floats("y", y_, -1);
-        const Activation f = activation_named("activation_backward", activation);
+        const Activation f = activation_named(call, activation);
         if (!d_y.same_shape(y))
             ops::reject(call.name(), "d_y has shape ", d_y.shape_text(), ", but y has shape ", y.shape_text());
         const Array out = call.output("out", out_, y.shape_vector());

@@ -6,50 +6,67 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
+constexpr int64_t kGrain = 1024;  // the least number of items for a member
+
 // A matrix whose rows follow one another is one long row, which is shared out in vectors and not in rows.
 template <class T>
 STEEPEST_HD bool is_flat(const MatrixView<T>& m) {
     return m.col_stride == 1 && (m.rows <= 1 || m.row_stride == m.cols);
 }
 
-template <class T, class F>
-void for_each_span(int64_t rows, int64_t cols, bool flat, Team& team, F&& f) {
-    if (flat) {
-        const Range mine = team.split(rows * cols, 1024);
-        return f(int64_t{0}, mine.begin, mine.end);
-    }
-    const Range mine = team.split(rows, 1 + 1024 / (cols + 1));
-    for (int64_t i = mine.begin; i < mine.end; ++i) f(i, int64_t{0}, cols);
+template <class T, class Formula>
+STEEPEST_HD void apply(const T* x, T* out, int64_t n) {
+    for_each_vector<T>(0, n, [=](int64_t j, int lanes) {
+        store_items(Formula::value(load_items(x + j, 1, lanes)), out + j, 1, lanes);
+    });
+}
+
+template <class T, class Formula>
+STEEPEST_HD void apply_derivative(const T* d_y, const T* y, T* out, int64_t n) {
+    for_each_vector<T>(0, n, [=](int64_t j, int lanes) {
+        const Vec<T> d = load_items(d_y + j, 1, lanes);
+        store_items(d * Formula::derivative(load_items(y + j, 1, lanes)), out + j, 1, lanes);
+    });
 }
 
 }  // namespace
 
 template <class T>
 void run(const ops::ActivationForward<T>& op, Team& team) {
-    const auto &x = op.x, &out = op.out;
+    const int64_t n = op.x.cols;
     with_activation(op.activation, [&](auto formula) {
-        for_each_span<T>(x.rows, x.cols, is_flat(x) && is_flat(out), team, [&](int64_t i, int64_t begin, int64_t end) {
-            for_each_vector<T>(begin, end, [&](int64_t j, int lanes) {
-                const Vec<T> v = load_items(&x(i, j), x.col_stride, lanes);
-                store_items(formula.value(v), &out(i, j), out.col_stride, lanes);
-            });
-        });
+        using Formula = decltype(formula);
+        if (is_flat(op.x) && is_flat(op.out)) {
+            const Range mine = team.split(op.x.rows * n, kGrain);
+            return apply<T, Formula>(op.x.data + mine.begin, op.out.data + mine.begin, mine.end - mine.begin);
+        }
+        T* const scratch = static_cast<T*>(team.scratch(2 * n * sizeof(T)));
+        const Range mine = team.split(op.x.rows, 1 + kGrain / (n + 1));
+        for (int64_t i = mine.begin; i < mine.end; ++i) {
+            T* const out = writable_row(op.out, i, scratch + n);
+            apply<T, Formula>(contiguous_row(op.x, i, scratch), out, n);
+            put_row(op.out, i, out);
+        }
     });
 }
 
 template <class T>
 void run(const ops::ActivationBackward<T>& op, Team& team) {
-    const auto &d_y = op.d_y, &y = op.y;
-    const auto& out = op.out;
+    const int64_t n = op.y.cols;
     with_activation(op.activation, [&](auto formula) {
-        for_each_span<T>(y.rows, y.cols, is_flat(y) && is_flat(d_y) && is_flat(out), team,
-                         [&](int64_t i, int64_t begin, int64_t end) {
-                             for_each_vector<T>(begin, end, [&](int64_t j, int lanes) {
-                                 const Vec<T> d = load_items(&d_y(i, j), d_y.col_stride, lanes);
-                                 const Vec<T> v = load_items(&y(i, j), y.col_stride, lanes);
-                                 store_items(d * formula.derivative(v), &out(i, j), out.col_stride, lanes);
-                             });
-                         });
+        using Formula = decltype(formula);
+        if (is_flat(op.y) && is_flat(op.d_y) && is_flat(op.out)) {
+            const Range mine = team.split(op.y.rows * n, kGrain);
+            return apply_derivative<T, Formula>(op.d_y.data + mine.begin, op.y.data + mine.begin, op.out.data + mine.begin,
+                                                mine.end - mine.begin);
+        }
+        T* const scratch = static_cast<T*>(team.scratch(3 * n * sizeof(T)));
+        const Range mine = team.split(op.y.rows, 1 + kGrain / (n + 1));
+        for (int64_t i = mine.begin; i < mine.end; ++i) {
+            T* const out = writable_row(op.out, i, scratch + 2 * n);
+            apply_derivative<T, Formula>(contiguous_row(op.d_y, i, scratch), contiguous_row(op.y, i, scratch + n), out, n);
+            put_row(op.out, i, out);
+        }
     });
 }
 

@@ -3,25 +3,30 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-Block share_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_cols, bool by_columns, const Team& team) {
-    const int64_t size = team.size();
+Part part_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_cols, size_t item_bytes, bool may_split_k, Team& team) {
+    const int64_t rank = team.rank(), size = team.size(), blocks = blocks_of(k);
+    if (m == 0 || n == 0) return {{0, 0}, {0, 0}, {0, blocks}};
+    const size_t partial_bytes = static_cast<size_t>(blocks - 1) * m * n * item_bytes;
+    if (may_split_k && size > 1 && blocks > 1 && m <= kFewRows && partial_bytes <= kPartialBytes) {
+        const int64_t members = size < blocks ? size : blocks;
+        // Members without a block still meet the others at the barrier.
+        if (rank >= members) return {{0, m}, {0, n}, {blocks, blocks}};
+        return {{0, m}, {0, n}, {blocks * rank / members, blocks * (rank + 1) / members}};
+    }
     const int64_t most_down = (m + tile_rows - 1) / tile_rows, most_across = (n + tile_cols - 1) / tile_cols;
     int64_t best_down = 1, best_across = 1;
     double best_cost = -1;
-    for (int64_t across = 1; across <= size; ++across) {
-        const int64_t down = size / across < most_down ? size / across : most_down;
-        const int64_t fit = across < most_across ? across : most_across;
+    for (int64_t fit = 1; fit <= size && fit <= most_across; ++fit) {
+        const int64_t down = size / fit < most_down ? size / fit : most_down;
         // The slowest member's share of the products, then what all members read.
-        const double products = 1.0 * ((most_down + down - 1) / down) * ((most_across + fit - 1) / fit) * tile_rows * tile_cols * k;
-        const double reads = 1.0 * k * (down * n + fit * m) + (by_columns && down > 1 ? 1.0 * m * n : 0.0);
-        const double cost = products + 4 * reads;
+        const double tiles = 1.0 * ((most_down + down - 1) / down) * ((most_across + fit - 1) / fit);
+        const double cost = tiles * tile_rows * tile_cols * k + 4.0 * k * (down * n + fit * m);
         if (best_cost < 0 || cost < best_cost) best_cost = cost, best_down = down, best_across = fit;
     }
-    const int64_t rank = team.rank();
-    if (rank >= best_down * best_across) return {{m, m}, {n, n}};
+    if (rank >= best_down * best_across) return {{m, m}, {n, n}, {0, blocks}};
     const int64_t r = rank / best_across, q = rank % best_across;
     const int64_t j0 = most_across * q / best_across * tile_cols, j1 = most_across * (q + 1) / best_across * tile_cols;
-    return {{m * r / best_down, m * (r + 1) / best_down}, {j0, j1 < n ? j1 : n}};
+    return {{m * r / best_down, m * (r + 1) / best_down}, {j0, j1 < n ? j1 : n}, {0, blocks}};
 }
 
 template <class T>
@@ -38,24 +43,32 @@ bool pays_to_pack_panels(MatrixView<const T> b, int64_t rows) {
     return b.col_stride != 1 || (rows >= 6 * kTileRows && b.rows > 64 && b.cols > TileShape<T>::kCols);
 }
 
+// kSize columns from `from`, kSize products of each, turned into rows of the panel.
+template <class T>
+STEEPEST_HD void pack_square(const T* from, int64_t col_stride, int cols, T* to, int64_t to_stride) {
+    using V = Vec<T>;
+    V square[V::kSize];
+    for (int l = 0; l < V::kSize; ++l) square[l] = l < cols ? V::load(from + l * col_stride) : V(0);
+    transpose(square);
+    for (int l = 0; l < V::kSize; ++l) square[l].store(to + l * to_stride);
+}
+
 template <class T>
 void pack_panels(MatrixView<const T> b, int64_t k0, int64_t kn, int64_t j0, int64_t jn, T* packed) {
     using V = Vec<T>;
     constexpr int kCols = TileShape<T>::kCols;
-    for (int64_t j = 0; j < jn; j += kCols, packed += kn * kCols) {
-        const int cols = static_cast<int>(jn - j < kCols ? jn - j : kCols);
-        for (int64_t p = 0; p < kn; ++p) {
-            const T* from = b.data + (k0 + p) * b.row_stride + (j0 + j) * b.col_stride;
-            T* to = packed + p * kCols;
-            for (int v = 0; v < kCols; v += V::kSize) {
-                const int lanes = cols - v < 0 ? 0 : cols - v < V::kSize ? cols - v : V::kSize;
-                if (b.col_stride == 1) {
-                    (lanes == V::kSize ? V::load(from + v) : V::load(from + v, lanes)).store(to + v);
-                } else {
-                    for (int l = 0; l < V::kSize; ++l) to[v + l] = l < lanes ? from[(v + l) * b.col_stride] : T(0);
-                }
-            }
+    for (int64_t j = 0; j < jn; j += V::kSize) {
+        const int cols = static_cast<int>(jn - j < V::kSize ? jn - j : V::kSize);
+        const T* from = &b(k0, j0 + j);
+        T* to = packed + j / kCols * kCols * kn + j % kCols;
+        int64_t p = 0;
+        if (b.col_stride == 1) {
+            for (; p < kn; ++p) V::load(from + p * b.row_stride, cols).store(to + p * kCols);
+        } else if (b.row_stride == 1) {
+            for (; p + V::kSize <= kn; p += V::kSize) pack_square(from + p, b.col_stride, cols, to + p * kCols, kCols);
         }
+        for (; p < kn; ++p)
+            for (int l = 0; l < V::kSize; ++l) to[p * kCols + l] = l < cols ? from[p * b.row_stride + l * b.col_stride] : T(0);
     }
 }
 

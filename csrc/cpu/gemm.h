@@ -3,8 +3,8 @@
 // Rows of b are read as vectors and items of a are broadcast, so row-major operands are read where they lie; an
 // operand is packed only where its strides forbid that, or where it is reused often enough to pay for the copy.
 //
-// Every item is accumulated in the same order, k ascending in blocks of kBlockK, whatever the tile, the packing and
-// the share of the team: results are bit-identical for any number of threads.
+// Every item is accumulated in the same order, k ascending in equal blocks of at most kBlockK, whatever the tile, the
+// packing and the share of the team: results are bit-identical for any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +16,11 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-constexpr int64_t kBlockK = 512;  // a tile's rows of a then fill most of the first-level cache
+constexpr int64_t kBlockK = 512;  // at most; a tile's rows of a then fill most of the first-level cache
 constexpr int64_t kBlockN = 256;  // kBlockK x kBlockN of b stays in the second-level cache
 constexpr int64_t kBlockM = 128;  // rows of c that are staged when c itself has strided columns
+
+constexpr int64_t kFewRows = 64;  // up to here a product costs less than moving the weights between caches
 
 // A finished tile: c(i0 + i, j0 + j) stands at data[i * stride + j].
 template <class T>
@@ -33,14 +35,22 @@ struct NoEpilogue {
     STEEPEST_HD void operator()(const Tile<T>&) const {}
 };
 
-struct Block {
-    Range rows, cols;
+// The equal blocks that k is summed in; they depend on k alone.
+STEEPEST_HD int64_t blocks_of(int64_t k) { return k <= kBlockK ? 1 : (k + kBlockK - 1) / kBlockK; }
+STEEPEST_HD int64_t block_begin(int64_t k, int64_t block) { return k * block / blocks_of(k); }
+
+// A part of the product: items (rows, cols), summed over some of the blocks of k.
+struct Part {
+    Range rows, cols, blocks;
 };
 
-// This member's block of an (m, n) product over k: the grid of the team that makes it read least. Splitting by rows
-// makes every member read all of b, splitting by columns all of a. A result that is updated by columns afterwards
-// (`by_columns`: a weight gradient) counts as read once more when it is split by rows.
-Block share_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_cols, bool by_columns, const Team& team);
+// This member's part of an (m, n) product over k.
+//
+// As a rule the items are shared out, on the grid of the team that makes it read least: splitting by rows makes every
+// member read all of b, splitting by columns all of a. A product of a few rows with a large b is shared out by blocks
+// of k instead: each member then reads its own rows of the weights, which it also updates, and nothing moves between
+// the members' caches but the partial products.
+Part part_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_cols, size_t item_bytes, bool may_split_k, Team& team);
 
 // Copies rows k0 .. k0+kn of b, columns j0 .. j0+jn, into panels of TileShape::kCols columns, padded with zeros.
 template <class T>
@@ -56,69 +66,132 @@ bool pays_to_pack_rows(MatrixView<const T> a, int64_t cols);
 template <class T>
 bool pays_to_pack_panels(MatrixView<const T> b, int64_t rows);
 
-template <class T, class Epilogue>
-void gemm_block(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, Range rows, Range cols, const Epilogue& epilogue,
-                T* scratch) {
-    constexpr int kRows = TileShape<T>::kRows, kCols = TileShape<T>::kCols;
-    const int64_t k = a.cols;
-    const bool pack_a = pays_to_pack_rows(a, cols.end - cols.begin);
-    const bool pack_b = pays_to_pack_panels(b, rows.end - rows.begin);
-    const bool stage_c = c.col_stride != 1;
-    T* const packed_a = scratch;
-    T* const packed_b = packed_a + kRows * kBlockK;
-    T* const staged_c = packed_b + kBlockK * kBlockN;
-    // Tiles of equal height: 32 rows are 11 + 11 + 10, not 14 + 14 + 4.
-    const int64_t tiles = (rows.end - rows.begin + kRows - 1) / kRows;
+// One member's work on a block of items whose packed operands fit its caches.
+template <class T>
+class BlockProduct {
+  public:
+    static constexpr int kRows = TileShape<T>::kRows, kCols = TileShape<T>::kCols;
+    static constexpr size_t kScratchItems = kRows * kBlockK + kBlockK * kBlockN;
 
-    int64_t k0 = 0;
-    do {
-        const int64_t kn = k - k0 < kBlockK ? k - k0 : kBlockK;
-        const bool last_block = k0 + kn == k;
-        if (pack_b) pack_panels(b, k0, kn, cols.begin, cols.end - cols.begin, packed_b);
+    BlockProduct(MatrixView<const T> a, MatrixView<const T> b, Range rows, Range cols, T* scratch)
+        : a_(a),
+          b_(b),
+          rows_(rows),
+          cols_(cols),
+          packs_a_(pays_to_pack_rows(a, cols.end - cols.begin)),
+          packs_b_(pays_to_pack_panels(b, rows.end - rows.begin)),
+          packed_a_(scratch),
+          packed_b_(scratch + kRows * kBlockK) {}
+
+    // Sums products k0 .. k1 of all items into c, whose item (i, j) stands at c[i * stride + j], and calls
+    // finish(tile) for each tile.
+    template <class Finish>
+    void sum(int64_t k0, int64_t k1, T* c, int64_t stride, bool accumulate, const Finish& finish) const {
+        const int64_t kn = k1 - k0;
+        if (packs_b_) pack_panels(b_, k0, kn, cols_.begin, cols_.end - cols_.begin, packed_b_);
+        // Tiles of equal height: 32 rows are 11 + 11 + 10, not 14 + 14 + 4.
+        const int64_t height = rows_.end - rows_.begin, tiles = (height + kRows - 1) / kRows;
         for (int64_t t = 0; t < tiles; ++t) {
-            const int64_t i0 = rows.begin + (rows.end - rows.begin) * t / tiles;
-            const int tile_rows = static_cast<int>(rows.begin + (rows.end - rows.begin) * (t + 1) / tiles - i0);
-            const T* a_tile = &a.data[i0 * a.row_stride + k0 * a.col_stride];
-            int64_t a_row = a.row_stride, a_k = a.col_stride;
-            if (pack_a) {
-                pack_rows(a, i0, tile_rows, k0, kn, packed_a);
-                a_tile = packed_a, a_row = 1, a_k = tile_rows;
+            const int64_t i0 = rows_.begin + height * t / tiles;
+            const int tile_rows = static_cast<int>(rows_.begin + height * (t + 1) / tiles - i0);
+            const T* a_tile = a_.data + i0 * a_.row_stride + k0 * a_.col_stride;
+            int64_t a_row = a_.row_stride, a_k = a_.col_stride;
+            if (packs_a_) {
+                pack_rows(a_, i0, tile_rows, k0, kn, packed_a_);
+                a_tile = packed_a_, a_row = 1, a_k = tile_rows;
             }
-            for (int64_t j0 = cols.begin; j0 < cols.end; j0 += kCols) {
-                const int tile_cols = static_cast<int>(cols.end - j0 < kCols ? cols.end - j0 : kCols);
-                const T* b_tile = pack_b ? packed_b + (j0 - cols.begin) * kn : b.data + k0 * b.row_stride + j0;
-                Tile<T> tile{c.data + i0 * c.row_stride + j0, c.row_stride, i0, tile_rows, j0, tile_cols};
-                if (stage_c) tile.data = staged_c + (i0 - rows.begin) * kBlockN + (j0 - cols.begin), tile.stride = kBlockN;
-                multiply_tile<T>(tile_rows, tile_cols, kn, a_tile, a_row, a_k, b_tile, pack_b ? kCols : b.row_stride, tile.data,
-                                 tile.stride, k0 > 0);
-                if (last_block) epilogue(tile);
+            for (int64_t j0 = cols_.begin; j0 < cols_.end; j0 += kCols) {
+                const int tile_cols = static_cast<int>(cols_.end - j0 < kCols ? cols_.end - j0 : kCols);
+                const T* b_tile = packs_b_ ? packed_b_ + (j0 - cols_.begin) * kn : b_.data + k0 * b_.row_stride + j0;
+                const Tile<T> tile{c + i0 * stride + j0, stride, i0, tile_rows, j0, tile_cols};
+                multiply_tile<T>(tile_rows, tile_cols, kn, a_tile, a_row, a_k, b_tile, packs_b_ ? kCols : b_.row_stride, tile.data,
+                                 stride, accumulate);
+                finish(tile);
             }
         }
-        k0 += kn;
-    } while (k0 < k);
-
-    if (stage_c) {
-        for (int64_t i = rows.begin; i < rows.end; ++i)
-            for (int64_t j = cols.begin; j < cols.end; ++j) c(i, j) = staged_c[(i - rows.begin) * kBlockN + (j - cols.begin)];
     }
-}
 
-// Computes this member's share of c.
-template <class T, class Epilogue>
-void gemm(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, bool by_columns, const Epilogue& epilogue, Team& team) {
-    const Block mine = share_of(a.rows, b.cols, a.cols, TileShape<T>::kRows, TileShape<T>::kCols, by_columns, team);
-    if (mine.rows.empty() || mine.cols.empty()) return;
-    const bool stage_c = c.col_stride != 1;
-    constexpr size_t kPacked = TileShape<T>::kRows * kBlockK + kBlockK * kBlockN;
-    T* const scratch = static_cast<T*>(team.scratch((kPacked + (stage_c ? kBlockM * kBlockN : 0)) * sizeof(T)));
-    for (int64_t j0 = mine.cols.begin; j0 < mine.cols.end; j0 += kBlockN) {
-        const Range cols{j0, mine.cols.end - j0 < kBlockN ? mine.cols.end : j0 + kBlockN};
-        for (int64_t i0 = mine.rows.begin; i0 < mine.rows.end;) {
-            const int64_t i1 = stage_c && mine.rows.end - i0 > kBlockM ? i0 + kBlockM : mine.rows.end;
-            gemm_block(a, b, c, {i0, i1}, cols, epilogue, scratch);
+  private:
+    MatrixView<const T> a_, b_;
+    Range rows_, cols_;
+    bool packs_a_, packs_b_;
+    T *packed_a_, *packed_b_;
+};
+
+// Calls f(rows, cols) for blocks of at most max_rows x kBlockN items.
+template <class F>
+STEEPEST_HD void for_each_block(Range rows, Range cols, int64_t max_rows, F&& f) {
+    for (int64_t j0 = cols.begin; j0 < cols.end; j0 += kBlockN) {
+        const int64_t j1 = cols.end - j0 < kBlockN ? cols.end : j0 + kBlockN;
+        for (int64_t i0 = rows.begin; i0 < rows.end;) {
+            const int64_t i1 = rows.end - i0 < max_rows ? rows.end : i0 + max_rows;
+            f(Range{i0, i1}, Range{j0, j1});
             i0 = i1;
         }
     }
+}
+
+// All blocks of k, one after the other, in c itself or, where its columns are strided, in a stage of kBlockM rows.
+template <class T, class Epilogue>
+void gemm_items(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Part& part, const Epilogue& epilogue, Team& team) {
+    const bool staged = c.col_stride != 1;
+    const size_t items = BlockProduct<T>::kScratchItems + (staged ? kBlockM * kBlockN : 0);
+    T* const scratch = static_cast<T*>(team.scratch(items * sizeof(T)));
+    T* const stage = scratch + BlockProduct<T>::kScratchItems;
+    const int64_t k = a.cols, blocks = blocks_of(k);
+    for_each_block(part.rows, part.cols, staged ? kBlockM : part.rows.end, [&](Range rows, Range cols) {
+        const BlockProduct<T> product(a, b, rows, cols, scratch);
+        // Item (i, j) of the stage is at the same offset from `target` as item (i, j) of c from its data.
+        T* const target = staged ? stage - rows.begin * kBlockN - cols.begin : c.data;
+        const int64_t stride = staged ? kBlockN : c.row_stride;
+        for (int64_t block = 0; block < blocks; ++block) {
+            product.sum(block_begin(k, block), block_begin(k, block + 1), target, stride, block > 0, [&](const Tile<T>& tile) {
+                if (block + 1 == blocks) epilogue(tile);
+            });
+        }
+        if (!staged) return;
+        for (int64_t i = rows.begin; i < rows.end; ++i)
+            for (int64_t j = cols.begin; j < cols.end; ++j) c(i, j) = target[i * stride + j];
+    });
+}
+
+// Each member sums its own blocks of k; then the team adds them up, in the order in which one member would have.
+template <class T, class Epilogue>
+void gemm_partials(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Part& part, const Epilogue& epilogue,
+                   Team& team) {
+    T* const scratch = static_cast<T*>(team.scratch(BlockProduct<T>::kScratchItems * sizeof(T)));
+    T* const partials = static_cast<T*>(team.partials());
+    const int64_t k = a.cols, blocks = blocks_of(k), n = c.cols;
+    for (int64_t block = part.blocks.begin; block < part.blocks.end; ++block) {
+        T* const target = block == 0 ? c.data : partials + (block - 1) * c.rows * n;
+        for_each_block(part.rows, part.cols, part.rows.end, [&](Range rows, Range cols) {
+            BlockProduct<T>(a, b, rows, cols, scratch)
+                .sum(block_begin(k, block), block_begin(k, block + 1), target, block == 0 ? c.row_stride : n, false, NoEpilogue());
+        });
+    }
+    team.barrier();  // all partial products are written
+    const Range rows = team.split(c.rows, 1);
+    using V = Vec<T>;
+    for (int64_t i = rows.begin; i < rows.end; ++i) {
+        for (int64_t j = 0; j < n; j += V::kSize) {
+            const int lanes = static_cast<int>(n - j < V::kSize ? n - j : V::kSize);
+            V sum = V::load(c.row(i) + j, lanes);
+            for (int64_t block = 1; block < blocks; ++block)
+                sum = V::load(partials + ((block - 1) * c.rows + i) * n + j, lanes) + sum;
+            sum.store(c.row(i) + j, lanes);
+        }
+    }
+    if (!rows.empty()) epilogue(Tile<T>{c.row(rows.begin), c.row_stride, rows.begin, rows.end - rows.begin, 0, n});
+    team.barrier();  // all partial products are read: the next product may overwrite them
+}
+
+// c = a @ b with the epilogue; all members of the team call it.
+template <class T, class Epilogue>
+void gemm(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Epilogue& epilogue, Team& team) {
+    const Part part = part_of(a.rows, b.cols, a.cols, TileShape<T>::kRows, TileShape<T>::kCols, sizeof(T), c.col_stride == 1, team);
+    const bool whole_k = part.blocks.begin == 0 && part.blocks.end == blocks_of(a.cols);
+    if (!whole_k) return gemm_partials(a, b, c, part, epilogue, team);
+    if (!part.rows.empty() && !part.cols.empty()) gemm_items(a, b, c, part, epilogue, team);
 }
 
 }  // namespace STEEPEST_TARGET

@@ -1,5 +1,7 @@
 #include "cpu/gemm_tile.h"
 
+#include <utility>
+
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
@@ -56,22 +58,16 @@ void tile_kernel(int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, 
     }
 }
 
-template <class T, int Rows>
-TileKernel<T> kernel_for_rows(int vectors, bool partial) {
-    static constexpr TileKernel<T> kKernels[2][2] = {
-        {tile_kernel<T, Rows, 1, false>, tile_kernel<T, Rows, 1, true>},
-        {tile_kernel<T, Rows, 2, false>, tile_kernel<T, Rows, 2, true>},
-    };
-    return kKernels[vectors - 1][partial];
-}
+// The kernel of each height, number of vectors, and whether the last of these is partial.
+template <class T, class = std::make_integer_sequence<int, kTileRows>>
+struct TileKernels;
 
-template <class T, int Rows = 1>
-TileKernel<T> kernel_for(int rows, int vectors, bool partial) {
-    if constexpr (Rows < kTileRows) {
-        if (rows > Rows) return kernel_for<T, Rows + 1>(rows, vectors, partial);
-    }
-    return kernel_for_rows<T, Rows>(vectors, partial);
-}
+template <class T, int... Rows>
+struct TileKernels<T, std::integer_sequence<int, Rows...>> {
+    static constexpr TileKernel<T> kKernels[kTileRows][2][2] = {
+        {{tile_kernel<T, Rows + 1, 1, false>, tile_kernel<T, Rows + 1, 1, true>},
+         {tile_kernel<T, Rows + 1, 2, false>, tile_kernel<T, Rows + 1, 2, true>}}...};
+};
 
 }  // namespace
 
@@ -82,7 +78,7 @@ void multiply_tile(int rows, int cols, int64_t k, const T* a, int64_t a_row, int
     static_assert(kTileVectors == 2);
     const int vectors = (cols + kSize - 1) / kSize;
     const int last = cols - (vectors - 1) * kSize;
-    kernel_for<T>(rows, vectors, last < kSize)(k, a, a_row, a_k, b, b_k, c, c_row, last, accumulate);
+    TileKernels<T>::kKernels[rows - 1][vectors - 1][last < kSize](k, a, a_row, a_k, b, b_k, c, c_row, last, accumulate);
 }
 
 template void multiply_tile(int, int, int64_t, const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t, bool);

@@ -29,9 +29,9 @@ struct BiasActivation {
 
 template <class T>
 void run(const ops::Linear<T>& op, Team& team) {
-    if (!op.b && op.activation == Activation::kIdentity) return gemm(op.x, op.w, op.out, false, NoEpilogue(), team);
+    if (!op.b && op.activation == Activation::kIdentity) return gemm(op.x, op.w, op.out, NoEpilogue(), team);
     with_activation(op.activation, [&](auto formula) {
-        gemm(op.x, op.w, op.out, false, BiasActivation<T, decltype(formula)>{op.b}, team);
+        gemm(op.x, op.w, op.out, BiasActivation<T, decltype(formula)>{op.b}, team);
     });
 }
 

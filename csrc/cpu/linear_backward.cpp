@@ -64,15 +64,15 @@ template <class T>
 void run(const ops::LinearBackward<T>& op, Team& team) {
     const MatrixView<const T> x_transposed = op.x.transposed();
     if (op.l2 == 0)
-        gemm(x_transposed, op.d_out, op.d_w, true, NoEpilogue(), team);
+        gemm(x_transposed, op.d_out, op.d_w, NoEpilogue(), team);
     else
-        gemm(x_transposed, op.d_out, op.d_w, true, PlusScaled<T>{op.w, T(op.l2)}, team);
+        gemm(x_transposed, op.d_out, op.d_w, PlusScaled<T>{op.w, T(op.l2)}, team);
     sum_columns(op.d_out, op.d_b, team);
     if (!op.d_x) return;
     const MatrixView<const T> w_transposed = op.w.transposed();
-    if (op.activation == Activation::kIdentity) return gemm(op.d_out, w_transposed, op.d_x, false, NoEpilogue(), team);
+    if (op.activation == Activation::kIdentity) return gemm(op.d_out, w_transposed, op.d_x, NoEpilogue(), team);
     with_activation(op.activation, [&](auto formula) {
-        gemm(op.d_out, w_transposed, op.d_x, false, TimesDerivative<T, decltype(formula)>{op.x}, team);
+        gemm(op.d_out, w_transposed, op.d_x, TimesDerivative<T, decltype(formula)>{op.x}, team);
     });
 }
 

@@ -6,7 +6,7 @@ inline namespace STEEPEST_TARGET {
 
 template <class T>
 void run(const ops::MatMul<T>& op, Team& team) {
-    gemm(op.a, op.b, op.out, false, NoEpilogue(), team);
+    gemm(op.a, op.b, op.out, NoEpilogue(), team);
 }
 
 }  // namespace STEEPEST_TARGET

@@ -30,6 +30,26 @@ STEEPEST_HD void store_items(Vec<T> v, T* p, int64_t stride, int lanes) {
     for (int l = 0; l < lanes; ++l) p[l * stride] = lane[l];
 }
 
+// A row as contiguous items: where it lies, or a copy in `buffer` where its columns are strided. Loops over items then
+// need to know no strides.
+template <class T>
+STEEPEST_HD const T* contiguous_row(const MatrixView<const T>& m, int64_t i, T* buffer) {
+    if (m.col_stride == 1) return m.row(i);
+    for (int64_t j = 0; j < m.cols; ++j) buffer[j] = m(i, j);
+    return buffer;
+}
+
+// The same for a row that is written: after the last store, call put_row.
+template <class T>
+STEEPEST_HD T* writable_row(const MatrixView<T>& m, int64_t i, T* buffer) {
+    return m.col_stride == 1 ? m.row(i) : buffer;
+}
+template <class T>
+STEEPEST_HD void put_row(const MatrixView<T>& m, int64_t i, const T* items) {
+    if (m.col_stride == 1) return;
+    for (int64_t j = 0; j < m.cols; ++j) m(i, j) = items[j];
+}
+
 // Calls f(j, lanes) for the vectors of a row of n items.
 template <class T, class F>
 STEEPEST_HD void for_each_vector(int64_t begin, int64_t end, F&& f) {

@@ -1,3 +1,4 @@
+#include "cpu/flush_subnormals.h"
 #include "cpu/run.h"
 #include "cpu/softmax_row.h"
 
@@ -8,30 +9,42 @@ namespace {
 constexpr int kRowsAtOnce = 16;  // rows whose logarithms are taken together
 
 template <class T>
-struct Gradient {
-    const ops::SoftmaxCrossEntropy<T>& op;
-    RowWeights<T> weights;
-    double inverse_total;  // 1 / sum of weights
+class Gradient {
+  public:
+    // `scratch` holds three rows, for rows whose columns are strided.
+    Gradient(const ops::SoftmaxCrossEntropy<T>& op, const RowWeights<T>& weights, double inverse_total, T* scratch)
+        : op_(op), weights_(weights), inverse_total_(inverse_total), scratch_(scratch) {}
 
     // Rows [begin, end): writes their gradients, returns the sum of w_i l_i.
     double rows(int64_t begin, int64_t end) const {
         alignas(64) T sums[kRowsAtOnce];
-        T shifted[kRowsAtOnce];     // m_i sum_j t_ij - sum_j t_ij z_ij, the part of l_i beside log(s_i)
+        T shifted[kRowsAtOnce];     // sum_j t_ij (m_i - z_ij), the part of l_i beside log(s_i)
         T target_sum[kRowsAtOnce];  // sum_j t_ij
+        const int64_t n = op_.logits.cols;
         double loss = 0;
         for (int64_t i0 = begin; i0 < end; i0 += kRowsAtOnce) {
             const int count = static_cast<int>(end - i0 < kRowsAtOnce ? end - i0 : kRowsAtOnce);
             for (int r = count; r < kRowsAtOnce; ++r) sums[r] = T(1);
             for (int r = 0; r < count; ++r) {
+                const int64_t i = i0 + r;
+                const T scale = static_cast<T>(weights_[i] * inverse_total_);
+                T* const d = writable_row(op_.d_logits, i, scratch_ + n);
                 target_sum[r] = T(1), sums[r] = T(1), shifted[r] = T(0);
-                if (op.labels)
-                    class_row(i0 + r, sums[r], shifted[r]);
-                else
-                    probability_row(i0 + r, sums[r], shifted[r], target_sum[r]);
+                if (scale == 0) {
+                    for (int64_t j = 0; j < n; ++j) d[j] = T(0);
+                } else {
+                    const T* z = contiguous_row(op_.logits, i, scratch_);
+                    if (op_.labels)
+                        class_row(z, op_.labels[i], scale, d, sums[r], shifted[r]);
+                    else
+                        probability_row(z, contiguous_row(op_.targets, i, scratch_ + 2 * n), scale, d, sums[r], shifted[r],
+                                        target_sum[r]);
+                }
+                put_row(op_.d_logits, i, d);
             }
             log_of_sums(sums, count);
             for (int r = 0; r < count; ++r) {
-                const double w = weights[i0 + r];
+                const double w = weights_[i0 + r];
                 // A row of weight 0 counts for nothing even where its own loss is infinite.
                 if (w != 0) loss += w * (static_cast<double>(shifted[r]) + static_cast<double>(target_sum[r]) * sums[r]);
             }
@@ -40,53 +53,45 @@ struct Gradient {
     }
 
   private:
-    void class_row(int64_t i, T& sum, T& shifted) const {
-        using V = Vec<T>;
-        const auto& z = op.logits;
-        const auto& d = op.d_logits;
-        const T scale = static_cast<T>(weights[i] * inverse_total);
-        if (scale == 0) return clear_row(i);
-        const int64_t label = op.labels[i];
-        const T at_label = z(i, label);  // read before d, which may be z, is written
-        const auto row = exponentiate_row(z.row(i), z.col_stride, d.row(i), d.col_stride, z.cols);
-        const V factor(scale / row.sum);
-        for_each_vector<T>(0, z.cols, [&](int64_t j, int lanes) {
-            store_items(load_items<T>(&d(i, j), d.col_stride, lanes) * factor, &d(i, j), d.col_stride, lanes);
+    using V = Vec<T>;
+
+    void class_row(const T* z, int64_t label, T scale, T* d, T& sum, T& shifted) const {
+        const T at_label = z[label];  // read before d, which may be z, is written
+        const T m = maximum_of_row(z, op_.logits.cols);
+        sum = exponentiate_row(z, m, d, op_.logits.cols);
+        const V factor(scale / sum);
+        for_each_vector<T>(0, op_.logits.cols, [=](int64_t j, int lanes) {
+            store_items(load_items<T>(d + j, 1, lanes) * factor, d + j, 1, lanes);
         });
-        d(i, label) -= scale;
-        sum = row.sum;
-        shifted = row.maximum - at_label;
+        d[label] -= scale;
+        shifted = m - at_label;
     }
 
-    void probability_row(int64_t i, T& sum, T& shifted, T& target_sum) const {
-        using V = Vec<T>;
-        const auto& z = op.logits;
-        const auto& t = op.targets;
-        const auto& d = op.d_logits;
-        const T scale = static_cast<T>(weights[i] * inverse_total);
-        if (scale == 0) return clear_row(i);
+    void probability_row(const T* z, const T* t, T scale, T* d, T& sum, T& shifted, T& target_sum) const {
+        const int64_t n = op_.logits.cols;
+        const T m = maximum_of_row(z, n);
+        const V maximum(m);
         double total = 0, dot = 0;
-        for_each_vector<T>(0, z.cols, [&](int64_t j, int lanes) {
-            const V p = load_items(&t(i, j), t.col_stride, lanes);
+        for_each_vector<T>(0, n, [&](int64_t j, int lanes) {
+            const V p = load_items(t + j, 1, lanes);
             // 0 times an infinite logit is 0: the limit of t log(t).
-            const V product = select(p == V(0), V(0), p * load_items(&z(i, j), z.col_stride, lanes));
+            const V product = select(p == V(0), V(0), p * (maximum - load_items(z + j, 1, lanes)));
             total += reduce_add_wide(p), dot += reduce_add_wide(product);
         });
-        const auto row = exponentiate_row(z.row(i), z.col_stride, d.row(i), d.col_stride, z.cols);
-        const V factor(static_cast<T>(scale * total / row.sum));
-        for_each_vector<T>(0, z.cols, [&](int64_t j, int lanes) {
-            const V e = load_items<T>(&d(i, j), d.col_stride, lanes);
-            const V p = load_items(&t(i, j), t.col_stride, lanes);
-            store_items(fma(e, factor, V(-scale) * p), &d(i, j), d.col_stride, lanes);
+        sum = exponentiate_row(z, m, d, n);
+        const V factor(static_cast<T>(scale * total / sum)), minus_scale(-scale);
+        for_each_vector<T>(0, n, [=](int64_t j, int lanes) {
+            const V e = load_items<T>(d + j, 1, lanes), p = load_items(t + j, 1, lanes);
+            store_items(fma(e, factor, minus_scale * p), d + j, 1, lanes);
         });
-        sum = row.sum;
         target_sum = static_cast<T>(total);
-        shifted = static_cast<T>(row.maximum * total - dot);
+        shifted = static_cast<T>(dot);
     }
 
-    void clear_row(int64_t i) const {
-        for (int64_t j = 0; j < op.d_logits.cols; ++j) op.d_logits(i, j) = T(0);
-    }
+    const ops::SoftmaxCrossEntropy<T>& op_;
+    const RowWeights<T>& weights_;
+    double inverse_total_;
+    T* scratch_;
 };
 
 }  // namespace
@@ -94,10 +99,11 @@ struct Gradient {
 template <class T>
 void run(const ops::SoftmaxCrossEntropy<T>& op, Team& team) {
     if (op.labels && !check_labels(op.labels, op.has_ignore_label, op.ignore_label, op.logits.cols, op.kName, team)) return;
+    const FlushSubnormals flush;
     const RowWeights<T> weights{op.sample_weight, op.labels, op.has_ignore_label, op.ignore_label};
     const double total = weights.sum(op.logits.rows);
     const double inverse_total = total != 0 ? 1 / total : 0;
-    const Gradient<T> gradient{op, weights, inverse_total};
+    const Gradient<T> gradient(op, weights, inverse_total, static_cast<T*>(team.scratch(3 * op.logits.cols * sizeof(T))));
     sum_over_rows(op.logits.rows, inverse_total, op.loss, team, [&](Range r) { return gradient.rows(r.begin, r.end); });
 }
 

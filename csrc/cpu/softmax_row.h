@@ -1,5 +1,5 @@
-// The part that softmax and its losses share: a row's maximum m and sum s = sum_j exp(x_j - m), with the exponentials
-// left in `out`. Shifting by the maximum keeps every exponential in [0, 1].
+// The part that softmax and its losses share: a row's maximum m, and the exponentials exp(x_j - m) with their sum.
+// Shifting by the maximum keeps every exponential in [0, 1].
 #pragma once
 
 #include "cpu/rows.h"
@@ -9,42 +9,46 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 
 template <class T>
-struct RowNormalizer {
-    T maximum, sum;
-};
-
-template <class T>
-STEEPEST_HD RowNormalizer<T> exponentiate_row(const T* x, int64_t x_stride, T* out, int64_t out_stride, int64_t n) {
+STEEPEST_HD T maximum_of_row(const T* x, int64_t n) {
     using V = Vec<T>;
     const V lowest(-__builtin_inf());
-    if (n <= V::kSize) {  // one vector: the row stays in a register
-        const int lanes = static_cast<int>(n);
-        const V v = load_items(x, x_stride, lanes, lowest);
-        const T m = reduce_max(v);
-        const V e = exp(v - V(m));
-        store_items(e, out, out_stride, lanes);
-        return {m, reduce_add(e)};  // the lanes beyond n are exp(-inf) = 0
-    }
-    V m0 = lowest, m1 = lowest;
+    if (n <= V::kSize) return reduce_max(V::load(x, static_cast<int>(n), lowest));
+    V m0 = lowest, m1 = lowest, m2 = lowest, m3 = lowest;
     int64_t j = 0;
-    if (x_stride == 1) {
-        for (; j + 2 * V::kSize <= n; j += 2 * V::kSize) m0 = max(m0, V::load(x + j)), m1 = max(m1, V::load(x + j + V::kSize));
-        for (; j + V::kSize <= n; j += V::kSize) m0 = max(m0, V::load(x + j));
+    for (; j + 4 * V::kSize <= n; j += 4 * V::kSize) {
+        m0 = max(m0, V::load(x + j)), m1 = max(m1, V::load(x + j + V::kSize));
+        m2 = max(m2, V::load(x + j + 2 * V::kSize)), m3 = max(m3, V::load(x + j + 3 * V::kSize));
     }
-    T m = reduce_max(max(m0, m1));
-    for (; j < n; ++j) m = x[j * x_stride] > m ? x[j * x_stride] : m;
-    V s(0);
-    T tail = 0;
-    const V shift(m);
-    for_each_vector<T>(0, n, [&](int64_t i, int lanes) {
-        const V e = exp(load_items(x + i * x_stride, x_stride, lanes) - shift);
-        store_items(e, out + i * out_stride, out_stride, lanes);
-        if (lanes == V::kSize)
-            s = s + e;
-        else
-            for (int l = 0; l < lanes; ++l) tail += out[(i + l) * out_stride];
-    });
-    return {m, reduce_add(s) + tail};
+    for (; j + V::kSize <= n; j += V::kSize) m0 = max(m0, V::load(x + j));
+    if (j < n) m1 = max(m1, V::load(x + j, static_cast<int>(n - j), lowest));
+    return reduce_max(max(max(m0, m1), max(m2, m3)));
+}
+
+// out_j = exp(x_j - maximum), in place or apart; returns their sum.
+template <class T>
+STEEPEST_HD T exponentiate_row(const T* x, T maximum, T* out, int64_t n) {
+    using V = Vec<T>;
+    const V lowest(-__builtin_inf()), shift(maximum);
+    if (n <= V::kSize) {
+        const int lanes = static_cast<int>(n);
+        const V e = exp(V::load(x, lanes, lowest) - shift);
+        e.store(out, lanes);
+        return reduce_add(e);  // the lanes beyond n are exp(-inf) = 0
+    }
+    V s0(0), s1(0);
+    int64_t j = 0;
+    for (; j + 2 * V::kSize <= n; j += 2 * V::kSize) {
+        const V e0 = exp(V::load(x + j) - shift), e1 = exp(V::load(x + j + V::kSize) - shift);
+        e0.store(out + j), e1.store(out + j + V::kSize);
+        s0 = s0 + e0, s1 = s1 + e1;
+    }
+    for (; j < n; j += V::kSize) {
+        const int lanes = static_cast<int>(n - j < V::kSize ? n - j : V::kSize);
+        const V e = exp(V::load(x + j, lanes, lowest) - shift);
+        e.store(out + j, lanes);
+        s0 = s0 + e;
+    }
+    return reduce_add(s0 + s1);
 }
 
 // log(s) for a few rows at once; s >= 1 because the maximum itself contributes 1 (or s is NaN).

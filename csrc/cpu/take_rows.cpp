@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "cpu/gemm.h"
 #include "cpu/run.h"
 
 namespace steepest {
@@ -9,7 +10,7 @@ void run(const ops::TakeRows& op, Team& team) {
     const int64_t start = op.start.get(), n = op.out.rows;
     Failure failure;
     failure.operation = op.kName;
-    if (start < 0 || start + n > op.indices.size) {
+    if (start < 0 || start > op.indices.size - n) {
         failure.kind = Failure::kStart, failure.value = start, failure.position = n, failure.limit = op.indices.size;
         return team.fail(failure);
     }
@@ -21,9 +22,13 @@ void run(const ops::TakeRows& op, Team& team) {
         failure.kind = Failure::kIndex, failure.value = index, failure.position = start + i, failure.limit = op.x.rows;
         return team.fail(failure);
     }
-    const Range mine = team.split(n, 1 + 256 / (op.out.cols + 1));
-    for (int64_t i = mine.begin; i < mine.end; ++i)
-        std::memcpy(op.out.row(i), op.x.row(indices[i * op.indices.stride]), op.out.cols);
+    // A few long rows are shared out by columns, as the products that read them share out their inputs.
+    const bool by_columns = n <= kFewRows && op.out.cols >= 1024;
+    const Range rows = by_columns ? Range{0, n} : team.split(n, 1 + 256 / (op.out.cols + 1));
+    const Range cols = by_columns ? team.split(op.out.cols, 64) : Range{0, op.out.cols};
+    if (cols.empty()) return;
+    for (int64_t i = rows.begin; i < rows.end; ++i)
+        std::memcpy(op.out.row(i) + cols.begin, op.x.row(indices[i * op.indices.stride]) + cols.begin, cols.end - cols.begin);
 }
 
 }  // namespace STEEPEST_TARGET

@@ -42,13 +42,17 @@ class SpinBarrier {
     alignas(64) std::atomic<uint32_t> generation_{0};
 };
 
+// Partial products that all members add up; a team of one needs none.
+constexpr size_t kPartialBytes = 256 << 10;
+
 // What the members of one team share.
 struct TeamState {
     SpinBarrier barrier;
     int size = 1;
     int spins_before_yield = 0;
+    void* partials = nullptr;
     Failure failure;
-    alignas(64) double chunks[2 * kChunks];
+    alignas(64) double chunks[kChunks];
 };
 
 class Team {
@@ -66,8 +70,10 @@ class Team {
     // Memory of this thread, 64-byte aligned, valid until the next call; its contents are undefined.
     void* scratch(size_t bytes);
 
-    // kChunks pairs of partial results. Operations that use them declare team_memory() in visit().
+    // kChunks partial sums that the team shares. Operations that use them declare team_memory() in visit().
     double* chunks() { return state_->chunks; }
+    // kPartialBytes for partial products; null in a team of one. Who uses it ends with a barrier.
+    void* partials() { return state_->partials; }
 
     void fail(const Failure& failure);
     bool failed() const { return failed_; }

@@ -27,6 +27,7 @@ class ThreadPool {
         if (!region.owns_lock()) return run_alone(body);
         grow(threads - 1);
         state_.size = threads;
+        state_.partials = partials_;
         state_.spins_before_yield = threads > available_processors() ? 0 : kSpinsBeforeYield;
         state_.failure = Failure();
         body_ = &body;
@@ -78,6 +79,7 @@ class ThreadPool {
 
     std::mutex region_mutex_;
     TeamState state_;
+    alignas(64) char partials_[kPartialBytes];
     const TeamBody* body_ = nullptr;
     std::atomic<uint32_t> region_{0};
     int workers_ = 0;

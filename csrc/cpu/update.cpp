@@ -1,3 +1,4 @@
+#include "cpu/flush_subnormals.h"
 #include "cpu/rows.h"
 #include "cpu/run.h"
 #include "cpu/simd/math.h"
@@ -6,32 +7,74 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
+// n contiguous items.
 template <class T, class Rule>
-STEEPEST_HD void update_items(const Rule& rule, const ops::UpdateTensor<T>& t, int64_t i, int64_t j, int lanes) {
+STEEPEST_HD void update_span(Rule rule, T* param, const T* grad, T* state0, T* state1, int64_t n) {
     using V = Vec<T>;
-    V param = load_items<T>(&t.param(i, j), t.param.col_stride, lanes);
-    const V grad = load_items(&t.grad(i, j), t.grad.col_stride, lanes);
-    V state[2];
-    for (int s = 0; s < Rule::kStates; ++s) state[s] = load_items<T>(&t.state[s](i, j), t.state[s].col_stride, lanes);
-    if constexpr (Rule::kStates == 0) rule(param, grad);
-    if constexpr (Rule::kStates == 1) rule(param, grad, state[0]);
-    if constexpr (Rule::kStates == 2) rule(param, grad, state[0], state[1]);
-    store_items(param, &t.param(i, j), t.param.col_stride, lanes);
-    for (int s = 0; s < Rule::kStates; ++s) store_items(state[s], &t.state[s](i, j), t.state[s].col_stride, lanes);
+    const auto update_vector = [=](int64_t j, int lanes) {
+        V p = load_items<T>(param + j, 1, lanes);
+        const V g = load_items<T>(grad + j, 1, lanes);
+        if constexpr (Rule::kStates == 0) rule(p, g);
+        if constexpr (Rule::kStates > 0) {
+            V s0 = load_items<T>(state0 + j, 1, lanes);
+            if constexpr (Rule::kStates == 1) rule(p, g, s0);
+            if constexpr (Rule::kStates == 2) {
+                V s1 = load_items<T>(state1 + j, 1, lanes);
+                rule(p, g, s0, s1);
+                store_items(s1, state1 + j, 1, lanes);
+            }
+            store_items(s0, state0 + j, 1, lanes);
+        }
+        store_items(p, param + j, 1, lanes);
+    };
+    for_each_vector<T>(0, n, update_vector);
 }
 
-// A tensor of many columns is shared out by columns, as the products that read and write it are: what a member
-// updates it has in its own cache. Others are shared out by rows.
+// Columns begin .. end of row i. Strided items are copied together and back, a vector at a time.
 template <class T, class Rule>
-void update(const ops::TensorList<T>& list, const Rule& rule, Team& team) {
-    constexpr int64_t kCols = kTileVectors * Vec<T>::kSize;
-    for (const auto& t : list.tensors) {
+void update_row(const Rule& rule, const ops::UpdateTensor<T>& t, int64_t i, int64_t begin, int64_t end) {
+    const auto unit = [](const auto& m) { return !m || m.col_stride == 1; };
+    if (unit(t.param) && unit(t.grad) && unit(t.state[0]) && unit(t.state[1])) {
+        const auto at = [&](const auto& m) { return m ? m.row(i) + begin : nullptr; };
+        return update_span(rule, at(t.param), at(t.grad), at(t.state[0]), at(t.state[1]), end - begin);
+    }
+    constexpr int kSize = Vec<T>::kSize;
+    alignas(64) T copy[4][kSize];
+    for_each_vector<T>(begin, end, [&](int64_t j, int lanes) {
+        const auto gather = [&](const auto& m, T* to) {
+            for (int l = 0; m && l < lanes; ++l) to[l] = m(i, j + l);
+        };
+        const auto scatter = [&](const auto& m, const T* from) {
+            for (int l = 0; m && l < lanes; ++l) m(i, j + l) = from[l];
+        };
+        gather(t.param, copy[0]), gather(t.grad, copy[1]), gather(t.state[0], copy[2]), gather(t.state[1], copy[3]);
+        update_span(rule, copy[0], copy[1], copy[2], copy[3], lanes);
+        scatter(t.param, copy[0]), scatter(t.state[0], copy[2]), scatter(t.state[1], copy[3]);
+    });
+}
+
+// Tensors are shared out by rows, as the products that write their gradients are, and as the ones that read them with
+// a small batch: what a member updates is in its own cache. Every other update goes through its share backwards: where
+// parameters and states are a little larger than the cache, it then begins with what the last one left there.
+template <class T, class Rule>
+void update(const ops::TensorList<T>& list, const Rule& rule, bool backwards, Team& team) {
+    constexpr int64_t kItems = kTileVectors * Vec<T>::kSize;
+    constexpr int64_t kRunItems = 2048;  // long enough for the hardware to prefetch
+    const FlushSubnormals flush;
+    const int64_t tensors = static_cast<int64_t>(list.tensors.size());
+    for (int64_t n = 0; n < tensors; ++n) {
+        const auto& t = list.tensors[backwards ? tensors - 1 - n : n];
         const int64_t rows = t.param.rows, cols = t.param.cols;
-        const bool by_columns = rows == 1 || cols >= kCols * team.size();
-        const Range row_range = by_columns ? Range{0, rows} : team.split(rows, 1 + 64 / cols);
-        const Range col_range = by_columns ? team.split(cols, kCols) : Range{0, cols};
-        for (int64_t i = row_range.begin; i < row_range.end; ++i)
-            for_each_vector<T>(col_range.begin, col_range.end, [&](int64_t j, int lanes) { update_items(rule, t, i, j, lanes); });
+        const Range mine = rows == 1 ? team.split(cols, kItems) : team.split(rows, 1 + 64 / cols);
+        const int64_t run = rows == 1 ? kRunItems : 1 + kRunItems / cols;
+        const int64_t runs = (mine.end - mine.begin + run - 1) / run;
+        for (int64_t r = 0; r < runs; ++r) {
+            const int64_t begin = mine.begin + (backwards ? runs - 1 - r : r) * run;
+            const int64_t end = begin + run < mine.end ? begin + run : mine.end;
+            const int64_t row_begin = rows == 1 ? 0 : begin, row_end = rows == 1 ? 1 : end;
+            for (int64_t i = row_begin; i < row_end; ++i)
+                update_row(rule, t, i, rows == 1 ? begin : 0, rows == 1 ? end : cols);
+        }
     }
 }
 
@@ -41,14 +84,15 @@ template <class T>
 void run(const ops::SgdUpdate<T>& op, Team& team) {
     const SgdParameters parameters{op.lr.get(), op.momentum, op.weight_decay, op.nesterov};
     if (!op.list.tensors.empty() && op.list.tensors[0].state[0])
-        update(op.list, SgdRule<T>(parameters), team);
+        update(op.list, SgdRule<T>(parameters), false, team);
     else
-        update(op.list, PlainSgdRule<T>(parameters), team);
+        update(op.list, PlainSgdRule<T>(parameters), false, team);
 }
 
 template <class T>
 void run(const ops::AdamUpdate<T>& op, Team& team) {
-    update(op.list, AdamRule<T>({op.lr.get(), op.beta1, op.beta2, op.eps, op.weight_decay, op.step.get()}), team);
+    const int64_t step = op.step.get();
+    update(op.list, AdamRule<T>({op.lr.get(), op.beta1, op.beta2, op.eps, op.weight_decay, step}), step % 2 == 0, team);
 }
 
 }  // namespace STEEPEST_TARGET

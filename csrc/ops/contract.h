@@ -31,19 +31,23 @@ void require(bool condition, const char* name, const Parts&... parts) {
 
 template <class T>
 std::string shape_of(const MatrixView<T>& m) {
-    return "(" + std::to_string(m.rows) + ", " + std::to_string(m.cols) + ")";
+    std::ostringstream text;
+    text << '(' << m.rows << ", " << m.cols << ')';
+    return text.str();
 }
 
 template <class T>
 std::string shape_of(const VectorView<T>& v) {
-    return "(" + std::to_string(v.size) + ",)";
+    std::ostringstream text;
+    text << '(' << v.size << ",)";
+    return text.str();
 }
 
 // The bytes from the first to the last item of a view, and how its rows repeat within them.
 struct MemoryRange {
     uintptr_t begin = 0, end = 0;
-    int64_t pitch = 0;  // bytes from row to row, 0 for a single row
-    int64_t width = 0;  // bytes from the first to the last item of one row
+    int64_t pitch = 0;  // bytes from row to row (or column to column), 0 for a single item
+    int64_t width = 0;  // bytes from the first to the last item of one row (column)
 
     bool empty() const { return begin == end; }
 };
@@ -54,12 +58,15 @@ MemoryRange memory_range(const MatrixView<T>& m) {
     constexpr int64_t kItem = sizeof(T);
     const int64_t down = (m.rows - 1) * m.row_stride * kItem, right = (m.cols - 1) * m.col_stride * kItem;
     const auto first = reinterpret_cast<uintptr_t>(m.data);
+    const auto size_of_step = [](int64_t stride) { return stride < 0 ? -stride : stride; };
     const int64_t low = (down < 0 ? down : 0) + (right < 0 ? right : 0);
     const int64_t high = (down > 0 ? down : 0) + (right > 0 ? right : 0) + kItem;
-    const int64_t width = (right < 0 ? -right : right) + kItem;
-    int64_t pitch = m.rows > 1 ? m.row_stride * kItem : 0;
-    if (pitch < 0) pitch = -pitch;
-    return {first + low, first + high, pitch, width};
+    // The larger of the two steps is the pitch, in whichever order the matrix is stored.
+    const int64_t row_step = m.rows > 1 ? size_of_step(m.row_stride) * kItem : 0;
+    const int64_t col_step = m.cols > 1 ? size_of_step(m.col_stride) * kItem : 0;
+    const int64_t pitch = row_step > col_step ? row_step : col_step;
+    const int64_t inner = row_step > col_step ? col_step * (m.cols - 1) : row_step * (m.rows - 1);
+    return {first + low, first + high, pitch, inner + kItem};
 }
 
 template <class T>

@@ -5,7 +5,8 @@
 
 namespace steepest::ops {
 
-// Uniform in [low, high): low + (high - low) u, with u on a grid of 2^-24 (float32) or 2^-53 (float64).
+// Uniform in [low, high): low + (high - low) u, with u on a grid of 2^-24 (float32) or 2^-53 (float64). Where low and
+// high are equal, so are the numbers.
 template <class T>
 struct RandomUniform {
     static constexpr const char* kName = "random_uniform";

@@ -127,6 +127,30 @@ STEEPEST_HD Vec<double> split_exponent(Vec<double> x, Vec<double>& e) {
 
 STEEPEST_HD Vec<float> quotient(Vec<float> a, Vec<float> b) { return a / b; }
 STEEPEST_HD Vec<double> quotient(Vec<double> a, Vec<double> b) { return a / b; }
+STEEPEST_HD Vec<float> root(Vec<float> a) { return sqrt(a); }
+STEEPEST_HD Vec<double> root(Vec<double> a) { return sqrt(a); }
+
+// r[i] lane j becomes r[j] lane i: pairs, then quads of lanes are interleaved, then 128-bit halves move.
+STEEPEST_HD void transpose(Vec<float>* r) {
+    __m256 u[2][4];
+    for (int q = 0; q < 2; ++q) {
+        const __m256 low01 = _mm256_unpacklo_ps(r[4 * q].v, r[4 * q + 1].v), high01 = _mm256_unpackhi_ps(r[4 * q].v, r[4 * q + 1].v);
+        const __m256 low23 = _mm256_unpacklo_ps(r[4 * q + 2].v, r[4 * q + 3].v);
+        const __m256 high23 = _mm256_unpackhi_ps(r[4 * q + 2].v, r[4 * q + 3].v);
+        u[q][0] = _mm256_shuffle_ps(low01, low23, 0x44), u[q][1] = _mm256_shuffle_ps(low01, low23, 0xEE);
+        u[q][2] = _mm256_shuffle_ps(high01, high23, 0x44), u[q][3] = _mm256_shuffle_ps(high01, high23, 0xEE);
+    }
+    for (int j = 0; j < 4; ++j) {
+        r[j] = _mm256_permute2f128_ps(u[0][j], u[1][j], 0x20);
+        r[4 + j] = _mm256_permute2f128_ps(u[0][j], u[1][j], 0x31);
+    }
+}
+STEEPEST_HD void transpose(Vec<double>* r) {
+    const __m256d low01 = _mm256_unpacklo_pd(r[0].v, r[1].v), high01 = _mm256_unpackhi_pd(r[0].v, r[1].v);
+    const __m256d low23 = _mm256_unpacklo_pd(r[2].v, r[3].v), high23 = _mm256_unpackhi_pd(r[2].v, r[3].v);
+    r[0] = _mm256_permute2f128_pd(low01, low23, 0x20), r[1] = _mm256_permute2f128_pd(high01, high23, 0x20);
+    r[2] = _mm256_permute2f128_pd(low01, low23, 0x31), r[3] = _mm256_permute2f128_pd(high01, high23, 0x31);
+}
 
 STEEPEST_HD float reduce_add(Vec<float> a) {
     __m128 x = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));

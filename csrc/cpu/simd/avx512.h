@@ -107,6 +107,48 @@ STEEPEST_HD Vec<float> quotient(Vec<float> a, Vec<float> b) {
 }
 STEEPEST_HD Vec<double> quotient(Vec<double> a, Vec<double> b) { return a / b; }
 
+// sqrt(a) within 1 ulp for finite a >= 0 that is not subnormal, by a 14-bit reciprocal root and one Newton step.
+STEEPEST_HD Vec<float> root(Vec<float> a) {
+    const Vec<float> r = _mm512_rsqrt14_ps(_mm512_max_ps(a.v, _mm512_set1_ps(0x1p-126f)));  // finite at 0 too
+    const Vec<float> s = a * r;
+    return fma(Vec<float>(_mm512_fnmadd_ps(s.v, s.v, a.v)), r * Vec<float>(0.5f), s);
+}
+STEEPEST_HD Vec<double> root(Vec<double> a) { return sqrt(a); }
+
+// r[i] lane j becomes r[j] lane i: pairs, then quads of lanes are interleaved, then 128-bit blocks move.
+STEEPEST_HD void transpose(Vec<float>* r) {
+    __m512 u[4][4];
+    for (int q = 0; q < 4; ++q) {
+        const __m512 low01 = _mm512_unpacklo_ps(r[4 * q].v, r[4 * q + 1].v), high01 = _mm512_unpackhi_ps(r[4 * q].v, r[4 * q + 1].v);
+        const __m512 low23 = _mm512_unpacklo_ps(r[4 * q + 2].v, r[4 * q + 3].v);
+        const __m512 high23 = _mm512_unpackhi_ps(r[4 * q + 2].v, r[4 * q + 3].v);
+        const auto wide = [](__m512 x) { return _mm512_castps_pd(x); };
+        u[q][0] = _mm512_castpd_ps(_mm512_unpacklo_pd(wide(low01), wide(low23)));
+        u[q][1] = _mm512_castpd_ps(_mm512_unpackhi_pd(wide(low01), wide(low23)));
+        u[q][2] = _mm512_castpd_ps(_mm512_unpacklo_pd(wide(high01), wide(high23)));
+        u[q][3] = _mm512_castpd_ps(_mm512_unpackhi_pd(wide(high01), wide(high23)));
+    }
+    for (int j = 0; j < 4; ++j) {
+        const __m512 even01 = _mm512_shuffle_f32x4(u[0][j], u[1][j], 0x88), odd01 = _mm512_shuffle_f32x4(u[0][j], u[1][j], 0xDD);
+        const __m512 even23 = _mm512_shuffle_f32x4(u[2][j], u[3][j], 0x88), odd23 = _mm512_shuffle_f32x4(u[2][j], u[3][j], 0xDD);
+        r[j] = _mm512_shuffle_f32x4(even01, even23, 0x88), r[8 + j] = _mm512_shuffle_f32x4(even01, even23, 0xDD);
+        r[4 + j] = _mm512_shuffle_f32x4(odd01, odd23, 0x88), r[12 + j] = _mm512_shuffle_f32x4(odd01, odd23, 0xDD);
+    }
+}
+STEEPEST_HD void transpose(Vec<double>* r) {
+    __m512d u[4][2];
+    for (int q = 0; q < 4; ++q) {
+        u[q][0] = _mm512_unpacklo_pd(r[2 * q].v, r[2 * q + 1].v);
+        u[q][1] = _mm512_unpackhi_pd(r[2 * q].v, r[2 * q + 1].v);
+    }
+    for (int j = 0; j < 2; ++j) {
+        const __m512d even01 = _mm512_shuffle_f64x2(u[0][j], u[1][j], 0x88), odd01 = _mm512_shuffle_f64x2(u[0][j], u[1][j], 0xDD);
+        const __m512d even23 = _mm512_shuffle_f64x2(u[2][j], u[3][j], 0x88), odd23 = _mm512_shuffle_f64x2(u[2][j], u[3][j], 0xDD);
+        r[j] = _mm512_shuffle_f64x2(even01, even23, 0x88), r[4 + j] = _mm512_shuffle_f64x2(even01, even23, 0xDD);
+        r[2 + j] = _mm512_shuffle_f64x2(odd01, odd23, 0x88), r[6 + j] = _mm512_shuffle_f64x2(odd01, odd23, 0xDD);
+    }
+}
+
 STEEPEST_HD float reduce_add(Vec<float> a) { return _mm512_reduce_add_ps(a.v); }
 STEEPEST_HD double reduce_add(Vec<double> a) { return _mm512_reduce_add_pd(a.v); }
 STEEPEST_HD float reduce_max(Vec<float> a) { return _mm512_reduce_max_ps(a.v); }

@@ -70,6 +70,7 @@ STEEPEST_LANEWISE(fma(Vec<T> a, Vec<T> b, Vec<T> c), a.lane[i] * b.lane[i] + c.l
 STEEPEST_LANEWISE(max(Vec<T> a, Vec<T> b), a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i])
 STEEPEST_LANEWISE(min(Vec<T> a, Vec<T> b), a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i])
 STEEPEST_LANEWISE(sqrt(Vec<T> a), static_cast<T>(std::sqrt(a.lane[i])))
+STEEPEST_LANEWISE(root(Vec<T> a), static_cast<T>(std::sqrt(a.lane[i])))
 STEEPEST_LANEWISE(quotient(Vec<T> a, Vec<T> b), a.lane[i] / b.lane[i])
 #undef STEEPEST_LANEWISE
 
@@ -134,6 +135,17 @@ STEEPEST_HD Vec<T> split_exponent(Vec<T> x, Vec<T>& e) {
         std::memcpy(&m.lane[i], &bits, sizeof(T));
     }
     return m;
+}
+
+// r[i] lane j becomes r[j] lane i.
+template <class T>
+STEEPEST_HD void transpose(Vec<T>* r) {
+    for (int i = 0; i < Vec<T>::kSize; ++i) {
+        for (int j = 0; j < i; ++j) {
+            const T lane = r[i].lane[j];
+            r[i].lane[j] = r[j].lane[i], r[j].lane[i] = lane;
+        }
+    }
 }
 
 template <class T>

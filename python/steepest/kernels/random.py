@@ -82,6 +82,10 @@ def permutation(n: int, *, seed: int, stream: int = 0) -> Int64Array:
     Raises
     ------
     ValueError
-        n is negative.
+        n is negative, or a graph is being captured.
     """
+    if _cpu.is_capturing():
+        raise ValueError("[permutation] cannot be captured: sorting is not an operation; permute before the replay")
+    if n < 0:
+        raise ValueError(f"[permutation] n is {n}; it must not be negative")
     return np.argsort(random_bits(n, seed=seed, stream=stream)).astype(np.int64, copy=False)

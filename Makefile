@@ -1,0 +1,131 @@
+# Every target works from a fresh clone: it makes .venv, builds the extension there and installs what it needs.
+# Needed beforehand: Python 3.10 or newer with its headers, and a C++20 compiler. CMake and Ninja come from PyPI.
+#
+#   make demo                                train on scikit-learn's digits
+#   make test PYTEST_ARGS="tests/test_matmul.py -k float32"
+#   PYTHON=python3.12 make test              another interpreter (after `make clean`)
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+# Where `make bench` takes PyTorch from, e.g. https://download.pytorch.org/whl/cpu for the CPU-only build.
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+BUILD_DIR := build/dev
+
+BUILD_REQUIREMENTS := "scikit-build-core>=0.10" "pybind11>=2.13" cmake ninja
+CXX_SOURCES := $(shell find csrc -type f) CMakeLists.txt
+CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+PACKAGE_SOURCES := $(shell find python -type f -not -name '*.pyc') $(CXX_SOURCES) pyproject.toml README.md LICENSE
+
+# clang-tidy sees each source once, as compiled for AVX-512.
+TIDY_SOURCES ?= $(filter %.cpp,$(CXX_FILES))
+TIDY_FLAGS = -std=c++20 -Icsrc -march=x86-64-v4 -DSTEEPEST_SIMD_AVX512 -DSTEEPEST_COMPILER='""' $$($(BIN)/python -m pybind11 --includes)
+
+# The tests that instruction set, number of threads and sanitizers can change: kernels, graphs, nn, optim.
+OTHER_TESTS := bench cli datasets docs examples import isa neural_network
+KERNEL_TESTS ?= $(filter-out $(OTHER_TESTS:%=tests/test_%.py),$(wildcard tests/test_*.py))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-matrix lint format sanitize wheel bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo | test | lint | format | test-matrix | sanitize | wheel | bench | clean"
+
+demo: $(VENV)/.plot
+	$(BIN)/steepest train --output build/demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The same kernels with each instruction set of this CPU, and with 1, 2 and 3 threads.
+test-matrix: $(VENV)/.test
+	@set -e; \
+	for isa in $$($(BIN)/python -c "from steepest import _cpu; print(*_cpu.info()['isas_available'])"); do \
+	  echo "== STEEPEST_ISA=$$isa"; \
+	  STEEPEST_ISA=$$isa $(BIN)/python -m pytest -q $(KERNEL_TESTS); \
+	done; \
+	for threads in 1 2 3; do \
+	  echo "== OMP_NUM_THREADS=$$threads"; \
+	  OMP_NUM_THREADS=$$threads $(BIN)/python -m pytest -q $(KERNEL_TESTS); \
+	done
+
+lint: $(VENV)/.lint $(VENV)/.extension
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest steepest._cpu --mypy-config-file pyproject.toml --allowlist scripts/stubtest_allowlist.txt
+	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+	printf '%s\n' $(TIDY_SOURCES) | xargs -P 2 -I {} $(BIN)/clang-tidy --quiet {} -- $(TIDY_FLAGS)
+	$(BIN)/python scripts/check_isa_symbols.py $(BUILD_DIR)
+
+format: $(VENV)/.lint
+	$(BIN)/ruff check --fix --exit-zero .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_FILES)
+
+wheel: $(VENV)/.venv
+	rm -rf dist/*.whl
+	$(PIP) wheel . --no-deps --wheel-dir dist
+	$(BIN)/python scripts/check_wheel.py dist/*.whl build/wheel-check
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# --- the sanitizer build ---------------------------------------------------------------------------------------
+
+SANITIZE_DIR := build/sanitize
+SANITIZE_BIN := $(SANITIZE_DIR)/venv/bin
+SANITIZE_TESTS ?= $(KERNEL_TESTS)
+
+# The interpreter is not instrumented, so the run-times are preloaded; libstdc++ is among them because the
+# address sanitizer must find __cxa_throw when it starts. CPython itself does not free all at exit: no leak check.
+# Capture by sys leaves the report of a fault, which the run-time writes to the descriptor itself, visible.
+sanitize: $(SANITIZE_DIR)/.installed
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	$(SANITIZE_BIN)/python -m pytest -q --capture=sys -p no:cacheprovider $(SANITIZE_TESTS)
+
+$(SANITIZE_DIR)/.installed: $(PACKAGE_SOURCES)
+	$(PYTHON) -m venv $(SANITIZE_DIR)/venv
+	$(SANITIZE_BIN)/python -m pip --disable-pip-version-check --quiet install $(BUILD_REQUIREMENTS)
+	$(SANITIZE_BIN)/python -m pip --disable-pip-version-check --quiet install --no-build-isolation ".[test]" \
+	  --config-settings=build-dir=$(SANITIZE_DIR)/cmake \
+	  --config-settings=cmake.build-type=RelWithDebInfo \
+	  --config-settings=install.strip=false \
+	  --config-settings=cmake.define.STEEPEST_CUDA=OFF \
+	  --config-settings="cmake.define.STEEPEST_SANITIZE=address;undefined"
+	touch $@
+
+# --- the environment -------------------------------------------------------------------------------------------
+
+$(VENV)/.venv:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" \
+	  || { echo "$(PYTHON) is older than Python 3.10: set PYTHON to a newer one" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install $(BUILD_REQUIREMENTS)
+	touch $@
+
+# Without build isolation the build folder stays valid, and only what changed is compiled again.
+$(VENV)/.extension: $(VENV)/.venv $(CXX_SOURCES) pyproject.toml
+	$(PIP) install --no-build-isolation --editable . --config-settings=build-dir=$(BUILD_DIR)
+	touch $@
+
+$(VENV)/.plot $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(VENV)/.extension pyproject.toml
+	$(BIN)/python scripts/extra_requirements.py $* > $@.txt
+	$(PIP) install --requirement $@.txt
+	touch $@
+
+# PyTorch first, from its own index if one is given; the rest then finds it installed.
+$(VENV)/.bench: $(VENV)/.extension pyproject.toml
+	$(if $(TORCH_INDEX),$(PIP) install torch --index-url $(TORCH_INDEX))
+	$(BIN)/python scripts/extra_requirements.py bench > $@.txt
+	$(PIP) install --requirement $@.txt
+	touch $@

@@ -1,0 +1,267 @@
+"""One training step of 784-128-64-10: gather a mini-batch, forward, loss, backward, Adam.
+
+Every contestant goes through the same shuffled epoch of 48,000 rows (150 MB, more than any cache holds), a
+chunk of steps a call. JAX gets its mini-batches stacked in advance, as `lax.scan` likes them best: its time
+has no gather in it; the variant with the gather inside the scan is there too.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+from bench import network
+from bench.harness import OURS, Case, Contestant, Options
+from bench.peers import Peers, PeerUnavailableError
+
+LR = network.LR
+CHECKED_STEPS = 5
+# Relative error, in the Euclidean norm, of all that the steps changed. Adam divides a gradient by its size,
+# so one that is smaller than its own rounding error may step the other way in float32: 0.2 % for one element
+# of 110,000 in one step, and a handful are allowed. A mistake in a formula changes most elements.
+TOLERANCE = 0.01
+
+
+class Epoch:
+    """The data, a permutation of the rows, and chunks of `steps` mini-batches that are cycled through."""
+
+    def __init__(self, x, y, batch: int, steps: int):
+        self.x, self.y, self.batch, self.steps = x, y, batch, steps
+        self.order = np.random.default_rng(2).permutation(len(x))
+        self.starts = range(0, len(x) - batch * steps + 1, batch * steps)
+
+    def indices(self, start: int) -> np.ndarray:
+        """(steps, batch)."""
+        return self.order[start : start + self.steps * self.batch].reshape(self.steps, self.batch)
+
+    def checked(self) -> np.ndarray:
+        return self.order[: CHECKED_STEPS * self.batch].reshape(CHECKED_STEPS, self.batch)
+
+
+def cases(options: Options, peers: Peers) -> Iterator[Case]:
+    x, y = network.random_digits(2048 if options.quick else network.ROWS)
+    for batch, steps in ((32, 8),) if options.quick else ((32, 100), (256, 17), (2048, 4)):
+        yield step_case(Epoch(x, y, batch, steps), peers, compiled=not options.quick)
+
+
+def step_case(epoch: Epoch, peers: Peers, compiled: bool) -> Case:
+    params = network.initial_parameters()
+    want = network.trained(params, [(epoch.x[i], epoch.y[i]) for i in epoch.checked()])
+    moved = flatten(want) - flatten(params)
+    count = network.parameter_count()
+
+    def error(trained) -> dict[str, np.ndarray]:
+        difference = flatten(trained) - flatten(want)
+        return {"update": np.linalg.norm(difference) / np.linalg.norm(moved)}
+
+    job = {"epoch": epoch, "error": error}
+
+    def build_compiled(name, torch):
+        if not compiled:
+            raise PeerUnavailableError("not compiled in a quick run")
+        torch._dynamo.reset()
+        return build_torch(name, torch, **job, wrap=lambda f: torch.compile(f, dynamic=False))
+
+    return Case(
+        f"batch {epoch.batch}",
+        [
+            *build_ours(epoch, error),
+            peers.contestant("PyTorch", "torch", partial(build_torch, **job)),
+            peers.contestant("PyTorch compiled", "torch", build_compiled),
+            peers.contestant("JAX scan", "jax", partial(build_jax, gather=False, **job)),
+            peers.contestant("JAX scan with gather", "jax", partial(build_jax, gather=True, **job)),
+        ],
+        oracle={"update": np.zeros(())},
+        tolerance={"update": np.asarray(TOLERANCE)},
+        peer_tolerance=1.0,
+        flops=network.step_flops(epoch.batch),
+        # The mini-batch is read from X, and Adam moves 28 bytes a parameter.
+        moved=4.0 * epoch.batch * network.WIDTHS[0] + 28.0 * count,
+        working_set=16.0 * count + 8.0 * epoch.batch * sum(network.WIDTHS),
+        params={"widths": network.WIDTHS, "batch": epoch.batch, "rows": len(epoch.x), "dtype": "float32"},
+    )
+
+
+def flatten(arrays) -> np.ndarray:
+    return np.concatenate([np.asarray(a, np.float64).ravel() for a in arrays])
+
+
+class Trainer:
+    """The step as a user of the package writes it."""
+
+    def __init__(self, epoch: Epoch):
+        from steepest import kernels as K
+        from steepest import nn, optim
+
+        self.epoch, self.K = epoch, K
+        widths = network.WIDTHS
+        layers = []
+        for a, b in itertools.pairwise(widths):
+            layers += [nn.Linear(a, b), nn.ReLU()]
+        self.net = nn.Network(layers[:-1], seed=0)
+        self.loss = nn.SoftmaxCrossEntropy()
+        self.optimizer = optim.Adam(self.net.parameters(), lr=LR)
+        self.initial = self.optimizer.state_dict()
+        self.x = np.empty((epoch.batch, widths[0]), np.float32)
+        self.y = np.empty(epoch.batch, epoch.y.dtype)
+        self.cursor = np.zeros((), np.int64)
+        self.total = np.zeros(())
+        self.reset()
+
+    def reset(self) -> None:
+        for p, value in zip(self.net.parameters(), network.initial_parameters(), strict=True):
+            p.value[...] = value
+        self.optimizer.load_state_dict(self.initial)
+        self.cursor[...] = 0
+        self.total[...] = 0
+
+    def step(self) -> None:
+        K, e = self.K, self.epoch
+        K.take_rows(e.x, e.order, self.x, start=self.cursor)
+        K.take_rows(e.y, e.order, self.y, start=self.cursor)
+        value, d_logits = self.loss(self.net.forward(self.x), self.y)
+        K.require_finite(value)
+        K.accumulate(self.total, value)
+        self.net.backward(d_logits)
+        self.optimizer.step()
+        K.increment(self.cursor, e.batch)
+
+
+def build_ours(epoch: Epoch, error) -> list[Contestant]:
+    """Replayed from a graph, and called step by step."""
+    import steepest
+
+    trainer = Trainer(epoch)
+    with steepest.capture() as graph:
+        trainer.step()
+    starts = itertools.cycle(epoch.starts)
+
+    def replay():
+        trainer.cursor[...] = next(starts)
+        graph.replay(epoch.steps)
+
+    def replay_result():
+        trainer.reset()
+        graph.replay(CHECKED_STEPS)
+        return error([p.value for p in trainer.net.parameters()])
+
+    eager = Trainer(epoch)
+    eager_starts = itertools.cycle(epoch.starts)
+
+    def call():
+        eager.cursor[...] = next(eager_starts)
+        for _ in range(epoch.steps):
+            eager.step()
+
+    def call_result():
+        eager.reset()
+        for _ in range(CHECKED_STEPS):
+            eager.step()
+        return error([p.value for p in eager.net.parameters()])
+
+    return [
+        Contestant(OURS, replay, replay_result, epoch.steps, prepare=trainer.reset),
+        Contestant(f"{OURS} without graph", call, call_result, epoch.steps, prepare=eager.reset),
+    ]
+
+
+def build_torch(name: str, torch, epoch: Epoch, error, wrap=lambda f: f) -> Contestant:
+    """The eager loop over row indices, with fused Adam."""
+    layers = []
+    for a, b in zip(network.WIDTHS, network.WIDTHS[1:], strict=False):
+        layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
+    model = torch.nn.Sequential(*layers[:-1])
+    optimizer = torch.optim.Adam(model.parameters(), lr=LR, fused=True)
+    x, y, order = (torch.from_numpy(v) for v in (epoch.x, epoch.y, epoch.order))
+    loss = wrap(lambda a, b: torch.nn.functional.cross_entropy(model(a), b))
+    # A call is kept short: an eager step takes milliseconds.
+    steps = max(1, epoch.steps // 4)
+    starts = itertools.cycle(epoch.starts)
+
+    @torch.no_grad()
+    def reset():
+        for p, value in zip(model.parameters(), network.initial_parameters(), strict=True):
+            p.copy_(torch.from_numpy(value.T.copy()))
+        for state in optimizer.state.values():
+            for value in state.values():
+                value.zero_()
+
+    def run(rows, count):
+        for i in rows[: count * epoch.batch].view(count, epoch.batch):
+            optimizer.zero_grad(set_to_none=True)
+            loss(x[i], y[i]).backward()
+            optimizer.step()
+
+    def result():
+        reset()
+        run(order, CHECKED_STEPS)
+        return error([p.detach().numpy().T for p in model.parameters()])
+
+    run(order, 2)
+    return Contestant(name, lambda: run(order[next(starts) :], steps), result, steps, prepare=reset)
+
+
+def build_jax(name: str, jax, epoch: Epoch, error, gather: bool) -> Contestant:
+    """jit of lax.scan over the mini-batches, with the state donated."""
+    jnp = jax.numpy
+
+    def mean_loss(params, x, y):
+        for i, (w, b) in enumerate(params):
+            x = x @ w + b
+            if i < len(params) - 1:
+                x = jax.nn.relu(x)
+        return -jnp.take_along_axis(jax.nn.log_softmax(x), y[:, None], 1).mean()
+
+    def step(state, x, y):
+        params, m, v, t = state
+        value, grads = jax.value_and_grad(mean_loss)(params, x, y)
+        t = t + 1
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, grads)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, grads)
+        m_scale, v_scale = 1 / (1 - 0.9**t), 1 / (1 - 0.999**t)
+        params = jax.tree.map(
+            lambda p, m, v: p - LR * (m * m_scale) / (jnp.sqrt(v * v_scale) + 1e-8), params, m, v
+        )
+        return (params, m, v, t), value
+
+    if gather:
+        x, y = jnp.asarray(epoch.x), jnp.asarray(epoch.y.astype(np.int32))
+
+        def train(state, indices):
+            return jax.lax.scan(lambda s, i: step(s, x[i], y[i]), state, indices)
+
+        def batches(indices):
+            return (jnp.asarray(indices.astype(np.int32)),)
+    else:
+
+        def train(state, xs, ys):
+            return jax.lax.scan(lambda s, xy: step(s, *xy), state, (xs, ys))
+
+        def batches(indices):
+            return jnp.asarray(epoch.x[indices]), jnp.asarray(epoch.y[indices].astype(np.int32))
+
+    train = jax.jit(train, donate_argnums=0)
+    chunks = itertools.cycle([batches(epoch.indices(start)) for start in epoch.starts])
+    state = []
+
+    def reset():
+        p = network.initial_parameters()
+        values = [(jnp.array(w), jnp.array(b)) for w, b in zip(p[::2], p[1::2], strict=True)]
+        zeros = [jax.tree.map(jnp.zeros_like, values) for _ in range(2)]
+        state[:] = [(values, *zeros, jnp.float32(0))]
+        jax.block_until_ready(state[0])
+
+    def run(arguments):
+        state[0], losses = train(state[0], *arguments)
+        losses.block_until_ready()
+
+    def result():
+        reset()
+        run(batches(epoch.checked()))
+        return error([a for pair in state[0][0] for a in pair])
+
+    reset()
+    run(next(chunks))
+    return Contestant(name, lambda: run(next(chunks)), result, epoch.steps, prepare=reset)

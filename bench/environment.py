@@ -1,0 +1,115 @@
+"""The machine a benchmark runs on: its cores and threads, and what a row says about them.
+
+`prepare` has to run before NumPy, PyTorch and JAX are imported, for they read their thread settings then;
+what has been imported already is limited through threadpoolctl. Only the standard library is imported at
+module level.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "NPROC")
+PACKAGES = ("steepest", "numpy", "scikit-learn", "torch", "jax")
+
+
+def physical_cores() -> list[int]:
+    """One logical CPU of each physical core that this process may use."""
+    if not hasattr(os, "sched_getaffinity"):
+        return list(range(os.cpu_count() or 1))
+    first = {}
+    for cpu in sorted(os.sched_getaffinity(0)):
+        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+        try:
+            core = (topology / "physical_package_id").read_text() + (topology / "core_id").read_text()
+        except OSError:
+            core = str(cpu)
+        first.setdefault(core, cpu)
+    return list(first.values())
+
+
+def prepare(threads: int) -> int:
+    """Give every contestant the same `threads` cores and as many threads; return the number that there is.
+
+    JAX has no setting for its number of threads: it counts the cores that the process may use.
+    """
+    cores = physical_cores()[:threads]
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+    for name in THREAD_VARIABLES:
+        os.environ[name] = str(len(cores))
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    if "numpy" in sys.modules:
+        with contextlib.suppress(ImportError):
+            import threadpoolctl
+
+            threadpoolctl.threadpool_limits(len(cores))
+    return len(cores)
+
+
+def cpu_model() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """The short hash of the checked-out commit, with `-dirty` where the tree differs from it."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return found.stdout.strip() or "unknown"
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def instruction_set() -> str:
+    """The one that steepest's kernels run with."""
+    with contextlib.suppress(ImportError):
+        from steepest import _cpu
+
+        return str(_cpu.info()["isa"])
+    return "unknown"
+
+
+def others_cpu_seconds() -> float:
+    """CPU seconds that other processes have used on the whole machine since it started; 0 where unknown."""
+    try:
+        fields = [int(x) for x in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    except (OSError, ValueError):
+        return 0.0
+    # user, nice, system, idle, iowait, irq, softirq, steal: all but the two that wait.
+    busy = (sum(fields[:8]) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+    own = os.times()
+    return busy - (own.user + own.system + own.children_user + own.children_system)
+
+
+def describe(threads: int) -> dict[str, object]:
+    """What every row of a run has in common."""
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "device": cpu_model(),
+        "isa": instruction_set(),
+        "cores": len(physical_cores()),
+        "threads": threads,
+        "versions": versions(),
+    }

@@ -1,0 +1,51 @@
+"""Capture a training step of one's own and replay it: softmax regression with momentum, by kernels alone.
+
+What changes from step to step lives in small arrays (here the cursor into the shuffled rows and the loss so
+far), for a Python number is frozen when the step is captured. An epoch is then a single call that does not
+touch Python.
+"""
+
+import numpy as np
+
+import steepest
+from steepest import datasets
+from steepest import kernels as K
+
+BATCH, EPOCHS = 32, 20
+
+X, y = datasets.load_digits()
+n, n_features = X.shape
+w = np.zeros((n_features, 10), np.float32)
+b = np.zeros(10, np.float32)
+velocities = [np.zeros_like(w), np.zeros_like(b)]
+order = np.arange(n)
+cursor = np.zeros((), np.int64)
+total = np.zeros(())
+
+
+def step():
+    """One mini-batch: gather, forward, loss, backward, update."""
+    x_batch = K.take_rows(X, order, out=np.empty((BATCH, n_features), X.dtype), start=cursor)
+    y_batch = K.take_rows(y, order, out=np.empty(BATCH, y.dtype), start=cursor)
+    K.increment(cursor, by=BATCH)
+    logits = K.linear(x_batch, w, b)
+    loss, d_logits = K.softmax_cross_entropy(logits, y_batch)
+    _, d_w, d_b = K.linear_backward(d_logits, x_batch, w, input_grad=False)
+    K.sgd_update([w, b], [d_w, d_b], velocities, lr=0.05, momentum=0.9, nesterov=True)
+    K.accumulate(total, loss)
+
+
+with steepest.capture() as graph:
+    step()
+print(f"captured {len(graph)} operations: {', '.join(graph.operations)}")
+
+steps = n // BATCH
+for epoch in range(EPOCHS):
+    order[...] = K.permutation(n, seed=0, stream=epoch)
+    cursor[...] = 0
+    total[...] = 0
+    graph.replay(steps)
+    if epoch % 5 == 4:
+        print(f"epoch {epoch + 1}: loss {total / steps:.4f}")
+
+print(f"training accuracy {1 - K.zero_one_loss(K.linear(X, w, b), y):.3f}")

@@ -1,0 +1,145 @@
+"""Type stub of the compiled kernels; `steepest.kernels` documents the functions."""
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+_Array = npt.NDArray[Any]
+_Arrays = _Array | Sequence[_Array]
+_Loss = npt.NDArray[np.float64]
+_Counter = npt.NDArray[np.int64]
+_Indices = npt.NDArray[np.int64]
+
+class _Info(TypedDict):
+    isa: str
+    isas_available: list[str]
+    isas_built: list[str]
+    num_threads: int
+    cores: int
+    l1d: int
+    l2: int
+    l3: int
+    compiler: str
+
+ACTIVATIONS: tuple[str, ...]
+
+class DivergenceError(FloatingPointError):
+    step: int
+
+def info() -> _Info: ...
+def set_num_threads(n: int) -> None: ...
+def get_num_threads() -> int: ...
+
+# Matrix products and linear layers.
+def matmul(a: _Array, b: _Array, out: _Array | None = None) -> _Array: ...
+def linear(
+    x: _Array, w: _Array, b: _Array | None = None, activation: str = "identity", out: _Array | None = None
+) -> _Array: ...
+def linear_backward(
+    d_out: _Array,
+    x: _Array,
+    w: _Array,
+    activation: str = "identity",
+    l2: float = 0.0,
+    input_grad: bool = True,
+    d_x: _Array | None = None,
+    d_w: _Array | None = None,
+    d_b: _Array | None = None,
+) -> tuple[_Array | None, _Array, _Array]: ...
+
+# Activations.
+def activation(x: _Array, activation: str = "relu", out: _Array | None = None) -> _Array: ...
+def activation_backward(
+    d_y: _Array, y: _Array, activation: str = "relu", out: _Array | None = None
+) -> _Array: ...
+def softmax(x: _Array, out: _Array | None = None) -> _Array: ...
+def log_softmax(x: _Array, out: _Array | None = None) -> _Array: ...
+
+# Losses.
+def softmax_cross_entropy(
+    logits: _Array,
+    labels: _Array,
+    sample_weight: _Array | None = None,
+    ignore_label: int | None = None,
+    loss: _Loss | None = None,
+    d_logits: _Array | None = None,
+) -> tuple[_Loss, _Array]: ...
+def squared_error(
+    prediction: _Array,
+    target: _Array,
+    sample_weight: _Array | None = None,
+    half: bool = False,
+    loss: _Loss | None = None,
+    d_prediction: _Array | None = None,
+) -> tuple[_Loss, _Array]: ...
+def zero_one_loss(
+    scores: _Array, labels: _Array, ignore_label: int | None = None, out: _Loss | None = None
+) -> _Loss: ...
+
+# Updates of parameters.
+def sgd_update(
+    params: _Arrays,
+    grads: _Arrays,
+    velocities: _Arrays | None = None,
+    *,
+    lr: float | _Loss,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> None: ...
+def adam_update(
+    params: _Arrays,
+    grads: _Arrays,
+    exp_avg: _Arrays,
+    exp_avg_sq: _Arrays,
+    step: int | _Counter,
+    *,
+    lr: float | _Loss = 1e-3,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> None: ...
+
+# Rows, reductions, counters.
+def take_rows(
+    x: _Array, indices: _Indices, out: _Array | None = None, *, start: int | _Counter | None = None
+) -> _Array: ...
+def sum(x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...
+def mean(x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...
+def max(x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...
+def min(x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...
+def sum_squares(x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...
+def argmax(x: _Array, axis: int = 1, out: _Indices | None = None) -> _Indices: ...
+def increment(counter: _Counter, by: int = 1) -> None: ...
+def accumulate(total: _Loss, value: float | _Loss, scale: float = 1.0) -> None: ...
+def require_finite(value: _Loss) -> None: ...
+
+# Random numbers.
+def random_uniform(
+    shape: Sequence[int],
+    low: float = 0.0,
+    high: float = 1.0,
+    *,
+    seed: int,
+    stream: int = 0,
+    dtype: str = "float32",
+    out: _Array | None = None,
+) -> _Array: ...
+def random_bits(
+    n: int, *, seed: int, stream: int = 0, out: npt.NDArray[np.uint64] | None = None
+) -> npt.NDArray[np.uint64]: ...
+
+# Capture and replay.
+class Graph:
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def operations(self) -> list[str]: ...
+    def replay(self, n: int = 1) -> int: ...
+    # (name, seconds, flops, bytes) of one call of each operation
+    def profile(self, n: int) -> list[tuple[str, float, float, float]]: ...
+
+def begin_capture(graph: Graph) -> None: ...
+def end_capture() -> None: ...

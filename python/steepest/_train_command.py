@@ -1,0 +1,164 @@
+"""`steepest train`: the data, the progress on the terminal, and what is saved."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from tqdm import tqdm
+
+import steepest
+from steepest import datasets, plots
+from steepest._training import Epoch, Monitor
+from steepest.cli import CommandError
+from steepest.neural_network import MLPClassifier
+
+Array = npt.NDArray[Any]
+
+HELD_OUT = 0.2  # share of the training images for validation, and of the digits for the test
+MODEL_FILE, CURVE_FILE = "model.joblib", "learning_curve.png"
+
+
+class _Data(NamedTuple):
+    name: str
+    X_train: Array
+    y_train: Array
+    X_validation: Array
+    y_validation: Array
+    X_test: Array
+    y_test: Array
+
+
+def _load(folder: str | None, seed: int) -> _Data:
+    if folder is None:
+        name = "digits"
+        X, y = datasets.load_digits()
+        X, X_test, y, y_test = train_test_split(X, y, test_size=HELD_OUT, stratify=y, random_state=seed)
+    else:
+        name = str(folder)
+        try:
+            X, y, X_test, y_test = datasets.load_mnist(folder)
+        except (OSError, ValueError) as error:
+            raise CommandError(str(error)) from error
+    try:
+        split = train_test_split(X, y, test_size=HELD_OUT, stratify=y, random_state=seed)
+    except ValueError as error:
+        raise CommandError(f"{name} cannot be split for validation: {error}") from error
+    X_train, X_validation, y_train, y_validation = split
+    return _Data(name, X_train, y_train, X_validation, y_validation, X_test, y_test)
+
+
+class _Terminal(Monitor):
+    """A progress bar while an epoch runs (on a terminal only), and a line after each."""
+
+    track_accuracy = True
+
+    def __init__(self, data: _Data, epochs: int) -> None:
+        self.validation = (data.X_validation, data.y_validation)
+        self.accuracies: list[float] = []
+        self._epochs = epochs
+        # disable=None: no bar where standard error is not a terminal.
+        self._bar = tqdm(total=len(data.X_train), unit=" samples", unit_scale=True, leave=False, disable=None)
+
+    def steps_done(self, samples: int) -> None:
+        self._bar.update(samples)
+
+    def epoch_done(self, epoch: Epoch) -> None:
+        assert epoch.accuracy is not None
+        self.accuracies.append(epoch.accuracy)
+        self._bar.clear()
+        print(
+            f"epoch {epoch.number}/{self._epochs}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.4f}  "
+            f"validation loss {epoch.validation_loss:.4f}  validation accuracy {epoch.validation_score:.4f}  "
+            f"{epoch.samples / epoch.seconds:,.0f} samples/s",
+            flush=True,
+        )
+        self._bar.reset()
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def train_command(arguments: argparse.Namespace) -> int:
+    """Train, report and save.
+
+    Parameters
+    ----------
+    arguments : Namespace
+        As `steepest.cli` parses them.
+
+    Returns
+    -------
+    int
+        Exit status.
+
+    Raises
+    ------
+    CommandError
+        Where the data or the output folder are not as they should be.
+    """
+    data = _load(arguments.data, arguments.seed)
+    if arguments.batch_size > len(data.X_train):
+        raise CommandError(
+            f"--batch-size {arguments.batch_size} is more than the {len(data.X_train)} training images"
+        )
+    output = Path(arguments.output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"cannot make the folder {output}: {error.strerror}") from error
+
+    model = MLPClassifier(
+        tuple(arguments.hidden),
+        alpha=0.0,
+        batch_size=arguments.batch_size,
+        learning_rate_init=arguments.lr,
+        max_iter=arguments.epochs,
+        n_iter_no_change=arguments.epochs,
+        random_state=arguments.seed,
+    )
+    units = [data.X_train.shape[1], *arguments.hidden, len(set(data.y_train.tolist()))]
+    print(
+        f"{data.name}: {len(data.X_train)} training, {len(data.X_validation)} validation, "
+        f"{len(data.X_test)} test images; network {'-'.join(map(str, units))}",
+        flush=True,
+    )
+    terminal = _Terminal(data, arguments.epochs)
+    try:
+        with warnings.catch_warnings():
+            # The number of epochs was asked for, and an interrupt is reported below.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", "Training interrupted by user")
+            interrupted = model._fit(data.X_train, data.y_train, None, incremental=False, monitor=terminal)
+    except steepest.DivergenceError as error:
+        print(f"steepest train: error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        terminal.close()
+    if interrupted:
+        print(f"steepest train: interrupted after {model.n_iter_} epochs", file=sys.stderr)
+    print(f"test accuracy {model.score(data.X_test, data.y_test):.4f}")
+    _save(model, terminal.accuracies, output)
+    return 130 if interrupted else 0
+
+
+def _save(model: MLPClassifier, accuracies: list[float], output: Path) -> None:
+    try:
+        joblib.dump(model, output / MODEL_FILE)
+        print(f"model written to {output / MODEL_FILE} (a pickle: joblib.load reads it)")
+        if not model.loss_curve_:
+            return
+        scores = {"training accuracy": accuracies, "validation accuracy": model.validation_scores_ or []}
+        plots.learning_curve(model, output / CURVE_FILE, scores=scores)
+        print(f"learning curve written to {output / CURVE_FILE}")
+    except ImportError as error:
+        print(f"no learning curve: {error}")
+    except OSError as error:
+        raise CommandError(f"cannot write to {output}: {error.strerror}") from error

@@ -1,0 +1,297 @@
+"""Mini-batch training by captured graphs: the loop that the estimators and the command line share."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import steepest
+from steepest import kernels as K
+from steepest._memory import aligned_empty
+from steepest.nn import Network
+from steepest.nn.losses import Loss
+from steepest.optim import Optimizer
+
+Array = npt.NDArray[Any]
+
+# An epoch whose progress is watched is replayed in about this many parts.
+_PROGRESS_PARTS = 40
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch of training came to.
+
+    Attributes
+    ----------
+    number : int
+        Counted from 1.
+    loss : float
+        Mean loss over the samples, while training, with the L2 penalty.
+    accuracy : float or None
+        Share of the samples classified correctly while training, where it was asked for.
+    samples : int
+        Number of samples.
+    seconds : float
+        Wall-clock time of the training steps.
+    validation_loss, validation_score : float or None
+        Loss without the penalty, and score, on the validation samples after the epoch, where there are any.
+    """
+
+    number: int
+    loss: float
+    accuracy: float | None
+    samples: int
+    seconds: float
+    validation_loss: float | None = None
+    validation_score: float | None = None
+
+
+class Monitor:
+    """Receives the progress of a fit; this base class ignores it."""
+
+    track_accuracy = False
+    validation: tuple[Array, Array] | None = None
+
+    def steps_done(self, samples: int) -> None:
+        """Hear that so many more samples have been trained on."""
+
+    def epoch_done(self, epoch: Epoch) -> None:
+        """Hear that an epoch has ended."""
+
+
+class MiniBatchTrainer:
+    """One network, its data and its update rule; an epoch is one replay, and one for a shorter last batch.
+
+    A step is ``take_rows -> forward -> loss -> backward -> update``. What changes from step to step (the
+    cursor into the shuffled order, the loss so far, the step count) lives in small arrays, so that the step
+    is captured once.
+
+    Parameters
+    ----------
+    network : Network
+        The network to train.
+    loss : SoftmaxCrossEntropy or MeanSquaredError
+        The loss to minimise.
+    optimizer : Optimizer
+        The rule, over the parameters of `network`.
+    X : ndarray of shape (n, n_in)
+        Inputs, of the network's dtype. Read in place.
+    y : ndarray of shape (n,) or (n, m)
+        Targets as `loss` takes them.
+    sample_weight : ndarray of shape (n,) or None
+        Weights, of the network's dtype.
+    rows : ndarray of shape (k,), int64, or None
+        The rows to train on; None for all.
+    batch_size : int
+        Samples in a mini-batch, at most k.
+    alpha : float
+        L2 penalty ``alpha / 2 * sum(w^2)`` of a batch's summed loss, hence ``alpha / batch`` of its mean.
+    shuffle : bool
+        Whether each epoch has an order of its own.
+    seed : int
+        Seed of the orders; epoch e uses stream e.
+    track_accuracy : bool
+        Whether to count classification errors while training.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        optimizer: Optimizer,
+        X: Array,
+        y: Array,
+        sample_weight: Array | None = None,
+        *,
+        rows: Array | None = None,
+        batch_size: int,
+        alpha: float = 0.0,
+        shuffle: bool = True,
+        seed: int = 0,
+        track_accuracy: bool = False,
+    ) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        self._loss = loss
+        self._X, self._y, self._sample_weight = X, y, sample_weight
+        self._rows: Array = np.arange(len(X), dtype=np.int64) if rows is None else rows.astype(np.int64)
+        self.samples = len(self._rows)
+        # A weighted batch is a mean over its weights: the penalty is divided by their expected sum, not their
+        # number.
+        mean_weight = (
+            1.0 if sample_weight is None else float(sample_weight[self._rows].mean(dtype=np.float64))
+        )
+        self._alpha = alpha / mean_weight
+        self._shuffle = shuffle
+        self._seed = seed
+        self._track_accuracy = track_accuracy
+        self._order = self._rows.copy()
+        self._cursor = np.zeros((), np.int64)
+        self._loss_total = np.zeros(())
+        self._error_total = np.zeros(())
+        n_full, tail = divmod(self.samples, batch_size)
+        lengths = [(batch_size, n_full), (tail, 1)]
+        self._plan = [
+            (self._capture(length), length, replays) for length, replays in lengths if length and replays
+        ]
+        self.steps = sum(replays for _, _, replays in self._plan)
+        self._squared_norm = self._weights_squared_norm()
+
+    def _capture(self, length: int) -> steepest.Graph:
+        with steepest.capture() as graph:
+            self._step(length)
+        return graph
+
+    def _step(self, length: int) -> None:
+        x, y = self._take(self._X, length), self._take(self._y, length)
+        sample_weight = None if self._sample_weight is None else self._take(self._sample_weight, length)
+        K.increment(self._cursor, by=length)
+        output = self.network.forward(x)
+        value, d_output = self._loss(output, y, sample_weight)
+        K.require_finite(value)
+        K.accumulate(self._loss_total, value, scale=length)
+        if self._track_accuracy:
+            K.accumulate(self._error_total, K.zero_one_loss(output, y), scale=length)
+        self.network.backward(d_output, l2=self._alpha / length)
+        self.optimizer.step()
+
+    def _take(self, source: Array, length: int) -> Array:
+        out: Array = aligned_empty((length, *source.shape[1:]), source.dtype)
+        return K.take_rows(source, self._order, out=out, start=self._cursor)
+
+    def _weights_squared_norm(self) -> float:
+        if self._alpha == 0.0 or self.network.weight_arena.size == 0:
+            return 0.0
+        return float(K.sum_squares(self.network.weight_arena))
+
+    def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, float]:
+        """Train on every row once.
+
+        Parameters
+        ----------
+        stream : int
+            Random stream of the order of this epoch.
+        on_progress : callable or None
+            Told the number of samples in each part that is done.
+
+        Returns
+        -------
+        loss, accuracy : float
+            Means over the samples; the accuracy is meaningless where it is not tracked.
+
+        Raises
+        ------
+        DivergenceError
+            Where the loss of a step, or a parameter after the epoch, is not finite; `step` is the index of
+            the step.
+        """
+        if self._shuffle:
+            permutation = K.permutation(self.samples, seed=self._seed, stream=stream)
+            np.take(self._rows, permutation, out=self._order)
+        for counter in (self._cursor, self._loss_total, self._error_total):
+            counter[...] = 0
+        step = 0
+        for graph, length, replays in self._plan:
+            part = replays if on_progress is None else -(-replays // _PROGRESS_PARTS)
+            for start in range(0, replays, part):
+                n = min(part, replays - start)
+                try:
+                    graph.replay(n)
+                except steepest.DivergenceError as error:
+                    error.step = step + error.step
+                    raise
+                step += n
+                if on_progress is not None:
+                    on_progress(n * length)
+        if not np.isfinite(self.network.arena).all():
+            raise _divergence("a parameter is not finite", self.steps - 1)
+        return self._penalised_loss(), 1.0 - float(self._error_total) / self.samples
+
+    def _penalised_loss(self) -> float:
+        """Return the mean loss with the mean penalty, by the trapezium rule over the epoch.
+
+        The weights move too little within an epoch for a sum of squares in every step to be worth its time.
+        """
+        before, self._squared_norm = self._squared_norm, self._weights_squared_norm()
+        penalty = 0.5 * self._alpha * 0.5 * (before + self._squared_norm) * self.steps
+        return (float(self._loss_total) + penalty) / self.samples
+
+
+def _divergence(text: str, step: int) -> steepest.DivergenceError:
+    error = steepest.DivergenceError(text)
+    error.step = step
+    return error
+
+
+def train(
+    trainer: MiniBatchTrainer,
+    max_epochs: int,
+    after_epoch: Callable[[Epoch], bool],
+    *,
+    name: str,
+    first_stream: int = 0,
+    on_progress: Callable[[int], None] | None = None,
+) -> bool:
+    """Train for epochs until one says to stop, diverges or is interrupted.
+
+    Parameters
+    ----------
+    trainer : MiniBatchTrainer
+        What to train.
+    max_epochs : int
+        The most epochs.
+    after_epoch : callable
+        Given the `Epoch`; returns whether to stop.
+    name : str
+        What the messages start with.
+    first_stream : int, default=0
+        Random stream of the first epoch's order.
+    on_progress : callable or None, default=None
+        Told the number of samples in each part that is done.
+
+    Returns
+    -------
+    bool
+        Whether the user interrupted it. The network is usable then, and a warning has been given.
+
+    Raises
+    ------
+    DivergenceError
+        Where training diverged, with the epoch (`epoch`, from 1), the step (`step`, from 0) and what to try.
+        The last finite parameters remain: those after the step before, or from the start of the epoch.
+    """
+    arena = trainer.network.arena
+    snapshot = np.empty_like(arena)
+    epoch = 0
+    try:
+        for epoch in range(1, max_epochs + 1):
+            np.copyto(snapshot, arena)
+            start = time.perf_counter()
+            loss, accuracy = trainer.run_epoch(first_stream + epoch - 1, on_progress)
+            seconds = time.perf_counter() - start
+            tracked = accuracy if trainer._track_accuracy else None
+            if after_epoch(Epoch(epoch, loss, tracked, trainer.samples, seconds)):
+                break
+    except steepest.DivergenceError as error:
+        if not np.isfinite(arena).all():
+            arena[...] = snapshot
+        message = (
+            f"[{name}] training diverged in epoch {epoch}, "
+            f"step {error.step + 1} of {trainer.steps}: {error}. "
+            f"Lower learning_rate_init (the rate was {trainer.optimizer.lr:g}), or scale the inputs, "
+            "for instance with sklearn.preprocessing.StandardScaler. The last finite weights were kept"
+        )
+        described = _divergence(message, error.step)
+        described.epoch = epoch  # type: ignore[attr-defined]
+        raise described from error
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=3)
+        return True
+    return False

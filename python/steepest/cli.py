@@ -1,0 +1,154 @@
+"""The command line: `steepest train`, `steepest info`, `steepest bench`.
+
+Bad input gives one line on standard error and exit status 2; Ctrl-C gives 130.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import steepest
+
+SOURCE = "https://pypi.org/project/steepest/#files"
+_SEED_LIMIT = 2**32  # of a NumPy RandomState
+
+
+class CommandError(Exception):
+    """What the user asked for cannot be done; the message is the one line that says why."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports an error in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def _number(
+    convert: Callable[[str], float], accept: Callable[[float], bool], what: str
+) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = convert(text)
+        except ValueError:
+            value = math.nan
+        if not accept(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return value
+
+    return parse
+
+
+_count = _number(int, lambda n: n >= 1, "a positive integer")
+_rate = _number(float, lambda x: 0 < x < math.inf, "a positive number")
+_seed = _number(int, lambda n: 0 <= n < _SEED_LIMIT, f"an integer from 0 to {_SEED_LIMIT - 1}")
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = _Parser("steepest", description="Train small networks with fast kernels.")
+    parser.add_argument("--version", action="version", version=f"steepest {steepest.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="{train,info,bench}", required=True)
+
+    train = commands.add_parser(
+        "train",
+        help="train a classifier of handwritten digits",
+        description="Train a ReLU network with a softmax, by Adam, on images of handwritten digits; "
+        "a fifth of the training images is held out for validation. Writes the model (model.joblib, a pickle "
+        "of an MLPClassifier, for joblib.load: load only files that you trust) and, where Matplotlib is "
+        "installed, learning_curve.png.",
+    )
+    train.add_argument(
+        "--data", metavar="DIR", help="folder of the four MNIST files (default: scikit-learn's 8 x 8 digits)"
+    )
+    train.add_argument(
+        "--hidden", metavar="N", nargs="+", type=_count, default=[128, 64], help="units of the hidden layers"
+    )
+    train.add_argument("--epochs", metavar="N", type=_count, default=5, help="(default 5)")
+    train.add_argument("--batch-size", metavar="N", type=_count, default=32, help="(default 32)")
+    train.add_argument("--lr", metavar="RATE", type=_rate, default=1e-3, help="learning rate (default 0.001)")
+    train.add_argument("--seed", metavar="N", type=_seed, default=0, help="(default 0)")
+    train.add_argument(
+        "--output", metavar="DIR", default="steepest-output", help="where to write (default %(default)s)"
+    )
+
+    info_help = "version, instruction set, threads, caches and CUDA state"
+    commands.add_parser("info", help=f"print {info_help}", description=f"Print {info_help}.")
+
+    bench = commands.add_parser(
+        "bench",
+        help="run the benchmarks of the source tree",
+        description="Run benchmarks against other libraries. They are part of the source tree, not of the "
+        "installed package; `python -m bench --help` there lists more options.",
+    )
+    bench.add_argument("names", metavar="NAME", nargs="*", help="benchmarks (default: all)")
+    bench.add_argument("--quick", action="store_true", help="small sizes and few rounds")
+    bench.add_argument("--dir", metavar="DIR", help="the source tree (default: where this package lies)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str or None, default=None
+        Arguments; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 1 where training diverged or a benchmark failed, 2 for bad input, 130 after Ctrl-C.
+
+    Raises
+    ------
+    SystemExit
+        By argparse, for bad arguments (2) and for ``--help`` and ``--version`` (0).
+    """
+    arguments = _build_parser().parse_args(argv)
+    try:
+        if arguments.command == "train":
+            # Needs scikit-learn, which the other commands do not wait for.
+            from steepest._train_command import train_command
+
+            return train_command(arguments)
+        if arguments.command == "bench":
+            return _bench(arguments.names, arguments.quick, arguments.dir)
+        steepest.show_config()
+        return 0
+    except CommandError as error:
+        print(f"steepest {arguments.command}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"steepest {arguments.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _bench(names: Sequence[str], quick: bool, folder: str | None) -> int:
+    root = _find_bench(folder)
+    known = sorted(path.stem.removeprefix("bench_") for path in (root / "bench").glob("bench_*.py"))
+    if unknown := [name for name in names if name not in known]:
+        raise CommandError(f"no benchmark named {', '.join(unknown)}; there are {', '.join(known)}")
+    command = [sys.executable, "-m", "bench", *names, *(["--quick"] if quick else [])]
+    return subprocess.run(command, cwd=root, check=False).returncode
+
+
+def _find_bench(folder: str | None) -> Path:
+    """Return the root of the source tree, the folder in which bench/ lies."""
+    given = Path.cwd() if folder is None else Path(folder)
+    # In the source tree this file is python/steepest/cli.py.
+    candidates = [given, given.parent] if folder is not None else [Path(__file__).resolve().parents[2], given]
+    for root in candidates:
+        if (root / "bench" / "__main__.py").is_file():
+            return root.resolve()
+    if folder is not None:
+        raise CommandError(f"there is no bench/ in {folder}")
+    raise CommandError(
+        "the benchmarks are not in the installed package: "
+        f"unpack the source archive from {SOURCE} and pass its folder by --dir"
+    )

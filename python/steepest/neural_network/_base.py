@@ -1,0 +1,266 @@
+"""What `MLPClassifier` and `MLPRegressor` share: parameters, the network, the epochs and when to stop."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABCMeta, abstractmethod
+from collections.abc import Iterable
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from steepest import nn
+from steepest._device import resolve_device
+from steepest._training import Monitor
+from steepest.nn.losses import Loss
+
+from ._data import locate_nonfinite, resume
+from ._lbfgs import minimize_lbfgs
+from ._stochastic import StochasticFit, make_optimizer
+
+Array = npt.NDArray[Any]
+
+# scikit-learn's name of an activation -> that of the kernels.
+_ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
+_STOCHASTIC = ("sgd", "adam")
+
+
+def _is_stochastic(estimator: BaseMultilayerPerceptron) -> bool:
+    """Whether there is a `partial_fit`; raises the AttributeError that says why not."""
+    if estimator.solver not in _STOCHASTIC:
+        raise AttributeError(
+            f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
+        )
+    return True
+
+
+class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
+    """Base of the multilayer perceptrons; see `MLPClassifier` and `MLPRegressor`."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(_ACTIVATIONS))],
+        "solver": [StrOptions({"lbfgs", *_STOCHASTIC})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "device": [StrOptions({"auto", "cpu", "cuda"})],
+    }
+
+    # Set by the constructors of the subclasses, as scikit-learn's `clone` requires.
+    hidden_layer_sizes: int | Iterable[int]
+    activation: str
+    solver: str
+    alpha: float
+    batch_size: int | str
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float
+    verbose: bool | int
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: float
+    max_fun: int
+    device: str
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """Weights of each layer, (n_in, n_out): views into the network, to be written into, not replaced."""
+        return [p.value for p in self._fitted_network("coefs_").parameters() if p.name.endswith("weight")]
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """Biases of each layer, (n_out,): views into the network."""
+        return [p.value for p in self._fitted_network("intercepts_").parameters() if p.name.endswith("bias")]
+
+    def _fitted_network(self, attribute: str) -> nn.Network:
+        network: nn.Network | None = self.__dict__.get("_network")
+        if network is None:
+            raise AttributeError(f"{type(self).__name__} has no {attribute} before it is fitted")
+        return network
+
+    # ------------------------------------------------------------------------------------- for the subclasses
+
+    @abstractmethod
+    def _validate_targets(self, y: Array, X: Array, first_pass: bool, incremental: bool) -> Array:
+        """Check y and return it as the loss takes it."""
+
+    @abstractmethod
+    def _loss_function(self) -> Loss:
+        """Return the loss to minimise."""
+
+    @abstractmethod
+    def _score_output(self, output: Array, y: Array, sample_weight: Array | None) -> float:
+        """Score a network's output against targets as `_validate_targets` returns them."""
+
+    @abstractmethod
+    def _output_shape(self, y: Array) -> tuple[int, str]:
+        """Return the number of outputs and the name of the activation of the last layer."""
+
+    _stratified_split: ClassVar[bool]
+    _validation_options: ClassVar[dict[str, Any]]
+
+    # ---------------------------------------------------------------------------------------------- checking
+
+    def _prefix(self, text: object) -> str:
+        return f"[{type(self).__name__}] {text}"
+
+    def _check_data(self, X: Any, y: Any, reset: bool) -> Any:
+        """Validate X and y as scikit-learn does, converting to the network's dtype where there is one."""
+        dtype = (np.float64, np.float32) if reset else self._network.dtype
+        options = {} if isinstance(y, str) else self._validation_options
+        try:
+            return validate_data(self, X, y, dtype=dtype, order="C", reset=reset, **options)
+        except ValueError as error:
+            raise ValueError(self._prefix(locate_nonfinite(X) + str(error))) from error
+
+    def _hidden_sizes(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
+        if any(size <= 0 for size in sizes):
+            raise ValueError(self._prefix(f"hidden_layer_sizes must be > 0, got {sizes}."))
+        return [int(size) for size in sizes]
+
+    def _decision(self, X: Any) -> Array:
+        """Validate X and return the network's output."""
+        check_is_fitted(self)
+        return self._network.predict(self._check_data(X, "no_validation", reset=False))
+
+    # ----------------------------------------------------------------------------------------------- fitting
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, monitor: Monitor | None = None
+    ) -> bool:
+        """Fit; returns whether the user interrupted it."""
+        self._validate_params()
+        self.device_ = resolve_device(self.device, type(self).__name__)
+        if incremental and self.early_stopping:
+            raise ValueError(self._prefix("partial_fit does not support early_stopping=True"))
+        sizes = self._hidden_sizes()
+        first_pass = "_network" not in self.__dict__ or not (self.warm_start or incremental)
+        X, y = self._check_data(X, y, reset=first_pass)
+        y = self._validate_targets(y, X, first_pass, incremental)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+            if not sample_weight.sum(dtype=np.float64) > 0:
+                raise ValueError(self._prefix("sample_weight is zero for every sample"))
+
+        random_state = check_random_state(self.random_state)
+        # Drawn in every fit: with an integer random_state a warm start then splits as the first fit did.
+        init_seed, shuffle_seed = (int(s) for s in random_state.randint(np.iinfo(np.int32).max, size=2))
+        n_outputs, out_activation = self._output_shape(y)
+        layers = self._layers([X.shape[1], *sizes, n_outputs])
+        if first_pass:
+            self.n_outputs_, self.out_activation_ = n_outputs, out_activation
+            self.n_layers_ = len(sizes) + 2
+            self._network = nn.Network(layers, seed=init_seed, dtype=X.dtype)
+            self._reset_training(shuffle_seed)
+        elif layers != self._network.layers:
+            raise ValueError(
+                self._prefix(
+                    "hidden_layer_sizes, activation and the number of outputs cannot change once fitted"
+                )
+            )
+
+        try:
+            if self.solver == "lbfgs":
+                return self._fit_lbfgs(X, y, sample_weight)
+            fit = StochasticFit(self, X, y, sample_weight, incremental, random_state, monitor or Monitor())
+            return fit.run()
+        finally:
+            # A fitted model holds no batches; small ones are worth keeping between calls of partial_fit.
+            if not incremental:
+                self._network.release_buffers()
+
+    def _layers(self, units: list[int]) -> tuple[nn.layers.Layer, ...]:
+        layers: list[nn.layers.Layer] = []
+        for n_in, n_out in pairwise(units):
+            # scikit-learn's variant of Glorot's bound, narrower for the logistic function.
+            factor = 2.0 if self.activation == "logistic" else 6.0
+            layers += [nn.Linear(n_in, n_out, init=(factor / (n_in + n_out)) ** 0.5)]
+            layers += [nn.Activation(_ACTIVATIONS[self.activation])]
+        return tuple(layers[:-1])
+
+    def _reset_training(self, shuffle_seed: int) -> None:
+        self._shuffle_seed = shuffle_seed
+        self._epochs_seen = 0
+        self._no_improvement_count = 0
+        self.__dict__.pop("_optimizer", None)
+        self.n_iter_ = 0
+        self.t_ = 0
+        self.loss_curve_: list[float] = []
+        self.best_loss_: float | None = None if self.early_stopping else np.inf
+        self.best_validation_score_: float | None = -np.inf if self.early_stopping else None
+        self.validation_scores_: list[float] | None = [] if self.early_stopping else None
+        self.validation_loss_curve_: list[float] | None = [] if self.early_stopping else None
+
+    def _fit_lbfgs(self, X: Array, y: Array, sample_weight: Array | None) -> bool:
+        try:
+            self.loss_, self.n_iter_ = minimize_lbfgs(
+                self._network,
+                self._loss_function(),
+                X,
+                y,
+                sample_weight,
+                alpha=self.alpha,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                max_fun=self.max_fun,
+                name=type(self).__name__,
+            )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+            return True
+        if self.verbose:
+            print(f"L-BFGS: {self.n_iter_} iterations, loss = {self.loss_:.8f}")
+        return False
+
+    # ---------------------------------------------------------------------------------------------- pickling
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        if "_optimizer" in state:
+            # It holds views into the network, which a pickle would turn into copies.
+            state["_optimizer"] = state["_optimizer"].state_dict()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        saved = self.__dict__.pop("_optimizer", None)
+        if saved is not None:
+            self._optimizer = make_optimizer(self)
+            resume(self._optimizer, saved)

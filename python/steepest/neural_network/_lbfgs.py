@@ -1,0 +1,109 @@
+"""Full-batch training by L-BFGS over the flat arena of a network."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.optimize
+from sklearn.exceptions import ConvergenceWarning
+
+import steepest
+from steepest import kernels as K
+from steepest.nn import Network
+from steepest.nn.losses import Loss
+
+Array = npt.NDArray[Any]
+
+
+def minimize_lbfgs(
+    network: Network,
+    loss: Loss,
+    X: Array,
+    y: Array,
+    sample_weight: Array | None,
+    *,
+    alpha: float,
+    tol: float,
+    max_iter: int,
+    max_fun: int,
+    name: str,
+) -> tuple[float, int]:
+    """Minimise the penalised mean loss of all samples, ``loss + alpha / 2 * sum(w^2) / sum(sample_weight)``.
+
+    R. Byrd et al., "A limited memory algorithm for bound constrained optimization", SIAM J. Sci. Comput. 16,
+    1995, as SciPy implements it; it works in float64 whatever the dtype of the network.
+
+    Parameters
+    ----------
+    network : Network
+        Start; holds the solution afterwards.
+    loss : SoftmaxCrossEntropy or MeanSquaredError
+        The loss to minimise.
+    X, y, sample_weight : ndarray
+        All samples, as `MiniBatchTrainer` takes them.
+    alpha : float
+        L2 penalty.
+    tol : float
+        Largest component of the gradient at which to stop.
+    max_iter, max_fun : int
+        The most iterations and evaluations.
+    name : str
+        What the messages start with.
+
+    Returns
+    -------
+    loss : float
+        The penalised loss of the solution.
+    n_iter : int
+        Number of iterations.
+
+    Raises
+    ------
+    DivergenceError
+        Where the solution is not finite; the initial weights are restored then.
+    """
+    total_weight = float(len(X)) if sample_weight is None else float(sample_weight.sum(dtype=np.float64))
+    l2 = alpha / total_weight
+    value: npt.NDArray[np.float64] = np.zeros(())
+    with steepest.capture() as graph:
+        value, d_output = loss(network.forward(X), y, sample_weight)
+        network.backward(d_output, l2=l2)
+    start = network.arena.copy()
+
+    def evaluate(point: Array) -> tuple[float, Array]:
+        network.arena[...] = point
+        graph.replay()
+        penalty = (
+            0.5 * l2 * float(K.sum_squares(network.weight_arena)) if l2 and network.weight_arena.size else 0.0
+        )
+        return float(value) + penalty, network.grad_arena.astype(np.float64)
+
+    result = scipy.optimize.minimize(
+        evaluate,
+        start.astype(np.float64),
+        method="L-BFGS-B",
+        jac=True,
+        options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
+    )
+    if not (np.isfinite(result.x).all() and np.isfinite(result.fun)):
+        network.arena[...] = start
+        error = steepest.DivergenceError(
+            f"[{name}] L-BFGS diverged in iteration {result.nit}: scale the inputs, for instance with "
+            "sklearn.preprocessing.StandardScaler. The initial weights were kept"
+        )
+        error.step = int(result.nit)
+        raise error
+    network.arena[...] = result.x
+    if result.status != 0:
+        warnings.warn(
+            f"lbfgs failed to converge after {result.nit} iteration(s) "
+            f"(status={result.status}): {result.message}. "
+            f"You might also want to scale the data, or to increase max_iter={max_iter} "
+            f"or max_fun={max_fun}.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    return float(result.fun), min(int(result.nit), max_iter)

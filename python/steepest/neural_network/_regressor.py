@@ -1,0 +1,288 @@
+"""The multilayer perceptron for regression."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import Tags, column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+
+from steepest import nn
+from steepest.nn.losses import Loss
+
+from ._base import BaseMultilayerPerceptron, _is_stochastic
+
+Array = npt.NDArray[Any]
+
+
+class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
+    """Multilayer perceptron that minimises half the mean squared error.
+
+    Parameters, defaults and attributes are those of ``sklearn.neural_network.MLPRegressor``, and `device`.
+    The differences: for m outputs the gradient is that of the mean over them, which is 1/m of what
+    scikit-learn follows; biases start at zero; the penalty in `loss_` is averaged over the epoch's ends;
+    `warm_start` keeps the moments of the optimizer; there are no sparse inputs; numbers are computed in the
+    dtype of the X that was fitted.
+
+    Parameters
+    ----------
+    loss : {"squared_error"}, default="squared_error"
+        ``mean((prediction - y)^2) / 2``.
+    hidden_layer_sizes : int or sequence of int, default=(100,)
+        Number of units of each hidden layer.
+    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
+        Activation of the hidden layers.
+    solver : {"adam", "sgd", "lbfgs"}, default="adam"
+        Adam or stochastic gradient descent on mini-batches, or L-BFGS on all samples.
+    alpha : float, default=1e-4
+        L2 penalty of the weights, ``alpha / 2 * sum(w^2)`` per mini-batch, divided by the number of its
+        samples.
+    batch_size : int or "auto", default="auto"
+        Samples in a mini-batch; ``"auto"`` is min(200, n_samples). A shorter last batch is trained on as
+        well.
+    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
+        Schedule for ``solver="sgd"``: constant, ``learning_rate_init / (t_ + 1)^power_t`` after each epoch,
+        or divided by 5 whenever `n_iter_no_change` epochs bring no improvement.
+    learning_rate_init : float, default=1e-3
+        Initial learning rate of Adam and SGD.
+    power_t : float, default=0.5
+        Exponent of ``"invscaling"``.
+    max_iter : int, default=200
+        The most epochs, or iterations of L-BFGS.
+    shuffle : bool, default=True
+        Whether each epoch has an order of its own.
+    random_state : int, RandomState or None, default=None
+        Seeds initial weights, shuffles and the validation split. The result for an int does not depend on the
+        number of threads.
+    tol : float, default=1e-4
+        Least improvement of the loss (or validation score) that counts; for L-BFGS, the gradient's largest
+        component.
+    verbose : bool or int, default=False
+        Whether to print a line per epoch.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last solution.
+    momentum : float, default=0.9
+        Momentum of SGD, in [0, 1].
+    nesterovs_momentum : bool, default=True
+        Whether SGD with momentum looks ahead.
+    early_stopping : bool, default=False
+        Whether to hold out `validation_fraction` of the samples, stop once their score no longer improves,
+        and restore the weights of the best epoch.
+    validation_fraction : float, default=0.1
+        Share of the samples held out for early stopping.
+    beta_1, beta_2 : float, default=0.9 and 0.999
+        Decays of Adam's running means, in [0, 1).
+    epsilon : float, default=1e-8
+        Added to the root of Adam's second moment, after the correction of its bias (scikit-learn: before).
+    n_iter_no_change : int, default=10
+        Epochs without improvement after which to stop.
+    max_fun : int, default=15000
+        The most loss evaluations of L-BFGS.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+        Where to compute. ``"auto"`` is the CPU where there is no CUDA module; ``"cuda"`` is never replaced
+        silently.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : list of ndarray
+        Weights (n_in, n_out) and biases (n_out,) of each layer. Views into one array: write into them, do not
+        replace them.
+    loss_ : float
+        Loss of the last epoch, with the penalty.
+    loss_curve_ : list of float
+        Loss of each epoch, a mean over its mini-batches while they trained.
+    best_loss_ : float or None
+        Smallest loss; None with early stopping.
+    validation_scores_, validation_loss_curve_ : list of float or None
+        Score, and loss without the penalty, of the held-out samples after each epoch; None without early
+        stopping.
+    best_validation_score_ : float or None
+        Largest validation score.
+    n_iter_ : int
+        Epochs (or L-BFGS iterations) of the last fit.
+    t_ : int
+        Number of training samples seen.
+    n_layers_, n_outputs_ : int
+        Number of layers, input and output included, and of outputs.
+    out_activation_ : str
+        Activation of the last layer.
+    device_ : str
+        Where it computed.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X had names that are all strings.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from steepest.neural_network import MLPRegressor
+    >>> X = np.linspace(-3, 3, 200)[:, None]
+    >>> model = MLPRegressor(hidden_layer_sizes=(50,), activation="tanh", solver="lbfgs", random_state=0)
+    >>> model = model.set_params(max_iter=1000).fit(X, np.sin(X[:, 0]))
+    >>> model.score(X, np.sin(X[:, 0])) > 0.99
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseMultilayerPerceptron._parameter_constraints,
+        "loss": [StrOptions({"squared_error"})],
+    }
+    _stratified_split: ClassVar[bool] = False
+    _validation_options: ClassVar[dict[str, Any]] = {"multi_output": True, "y_numeric": True}
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        hidden_layer_sizes: int | Iterable[int] = (100,),
+        activation: str = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        device: str = "auto",
+    ) -> None:
+        self.loss = loss
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.device = device
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _validate_targets(self, y: Array, X: Array, first_pass: bool, incremental: bool) -> Array:
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        with np.errstate(over="ignore"):
+            y = y.reshape(len(y), -1).astype(X.dtype, order="C")
+        if not np.isfinite(y).all():
+            raise ValueError(self._prefix(f"y has a value too large for {X.dtype}"))
+        return y
+
+    def _loss_function(self) -> Loss:
+        return nn.MeanSquaredError(half=True)
+
+    def _output_shape(self, y: Array) -> tuple[int, str]:
+        return y.shape[1], "identity"
+
+    def _score_output(self, output: Array, y: Array, sample_weight: Array | None) -> float:
+        if not np.isfinite(output).all():
+            return float("nan")
+        return float(r2_score(y, output, sample_weight=sample_weight))
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs; float32 stays float32, everything else becomes float64.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            True values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, not negative.
+
+        Returns
+        -------
+        MLPRegressor
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            Where X, y, the weights or a parameter are not as described; the message names the first bad item
+            of X.
+        DivergenceError
+            Where the loss stops being finite. The last finite weights remain.
+        """
+        self._fit(X, y, sample_weight, incremental=False)
+        return self
+
+    @available_if(_is_stochastic)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+        """Train for one epoch over the samples given, going on from the last call.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            True values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        MLPRegressor
+            Itself.
+
+        Raises
+        ------
+        ValueError, DivergenceError
+            As `fit`.
+        """
+        self._fit(X, y, sample_weight, incremental=True)
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Predict values.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions, of the dtype that was fitted.
+        """
+        output = self._decision(X)
+        return output[:, 0] if output.shape[1] == 1 else output

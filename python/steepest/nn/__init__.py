@@ -1,0 +1,18 @@
+"""Layers, losses and networks: forward, backward, parameters, all capturable by `steepest.capture`."""
+
+from .layers import Activation, Identity, Linear, ReLU, Sigmoid, Tanh
+from .losses import MeanSquaredError, SoftmaxCrossEntropy
+from .network import Network, Parameter
+
+__all__ = [
+    "Activation",
+    "Identity",
+    "Linear",
+    "MeanSquaredError",
+    "Network",
+    "Parameter",
+    "ReLU",
+    "Sigmoid",
+    "SoftmaxCrossEntropy",
+    "Tanh",
+]

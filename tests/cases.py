@@ -1,0 +1,195 @@
+"""One call of every kernel, small and large: what the tests of threads, graphs and errors run over.
+
+A case is built afresh each time, from the same numbers, so that the bytes of two runs can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from steepest import kernels as K
+
+
+@dataclass
+class Case:
+    """A kernel, its positional arguments and keywords (outputs included), and the arrays that it writes."""
+
+    function: Callable[..., Any]
+    args: tuple
+    kwargs: dict
+    written: list[np.ndarray]
+
+    def run(self):
+        return self.function(*self.args, **self.kwargs)
+
+    def bytes(self):
+        return [a.tobytes() for a in self.written]
+
+
+def _case(function, args, outputs, **options):
+    return Case(function, tuple(args), {**outputs, **options}, list(outputs.values()))
+
+
+def _in_place(function, args, written, **options):
+    return Case(function, tuple(args), options, list(written))
+
+
+class _Maker:
+    """Arrays of one dtype and size. Small work may stay on one thread; large work is worth sharing."""
+
+    def __init__(self, dtype, large):
+        self.rng = np.random.default_rng(77)
+        self.dtype = np.dtype(dtype)
+        self.n, self.k, self.c = (1531, 300, 67) if large else (13, 9, 5)
+
+    def normal(self, *shape):
+        return self.rng.standard_normal(shape).astype(self.dtype)
+
+    def positive(self, *shape):
+        return (0.1 + self.rng.random(shape)).astype(self.dtype)
+
+    def labels(self):
+        return self.rng.integers(0, self.c, self.n)
+
+    def empty(self, *shape):
+        """Filled with a number that no kernel computes, so that a part left unwritten shows."""
+        return np.full(shape, -77.25, self.dtype)
+
+    def tensors(self, kind):
+        return [kind(self.n, self.k), kind(self.k), kind(self.k, self.c)]
+
+
+def _scalar(value=-77.25):
+    return np.array(value, np.float64)
+
+
+def _matmul(m):
+    return _case(K.matmul, (m.normal(m.n, m.k), m.normal(m.k, m.c)), {"out": m.empty(m.n, m.c)})
+
+
+def _linear(m):
+    args = (m.normal(m.n, m.k), m.normal(m.k, m.c), m.normal(m.c))
+    return _case(K.linear, args, {"out": m.empty(m.n, m.c)}, activation="tanh")
+
+
+def _linear_backward(m):
+    args = (m.normal(m.n, m.c), m.normal(m.n, m.k), m.normal(m.k, m.c))
+    outputs = {"d_x": m.empty(m.n, m.k), "d_w": m.empty(m.k, m.c), "d_b": m.empty(m.c)}
+    return _case(K.linear_backward, args, outputs, activation="tanh", l2=0.1)
+
+
+def _activation(m):
+    return _case(K.activation, (m.normal(m.n, m.k),), {"out": m.empty(m.n, m.k)}, activation="sigmoid")
+
+
+def _activation_backward(m):
+    args = (m.normal(m.n, m.k), m.positive(m.n, m.k))
+    return _case(K.activation_backward, args, {"out": m.empty(m.n, m.k)}, activation="tanh")
+
+
+def _elementwise(name):
+    return lambda m: _case(getattr(K, name), (m.normal(m.n, m.c),), {"out": m.empty(m.n, m.c)})
+
+
+def _softmax_cross_entropy(m):
+    args = (m.normal(m.n, m.c), m.labels(), m.positive(m.n))
+    return _case(
+        K.softmax_cross_entropy, args, {"loss": _scalar(), "d_logits": m.empty(m.n, m.c)}, ignore_label=1
+    )
+
+
+def _squared_error(m):
+    args = (m.normal(m.n, m.k), m.normal(m.n, m.k), m.positive(m.n))
+    return _case(K.squared_error, args, {"loss": _scalar(), "d_prediction": m.empty(m.n, m.k)}, half=True)
+
+
+def _zero_one_loss(m):
+    return _case(K.zero_one_loss, (m.normal(m.n, m.c), m.labels()), {"out": _scalar()})
+
+
+def _sgd_update(m):
+    p, v = m.tensors(m.normal), m.tensors(m.normal)
+    options = {"lr": np.array(0.1), "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
+    return _in_place(K.sgd_update, (p, m.tensors(m.normal), v), p + v, **options)
+
+
+def _adam_update(m):
+    p, g, first, second = (m.tensors(kind) for kind in (m.normal, m.normal, m.normal, m.positive))
+    return _in_place(K.adam_update, (p, g, first, second, np.array(3)), p + first + second, lr=np.array(0.01))
+
+
+def _take_rows(m):
+    args = (m.normal(m.n, m.k), m.rng.permutation(m.n))
+    return _case(K.take_rows, args, {"out": m.empty(m.n - 2, m.k)}, start=np.array(2))
+
+
+def _reduction(name, axis):
+    def make(m):
+        shape = {None: (), 0: (m.k,), 1: (m.n,)}[axis]
+        return _case(getattr(K, name), (m.normal(m.n, m.k),), {"out": m.empty(*shape)}, axis=axis)
+
+    return make
+
+
+def _argmax(m):
+    return _case(K.argmax, (m.normal(m.n, m.c),), {"out": np.full(m.n, -77)})
+
+
+def _increment(m):
+    counter = np.array(5)
+    return _in_place(K.increment, (counter,), [counter], by=3)
+
+
+def _accumulate(m):
+    total = _scalar(2.0)
+    return _in_place(K.accumulate, (total, _scalar(0.3)), [total], scale=1.5)
+
+
+def _random_uniform(m):
+    shape = (m.n * m.k,)
+    return _case(
+        K.random_uniform, (shape, -1.0, 2.0), {"out": m.empty(*shape)}, seed=4, stream=1, dtype=m.dtype
+    )
+
+
+# Name of a kernel, then "/" and a variant where there are several.
+CASES = {
+    "matmul": _matmul,
+    "linear": _linear,
+    "linear_backward": _linear_backward,
+    "activation": _activation,
+    "activation_backward": _activation_backward,
+    **{name: _elementwise(name) for name in (*K.ACTIVATIONS, "softmax", "log_softmax")},
+    "softmax_cross_entropy": _softmax_cross_entropy,
+    "squared_error": _squared_error,
+    "zero_one_loss": _zero_one_loss,
+    "sgd_update": _sgd_update,
+    "adam_update": _adam_update,
+    "take_rows": _take_rows,
+    **{
+        f"{name}/axis={axis}": _reduction(name, axis)
+        for name in ("sum", "mean", "max", "min", "sum_squares")
+        for axis in (None, 0, 1)
+    },
+    "argmax": _argmax,
+    "increment": _increment,
+    "accumulate": _accumulate,
+    "random_uniform": _random_uniform,
+}
+
+# Kernels that write no array: they are tested by name where they belong.
+WITHOUT_OUTPUT = {"require_finite", "random_bits", "permutation"}
+
+
+def make(name, dtype=np.float32, large=False):
+    """Build the case `name`."""
+    return CASES[name](_Maker(dtype, large))
+
+
+def kernel_names():
+    """Public functions of `steepest.kernels`."""
+    return {name for name in K.__all__ if callable(getattr(K, name))}

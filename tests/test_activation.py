@@ -1,0 +1,162 @@
+"""Activations forward and backward, for every entry of the registry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference
+import tolerances
+from backends import LAYOUTS, SIZES, assert_close, check, identical
+
+from steepest import kernels as K
+
+SPIKES = (
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    1e3,
+    -1e3,
+    1e-4,
+    -1e-4,
+    1e-30,
+    15.0,
+    -15.0,
+    40.0,
+    -40.0,
+    -88.0,
+    89.0,
+    -700.0,
+    710.0,
+)
+
+
+def spiked(rng, dtype, shape):
+    """Normal values with the spikes spread among them, each also in a vector's tail."""
+    x = rng.standard_normal(shape).astype(dtype)
+    flat = x.reshape(-1)
+    if flat.size > 2 * len(SPIKES):
+        flat[:: flat.size // len(SPIKES)][: len(SPIKES)] = SPIKES
+    return x
+
+
+def test_oracle_covers_the_registry():
+    assert set(K.ACTIVATIONS) == set(reference.ACTIVATIONS)
+
+
+@pytest.mark.every_isa
+@pytest.mark.parametrize("name", K.ACTIVATIONS)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 17), (13, 33), (64, 65), (129,), (1000,)], ids=str)
+def test_forward(rng, dtype, name, shape):
+    x = spiked(rng, dtype, shape)
+    y = reference.activation(x, name)
+    check(K.activation, (x,), ("out",), (y,), (tolerances.elementary(dtype, y),), activation=name)
+
+
+@pytest.mark.parametrize("name", K.ACTIVATIONS)
+def test_every_length(rng, dtype, name):
+    for n in SIZES:
+        x = rng.standard_normal(n).astype(dtype)
+        y = reference.activation(x, name)
+        check(
+            K.activation,
+            (x,),
+            ("out",),
+            (y,),
+            (tolerances.elementary(dtype, y),),
+            layouts=("c", "offset"),
+            activation=name,
+        )
+
+
+@pytest.mark.every_isa
+@pytest.mark.parametrize("name", K.ACTIVATIONS)
+def test_fine_grid(dtype, name):
+    # Dense over the range where the formulas switch branches, and down to tiny arguments on a log scale.
+    small = np.logspace(-30, 0, 4001)
+    x = np.concatenate([np.linspace(-110, 110, 200_001), small, -small]).astype(dtype)
+    y = reference.activation(x, name)
+    assert_close(K.activation(x, name), y, tolerances.elementary(dtype, y), name)
+
+
+@pytest.mark.parametrize("name", K.ACTIVATIONS)
+def test_nan_and_infinities(dtype, name):
+    x = np.tile(np.array([np.nan, np.inf, -np.inf, 0.5], dtype), 9)
+    y = reference.activation(x, name)
+    assert_close(K.activation(x, name), y, tolerances.elementary(dtype, y), name)
+
+
+@pytest.mark.parametrize("name", K.ACTIVATIONS)
+def test_named_function_is_the_activation(rng, dtype, name):
+    x = spiked(rng, dtype, (9, 40))
+    out = np.empty_like(x)
+    assert getattr(K, name)(x, out=out) is out
+    assert identical(out, K.activation(x, name))
+    assert identical(getattr(K, name)(x), out)
+
+
+def test_default_is_relu(rng, dtype):
+    x = rng.standard_normal((5, 6)).astype(dtype)
+    y = K.activation(x)
+    assert identical(y, K.relu(x))
+    assert identical(K.activation_backward(x, y), K.activation_backward(x, y, "relu"))
+
+
+@pytest.mark.every_isa
+@pytest.mark.parametrize("name", K.ACTIVATIONS)
+@pytest.mark.parametrize("shape", [(1, 1), (13, 33), (64, 65), (129,)], ids=str)
+def test_backward(rng, dtype, name, shape):
+    y = reference.activation(spiked(rng, dtype, shape), name).astype(dtype)
+    d_y = rng.standard_normal(shape).astype(dtype)
+    expected = reference.activation_backward(d_y, y, name)
+    # y (1 - y) or 1 - y^2, each factor rounded: 2 eps of the magnitudes, 1 + y^2, that it cancels from.
+    with np.errstate(over="ignore"):
+        magnitude = (
+            np.abs(d_y) * (1.0 + np.minimum(y.astype(np.float64) ** 2, 1.0))
+            if name in ("sigmoid", "tanh")
+            else 0.0
+        )
+    tolerance = 2.0 * tolerances.eps(dtype) * magnitude + tolerances.tiny(dtype)
+    check(K.activation_backward, (d_y, y), ("out",), (expected,), (tolerance,), activation=name)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", K.ACTIVATIONS)
+def test_backward_in_place(rng, dtype, name, layout):
+    from backends import lay_out
+
+    y = reference.activation(rng.standard_normal((19, 23)), name).astype(dtype)
+    d_y = lay_out(rng.standard_normal((19, 23)).astype(dtype), layout)
+    expected = K.activation_backward(d_y.copy(), y, name)
+    assert K.activation_backward(d_y, y, name, out=d_y) is d_y
+    assert (d_y == expected).all()
+
+
+def test_relu_backward_blocks_exactly(dtype):
+    y = np.array([0.0, -0.0, 1e-30, 2.0], dtype)
+    assert K.activation_backward(np.full(4, 3.0, dtype), y, "relu").tolist() == [0.0, 0.0, 3.0, 3.0]
+
+
+@pytest.mark.parametrize("name", K.ACTIVATIONS)
+def test_empty(dtype, name):
+    for shape in [(0,), (0, 4), (4, 0)]:
+        x = np.ones(shape, dtype)
+        assert K.activation(x, name).shape == shape
+        assert K.activation_backward(x, x, name).shape == shape
+
+
+def test_threads(rng, dtype, threads):
+    x = rng.standard_normal((700, 333)).astype(dtype)
+    for name in K.ACTIVATIONS:
+        y = reference.activation(x, name)
+        assert_close(K.activation(x, name), y, tolerances.elementary(dtype, y), name)
+
+
+@pytest.mark.parametrize("name", sorted(reference.ACTIVATIONS))
+def test_oracle_by_finite_differences(rng, name):
+    x = rng.standard_normal(40)
+    x = np.where(np.abs(x) < 0.05, 0.1, x)  # away from the kink of relu
+    h = 1e-6
+    difference = (reference.activation(x + h, name) - reference.activation(x - h, name)) / (2 * h)
+    derivative = reference.activation_backward(np.ones(40), reference.activation(x, name), name)
+    np.testing.assert_allclose(derivative, difference, atol=1e-9)

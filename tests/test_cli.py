@@ -1,0 +1,208 @@
+"""The command line, run as its users run it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from test_datasets import NAMES, digits, idx
+
+import steepest
+from steepest import cli, datasets, plots
+from steepest.neural_network import MLPClassifier, MLPRegressor
+
+TRAIN_LINE = "epoch 1/2  loss "
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "steepest", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
+
+
+def test_train(tmp_path):
+    done = run("train", "--epochs", 2, "--hidden", 32, 16, "--lr", "0.005", "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    # Nothing but the lines: no progress bar where there is no terminal.
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0] == "digits: 1149 training, 288 validation, 360 test images; network 64-32-16-10"
+    assert lines[1].startswith("epoch 1/2  loss ")
+    for word in ("accuracy", "validation loss", "validation accuracy", "samples/s"):
+        assert word in lines[2]
+    assert lines[3].startswith("test accuracy 0.")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "learning_curve.png",
+        "model.joblib",
+    ]
+    assert (tmp_path / "out" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+    model = joblib.load(tmp_path / "out" / "model.joblib")
+    assert isinstance(model, MLPClassifier)
+    X, y = datasets.load_digits()
+    assert model.score(X, y) > 0.8
+    assert len(model.loss_curve_) == len(model.validation_loss_curve_) == 2
+
+
+def test_train_on_idx_files(tmp_path, capsys):
+    for part, n in (("train", 60), ("test", 10)):
+        images, _ = digits(n, seed=n)
+        for kind, array in (("images", images), ("labels", np.arange(n, dtype=np.uint8) % 10)):
+            (tmp_path / NAMES[f"{part}_{kind}"]).write_bytes(idx(array))
+    arguments = [
+        "train",
+        "--data",
+        str(tmp_path),
+        "--epochs",
+        "1",
+        "--hidden",
+        "8",
+        "--output",
+        str(tmp_path / "o"),
+    ]
+    assert cli.main(arguments) == 0
+    assert "48 training, 12 validation, 10 test images; network 784-8-10" in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_model(tmp_path):
+    arenas = []
+    for i, seed in enumerate((1, 1, 2)):
+        assert (
+            cli.main(["train", "--epochs", "1", "--seed", str(seed), "--output", str(tmp_path / str(i))]) == 0
+        )
+        model = joblib.load(tmp_path / str(i) / "model.joblib")
+        arenas.append(b"".join(w.tobytes() for w in model.coefs_))
+    assert arenas[0] == arenas[1] != arenas[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["train", "--epochs", "0"], "'0' is not a positive integer"),
+        (["train", "--hidden", "12", "x"], "'x' is not a positive integer"),
+        (["train", "--lr", "nan"], "'nan' is not a positive number"),
+        (["train", "--seed", "-1"], "'-1' is not an integer from 0 to 4294967295"),
+        (["train", "--batch-size", "1150"], "--batch-size 1150 is more than the 1149 training images"),
+        (["train", "--data", "nowhere"], "there is no folder nowhere"),
+        (["train", "--data", "."], "has neither train-images-idx3-ubyte nor"),
+        (["train", "--output", "taken"], "cannot make the folder taken"),
+        (["train", "--frobnicate"], "unrecognized arguments: --frobnicate"),
+        (["bench", "--dir", "nowhere"], "there is no bench/ in nowhere"),
+    ],
+)
+def test_bad_input_gives_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").write_text("a file")
+    try:
+        code = cli.main(arguments)
+    except SystemExit as error:
+        code = error.code
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert out == ""
+    assert message in err
+    assert err.startswith("steepest")
+    assert err.count("\n") == 1
+
+
+def test_divergence_is_reported(tmp_path):
+    done = run("train", "--lr", "1e30", "--output", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "steepest train: error: [MLPClassifier] training diverged in epoch 1, step "
+    )
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as a POSIX signal")
+def test_interrupt_saves_the_model(tmp_path):
+    command = [sys.executable, "-m", "steepest", "train", "--epochs", "1000000", "--output", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while not process.stdout.readline().startswith("epoch 1/"):
+            assert process.poll() is None, process.stderr.read()
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert err.startswith("steepest train: interrupted after ")
+    assert "test accuracy" in out
+    X, y = datasets.load_digits()
+    assert joblib.load(tmp_path / "model.joblib").score(X, y) > 0.5
+
+
+def test_info(capsys):
+    assert cli.main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert steepest.__version__ in out
+    for word in ("instruction set", "threads", "caches", "L2", "CUDA"):
+        assert word in out
+
+
+def test_version_and_help(capsys):
+    for arguments, text in ((["--version"], steepest.__version__), (["train", "--help"], "model.joblib")):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        assert caught.value.code == 0
+        assert text in capsys.readouterr().out
+
+
+def test_bench_finds_the_source_tree(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "tree" / "bench"
+    folder.mkdir(parents=True)
+    (folder / "__main__.py").write_text("import sys; print(sys.argv[1:]); sys.exit(len(sys.argv))")
+    (folder / "bench_matmul.py").write_text("")
+    for given in (folder, folder.parent):
+        assert cli.main(["bench", "matmul", "--quick", "--dir", str(given)]) == 3
+        assert cli.main(["bench", "matmuul", "--dir", str(given)]) == 2
+        assert "no benchmark named matmuul; there are matmul" in capsys.readouterr().err
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "site-packages" / "steepest" / "cli.py"))
+    assert cli.main(["bench"]) == 2
+    assert "the benchmarks are not in the installed package" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_learning_curve(tmp_path, rng):
+    X, y = rng.standard_normal((50, 3)), rng.standard_normal(50)
+    model = MLPRegressor(max_iter=3, early_stopping=True).fit(X, y)
+    figure = plots.learning_curve(model, tmp_path / "curve.svg", title="A fit")
+    assert isinstance(figure, Figure)
+    assert (tmp_path / "curve.svg").stat().st_size > 0
+    loss, score = figure.axes
+    assert {line.get_label() for line in loss.lines} == {"training loss", "validation loss"}
+    np.testing.assert_array_equal(loss.lines[0].get_ydata(), model.loss_curve_)
+    np.testing.assert_array_equal(score.lines[0].get_ydata(), model.validation_scores_)
+    assert len(plots.learning_curve({"loss": [3.0, 2.0]}).axes) == 1
+    with pytest.raises(ValueError, match="there is no loss to draw"):
+        plots.learning_curve(MLPRegressor())
+
+
+def test_matplotlib_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"pip install 'steepest\[plot\]'"):
+        plots.learning_curve({"loss": [1.0]})
+
+
+def test_source_path_of_the_benchmarks():
+    root = Path(cli.__file__).resolve().parents[2]
+    if not (root / "bench").is_dir():
+        pytest.skip("installed without the source tree")
+    assert cli._find_bench(None) == root

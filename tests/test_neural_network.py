@@ -1,0 +1,306 @@
+"""The multilayer perceptrons: scikit-learn's checks, its results where they must agree, our own promises."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+
+import numpy as np
+import pytest
+from backends import run_python
+from perceptrons import ESTIMATORS, arena_bytes, blobs, both, data_for, weights
+from sklearn import neural_network as sklearn_networks
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+import steepest
+from steepest.neural_network import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+# ------------------------------------------------------------------------------------------- scikit-learn
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    # parametrize_with_checks of older releases passes a generator, of which pytest warns.
+    [case for estimator in ESTIMATORS for case in estimator_checks_generator(estimator())],
+    ids=lambda value: type(value).__name__ if isinstance(value, tuple(ESTIMATORS)) else value.func.__name__,
+)
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@both
+def test_parameters_are_those_of_scikit_learn(estimator):
+    theirs = getattr(sklearn_networks, estimator.__name__)().get_params()
+    ours = estimator().get_params()
+    assert ours.pop("device") == "auto"
+    if "loss" not in theirs:
+        # Before scikit-learn 1.7 the regressor had a single loss.
+        ours.pop("loss", None)
+    assert ours == theirs
+
+
+@both
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+@pytest.mark.parametrize(
+    "options", [{"solver": "adam"}, {"solver": "sgd"}, {"solver": "sgd", "momentum": 0}], ids=str
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_full_batches_follow_scikit_learn(estimator, activation, options, weighted):
+    """From the same weights, without shuffling, each epoch has scikit-learn's loss and gives its weights."""
+    X, y = data_for(estimator)
+    # scikit-learn takes weights since 1.7.
+    fit_options = {"sample_weight": np.random.default_rng(0).uniform(0.2, 3.0, len(X))} if weighted else {}
+    if weighted and "sample_weight" not in inspect.signature(sklearn_networks.MLPClassifier.fit).parameters:
+        pytest.skip("this scikit-learn has no sample_weight")
+    options = {
+        **options,
+        "hidden_layer_sizes": (8, 5),
+        "activation": activation,
+        "alpha": 0.5,
+        "batch_size": len(X),
+        "learning_rate_init": 0.01,
+        # scikit-learn adds epsilon to the root before the correction of its bias: too small to matter here.
+        "epsilon": 1e-15,
+        "shuffle": False,
+        "random_state": 0,
+        "warm_start": True,
+    }
+    ours = estimator(**options, max_iter=1)
+    theirs = getattr(sklearn_networks, estimator.__name__)(**options, max_iter=1)
+    ours.fit(X, y, **fit_options)
+    theirs.fit(X, y, **fit_options)
+    # Both go on from our weights after one epoch, with optimizers that start anew.
+    del ours._optimizer
+    theirs.coefs_ = [w.copy() for w in ours.coefs_]
+    theirs.intercepts_ = [b.copy() for b in ours.intercepts_]
+    for model in (ours, theirs):
+        model.set_params(max_iter=6, n_iter_no_change=100).fit(X, y, **fit_options)
+    # The penalty in our loss is that of the mean of an epoch's ends: an epoch's change of the penalty away.
+    np.testing.assert_allclose(ours.loss_curve_[1:], theirs.loss_curve_[1:], rtol=0, atol=2e-3)
+    for w, expected in zip(weights(ours), [*theirs.coefs_, *theirs.intercepts_], strict=True):
+        # Adam divides by the root of the second moment, which turns rounding into up to 1e-9 of a weight.
+        np.testing.assert_allclose(w, expected, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_digits_are_learnt_as_well_as_by_scikit_learn(solver):
+    X, y = load_digits(return_X_y=True)
+    X = (X / 16).astype(np.float32)
+    options = {"hidden_layer_sizes": (32,), "solver": solver, "max_iter": 30, "random_state": 0}
+    options["learning_rate_init"] = 0.1 if solver == "sgd" else 0.01
+    scores = [
+        module.MLPClassifier(**options).fit(X[:1200], y[:1200]).score(X[1200:], y[1200:])
+        for module in (steepest.neural_network, sklearn_networks)
+    ]
+    # 597 test images: a standard error of 0.011 on each accuracy.
+    assert scores[0] > scores[1] - 0.03
+
+
+# ---------------------------------------------------------------------------------- data and predictions
+
+
+@both
+def test_dtypes(estimator):
+    for fitted in (np.float32, np.float64):
+        X, y = data_for(estimator, dtype=fitted)
+        model = estimator(max_iter=2, random_state=0).fit(X, y)
+        assert {w.dtype for w in weights(model)} == {np.dtype(fitted)}
+        for asked in (np.float32, np.float64):
+            output = model.predict_proba if estimator is MLPClassifier else model.predict
+            assert output(X.astype(asked)).dtype == fitted
+        model.partial_fit(X.astype(np.float32), y)
+        assert {w.dtype for w in weights(model)} == {np.dtype(fitted)}
+    assert estimator(max_iter=2).fit(np.rint(X).astype(int), y).coefs_[0].dtype == np.float64
+
+
+@both
+def test_layouts_and_read_only_inputs(estimator):
+    X, y = data_for(estimator, 60, np.float32)
+    expected = arena_bytes(estimator(max_iter=2, random_state=0).fit(X, y))
+    read_only = X.copy()
+    read_only.flags.writeable = False
+    padded = np.zeros((120, 15), np.float32)
+    padded[::2, 3:13] = X
+    for same in (np.asfortranarray(X), read_only, padded[::2, 3:13], X.tolist()):
+        model = estimator(max_iter=2, random_state=0).fit(np.asarray(same, np.float32), y)
+        assert arena_bytes(model) == expected
+        np.testing.assert_array_equal(model.predict(same), model.predict(X))
+
+
+def test_labels():
+    X, y = blobs()
+    names = np.array(["north", "east", "south"])
+    by_id, by_name = (
+        MLPClassifier(max_iter=100, random_state=0).fit(X, labels)
+        for labels in (np.argsort(names)[y], names[y])
+    )
+    assert list(by_name.classes_) == sorted(names)
+    assert set(by_name.predict(X)) <= set(names)
+    assert by_name.score(X, names[y]) > 0.9
+    with pytest.raises(ValueError, match=r"^\[MLPClassifier\] y has shape \(120, 3\): multilabel"):
+        by_id.fit(X, np.eye(3, dtype=int)[y])
+
+
+def test_two_classes_have_two_outputs():
+    X, y = blobs(classes=2)
+    model = MLPClassifier(max_iter=50, random_state=0).fit(X, y == 1)
+    assert (model.n_outputs_, model.out_activation_) == (2, "softmax")
+    probabilities = model.predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), probabilities, rtol=1e-12)
+    np.testing.assert_array_equal(model.predict(X), probabilities[:, 1] > probabilities[:, 0])
+
+
+def test_log_probabilities_do_not_underflow():
+    X, y = blobs(dtype=np.float32)
+    model = MLPClassifier(max_iter=5, random_state=0).fit(X, y)
+    assert np.isfinite(model.predict_log_proba(1e4 * X)).all()
+
+
+def test_regression_of_several_outputs():
+    X, y = data_for(MLPRegressor)
+    Y = np.stack([y, -y, 2 * y], axis=1)
+    model = MLPRegressor(hidden_layer_sizes=(50,), max_iter=300, learning_rate_init=0.01, random_state=0).fit(
+        X, Y
+    )
+    assert model.predict(X).shape == (120, 3)
+    assert model.score(X, Y) > 0.95
+    assert MLPRegressor(max_iter=2).fit(X, y).predict(X).shape == (120,)
+
+
+# ------------------------------------------------------------------------------------------------- going on
+
+
+@both
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_partial_fit_goes_on_with_the_optimizer(estimator, solver):
+    X, y = data_for(estimator)
+    options = {"hidden_layer_sizes": (8,), "solver": solver, "batch_size": 50, "random_state": 3}
+    classes = {"classes": np.unique(y)} if estimator is MLPClassifier else {}
+    whole = estimator(**options, max_iter=4).fit(X, y)
+    parts = estimator(**options)
+    for i in range(4):
+        parts.partial_fit(X, y, **(classes if i == 0 else {}))
+        # A round trip in between changes nothing, optimizer included.
+        parts = pickle.loads(pickle.dumps(parts)) if i % 2 else copy.deepcopy(parts)
+    assert arena_bytes(parts) == arena_bytes(whole)
+    assert parts.loss_curve_ == whole.loss_curve_
+    assert parts.t_ == whole.t_ == 480
+
+
+def test_partial_fit_classes():
+    X, y = blobs()
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        MLPClassifier().partial_fit(X, y)
+    model = MLPClassifier(learning_rate_init=0.01, random_state=0)
+    for _ in range(50):
+        model.partial_fit(X[y > 0], y[y > 0], classes=[0, 1, 2])
+    assert model.n_outputs_ == 3
+    assert model.score(X[y > 0], y[y > 0]) > 0.95
+    with pytest.raises(ValueError, match="is not the same as on last call"):
+        model.partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(ValueError, match=r"classes not in `self.classes_`: \[3\]"):
+        model.partial_fit(X, np.where(y == 2, 3, y))
+
+
+@both
+def test_warm_start(estimator):
+    X, y = data_for(estimator)
+    options = {"batch_size": 50, "random_state": 3, "n_iter_no_change": 100}
+    model = estimator(**options, max_iter=2, warm_start=True).fit(X, y).fit(X, y)
+    assert model.n_iter_ == 2
+    assert arena_bytes(model) == arena_bytes(estimator(**options, max_iter=4).fit(X, y))
+    with pytest.raises(ValueError, match="hidden_layer_sizes, activation and the number of outputs"):
+        model.set_params(hidden_layer_sizes=(7,)).fit(X, y)
+    if estimator is MLPClassifier:
+        with pytest.raises(ValueError, match="warm_start can only be used where `y` has the same classes"):
+            model.set_params(hidden_layer_sizes=(100,)).fit(X, np.where(y == 2, 1, y))
+
+
+@both
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_coefs_are_views_and_stay_so(estimator, duplicate):
+    X, y = data_for(estimator)
+    model = estimator(hidden_layer_sizes=(8,), max_iter=2).fit(X, y)
+    twin = duplicate(model)
+    output = "predict_proba" if estimator is MLPClassifier else "predict"
+    np.testing.assert_array_equal(getattr(twin, output)(X), getattr(model, output)(X))
+    for coef in twin.coefs_:
+        coef[...] = 0
+    assert np.ptp(getattr(twin, output)(X), axis=0).max() == 0
+    assert np.ptp(getattr(model, output)(X), axis=0).max() > 0
+    assert not hasattr(clone(model), "coefs_")
+    assert not hasattr(clone(model), "intercepts_")
+    with pytest.raises(NotFittedError):
+        clone(model).predict(X)
+
+
+@both
+def test_pipelines_and_searches(estimator):
+    X, y = data_for(estimator, 60)
+    pipeline = make_pipeline(StandardScaler(), estimator(hidden_layer_sizes=(4,), max_iter=3, random_state=0))
+    name = estimator.__name__.lower()
+    search = GridSearchCV(pipeline, {f"{name}__alpha": [0.0, 1.0]}, cv=2).fit(X, y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+# --------------------------------------------------------------------------------------------------- errors
+
+
+@both
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_the_first_bad_item_is_named(estimator, bad):
+    X, y = data_for(estimator)
+    model = estimator(max_iter=2).fit(X, y)
+    X[7, 3] = X[9, 0] = bad
+    kind = "NaN" if np.isnan(bad) else "infinity"
+    for call in (lambda: estimator().fit(X, y), lambda: model.predict(X)):
+        with pytest.raises(
+            ValueError, match=rf"^\[{estimator.__name__}\] X is {bad} at row 7, column 3\. .*{kind}"
+        ):
+            call()
+
+
+@both
+def test_parameters_are_checked(estimator):
+    X, y = data_for(estimator)
+    for parameter, value in (("alpha", -1.0), ("solver", "newton"), ("batch_size", 0), ("device", "tpu")):
+        with pytest.raises(ValueError, match=f"'{parameter}' parameter of {estimator.__name__}"):
+            estimator(**{parameter: value}).fit(X, y)
+    with pytest.raises(ValueError, match="hidden_layer_sizes must be > 0"):
+        estimator(hidden_layer_sizes=(3, 0)).fit(X, y)
+    with pytest.raises(ValueError, match=r"(?i)zero"):
+        estimator().fit(X, y, sample_weight=np.zeros(len(X)))
+
+
+@both
+def test_device(estimator):
+    X, y = data_for(estimator)
+    for device in ("auto", "cpu"):
+        assert estimator(max_iter=1, device=device).fit(X, y).device_ == "cpu"
+    with pytest.raises(
+        RuntimeError, match=rf"^\[{estimator.__name__}\] device='cuda' is not available.*pip install"
+    ):
+        estimator(device="cuda").fit(X, y)
+
+
+def test_import_is_lazy():
+    run_python(
+        "import sys, steepest\n"
+        "assert 'sklearn' not in sys.modules and 'matplotlib' not in sys.modules\n"
+        "from steepest import nn, optim\n"
+        "assert 'sklearn' not in sys.modules\n"
+        "import steepest.neural_network, steepest.plots\n"
+        "assert 'matplotlib' not in sys.modules"
+    )

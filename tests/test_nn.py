@@ -1,0 +1,314 @@
+"""Layers, losses and networks against a chain of the oracles, and against finite differences."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import weakref
+
+import numpy as np
+import pytest
+import reference
+from tolerances import eps
+
+import steepest
+from steepest import kernels as K
+from steepest import nn, optim
+
+ARCHITECTURES = {
+    "one layer": [nn.Linear(7, 3)],
+    "no bias": [nn.Linear(7, 5, bias=False), nn.ReLU(), nn.Linear(5, 3, bias=False)],
+    "every activation": [
+        *(nn.Linear(7, 9), nn.ReLU(), nn.Linear(9, 8), nn.Tanh()),
+        *(nn.Linear(8, 6), nn.Sigmoid(), nn.Linear(6, 5), nn.Identity(), nn.Linear(5, 3)),
+    ],
+    "activation last": [nn.Linear(7, 6), nn.Tanh(), nn.Linear(6, 3), nn.Sigmoid()],
+    "activation first": [nn.Tanh(), nn.Linear(7, 6), nn.Sigmoid(), nn.Linear(6, 3)],
+    "activations in a row": [
+        nn.Linear(7, 6),
+        nn.Tanh(),
+        nn.Sigmoid(),
+        nn.ReLU(),
+        nn.Linear(6, 3),
+        nn.Tanh(),
+        nn.Tanh(),
+    ],
+    "activations alone": [nn.Sigmoid(), nn.Tanh()],
+    "nothing to do": [nn.Identity()],
+}
+architectures = pytest.mark.parametrize("layers", ARCHITECTURES.values(), ids=ARCHITECTURES.keys())
+
+
+def values_of(net):
+    return {p.name: p.value.astype(np.float64) for p in net.parameters()}
+
+
+def oracle_forward(layers, values, x):
+    """Inputs of every layer, and the output last, layer by layer and unfused."""
+    chain = [x.astype(np.float64)]
+    for i, layer in enumerate(layers):
+        if isinstance(layer, nn.Linear):
+            chain.append(reference.linear(chain[-1], values[f"{i}.weight"], values.get(f"{i}.bias")))
+        else:
+            chain.append(reference.activation(chain[-1], layer.name))
+    return chain
+
+
+def oracle_backward(layers, values, x, d, l2):
+    chain, grads = oracle_forward(layers, values, x), {}
+    for i, layer in reversed(list(enumerate(layers))):
+        if isinstance(layer, nn.Linear):
+            d, grads[f"{i}.weight"], d_b = reference.linear_backward(
+                d, chain[i], values[f"{i}.weight"], l2=l2
+            )
+            if layer.bias:
+                grads[f"{i}.bias"] = d_b
+        else:
+            d = reference.activation_backward(d, chain[i + 1], layer.name)
+    return grads
+
+
+def bound(net, dtype, scale=1.0):
+    """A layer is a dot product of at most 9 terms near 1 and a function of slope at most 1: 16 eps in all."""
+    return 16 * len(net.layers) * eps(dtype) * scale
+
+
+@architectures
+@pytest.mark.parametrize("n", [1, 2, 33])
+def test_forward_and_backward(rng, dtype, layers, n):
+    net = nn.Network(layers, seed=3, dtype=dtype)
+    for p in net.parameters():
+        p.value[...] = rng.uniform(-0.5, 0.5, p.value.shape)
+    x = rng.uniform(-1, 1, (n, 7)).astype(dtype)
+    output = net.forward(x)
+    expected = oracle_forward(layers, values_of(net), x)[-1]
+    assert output.dtype == dtype
+    np.testing.assert_allclose(output, expected, rtol=0, atol=bound(net, dtype, 4))
+    np.testing.assert_allclose(net.predict(x), expected, rtol=0, atol=bound(net, dtype, 4))
+
+    d = rng.uniform(-1, 1, output.shape).astype(dtype)
+    before = d.copy()
+    net.backward(d, l2=0.25)
+    np.testing.assert_array_equal(d, before)
+    grads = oracle_backward(layers, values_of(net), x, d.astype(np.float64), 0.25)
+    assert grads.keys() == {p.name for p in net.parameters()}
+    for p in net.parameters():
+        np.testing.assert_allclose(
+            p.grad, grads[p.name], rtol=0, atol=bound(net, dtype, 4 * n), err_msg=p.name
+        )
+
+
+@architectures
+def test_gradient_by_finite_differences(rng, layers):
+    net = nn.Network(layers, seed=1, dtype=np.float64)
+    x, d_output = (
+        rng.standard_normal((5, 7)),
+        rng.standard_normal((5, net.predict(np.zeros((1, 7))).shape[1])),
+    )
+    net.forward(x)
+    net.backward(d_output, l2=0.1)
+    for p in net.parameters():
+        penalty = 0.05 if p.name.endswith("weight") else 0.0
+
+        def objective(value, name=p.name, penalty=penalty):
+            values = {**values_of(net), name: value}
+            return (oracle_forward(layers, values, x)[-1] * d_output).sum() + penalty * (value**2).sum()
+
+        numeric = reference.finite_difference(objective, p.value)
+        # Central differences of step 1e-6: about eps / 1e-6 of rounding times the size of the sum.
+        np.testing.assert_allclose(p.grad, numeric, rtol=0, atol=1e-7, err_msg=p.name)
+
+
+def operations(layers):
+    net = nn.Network(layers, dtype=np.float32)
+    with steepest.capture() as graph:
+        net.backward(net.forward(np.zeros((4, 7), np.float32)))
+    return list(graph.operations)
+
+
+def test_every_activation_behind_a_linear_layer_is_fused():
+    assert operations(ARCHITECTURES["every activation"]) == ["linear"] * 5 + ["linear_backward"] * 5
+    assert operations(ARCHITECTURES["activation last"]) == [
+        *("linear", "linear", "activation_backward", "linear_backward", "linear_backward")
+    ]
+    assert operations(ARCHITECTURES["activation first"]) == [
+        *("activation", "linear", "linear", "linear_backward", "linear_backward")
+    ]
+    assert operations(ARCHITECTURES["nothing to do"]) == []
+
+
+def test_captured_batches_of_two_sizes_train_as_eager_ones(rng, dtype):
+    layers = [nn.Linear(7, 16), nn.ReLU(), nn.Linear(16, 3)]
+    x, y = rng.standard_normal((33, 7)).astype(dtype), rng.integers(0, 3, 33)
+    loss = nn.SoftmaxCrossEntropy()
+    batches = [slice(0, 20), slice(20, 33)]
+
+    def make():
+        net = nn.Network(layers, seed=5, dtype=dtype)
+        return net, optim.SGD(net.parameters(), lr=0.1, momentum=0.5)
+
+    def step(net, optimizer, batch):
+        _, d_output = loss(net.forward(x[batch]), y[batch])
+        net.backward(d_output)
+        optimizer.step()
+
+    eager = make()
+    captured = make()
+    graphs = []
+    for batch in batches:
+        with steepest.capture() as graph:
+            step(*captured, batch)
+        graphs.append(graph)
+    for _ in range(3):
+        for graph, batch in zip(graphs, batches, strict=True):
+            graph.replay()
+            step(*eager, batch)
+    assert eager[0].arena.tobytes() == captured[0].arena.tobytes()
+    assert not np.array_equal(eager[0].arena, nn.Network(layers, seed=5, dtype=dtype).arena)
+
+
+def test_buffers_are_used_again_and_released(rng):
+    net = nn.Network([nn.Linear(7, 3)], dtype=np.float64)
+    first, second = rng.standard_normal((4, 7)), rng.standard_normal((4, 7))
+    output = net.forward(first)
+    assert net.forward(second) is output
+    np.testing.assert_array_equal(output, net.predict(second))
+    with steepest.capture() as graph:
+        net.forward(first)
+    alive = weakref.ref(first)
+    del first
+    net.forward(second)
+    # The graph keeps its arrays alive, and still writes into the same buffer.
+    graph.replay()
+    np.testing.assert_array_equal(output, net.predict(alive()))
+    del graph
+    net.release_buffers()
+    gc.collect()
+    assert alive() is None
+    with pytest.raises(RuntimeError, match="call forward first"):
+        net.backward(output)
+
+
+def test_the_gradient_of_the_input_is_not_computed(monkeypatch):
+    asked = []
+    kernel = K.linear_backward
+
+    def spy(*args, input_grad, **kwargs):
+        asked.append(input_grad)
+        return kernel(*args, input_grad=input_grad, **kwargs)
+
+    monkeypatch.setattr(K, "linear_backward", spy)
+    operations([nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 4), nn.Linear(4, 3)])
+    assert asked == [True, True, False]
+    asked.clear()
+    operations(ARCHITECTURES["activation first"])
+    assert asked == [True, False]
+
+
+def test_arena(dtype):
+    net = nn.Network([nn.Linear(5, 3), nn.ReLU(), nn.Linear(3, 2, bias=False), nn.Linear(2, 4)], dtype=dtype)
+    assert [p.name for p in net.parameters()] == ["0.weight", "0.bias", "2.weight", "3.weight", "3.bias"]
+    owned = np.zeros(net.arena.shape, bool)
+    for p in net.parameters():
+        for array, arena in ((p.value, net.arena), (p.grad, net.grad_arena)):
+            assert np.shares_memory(array, arena)
+            assert array.ctypes.data % 64 == 0
+            assert array.flags.c_contiguous
+        assert np.shares_memory(p.value, net.weight_arena) == p.name.endswith("weight")
+        start = (p.value.ctypes.data - net.arena.ctypes.data) // net.arena.itemsize
+        assert not owned[start : start + p.value.size].any()
+        owned[start : start + p.value.size] = True
+    assert not net.arena[~owned].any()
+
+
+def test_initial_weights(dtype):
+    net = nn.Network([nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 10, init=0.25)], seed=11, dtype=dtype)
+    first, first_bias, second, _ = (p.value for p in net.parameters())
+    limit = np.sqrt(6 / 50)
+    np.testing.assert_array_equal(
+        first, K.random_uniform((30, 20), -limit, limit, seed=11, stream=0, dtype=dtype)
+    )
+    np.testing.assert_array_equal(
+        second, K.random_uniform((20, 10), -0.25, 0.25, seed=11, stream=2, dtype=dtype)
+    )
+    assert not first_bias.any()
+    he = nn.Network([nn.Linear(30, 20, init="he_uniform")], dtype=dtype).parameters()[0].value
+    assert 0.9 * np.sqrt(6 / 30) < np.abs(he).max() <= np.sqrt(6 / 30)
+    assert not np.array_equal(first, nn.Network(net.layers, seed=12, dtype=dtype).parameters()[0].value)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, copy.copy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_copies_own_their_arena(rng, duplicate):
+    net = nn.Network([nn.Linear(7, 4), nn.ReLU(), nn.Linear(4, 2)], seed=2)
+    x = rng.standard_normal((3, 7)).astype(np.float32)
+    expected = net.forward(x).copy()
+    twin = duplicate(net)
+    np.testing.assert_array_equal(twin.predict(x), expected)
+    for p in twin.parameters():
+        assert np.shares_memory(p.value, twin.arena)
+        assert p.value.ctypes.data % 64 == 0
+    twin.arena[...] = 0
+    assert not twin.predict(x).any()
+    np.testing.assert_array_equal(net.predict(x), expected)
+
+
+def test_predict_in_blocks(rng):
+    net = nn.Network([nn.Linear(7, 16), nn.Tanh(), nn.Linear(16, 3)], dtype=np.float64)
+    for n in (0, 1, 2047, 2048, 2049, 5000):
+        x = rng.standard_normal((n, 7))
+        output = net.predict(x)
+        assert output.shape == (n, 3)
+        np.testing.assert_allclose(
+            output, oracle_forward(net.layers, values_of(net), x)[-1], rtol=0, atol=bound(net, np.float64, 16)
+        )
+
+
+def test_losses(rng, dtype):
+    logits, labels = rng.standard_normal((6, 4)).astype(dtype), np.array([0, 1, 2, 3, 1, -1])
+    weight = rng.uniform(0.5, 2, 6).astype(dtype)
+    loss, d_logits = nn.SoftmaxCrossEntropy(ignore_label=-1)(logits, labels, weight)
+    expected, gradient = reference.softmax_cross_entropy(logits, labels, weight, -1)
+    np.testing.assert_allclose(loss, expected, rtol=0, atol=64 * eps(dtype))
+    np.testing.assert_allclose(d_logits, gradient, rtol=0, atol=64 * eps(dtype))
+    for half in (False, True):
+        prediction, target = rng.standard_normal((2, 6, 1)).astype(dtype)
+        expected, gradient = reference.squared_error(prediction, target, weight, half)
+        for shape in ((6, 1), (6,)):
+            loss, d = nn.MeanSquaredError(half=half)(prediction, target.reshape(shape), weight)
+            np.testing.assert_allclose(loss, expected, rtol=64 * eps(dtype))
+            np.testing.assert_allclose(d, gradient, rtol=0, atol=64 * eps(dtype))
+
+
+def test_errors():
+    with pytest.raises(ValueError, match=r"^\[Linear\] n_in and n_out must be positive"):
+        nn.Linear(0, 3)
+    with pytest.raises(
+        ValueError, match=r"^\[Linear\] init 'normal' is not one of glorot_uniform, he_uniform"
+    ):
+        nn.Linear(2, 3, init="normal")
+    with pytest.raises(ValueError, match=r"^\[Linear\] init must be finite"):
+        nn.Linear(2, 3, init=-1.0)
+    with pytest.raises(ValueError, match=r"^\[Activation\] 'swish' is not one of .*relu"):
+        nn.Activation("swish")
+    with pytest.raises(ValueError, match="at least one layer"):
+        nn.Network([])
+    with pytest.raises(ValueError, match="layer 2 takes 5 inputs, but 4 come out"):
+        nn.Network([nn.Linear(3, 4), nn.ReLU(), nn.Linear(5, 2)])
+    with pytest.raises(TypeError, match="layer 1 is a str"):
+        nn.Network([nn.Linear(3, 4), "relu"])
+    with pytest.raises(TypeError, match="dtype float16 is not supported"):
+        nn.Network([nn.Linear(3, 4)], dtype=np.float16)
+    net = nn.Network([nn.Linear(3, 4)])
+    with pytest.raises(RuntimeError, match="call forward first"):
+        net.backward(np.zeros((1, 4), np.float32))
+    for method in (net.forward, net.predict):
+        with pytest.raises(TypeError, match="x is float64, but the network is float32"):
+            method(np.zeros((2, 3)))
+        with pytest.raises(ValueError, match=r"x has shape \(3,\)"):
+            method(np.zeros(3, np.float32))
+        with pytest.raises(ValueError, match=r"^\[linear\]"):
+            method(np.zeros((2, 5), np.float32))
+    net.forward(np.zeros((2, 3), np.float32))
+    with pytest.raises(ValueError, match=r"d_output has shape \(3, 4\)"):
+        net.backward(np.zeros((3, 4), np.float32))

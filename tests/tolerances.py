@@ -1,0 +1,140 @@
+"""One table of tolerances: c * eps(dtype) * scale, each with the sentence that derives it.
+
+`eps` is the distance from 1 to the next number of the dtype, twice the unit roundoff u. Every function
+returns absolute tolerances that broadcast to the result. `tiny`, the smallest normal number, is added where a
+result may underflow, because a flushed subnormal is not an error.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def eps(dtype):
+    return float(np.finfo(dtype).eps)
+
+
+def tiny(dtype):
+    return float(np.finfo(dtype).tiny)
+
+
+def _abs(x):
+    return np.abs(np.asarray(x).astype(np.float64))
+
+
+def dot(dtype, k, magnitude):
+    """A dot product of k terms with magnitude = sum |a_i b_i|.
+
+    Any order of summation errs by at most k u magnitude (Higham 2002, eq. 3.5); rounding errors are
+    independent enough that lambda sqrt(k) u holds with lambda = 4 (Higham and Mary 2019), which is
+    2 sqrt(k) eps; 2 eps more cover short sums and the rounding of the oracle.
+    """
+    return (2.0 + 2.0 * np.sqrt(k)) * eps(dtype) * magnitude + tiny(dtype)
+
+
+def matmul(dtype, a, b):
+    """Each element is a dot product; an infinite or NaN one has to match exactly and needs no tolerance."""
+    magnitude = np.nan_to_num(_abs(a), posinf=0.0) @ np.nan_to_num(_abs(b), posinf=0.0)
+    return dot(dtype, np.shape(a)[1], magnitude)
+
+
+def elementary(dtype, y):
+    """exp, tanh, logistic function: a polynomial within 2 ulp, an addition and a division: 4 eps |y|."""
+    return 4.0 * eps(dtype) * np.nan_to_num(_abs(y), posinf=0.0) + tiny(dtype)
+
+
+def linear(dtype, x, w, b, y, lipschitz):
+    """The error of x @ w + b, times the Lipschitz constant of f, plus the error of f itself."""
+    z = matmul(dtype, x, w) + (0.0 if b is None else eps(dtype) * _abs(b))
+    return lipschitz * z + elementary(dtype, y)
+
+
+def linear_backward(dtype, d_out, x, w, l2, derivative):
+    """(d_x, d_w, d_b): products; d_x scaled by f', itself of two roundings, d_w with l2 w added."""
+    magnitude = _abs(d_out) @ _abs(w).T
+    d_x = matmul(dtype, d_out, np.asarray(w).T) * np.abs(derivative) + 4.0 * eps(dtype) * magnitude
+    d_w = matmul(dtype, np.asarray(x).T, d_out) + 2.0 * eps(dtype) * abs(l2) * _abs(w)
+    d_b = dot(dtype, len(d_out), _abs(d_out).sum(axis=0))
+    return d_x, d_w, d_b
+
+
+def _shift(x):
+    """|x - max(x)| over the rows; 0 where that is not finite, for there the result is 0 or NaN."""
+    x = np.asarray(x).astype(np.float64)
+    with np.errstate(all="ignore"):
+        return np.nan_to_num(np.abs(x - x.max(axis=-1, keepdims=True)), nan=0.0, posinf=0.0)
+
+
+def softmax(dtype, x, p):
+    """Rounding x - max moves exp by |x - max| u; then exp, a sum of c positive terms, and a division."""
+    relative = 4.0 + np.sqrt(x.shape[-1]) + _shift(x)
+    return relative * eps(dtype) * np.nan_to_num(_abs(p)) + tiny(dtype)
+
+
+def log_softmax(dtype, x):
+    """Two subtractions of up to |x - max| + log c, and a relative error of 4 + sqrt(c) eps in the sum."""
+    c = max(1, x.shape[-1])
+    return (4.0 + np.sqrt(c) + 2.0 * (_shift(x) + np.log(c))) * eps(dtype)
+
+
+def sum_over_rows(w, magnitude):
+    """Sums of weights and of losses are held in float64: the bound of `dot` for n terms, twice."""
+    return 2.0 * (2.0 + 2.0 * np.sqrt(len(w))) * eps(np.float64) * magnitude
+
+
+def softmax_cross_entropy(dtype, logits, target, w, expected_loss):
+    """(loss, gradient) for row weights w that sum to 1: log_softmax weighted, softmax less target."""
+    mass = _abs(target).sum(axis=1, keepdims=True)
+    per_row = (_abs(target) * log_softmax(dtype, logits)).sum(axis=1)
+    loss = float((w * per_row).sum()) + 4.0 * eps(dtype) * float(w.sum() > 0)
+    loss += sum_over_rows(w, abs(expected_loss))
+    relative = 6.0 + np.sqrt(logits.shape[1]) + _shift(logits)
+    with np.errstate(all="ignore"):
+        x = np.asarray(logits).astype(np.float64)
+        p = np.nan_to_num(np.exp(-_shift(logits)) * np.isfinite(x))
+    magnitude = w[:, None] * (p * mass + _abs(target))
+    gradient = w[:, None] * eps(dtype) * (relative * p * mass + 4.0 * _abs(target)) + tiny(dtype)
+    return loss, gradient + sum_over_rows(w, magnitude)
+
+
+def squared_error(dtype, prediction, target, w, half=False):
+    """The residual rounds once (u of itself: both operands are exact), its square and the weight twice."""
+    r = _abs(np.asarray(prediction).astype(np.float64) - np.asarray(target).astype(np.float64))
+    s = 0.5 if half else 1.0
+    m = max(1, r.shape[1])
+    r = np.where(w[:, None] > 0, r, 0.0)
+    loss = float(s * (w * (r * r).mean(axis=1)).sum())
+    gradient = s * 2.0 / m * w[:, None] * r
+    return (
+        (4.0 + np.sqrt(m)) * eps(dtype) * loss + sum_over_rows(w, loss) + tiny(dtype),
+        4.0 * eps(dtype) * gradient + sum_over_rows(w, gradient) + tiny(dtype),
+    )
+
+
+def sgd_update(dtype, p, g, v, *, lr, momentum, weight_decay):
+    """(p, v). A few products and sums, each within u of the magnitudes of its terms: 4 eps of those."""
+    step = momentum * _abs(v) + abs(lr) * (_abs(g) + weight_decay * _abs(p))
+    return 4.0 * eps(dtype) * (_abs(p) + step * (1.0 + momentum)), 4.0 * eps(dtype) * step + tiny(dtype)
+
+
+def adam_update(dtype, p, g, m, v, step, *, lr, beta1, beta2, eps_adam, weight_decay):
+    """(p, m, v). Moments: roundings of the magnitudes of their terms; p: those over sqrt(v_hat)."""
+    g = _abs(g) + weight_decay * _abs(p)
+    m = beta1 * _abs(m) + (1.0 - beta1) * g
+    v = beta2 * _abs(v) + (1.0 - beta2) * g * g
+    e = eps(dtype)
+    # With weight decay g may cancel, and v with it: sqrt(v_hat) of the magnitudes overstates the divisor.
+    # Callers keep weight_decay * |p| below |g| / 2, so that (1 + 1/2) / (1 - 1/2) = 3 < 4 makes up for it.
+    update = abs(lr) * m / (1.0 - beta1**step) / (np.sqrt(v / (1.0 - beta2**step)) + eps_adam)
+    cancel = 4.0 if weight_decay else 1.0
+    return e * (_abs(p) + 8.0 * cancel * update), 4.0 * e * m + tiny(dtype), 8.0 * e * v + tiny(dtype)
+
+
+def reduction(dtype, n, magnitude):
+    """A sum of n terms held in float64 (the probabilistic bound of `dot`), rounded once to the dtype."""
+    return (eps(dtype) + 2.0 * np.sqrt(n) * eps(np.float64)) * magnitude + tiny(dtype)
+
+
+def standard_errors(count, z=6.0):
+    """z standard errors of a mean of n samples: 6 fail by chance once in 5e8."""
+    return z / np.sqrt(count)
