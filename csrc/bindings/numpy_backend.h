@@ -46,11 +46,7 @@ struct NumpyBackend {
     static bool is_array(py::handle object) { return py::isinstance<py::array>(object); }
 
     static Array borrow(const char* name, const char* what, py::handle object) {
-        if (!is_array(object)) {
-            throw py::type_error("[" + std::string(name) + "] " + what + " must be a NumPy array, not " +
-                                 std::string(Py_TYPE(object.ptr())->tp_name));
-        }
-        Array result = view_of(py::reinterpret_borrow<py::array>(object));
+        Array result = view_of(is_array(object) ? py::reinterpret_borrow<py::array>(object) : imported(name, what, object));
         if (result.ndim > kMaxDims || result.ndim < 0) ops::reject(name, what, " has too many dimensions");
         const bool items_fit = reinterpret_cast<uintptr_t>(result.data) % alignment(result) == 0 && strides_fit(result);
         if (!items_fit && result.size() > 0)
@@ -95,6 +91,18 @@ struct NumpyBackend {
   private:
     // Letting the interpreter lock go costs a fraction of a microsecond, waking a team several.
     static constexpr double kWorthReleasing = 5e-6, kWorthATeam = 20e-6;
+
+    // An array of another library, in host memory, without a copy.
+    static py::array imported(const char* name, const char* what, py::handle object) {
+        const std::string type = Py_TYPE(object.ptr())->tp_name;
+        const std::string prefix = "[" + std::string(name) + "] " + what;
+        if (!py::hasattr(object, "__dlpack_device__")) throw py::type_error(prefix + " must be a NumPy array, not " + type);
+        constexpr int kHost = 1;  // kDLCPU
+        if (py::cast<int>(object.attr("__dlpack_device__")().attr("__getitem__")(0)) != kHost)
+            throw py::type_error(prefix + " is a " + type +
+                                 " on another device, and this version of steepest has CPU kernels only; copy it to host memory");
+        return py::module_::import("numpy").attr("from_dlpack")(object);
+    }
 
     static int64_t alignment(const Array& a) { return a.dtype == DType::kOther ? 1 : a.item_bytes; }
 

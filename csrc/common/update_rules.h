@@ -75,7 +75,7 @@ struct AdamRule {
         const V g = fma(V(weight_decay), param, grad);
         exp_avg = fma(V(one_minus_beta1), g - exp_avg, exp_avg);
         exp_avg_sq = fma(V(one_minus_beta2) * g, g, V(beta2) * exp_avg_sq);
-        const V denominator = fma(root(exp_avg_sq), V(root_scale), V(eps));
+        const V denominator = fma(sqrt(exp_avg_sq), V(root_scale), V(eps));
         param = fma(V(-corrected_lr), quotient(exp_avg, denominator), param);
     }
 };

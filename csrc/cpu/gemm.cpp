@@ -3,6 +3,8 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
+constexpr size_t kSmallWeights = 128 << 10;  // bytes that every member can read without waiting for memory
+
 Part part_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_cols, size_t item_bytes, bool may_split_k, Team& team) {
     const int64_t rank = team.rank(), size = team.size(), blocks = blocks_of(k);
     if (m == 0 || n == 0) return {{0, 0}, {0, 0}, {0, blocks}};
@@ -13,6 +15,8 @@ Part part_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_co
         if (rank >= members) return {{0, m}, {0, n}, {blocks, blocks}};
         return {{0, m}, {0, n}, {blocks * rank / members, blocks * (rank + 1) / members}};
     }
+    if (static_cast<size_t>(k * n) * item_bytes <= kSmallWeights && m >= 2 * size)
+        return {{m * rank / size, m * (rank + 1) / size}, {0, n}, {0, blocks}};
     const int64_t most_down = (m + tile_rows - 1) / tile_rows, most_across = (n + tile_cols - 1) / tile_cols;
     int64_t best_down = 1, best_across = 1;
     double best_cost = -1;

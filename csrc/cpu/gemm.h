@@ -46,10 +46,11 @@ struct Part {
 
 // This member's part of an (m, n) product over k.
 //
-// As a rule the items are shared out, on the grid of the team that makes it read least: splitting by rows makes every
-// member read all of b, splitting by columns all of a. A product of a few rows with a large b is shared out by blocks
-// of k instead: each member then reads its own rows of the weights, which it also updates, and nothing moves between
-// the members' caches but the partial products.
+// With a small b the rows are shared out: from layer to layer, a member then goes on with the rows it wrote itself.
+// A product of a few rows with a large b is shared out by blocks of k: each member reads its own rows of the weights,
+// which it also updates, and nothing moves between the members' caches but the partial products. Other products are
+// shared out on the grid of the team that makes it read least: splitting by rows makes every member read all of b,
+// splitting by columns all of a.
 Part part_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_cols, size_t item_bytes, bool may_split_k, Team& team);
 
 // Copies rows k0 .. k0+kn of b, columns j0 .. j0+jn, into panels of TileShape::kCols columns, padded with zeros.

@@ -127,8 +127,6 @@ STEEPEST_HD Vec<double> split_exponent(Vec<double> x, Vec<double>& e) {
 
 STEEPEST_HD Vec<float> quotient(Vec<float> a, Vec<float> b) { return a / b; }
 STEEPEST_HD Vec<double> quotient(Vec<double> a, Vec<double> b) { return a / b; }
-STEEPEST_HD Vec<float> root(Vec<float> a) { return sqrt(a); }
-STEEPEST_HD Vec<double> root(Vec<double> a) { return sqrt(a); }
 
 // r[i] lane j becomes r[j] lane i: pairs, then quads of lanes are interleaved, then 128-bit halves move.
 STEEPEST_HD void transpose(Vec<float>* r) {

@@ -107,14 +107,6 @@ STEEPEST_HD Vec<float> quotient(Vec<float> a, Vec<float> b) {
 }
 STEEPEST_HD Vec<double> quotient(Vec<double> a, Vec<double> b) { return a / b; }
 
-// sqrt(a) within 1 ulp for finite a >= 0 that is not subnormal, by a 14-bit reciprocal root and one Newton step.
-STEEPEST_HD Vec<float> root(Vec<float> a) {
-    const Vec<float> r = _mm512_rsqrt14_ps(_mm512_max_ps(a.v, _mm512_set1_ps(0x1p-126f)));  // finite at 0 too
-    const Vec<float> s = a * r;
-    return fma(Vec<float>(_mm512_fnmadd_ps(s.v, s.v, a.v)), r * Vec<float>(0.5f), s);
-}
-STEEPEST_HD Vec<double> root(Vec<double> a) { return sqrt(a); }
-
 // r[i] lane j becomes r[j] lane i: pairs, then quads of lanes are interleaved, then 128-bit blocks move.
 STEEPEST_HD void transpose(Vec<float>* r) {
     __m512 u[4][4];

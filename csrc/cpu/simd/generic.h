@@ -70,7 +70,6 @@ STEEPEST_LANEWISE(fma(Vec<T> a, Vec<T> b, Vec<T> c), a.lane[i] * b.lane[i] + c.l
 STEEPEST_LANEWISE(max(Vec<T> a, Vec<T> b), a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i])
 STEEPEST_LANEWISE(min(Vec<T> a, Vec<T> b), a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i])
 STEEPEST_LANEWISE(sqrt(Vec<T> a), static_cast<T>(std::sqrt(a.lane[i])))
-STEEPEST_LANEWISE(root(Vec<T> a), static_cast<T>(std::sqrt(a.lane[i])))
 STEEPEST_LANEWISE(quotient(Vec<T> a, Vec<T> b), a.lane[i] / b.lane[i])
 #undef STEEPEST_LANEWISE
 
