@@ -114,6 +114,13 @@ struct NumpyBackend {
     }
 
     static DType dtype_of(const py::array& array) {
+        // The common dtypes are single objects, known by their address.
+        static const std::pair<PyObject*, DType> kKnown[] = {{py::dtype::of<float>().release().ptr(), DType::kFloat32},
+                                                             {py::dtype::of<double>().release().ptr(), DType::kFloat64},
+                                                             {py::dtype::of<int64_t>().release().ptr(), DType::kInt64}};
+        const PyObject* const descriptor = py::detail::array_proxy(array.ptr())->descr;
+        for (const auto& [known, dtype] : kKnown)
+            if (descriptor == known) return dtype;
         const auto type = array.dtype();
         if (type.byteorder() != '=' && type.byteorder() != '|') return DType::kOther;
         const auto bytes = type.itemsize();

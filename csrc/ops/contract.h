@@ -29,18 +29,23 @@ void require(bool condition, const char* name, const Parts&... parts) {
     if (!condition) reject(name, parts...);
 }
 
+// A shape, turned into text only where a message needs it.
+struct ShapeText {
+    int64_t rows, cols;  // rows < 0 for a vector
+
+    friend std::ostream& operator<<(std::ostream& out, const ShapeText& s) {
+        return s.rows < 0 ? out << '(' << s.cols << ",)" : out << '(' << s.rows << ", " << s.cols << ')';
+    }
+};
+
 template <class T>
-std::string shape_of(const MatrixView<T>& m) {
-    std::ostringstream text;
-    text << '(' << m.rows << ", " << m.cols << ')';
-    return text.str();
+ShapeText shape_of(const MatrixView<T>& m) {
+    return {m.rows, m.cols};
 }
 
 template <class T>
-std::string shape_of(const VectorView<T>& v) {
-    std::ostringstream text;
-    text << '(' << v.size << ",)";
-    return text.str();
+ShapeText shape_of(const VectorView<T>& v) {
+    return {-1, v.size};
 }
 
 // The bytes from the first to the last item of a view, and how its rows repeat within them.
