@@ -12,7 +12,19 @@ namespace steepest {
 
 namespace py = pybind11;
 
-enum class DType : int8_t { kFloat32, kFloat64, kInt8, kInt16, kInt32, kInt64, kUint8, kUint16, kUint32, kUint64, kOther };
+enum class DType : int8_t {
+    kFloat32,
+    kFloat64,
+    kInt8,
+    kInt16,
+    kInt32,
+    kInt64,
+    kUint8,
+    kUint16,
+    kUint32,
+    kUint64,
+    kOther
+};
 
 template <class T>
 constexpr DType dtype_of() {
@@ -72,12 +84,12 @@ struct Array {
 
     std::vector<int64_t> shape_vector() const { return {shape, shape + ndim}; }
 
-    std::string shape_text() const {
-        return steepest::shape_text(shape_vector());
-    }
+    std::string shape_text() const { return steepest::shape_text(shape_vector()); }
 
     // Whether the items of each row follow one another.
-    bool has_contiguous_rows() const { return ndim < 2 || shape[ndim - 1] <= 1 || size() == 0 || strides[ndim - 1] == item_bytes; }
+    bool has_contiguous_rows() const {
+        return ndim < 2 || shape[ndim - 1] <= 1 || size() == 0 || strides[ndim - 1] == item_bytes;
+    }
 
     bool same_shape(const Array& other) const {
         if (ndim != other.ndim) return false;
@@ -117,7 +129,8 @@ struct Array {
 
     IntegerVectorView integers() const {
         if (!object) return {};
-        return {data, shape[0], strides[0], static_cast<IntegerType>(static_cast<int>(dtype) - static_cast<int>(DType::kInt8))};
+        return {data, shape[0], strides[0],
+                static_cast<IntegerType>(static_cast<int>(dtype) - static_cast<int>(DType::kInt8))};
     }
 };
 

@@ -38,7 +38,8 @@ class Call {
     // A float array of `ndim` dimensions (any number for -1). All float arrays of a call have one dtype.
     Array floats(const char* what, py::handle object, int ndim) {
         Array array = borrow(what, object);
-        if (!is_float(array.dtype)) reject_type(name_, what, " has dtype ", dtype_text(array), "; float32 or float64 is needed");
+        if (!is_float(array.dtype))
+            reject_type(name_, what, " has dtype ", dtype_text(array), "; float32 or float64 is needed");
         require_dims(what, array, ndim);
         if (dtype_ == DType::kOther) dtype_ = array.dtype, first_ = what;
         if (array.dtype != dtype_)
@@ -52,7 +53,8 @@ class Call {
 
     Array integers(const char* what, py::handle object) {
         Array array = borrow(what, object);
-        if (!is_integer(array.dtype)) reject_type(name_, what, " has dtype ", dtype_text(array), "; an integer dtype is needed");
+        if (!is_integer(array.dtype))
+            reject_type(name_, what, " has dtype ", dtype_text(array), "; an integer dtype is needed");
         require_dims(what, array, 1);
         return array;
     }
@@ -65,15 +67,19 @@ class Call {
             return array;
         }
         Array array = borrow(what, object);
-        if (array.dtype != dtype) reject_type(name_, what, " has dtype ", dtype_text(array), "; ", name_of(dtype), " is needed");
+        if (array.dtype != dtype)
+            reject_type(name_, what, " has dtype ", dtype_text(array), "; ", name_of(dtype), " is needed");
         bool matches = array.ndim == static_cast<int>(shape.size());
         for (int d = 0; matches && d < array.ndim; ++d) matches = array.shape[d] == shape[d];
-        if (!matches) ops::reject(name_, what, " has shape ", array.shape_text(), "; ", shape_text(shape), " is needed");
+        if (!matches)
+            ops::reject(name_, what, " has shape ", array.shape_text(), "; ", shape_text(shape), " is needed");
         require_writeable(what, array);
         return array;
     }
 
-    Array output(const char* what, py::handle object, std::vector<int64_t> shape) { return output(what, object, shape, dtype_); }
+    Array output(const char* what, py::handle object, std::vector<int64_t> shape) {
+        return output(what, object, shape, dtype_);
+    }
 
     // An array that the operation changes in place.
     Array in_place(const char* what, py::handle object, int ndim) {
@@ -92,7 +98,8 @@ class Call {
         try {
             return py::cast<uint64_t>(object);
         } catch (const py::cast_error&) {
-            if (PyLong_Check(object.ptr())) ops::reject(name_, what, " is ", std::string(py::str(object)), "; it must be in 0..2**64-1");
+            if (PyLong_Check(object.ptr()))
+                ops::reject(name_, what, " is ", std::string(py::str(object)), "; it must be in 0..2**64-1");
             reject_type(name_, what, " must be an integer");
         }
     }
@@ -126,7 +133,8 @@ class Call {
     }
 
     void require_dims(const char* what, const Array& array, int ndim) const {
-        if (ndim >= 0 && array.ndim != ndim) ops::reject(name_, what, " must be ", ndim, "-D, but has shape ", array.shape_text());
+        if (ndim >= 0 && array.ndim != ndim)
+            ops::reject(name_, what, " must be ", ndim, "-D, but has shape ", array.shape_text());
     }
 
     template <class Op>

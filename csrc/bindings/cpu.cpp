@@ -81,7 +81,9 @@ void checked_set_num_threads(int64_t n) {
 // For threadpoolctl, which finds libraries by these symbols.
 extern "C" {
 __attribute__((visibility("default"))) int steepest_get_num_threads() { return steepest::get_num_threads(); }
-__attribute__((visibility("default"))) void steepest_set_num_threads(int n) { steepest::set_num_threads(n < 1 ? 1 : n); }
+__attribute__((visibility("default"))) void steepest_set_num_threads(int n) {
+    steepest::set_num_threads(n < 1 ? 1 : n);
+}
 }
 
 PYBIND11_MODULE(_cpu, m) {
@@ -93,7 +95,8 @@ PYBIND11_MODULE(_cpu, m) {
         throw py::import_error(error.what());
     }
 
-    static py::handle divergence_error = py::exception<DivergenceError>(m, "DivergenceError", PyExc_FloatingPointError).release();
+    static py::handle divergence_error =
+        py::exception<DivergenceError>(m, "DivergenceError", PyExc_FloatingPointError).release();
     py::register_exception_translator([](std::exception_ptr pointer) {
         try {
             if (pointer) std::rethrow_exception(pointer);

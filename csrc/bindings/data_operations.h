@@ -13,7 +13,8 @@ struct Reductions {
         const Array x = call.floats("x", x_, -1);
         const int axis = checked_axis(call, x, axis_);
         if (axis < 0 ? !x.has_matrix_form() : x.ndim != 2)
-            ops::reject(call.name(), "x has shape ", x.shape_text(), "; an axis is reduced in 2-D arrays, all items in contiguous ones");
+            ops::reject(call.name(), "x has shape ", x.shape_text(),
+                        "; an axis is reduced in 2-D arrays, all items in contiguous ones");
         std::vector<int64_t> shape;
         if (axis >= 0) shape.push_back(x.shape[1 - axis]);
         const Array out = call.output("out", out_, shape);
@@ -51,11 +52,14 @@ struct Data {
     static py::object take_rows(py::handle x_, py::handle indices_, py::handle out_, py::handle start_) {
         Call<B> call("take_rows");
         const Array x = call.borrow("x", x_), indices = call.integers("indices", indices_);
-        if (indices.dtype != DType::kInt64) reject_type(call.name(), "indices have dtype ", name_of(indices.dtype), "; int64 is needed");
-        if (x.ndim != 1 && x.ndim != 2) ops::reject(call.name(), "x must be 1-D or 2-D, but has shape ", x.shape_text());
+        if (indices.dtype != DType::kInt64)
+            reject_type(call.name(), "indices have dtype ", name_of(indices.dtype), "; int64 is needed");
+        if (x.ndim != 1 && x.ndim != 2)
+            ops::reject(call.name(), "x must be 1-D or 2-D, but has shape ", x.shape_text());
         if (!x.has_contiguous_rows()) ops::reject(call.name(), "the rows of x must be contiguous");
         const auto start = start_.is_none() ? ScalarView<int64_t>{} : call.template scalar<int64_t>("start", start_);
-        if (start.data && out_.is_none()) reject_type(call.name(), "out is needed where start is an array, for its length");
+        if (start.data && out_.is_none())
+            reject_type(call.name(), "out is needed where start is an array, for its length");
         std::vector<int64_t> shape = x.shape_vector();
         if (out_.is_none()) {
             if (start.value < 0 || start.value > indices.shape[0])
@@ -102,11 +106,12 @@ struct Data {
 
 template <class B>
 struct Randomness {
-    static py::object random_uniform(std::vector<int64_t> shape, double low, double high, py::handle seed_, py::handle stream_,
-                                     const std::string& dtype, py::handle out_) {
+    static py::object random_uniform(std::vector<int64_t> shape, double low, double high, py::handle seed_,
+                                     py::handle stream_, const std::string& dtype, py::handle out_) {
         Call<B> call("random_uniform");
         const uint64_t seed = call.word("seed", seed_), stream = call.word("stream", stream_);
-        if (dtype != "float32" && dtype != "float64") reject_type(call.name(), "dtype ", dtype, " is not float32 or float64");
+        if (dtype != "float32" && dtype != "float64")
+            reject_type(call.name(), "dtype ", dtype, " is not float32 or float64");
         for (const int64_t n : shape)
             if (n < 0) ops::reject(call.name(), "shape has the negative length ", n);
         const DType type = dtype == "float32" ? DType::kFloat32 : DType::kFloat64;

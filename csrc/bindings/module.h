@@ -17,44 +17,54 @@ void export_operations(py::module_& m) {
     m.def("matmul", &LinearAlgebra<B>::matmul, arg("a"), arg("b"), arg("out") = none);
     m.def("linear", &LinearAlgebra<B>::linear, arg("x"), arg("w"), arg("b") = none, arg("activation") = "identity",
           arg("out") = none);
-    m.def("linear_backward", &LinearAlgebra<B>::linear_backward, arg("d_out"), arg("x"), arg("w"), arg("activation") = "identity",
-          arg("l2") = 0.0, arg("input_grad") = true, arg("d_x") = none, arg("d_w") = none, arg("d_b") = none);
+    m.def("linear_backward", &LinearAlgebra<B>::linear_backward, arg("d_out"), arg("x"), arg("w"),
+          arg("activation") = "identity", arg("l2") = 0.0, arg("input_grad") = true, arg("d_x") = none,
+          arg("d_w") = none, arg("d_b") = none);
 
     m.def("activation", &Elementwise<B>::activation, arg("x"), arg("activation") = "relu", arg("out") = none);
     m.def("activation_backward", &Elementwise<B>::activation_backward, arg("d_y"), arg("y"), arg("activation") = "relu",
           arg("out") = none);
-    m.def("softmax", [](py::handle x, py::handle out) { return Elementwise<B>::softmax(x, false, out); }, arg("x"), arg("out") = none);
-    m.def("log_softmax", [](py::handle x, py::handle out) { return Elementwise<B>::softmax(x, true, out); }, arg("x"),
-          arg("out") = none);
+    m.def(
+        "softmax", [](py::handle x, py::handle out) { return Elementwise<B>::softmax(x, false, out); }, arg("x"),
+        arg("out") = none);
+    m.def(
+        "log_softmax", [](py::handle x, py::handle out) { return Elementwise<B>::softmax(x, true, out); }, arg("x"),
+        arg("out") = none);
 
-    m.def("softmax_cross_entropy", &Losses<B>::softmax_cross_entropy, arg("logits"), arg("labels"), arg("sample_weight") = none,
-          arg("ignore_label") = none, arg("loss") = none, arg("d_logits") = none);
+    m.def("softmax_cross_entropy", &Losses<B>::softmax_cross_entropy, arg("logits"), arg("labels"),
+          arg("sample_weight") = none, arg("ignore_label") = none, arg("loss") = none, arg("d_logits") = none);
     m.def("squared_error", &Losses<B>::squared_error, arg("prediction"), arg("target"), arg("sample_weight") = none,
           arg("half") = false, arg("loss") = none, arg("d_prediction") = none);
-    m.def("zero_one_loss", &Losses<B>::zero_one_loss, arg("scores"), arg("labels"), arg("ignore_label") = none, arg("out") = none);
+    m.def("zero_one_loss", &Losses<B>::zero_one_loss, arg("scores"), arg("labels"), arg("ignore_label") = none,
+          arg("out") = none);
 
-    m.def("sgd_update", &Updates<B>::sgd_update, arg("params"), arg("grads"), arg("velocities") = none, py::kw_only(), arg("lr"),
-          arg("momentum") = 0.0, arg("nesterov") = false, arg("weight_decay") = 0.0);
-    m.def("adam_update", &Updates<B>::adam_update, arg("params"), arg("grads"), arg("exp_avg"), arg("exp_avg_sq"), arg("step"),
-          py::kw_only(), arg("lr") = 1e-3, arg("beta1") = 0.9, arg("beta2") = 0.999, arg("eps") = 1e-8, arg("weight_decay") = 0.0);
+    m.def("sgd_update", &Updates<B>::sgd_update, arg("params"), arg("grads"), arg("velocities") = none, py::kw_only(),
+          arg("lr"), arg("momentum") = 0.0, arg("nesterov") = false, arg("weight_decay") = 0.0);
+    m.def("adam_update", &Updates<B>::adam_update, arg("params"), arg("grads"), arg("exp_avg"), arg("exp_avg_sq"),
+          arg("step"), py::kw_only(), arg("lr") = 1e-3, arg("beta1") = 0.9, arg("beta2") = 0.999, arg("eps") = 1e-8,
+          arg("weight_decay") = 0.0);
 
     const auto reduction = [&](const char* name, ops::Reduction kind) {
-        m.def(name, [kind](py::handle x, py::handle axis, py::handle out) { return Reductions<B>::reduce(x, axis, out, kind); },
-              arg("x"), arg("axis") = none, arg("out") = none);
+        m.def(
+            name,
+            [kind](py::handle x, py::handle axis, py::handle out) { return Reductions<B>::reduce(x, axis, out, kind); },
+            arg("x"), arg("axis") = none, arg("out") = none);
     };
     reduction("sum", ops::Reduction::kSum), reduction("mean", ops::Reduction::kMean);
     reduction("sum_squares", ops::Reduction::kSumSquares);
     reduction("max", ops::Reduction::kMax), reduction("min", ops::Reduction::kMin);
     m.def("argmax", &Reductions<B>::argmax, arg("x"), arg("axis") = 1, arg("out") = none);
 
-    m.def("take_rows", &Data<B>::take_rows, arg("x"), arg("indices"), arg("out") = none, py::kw_only(), arg("start") = none);
+    m.def("take_rows", &Data<B>::take_rows, arg("x"), arg("indices"), arg("out") = none, py::kw_only(),
+          arg("start") = none);
     m.def("increment", &Data<B>::increment, arg("counter"), arg("by") = 1);
     m.def("accumulate", &Data<B>::accumulate, arg("total"), arg("value"), arg("scale") = 1.0);
     m.def("require_finite", &Data<B>::require_finite, arg("value"));
 
-    m.def("random_uniform", &Randomness<B>::random_uniform, arg("shape"), arg("low") = 0.0, arg("high") = 1.0, py::kw_only(),
-          arg("seed"), arg("stream") = 0, arg("dtype") = "float32", arg("out") = none);
-    m.def("random_bits", &Randomness<B>::random_bits, arg("n"), py::kw_only(), arg("seed"), arg("stream") = 0, arg("out") = none);
+    m.def("random_uniform", &Randomness<B>::random_uniform, arg("shape"), arg("low") = 0.0, arg("high") = 1.0,
+          py::kw_only(), arg("seed"), arg("stream") = 0, arg("dtype") = "float32", arg("out") = none);
+    m.def("random_bits", &Randomness<B>::random_bits, arg("n"), py::kw_only(), arg("seed"), arg("stream") = 0,
+          arg("out") = none);
 }
 
 }  // namespace steepest

@@ -34,11 +34,10 @@ struct DivergenceError {
             text << "index " << f.value << " at position " << f.position << " is outside 0.." << f.limit - 1;
             throw py::index_error(text.str());
         case Failure::kStart:
-            text << "rows " << f.value << ".." << f.value + f.position - 1 << " are not within the " << f.limit << " indices";
+            text << "rows " << f.value << ".." << f.value + f.position - 1 << " are not within the " << f.limit
+                 << " indices";
             throw py::index_error(text.str());
-        default:
-            text << "a value became " << f.number << " in step " << step;
-            throw DivergenceError{text.str(), step};
+        default: text << "a value became " << f.number << " in step " << step; throw DivergenceError{text.str(), step};
     }
 }
 
@@ -46,7 +45,8 @@ struct NumpyBackend {
     static bool is_array(py::handle object) { return py::isinstance<py::array>(object); }
 
     static Array borrow(const char* name, const char* what, py::handle object) {
-        Array result = view_of(is_array(object) ? py::reinterpret_borrow<py::array>(object) : imported(name, what, object));
+        Array result =
+            view_of(is_array(object) ? py::reinterpret_borrow<py::array>(object) : imported(name, what, object));
         if (result.ndim > kMaxDims || result.ndim < 0) ops::reject(name, what, " has too many dimensions");
         const bool items_fit = reinterpret_cast<uintptr_t>(result.data) % alignment(result) == 0 && strides_fit(result);
         if (!items_fit && result.size() > 0)
@@ -96,11 +96,13 @@ struct NumpyBackend {
     static py::array imported(const char* name, const char* what, py::handle object) {
         const std::string type = Py_TYPE(object.ptr())->tp_name;
         const std::string prefix = "[" + std::string(name) + "] " + what;
-        if (!py::hasattr(object, "__dlpack_device__")) throw py::type_error(prefix + " must be a NumPy array, not " + type);
+        if (!py::hasattr(object, "__dlpack_device__"))
+            throw py::type_error(prefix + " must be a NumPy array, not " + type);
         constexpr int kHost = 1;  // kDLCPU
         if (py::cast<int>(object.attr("__dlpack_device__")().attr("__getitem__")(0)) != kHost)
-            throw py::type_error(prefix + " is a " + type +
-                                 " on another device, and this version of steepest has CPU kernels only; copy it to host memory");
+            throw py::type_error(
+                prefix + " is a " + type +
+                " on another device, and this version of steepest has CPU kernels only; copy it to host memory");
         return py::module_::import("numpy").attr("from_dlpack")(object);
     }
 
@@ -126,16 +128,18 @@ struct NumpyBackend {
         const auto bytes = type.itemsize();
         switch (type.kind()) {
             case 'f': return bytes == 4 ? DType::kFloat32 : bytes == 8 ? DType::kFloat64 : DType::kOther;
-            case 'i': return bytes == 1   ? DType::kInt8
-                             : bytes == 2 ? DType::kInt16
-                             : bytes == 4 ? DType::kInt32
-                             : bytes == 8 ? DType::kInt64
-                                          : DType::kOther;
-            case 'u': return bytes == 1   ? DType::kUint8
-                             : bytes == 2 ? DType::kUint16
-                             : bytes == 4 ? DType::kUint32
-                             : bytes == 8 ? DType::kUint64
-                                          : DType::kOther;
+            case 'i':
+                return bytes == 1   ? DType::kInt8
+                       : bytes == 2 ? DType::kInt16
+                       : bytes == 4 ? DType::kInt32
+                       : bytes == 8 ? DType::kInt64
+                                    : DType::kOther;
+            case 'u':
+                return bytes == 1   ? DType::kUint8
+                       : bytes == 2 ? DType::kUint16
+                       : bytes == 4 ? DType::kUint32
+                       : bytes == 8 ? DType::kUint64
+                                    : DType::kOther;
             default: return DType::kOther;
         }
     }
@@ -147,7 +151,8 @@ struct NumpyBackend {
         result.dtype = dtype_of(array);
         result.item_bytes = array.itemsize();
         result.ndim = static_cast<int>(array.ndim());
-        for (int d = 0; d < result.ndim && d < kMaxDims; ++d) result.shape[d] = array.shape(d), result.strides[d] = array.strides(d);
+        for (int d = 0; d < result.ndim && d < kMaxDims; ++d)
+            result.shape[d] = array.shape(d), result.strides[d] = array.strides(d);
         result.writeable = array.writeable();
         return result;
     }

@@ -35,9 +35,8 @@ struct LinearAlgebra {
         Call<B> call("matmul");
         const Array a = call.floats("a", a_, 2), b = call.floats("b", b_, 2);
         const Array out = call.output("out", out_, {a.shape[0], b.shape[1]});
-        call.submit_float([&]<class T>() {
-            return ops::MatMul<T>{a.matrix<const T>(), b.matrix<const T>(), out.matrix<T>()};
-        });
+        call.submit_float(
+            [&]<class T>() { return ops::MatMul<T>{a.matrix<const T>(), b.matrix<const T>(), out.matrix<T>()}; });
         return out.object;
     }
 
@@ -61,8 +60,14 @@ struct LinearAlgebra {
         const Array d_b = call.output("d_b", d_b_, {w.shape[1]});
         const Array d_x = input_grad ? call.output("d_x", d_x_, x.shape_vector()) : Array();
         call.submit_float([&]<class T>() {
-            return ops::LinearBackward<T>{d_out.matrix<const T>(), x.matrix<const T>(), w.matrix<const T>(), d_x.matrix<T>(),
-                                          d_w.matrix<T>(),         d_b.vector<T>(),     f,                   l2};
+            return ops::LinearBackward<T>{d_out.matrix<const T>(),
+                                          x.matrix<const T>(),
+                                          w.matrix<const T>(),
+                                          d_x.matrix<T>(),
+                                          d_w.matrix<T>(),
+                                          d_b.vector<T>(),
+                                          f,
+                                          l2};
         });
         return py::make_tuple(input_grad ? d_x.object : py::none(), d_w.object, d_b.object);
     }
@@ -76,7 +81,8 @@ struct Elementwise {
         const Activation f = activation_named(call, activation);
         const Array out = call.output("out", out_, x.shape_vector());
         require_matrix_form(call, "x", x), require_matrix_form(call, "out", out);
-        call.submit_float([&]<class T>() { return ops::ActivationForward<T>{x.as_matrix<const T>(), out.as_matrix<T>(), f}; });
+        call.submit_float(
+            [&]<class T>() { return ops::ActivationForward<T>{x.as_matrix<const T>(), out.as_matrix<T>(), f}; });
         return out.object;
     }
 
@@ -104,14 +110,15 @@ struct Elementwise {
 
     static void require_matrix_form(const Call<B>& call, const char* what, const Array& array) {
         if (!array.has_matrix_form())
-            ops::reject(call.name(), what, " of shape ", array.shape_text(), " must be contiguous, or have at most 2 dimensions");
+            ops::reject(call.name(), what, " of shape ", array.shape_text(),
+                        " must be contiguous, or have at most 2 dimensions");
     }
 };
 
 template <class B>
 struct Losses {
-    static py::tuple softmax_cross_entropy(py::handle logits_, py::handle labels_, py::handle weight_, py::handle ignore_label,
-                                           py::handle loss_, py::handle d_logits_) {
+    static py::tuple softmax_cross_entropy(py::handle logits_, py::handle labels_, py::handle weight_,
+                                           py::handle ignore_label, py::handle loss_, py::handle d_logits_) {
         Call<B> call("softmax_cross_entropy");
         const Array logits = call.floats("logits", logits_, 2);
         Array labels = call.borrow("labels", labels_), targets;
@@ -128,24 +135,32 @@ struct Losses {
         const Array d_logits = call.output("d_logits", d_logits_, logits.shape_vector());
         const auto ignored = ignored_label(call, ignore_label);
         call.submit_float([&]<class T>() {
-            return ops::SoftmaxCrossEntropy<T>{logits.matrix<const T>(),      labels.integers(),
-                                               targets.matrix<const T>(),     weight.vector<const T>(),
-                                               ignored.first,                 ignored.second,
-                                               reinterpret_cast<double*>(loss.data), d_logits.matrix<T>()};
+            return ops::SoftmaxCrossEntropy<T>{logits.matrix<const T>(),
+                                               labels.integers(),
+                                               targets.matrix<const T>(),
+                                               weight.vector<const T>(),
+                                               ignored.first,
+                                               ignored.second,
+                                               reinterpret_cast<double*>(loss.data),
+                                               d_logits.matrix<T>()};
         });
         return py::make_tuple(loss.object, d_logits.object);
     }
 
-    static py::tuple squared_error(py::handle prediction_, py::handle target_, py::handle weight_, bool half, py::handle loss_,
-                                   py::handle d_prediction_) {
+    static py::tuple squared_error(py::handle prediction_, py::handle target_, py::handle weight_, bool half,
+                                   py::handle loss_, py::handle d_prediction_) {
         Call<B> call("squared_error");
         const Array prediction = call.floats("prediction", prediction_, 2), target = call.floats("target", target_, 2);
         const Array weight = call.optional_floats("sample_weight", weight_, 1);
         const Array loss = call.output("loss", loss_, {}, DType::kFloat64);
         const Array d = call.output("d_prediction", d_prediction_, prediction.shape_vector());
         call.submit_float([&]<class T>() {
-            return ops::SquaredError<T>{prediction.matrix<const T>(), target.matrix<const T>(), weight.vector<const T>(), half,
-                                        reinterpret_cast<double*>(loss.data), d.matrix<T>()};
+            return ops::SquaredError<T>{prediction.matrix<const T>(),
+                                        target.matrix<const T>(),
+                                        weight.vector<const T>(),
+                                        half,
+                                        reinterpret_cast<double*>(loss.data),
+                                        d.matrix<T>()};
         });
         return py::make_tuple(loss.object, d.object);
     }
@@ -172,7 +187,8 @@ struct Losses {
 template <class B>
 struct Updates {
     static std::vector<py::object> list_of(py::handle arrays) {
-        if (!PyList_Check(arrays.ptr()) && !PyTuple_Check(arrays.ptr())) return {py::reinterpret_borrow<py::object>(arrays)};
+        if (!PyList_Check(arrays.ptr()) && !PyTuple_Check(arrays.ptr()))
+            return {py::reinterpret_borrow<py::object>(arrays)};
         std::vector<py::object> list;
         for (const py::handle array : arrays) list.push_back(py::reinterpret_borrow<py::object>(array));
         return list;
@@ -182,8 +198,8 @@ struct Updates {
         Array param, grad, state[2];
     };
 
-    static std::vector<Tensors> tensors(Call<B>& call, py::handle params_, py::handle grads_, const char* const names[2],
-                                        const py::handle states_[2]) {
+    static std::vector<Tensors> tensors(Call<B>& call, py::handle params_, py::handle grads_,
+                                        const char* const names[2], const py::handle states_[2]) {
         const auto params = list_of(params_), grads = list_of(grads_);
         std::vector<py::object> states[2];
         require_equal(call, "grads", grads.size(), params.size());
@@ -214,7 +230,8 @@ struct Updates {
 
     static void require_like(const Call<B>& call, const char* what, const Array& array, const Array& param) {
         if (!array.same_shape(param))
-            ops::reject(call.name(), what, " has shape ", array.shape_text(), ", but params has shape ", param.shape_text());
+            ops::reject(call.name(), what, " has shape ", array.shape_text(), ", but params has shape ",
+                        param.shape_text());
         Elementwise<B>::require_matrix_form(call, what, array);
     }
 
@@ -224,7 +241,8 @@ struct Updates {
         constexpr int64_t kNarrow = 64;
         ops::TensorList<T> list;
         for (const Tensors& t : tensors) {
-            ops::UpdateTensor<T> u{t.param.template as_matrix<T>(), t.grad.template as_matrix<const T>(),
+            ops::UpdateTensor<T> u{t.param.template as_matrix<T>(),
+                                   t.grad.template as_matrix<const T>(),
                                    {t.state[0].template as_matrix<T>(), t.state[1].template as_matrix<T>()}};
             const auto flat = [](const Array& a) { return !a || a.is_contiguous(); };
             if (u.param.cols < kNarrow && flat(t.param) && flat(t.grad) && flat(t.state[0]) && flat(t.state[1])) {
@@ -242,28 +260,34 @@ struct Updates {
     static void sgd_update(py::handle params, py::handle grads, py::handle velocities, py::handle lr_, double momentum,
                            bool nesterov, double weight_decay) {
         Call<B> call("sgd_update");
-        if (velocities.is_none() && momentum != 0) ops::reject(call.name(), "velocities are needed when momentum is not 0");
+        if (velocities.is_none() && momentum != 0)
+            ops::reject(call.name(), "velocities are needed when momentum is not 0");
         if (nesterov && momentum == 0) ops::reject(call.name(), "nesterov needs a momentum above 0");
         static constexpr const char* kStates[2] = {"velocities", nullptr};
         const py::handle states[2] = {velocities, py::none()};
         const auto all = tensors(call, params, grads, kStates, states);
         const auto lr = call.template scalar<double>("lr", lr_);
-        call.submit_float([&]<class T>() { return ops::SgdUpdate<T>{list<T>(all), lr, momentum, weight_decay, nesterov}; });
+        call.submit_float(
+            [&]<class T>() { return ops::SgdUpdate<T>{list<T>(all), lr, momentum, weight_decay, nesterov}; });
     }
 
-    static void adam_update(py::handle params, py::handle grads, py::handle exp_avg, py::handle exp_avg_sq, py::handle step_,
-                            py::handle lr_, double beta1, double beta2, double eps, double weight_decay) {
+    static void adam_update(py::handle params, py::handle grads, py::handle exp_avg, py::handle exp_avg_sq,
+                            py::handle step_, py::handle lr_, double beta1, double beta2, double eps,
+                            double weight_decay) {
         Call<B> call("adam_update");
         if (!(beta1 >= 0 && beta1 < 1)) ops::reject(call.name(), "beta1 is ", beta1, "; it must be in [0, 1)");
         if (!(beta2 >= 0 && beta2 < 1)) ops::reject(call.name(), "beta2 is ", beta2, "; it must be in [0, 1)");
         static constexpr const char* kStates[2] = {"exp_avg", "exp_avg_sq"};
         const py::handle states[2] = {exp_avg, exp_avg_sq};
-        if (exp_avg.is_none() || exp_avg_sq.is_none()) reject_type(call.name(), "exp_avg and exp_avg_sq must be arrays, not None");
+        if (exp_avg.is_none() || exp_avg_sq.is_none())
+            reject_type(call.name(), "exp_avg and exp_avg_sq must be arrays, not None");
         const auto all = tensors(call, params, grads, kStates, states);
         const auto lr = call.template scalar<double>("lr", lr_);
         const auto step = call.template scalar<int64_t>("step", step_);
-        if (!step.data && step.value < 1) ops::reject(call.name(), "step is ", step.value, "; updates are counted from 1");
-        call.submit_float([&]<class T>() { return ops::AdamUpdate<T>{list<T>(all), lr, step, beta1, beta2, eps, weight_decay}; });
+        if (!step.data && step.value < 1)
+            ops::reject(call.name(), "step is ", step.value, "; updates are counted from 1");
+        call.submit_float(
+            [&]<class T>() { return ops::AdamUpdate<T>{list<T>(all), lr, step, beta1, beta2, eps, weight_decay}; });
     }
 };
 

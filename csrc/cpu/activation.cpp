@@ -57,14 +57,15 @@ void run(const ops::ActivationBackward<T>& op, Team& team) {
         using Formula = decltype(formula);
         if (is_flat(op.y) && is_flat(op.d_y) && is_flat(op.out)) {
             const Range mine = team.split(op.y.rows * n, kGrain);
-            return apply_derivative<T, Formula>(op.d_y.data + mine.begin, op.y.data + mine.begin, op.out.data + mine.begin,
-                                                mine.end - mine.begin);
+            return apply_derivative<T, Formula>(op.d_y.data + mine.begin, op.y.data + mine.begin,
+                                                op.out.data + mine.begin, mine.end - mine.begin);
         }
         T* const scratch = static_cast<T*>(team.scratch(3 * n * sizeof(T)));
         const Range mine = team.split(op.y.rows, 1 + kGrain / (n + 1));
         for (int64_t i = mine.begin; i < mine.end; ++i) {
             T* const out = writable_row(op.out, i, scratch + 2 * n);
-            apply_derivative<T, Formula>(contiguous_row(op.d_y, i, scratch), contiguous_row(op.y, i, scratch + n), out, n);
+            apply_derivative<T, Formula>(contiguous_row(op.d_y, i, scratch), contiguous_row(op.y, i, scratch + n), out,
+                                         n);
             put_row(op.out, i, out);
         }
     });

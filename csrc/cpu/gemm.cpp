@@ -5,7 +5,8 @@ inline namespace STEEPEST_TARGET {
 
 constexpr size_t kSmallWeights = 128 << 10;  // bytes that every member can read without waiting for memory
 
-Part part_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_cols, size_t item_bytes, bool may_split_k, Team& team) {
+Part part_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_cols, size_t item_bytes, bool may_split_k,
+             Team& team) {
     const int64_t rank = team.rank(), size = team.size(), blocks = blocks_of(k);
     if (m == 0 || n == 0) return {{0, 0}, {0, 0}, {0, blocks}};
     const size_t partial_bytes = static_cast<size_t>(blocks - 1) * m * n * item_bytes;
@@ -72,7 +73,8 @@ void pack_panels(MatrixView<const T> b, int64_t k0, int64_t kn, int64_t j0, int6
             for (; p + V::kSize <= kn; p += V::kSize) pack_square(from + p, b.col_stride, cols, to + p * kCols, kCols);
         }
         for (; p < kn; ++p)
-            for (int l = 0; l < V::kSize; ++l) to[p * kCols + l] = l < cols ? from[p * b.row_stride + l * b.col_stride] : T(0);
+            for (int l = 0; l < V::kSize; ++l)
+                to[p * kCols + l] = l < cols ? from[p * b.row_stride + l * b.col_stride] : T(0);
     }
 }
 
@@ -97,10 +99,10 @@ void pack_rows(MatrixView<const T> a, int64_t i0, int rows, int64_t k0, int64_t 
     }
 }
 
-#define STEEPEST_INSTANTIATE_GEMM(T)                                                               \
-    template bool pays_to_pack_rows(MatrixView<const T>, int64_t);                                 \
-    template bool pays_to_pack_panels(MatrixView<const T>, int64_t);                               \
-    template void pack_panels(MatrixView<const T>, int64_t, int64_t, int64_t, int64_t, T*);        \
+#define STEEPEST_INSTANTIATE_GEMM(T)                                                        \
+    template bool pays_to_pack_rows(MatrixView<const T>, int64_t);                          \
+    template bool pays_to_pack_panels(MatrixView<const T>, int64_t);                        \
+    template void pack_panels(MatrixView<const T>, int64_t, int64_t, int64_t, int64_t, T*); \
     template void pack_rows(MatrixView<const T>, int64_t, int, int64_t, int64_t, T*);
 STEEPEST_INSTANTIATE_GEMM(float)
 STEEPEST_INSTANTIATE_GEMM(double)

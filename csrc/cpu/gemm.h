@@ -51,7 +51,8 @@ struct Part {
 // which it also updates, and nothing moves between the members' caches but the partial products. Other products are
 // shared out on the grid of the team that makes it read least: splitting by rows makes every member read all of b,
 // splitting by columns all of a.
-Part part_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_cols, size_t item_bytes, bool may_split_k, Team& team);
+Part part_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_cols, size_t item_bytes, bool may_split_k,
+             Team& team);
 
 // Copies rows k0 .. k0+kn of b, columns j0 .. j0+jn, into panels of TileShape::kCols columns, padded with zeros.
 template <class T>
@@ -105,8 +106,8 @@ class BlockProduct {
                 const int tile_cols = static_cast<int>(cols_.end - j0 < kCols ? cols_.end - j0 : kCols);
                 const T* b_tile = packs_b_ ? packed_b_ + (j0 - cols_.begin) * kn : b_.data + k0 * b_.row_stride + j0;
                 const Tile<T> tile{c + i0 * stride + j0, stride, i0, tile_rows, j0, tile_cols};
-                multiply_tile<T>(tile_rows, tile_cols, kn, a_tile, a_row, a_k, b_tile, packs_b_ ? kCols : b_.row_stride, tile.data,
-                                 stride, accumulate);
+                multiply_tile<T>(tile_rows, tile_cols, kn, a_tile, a_row, a_k, b_tile, packs_b_ ? kCols : b_.row_stride,
+                                 tile.data, stride, accumulate);
                 finish(tile);
             }
         }
@@ -134,7 +135,8 @@ STEEPEST_HD void for_each_block(Range rows, Range cols, int64_t max_rows, F&& f)
 
 // All blocks of k, one after the other, in c itself or, where its columns are strided, in a stage of kBlockM rows.
 template <class T, class Epilogue>
-void gemm_items(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Part& part, const Epilogue& epilogue, Team& team) {
+void gemm_items(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Part& part,
+                const Epilogue& epilogue, Team& team) {
     const bool staged = c.col_stride != 1;
     const size_t items = BlockProduct<T>::kScratchItems + (staged ? kBlockM * kBlockN : 0);
     T* const scratch = static_cast<T*>(team.scratch(items * sizeof(T)));
@@ -146,9 +148,10 @@ void gemm_items(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, c
         T* const target = staged ? stage - rows.begin * kBlockN - cols.begin : c.data;
         const int64_t stride = staged ? kBlockN : c.row_stride;
         for (int64_t block = 0; block < blocks; ++block) {
-            product.sum(block_begin(k, block), block_begin(k, block + 1), target, stride, block > 0, [&](const Tile<T>& tile) {
-                if (block + 1 == blocks) epilogue(tile);
-            });
+            product.sum(block_begin(k, block), block_begin(k, block + 1), target, stride, block > 0,
+                        [&](const Tile<T>& tile) {
+                            if (block + 1 == blocks) epilogue(tile);
+                        });
         }
         if (!staged) return;
         for (int64_t i = rows.begin; i < rows.end; ++i)
@@ -158,8 +161,8 @@ void gemm_items(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, c
 
 // Each member sums its own blocks of k; then the team adds them up, in the order in which one member would have.
 template <class T, class Epilogue>
-void gemm_partials(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Part& part, const Epilogue& epilogue,
-                   Team& team) {
+void gemm_partials(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Part& part,
+                   const Epilogue& epilogue, Team& team) {
     T* const scratch = static_cast<T*>(team.scratch(BlockProduct<T>::kScratchItems * sizeof(T)));
     T* const partials = static_cast<T*>(team.partials());
     const int64_t k = a.cols, blocks = blocks_of(k), n = c.cols;
@@ -167,7 +170,8 @@ void gemm_partials(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c
         T* const target = block == 0 ? c.data : partials + (block - 1) * c.rows * n;
         for_each_block(part.rows, part.cols, part.rows.end, [&](Range rows, Range cols) {
             BlockProduct<T>(a, b, rows, cols, scratch)
-                .sum(block_begin(k, block), block_begin(k, block + 1), target, block == 0 ? c.row_stride : n, false, NoEpilogue());
+                .sum(block_begin(k, block), block_begin(k, block + 1), target, block == 0 ? c.row_stride : n, false,
+                     NoEpilogue());
         });
     }
     team.barrier();  // all partial products are written
@@ -189,7 +193,8 @@ void gemm_partials(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c
 // c = a @ b with the epilogue; all members of the team call it.
 template <class T, class Epilogue>
 void gemm(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Epilogue& epilogue, Team& team) {
-    const Part part = part_of(a.rows, b.cols, a.cols, TileShape<T>::kRows, TileShape<T>::kCols, sizeof(T), c.col_stride == 1, team);
+    const Part part =
+        part_of(a.rows, b.cols, a.cols, TileShape<T>::kRows, TileShape<T>::kCols, sizeof(T), c.col_stride == 1, team);
     const bool whole_k = part.blocks.begin == 0 && part.blocks.end == blocks_of(a.cols);
     if (!whole_k) return gemm_partials(a, b, c, part, epilogue, team);
     if (!part.rows.empty() && !part.cols.empty()) gemm_items(a, b, c, part, epilogue, team);

@@ -12,8 +12,8 @@ using TileKernel = void (*)(int64_t, const T*, int64_t, int64_t, const T*, int64
 // Rows x Vectors accumulators live in registers for the whole of k. With kPartial the last vector has only `last`
 // columns. Products are summed from zero and then added to c, which keeps the error of a long k that of its blocks.
 template <class T, int Rows, int Vectors, bool kPartial>
-void tile_kernel(int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c, int64_t c_row, int last,
-                 bool accumulate) {
+void tile_kernel(int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c, int64_t c_row,
+                 int last, bool accumulate) {
     using V = Vec<T>;
     V sum[Rows][Vectors];
 #pragma GCC unroll 16
@@ -81,8 +81,10 @@ void multiply_tile(int rows, int cols, int64_t k, const T* a, int64_t a_row, int
     TileKernels<T>::kKernels[rows - 1][vectors - 1][last < kSize](k, a, a_row, a_k, b, b_k, c, c_row, last, accumulate);
 }
 
-template void multiply_tile(int, int, int64_t, const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t, bool);
-template void multiply_tile(int, int, int64_t, const double*, int64_t, int64_t, const double*, int64_t, double*, int64_t, bool);
+template void multiply_tile(int, int, int64_t, const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t,
+                            bool);
+template void multiply_tile(int, int, int64_t, const double*, int64_t, int64_t, const double*, int64_t, double*,
+                            int64_t, bool);
 
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest

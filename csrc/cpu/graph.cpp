@@ -54,12 +54,12 @@ void Accesses::append(const Accesses& other) {
 }
 
 bool Accesses::conflicts_with(const Accesses& other) const {
-    return (uses_team_memory && other.uses_team_memory) || any_overlap(writes, other.writes) || any_overlap(writes, other.reads) ||
-           any_overlap(reads, other.writes);
+    return (uses_team_memory && other.uses_team_memory) || any_overlap(writes, other.writes) ||
+           any_overlap(writes, other.reads) || any_overlap(reads, other.writes);
 }
 
-void Graph::add(std::shared_ptr<const void> op, void (*run)(const void*, Team&), const char* name, double flops, double bytes,
-                const Accesses& accesses) {
+void Graph::add(std::shared_ptr<const void> op, void (*run)(const void*, Team&), const char* name, double flops,
+                double bytes, const Accesses& accesses) {
     const bool wait = since_barrier_.conflicts_with(accesses);
     if (wait) since_barrier_ = Accesses();
     since_barrier_.append(accesses);
@@ -112,7 +112,8 @@ std::vector<OperationProfile> Graph::profile(int64_t n, ReplayResult& result) co
                 operations_[i].run(operations_[i].op.get(), team);
                 if (team.failed()) return;
                 team.barrier();
-                if (team.rank() == 0) profiles[i].seconds += std::chrono::duration<double>(Clock::now() - start).count();
+                if (team.rank() == 0)
+                    profiles[i].seconds += std::chrono::duration<double>(Clock::now() - start).count();
             }
             if (team.rank() == 0) result.steps = s + 1;
         }

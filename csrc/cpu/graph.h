@@ -96,7 +96,7 @@ class Graph {
         const char* name = name_of(op);
         const auto run = [](const void* p, Team& team) {
             const Op& recorded = *static_cast<const Op*>(p);
-            kernel_of<Op>(*active_isa().kernels)(recorded, team);
+            kernel_of<Op> (*active_isa().kernels)(recorded, team);
         };
         add(std::make_shared<Op>(std::move(op)), run, name, flops, bytes, accesses);
     }
@@ -119,8 +119,8 @@ class Graph {
         bool barrier_before;
     };
 
-    void add(std::shared_ptr<const void> op, void (*run)(const void*, Team&), const char* name, double flops, double bytes,
-             const Accesses& accesses);
+    void add(std::shared_ptr<const void> op, void (*run)(const void*, Team&), const char* name, double flops,
+             double bytes, const Accesses& accesses);
     int threads() const;
 
     std::vector<Operation> operations_;

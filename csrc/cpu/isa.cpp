@@ -57,7 +57,8 @@ void select_isa(const char* forced) {
         active = isa;
         return;
     }
-    throw std::invalid_argument("STEEPEST_ISA is '" + std::string(forced) + "', but this build on this processor has: " + joined(isas));
+    throw std::invalid_argument("STEEPEST_ISA is '" + std::string(forced) +
+                                "', but this build on this processor has: " + joined(isas));
 }
 
 const Isa& active_isa() { return active; }

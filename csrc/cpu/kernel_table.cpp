@@ -7,8 +7,8 @@ extern const KernelTable kKernels;  // a constant would be private to this file 
 
 #define STEEPEST_TWO_FORMS(Name) {&run<float>}, {&run<double>},
 #define STEEPEST_ONE_FORM(Name) {&run},
-const KernelTable kKernels = {
-    STEEPEST_FLOAT_OPERATIONS(STEEPEST_TWO_FORMS) STEEPEST_OTHER_OPERATIONS(STEEPEST_ONE_FORM){nullptr}};
+const KernelTable kKernels = {STEEPEST_FLOAT_OPERATIONS(STEEPEST_TWO_FORMS)
+                                  STEEPEST_OTHER_OPERATIONS(STEEPEST_ONE_FORM){nullptr}};
 #undef STEEPEST_TWO_FORMS
 #undef STEEPEST_ONE_FORM
 

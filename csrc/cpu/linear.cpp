@@ -30,9 +30,8 @@ struct BiasActivation {
 template <class T>
 void run(const ops::Linear<T>& op, Team& team) {
     if (!op.b && op.activation == Activation::kIdentity) return gemm(op.x, op.w, op.out, NoEpilogue(), team);
-    with_activation(op.activation, [&](auto formula) {
-        gemm(op.x, op.w, op.out, BiasActivation<T, decltype(formula)>{op.b}, team);
-    });
+    with_activation(op.activation,
+                    [&](auto formula) { gemm(op.x, op.w, op.out, BiasActivation<T, decltype(formula)>{op.b}, team); });
 }
 
 }  // namespace STEEPEST_TARGET

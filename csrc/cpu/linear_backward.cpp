@@ -15,7 +15,8 @@ STEEPEST_HD void combine_tile(const Tile<T>& tile, const MatrixView<const T>& ot
         for (int64_t j = 0; j < tile.cols; j += V::kSize) {
             const int lanes = static_cast<int>(tile.cols - j < V::kSize ? tile.cols - j : V::kSize);
             T* at = tile.data + i * tile.stride + j;
-            combine(V::load(at, lanes), load_items(&other(tile.i0 + i, tile.j0 + j), other.col_stride, lanes)).store(at, lanes);
+            combine(V::load(at, lanes), load_items(&other(tile.i0 + i, tile.j0 + j), other.col_stride, lanes))
+                .store(at, lanes);
         }
     }
 }

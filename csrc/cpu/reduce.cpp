@@ -26,7 +26,7 @@ struct MinimumOf {
     static STEEPEST_HD double combine(double a, double b) { return a < b || a != a ? a : b; }
 };
 
-constexpr int kLanes = 8;    // independent partial results, so that additions overlap
+constexpr int kLanes = 8;     // independent partial results, so that additions overlap
 constexpr int kColumns = 64;  // columns reduced together down the rows
 
 template <class R, class T>
@@ -82,7 +82,8 @@ void reduce_columns(const ops::Reduce<T>& op, double scale, Team& team) {
             if (x.col_stride == 1) {
                 for (int j = 0; j < n; ++j) total[j] = R::combine(total[j], R::map(static_cast<double>(row[j])));
             } else {
-                for (int j = 0; j < n; ++j) total[j] = R::combine(total[j], R::map(static_cast<double>(row[j * x.col_stride])));
+                for (int j = 0; j < n; ++j)
+                    total[j] = R::combine(total[j], R::map(static_cast<double>(row[j * x.col_stride])));
             }
         }
         for (int j = 0; j < n; ++j) op.out[j0 + j] = static_cast<T>(scale * total[j]);

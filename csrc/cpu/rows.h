@@ -80,7 +80,9 @@ struct RowWeights {
     int64_t ignore_label;
 
     STEEPEST_HD bool ignored(int64_t i) const { return has_ignore_label && labels[i] == ignore_label; }
-    STEEPEST_HD double operator[](int64_t i) const { return ignored(i) ? 0.0 : weight ? static_cast<double>(weight[i]) : 1.0; }
+    STEEPEST_HD double operator[](int64_t i) const {
+        return ignored(i) ? 0.0 : weight ? static_cast<double>(weight[i]) : 1.0;
+    }
 
     // Every member adds up the same numbers in the same order.
     STEEPEST_HD double sum(int64_t n) const {

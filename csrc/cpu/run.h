@@ -20,6 +20,6 @@ STEEPEST_OTHER_OPERATIONS(STEEPEST_DECLARE)
 }  // namespace steepest
 
 // At the end of <op>.cpp: the two forms of an operation.
-#define STEEPEST_INSTANTIATE(Name)                                                     \
+#define STEEPEST_INSTANTIATE(Name)                                                                    \
     template void steepest::STEEPEST_TARGET::run(const steepest::ops::Name<float>&, steepest::Team&); \
     template void steepest::STEEPEST_TARGET::run(const steepest::ops::Name<double>&, steepest::Team&);

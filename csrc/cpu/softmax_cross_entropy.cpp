@@ -37,8 +37,8 @@ class Gradient {
                     if (op_.labels)
                         class_row(z, op_.labels[i], scale, d, sums[r], shifted[r]);
                     else
-                        probability_row(z, contiguous_row(op_.targets, i, scratch_ + 2 * n), scale, d, sums[r], shifted[r],
-                                        target_sum[r]);
+                        probability_row(z, contiguous_row(op_.targets, i, scratch_ + 2 * n), scale, d, sums[r],
+                                        shifted[r], target_sum[r]);
                 }
                 put_row(op_.d_logits, i, d);
             }
@@ -46,7 +46,8 @@ class Gradient {
             for (int r = 0; r < count; ++r) {
                 const double w = weights_[i0 + r];
                 // A row of weight 0 counts for nothing even where its own loss is infinite.
-                if (w != 0) loss += w * (static_cast<double>(shifted[r]) + static_cast<double>(target_sum[r]) * sums[r]);
+                if (w != 0)
+                    loss += w * (static_cast<double>(shifted[r]) + static_cast<double>(target_sum[r]) * sums[r]);
             }
         }
         return loss;
@@ -55,7 +56,29 @@ class Gradient {
   private:
     using V = Vec<T>;
 
+    // A row of one vector stays in a register from its logits to its gradient: reading back what was just stored
+    // under a mask would wait for the store to reach the cache.
+    void short_class_row(const T* z, int64_t label, T scale, T* d, T& sum, T& shifted) const {
+        alignas(64) static constexpr auto kOneAtTheEnd = [] {
+            struct {
+                T item[2 * V::kSize];
+            } row{};
+            row.item[V::kSize - 1] = 1;
+            return row;
+        }();
+        const int lanes = static_cast<int>(op_.logits.cols);
+        const T at_label = z[label];
+        const V v = V::load(z, lanes, V(-__builtin_inf()));
+        const T m = reduce_max(v);
+        const V e = exp_nonpositive(v - V(m));
+        sum = reduce_add(e);
+        const V one_hot = V::load(kOneAtTheEnd.item + V::kSize - 1 - label);
+        fma(e, V(scale / sum), V(-scale) * one_hot).store(d, lanes);
+        shifted = m - at_label;
+    }
+
     void class_row(const T* z, int64_t label, T scale, T* d, T& sum, T& shifted) const {
+        if (op_.logits.cols <= V::kSize) return short_class_row(z, label, scale, d, sum, shifted);
         const T at_label = z[label];  // read before d, which may be z, is written
         const T m = maximum_of_row(z, op_.logits.cols);
         sum = exponentiate_row(z, m, d, op_.logits.cols);
@@ -98,12 +121,14 @@ class Gradient {
 
 template <class T>
 void run(const ops::SoftmaxCrossEntropy<T>& op, Team& team) {
-    if (op.labels && !check_labels(op.labels, op.has_ignore_label, op.ignore_label, op.logits.cols, op.kName, team)) return;
+    if (op.labels && !check_labels(op.labels, op.has_ignore_label, op.ignore_label, op.logits.cols, op.kName, team))
+        return;
     const FlushSubnormals flush;
     const RowWeights<T> weights{op.sample_weight, op.labels, op.has_ignore_label, op.ignore_label};
     const double total = weights.sum(op.logits.rows);
     const double inverse_total = total != 0 ? 1 / total : 0;
-    const Gradient<T> gradient(op, weights, inverse_total, static_cast<T*>(team.scratch(3 * op.logits.cols * sizeof(T))));
+    const Gradient<T> gradient(op, weights, inverse_total,
+                               static_cast<T*>(team.scratch(3 * op.logits.cols * sizeof(T))));
     sum_over_rows(op.logits.rows, inverse_total, op.loss, team, [&](Range r) { return gradient.rows(r.begin, r.end); });
 }
 

@@ -31,20 +31,20 @@ STEEPEST_HD T exponentiate_row(const T* x, T maximum, T* out, int64_t n) {
     const V lowest(-__builtin_inf()), shift(maximum);
     if (n <= V::kSize) {
         const int lanes = static_cast<int>(n);
-        const V e = exp(V::load(x, lanes, lowest) - shift);
+        const V e = exp_nonpositive(V::load(x, lanes, lowest) - shift);
         e.store(out, lanes);
         return reduce_add(e);  // the lanes beyond n are exp(-inf) = 0
     }
     V s0(0), s1(0);
     int64_t j = 0;
     for (; j + 2 * V::kSize <= n; j += 2 * V::kSize) {
-        const V e0 = exp(V::load(x + j) - shift), e1 = exp(V::load(x + j + V::kSize) - shift);
+        const V e0 = exp_nonpositive(V::load(x + j) - shift), e1 = exp_nonpositive(V::load(x + j + V::kSize) - shift);
         e0.store(out + j), e1.store(out + j + V::kSize);
         s0 = s0 + e0, s1 = s1 + e1;
     }
     for (; j < n; j += V::kSize) {
         const int lanes = static_cast<int>(n - j < V::kSize ? n - j : V::kSize);
-        const V e = exp(V::load(x + j, lanes, lowest) - shift);
+        const V e = exp_nonpositive(V::load(x + j, lanes, lowest) - shift);
         e.store(out + j, lanes);
         s0 = s0 + e;
     }

@@ -28,7 +28,8 @@ void run(const ops::TakeRows& op, Team& team) {
     const Range cols = by_columns ? team.split(op.out.cols, 64) : Range{0, op.out.cols};
     if (cols.empty()) return;
     for (int64_t i = rows.begin; i < rows.end; ++i)
-        std::memcpy(op.out.row(i) + cols.begin, op.x.row(indices[i * op.indices.stride]) + cols.begin, cols.end - cols.begin);
+        std::memcpy(op.out.row(i) + cols.begin, op.x.row(indices[i * op.indices.stride]) + cols.begin,
+                    cols.end - cols.begin);
 }
 
 }  // namespace STEEPEST_TARGET

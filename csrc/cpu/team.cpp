@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <new>
 
-
 #include "cpu/pause.h"
 
 namespace steepest {

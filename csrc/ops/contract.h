@@ -119,8 +119,8 @@ void require_same_or_apart(const char* name, const char* a_name, const MatrixVie
 template <class A, class B>
 void require_same_shape(const char* name, const char* a_name, const MatrixView<A>& a, const char* b_name,
                         const MatrixView<B>& b) {
-    require(a.rows == b.rows && a.cols == b.cols, name, a_name, " has shape ", shape_of(a), ", but ", b_name, " has shape ",
-            shape_of(b));
+    require(a.rows == b.rows && a.cols == b.cols, name, a_name, " has shape ", shape_of(a), ", but ", b_name,
+            " has shape ", shape_of(b));
 }
 
 template <class V>

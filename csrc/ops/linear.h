@@ -24,8 +24,8 @@ struct Linear {
         require(x.cols == w.rows, kName, "x has shape ", shape_of(x), " and w has shape ", shape_of(w),
                 ": the columns of x must be the rows of w");
         require(!b || b.size == w.cols, kName, "b has shape ", shape_of(b), ", but w has ", w.cols, " columns");
-        require(out.rows == x.rows && out.cols == w.cols, kName, "out has shape ", shape_of(out), ", but the result has shape (",
-                x.rows, ", ", w.cols, ")");
+        require(out.rows == x.rows && out.cols == w.cols, kName, "out has shape ", shape_of(out),
+                ", but the result has shape (", x.rows, ", ", w.cols, ")");
         require_apart(kName, "out", out, "x", x);
         require_apart(kName, "out", out, "w", w);
         require_apart(kName, "out", out, "b", b);

@@ -27,8 +27,8 @@ struct LinearBackward {
     }
 
     void check() const {
-        require(x.cols == w.rows && d_out.cols == w.cols && d_out.rows == x.rows, kName, "d_out has shape ", shape_of(d_out),
-                ", x has shape ", shape_of(x), " and w has shape ", shape_of(w),
+        require(x.cols == w.rows && d_out.cols == w.cols && d_out.rows == x.rows, kName, "d_out has shape ",
+                shape_of(d_out), ", x has shape ", shape_of(x), " and w has shape ", shape_of(w),
                 ": they must be (n, n_out), (n, n_in) and (n_in, n_out)");
         require_same_shape(kName, "d_w", d_w, "w", w);
         require(d_b.size == w.cols, kName, "d_b has shape ", shape_of(d_b), ", but w has ", w.cols, " columns");

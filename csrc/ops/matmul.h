@@ -20,8 +20,8 @@ struct MatMul {
     void check() const {
         require(a.cols == b.rows, kName, "a has shape ", shape_of(a), " and b has shape ", shape_of(b),
                 ": the columns of a must be the rows of b");
-        require(out.rows == a.rows && out.cols == b.cols, kName, "out has shape ", shape_of(out), ", but the product has shape (",
-                a.rows, ", ", b.cols, ")");
+        require(out.rows == a.rows && out.cols == b.cols, kName, "out has shape ", shape_of(out),
+                ", but the product has shape (", a.rows, ", ", b.cols, ")");
         require_apart(kName, "out", out, "a", a);
         require_apart(kName, "out", out, "b", b);
     }

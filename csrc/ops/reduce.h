@@ -29,7 +29,8 @@ struct Reduce {
         const int64_t length = axis < 0 ? x.rows * x.cols : axis == 0 ? x.rows : x.cols;
         const int64_t results = axis < 0 ? 1 : axis == 0 ? x.cols : x.rows;
         const bool has_identity = kind == Reduction::kSum || kind == Reduction::kSumSquares;
-        require(has_identity || length > 0 || results == 0, name(), "x of shape ", shape_of(x), " has nothing to reduce");
+        require(has_identity || length > 0 || results == 0, name(), "x of shape ", shape_of(x),
+                " has nothing to reduce");
         require(out.size == results, name(), "out has ", out.size, " items, but the result has ", results);
         require_apart(name(), "out", out, "x", x);
     }

@@ -10,11 +10,11 @@ namespace steepest::ops {
 template <class T>
 struct SoftmaxCrossEntropy {
     static constexpr const char* kName = "softmax_cross_entropy";
-    MatrixView<const T> logits;          // (n, c)
-    IntegerVectorView labels;            // (n,) class ids, or
-    MatrixView<const T> targets;         // (n, c) probabilities
-    VectorView<const T> sample_weight;   // (n,) or absent
-    bool has_ignore_label = false;       // rows with this label count for nothing
+    MatrixView<const T> logits;         // (n, c)
+    IntegerVectorView labels;           // (n,) class ids, or
+    MatrixView<const T> targets;        // (n, c) probabilities
+    VectorView<const T> sample_weight;  // (n,) or absent
+    bool has_ignore_label = false;      // rows with this label count for nothing
     int64_t ignore_label = 0;
     double* loss = nullptr;
     MatrixView<T> d_logits;  // (n, c), the same items as logits or apart from them
@@ -27,12 +27,13 @@ struct SoftmaxCrossEntropy {
     }
 
     void check() const {
-        require(logits.rows > 0 && logits.cols > 0, kName, "logits have shape ", shape_of(logits), ": an empty batch has no mean loss");
-        require(!labels || labels.size == logits.rows, kName, "labels have shape (", labels.size, ",), but logits have ",
-                logits.rows, " rows");
+        require(logits.rows > 0 && logits.cols > 0, kName, "logits have shape ", shape_of(logits),
+                ": an empty batch has no mean loss");
+        require(!labels || labels.size == logits.rows, kName, "labels have shape (", labels.size,
+                ",), but logits have ", logits.rows, " rows");
         if (targets) require_same_shape(kName, "labels", targets, "logits", logits);
-        require(!sample_weight || sample_weight.size == logits.rows, kName, "sample_weight has shape ", shape_of(sample_weight),
-                ", but logits have ", logits.rows, " rows");
+        require(!sample_weight || sample_weight.size == logits.rows, kName, "sample_weight has shape ",
+                shape_of(sample_weight), ", but logits have ", logits.rows, " rows");
         require_same_shape(kName, "d_logits", d_logits, "logits", logits);
         require_same_or_apart(kName, "d_logits", d_logits, "logits", logits);
         require_apart(kName, "d_logits", d_logits, "labels", targets);

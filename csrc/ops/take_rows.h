@@ -7,8 +7,8 @@ namespace steepest::ops {
 
 struct TakeRows {
     static constexpr const char* kName = "take_rows";
-    MatrixView<const char> x;            // (n, bytes in a row), rows contiguous
-    VectorView<const int64_t> indices;   // (m,)
+    MatrixView<const char> x;           // (n, bytes in a row), rows contiguous
+    VectorView<const int64_t> indices;  // (m,)
     ScalarView<int64_t> start;
     MatrixView<char> out;  // (batch, bytes in a row), apart from x
 
@@ -19,7 +19,8 @@ struct TakeRows {
 
     void check() const {
         require(x.cols == out.cols, kName, "out has ", out.cols, " bytes in a row, but x has ", x.cols);
-        require(out.rows <= indices.size, kName, "out has ", out.rows, " rows, but there are only ", indices.size, " indices");
+        require(out.rows <= indices.size, kName, "out has ", out.rows, " rows, but there are only ", indices.size,
+                " indices");
         require_apart(kName, "out", out, "x", x);
         require_apart(kName, "out", out, "indices", indices);
     }

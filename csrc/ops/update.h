@@ -74,7 +74,7 @@ struct SgdUpdate {
 template <class T>
 struct AdamUpdate {
     static constexpr const char* kName = "adam_update";
-    TensorList<T> list;        // state[0]: exp_avg, state[1]: exp_avg_sq
+    TensorList<T> list;  // state[0]: exp_avg, state[1]: exp_avg_sq
     ScalarView<double> lr;
     ScalarView<int64_t> step;  // the number of this update, counted from 1
     double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;

@@ -23,7 +23,8 @@ struct ZeroOneLoss {
     void check() const {
         require(scores.rows > 0 && scores.cols > 0, kName, "scores have shape ", shape_of(scores),
                 ": an empty batch has no mean loss");
-        require(labels.size == scores.rows, kName, "labels have shape (", labels.size, ",), but scores have ", scores.rows, " rows");
+        require(labels.size == scores.rows, kName, "labels have shape (", labels.size, ",), but scores have ",
+                scores.rows, " rows");
     }
 
     double flops() const { return 1.0 * scores.rows * scores.cols; }

@@ -27,7 +27,9 @@ struct Vec<float> {
     STEEPEST_HD explicit Vec(float x) : v(_mm256_set1_ps(x)) {}
     STEEPEST_HD explicit Vec(int x) : v(_mm256_set1_ps(static_cast<float>(x))) {}
 
-    static STEEPEST_HD __m256i first(int n) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMask32 + 8 - n)); }
+    static STEEPEST_HD __m256i first(int n) {
+        return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMask32 + 8 - n));
+    }
     static STEEPEST_HD Vec load(const float* p) { return _mm256_loadu_ps(p); }
     static STEEPEST_HD Vec load(const float* p, int n) { return _mm256_maskload_ps(p, first(n)); }
     static STEEPEST_HD Vec load(const float* p, int n, Vec rest) {
@@ -48,7 +50,9 @@ struct Vec<double> {
     STEEPEST_HD explicit Vec(double x) : v(_mm256_set1_pd(x)) {}
     STEEPEST_HD explicit Vec(int x) : v(_mm256_set1_pd(x)) {}
 
-    static STEEPEST_HD __m256i first(int n) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMask64 + 4 - n)); }
+    static STEEPEST_HD __m256i first(int n) {
+        return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMask64 + 4 - n));
+    }
     static STEEPEST_HD Vec load(const double* p) { return _mm256_loadu_pd(p); }
     static STEEPEST_HD Vec load(const double* p, int n) { return _mm256_maskload_pd(p, first(n)); }
     static STEEPEST_HD Vec load(const double* p, int n, Vec rest) {
@@ -88,8 +92,12 @@ STEEPEST_HD Vec<double> select(__m256d m, Vec<double> a, Vec<double> b) { return
 
 STEEPEST_HD Vec<float> sqrt(Vec<float> a) { return _mm256_sqrt_ps(a.v); }
 STEEPEST_HD Vec<double> sqrt(Vec<double> a) { return _mm256_sqrt_pd(a.v); }
-STEEPEST_HD Vec<float> round(Vec<float> a) { return _mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-STEEPEST_HD Vec<double> round(Vec<double> a) { return _mm256_round_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+STEEPEST_HD Vec<float> round(Vec<float> a) {
+    return _mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+STEEPEST_HD Vec<double> round(Vec<double> a) {
+    return _mm256_round_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 
 // 2^n for integral n within the normal range. Adding 1.5 2^23 (1.5 2^52) leaves n in the low bits of the mantissa.
 STEEPEST_HD Vec<float> power_of_two(Vec<float> n) {
@@ -132,7 +140,8 @@ STEEPEST_HD Vec<double> quotient(Vec<double> a, Vec<double> b) { return a / b; }
 STEEPEST_HD void transpose(Vec<float>* r) {
     __m256 u[2][4];
     for (int q = 0; q < 2; ++q) {
-        const __m256 low01 = _mm256_unpacklo_ps(r[4 * q].v, r[4 * q + 1].v), high01 = _mm256_unpackhi_ps(r[4 * q].v, r[4 * q + 1].v);
+        const __m256 low01 = _mm256_unpacklo_ps(r[4 * q].v, r[4 * q + 1].v),
+                     high01 = _mm256_unpackhi_ps(r[4 * q].v, r[4 * q + 1].v);
         const __m256 low23 = _mm256_unpacklo_ps(r[4 * q + 2].v, r[4 * q + 3].v);
         const __m256 high23 = _mm256_unpackhi_ps(r[4 * q + 2].v, r[4 * q + 3].v);
         u[q][0] = _mm256_shuffle_ps(low01, low23, 0x44), u[q][1] = _mm256_shuffle_ps(low01, low23, 0xEE);
@@ -171,8 +180,8 @@ STEEPEST_HD double reduce_max(Vec<double> a) {
 
 // The sum of all lanes in float64.
 STEEPEST_HD double reduce_add_wide(Vec<float> a) {
-    return reduce_add(Vec<double>(_mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a.v)),
-                                                _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1)))));
+    return reduce_add(Vec<double>(
+        _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a.v)), _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1)))));
 }
 STEEPEST_HD double reduce_add_wide(Vec<double> a) { return reduce_add(a); }
 

@@ -80,8 +80,6 @@ STEEPEST_HD Vec<double> select(__mmask8 m, Vec<double> a, Vec<double> b) { retur
 
 STEEPEST_HD Vec<float> sqrt(Vec<float> a) { return _mm512_sqrt_ps(a.v); }
 STEEPEST_HD Vec<double> sqrt(Vec<double> a) { return _mm512_sqrt_pd(a.v); }
-STEEPEST_HD Vec<float> round(Vec<float> a) { return _mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-STEEPEST_HD Vec<double> round(Vec<double> a) { return _mm512_roundscale_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 
 // a 2^n for integral n, with gradual underflow and overflow to infinity
 STEEPEST_HD Vec<float> scale_by_power_of_two(Vec<float> a, Vec<float> n) { return _mm512_scalef_ps(a.v, n.v); }
@@ -111,7 +109,8 @@ STEEPEST_HD Vec<double> quotient(Vec<double> a, Vec<double> b) { return a / b; }
 STEEPEST_HD void transpose(Vec<float>* r) {
     __m512 u[4][4];
     for (int q = 0; q < 4; ++q) {
-        const __m512 low01 = _mm512_unpacklo_ps(r[4 * q].v, r[4 * q + 1].v), high01 = _mm512_unpackhi_ps(r[4 * q].v, r[4 * q + 1].v);
+        const __m512 low01 = _mm512_unpacklo_ps(r[4 * q].v, r[4 * q + 1].v),
+                     high01 = _mm512_unpackhi_ps(r[4 * q].v, r[4 * q + 1].v);
         const __m512 low23 = _mm512_unpacklo_ps(r[4 * q + 2].v, r[4 * q + 3].v);
         const __m512 high23 = _mm512_unpackhi_ps(r[4 * q + 2].v, r[4 * q + 3].v);
         const auto wide = [](__m512 x) { return _mm512_castps_pd(x); };
@@ -121,8 +120,10 @@ STEEPEST_HD void transpose(Vec<float>* r) {
         u[q][3] = _mm512_castpd_ps(_mm512_unpackhi_pd(wide(high01), wide(high23)));
     }
     for (int j = 0; j < 4; ++j) {
-        const __m512 even01 = _mm512_shuffle_f32x4(u[0][j], u[1][j], 0x88), odd01 = _mm512_shuffle_f32x4(u[0][j], u[1][j], 0xDD);
-        const __m512 even23 = _mm512_shuffle_f32x4(u[2][j], u[3][j], 0x88), odd23 = _mm512_shuffle_f32x4(u[2][j], u[3][j], 0xDD);
+        const __m512 even01 = _mm512_shuffle_f32x4(u[0][j], u[1][j], 0x88),
+                     odd01 = _mm512_shuffle_f32x4(u[0][j], u[1][j], 0xDD);
+        const __m512 even23 = _mm512_shuffle_f32x4(u[2][j], u[3][j], 0x88),
+                     odd23 = _mm512_shuffle_f32x4(u[2][j], u[3][j], 0xDD);
         r[j] = _mm512_shuffle_f32x4(even01, even23, 0x88), r[8 + j] = _mm512_shuffle_f32x4(even01, even23, 0xDD);
         r[4 + j] = _mm512_shuffle_f32x4(odd01, odd23, 0x88), r[12 + j] = _mm512_shuffle_f32x4(odd01, odd23, 0xDD);
     }
@@ -134,8 +135,10 @@ STEEPEST_HD void transpose(Vec<double>* r) {
         u[q][1] = _mm512_unpackhi_pd(r[2 * q].v, r[2 * q + 1].v);
     }
     for (int j = 0; j < 2; ++j) {
-        const __m512d even01 = _mm512_shuffle_f64x2(u[0][j], u[1][j], 0x88), odd01 = _mm512_shuffle_f64x2(u[0][j], u[1][j], 0xDD);
-        const __m512d even23 = _mm512_shuffle_f64x2(u[2][j], u[3][j], 0x88), odd23 = _mm512_shuffle_f64x2(u[2][j], u[3][j], 0xDD);
+        const __m512d even01 = _mm512_shuffle_f64x2(u[0][j], u[1][j], 0x88),
+                      odd01 = _mm512_shuffle_f64x2(u[0][j], u[1][j], 0xDD);
+        const __m512d even23 = _mm512_shuffle_f64x2(u[2][j], u[3][j], 0x88),
+                      odd23 = _mm512_shuffle_f64x2(u[2][j], u[3][j], 0xDD);
         r[j] = _mm512_shuffle_f64x2(even01, even23, 0x88), r[4 + j] = _mm512_shuffle_f64x2(even01, even23, 0xDD);
         r[2 + j] = _mm512_shuffle_f64x2(odd01, odd23, 0x88), r[6 + j] = _mm512_shuffle_f64x2(odd01, odd23, 0xDD);
     }
@@ -148,8 +151,8 @@ STEEPEST_HD double reduce_max(Vec<double> a) { return _mm512_reduce_max_pd(a.v);
 
 // The sum of all lanes in float64.
 STEEPEST_HD double reduce_add_wide(Vec<float> a) {
-    return _mm512_reduce_add_pd(_mm512_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(a.v)),
-                                              _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1))));
+    return _mm512_reduce_add_pd(
+        _mm512_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(a.v)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1))));
 }
 STEEPEST_HD double reduce_add_wide(Vec<double> a) { return _mm512_reduce_add_pd(a.v); }
 

@@ -25,10 +25,10 @@ struct ExpConstants<double> {
     static constexpr double kLowest = -746.0, kHighest = 710.0;
     static constexpr double kLn2High = 0x1.62e42feep-1, kLn2Low = 1.90821492927058770002e-10;
     static constexpr int kTerms = 10;
-    static constexpr double kQ[kTerms] = {
-        2.5117838581429238399e-8, 2.763128046012734863e-7,  2.755721636846848695e-6,  2.4801489941816000076e-5,
-        1.9841269917314115014e-4, 1.3888888947016396627e-3, 8.333333333307232414e-3,  4.1666666666515416048e-2,
-        1.6666666666666699034e-1, 5.0000000000000127418e-1};
+    static constexpr double kQ[kTerms] = {2.5117838581429238399e-8, 2.763128046012734863e-7,  2.755721636846848695e-6,
+                                          2.4801489941816000076e-5, 1.9841269917314115014e-4, 1.3888888947016396627e-3,
+                                          8.333333333307232414e-3,  4.1666666666515416048e-2, 1.6666666666666699034e-1,
+                                          5.0000000000000127418e-1};
 };
 
 // x = n ln 2 + r; returns exp(r) - 1.
@@ -36,7 +36,9 @@ template <class T>
 STEEPEST_HD Vec<T> reduced_expm1(Vec<T> x, Vec<T>& n) {
     using K = ExpConstants<T>;
     using V = Vec<T>;
-    n = round(x * V(1.4426950408889634074));
+    // Adding 1.5 2^23 (1.5 2^52) rounds to an integer, in one operation with the product.
+    const V shift(sizeof(T) == 4 ? 0x1.8p23 : 0x1.8p52);
+    n = fma(x, V(1.4426950408889634074), shift) - shift;
     const V r = fma(n, V(-K::kLn2Low), fma(n, V(-K::kLn2High), x));
     V q(K::kQ[0]);
     for (int i = 1; i < K::kTerms; ++i) q = fma(q, r, V(K::kQ[i]));
@@ -50,6 +52,15 @@ STEEPEST_HD Vec<T> exp(Vec<T> x) {
     V n;
     const V clamped = min(V(ExpConstants<T>::kHighest), max(V(ExpConstants<T>::kLowest), x));
     const V p = reduced_expm1(clamped, n);
+    return scale_by_power_of_two(p + V(1), n);
+}
+
+// exp(x) for x <= 0, as above.
+template <class T>
+STEEPEST_HD Vec<T> exp_nonpositive(Vec<T> x) {
+    using V = Vec<T>;
+    V n;
+    const V p = reduced_expm1(max(V(ExpConstants<T>::kLowest), x), n);
     return scale_by_power_of_two(p + V(1), n);
 }
 
