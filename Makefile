@@ -42,16 +42,12 @@ demo: $(VENV)/.plot
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# The same kernels with each instruction set of this CPU, and with 1, 2 and 3 threads.
+# The same kernels with each instruction set of this CPU and with 1, 2 and 3 threads: a pair of these a run.
 test-matrix: $(VENV)/.test
 	@set -e; \
-	for isa in $$($(BIN)/python -c "from steepest import _cpu; print(*_cpu.info()['isas_available'])"); do \
-	  echo "== STEEPEST_ISA=$$isa"; \
-	  STEEPEST_ISA=$$isa $(BIN)/python -m pytest -q $(KERNEL_TESTS); \
-	done; \
-	for threads in 1 2 3; do \
-	  echo "== OMP_NUM_THREADS=$$threads"; \
-	  OMP_NUM_THREADS=$$threads $(BIN)/python -m pytest -q $(KERNEL_TESTS); \
+	for setting in $$($(BIN)/python scripts/test_settings.py); do \
+	  echo "== $$setting" | tr , ' '; \
+	  env $$(echo $$setting | tr , ' ') $(BIN)/python -m pytest -q $(KERNEL_TESTS); \
 	done
 
 lint: $(VENV)/.lint $(VENV)/.extension
@@ -100,7 +96,7 @@ $(SANITIZE_DIR)/.installed: $(PACKAGE_SOURCES)
 	$(SANITIZE_BIN)/python -m pip --disable-pip-version-check --quiet install --no-build-isolation ".[test]" \
 	  --config-settings=build-dir=$(SANITIZE_DIR)/cmake \
 	  --config-settings=cmake.build-type=RelWithDebInfo \
-	  --config-settings=cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -fno-var-tracking" \
+	  --config-settings=cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1 -fno-var-tracking" \
 	  --config-settings=install.strip=false \
 	  --config-settings=cmake.define.STEEPEST_CUDA=OFF \
 	  --config-settings="cmake.define.STEEPEST_SANITIZE=address;undefined"

@@ -48,14 +48,15 @@ bool pays_to_pack_panels(MatrixView<const T> b, int64_t rows) {
     return b.col_stride != 1 || (rows >= 6 * kTileRows && b.rows > 64 && b.cols > TileShape<T>::kCols);
 }
 
-// kSize columns from `from`, kSize products of each, turned into rows of the panel.
+// Up to kSize columns from `from`, as many products of each, turned into rows of the panel.
 template <class T>
-STEEPEST_HD void pack_square(const T* from, int64_t col_stride, int cols, T* to, int64_t to_stride) {
+STEEPEST_HD void pack_square(const T* from, int64_t col_stride, int cols, int products, T* to, int64_t to_stride) {
     using V = Vec<T>;
     V square[V::kSize];
-    for (int l = 0; l < V::kSize; ++l) square[l] = l < cols ? V::load(from + l * col_stride) : V(0);
+    for (int l = 0; l < V::kSize; ++l) square[l] = l < cols ? V::load(from + l * col_stride, products) : V(0);
     transpose(square);
-    for (int l = 0; l < V::kSize; ++l) square[l].store(to + l * to_stride);
+    for (int l = 0; l < V::kSize; ++l)
+        if (l < products) square[l].store(to + l * to_stride);
 }
 
 template <class T>
@@ -66,15 +67,18 @@ void pack_panels(MatrixView<const T> b, int64_t k0, int64_t kn, int64_t j0, int6
         const int cols = static_cast<int>(jn - j < V::kSize ? jn - j : V::kSize);
         const T* from = &b(k0, j0 + j);
         T* to = packed + j / kCols * kCols * kn + j % kCols;
-        int64_t p = 0;
         if (b.col_stride == 1) {
-            for (; p < kn; ++p) V::load(from + p * b.row_stride, cols).store(to + p * kCols);
+            for (int64_t p = 0; p < kn; ++p) V::load(from + p * b.row_stride, cols).store(to + p * kCols);
         } else if (b.row_stride == 1) {
-            for (; p + V::kSize <= kn; p += V::kSize) pack_square(from + p, b.col_stride, cols, to + p * kCols, kCols);
+            for (int64_t p = 0; p < kn; p += V::kSize) {
+                const int products = static_cast<int>(kn - p < V::kSize ? kn - p : V::kSize);
+                pack_square(from + p, b.col_stride, cols, products, to + p * kCols, kCols);
+            }
+        } else {
+            for (int64_t p = 0; p < kn; ++p)
+                for (int l = 0; l < V::kSize; ++l)
+                    to[p * kCols + l] = l < cols ? from[p * b.row_stride + l * b.col_stride] : T(0);
         }
-        for (; p < kn; ++p)
-            for (int l = 0; l < V::kSize; ++l)
-                to[p * kCols + l] = l < cols ? from[p * b.row_stride + l * b.col_stride] : T(0);
     }
 }
 

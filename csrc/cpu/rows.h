@@ -100,19 +100,23 @@ bool check_labels(const IntegerVectorView& labels, bool has_ignore_label, int64_
 // This member's chunks of 0 .. kChunks.
 STEEPEST_HD Range my_chunks(const Team& team) { return team.split(kChunks, 1); }
 
+constexpr int64_t kRowsAtOnce = 16;  // rows that a loss takes together
+
 // Runs row_sum(range of rows) -> double over fixed chunks of n rows shared out to the team, and has one member store
 // scale * (the sum of all chunks).
 template <class F>
 STEEPEST_HD void sum_over_rows(int64_t n, double scale, double* out, Team& team, F&& row_sum) {
-    const Range mine = my_chunks(team);
+    const int64_t groups = (n + kRowsAtOnce - 1) / kRowsAtOnce;
+    const int64_t chunks = groups < kChunks ? groups : kChunks;
+    const Range mine = team.split(chunks, 1);
     for (int64_t c = mine.begin; c < mine.end; ++c) {
-        const Range rows = chunk_of(n, static_cast<int>(c));
-        team.chunks()[c] = rows.empty() ? 0.0 : row_sum(rows);
+        const int64_t begin = groups * c / chunks * kRowsAtOnce, end = groups * (c + 1) / chunks * kRowsAtOnce;
+        team.chunks()[c] = row_sum(Range{begin, end < n ? end : n});
     }
     team.barrier();  // all chunks are written
     if (team.rank() != 0) return;
     double total = 0;
-    for (int c = 0; c < kChunks; ++c) total += team.chunks()[c];
+    for (int64_t c = 0; c < chunks; ++c) total += team.chunks()[c];
     *out = scale * total;
 }
 

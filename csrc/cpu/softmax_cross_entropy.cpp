@@ -6,8 +6,6 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-constexpr int kRowsAtOnce = 16;  // rows whose logarithms are taken together
-
 template <class T>
 class Gradient {
   public:

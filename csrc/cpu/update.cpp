@@ -7,11 +7,16 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
+constexpr int kAhead = 128;  // items that are fetched ahead: the second-level cache answers about that late
+
 // n contiguous items.
 template <class T, class Rule>
 STEEPEST_HD void update_span(Rule rule, T* param, const T* grad, T* state0, T* state1, int64_t n) {
     using V = Vec<T>;
     const auto update_vector = [=](int64_t j, int lanes) {
+        __builtin_prefetch(param + j + kAhead, 1), __builtin_prefetch(grad + j + kAhead);
+        if constexpr (Rule::kStates > 0) __builtin_prefetch(state0 + j + kAhead, 1);
+        if constexpr (Rule::kStates > 1) __builtin_prefetch(state1 + j + kAhead, 1);
         V p = load_items<T>(param + j, 1, lanes);
         const V g = load_items<T>(grad + j, 1, lanes);
         if constexpr (Rule::kStates == 0) rule(p, g);
