@@ -59,27 +59,18 @@ void update_row(const Rule& rule, const ops::UpdateTensor<T>& t, int64_t i, int6
 }
 
 // Tensors are shared out by rows, as the products that write their gradients are, and as the ones that read them with
-// a small batch: what a member updates is in its own cache. Every other update goes through its share backwards: where
-// parameters and states are a little larger than the cache, it then begins with what the last one left there.
+// a small batch: what a member updates is in its own cache.
 template <class T, class Rule>
-void update(const ops::TensorList<T>& list, const Rule& rule, bool backwards, Team& team) {
+void update(const ops::TensorList<T>& list, const Rule& rule, Team& team) {
     constexpr int64_t kItems = kTileVectors * Vec<T>::kSize;
-    constexpr int64_t kRunItems = 2048;  // long enough for the hardware to prefetch
     const FlushSubnormals flush;
-    const int64_t tensors = static_cast<int64_t>(list.tensors.size());
-    for (int64_t n = 0; n < tensors; ++n) {
-        const auto& t = list.tensors[backwards ? tensors - 1 - n : n];
+    for (const auto& t : list.tensors) {
         const int64_t rows = t.param.rows, cols = t.param.cols;
-        const Range mine = rows == 1 ? team.split(cols, kItems) : team.split(rows, 1 + 64 / cols);
-        const int64_t run = rows == 1 ? kRunItems : 1 + kRunItems / cols;
-        const int64_t runs = (mine.end - mine.begin + run - 1) / run;
-        for (int64_t r = 0; r < runs; ++r) {
-            const int64_t begin = mine.begin + (backwards ? runs - 1 - r : r) * run;
-            const int64_t end = begin + run < mine.end ? begin + run : mine.end;
-            const int64_t row_begin = rows == 1 ? 0 : begin, row_end = rows == 1 ? 1 : end;
-            for (int64_t i = row_begin; i < row_end; ++i)
-                update_row(rule, t, i, rows == 1 ? begin : 0, rows == 1 ? end : cols);
-        }
+        const Range row_range = rows == 1 ? Range{0, 1} : team.split(rows, 1 + 64 / cols);
+        const Range col_range = rows == 1 ? team.split(cols, kItems) : Range{0, cols};
+        if (col_range.empty()) continue;
+        for (int64_t i = row_range.begin; i < row_range.end; ++i)
+            update_row(rule, t, i, col_range.begin, col_range.end);
     }
 }
 
@@ -89,15 +80,14 @@ template <class T>
 void run(const ops::SgdUpdate<T>& op, Team& team) {
     const SgdParameters parameters{op.lr.get(), op.momentum, op.weight_decay, op.nesterov};
     if (!op.list.tensors.empty() && op.list.tensors[0].state[0])
-        update(op.list, SgdRule<T>(parameters), false, team);
+        update(op.list, SgdRule<T>(parameters), team);
     else
-        update(op.list, PlainSgdRule<T>(parameters), false, team);
+        update(op.list, PlainSgdRule<T>(parameters), team);
 }
 
 template <class T>
 void run(const ops::AdamUpdate<T>& op, Team& team) {
-    const int64_t step = op.step.get();
-    update(op.list, AdamRule<T>({op.lr.get(), op.beta1, op.beta2, op.eps, op.weight_decay, step}), step % 2 == 0, team);
+    update(op.list, AdamRule<T>({op.lr.get(), op.beta1, op.beta2, op.eps, op.weight_decay, op.step.get()}), team);
 }
 
 }  // namespace STEEPEST_TARGET
