@@ -82,7 +82,7 @@ void checked_set_num_threads(int64_t n) {
 extern "C" {
 __attribute__((visibility("default"))) int steepest_get_num_threads() { return steepest::get_num_threads(); }
 __attribute__((visibility("default"))) void steepest_set_num_threads(int n) {
-    steepest::set_num_threads(n < 1 ? 1 : n);
+    steepest::set_num_threads(n);
 }
 }
 

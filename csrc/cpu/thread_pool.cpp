@@ -102,7 +102,7 @@ ThreadPool& pool() {
 int threads_from_environment() {
     const char* text = std::getenv("OMP_NUM_THREADS");
     const int n = text ? std::atoi(text) : 0;
-    return n > 0 ? n : available_processors();
+    return std::min(n > 0 ? n : available_processors(), kMaxThreads);
 }
 
 }  // namespace
@@ -125,7 +125,7 @@ int get_num_threads() {
     return from_environment;
 }
 
-void set_num_threads(int n) { requested_threads.store(n, std::memory_order_relaxed); }
+void set_num_threads(int n) { requested_threads.store(std::clamp(n, 1, kMaxThreads), std::memory_order_relaxed); }
 
 Failure run_team(int threads, TeamBody body) {
     return threads == 1 ? ThreadPool::run_alone(body) : pool().run(threads, body);
