@@ -81,9 +81,7 @@ void checked_set_num_threads(int64_t n) {
 // For threadpoolctl, which finds libraries by these symbols.
 extern "C" {
 __attribute__((visibility("default"))) int steepest_get_num_threads() { return steepest::get_num_threads(); }
-__attribute__((visibility("default"))) void steepest_set_num_threads(int n) {
-    steepest::set_num_threads(n);
-}
+__attribute__((visibility("default"))) void steepest_set_num_threads(int n) { steepest::set_num_threads(n); }
 }
 
 PYBIND11_MODULE(_cpu, m) {

@@ -3,6 +3,8 @@
 
 #include <pybind11/numpy.h>
 
+#include <cmath>
+
 #include "bindings/array.h"
 #include "cpu/graph.h"
 
@@ -34,10 +36,13 @@ struct DivergenceError {
             text << "index " << f.value << " at position " << f.position << " is outside 0.." << f.limit - 1;
             throw py::index_error(text.str());
         case Failure::kStart:
-            text << "rows " << f.value << ".." << f.value + f.position - 1 << " are not within the " << f.limit
+            text << f.position << " rows from position " << f.value << " on are not within the " << f.limit
                  << " indices";
             throw py::index_error(text.str());
-        default: text << "a value became " << f.number << " in step " << step; throw DivergenceError{text.str(), step};
+        default:
+            // The sign of a NaN means nothing, but would be printed.
+            text << "a value became " << (std::isnan(f.number) ? std::abs(f.number) : f.number) << " in step " << step;
+            throw DivergenceError{text.str(), step};
     }
 }
 

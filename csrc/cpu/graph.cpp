@@ -13,27 +13,63 @@ constexpr double kFlopsPerSecond = 5e10, kBytesPerSecond = 1e10;
 constexpr double kShortestTeamStep = 10e-6;
 // How often the calling thread looks for an interrupt.
 constexpr auto kPollPeriod = std::chrono::milliseconds(40);
+// A team that spends most of this long waiting shares its processors with other programs.
+constexpr auto kCrowdWindow = std::chrono::milliseconds(5);
 
-// A barrier that also tells the team to stop. The flags alternate: the caller sets one of them before it arrives, the
-// others read it after the barrier, and it can be set again only two barriers later, when all have read it.
-class StopSignal {
+enum class Stop : int8_t { kNo, kInterrupted, kChangeTeam };
+
+// The barriers of a replay, at which the calling thread also tells the others to stop. The answers alternate between
+// two places: the caller writes one before it arrives, the others read it after the barrier, and it is written again
+// only two barriers later, when all have read it.
+class Conductor {
   public:
-    explicit StopSignal(bool (*interrupted)()) : interrupted_(interrupted), polled_(Clock::now()) {}
+    explicit Conductor(bool (*interrupted)()) : interrupted_(interrupted), polled_(Clock::now()) {}
 
-    bool sync(Team& team, int& turn) {
+    // Before a region; `full_team` is the size of its team unless the processors are crowded.
+    void begin(int full_team) {
+        full_team_ = full_team;
+        window_begin_ = Clock::now();
+        waited_ = {};
+        answers_[0] = answers_[1] = Stop::kNo;
+    }
+
+    Stop sync(Team& team, int& turn, bool step_ends) {
         turn ^= 1;
-        if (team.rank() == 0 && interrupted_ && Clock::now() - polled_ > kPollPeriod) {
-            flags_[turn] = interrupted_();
-            polled_ = Clock::now();
+        if (team.rank() != 0) {
+            team.barrier();
+            return answers_[turn];
         }
+        const auto arrived = Clock::now();
+        answers_[turn] = answer(arrived, team.size(), step_ends);
+        if (team.size() == 1) return answers_[turn];
         team.barrier();
-        return flags_[turn];
+        waited_ += Clock::now() - arrived;
+        return answers_[turn];
     }
 
   private:
+    Stop answer(Clock::time_point now, int size, bool step_ends) {
+        if (interrupted_ && now - polled_ > kPollPeriod) {
+            polled_ = now;
+            if (interrupted_()) return Stop::kInterrupted;
+        }
+        if (!step_ends) return Stop::kNo;
+        const auto passed = now - window_begin_;
+        if (size == 1) return full_team_ > 1 && passed > kAlonePeriod ? Stop::kChangeTeam : Stop::kNo;
+        if (passed < kCrowdWindow) return Stop::kNo;
+        const bool crowded = 2 * waited_ > passed;
+        window_begin_ = now;
+        waited_ = {};
+        if (!crowded) return Stop::kNo;
+        note_crowding();
+        return Stop::kChangeTeam;
+    }
+
     bool (*interrupted_)();
-    Clock::time_point polled_;
-    bool flags_[2] = {false, false};
+    Clock::time_point polled_, window_begin_;
+    Clock::duration waited_{};
+    int full_team_ = 1;
+    Stop answers_[2] = {Stop::kNo, Stop::kNo};
 };
 
 bool any_overlap(const std::vector<ops::MemoryRange>& a, const std::vector<ops::MemoryRange>& b) {
@@ -77,28 +113,34 @@ int Graph::threads() const { return seconds_ < kShortestTeamStep ? 1 : get_num_t
 
 ReplayResult Graph::replay(int64_t n, bool (*interrupted)()) const {
     ReplayResult result;
-    StopSignal stop(interrupted);
+    Conductor conductor(interrupted);
+    int64_t first = 0;
     auto body = [&](Team& team) {
         int turn = 0;
-        const auto step = [&] {
+        const auto stop = [&](bool step_ends) {
+            const Stop answer = conductor.sync(team, turn, step_ends);
+            if (team.rank() == 0) result.interrupted = answer == Stop::kInterrupted;
+            return answer != Stop::kNo;
+        };
+        const auto completes_step = [&] {
             for (const Operation& operation : operations_) {
-                if (operation.barrier_before && stop.sync(team, turn)) {
-                    if (team.rank() == 0) result.interrupted = true;
-                    return false;
-                }
+                if (operation.barrier_before && stop(false)) return false;
                 operation.run(operation.op.get(), team);
                 if (team.failed()) return false;
             }
             return true;
         };
-        for (int64_t s = 0; s < n; ++s) {
-            if (!step()) return;
-            const bool stopped = stop.sync(team, turn);  // the next step reads what this one wrote
-            if (team.rank() == 0) result.steps = s + 1, result.interrupted = stopped;
-            if (stopped) return;
+        for (int64_t s = first; s < n && completes_step(); ++s) {
+            if (team.rank() == 0) result.steps = s + 1;
+            if (stop(true)) return;  // a barrier: the next step reads what this one wrote
         }
     };
-    result.failure = run_team(threads(), body);
+    const int full_team = threads();
+    do {
+        first = result.steps;
+        conductor.begin(full_team);
+        result.failure = run_team(full_team, body);
+    } while (result.steps < n && !result.interrupted && result.failure.kind == Failure::kNone);
     return result;
 }
 

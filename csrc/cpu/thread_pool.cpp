@@ -18,13 +18,20 @@ namespace {
 constexpr int kSpinsBeforeSleep = 1000;
 constexpr int kSpinsBeforeYield = 100;
 
+// No member is this late, and for half of the region, because of its share of the work.
+constexpr auto kLongWait = std::chrono::milliseconds(2);
+
+using Clock = std::chrono::steady_clock;
+
 std::atomic<int> requested_threads{0};
+std::atomic<Clock::rep> alone_until{0};
 
 class ThreadPool {
   public:
     Failure run(int threads, TeamBody body) {
         std::unique_lock<std::mutex> region(region_mutex_, std::try_to_lock);
         if (!region.owns_lock()) return run_alone(body);
+        const auto began = Clock::now();
         grow(threads - 1);
         state_.size = threads;
         state_.partials = partials_;
@@ -38,7 +45,10 @@ class ThreadPool {
         region_.notify_all();
         run_member(0, state_, body);
         // Every worker leaves through this barrier, so `body` outlives its last use.
+        const auto arrived = Clock::now();
         state_.barrier.wait(threads, state_.spins_before_yield);
+        const auto left = Clock::now();
+        if (left - arrived > kLongWait && 2 * (left - arrived) > left - began) note_crowding();
         return state_.failure;
     }
 
@@ -127,7 +137,13 @@ int get_num_threads() {
 
 void set_num_threads(int n) { requested_threads.store(std::clamp(n, 1, kMaxThreads), std::memory_order_relaxed); }
 
+void note_crowding() {
+    alone_until.store((Clock::now() + kAlonePeriod).time_since_epoch().count(), std::memory_order_relaxed);
+}
+
 Failure run_team(int threads, TeamBody body) {
+    if (threads > 1 && Clock::now().time_since_epoch().count() < alone_until.load(std::memory_order_relaxed))
+        threads = 1;
     return threads == 1 ? ThreadPool::run_alone(body) : pool().run(threads, body);
 }
 

@@ -1,6 +1,8 @@
 // The process's worker threads. They sleep between regions, after a short spin that keeps back-to-back calls fast.
 #pragma once
 
+#include <chrono>
+
 #include "cpu/team.h"
 
 namespace steepest {
@@ -14,6 +16,13 @@ constexpr int kMaxThreads = 1023;
 // Runs body(team) on `threads` threads, the caller's included, and returns when all are done. A second region that
 // starts meanwhile on another thread (two fits at once) runs on its caller's thread alone: the results are the same
 // and the processors are busy anyhow. Returns the failure that a kernel reported, if any.
+//
+// Where other programs use the processors, every barrier lasts until the scheduler runs the missing member. Once that is
+// noticed, by the wait at the end of a region or by note_crowding(), regions run on their caller's thread alone for a
+// while.
+constexpr auto kAlonePeriod = std::chrono::milliseconds(50);
+void note_crowding();
+
 class TeamBody;
 Failure run_team(int threads, TeamBody body);
 

@@ -30,8 +30,5 @@ def resolve_device(device: str, estimator: str) -> str:
             problem = "this build of steepest has no CUDA module"
         else:
             problem = "the estimators of this version compute on the CPU only"
-        raise RuntimeError(
-            f"[{estimator}] device='cuda' is not available: {problem}. Use device='cpu', "
-            "or a build with CUDA: pip install 'steepest[cuda12]' (or 'steepest[cuda13]')"
-        )
+        raise RuntimeError(f"[{estimator}] device='cuda' is not available: {problem}. Use device='cpu'")
     return "cpu"

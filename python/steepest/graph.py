@@ -126,7 +126,9 @@ class Profile:
                 f"{name:<24}{len(rows):>6}{seconds / len(rows) * 1e6:>10.2f}{seconds / self.seconds:>8.1%}"
                 f"{sum(r.flops for r in rows) * rate:>10.1f}{sum(r.bytes for r in rows) * rate:>8.1f}"
             )
-        lines.append(f"{'step':<24}{len(self.operations):>6}{self.seconds * 1e6:>10.2f}   (mean of {self.steps})")
+        lines.append(
+            f"{'step':<24}{len(self.operations):>6}{self.seconds * 1e6:>10.2f}   (mean of {self.steps})"
+        )
         return "\n".join(lines)
 
 

@@ -85,7 +85,9 @@ def permutation(n: int, *, seed: int, stream: int = 0) -> Int64Array:
         n is negative, or a graph is being captured.
     """
     if _cpu.is_capturing():
-        raise ValueError("[permutation] cannot be captured: sorting is not an operation; permute before the replay")
+        raise ValueError(
+            "[permutation] cannot be captured: sorting is not an operation; permute before the replay"
+        )
     if n < 0:
         raise ValueError(f"[permutation] n is {n}; it must not be negative")
     return np.argsort(random_bits(n, seed=seed, stream=stream)).astype(np.int64, copy=False)
