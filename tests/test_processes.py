@@ -143,3 +143,31 @@ process.join(30)
 assert process.exitcode == 0
 """
     )
+
+
+def test_replay_beside_busy_programs_gives_the_same_bits():
+    # The team is kept waiting, so the replay changes between the team and one thread, at ends of steps.
+    run_python(
+        PREAMBLE
+        + """
+import subprocess, sys
+busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * os.cpu_count())]
+try:
+    results = []
+    for threads in (1, 3):
+        steepest.set_num_threads(threads)
+        step = TrainingStep(np.float32)
+        with steepest.capture() as graph:
+            step()
+        for _ in range(100):
+            step.cursor[...] = 0
+            graph.replay(12)
+        results.append(step.bytes())
+finally:
+    for process in busy:
+        process.kill()
+        process.wait()
+assert int(step.count) == 1200
+assert results[0] == results[1]
+"""
+    )
