@@ -290,7 +290,8 @@ def test_device(estimator):
     for device in ("auto", "cpu"):
         assert estimator(max_iter=1, device=device).fit(X, y).device_ == "cpu"
     with pytest.raises(
-        RuntimeError, match=rf"^\[{estimator.__name__}\] device='cuda' is not available: this build .* Use device='cpu'"
+        RuntimeError,
+        match=rf"^\[{estimator.__name__}\] device='cuda' is not available: this build .* Use device='cpu'",
     ):
         estimator(device="cuda").fit(X, y)
 
