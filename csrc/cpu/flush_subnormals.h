@@ -1,5 +1,5 @@
 // While in scope, this thread treats subnormal numbers as zero. Moments that decay, and probabilities that vanish,
-// pass through the subnormal range, where x86 takes a hundred times longer; nothing is learned from them there.
+// pass through the subnormal range, where x86 is many times slower; nothing is learned from them there.
 #pragma once
 
 #include "common/macros.h"

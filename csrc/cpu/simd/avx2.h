@@ -17,7 +17,6 @@ alignas(64) static constexpr int64_t kLaneMask64[8] = {-1, -1, -1, -1, 0, 0, 0, 
 
 template <>
 struct Vec<float> {
-    using Mask = __m256;
     static constexpr int kSize = 8;
     __m256 v;
 
@@ -41,7 +40,6 @@ struct Vec<float> {
 
 template <>
 struct Vec<double> {
-    using Mask = __m256d;
     static constexpr int kSize = 4;
     __m256d v;
 

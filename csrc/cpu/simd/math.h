@@ -45,7 +45,7 @@ STEEPEST_HD Vec<T> reduced_expm1(Vec<T> x, Vec<T>& n) {
     return fma(q, r * r, r);
 }
 
-// exp(x) within 1 ulp; the order of the clamp's arguments keeps a NaN.
+// exp(x) to about 1 ulp (1.02 at worst in a sample of all float32 arguments, with AVX-512); the order of the clamp's arguments keeps a NaN.
 template <class T>
 STEEPEST_HD Vec<T> exp(Vec<T> x) {
     using V = Vec<T>;
