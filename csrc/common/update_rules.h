@@ -30,7 +30,7 @@ struct SgdRule {
     T lr, momentum, weight_decay;
     bool nesterov;
 
-    explicit SgdRule(const SgdParameters& p)
+    STEEPEST_HD explicit SgdRule(const SgdParameters& p)
         : lr(T(p.lr)), momentum(T(p.momentum)), weight_decay(T(p.weight_decay)), nesterov(p.nesterov) {}
 
     template <class V>
@@ -46,7 +46,7 @@ struct PlainSgdRule {
     static constexpr int kStates = 0;
     T lr, weight_decay;
 
-    explicit PlainSgdRule(const SgdParameters& p) : lr(T(p.lr)), weight_decay(T(p.weight_decay)) {}
+    STEEPEST_HD explicit PlainSgdRule(const SgdParameters& p) : lr(T(p.lr)), weight_decay(T(p.weight_decay)) {}
 
     template <class V>
     STEEPEST_HD void operator()(V& param, V grad) const {
@@ -61,7 +61,7 @@ struct AdamRule {
     static constexpr int kStates = 2;
     T one_minus_beta1, beta2, one_minus_beta2, corrected_lr, root_scale, eps, weight_decay;
 
-    explicit AdamRule(const AdamParameters& p)
+    STEEPEST_HD explicit AdamRule(const AdamParameters& p)
         : one_minus_beta1(T(1 - p.beta1)),
           beta2(T(p.beta2)),
           one_minus_beta2(T(1 - p.beta2)),

@@ -72,32 +72,14 @@ class Conductor {
     Stop answers_[2] = {Stop::kNo, Stop::kNo};
 };
 
-bool any_overlap(const std::vector<ops::MemoryRange>& a, const std::vector<ops::MemoryRange>& b) {
-    for (const auto& x : a)
-        for (const auto& y : b)
-            if (ops::overlap(x, y)) return true;
-    return false;
-}
-
 }  // namespace
 
 double estimated_seconds(double flops, double bytes) { return flops / kFlopsPerSecond + bytes / kBytesPerSecond; }
 
-void Accesses::append(const Accesses& other) {
-    reads.insert(reads.end(), other.reads.begin(), other.reads.end());
-    writes.insert(writes.end(), other.writes.begin(), other.writes.end());
-    uses_team_memory |= other.uses_team_memory;
-}
-
-bool Accesses::conflicts_with(const Accesses& other) const {
-    return (uses_team_memory && other.uses_team_memory) || any_overlap(writes, other.writes) ||
-           any_overlap(writes, other.reads) || any_overlap(reads, other.writes);
-}
-
 void Graph::add(std::shared_ptr<const void> op, void (*run)(const void*, Team&), const char* name, double flops,
-                double bytes, const Accesses& accesses) {
+                double bytes, const ops::Accesses& accesses) {
     const bool wait = since_barrier_.conflicts_with(accesses);
-    if (wait) since_barrier_ = Accesses();
+    if (wait) since_barrier_ = ops::Accesses();
     since_barrier_.append(accesses);
     seconds_ += estimated_seconds(flops, bytes);
     operations_.push_back({std::move(op), run, name, flops, bytes, wait});
@@ -111,8 +93,8 @@ std::vector<const char*> Graph::names() const {
 
 int Graph::threads() const { return seconds_ < kShortestTeamStep ? 1 : get_num_threads(); }
 
-ReplayResult Graph::replay(int64_t n, bool (*interrupted)()) const {
-    ReplayResult result;
+ops::ReplayResult Graph::replay(int64_t n, bool (*interrupted)()) const {
+    ops::ReplayResult result;
     Conductor conductor(interrupted);
     int64_t first = 0;
     auto body = [&](Team& team) {
@@ -144,8 +126,8 @@ ReplayResult Graph::replay(int64_t n, bool (*interrupted)()) const {
     return result;
 }
 
-std::vector<OperationProfile> Graph::profile(int64_t n, ReplayResult& result) const {
-    std::vector<OperationProfile> profiles;
+std::vector<ops::OperationProfile> Graph::profile(int64_t n, ops::ReplayResult& result) const {
+    std::vector<ops::OperationProfile> profiles;
     for (const Operation& o : operations_) profiles.push_back({o.name, 0, o.flops, o.bytes});
     auto body = [&](Team& team) {
         for (int64_t s = 0; s < n; ++s) {
@@ -161,7 +143,7 @@ std::vector<OperationProfile> Graph::profile(int64_t n, ReplayResult& result) co
         }
     };
     result.failure = run_team(threads(), body);
-    for (OperationProfile& p : profiles) p.seconds /= static_cast<double>(n > 0 ? n : 1);
+    for (ops::OperationProfile& p : profiles) p.seconds /= static_cast<double>(n > 0 ? n : 1);
     return profiles;
 }
 

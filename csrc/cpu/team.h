@@ -11,21 +11,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "common/failure.h"
+
 namespace steepest {
 
 struct Range {
     int64_t begin, end;
     bool empty() const { return begin >= end; }
-};
-
-// What a kernel found wrong in the data while it ran; the bindings turn it into an exception.
-struct Failure {
-    enum Kind : int8_t { kNone, kLabel, kIndex, kNotFinite, kStart } kind = kNone;
-    const char* operation = "";
-    int64_t value = 0;     // the offending label, index or start
-    int64_t position = 0;  // where it stands
-    int64_t limit = 0;     // valid values are 0 .. limit - 1
-    double number = 0;     // the value that is not finite
 };
 
 // Reduction results that all members add to; chunked by shape alone, see chunk_of().

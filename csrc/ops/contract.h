@@ -5,6 +5,7 @@
 //     visit(v)              calls v.read(view) and v.write(view) for every array it touches
 //     check()               throws std::invalid_argument where shapes or aliasing break the contract
 //     flops()               floating-point operations, for profiles and for choosing the number of threads
+//     kMayFail              present and true where the data can be wrong in a way that only running it shows
 #pragma once
 
 #include <cstdint>
@@ -122,6 +123,9 @@ void require_same_shape(const char* name, const char* a_name, const MatrixView<A
     require(a.rows == b.rows && a.cols == b.cols, name, a_name, " has shape ", shape_of(a), ", but ", b_name,
             " has shape ", shape_of(b));
 }
+
+template <class Op>
+constexpr bool may_fail = requires { requires Op::kMayFail; };
 
 template <class V>
 int64_t size_of(const V& view) {

@@ -37,6 +37,7 @@ struct Accumulate {
 // Ends the replay, before the operations that follow it, once a value is no longer finite.
 struct RequireFinite {
     static constexpr const char* kName = "require_finite";
+    static constexpr bool kMayFail = true;
     const double* value = nullptr;
 
     template <class Visitor>

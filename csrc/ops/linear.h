@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/activations.h"
+#include "common/precision.h"
 #include "ops/contract.h"
 
 namespace steepest::ops {
@@ -14,6 +15,7 @@ struct Linear {
     VectorView<const T> b;  // (n_out,) or absent
     MatrixView<T> out;      // (n, n_out), apart from x, w and b
     Activation activation = Activation::kIdentity;
+    Precision precision = Precision::kFloat32;
 
     template <class Visitor>
     void visit(Visitor&& v) const {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "common/activations.h"
+#include "common/precision.h"
 #include "ops/contract.h"
 
 namespace steepest::ops {
@@ -20,6 +21,7 @@ struct LinearBackward {
     VectorView<T> d_b;          // (n_out,)
     Activation activation = Activation::kIdentity;
     double l2 = 0;
+    Precision precision = Precision::kFloat32;
 
     template <class Visitor>
     void visit(Visitor&& v) const {

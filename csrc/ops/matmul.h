@@ -1,6 +1,7 @@
 // out = a @ b
 #pragma once
 
+#include "common/precision.h"
 #include "ops/contract.h"
 
 namespace steepest::ops {
@@ -11,6 +12,7 @@ struct MatMul {
     MatrixView<const T> a;  // (m, k)
     MatrixView<const T> b;  // (k, n)
     MatrixView<T> out;      // (m, n), apart from a and b
+    Precision precision = Precision::kFloat32;
 
     template <class Visitor>
     void visit(Visitor&& v) const {

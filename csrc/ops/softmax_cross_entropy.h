@@ -10,6 +10,7 @@ namespace steepest::ops {
 template <class T>
 struct SoftmaxCrossEntropy {
     static constexpr const char* kName = "softmax_cross_entropy";
+    static constexpr bool kMayFail = true;
     MatrixView<const T> logits;         // (n, c)
     IntegerVectorView labels;           // (n,) class ids, or
     MatrixView<const T> targets;        // (n, c) probabilities

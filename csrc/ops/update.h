@@ -1,6 +1,7 @@
 // Multi-tensor parameter updates: one launch for all tensors of a model, each element by its rule's functor.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "common/update_rules.h"
@@ -37,6 +38,22 @@ struct TensorList {
             }
             require_apart(name, state_names[0], t.state[0], state_names[1], t.state[1]);
         }
+        // The tensors are updated side by side. Shared ones are passed once, with the sum of their gradients.
+        require_all_apart(name, "params", [](const UpdateTensor<T>& t) { return t.param; });
+        for (int s = 0; s < 2; ++s)
+            require_all_apart(name, state_names[s], [s](const UpdateTensor<T>& t) { return t.state[s]; });
+    }
+
+    template <class Member>
+    void require_all_apart(const char* name, const char* what, Member&& member) const {
+        std::vector<MemoryRange> ranges;
+        ranges.reserve(tensors.size());
+        for (const auto& t : tensors) ranges.push_back(memory_range(member(t)));
+        std::sort(ranges.begin(), ranges.end(),
+                  [](const MemoryRange& a, const MemoryRange& b) { return a.begin < b.begin; });
+        for (size_t i = 0; i < ranges.size(); ++i)
+            for (size_t j = i + 1; j < ranges.size() && ranges[j].begin < ranges[i].end; ++j)
+                require(!overlap(ranges[i], ranges[j]), name, "two of the ", what, " overlap in memory");
     }
 
     // Parameters and states are read and written, gradients read.

@@ -8,6 +8,7 @@ namespace steepest::ops {
 template <class T>
 struct ZeroOneLoss {
     static constexpr const char* kName = "zero_one_loss";
+    static constexpr bool kMayFail = true;
     MatrixView<const T> scores;  // (n, c)
     IntegerVectorView labels;    // (n,)
     bool has_ignore_label = false;

@@ -1,0 +1,18 @@
+// What a kernel found wrong in the data while it ran; the bindings turn it into an exception.
+#pragma once
+
+#include <cstdint>
+
+namespace steepest {
+
+struct Failure {
+    enum Kind : int8_t { kNone, kLabel, kIndex, kNotFinite, kStart } kind = kNone;
+    const char* operation = "";
+    int64_t value = 0;     // the offending label, index or start
+    int64_t position = 0;  // where it stands
+    int64_t limit = 0;     // valid values are 0 .. limit - 1
+    double number = 0;     // the value that is not finite
+    int64_t step = 0;      // the 0-based step of a replay
+};
+
+}  // namespace steepest

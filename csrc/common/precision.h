@@ -1,0 +1,22 @@
+// The least accuracy that is wanted of products of float32 arrays. A backend may compute more accurately; products of
+// float64 arrays are computed in float64 whatever is asked for.
+#pragma once
+
+#include <cstdint>
+
+// X(enumerator, public name)
+#define STEEPEST_PRECISIONS(X)                                                               \
+    X(Float32, "float32")     /* float32 products and sums */                                \
+    X(Float32x3, "float32x3") /* as accurate, by three products of tf32 parts */             \
+    X(Tf32, "tf32")           /* operands rounded to 11 significant bits, sums in float32 */ \
+    X(Bfloat16, "bfloat16")   /* operands rounded to 8 significant bits, sums in float32 */
+
+namespace steepest {
+
+enum class Precision : int8_t {
+#define STEEPEST_ENUMERATOR(Name, text) k##Name,
+    STEEPEST_PRECISIONS(STEEPEST_ENUMERATOR)
+#undef STEEPEST_ENUMERATOR
+};
+
+}  // namespace steepest
