@@ -1,52 +1,11 @@
 // The module steepest._cpu.
 #include <cstdlib>
 
+#include "bindings/cpu_backend.h"
 #include "bindings/module.h"
-#include "bindings/numpy_backend.h"
 
 namespace steepest {
 namespace {
-
-bool signal_pending() {
-    py::gil_scoped_acquire acquired;
-    return PyErr_CheckSignals() != 0;
-}
-
-int64_t replay(const CapturedGraph& captured, int64_t n) {
-    ops::require(n >= 0, "replay", "n is ", n, "; it must not be negative");
-    ops::require(!capturing, "replay", "a graph cannot be replayed while another is captured");
-    ReplayResult result;
-    {
-        py::gil_scoped_release released;
-        result = captured.graph.replay(n, signal_pending);
-    }
-    if (result.interrupted) throw py::error_already_set();
-    if (result.failure.kind != Failure::kNone) raise(result.failure, result.steps);
-    return result.steps;
-}
-
-py::list profile(const CapturedGraph& captured, int64_t n) {
-    ops::require(n >= 1, "profile", "n is ", n, "; at least one step is needed");
-    ReplayResult result;
-    std::vector<OperationProfile> profiles;
-    {
-        py::gil_scoped_release released;
-        profiles = captured.graph.profile(n, result);
-    }
-    if (result.failure.kind != Failure::kNone) raise(result.failure, result.steps);
-    py::list rows;
-    for (const OperationProfile& p : profiles) rows.append(py::make_tuple(p.name, p.seconds, p.flops, p.bytes));
-    return rows;
-}
-
-void begin_capture(CapturedGraph& captured) {
-    ops::require(!capturing, "capture", "another graph is being captured on this thread");
-    capturing = &captured;
-}
-
-void end_capture() { capturing = nullptr; }
-
-bool is_capturing() { return capturing != nullptr; }
 
 py::list names(const std::vector<Isa>& isas) {
     py::list list;
@@ -93,29 +52,11 @@ PYBIND11_MODULE(_cpu, m) {
         throw py::import_error(error.what());
     }
 
-    static py::handle divergence_error =
-        py::exception<DivergenceError>(m, "DivergenceError", PyExc_FloatingPointError).release();
-    py::register_exception_translator([](std::exception_ptr pointer) {
-        try {
-            if (pointer) std::rethrow_exception(pointer);
-        } catch (const DivergenceError& error) {
-            py::object value = divergence_error(error.text);
-            value.attr("step") = error.step;
-            PyErr_SetObject(divergence_error.ptr(), value.ptr());
-        }
-    });
+    translate_divergence_error(
+        py::exception<DivergenceError>(m, "DivergenceError", PyExc_FloatingPointError).release());
+    export_operations<CpuBackend>(m);
+    export_graph<CpuBackend>(m);
 
-    export_operations<NumpyBackend>(m);
-
-    py::class_<CapturedGraph>(m, "Graph")
-        .def(py::init<>())
-        .def("replay", &replay, py::arg("n") = 1)
-        .def("profile", &profile, py::arg("n"))
-        .def("operations", [](const CapturedGraph& g) { return g.graph.names(); })
-        .def("__len__", [](const CapturedGraph& g) { return g.graph.size(); });
-    m.def("begin_capture", &begin_capture, py::arg("graph"));
-    m.def("end_capture", &end_capture);
-    m.def("is_capturing", &is_capturing);
     m.def("info", &info);
     m.def("get_num_threads", &get_num_threads);
     m.def("set_num_threads", &checked_set_num_threads, py::arg("n"));

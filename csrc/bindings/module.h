@@ -14,12 +14,12 @@ void export_operations(py::module_& m) {
     const py::none none;
     m.attr("ACTIVATIONS") = activation_names();
 
-    m.def("matmul", &LinearAlgebra<B>::matmul, arg("a"), arg("b"), arg("out") = none);
+    m.def("matmul", &LinearAlgebra<B>::matmul, arg("a"), arg("b"), arg("out") = none, arg("precision") = "float32");
     m.def("linear", &LinearAlgebra<B>::linear, arg("x"), arg("w"), arg("b") = none, arg("activation") = "identity",
-          arg("out") = none);
+          arg("out") = none, arg("precision") = "float32");
     m.def("linear_backward", &LinearAlgebra<B>::linear_backward, arg("d_out"), arg("x"), arg("w"),
           arg("activation") = "identity", arg("l2") = 0.0, arg("input_grad") = true, arg("d_x") = none,
-          arg("d_w") = none, arg("d_b") = none);
+          arg("d_w") = none, arg("d_b") = none, arg("precision") = "float32");
 
     m.def("activation", &Elementwise<B>::activation, arg("x"), arg("activation") = "relu", arg("out") = none);
     m.def("activation_backward", &Elementwise<B>::activation_backward, arg("d_y"), arg("y"), arg("activation") = "relu",

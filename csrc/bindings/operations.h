@@ -21,6 +21,20 @@ Activation activation_named(const Call<B>& call, py::handle activation) {
     ops::reject(call.name(), "activation '", name, "' is not one of: ", known);
 }
 
+template <class B>
+Precision precision_named(const Call<B>& call, py::handle precision) {
+    const std::string name = call.text("precision", precision);
+#define STEEPEST_MATCH(Name, text) \
+    if (name == text) return Precision::k##Name;
+    STEEPEST_PRECISIONS(STEEPEST_MATCH)
+#undef STEEPEST_MATCH
+    std::string known;
+#define STEEPEST_LIST(Name, text) known += (known.empty() ? "" : ", ") + std::string(text);
+    STEEPEST_PRECISIONS(STEEPEST_LIST)
+#undef STEEPEST_LIST
+    ops::reject(call.name(), "precision '", name, "' is not one of: ", known);
+}
+
 inline py::tuple activation_names() {
     py::list names;
 #define STEEPEST_LIST(Name, text) names.append(text);
@@ -31,31 +45,38 @@ inline py::tuple activation_names() {
 
 template <class B>
 struct LinearAlgebra {
-    static py::object matmul(py::handle a_, py::handle b_, py::handle out_) {
+    static py::object matmul(py::handle a_, py::handle b_, py::handle out_, py::handle precision_) {
         Call<B> call("matmul");
         const Array a = call.floats("a", a_, 2), b = call.floats("b", b_, 2);
+        const Precision precision = precision_named(call, precision_);
         const Array out = call.output("out", out_, {a.shape[0], b.shape[1]});
-        call.submit_float(
-            [&]<class T>() { return ops::MatMul<T>{a.matrix<const T>(), b.matrix<const T>(), out.matrix<T>()}; });
+        call.submit_float([&]<class T>() {
+            return ops::MatMul<T>{a.matrix<const T>(), b.matrix<const T>(), out.matrix<T>(), precision};
+        });
         return out.object;
     }
 
-    static py::object linear(py::handle x_, py::handle w_, py::handle b_, py::handle activation, py::handle out_) {
+    static py::object linear(py::handle x_, py::handle w_, py::handle b_, py::handle activation, py::handle out_,
+                             py::handle precision_) {
         Call<B> call("linear");
         const Array x = call.floats("x", x_, 2), w = call.floats("w", w_, 2), b = call.optional_floats("b", b_, 1);
         const Activation f = activation_named(call, activation);
+        const Precision precision = precision_named(call, precision_);
         const Array out = call.output("out", out_, {x.shape[0], w.shape[1]});
         call.submit_float([&]<class T>() {
-            return ops::Linear<T>{x.matrix<const T>(), w.matrix<const T>(), b.vector<const T>(), out.matrix<T>(), f};
+            return ops::Linear<T>{
+                x.matrix<const T>(), w.matrix<const T>(), b.vector<const T>(), out.matrix<T>(), f, precision};
         });
         return out.object;
     }
 
     static py::tuple linear_backward(py::handle d_out_, py::handle x_, py::handle w_, py::handle activation, double l2,
-                                     bool input_grad, py::handle d_x_, py::handle d_w_, py::handle d_b_) {
+                                     bool input_grad, py::handle d_x_, py::handle d_w_, py::handle d_b_,
+                                     py::handle precision_) {
         Call<B> call("linear_backward");
         const Array d_out = call.floats("d_out", d_out_, 2), x = call.floats("x", x_, 2), w = call.floats("w", w_, 2);
         const Activation f = activation_named(call, activation);
+        const Precision precision = precision_named(call, precision_);
         const Array d_w = call.output("d_w", d_w_, w.shape_vector());
         const Array d_b = call.output("d_b", d_b_, {w.shape[1]});
         const Array d_x = input_grad ? call.output("d_x", d_x_, x.shape_vector()) : Array();
@@ -67,7 +88,8 @@ struct LinearAlgebra {
                                           d_w.matrix<T>(),
                                           d_b.vector<T>(),
                                           f,
-                                          l2};
+                                          l2,
+                                          precision};
         });
         return py::make_tuple(input_grad ? d_x.object : py::none(), d_w.object, d_b.object);
     }

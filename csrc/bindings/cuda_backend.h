@@ -1,0 +1,65 @@
+// The CUDA backend of the bindings: arrays on the current device, whose operations are enqueued on the current stream
+// or recorded into the graph that is being captured.
+//
+// `Arrays` is CupyArrays; the tests have one of arrays in host memory, for kernels that run there.
+#pragma once
+
+#include "bindings/graph_module.h"
+#include "cuda/graph.h"
+
+namespace steepest {
+
+template <class Arrays>
+struct CudaBackend : Arrays {
+    using Graph = steepest::Graph;
+
+    // A captured step is the work of one Python thread; others go on running eagerly.
+    inline static thread_local CapturedGraph<Graph>* capturing = nullptr;
+
+    template <class Op>
+    static void submit(Op op, const std::vector<py::object>& arguments) {
+        if (capturing) {
+            capturing->graph.add(std::move(op));
+            capturing->arrays.insert(capturing->arrays.end(), arguments.begin(), arguments.end());
+            return;
+        }
+        const Device& device = current_device();
+        const cudaStream_t handle = Arrays::current_stream();
+        Stream stream{handle, device, state_of(handle, device)};
+        raise_failure(stream);
+        launch(op, stream);
+        if constexpr (Arrays::kWaits) raise_failure(stream);
+    }
+
+    // Waits for the current stream, and raises what an earlier operation found wrong.
+    static void synchronize() {
+        const Device& device = current_device();
+        const cudaStream_t handle = Arrays::current_stream();
+        {
+            py::gil_scoped_release released;
+            STEEPEST_CUDA_CHECK(cudaStreamSynchronize(handle));
+        }
+        raise_failure(Stream{handle, device, state_of(handle, device)});
+    }
+
+    static ops::ReplayResult replay(Graph& graph, int64_t n, bool (*interrupted)()) {
+        const cudaStream_t stream = Arrays::current_stream();
+        py::gil_scoped_release released;
+        return graph.replay(n, stream, interrupted);
+    }
+
+    static std::vector<ops::OperationProfile> profile(Graph& graph, int64_t n, ops::ReplayResult& result) {
+        const cudaStream_t stream = Arrays::current_stream();
+        py::gil_scoped_release released;
+        return graph.profile(n, stream, result);
+    }
+
+  private:
+    static void raise_failure(const Stream& stream) {
+        if (!stream.state.has_failed()) return;
+        const Failure failure = stream.state.take_failure(stream.handle);
+        raise(failure, failure.step);
+    }
+};
+
+}  // namespace steepest

@@ -1,0 +1,41 @@
+// NumPy's dtypes, which CuPy's arrays have too.
+#pragma once
+
+#include <pybind11/numpy.h>
+
+#include "bindings/array.h"
+
+namespace steepest {
+
+inline DType dtype_of(PyObject* descriptor) {
+    // The common dtypes are single objects, known by their address.
+    static const std::pair<PyObject*, DType> kKnown[] = {{py::dtype::of<float>().release().ptr(), DType::kFloat32},
+                                                         {py::dtype::of<double>().release().ptr(), DType::kFloat64},
+                                                         {py::dtype::of<int64_t>().release().ptr(), DType::kInt64}};
+    for (const auto& [known, dtype] : kKnown)
+        if (descriptor == known) return dtype;
+    const auto type = py::reinterpret_borrow<py::dtype>(descriptor);
+    if (type.byteorder() != '=' && type.byteorder() != '|') return DType::kOther;
+    const auto bytes = type.itemsize();
+    const auto integer = [bytes](DType narrowest) {
+        const int width = bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : bytes == 8 ? 3 : -1;
+        return width < 0 ? DType::kOther : static_cast<DType>(static_cast<int>(narrowest) + width);
+    };
+    switch (type.kind()) {
+        case 'f': return bytes == 4 ? DType::kFloat32 : bytes == 8 ? DType::kFloat64 : DType::kOther;
+        case 'i': return integer(DType::kInt8);
+        case 'u': return integer(DType::kUint8);
+        default: return DType::kOther;
+    }
+}
+
+// Kernels index items: an array must be aligned to them and stride over whole ones.
+inline void require_whole_items(const char* name, const char* what, const Array& array) {
+    if (array.ndim > kMaxDims || array.ndim < 0) ops::reject(name, what, " has too many dimensions");
+    if (array.dtype == DType::kOther || array.size() == 0) return;
+    bool fits = reinterpret_cast<uintptr_t>(array.data) % array.item_bytes == 0;
+    for (int d = 0; d < array.ndim; ++d) fits &= array.shape[d] <= 1 || array.strides[d] % array.item_bytes == 0;
+    if (!fits) ops::reject(name, what, " is not aligned to its items, or strides over parts of them; pass a copy");
+}
+
+}  // namespace steepest

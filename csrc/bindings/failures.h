@@ -1,0 +1,58 @@
+// What a kernel found wrong in the data, as Python exceptions. The text is the same on every device.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cmath>
+#include <sstream>
+#include <string>
+
+#include "common/failure.h"
+
+namespace steepest {
+
+namespace py = pybind11;
+
+// Raised when a value in a replay is no longer finite; a class of its own in Python.
+struct DivergenceError {
+    std::string text;
+    int64_t step;
+};
+
+[[noreturn]] inline void raise(const Failure& f, int64_t step) {
+    std::ostringstream text;
+    text << '[' << f.operation << "] ";
+    switch (f.kind) {
+        case Failure::kLabel:
+            text << "label " << f.value << " at row " << f.position << " is outside 0.." << f.limit - 1;
+            throw py::value_error(text.str());
+        case Failure::kIndex:
+            text << "index " << f.value << " at position " << f.position << " is outside 0.." << f.limit - 1;
+            throw py::index_error(text.str());
+        case Failure::kStart:
+            text << f.position << " rows from position " << f.value << " on are not within the " << f.limit
+                 << " indices";
+            throw py::index_error(text.str());
+        default:
+            // The sign of a NaN means nothing, but would be printed.
+            text << "a value became " << (std::isnan(f.number) ? std::abs(f.number) : f.number) << " in step " << step;
+            throw DivergenceError{text.str(), step};
+    }
+}
+
+// Turns DivergenceError into the Python class `type` for the functions of this module.
+inline void translate_divergence_error(py::handle type) {
+    static py::handle divergence_error;
+    divergence_error = type;
+    py::register_local_exception_translator([](std::exception_ptr pointer) {
+        try {
+            if (pointer) std::rethrow_exception(pointer);
+        } catch (const DivergenceError& error) {
+            py::object value = divergence_error(error.text);
+            value.attr("step") = error.step;
+            PyErr_SetObject(divergence_error.ptr(), value.ptr());
+        }
+    });
+}
+
+}  // namespace steepest
