@@ -1,0 +1,88 @@
+// Walking over matrices item by item, several vectors a thread.
+#pragma once
+
+#include "common/views.h"
+#include "cuda/device/platform.cuh"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+constexpr int kMapThreads = 256;
+constexpr int kMapVectors = 4;  // that a thread loads before it stores the first
+
+// Whether m is one run of items that vectors of `width` divide.
+template <class T>
+bool is_vector_run(const MatrixView<T>& m, int width) {
+    const bool run = m.col_stride == 1 && (m.rows <= 1 || m.row_stride == m.cols);
+    return run && reinterpret_cast<uintptr_t>(m.data) % (width * sizeof(T)) == 0 && m.rows * m.cols % width == 0;
+}
+
+// Vector e of a run, or item e of any matrix where W is 1.
+template <int W, class T>
+__device__ __forceinline__ Vector<std::remove_const_t<T>, W> load_items(const MatrixView<T>& m, int64_t e) {
+    using V = Vector<std::remove_const_t<T>, W>;
+    if constexpr (W > 1) {
+        return *reinterpret_cast<const V*>(m.data + e * W);
+    } else {
+        V v;
+        v[0] = m(e / m.cols, e % m.cols);
+        return v;
+    }
+}
+
+template <int W, class T>
+__device__ __forceinline__ void store_items(const MatrixView<T>& m, int64_t e, const Vector<T, W>& v) {
+    if constexpr (W > 1)
+        *reinterpret_cast<Vector<T, W>*>(m.data + e * W) = v;
+    else
+        m(e / m.cols, e % m.cols) = v[0];
+}
+
+// The number of a thread's vector u; the block's threads take neighbouring ones.
+__device__ __forceinline__ int64_t vector_of_thread(int64_t block, int u) {
+    return (block * kMapVectors + u) * kMapThreads + threadIdx.x;
+}
+
+// out = f(in[0], ..., in[N - 1]), item by item.
+template <class T, int N>
+struct Map {
+    MatrixView<const T> in[N];
+    MatrixView<T> out;
+};
+
+template <int W, class T, int N, class F>
+__device__ void map_items(const Map<T, N>& map, F f) {
+    const int64_t vectors = map.out.rows * map.out.cols / W;
+    Vector<T, W> in[kMapVectors][N];
+#pragma unroll
+    for (int u = 0; u < kMapVectors; ++u)
+#pragma unroll
+        for (int n = 0; n < N; ++n)
+            if (vector_of_thread(blockIdx.x, u) < vectors)
+                in[u][n] = load_items<W>(map.in[n], vector_of_thread(blockIdx.x, u));
+#pragma unroll
+    for (int u = 0; u < kMapVectors; ++u) {
+        if (vector_of_thread(blockIdx.x, u) >= vectors) return;
+        Vector<T, W> out;
+#pragma unroll
+        for (int l = 0; l < W; ++l) {
+            T items[N];
+            for (int n = 0; n < N; ++n) items[n] = in[u][n][l];
+            out[l] = f(items);
+        }
+        store_items<W>(map.out, vector_of_thread(blockIdx.x, u), out);
+    }
+}
+
+// Neighbouring threads should take neighbouring items of the result: a matrix that is stored by columns is walked as
+// its transpose.
+template <class T, int N>
+void walk_along_memory(Map<T, N>& map) {
+    const auto size_of = [](int64_t stride) { return stride < 0 ? -stride : stride; };
+    if (size_of(map.out.col_stride) <= size_of(map.out.row_stride) || map.out.rows <= 1) return;
+    map.out = map.out.transposed();
+    for (auto& in : map.in) in = in.transposed();
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

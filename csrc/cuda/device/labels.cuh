@@ -1,0 +1,147 @@
+// The rows of a mini-batch: which of them count, by how much, and whether their labels are classes. A loss must know
+// the sum of the weights, and that every label is valid, before it writes anything. For small batches each block of
+// the loss finds out for itself, at the price of reading all labels; otherwise a kernel before it does.
+#pragma once
+
+#include "common/views.h"
+#include "cuda/device/guard.cuh"
+#include "cuda/device/last_block.cuh"
+#include "cuda/launch.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+struct Smaller {
+    template <class T>
+    __device__ T operator()(T a, T b) const {
+        return b < a ? b : a;
+    }
+};
+
+template <class T>
+struct BatchRows {
+    int64_t size;
+    VectorView<const T> weight;  // or absent
+    IntegerVectorView labels;    // or absent
+    bool has_ignore_label;
+    int64_t ignore_label;
+    int64_t classes;
+    const char* operation;
+    // Where an earlier kernel left the sum of the weights, having checked the labels.
+    const double* total = nullptr;
+
+    __device__ int64_t label_of(int64_t i) const { return labels ? labels[i] : 0; }
+    __device__ double weight_of(int64_t i, int64_t label) const {
+        if (has_ignore_label && label == ignore_label) return 0;
+        return weight ? static_cast<double>(weight[i]) : 1;
+    }
+    __device__ bool is_bad(int64_t label) const {
+        return labels && static_cast<uint64_t>(label) >= static_cast<uint64_t>(classes) &&
+               !(has_ignore_label && label == ignore_label);
+    }
+    // Whether there is anything to find out.
+    STEEPEST_HD bool has_labels_or_weights() const { return labels || weight; }
+};
+
+template <int Threads>
+struct BatchMemory {
+    SharedArray<double, Threads / kWarp> weight;
+    SharedArray<int64_t, Threads / kWarp> row;
+};
+
+// Adds up the weights of rows first, first + step, ..., and finds the first of them whose label is no class (or `size`).
+template <class T>
+__device__ void scan_rows(const BatchRows<T>& rows, int64_t first, int64_t step, double& weight, int64_t& bad) {
+    for (int64_t i = first; i < rows.size; i += step) {
+        const int64_t label = rows.label_of(i);
+        if (i < bad && rows.is_bad(label)) bad = i;
+        weight += rows.weight_of(i, label);
+    }
+}
+
+template <class T>
+__device__ void report_label(const Guard& guard, const BatchRows<T>& rows, int64_t row) {
+    report_failure(guard, Failure{Failure::kLabel, rows.operation, rows.labels[row], row, rows.classes});
+}
+
+// For all threads of a block, at the start of a kernel: whether it may go on. `total` becomes the sum of the weights.
+// The grid itself may report, so its blocks may see `stopped` change, but all of them come to the same end.
+template <int Threads, class T>
+__device__ bool begin_rows(const Guard& guard, bool stopped, const BatchRows<T>& rows, double& total,
+                           BatchMemory<Threads>& memory) {
+    const bool scans = !rows.total && rows.has_labels_or_weights();
+    int64_t bad = rows.size;
+    double weight = 0;
+    if (scans) scan_rows(rows, threadIdx.x, Threads, weight, bad);
+    if (__syncthreads_or(stopped || bad < rows.size)) {
+        bad = combine_block<Threads>(bad, memory.row, Smaller());
+        if (threadIdx.x == 0 && bad < rows.size) report_label(guard, rows, bad);
+        return false;
+    }
+    if (rows.total)
+        total = *rows.total;
+    else if (rows.weight || rows.has_ignore_label)
+        total = combine_block<Threads>(weight, memory.weight, Plus());
+    else
+        total = static_cast<double>(rows.size);
+    return true;
+}
+
+constexpr int kScanThreads = 256;
+constexpr unsigned kMaxScanBlocks = 256;
+
+struct ScanMemory {
+    BatchMemory<kScanThreads> batch;
+    SharedArray<int, 1> last;
+};
+
+// What a block of scan_kernel found.
+struct ScanResult {
+    double weight;
+    int64_t bad;
+};
+
+template <class T>
+__global__ void scan_kernel(Guard guard, BatchRows<T> rows, ScanResult* results, unsigned* ticket, double* total) {
+    if (is_stopped(guard)) return;  // only the last block reports, when all have come past this line
+    auto& memory = shared_memory<ScanMemory>();
+    const int64_t step = int64_t{gridDim.x} * kScanThreads;
+    ScanResult mine{0, rows.size};
+    scan_rows(rows, int64_t{blockIdx.x} * kScanThreads + threadIdx.x, step, mine.weight, mine.bad);
+    mine.weight = combine_block<kScanThreads>(mine.weight, memory.batch.weight, Plus());
+    mine.bad = combine_block<kScanThreads>(mine.bad, memory.batch.row, Smaller());
+    if (threadIdx.x == 0) results[blockIdx.x] = mine;
+    if (!is_last_block(ticket, gridDim.x, memory.last) || threadIdx.x != 0) return;
+    mine = {0, rows.size};
+    for (unsigned b = 0; b < gridDim.x; ++b) {
+        mine.weight += results[b].weight;
+        mine.bad = Smaller()(mine.bad, results[b].bad);
+    }
+    if (mine.bad < rows.size) return report_label(guard, rows, mine.bad);
+    *total = mine.weight;
+}
+
+// What a loss keeps in the workspace of its stream.
+struct LossWorkspace {
+    double* partial;  // a number for each of its blocks
+
+    // Launches the kernel that looks at the rows, unless the `blocks` of the loss had better do so themselves.
+    template <class T>
+    LossWorkspace(BatchRows<T>& rows, unsigned blocks, const Stream& stream) {
+        constexpr size_t kResults = kMaxScanBlocks * sizeof(ScanResult);
+        char* const memory = static_cast<char*>(stream.state.workspace(kResults + (1 + blocks) * sizeof(double)));
+        double* const total = reinterpret_cast<double*>(memory + kResults);
+        partial = total + 1;
+        constexpr int64_t kRowsOfABlock = 4096, kRowsOfAllBlocks = 1 << 20;
+        if (!rows.has_labels_or_weights() || (rows.size <= kRowsOfABlock && rows.size * blocks <= kRowsOfAllBlocks))
+            return;
+        const int64_t wanted = blocks_for(rows.size, 4 * kScanThreads);
+        const unsigned grid = wanted < kMaxScanBlocks ? static_cast<unsigned>(wanted) : kMaxScanBlocks;
+        launch_kernel(stream, scan_kernel<T>, dim3(grid), dim3(kScanThreads), sizeof(ScanMemory), stream.guard(), rows,
+                      reinterpret_cast<ScanResult*>(memory), stream.state.tickets(), total);
+        rows.total = total;
+    }
+};
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

@@ -1,0 +1,46 @@
+// A vector of one lane, in which the formulas of common/ are evaluated by a CUDA thread.
+#pragma once
+
+#include <cmath>
+
+#include "cuda/device/platform.cuh"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+template <class T>
+struct Lane {
+    T value;
+
+    template <class U>
+    STEEPEST_HD explicit Lane(U x) : value(static_cast<T>(x)) {}
+};
+
+#define STEEPEST_LANE(signature, expression) \
+    template <class T>                       \
+    STEEPEST_HD Lane<T> signature {          \
+        return Lane<T>(expression);          \
+    }
+STEEPEST_LANE(operator+(Lane<T> a, Lane<T> b), a.value + b.value)
+STEEPEST_LANE(operator-(Lane<T> a, Lane<T> b), a.value - b.value)
+STEEPEST_LANE(operator*(Lane<T> a, Lane<T> b), a.value* b.value)
+STEEPEST_LANE(operator/(Lane<T> a, Lane<T> b), a.value / b.value)
+STEEPEST_LANE(operator-(Lane<T> a), -a.value)
+STEEPEST_LANE(fma(Lane<T> a, Lane<T> b, Lane<T> c), std::fma(a.value, b.value, c.value))
+// The second argument where either is NaN.
+STEEPEST_LANE(max(Lane<T> a, Lane<T> b), a.value > b.value ? a.value : b.value)
+STEEPEST_LANE(min(Lane<T> a, Lane<T> b), a.value < b.value ? a.value : b.value)
+STEEPEST_LANE(sqrt(Lane<T> a), std::sqrt(a.value))
+STEEPEST_LANE(quotient(Lane<T> a, Lane<T> b), a.value / b.value)
+STEEPEST_LANE(exp(Lane<T> a), std::exp(a.value))
+STEEPEST_LANE(expm1(Lane<T> a), std::expm1(a.value))
+STEEPEST_LANE(select(bool condition, Lane<T> a, Lane<T> b), condition ? a.value : b.value)
+#undef STEEPEST_LANE
+
+template <class T>
+STEEPEST_HD bool operator>(Lane<T> a, Lane<T> b) {
+    return a.value > b.value;
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

@@ -1,0 +1,148 @@
+// The product of two tiles of float32 in shared memory on tensor cores, in one of three precisions. Which items a lane
+// holds is said in mma.cuh.
+#pragma once
+
+#include <cmath>
+
+#include "common/precision.h"
+#include "cuda/device/mma.cuh"
+#include "cuda/device/shared.cuh"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+template <Precision P, int Rows_, int Cols_, int WarpRows, int WarpCols>
+struct MmaTile {
+    using T = float;
+    static constexpr int kRows = Rows_, kCols = Cols_, kInner = 16;
+    static constexpr int kDown = WarpRows / 16, kAcross = WarpCols / 8;  // instructions' tiles of a warp
+    static constexpr int kWarpsAcross = kCols / WarpCols;
+    static constexpr int kThreads = (kRows / WarpRows) * kWarpsAcross * kWarp;
+    static constexpr int kItems = kDown * kAcross * 4;
+    static constexpr int kWidth = 2;
+    static constexpr int kPadding = 8;  // the four lines that a warp reads at once lie in different banks
+
+    float sum[kItems];
+
+    __device__ MmaTile() {
+        const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
+        row_ = warp / kWarpsAcross * WarpRows + lane / 4;
+        col_ = warp % kWarpsAcross * WarpCols;
+        group_ = lane / 4, pair_ = lane % 4;
+#pragma unroll
+        for (int e = 0; e < kItems; ++e) sum[e] = 0;
+    }
+
+    template <int N, int M>
+    __device__ void multiply(const SharedArray<float, N>& a, int a_at, const SharedArray<float, M>& b, int b_at) {
+        if constexpr (P == Precision::kFloat32x3) {
+            // Tensor cores round sums towards zero, which adds up: sums of a tile's length are added to the others
+            // on the ordinary cores, which round to nearest.
+            float part[kItems];
+#pragma unroll
+            for (int e = 0; e < kItems; ++e) part[e] = 0;
+            multiply_into(part, a, a_at, b, b_at);
+#pragma unroll
+            for (int e = 0; e < kItems; ++e) sum[e] += part[e];
+        } else {
+            multiply_into(sum, a, a_at, b, b_at);
+        }
+    }
+
+    // Calls store(i, j, items) for every pair of neighbouring items of row i that this thread holds.
+    template <class Store>
+    __device__ void for_each_run(Store&& store) const {
+#pragma unroll
+        for (int i = 0; i < kDown; ++i)
+#pragma unroll
+            for (int j = 0; j < kAcross; ++j)
+#pragma unroll
+                for (int half = 0; half < 2; ++half)
+                    store(row_ + i * 16 + half * 8, col_ + j * 8 + pair_ * 2, sum + (i * kAcross + j) * 4 + half * 2);
+    }
+
+  private:
+    static constexpr int kAStride = kRows + kPadding, kBStride = kCols + kPadding;
+    static constexpr int kStep = P == Precision::kBfloat16 ? 16 : 8;  // along k, of one instruction
+    static constexpr int kParts = P == Precision::kFloat32x3 ? 2 : 1;
+
+    // An operand's registers: its numbers rounded, and where three products are made, what rounding took away, and the
+    // rounded numbers that such rests are multiplied with. Those are 0 where a number is infinite or NaN: its product
+    // with a rest would have any sign.
+    template <int Count>
+    struct Fragment {
+        uint32_t whole[Count], rest[kParts > 1 ? Count : 1], finite[kParts > 1 ? Count : 1];
+
+        __device__ void set(int r, float x) {
+            whole[r] = round_to_tf32(x);
+            if constexpr (kParts > 1) {
+                const float left = x - __uint_as_float(whole[r]);
+                const bool is_finite = left - left == 0;
+                rest[r] = is_finite ? round_to_tf32(left) : 0;
+                finite[r] = is_finite ? whole[r] : 0;
+            }
+        }
+    };
+
+    template <int N, int M>
+    __device__ void multiply_into(float (&to)[kItems], const SharedArray<float, N>& a, int a_at,
+                                  const SharedArray<float, M>& b, int b_at) const {
+#pragma unroll
+        for (int k = 0; k < kInner; k += kStep) {
+            Fragment<2> right[kAcross];
+#pragma unroll
+            for (int j = 0; j < kAcross; ++j) read_b(right[j], b, b_at + k * kBStride + col_ + j * 8 + group_);
+#pragma unroll
+            for (int i = 0; i < kDown; ++i) {
+                Fragment<4> left;
+                read_a(left, a, a_at + k * kAStride + row_ + i * 16);
+#pragma unroll
+                for (int j = 0; j < kAcross; ++j)
+                    multiply_fragments(*reinterpret_cast<float (*)[4]>(to + (i * kAcross + j) * 4), left, right[j]);
+            }
+        }
+    }
+
+    // `at` is the place of (k, g) for this lane's g.
+    template <int N>
+    __device__ void read_a(Fragment<4>& f, const SharedArray<float, N>& a, int at) const {
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+            const int down = r % 2 * 8;
+            if constexpr (P == Precision::kBfloat16) {
+                const int k = 2 * pair_ + r / 2 * 8;
+                f.whole[r] = pack_bf16(a[at + k * kAStride + down], a[at + (k + 1) * kAStride + down]);
+            } else {
+                f.set(r, a[at + (pair_ + r / 2 * 4) * kAStride + down]);
+            }
+        }
+    }
+
+    template <int N>
+    __device__ void read_b(Fragment<2>& f, const SharedArray<float, N>& b, int at) const {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            if constexpr (P == Precision::kBfloat16) {
+                const int k = 2 * pair_ + r * 8;
+                f.whole[r] = pack_bf16(b[at + k * kBStride], b[at + (k + 1) * kBStride]);
+            } else {
+                f.set(r, b[at + (pair_ + r * 4) * kBStride]);
+            }
+        }
+    }
+
+    // a b = a0 b0 + (a0 b1 + a1 b0) + a1 b1, whose last term is below the rounding of float32. The small terms first.
+    static __device__ void multiply_fragments(float (&d)[4], const Fragment<4>& a, const Fragment<2>& b) {
+        if constexpr (P == Precision::kBfloat16) {
+            mma_bf16(d, a.whole, b.whole);
+        } else {
+            if constexpr (kParts > 1) mma_tf32(d, a.rest, b.finite), mma_tf32(d, a.finite, b.rest);
+            mma_tf32(d, a.whole, b.whole);
+        }
+    }
+
+    int row_, col_, group_, pair_;
+};
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

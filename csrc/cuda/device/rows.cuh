@@ -1,0 +1,152 @@
+// How groups of threads share the rows of a matrix.
+#pragma once
+
+#include <type_traits>
+
+#include "common/views.h"
+#include "cuda/device/warp.cuh"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+// Blocks take rows in turn, so that a grid need not grow with the matrix.
+constexpr int64_t kMaxRowBlocks = 2048;
+
+inline unsigned row_blocks(int64_t rows, int rows_at_once) {
+    const int64_t blocks = (rows + rows_at_once - 1) / rows_at_once;
+    return static_cast<unsigned>(blocks < kMaxRowBlocks ? blocks : kMaxRowBlocks);
+}
+
+// Calls f with the number of neighbouring threads that share a row of `cols` items: few for a short row, so that none
+// is idle, all `Threads` of a block for a long one.
+template <int Threads, class F>
+void with_lanes(int64_t cols, F&& f) {
+    if (cols <= 2) return f(std::integral_constant<int, 1>());
+    if (cols <= 64) return f(std::integral_constant<int, 8>());
+    if (cols <= 2048) return f(std::integral_constant<int, kWarp>());
+    f(std::integral_constant<int, Threads>());
+}
+
+// Items in 16 bytes, the most that a thread loads or stores at once.
+template <class T>
+constexpr int kVectorWidth = 16 / sizeof(T);
+
+// Whether every row begins with a vector of 16 bytes. An absent matrix is in nobody's way.
+template <class T>
+bool has_aligned_rows(const MatrixView<T>& m) {
+    return !m || (m.col_stride == 1 && reinterpret_cast<uintptr_t>(m.data) % 16 == 0 &&
+                  (m.rows == 1 || m.row_stride % kVectorWidth<T> == 0));
+}
+
+// Whether the rows can be read and written in vectors of 16 bytes.
+template <class T>
+bool has_vector_rows(const MatrixView<T>& m) {
+    return !m || (has_aligned_rows(m) && m.cols % kVectorWidth<T> == 0);
+}
+
+// Row i, or an empty one past the end. Its address comes from m in either case: the compiler then knows that it lies in
+// global memory.
+template <class T>
+__device__ __forceinline__ VectorView<T> row_of(const MatrixView<T>& m, int64_t i) {
+    const bool exists = i < m.rows;
+    return {m.row(exists ? i : 0), exists ? m.cols : 0, m.col_stride};
+}
+
+// Consecutive items of a row in the registers of `Lanes` neighbouring threads: `Vectors` times 16 bytes in each. The
+// threads take vectors in turn where all rows that are involved have them, and single items in turn otherwise.
+template <class T, int Lanes, int Vectors>
+struct RowChunk {
+    static constexpr int kWidth = kVectorWidth<T>;
+    static constexpr int kStep = Lanes * kWidth;  // items that the lanes hold in their first vectors, and so on
+    static constexpr int kSpan = Vectors * kStep;
+
+    const int lane = static_cast<int>(threadIdx.x % Lanes);
+    bool in_vectors;
+    int size = 0;  // how many items of the row are in the chunk
+    T item[Vectors * kWidth];
+
+    explicit __device__ RowChunk(bool in_vectors) : in_vectors(in_vectors) {}
+
+    // Where in the chunk this thread's item q stands.
+    __device__ __forceinline__ int position_of(int q) const {
+        return in_vectors ? q / kWidth * kStep + lane * kWidth + q % kWidth : q * Lanes + lane;
+    }
+    // Which of this thread's items stands at a position in the chunk; -1 where that is another thread's.
+    __device__ __forceinline__ int index_of(int position) const {
+        const int holder = (in_vectors ? position / kWidth : position) % Lanes;
+        if (holder != lane) return -1;
+        return in_vectors ? position / kStep * kWidth + position % kWidth : position / Lanes;
+    }
+
+    // Takes items start, start + 1, ...; `rest` stands in for those past the end.
+    __device__ __forceinline__ void load(const VectorView<const T>& row, int64_t start, T rest) {
+        size = static_cast<int>(row.size - start < kSpan ? row.size - start : kSpan);
+        if (in_vectors) {
+            const T* const from = row.data + start + lane * kWidth;
+#pragma unroll
+            for (int v = 0; v < Vectors; ++v) {
+                Vector<T, kWidth> vector;
+#pragma unroll
+                for (int k = 0; k < kWidth; ++k) vector[k] = rest;
+                if (v * kStep + lane * kWidth < size)
+                    vector = *reinterpret_cast<const Vector<T, kWidth>*>(from + v * kStep);
+#pragma unroll
+                for (int k = 0; k < kWidth; ++k) item[v * kWidth + k] = vector[k];
+            }
+        } else {
+            // From item to item, lest the distances of all from the first occupy registers.
+            const T* from = row.data + (start + lane) * row.stride;
+            const int64_t step = Lanes * row.stride;
+#pragma unroll
+            for (int q = 0; q < Vectors * kWidth; ++q, from += step) item[q] = q * Lanes + lane < size ? *from : rest;
+        }
+    }
+
+    // Puts the items where `load` found them, or at the same place of another row.
+    __device__ __forceinline__ void store(const VectorView<T>& row, int64_t start) const {
+        if (in_vectors) {
+            T* const to = row.data + start + lane * kWidth;
+#pragma unroll
+            for (int v = 0; v < Vectors; ++v) {
+                Vector<T, kWidth> vector;
+#pragma unroll
+                for (int k = 0; k < kWidth; ++k) vector[k] = item[v * kWidth + k];
+                if (v * kStep + lane * kWidth < size) *reinterpret_cast<Vector<T, kWidth>*>(to + v * kStep) = vector;
+            }
+        } else {
+            T* to = row.data + (start + lane) * row.stride;
+            const int64_t step = Lanes * row.stride;
+#pragma unroll
+            for (int q = 0; q < Vectors * kWidth; ++q, to += step)
+                if (q * Lanes + lane < size) *to = item[q];
+        }
+    }
+
+    // Calls f(q) for this thread's items, in the order of the row. Vectors that lie past the end for all
+    // lanes are left out, single items past the end are not.
+    template <class F>
+    __device__ __forceinline__ void for_each(F&& f) {
+#pragma unroll
+        for (int v = 0; v < Vectors; ++v) {
+            if (v * kStep >= size) continue;
+#pragma unroll
+            for (int k = 0; k < kWidth; ++k) f(v * kWidth + k);
+        }
+    }
+};
+
+// The shared memory in which the threads of a row combine their results.
+template <class T, int Lanes>
+using GroupArray = SharedArray<T, (Lanes > kWarp ? Lanes / kWarp : 1)>;
+
+// Combines the values of the `Lanes` threads of a row: a part of a warp, or a whole block.
+template <int Lanes, class T, class Combine>
+__device__ __forceinline__ T combine_group(T value, GroupArray<T, Lanes>& partial, Combine combine) {
+    if constexpr (Lanes <= kWarp)
+        return combine_lanes<Lanes>(value, combine);
+    else
+        return combine_block<Lanes>(value, partial, combine);
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

@@ -1,0 +1,76 @@
+// What softmax and its loss share: a row's maximum m, and the exponentials exp(x_j - m) with their sum. Shifting by the
+// maximum keeps every exponential in [0, 1].
+#pragma once
+
+#include "cuda/device/rows.cuh"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+// How many threads share a row, and how many vectors each keeps of it. A long row does not fit into registers, and is
+// read twice.
+template <int Lanes, int Vectors, bool Long = false>
+struct RowShape {
+    static constexpr int kLanes = Lanes;
+    static constexpr int kVectors = Vectors;
+    static constexpr bool kLong = Long;
+    static constexpr int kThreads = Lanes < 256 ? 256 : Lanes;
+    static constexpr int kRows = kThreads / Lanes;
+
+    static bool holds(int64_t bytes) { return bytes <= Lanes * Vectors * 16; }
+};
+
+// Calls f with the shape for rows of `cols` items, of which a thread is to keep no more than `Most` vectors.
+template <class T, int Most, class F>
+void with_row_shape(int64_t cols, F&& f) {
+    constexpr int kBlock = 4096 / sizeof(T);  // arithmetic in double takes twice the registers
+    const int64_t bytes = cols * static_cast<int64_t>(sizeof(T));
+    if (RowShape<4, 1>::holds(bytes)) return f(RowShape<4, 1>());
+    if (RowShape<8, 2>::holds(bytes)) return f(RowShape<8, 2>());
+    if (RowShape<32, 2>::holds(bytes)) return f(RowShape<32, 2>());
+    if (RowShape<32, Most>::holds(bytes)) return f(RowShape<32, Most>());
+    if (RowShape<256, Most>::holds(bytes)) return f(RowShape<256, Most>());
+    if (RowShape<kBlock, Most>::holds(bytes)) return f(RowShape<kBlock, Most>());
+    f(RowShape<kBlock, (Most > 4 ? Most / 4 : 1), true>());
+}
+
+// The registers of a multiprocessor hold this many threads at once: those that keep little of a row need few.
+template <class T, class Shape, int Few>
+constexpr int kBlocksAtOnce = (sizeof(T) == 8                          ? 512
+                               : Shape::kVectors <= 2 && !Shape::kLong ? Few
+                                                                       : 1024) /
+                              Shape::kThreads;
+
+template <class T>
+constexpr T kLowest = -static_cast<T>(__builtin_inf());
+
+// m, for all threads of the row.
+template <int Lanes, class T, int Vectors>
+__device__ __forceinline__ T maximum_of_row(RowChunk<T, Lanes, Vectors>& x, GroupArray<T, Lanes>& memory) {
+    T maximum = kLowest<T>;
+    x.for_each([&](int q) { maximum = Larger()(maximum, x.item[q]); });
+    return combine_group<Lanes>(maximum, memory, Larger());
+}
+
+// m and the sum of exp(x_j - m) in a single pass, for all threads of the row. Each thread shifts by the maximum of what
+// it has seen, and corrects its sum as that grows.
+template <int Lanes, class T>
+__device__ void long_row_statistics(const VectorView<const T>& row, bool in_vectors, GroupArray<T, Lanes>& memory,
+                                    T& maximum, T& sum) {
+    T mine = kLowest<T>, my_sum = 0;
+    RowChunk<T, Lanes, 16 / sizeof(T)> x(in_vectors);
+    for (int64_t start = 0; start < row.size; start += x.kSpan) {
+        x.load(row, start, kLowest<T>);
+        T larger = mine;
+        x.for_each([&](int q) { larger = Larger()(larger, x.item[q]); });
+        const T shift = larger == kLowest<T> ? T(0) : larger;  // -inf - -inf is NaN
+        my_sum *= exp(mine - shift);
+        x.for_each([&](int q) { my_sum += exp(x.item[q] - shift); });
+        mine = larger;
+    }
+    maximum = combine_group<Lanes>(mine, memory, Larger());
+    sum = combine_group<Lanes>(my_sum * exp(mine - maximum), memory, Plus());
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

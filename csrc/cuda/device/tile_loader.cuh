@@ -1,0 +1,85 @@
+// Fetching tiles of a matrix into shared memory, asynchronously, whatever its strides.
+#pragma once
+
+#include "common/views.h"
+#include "cuda/device/copy_async.cuh"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+// How the threads walk over a tile.
+enum class Walk : int8_t {
+    kVectors,  // 16 bytes at a time along the rows' dimension, which is contiguous and aligned
+    kRows,     // items, neighbouring threads take neighbouring rows
+    kInner,    // items, neighbouring threads take neighbours along the inner dimension
+};
+
+// Vectors need aligned ones, whole ones at every edge, and rows that follow one another.
+template <class T>
+STEEPEST_HD Walk walk_over(const MatrixView<const T>& m) {
+    constexpr int64_t kItems = 16 / sizeof(T);
+    const bool aligned = reinterpret_cast<uintptr_t>(m.data) % 16 == 0 && m.col_stride % kItems == 0;
+    if (m.row_stride == 1 && aligned && m.rows % kItems == 0) return Walk::kVectors;
+    const auto size_of = [](int64_t stride) { return stride < 0 ? -stride : stride; };
+    return size_of(m.row_stride) <= size_of(m.col_stride) ? Walk::kRows : Walk::kInner;
+}
+
+// The tiles of `Rows` rows by `Inner` items of an operand (rows x inner dimension) that one block needs, in the order
+// of the inner dimension. In shared memory item (r, k) of a tile stands at k * Stride + r, with zeros past the edges.
+template <class T, int Rows, int Inner, int Stride, int Threads>
+class TileLoader {
+  public:
+    __device__ TileLoader(const MatrixView<const T>& m, Walk walk, int64_t first_row, int64_t first_inner,
+                          int64_t end_inner)
+        : walk_(walk), inner_left_(end_inner - first_inner) {
+        const int thread = static_cast<int>(threadIdx.x);
+        if (walk == Walk::kInner)
+            row_ = thread / Inner, inner_ = thread % Inner, row_step_ = Threads / Inner, inner_step_ = 0;
+        else
+            row_ = thread % kRowItems(walk) * kWidth(walk), inner_ = thread / kRowItems(walk), row_step_ = 0,
+            inner_step_ = Threads / kRowItems(walk);
+        rows_left_ = m.rows - first_row;
+        from_ = m.data + (first_row + row_) * m.row_stride + (first_inner + inner_) * m.col_stride;
+        step_ = row_step_ * m.row_stride + inner_step_ * m.col_stride;
+        tile_step_ = Inner * m.col_stride;
+    }
+
+    // Starts copying the next tile to tiles[at ...].
+    template <int N>
+    __device__ void fetch(SharedArray<T, N>& tiles, int at) {
+        if (walk_ == Walk::kVectors)
+            copy<16 / sizeof(T), Rows * Inner* static_cast<int>(sizeof(T)) / 16 / Threads>(tiles, at);
+        else
+            copy<1, Rows * Inner / Threads>(tiles, at);
+        from_ += tile_step_;
+        inner_left_ -= Inner;
+    }
+
+  private:
+    static constexpr int kItems = 16 / sizeof(T);
+    static_assert(Threads % Inner == 0 && (Threads % Rows == 0 || Rows % Threads == 0), "threads fill whole lines");
+    static_assert(Rows <= Threads && Threads % (Rows / kItems) == 0, "a pass covers whole lines along the rows");
+    static_assert(Rows * Inner % (Threads * kItems) == 0, "every thread copies equally much");
+
+    static constexpr __device__ int kWidth(Walk walk) { return walk == Walk::kVectors ? kItems : 1; }
+    static constexpr __device__ int kRowItems(Walk walk) { return Rows / kWidth(walk); }
+
+    template <int W, int Count, int N>
+    __device__ void copy(SharedArray<T, N>& tiles, int at) {
+        const T* from = from_;
+#pragma unroll
+        for (int i = 0; i < Count; ++i, from += step_) {
+            const int row = row_ + i * row_step_, inner = inner_ + i * inner_step_;
+            copy_async<W>(tiles, at + inner * Stride + row, from, row < rows_left_ && inner < inner_left_);
+        }
+    }
+
+    Walk walk_;
+    int row_, inner_, row_step_, inner_step_;
+    int64_t rows_left_, inner_left_;
+    const T* from_;
+    int64_t step_, tile_step_;
+};
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

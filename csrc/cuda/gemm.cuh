@@ -1,0 +1,223 @@
+// The matrix product behind every linear operation: c = epilogue(a @ b), for operands of any strides.
+//
+// A block computes one tile of c from a ring of tiles of a and b in shared memory, which are fetched asynchronously
+// while others are multiplied. Where c has too few tiles for the device, several blocks share one: each takes a part
+// of the inner dimension, and the last to finish adds the parts up in their order, so that the result does not depend
+// on which block that is. A launch may compute several products that need nothing of one another.
+#pragma once
+
+#include "cuda/device/epilogue.cuh"
+#include "cuda/device/guard.cuh"
+#include "cuda/device/last_block.cuh"
+#include "cuda/device/rule.cuh"
+#include "cuda/device/tile_loader.cuh"
+#include "cuda/update_target.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+constexpr int kStages = 3;     // tiles in the ring
+constexpr int kTileGroup = 8;  // tiles down that blocks take together before moving across, for the sake of the cache
+
+template <class T>
+struct Product {
+    MatrixView<const T> a;    // (m, k)
+    MatrixView<const T> b_t;  // (n, k)
+    MatrixView<T> c;          // (m, n)
+    Epilogue<T> epilogue;
+    VectorView<T> b_sums;  // (n,) sums of b over k, or absent
+    Walk a_walk, b_walk;
+    bool vector_stores;
+    int64_t tiles_down, tiles_across;
+    int64_t parts, inner_per_part;  // of k
+    T* partials;                    // results of the parts of k, where there are several
+    unsigned* tickets;
+    int64_t first_block;  // of the launch
+};
+
+template <class T, int N>
+struct ProductGroup {
+    Product<T> product[N];
+    int count = 0;
+};
+
+// What is done with the results beside storing them: nothing, or the update of the parameters whose gradients they
+// are, c that of `param` and b_sums that of `bias`.
+struct NoUpdate {
+    template <class T>
+    struct Memory {};
+};
+
+template <class Maker_, class T, int N>
+struct GroupUpdate {
+    using Maker = Maker_;
+    template <class>
+    struct Memory {
+        SharedArray<typename Maker::template Rule<T>, 1> rule;
+    };
+    Maker maker;
+    UpdateTarget<T> target[N];
+};
+
+template <class Update>
+constexpr bool kUpdates = !std::is_same_v<Update, NoUpdate>;
+
+template <class Tile, class Update>
+struct GemmMemory {
+    using T = typename Tile::T;
+    static constexpr int kAStride = Tile::kRows + Tile::kPadding, kBStride = Tile::kCols + Tile::kPadding;
+    static constexpr int kATile = kAStride * Tile::kInner, kBTile = kBStride * Tile::kInner;
+
+    SharedArray<T, kStages * kATile> a;
+    SharedArray<T, kStages * kBTile> b;
+    SharedArray<int, 1> last;
+    typename Update::template Memory<T> update;
+};
+
+// What a part leaves: a tile of c, and the sums of b.
+template <class Tile>
+constexpr int64_t kPartItems = Tile::kRows * Tile::kCols + Tile::kCols;
+
+// W neighbouring items of row i, of which `left` exist.
+template <int W, class T>
+__device__ __forceinline__ Vector<T, W> load_run(const MatrixView<T>& m, int64_t i, int64_t j, int64_t left,
+                                                 bool at_once) {
+    if (at_once) return *reinterpret_cast<const Vector<T, W>*>(&m(i, j));
+    Vector<T, W> run = {};
+#pragma unroll
+    for (int l = 0; l < W; ++l)
+        if (l < left) run[l] = m(i, j + l);
+    return run;
+}
+
+template <int W, class T>
+__device__ __forceinline__ void store_run(const MatrixView<T>& m, int64_t i, int64_t j, int64_t left, bool at_once,
+                                          const Vector<T, W>& run) {
+    if (at_once) {
+        *reinterpret_cast<Vector<T, W>*>(&m(i, j)) = run;
+        return;
+    }
+#pragma unroll
+    for (int l = 0; l < W; ++l)
+        if (l < left) m(i, j + l) = run[l];
+}
+
+template <int W, class Rule, class T>
+__device__ __forceinline__ void update_run(const Rule& rule, const UpdateTarget<T>& t, int64_t i, int64_t j,
+                                           int64_t left, const Vector<T, W>& grad) {
+    Vector<T, W> param = load_run<W>(t.param, i, j, left, t.vectors), state[2] = {};
+#pragma unroll
+    for (int s = 0; s < Rule::kStates; ++s) state[s] = load_run<W>(t.state[s], i, j, left, t.vectors);
+#pragma unroll
+    for (int l = 0; l < W; ++l) apply_rule(rule, param[l], grad[l], state[0][l], state[1][l]);
+    store_run<W>(t.param, i, j, left, t.vectors, param);
+#pragma unroll
+    for (int s = 0; s < Rule::kStates; ++s) store_run<W>(t.state[s], i, j, left, t.vectors, state[s]);
+}
+
+template <class Rule, class T>
+__device__ __forceinline__ void update_bias(const Rule& rule, const UpdateTarget<T>& t, int64_t j, T grad) {
+    T state[2] = {};
+    for (int s = 0; s < Rule::kStates; ++s) state[s] = t.bias_state[s][j];
+    apply_rule(rule, t.bias[j], grad, state[0], state[1]);
+    for (int s = 0; s < Rule::kStates; ++s) t.bias_state[s][j] = state[s];
+}
+
+template <class Tile, class Update, int N>
+__global__ void __launch_bounds__(Tile::kThreads)
+    gemm_kernel(Guard guard, ProductGroup<typename Tile::T, N> group, Update update) {
+    using T = typename Tile::T;
+    using Memory = GemmMemory<Tile, Update>;
+    if (is_stopped(guard)) return;
+    Memory& memory = shared_memory<Memory>();
+    const int thread = static_cast<int>(threadIdx.x);
+    int member = 0;
+    while (member + 1 < group.count && group.product[member + 1].first_block <= blockIdx.x) ++member;
+    const Product<T>& g = group.product[member];
+    if constexpr (kUpdates<Update>) make_rule<T>(update.maker, memory.update.rule);
+
+    const int64_t tile_count = g.tiles_down * g.tiles_across, block = blockIdx.x - g.first_block;
+    const int64_t tile = block % tile_count, part = block / tile_count;
+    const int64_t strip = kTileGroup * g.tiles_across, first_down = tile / strip * kTileGroup;
+    const int64_t strip_down = g.tiles_down - first_down < kTileGroup ? g.tiles_down - first_down : kTileGroup;
+    const int64_t tile_down = first_down + tile % strip % strip_down, tile_across = tile % strip / strip_down;
+    const int64_t row = tile_down * Tile::kRows, col = tile_across * Tile::kCols;
+    const int64_t begin = part * g.inner_per_part;
+    const int64_t end = begin + g.inner_per_part < g.a.cols ? begin + g.inner_per_part : g.a.cols;
+    const int64_t tiles = begin < end ? (end - begin + Tile::kInner - 1) / Tile::kInner : 0;
+
+    TileLoader<T, Tile::kRows, Tile::kInner, Memory::kAStride, Tile::kThreads> load_a(g.a, g.a_walk, row, begin, end);
+    TileLoader<T, Tile::kCols, Tile::kInner, Memory::kBStride, Tile::kThreads> load_b(g.b_t, g.b_walk, col, begin, end);
+    int64_t fetched = 0;
+    int place = 0;  // in the ring, of the tile that is fetched next
+    const auto fetch = [&] {
+        if (fetched < tiles) {
+            load_a.fetch(memory.a, place * Memory::kATile);
+            load_b.fetch(memory.b, place * Memory::kBTile);
+        }
+        ++fetched;
+        place = place + 1 == kStages ? 0 : place + 1;
+        copy_async_commit();  // an empty group keeps the count of groups right
+    };
+
+    Tile product;
+    // One thread a column, where there are enough, in the tiles of the first row.
+    static_assert(Tile::kCols <= Tile::kThreads);
+    const bool sums_b = g.b_sums && tile_down == 0 && thread < Tile::kCols;
+    T b_sum = T(0);
+    for (int t = 0; t < kStages - 1; ++t) fetch();
+    int now = 0;
+    for (int64_t t = 0; t < tiles; ++t) {
+        copy_async_wait<kStages - 2>();  // this thread's share of tile t has arrived
+        __syncthreads();                 // and that of all others; all have multiplied tile t - 1
+        fetch();                         // tile t + kStages - 1, into the place of tile t - 1
+        product.multiply(memory.a, now * Memory::kATile, memory.b, now * Memory::kBTile);
+        if (sums_b)
+            for (int k = 0; k < Tile::kInner; ++k)
+                b_sum += memory.b[now * Memory::kBTile + k * Memory::kBStride + thread];
+        now = now + 1 == kStages ? 0 : now + 1;
+    }
+
+    if (g.parts > 1) {
+        T* const tile_partials = g.partials + tile * g.parts * kPartItems<Tile>;
+        T* const mine = tile_partials + part * kPartItems<Tile>;
+#pragma unroll
+        for (int e = 0; e < Tile::kItems; ++e) mine[e * Tile::kThreads + thread] = product.sum[e];
+        if (sums_b) mine[Tile::kRows * Tile::kCols + thread] = b_sum;
+        if (!is_last_block(g.tickets + tile, static_cast<unsigned>(g.parts), memory.last)) return;
+#pragma unroll
+        for (int e = 0; e < Tile::kItems; ++e) product.sum[e] = T(0);
+        b_sum = T(0);
+        for (int64_t p = 0; p < g.parts; ++p) {
+            const T* const theirs = tile_partials + p * kPartItems<Tile>;
+#pragma unroll
+            for (int e = 0; e < Tile::kItems; ++e) product.sum[e] += theirs[e * Tile::kThreads + thread];
+            if (sums_b) b_sum += theirs[Tile::kRows * Tile::kCols + thread];
+        }
+    }
+
+    if constexpr (kUpdates<Update>) __syncthreads();  // the rule is there, even where there was no tile to wait for
+    if (sums_b && col + thread < g.c.cols) {
+        g.b_sums[col + thread] = b_sum;
+        if constexpr (kUpdates<Update>)
+            if (update.target[member].bias)
+                update_bias<typename Update::Maker::template Rule<T>>(memory.update.rule[0], update.target[member],
+                                                                      col + thread, b_sum);
+    }
+    product.for_each_run([&](int i, int j, const T* items) {
+        const int64_t left = g.c.cols - col - j;
+        if (row + i >= g.c.rows || left <= 0) return;
+        Vector<T, Tile::kWidth> run = {};
+#pragma unroll
+        for (int l = 0; l < Tile::kWidth; ++l)
+            if (l < left) run[l] = g.epilogue(items[l], row + i, col + j + l);
+        store_run<Tile::kWidth>(g.c, row + i, col + j, left, g.vector_stores, run);
+        if constexpr (kUpdates<Update>)
+            if (update.target[member].param)
+                update_run<Tile::kWidth, typename Update::Maker::template Rule<T>>(
+                    memory.update.rule[0], update.target[member], row + i, col + j, left, run);
+    });
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

@@ -1,0 +1,32 @@
+// Launching the matrix product of gemm.cuh.
+#pragma once
+
+#include "common/activations.h"
+#include "common/precision.h"
+#include "common/views.h"
+#include "cuda/stream.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+// c = f(a @ b + bias) * g'(output) + scale * addend, and the sums of b's columns; what is absent is left out.
+template <class T>
+struct GemmCall {
+    MatrixView<const T> a;  // (m, k)
+    MatrixView<const T> b;  // (k, n)
+    MatrixView<T> c;        // (m, n)
+    Precision precision = Precision::kFloat32;
+    VectorView<const T> bias;  // (n,)
+    Activation activation = Activation::kIdentity;
+    MatrixView<const T> output;  // (m, n)
+    Activation activation_of_output = Activation::kIdentity;
+    MatrixView<const T> addend;  // (m, n)
+    T scale = T(0);
+    VectorView<T> b_sums;  // (n,)
+};
+
+template <class T>
+void gemm(const GemmCall<T>& call, Stream& stream);
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

@@ -1,0 +1,70 @@
+#include "cuda/gemm_update.h"
+
+#include "cuda/gemm_launch.cuh"
+#include "cuda/update.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+namespace {
+
+constexpr size_t kMaxLayers = 6;  // of one launch: with more, the arguments would exceed 4 KiB
+
+template <class T>
+using PreciseTiles = Tiles<T, Precision::kFloat32>;
+
+template <class Tile, class T, class Maker>
+void launch_group(const GradientUpdate<T>* layers, const GemmPlan* plans, size_t count, const Maker& maker,
+                  Stream& stream) {
+    GroupBuilder<Tile, kMaxLayers> builder;
+    GroupUpdate<Maker, T, kMaxLayers> update{maker, {}};
+    for (size_t i = 0; i < count; ++i) {
+        builder.add(layers[i].gradient, plans[i]);
+        UpdateTarget<T>& target = update.target[i] = layers[i].target;
+        target.vectors = takes_runs(target.param, Tile::kWidth);
+        for (const auto& state : target.state)
+            target.vectors = target.vectors && (!state || takes_runs(state, Tile::kWidth));
+    }
+    builder.launch(update, stream);
+}
+
+}  // namespace
+
+template <class T>
+bool takes_update(const GemmCall<T>& gradient, const Device& device) {
+    constexpr int64_t kShare = kTickets / static_cast<int64_t>(kMaxLayers);
+    if (sizeof(T) == sizeof(float) && gradient.precision != Precision::kFloat32) return false;
+    const GemmPlan plan = plan_for<PreciseTiles<T>>(gradient, device);
+    using Small = typename PreciseTiles<T>::Small;
+    const int64_t small_tiles = blocks_for(gradient.c.rows, Small::kRows) * blocks_for(gradient.c.cols, Small::kCols);
+    return plan.kind != 0 && (plan.parts == 1 || small_tiles <= kShare);
+}
+
+template <class T, class Update>
+void launch_with_update(const std::vector<GradientUpdate<T>>& layers, const Update& update, Stream& stream) {
+    with_maker(update, [&](const auto& maker) {
+        for (size_t begin = 0; begin < layers.size(); begin += kMaxLayers) {
+            const size_t count = layers.size() - begin < kMaxLayers ? layers.size() - begin : kMaxLayers;
+            // The parts of each product are those that gemm() makes of it, so that the sums are the same to the bit.
+            GemmPlan plans[kMaxLayers];
+            bool medium = true;
+            for (size_t i = 0; i < count; ++i) {
+                plans[i] = plan_for<PreciseTiles<T>>(layers[begin + i].gradient, stream.device);
+                medium = medium && plans[i].kind == 1;
+            }
+            if (medium)
+                launch_group<typename PreciseTiles<T>::Medium>(&layers[begin], plans, count, maker, stream);
+            else
+                launch_group<typename PreciseTiles<T>::Small>(&layers[begin], plans, count, maker, stream);
+        }
+    });
+}
+
+#define STEEPEST_INSTANTIATE_UPDATES(T)                                                                         \
+    template bool takes_update(const GemmCall<T>&, const Device&);                                              \
+    template void launch_with_update(const std::vector<GradientUpdate<T>>&, const ops::SgdUpdate<T>&, Stream&); \
+    template void launch_with_update(const std::vector<GradientUpdate<T>>&, const ops::AdamUpdate<T>&, Stream&);
+STEEPEST_INSTANTIATE_UPDATES(float)
+STEEPEST_INSTANTIATE_UPDATES(double)
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

@@ -1,0 +1,61 @@
+// A graph: the operations of a step, recorded once and replayed as a CUDA graph.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "cuda/fusion.h"
+#include "cuda/run.h"
+#include "ops/profile.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+class Graph {
+  public:
+    Graph() = default;
+    ~Graph();
+    Graph(const Graph&) = delete;
+    Graph& operator=(const Graph&) = delete;
+
+    template <class Op>
+    void add(Op op) {
+        Recorded recorded{{},
+                          [op](Stream& stream) { launch(op, stream); },
+                          ops::accesses_of(op),
+                          ops::may_fail<Op>,
+                          ops::name_of(op),
+                          op.flops(),
+                          ops::bytes_of(op)};
+        recorded.op = std::move(op);
+        add(std::move(recorded));
+    }
+
+    size_t size() const { return operations_.size(); }
+    std::vector<const char*> names() const;
+
+    // The number of launches that a step is, once the operations have been fused.
+    int64_t launches();
+
+    // Runs all operations n times after what is on `stream`, and waits. `interrupted` is asked a few times a second
+    // whether to stop.
+    ops::ReplayResult replay(int64_t n, cudaStream_t stream, bool (*interrupted)());
+
+    // Runs n times, operation by operation as recorded, and times each.
+    std::vector<ops::OperationProfile> profile(int64_t n, cudaStream_t stream, ops::ReplayResult& result);
+
+  private:
+    void add(Recorded operation);
+    // Makes the CUDA graph, for the current device.
+    void instantiate();
+    void release();
+
+    std::vector<Recorded> operations_;
+    std::unique_ptr<StreamState> state_;
+    const Device* device_ = nullptr;
+    cudaGraphExec_t executable_ = nullptr;
+    int64_t launches_ = 0;
+};
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest
