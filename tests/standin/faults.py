@@ -1,0 +1,154 @@
+"""Plant faults in copies of the CUDA kernels, and show that the tests of their operations fail on the stand-in.
+
+    python tests/standin/faults.py build/standin
+
+The folder is a build of this one. Each fault is a change of one piece of text; one source is compiled anew, and linked
+with the other objects of the build.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CSRC, TESTS = ROOT / "csrc", ROOT / "tests"
+
+RACE = r"\[cuda stand-in\] block .* (no barrier lies between|no thread of the block wrote|is on its way)"
+WRONG = r"elements are off|assert|array_equal"
+
+
+@dataclass
+class Fault:
+    what: str
+    file: str
+    old: str  # stands there once
+    new: str
+    source: str  # that is compiled anew
+    tests: str
+    finding: str  # what the report of the failing test says
+
+
+FAULTS = [
+    Fault(
+        "matrix product: no barrier before a tile is used",
+        "cuda/gemm.cuh",
+        "__syncthreads();                 // and that of all others; all have multiplied tile t - 1",
+        "",
+        "gemm.cu",
+        "test_matmul.py",
+        RACE,
+    ),
+    Fault(
+        "matrix product: a tile is used while it is copied",
+        "cuda/gemm.cuh",
+        "copy_async_wait<kStages - 2>()",
+        "copy_async_wait<kStages - 1>()",
+        "gemm.cu",
+        "test_matmul.py",
+        RACE,
+    ),
+    Fault(
+        "take_rows: an item too early turns to the next row",
+        "cuda/take_rows.cu",
+        "rows.index_of(e / row_vectors)",
+        "rows.index_of((e + 1) / row_vectors)",
+        "take_rows.cu",
+        "test_take_rows.py",
+        WRONG,
+    ),
+    Fault(
+        "reduction: neighbouring lanes are not combined",
+        "cuda/device/warp.cuh",
+        "offset > 0",
+        "offset > 1",
+        "reduce.cu",
+        "test_reduce.py",
+        WRONG,
+    ),
+    Fault(
+        "reduction: the ticket is left behind",
+        "cuda/device/last_block.cuh",
+        "if (last) *ticket = 0;",
+        "",
+        "reduce.cu",
+        "test_reduce.py",
+        WRONG,
+    ),
+    Fault(
+        "softmax: partial maxima are overwritten by partial sums",
+        "cuda/device/warp.cuh",
+        "__syncthreads();  // and may be overwritten now",
+        "",
+        "softmax.cu",
+        "test_softmax.py",
+        RACE,
+    ),
+]
+
+
+def build(fault: Fault, objects: Path, folder: Path) -> None:
+    """Make cuda_standin with the fault in `folder`."""
+    shutil.copytree(CSRC, folder / "csrc")
+    file = folder / "csrc" / fault.file
+    text = file.read_text()
+    if text.count(fault.old) != 1:
+        raise ValueError(f"{fault.file} holds {text.count(fault.old)} times, not once: {fault.old}")
+    file.write_text(text.replace(fault.old, fault.new))
+
+    commands = json.loads((objects / "compile_commands.json").read_text())
+    (entry,) = [c for c in commands if c["file"] == str(CSRC / "cuda" / fault.source)]
+    words = shlex.split(entry["command"].replace(str(CSRC), str(folder / "csrc")))
+    changed = folder / "changed.o"
+    words[words.index("-o") + 1] = str(changed)
+    subprocess.run(words, cwd=objects, check=True)
+
+    # The changed object comes first: of an inline function that several hold, the linker takes the first.
+    others = [str(objects / c["output"]) for c in commands if c is not entry]
+    module = folder / ("cuda_standin" + sysconfig.get_config_var("EXT_SUFFIX"))
+    options = [w for w in words if w.startswith("-fsanitize")]
+    subprocess.run([words[0], "-shared", *options, "-o", module, changed, *others], check=True)
+
+
+def run_tests(tests: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"STEEPEST_STANDIN": str(folder)}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", str(TESTS / tests)]
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def main() -> int:
+    objects = Path(sys.argv[1]).resolve()
+    missed = 0
+    for tests in sorted({f.tests for f in FAULTS}):
+        done = run_tests(tests, objects)
+        if done.returncode != 0:
+            print(f"{tests} fails without a fault:\n{done.stdout[-2000:]}")
+            return 1
+    for fault in FAULTS:
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            build(fault, objects, Path(folder))
+            done = run_tests(fault.tests, Path(folder))
+        # What pytest says of a failing test starts with an E.
+        lines = [n.strip("E ") for n in done.stdout.splitlines() if n.startswith("E ")]
+        found = next((n for n in lines if re.search(fault.finding, n)), None)
+        missed += found is None
+        print(f"{'found ' if found else 'MISSED'} {fault.what} ({time.perf_counter() - began:.0f} s)")
+        print(f"       {found}")
+        if not found:
+            print(f"exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
