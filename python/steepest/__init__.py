@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 import steepest._threads  # noqa: F401  (registers with threadpoolctl)
+from steepest._backends import synchronize
 from steepest._cpu import DivergenceError, get_num_threads, set_num_threads
 from steepest._version import __version__
 from steepest.config import show_config
@@ -37,6 +38,7 @@ __all__ = [
     "plots",
     "set_num_threads",
     "show_config",
+    "synchronize",
 ]
 
 _SUBMODULES = frozenset({"cli", "datasets", "kernels", "neural_network", "nn", "optim", "plots"})

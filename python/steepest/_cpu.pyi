@@ -33,9 +33,14 @@ def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 
 # Matrix products and linear layers.
-def matmul(a: _Array, b: _Array, out: _Array | None = None) -> _Array: ...
+def matmul(a: _Array, b: _Array, out: _Array | None = None, precision: str = "float32") -> _Array: ...
 def linear(
-    x: _Array, w: _Array, b: _Array | None = None, activation: str = "identity", out: _Array | None = None
+    x: _Array,
+    w: _Array,
+    b: _Array | None = None,
+    activation: str = "identity",
+    out: _Array | None = None,
+    precision: str = "float32",
 ) -> _Array: ...
 def linear_backward(
     d_out: _Array,
@@ -47,6 +52,7 @@ def linear_backward(
     d_x: _Array | None = None,
     d_w: _Array | None = None,
     d_b: _Array | None = None,
+    precision: str = "float32",
 ) -> tuple[_Array | None, _Array, _Array]: ...
 
 # Activations.

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-import importlib.util
+from steepest._backends import cuda_problem, is_cupy
 
 
-def resolve_device(device: str, estimator: str) -> str:
+def resolve_device(device: str, estimator: str, X: object) -> str:
     """Return the device that `device` stands for.
 
     Parameters
     ----------
     device : {"auto", "cpu", "cuda"}
-        As given to the estimator.
+        As given to the estimator. ``"auto"`` is where X lies.
     estimator : str
         Its name, for the message.
+    X : array-like
+        The data.
 
     Returns
     -------
     str
-        ``"cpu"``.
+        ``"cpu"`` or ``"cuda"``.
 
     Raises
     ------
+    ValueError
+        X is a CuPy array, and the device is the CPU.
     RuntimeError
-        Where CUDA is asked for: it is never replaced silently by the CPU.
+        CUDA is asked for, by `device` or by X, and not available: it is never replaced silently by the CPU.
     """
-    if device == "cuda":
-        if importlib.util.find_spec("steepest._cuda") is None:
-            problem = "this build of steepest has no CUDA module"
-        else:
-            problem = "the estimators of this version compute on the CPU only"
-        raise RuntimeError(f"[{estimator}] device='cuda' is not available: {problem}. Use device='cpu'")
-    return "cpu"
+    on_cuda = is_cupy(X)
+    if device == "cpu" and on_cuda:
+        raise ValueError(
+            f"[{estimator}] X is a CuPy array, but device is 'cpu'. Use device='cuda', or cupy.asnumpy(X)"
+        )
+    if device == "cpu" or (device == "auto" and not on_cuda):
+        return "cpu"
+    if problem := cuda_problem():
+        other = "device='cpu' with cupy.asnumpy(X)" if on_cuda else "device='cpu'"
+        raise RuntimeError(f"[{estimator}] device='cuda' is not available: {problem}. Use {other}")
+    return "cuda"

@@ -1,16 +1,21 @@
-"""Arrays that start on a cache line."""
+"""Arrays on a device: made there, and moved there."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from steepest._backends import device_of, import_cupy, is_cupy
+
+Array = npt.NDArray[Any]
+
 CACHE_LINE = 64  # bytes; also the width of the widest vector register
 
 
-def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike, device: str = "cpu") -> Array:
     """Return an uninitialised C-ordered array whose first byte lies on a cache line.
 
     Parameters
@@ -19,21 +24,50 @@ def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[n
         Its shape.
     dtype : data-type
         Its dtype.
+    device : {"cpu", "cuda"}
+        Where it lies.
 
     Returns
     -------
     ndarray
-        A view into a buffer that is one cache line longer.
+        On the CPU a view into a buffer that is one cache line longer; on CUDA an array of CuPy, which aligns all of
+        its arrays to 512 bytes.
     """
     dtype = np.dtype(dtype)
+    if device == "cuda":
+        array: Array = import_cupy().empty(shape, dtype)
+        return array
     n_bytes = math.prod(shape) * dtype.itemsize
     raw = np.empty(n_bytes + CACHE_LINE, np.uint8)
     start = -raw.ctypes.data % CACHE_LINE
     return raw[start : start + n_bytes].view(dtype).reshape(shape)
 
 
-def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike, device: str = "cpu") -> Array:
     """Return `aligned_empty` filled with zeros."""
-    array = aligned_empty(shape, dtype)
+    array = aligned_empty(shape, dtype, device)
     array[...] = 0
     return array
+
+
+def array_namespace(array: object) -> Any:
+    """Return the module of an array's functions, NumPy or CuPy."""
+    return import_cupy() if is_cupy(array) else np
+
+
+def to_host(array: Any) -> Any:
+    """Return a CuPy array as a NumPy array, once what is computed on its stream is done; anything else as it is."""
+    return import_cupy().asnumpy(array) if is_cupy(array) else array
+
+
+def to_device(array: Array, device: str) -> Array:
+    """Return an array on a device: itself, or a copy if it lies on the other one."""
+    if device_of(array) == device:
+        return array
+    moved: Array = to_host(array) if device == "cpu" else import_cupy().asarray(array)
+    return moved
+
+
+def assign(target: Array, source: Any) -> None:
+    """Write `source` into `target`, whichever device each lies on."""
+    target[...] = import_cupy().asarray(source) if is_cupy(target) else to_host(source)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 import steepest
 from steepest import datasets, plots
+from steepest._backends import cuda_problem
 from steepest._training import Epoch, Monitor
 from steepest.cli import CommandError
 from steepest.neural_network import MLPClassifier
@@ -102,8 +103,10 @@ def train_command(arguments: argparse.Namespace) -> int:
     Raises
     ------
     CommandError
-        Where the data or the output folder are not as they should be.
+        Where the data or the output folder are not as they should be, or CUDA is asked for and not available.
     """
+    if arguments.device == "cuda" and (problem := cuda_problem()):
+        raise CommandError(f"--device cuda is not available: {problem}")
     data = _load(arguments.data, arguments.seed)
     if arguments.batch_size > len(data.X_train):
         raise CommandError(
@@ -123,6 +126,7 @@ def train_command(arguments: argparse.Namespace) -> int:
         max_iter=arguments.epochs,
         n_iter_no_change=arguments.epochs,
         random_state=arguments.seed,
+        device=arguments.device,
     )
     units = [data.X_train.shape[1], *arguments.hidden, len(set(data.y_train.tolist()))]
     print(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 import steepest
 from steepest import kernels as K
-from steepest._memory import aligned_empty
+from steepest._memory import aligned_empty, aligned_zeros, array_namespace, to_device, to_host
 from steepest.nn import Network
 from steepest.nn.losses import Loss
 from steepest.optim import Optimizer
@@ -71,7 +71,7 @@ class MiniBatchTrainer:
 
     A step is ``take_rows -> forward -> loss -> backward -> update``. What changes from step to step (the
     cursor into the shuffled order, the loss so far, the step count) lives in small arrays, so that the step
-    is captured once.
+    is captured once. All arrays lie on the network's device; what an epoch came to is read from it at once.
 
     Parameters
     ----------
@@ -82,11 +82,11 @@ class MiniBatchTrainer:
     optimizer : Optimizer
         The rule, over the parameters of `network`.
     X : ndarray of shape (n, n_in)
-        Inputs, of the network's dtype. Read in place.
+        Inputs, of the network's dtype and on its device. Read in place.
     y : ndarray of shape (n,) or (n, m)
-        Targets as `loss` takes them.
+        Targets as `loss` takes them, on the network's device.
     sample_weight : ndarray of shape (n,) or None
-        Weights, of the network's dtype.
+        Weights, of the network's dtype and on its device.
     rows : ndarray of shape (k,), int64, or None
         The rows to train on; None for all.
     batch_size : int
@@ -121,7 +121,8 @@ class MiniBatchTrainer:
         self.optimizer = optimizer
         self._loss = loss
         self._X, self._y, self._sample_weight = X, y, sample_weight
-        self._rows: Array = np.arange(len(X), dtype=np.int64) if rows is None else rows.astype(np.int64)
+        rows = np.arange(len(X)) if rows is None else rows
+        self._rows = to_device(rows, network.device).astype(np.int64, copy=False)
         self.samples = len(self._rows)
         # A weighted batch is a mean over its weights: the penalty is divided by their expected sum, not their
         # number.
@@ -133,16 +134,20 @@ class MiniBatchTrainer:
         self._seed = seed
         self._track_accuracy = track_accuracy
         self._order = self._rows.copy()
-        self._cursor = np.zeros((), np.int64)
-        self._loss_total = np.zeros(())
-        self._error_total = np.zeros(())
+        self._cursor = aligned_zeros((), np.int64, network.device)
+        # Sums of the losses and of the errors, the squared norm of the weights, and whether all parameters are finite:
+        # one array, to be read at once.
+        self._totals = aligned_zeros((4,), np.float64, network.device)
+        self._loss_total, self._error_total, self._norm_total, self._all_finite = (
+            self._totals[i : i + 1].reshape(()) for i in range(4)
+        )
         n_full, tail = divmod(self.samples, batch_size)
         lengths = [(batch_size, n_full), (tail, 1)]
         self._plan = [
             (self._capture(length), length, replays) for length, replays in lengths if length and replays
         ]
         self.steps = sum(replays for _, _, replays in self._plan)
-        self._squared_norm = self._weights_squared_norm()
+        self._squared_norm = self._read_totals()[2]
 
     def _capture(self, length: int) -> steepest.Graph:
         with steepest.capture() as graph:
@@ -163,13 +168,17 @@ class MiniBatchTrainer:
         self.optimizer.step()
 
     def _take(self, source: Array, length: int) -> Array:
-        out: Array = aligned_empty((length, *source.shape[1:]), source.dtype)
+        out = aligned_empty((length, *source.shape[1:]), source.dtype, self.network.device)
         return K.take_rows(source, self._order, out=out, start=self._cursor)
 
-    def _weights_squared_norm(self) -> float:
-        if self._alpha == 0.0 or self.network.weight_arena.size == 0:
-            return 0.0
-        return float(K.sum_squares(self.network.weight_arena))
+    def _read_totals(self) -> list[float]:
+        """Return the items of `_totals`, the squared norm as 0 where there is no penalty."""
+        arena, weights = self.network.arena, self.network.weight_arena
+        if self._alpha != 0.0 and weights.size:
+            self._norm_total[...] = K.sum_squares(weights)
+        self._all_finite[...] = array_namespace(arena).isfinite(arena).all()
+        totals: list[float] = to_host(self._totals).tolist()
+        return totals
 
     def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, float]:
         """Train on every row once.
@@ -193,9 +202,10 @@ class MiniBatchTrainer:
             the step.
         """
         if self._shuffle:
-            permutation = K.permutation(self.samples, seed=self._seed, stream=stream)
-            np.take(self._rows, permutation, out=self._order)
-        for counter in (self._cursor, self._loss_total, self._error_total):
+            device = self.network.device
+            permutation = K.permutation(self.samples, seed=self._seed, stream=stream, device=device)
+            K.take_rows(self._rows, permutation, out=self._order)
+        for counter in (self._cursor, self._totals):
             counter[...] = 0
         step = 0
         for graph, length, replays in self._plan:
@@ -210,18 +220,14 @@ class MiniBatchTrainer:
                 step += n
                 if on_progress is not None:
                     on_progress(n * length)
-        if not np.isfinite(self.network.arena).all():
+        loss_total, error_total, squared_norm, all_finite = self._read_totals()
+        if not all_finite:
             raise _divergence("a parameter is not finite", self.steps - 1)
-        return self._penalised_loss(), 1.0 - float(self._error_total) / self.samples
-
-    def _penalised_loss(self) -> float:
-        """Return the mean loss with the mean penalty, by the trapezium rule over the epoch.
-
-        The weights move too little within an epoch for a sum of squares in every step to be worth its time.
-        """
-        before, self._squared_norm = self._squared_norm, self._weights_squared_norm()
-        penalty = 0.5 * self._alpha * 0.5 * (before + self._squared_norm) * self.steps
-        return (float(self._loss_total) + penalty) / self.samples
+        # The mean penalty is taken by the trapezium rule over the epoch: the weights move too little within it for a
+        # sum of squares in every step to be worth its time.
+        penalty = 0.5 * self._alpha * 0.5 * (self._squared_norm + squared_norm) * self.steps
+        self._squared_norm = squared_norm
+        return (loss_total + penalty) / self.samples, 1.0 - error_total / self.samples
 
 
 def _divergence(text: str, step: int) -> steepest.DivergenceError:
@@ -268,11 +274,11 @@ def train(
         The last finite parameters remain: those after the step before, or from the start of the epoch.
     """
     arena = trainer.network.arena
-    snapshot = np.empty_like(arena)
+    snapshot = arena.copy()
     epoch = 0
     try:
         for epoch in range(1, max_epochs + 1):
-            np.copyto(snapshot, arena)
+            snapshot[...] = arena
             start = time.perf_counter()
             loss, accuracy = trainer.run_epoch(first_stream + epoch - 1, on_progress)
             seconds = time.perf_counter() - start
@@ -280,7 +286,7 @@ def train(
             if after_epoch(Epoch(epoch, loss, tracked, trainer.samples, seconds)):
                 break
     except steepest.DivergenceError as error:
-        if not np.isfinite(arena).all():
+        if not array_namespace(arena).isfinite(arena).all():
             arena[...] = snapshot
         message = (
             f"[{name}] training diverged in epoch {epoch}, "

@@ -74,10 +74,13 @@ def _build_parser() -> argparse.ArgumentParser:
     train.add_argument("--lr", metavar="RATE", type=_rate, default=1e-3, help="learning rate (default 0.001)")
     train.add_argument("--seed", metavar="N", type=_seed, default=0, help="(default 0)")
     train.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="where to compute (default %(default)s)"
+    )
+    train.add_argument(
         "--output", metavar="DIR", default="steepest-output", help="where to write (default %(default)s)"
     )
 
-    info_help = "version, instruction set, threads, caches and CUDA state"
+    info_help = "version, instruction set, threads, caches, CUDA kernels and devices"
     commands.add_parser("info", help=f"print {info_help}", description=f"Print {info_help}.")
 
     bench = commands.add_parser(

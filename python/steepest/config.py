@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from steepest import _cpu
+from steepest._backends import NOT_BUILT, cuda_problem, load_cuda
 from steepest._version import __version__
 
 
@@ -14,15 +13,28 @@ def _bytes(n: int) -> str:
     return f"{n >> 20} MiB" if n >= 1 << 20 and n % (1 << 20) == 0 else f"{n >> 10} KiB"
 
 
-def cuda_state() -> str:
-    """Return, in words, whether this installation has CUDA kernels."""
-    if importlib.util.find_spec("steepest._cuda") is None:
-        return "not built"
-    return "built"
+def cuda_lines() -> dict[str, str]:
+    """Return what this installation and machine have for CUDA, in words: a line, and one for each device."""
+    module = load_cuda()
+    if module is None:
+        problem = cuda_problem()
+        return {"CUDA": "not built" if problem == NOT_BUILT else problem}
+    info = module.info()
+    driver = f", driver {info['driver']}" if info["driver"] else ""
+    problem = f"; {info['problem']}" if info["problem"] else ""
+    targets = ", ".join(info["built_for"])
+    lines = {"CUDA": f"built for architectures {targets}; runtime {info['runtime']}{driver}{problem}"}
+    for i, device in enumerate(info["devices"]):
+        memory = f"{device['memory'] / 2**30:.1f} GiB"
+        lines[f"CUDA device {i}"] = (
+            f"{device['name']}, compute capability {device['capability']}, {memory}, "
+            f"{device['multiprocessors']} multiprocessors"
+        )
+    return lines
 
 
 def show_config() -> None:
-    """Print the version, instruction set, threads, caches and CUDA state of this installation.
+    """Print the version, instruction set, threads, caches, and the CUDA kernels and devices of this installation.
 
     Examples
     --------
@@ -39,7 +51,7 @@ def show_config() -> None:
         "threads": f"{info['num_threads']} of {info['cores']} processors",
         "caches": f"L1d {_bytes(info['l1d'])}, L2 {_bytes(info['l2'])}, L3 {_bytes(info['l3'])}",
         "compiler": info["compiler"],
-        "CUDA": cuda_state(),
+        **cuda_lines(),
     }
     for name, value in lines.items():
         print(f"{name:<18}{value}")

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from steepest import _cpu
+from steepest._backends import load_cuda
+
+if TYPE_CHECKING:
+    from steepest._operations import Backend, BackendGraph
 
 
 class Graph:
     """A list of operations, made by `capture` and run by `replay`.
 
-    A replay runs all of its steps inside one parallel region with the interpreter lock released; the threads meet at
-    a spin barrier only where an operation needs what another wrote. Results are bit-identical to running the same
-    step eagerly, for any number of threads.
+    On the CPU a replay runs all of its steps inside one parallel region with the interpreter lock released; the threads
+    meet at a spin barrier only where an operation needs what another wrote. On CUDA it launches the steps on CuPy's
+    current stream and waits for their end. Results are bit-identical to running the same step eagerly, on the CPU for
+    any number of threads.
 
     The graph keeps the arrays of its operations alive and reads them anew in every step. What changes from step to
     step must therefore live in arrays: a cursor, a step count, a learning rate. Python numbers are frozen.
     """
 
     def __init__(self) -> None:
-        self._graph = _cpu.Graph()
+        self._graph: BackendGraph = _cpu.Graph()
 
     def __len__(self) -> int:
         return len(self._graph)
@@ -36,7 +42,7 @@ class Graph:
         return self._graph.operations()
 
     def replay(self, n: int = 1) -> None:
-        """Run the captured step n times.
+        """Run the captured step n times, and return when the last is done.
 
         Parameters
         ----------
@@ -51,12 +57,12 @@ class Graph:
         ValueError, IndexError
             A label or an index in the arrays is out of range; the step ends before the operation that found it.
         KeyboardInterrupt
-            Ctrl-C was pressed; the replay stops between two operations.
+            Ctrl-C was pressed; the replay stops between two operations (on CUDA: between two steps).
         """
         self._graph.replay(n)
 
     def profile(self, n: int = 100) -> Profile:
-        """Run the step n times with a barrier after every operation, and time each.
+        """Run the step n times, one operation after the other, and time each.
 
         Parameters
         ----------
@@ -137,17 +143,17 @@ def capture() -> Iterator[Graph]:
     """Record the kernels that a block of code launches, instead of running them.
 
     Inside the block, calls of `steepest.kernels` on this thread are checked and recorded, and their outputs are
-    allocated but not written.
+    allocated but not written. All of them are on NumPy arrays, or all on CuPy arrays.
 
     Yields
     ------
     Graph
-        Complete when the block ends.
+        Complete when the block ends, and empty before.
 
     Raises
     ------
     ValueError
-        Another graph is being captured on this thread.
+        Another graph is being captured on this thread, or operations of both devices were recorded.
 
     Examples
     --------
@@ -163,12 +169,19 @@ def capture() -> Iterator[Graph]:
     array([2., 2., 2.], dtype=float32)
     """
     graph = Graph()
-    _cpu.begin_capture(graph._graph)
-    try:
+    cuda = load_cuda()
+    backends: list[Backend] = [_cpu] if cuda is None else [_cpu, cuda]
+    # Which arrays the block will use is not known before it runs: every backend records.
+    recordings = [backend.Graph() for backend in backends]
+    with ExitStack() as captures:
+        for backend, recording in zip(backends, recordings, strict=True):
+            backend.begin_capture(recording)
+            captures.callback(backend.end_capture)
         yield graph
-    except BaseException:
-        # What was recorded of a step that failed must not be run by mistake.
-        graph._graph = _cpu.Graph()
-        raise
-    finally:
-        _cpu.end_capture()
+    used = [recording for recording in recordings if len(recording)]
+    if len(used) > 1:
+        raise ValueError(
+            "[capture] operations on NumPy and on CuPy arrays were recorded; a graph runs on one device"
+        )
+    # After an exception in the block this is not reached: a step that failed must not be run by mistake.
+    graph._graph = used[0] if used else recordings[0]

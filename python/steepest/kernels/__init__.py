@@ -1,4 +1,4 @@
-"""Fast functions on NumPy arrays: the kernels that everything else in the package is made of.
+"""Fast functions on NumPy and CuPy arrays: the kernels that everything else in the package is made of.
 
 All functions share these conventions.
 
@@ -7,9 +7,16 @@ All functions share these conventions.
 * Results go to new arrays, or to the arrays given for them (``out=`` and the like).
 * Errors start with the operation's name, and nothing has been written when one is raised. ``TypeError``: not an array,
   or a wrong dtype. ``ValueError``: wrong shapes, read-only or overlapping outputs, labels out of range.
+* The type of the first array decides where a call computes: NumPy arrays on the CPU, CuPy arrays on CUDA, on CuPy's
+  current device and stream. All arrays of a call lie on one device; arrays of the other are a ``TypeError``, and what
+  is missing for CUDA (kernels, CuPy, a driver) is a ``RuntimeError`` that says so. Nothing moves between devices.
+* On CUDA a call returns before its operation is done. An error that depends on the data (labels or indices out of
+  range, values that are not finite) is raised by a later call on that stream, at the latest by
+  ``steepest.synchronize()``; nothing after the operation that found it is run.
 * Inside ``steepest.capture()`` a call is recorded instead of run.
 * A *scalar array* is a 0-d array that is read when the operation runs, so that it can change between replays.
-* Arrays of other libraries in host memory are taken through DLPack without a copy.
+* Arrays of other libraries are taken through DLPack without a copy, those in host memory on the CPU, those on a CUDA
+  device on CUDA.
 * Results do not depend on the number of threads.
 """
 

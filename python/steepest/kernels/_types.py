@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+# CuPy's arrays have no types of their own; to type checkers they are NumPy's.
 Array: TypeAlias = npt.NDArray[Any]
 Arrays: TypeAlias = Array | Sequence[Array]
 Float64Array: TypeAlias = npt.NDArray[np.float64]

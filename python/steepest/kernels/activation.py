@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from steepest import _cpu
+from steepest._backends import backend_of
 from steepest.kernels._types import Array
 
 ACTIVATIONS: tuple[str, ...] = _cpu.ACTIVATIONS
@@ -31,7 +32,7 @@ def activation(x: Array, activation: str = "relu", out: Array | None = None) -> 
     TypeError, ValueError
         See the package's conventions.
     """
-    return _cpu.activation(x, activation, out)
+    return backend_of(x).activation(x, activation, out)
 
 
 def activation_backward(d_y: Array, y: Array, activation: str = "relu", out: Array | None = None) -> Array:
@@ -58,24 +59,24 @@ def activation_backward(d_y: Array, y: Array, activation: str = "relu", out: Arr
     TypeError, ValueError
         See the package's conventions.
     """
-    return _cpu.activation_backward(d_y, y, activation, out)
+    return backend_of(d_y).activation_backward(d_y, y, activation, out)
 
 
 def identity(x: Array, out: Array | None = None) -> Array:
     """Return x; see `activation`."""
-    return _cpu.activation(x, "identity", out)
+    return backend_of(x).activation(x, "identity", out)
 
 
 def relu(x: Array, out: Array | None = None) -> Array:
     """Return max(x, 0), whose derivative at 0 is taken as 0; see `activation`."""
-    return _cpu.activation(x, "relu", out)
+    return backend_of(x).activation(x, "relu", out)
 
 
 def sigmoid(x: Array, out: Array | None = None) -> Array:
     """Return 1 / (1 + exp(-x)); see `activation`."""
-    return _cpu.activation(x, "sigmoid", out)
+    return backend_of(x).activation(x, "sigmoid", out)
 
 
 def tanh(x: Array, out: Array | None = None) -> Array:
     """Return the hyperbolic tangent of x; see `activation`."""
-    return _cpu.activation(x, "tanh", out)
+    return backend_of(x).activation(x, "tanh", out)

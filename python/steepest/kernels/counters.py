@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steepest import _cpu
+from steepest._backends import backend_of
 from steepest.kernels._types import Float64Array, Int64Array
 
 
@@ -21,7 +21,7 @@ def increment(counter: Int64Array, by: int = 1) -> None:
     TypeError, ValueError
         See the package's conventions.
     """
-    _cpu.increment(counter, by)
+    backend_of(counter).increment(counter, by)
 
 
 def accumulate(total: Float64Array, value: float | Float64Array, scale: float = 1.0) -> None:
@@ -41,7 +41,7 @@ def accumulate(total: Float64Array, value: float | Float64Array, scale: float = 
     TypeError, ValueError
         See the package's conventions.
     """
-    _cpu.accumulate(total, value, scale)
+    backend_of(total).accumulate(total, value, scale)
 
 
 def require_finite(value: Float64Array) -> None:
@@ -62,4 +62,4 @@ def require_finite(value: Float64Array) -> None:
     TypeError, ValueError
         See the package's conventions.
     """
-    _cpu.require_finite(value)
+    backend_of(value).require_finite(value)

@@ -1,8 +1,19 @@
-"""Matrix products, the linear layer and its gradients."""
+"""Matrix products, the linear layer and its gradients.
+
+`precision` names the least accuracy that is wanted of products of float32 arrays; a backend may compute more
+accurately.
+
+* ``"float32"``: sums, accurate to float32, of float32 products.
+* ``"float32x3"``: as accurate as float32, by three products of tensor cores in tf32.
+* ``"tf32"``: operands are rounded to mantissas of 10 bits.
+* ``"bfloat16"``: operands are rounded to mantissas of 7 bits (8 significant bits); sums are in float32.
+
+The CPU computes all of them in float32. Products of float64 arrays are always computed in float64.
+"""
 
 from __future__ import annotations
 
-from steepest import _cpu
+from steepest._backends import backend_of
 from steepest.kernels._types import Array
 
 
@@ -17,9 +28,8 @@ def matmul(a: Array, b: Array, out: Array | None = None, *, precision: str = "fl
         Right operand.
     out : ndarray of shape (m, n), optional
         Receives the product; it must not overlap a or b.
-    precision : {"float32"}
-        Accuracy of a product of float32 arrays. ``"float32"``: each item is a sum of float32 products in float32, in
-        blocks of 512. Products of float64 arrays are computed in float64.
+    precision : {"float32", "float32x3", "tf32", "bfloat16"}
+        The least accuracy that is wanted of products of float32 arrays; see the module's description.
 
     Returns
     -------
@@ -39,13 +49,17 @@ def matmul(a: Array, b: Array, out: Array | None = None, *, precision: str = "fl
     array([[1., 3.],
            [2., 4.]])
     """
-    if precision != "float32":
-        raise ValueError(f"[matmul] precision {precision!r} is not one of: float32")
-    return _cpu.matmul(a, b, out)
+    return backend_of(a).matmul(a, b, out, precision)
 
 
 def linear(
-    x: Array, w: Array, b: Array | None = None, activation: str = "identity", out: Array | None = None
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    activation: str = "identity",
+    out: Array | None = None,
+    *,
+    precision: str = "float32",
 ) -> Array:
     """Return f(x @ w + b), a linear layer with its activation in one pass.
 
@@ -61,6 +75,8 @@ def linear(
         The function f, one of `ACTIVATIONS`.
     out : ndarray of shape (n, n_out), optional
         Receives the result; it must not overlap the inputs.
+    precision : {"float32", "float32x3", "tf32", "bfloat16"}
+        As in `matmul`.
 
     Returns
     -------
@@ -72,7 +88,7 @@ def linear(
     TypeError, ValueError
         See the package's conventions.
     """
-    return _cpu.linear(x, w, b, activation, out)
+    return backend_of(x).linear(x, w, b, activation, out, precision)
 
 
 def linear_backward(
@@ -86,6 +102,7 @@ def linear_backward(
     d_x: Array | None = None,
     d_w: Array | None = None,
     d_b: Array | None = None,
+    precision: str = "float32",
 ) -> tuple[Array | None, Array, Array]:
     """Return the gradients of ``x @ w + b`` with respect to x, w and b.
 
@@ -108,6 +125,8 @@ def linear_backward(
         Whether d_x is computed; the first layer of a network does not need it.
     d_x, d_w, d_b : ndarray, optional
         Receive the gradients; they must not overlap the inputs or one another.
+    precision : {"float32", "float32x3", "tf32", "bfloat16"}
+        As in `matmul`.
 
     Returns
     -------
@@ -123,4 +142,6 @@ def linear_backward(
     TypeError, ValueError
         See the package's conventions.
     """
-    return _cpu.linear_backward(d_out, x, w, activation, l2, input_grad, d_x, d_w, d_b)
+    return backend_of(d_out).linear_backward(
+        d_out, x, w, activation, l2, input_grad, d_x, d_w, d_b, precision
+    )

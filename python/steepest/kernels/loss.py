@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steepest import _cpu
+from steepest._backends import backend_of
 from steepest.kernels._types import Array, Float64Array
 
 
@@ -59,7 +59,9 @@ def softmax_cross_entropy(
     >>> gradient
     array([[ 0.5, -0.5]])
     """
-    return _cpu.softmax_cross_entropy(logits, labels, sample_weight, ignore_label, loss, d_logits)
+    return backend_of(logits).softmax_cross_entropy(
+        logits, labels, sample_weight, ignore_label, loss, d_logits
+    )
 
 
 def squared_error(
@@ -102,7 +104,7 @@ def squared_error(
     TypeError, ValueError
         See the package's conventions.
     """
-    return _cpu.squared_error(prediction, target, sample_weight, half, loss, d_prediction)
+    return backend_of(prediction).squared_error(prediction, target, sample_weight, half, loss, d_prediction)
 
 
 def zero_one_loss(
@@ -131,4 +133,4 @@ def zero_one_loss(
     TypeError, ValueError
         As `softmax_cross_entropy`.
     """
-    return _cpu.zero_one_loss(scores, labels, ignore_label, out)
+    return backend_of(scores).zero_one_loss(scores, labels, ignore_label, out)

@@ -6,13 +6,17 @@ random numbers: as easy as 1, 2, 3", SC 2011. Item i is the same on every device
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from steepest import _cpu
+from steepest._backends import backend_of, backend_on, check_device, device_of, import_cupy
 from steepest.kernels._types import Array, Int64Array
+
+if TYPE_CHECKING:
+    from steepest._operations import Backend
 
 
 def random_uniform(
@@ -24,6 +28,7 @@ def random_uniform(
     stream: int = 0,
     dtype: npt.DTypeLike = np.float32,
     out: Array | None = None,
+    device: str | None = None,
 ) -> Array:
     """Return numbers that are uniform in [low, high).
 
@@ -41,6 +46,8 @@ def random_uniform(
         float32 or float64.
     out : ndarray of this shape and dtype, optional
         Contiguous; receives the numbers.
+    device : {"cpu", "cuda"}, optional
+        Where the result is made, as a NumPy or a CuPy array: where `out` lies, or else on the CPU.
 
     Returns
     -------
@@ -49,22 +56,30 @@ def random_uniform(
 
     Raises
     ------
-    TypeError, ValueError
+    ValueError
+        `device` is not where `out` lies; and see the package's conventions.
+    TypeError, RuntimeError
         See the package's conventions.
     """
     shape = (shape,) if isinstance(shape, int | np.integer) else shape
-    return _cpu.random_uniform(
+    return _backend("random_uniform", out, device).random_uniform(
         shape, low, high, seed=seed, stream=stream, dtype=np.dtype(dtype).name, out=out
     )
 
 
-def random_bits(n: int, *, seed: int, stream: int = 0) -> npt.NDArray[np.uint64]:
-    """Return n random 64-bit integers; parameters as `random_uniform`."""
-    bits: npt.NDArray[Any] = _cpu.random_bits(n, seed=seed, stream=stream)
-    return bits
+def random_bits(
+    n: int,
+    *,
+    seed: int,
+    stream: int = 0,
+    out: npt.NDArray[np.uint64] | None = None,
+    device: str | None = None,
+) -> npt.NDArray[np.uint64]:
+    """Return n random 64-bit integers, in uint64; parameters as `random_uniform`."""
+    return _backend("random_bits", out, device).random_bits(n, seed=seed, stream=stream, out=out)
 
 
-def permutation(n: int, *, seed: int, stream: int = 0) -> Int64Array:
+def permutation(n: int, *, seed: int, stream: int = 0, device: str = "cpu") -> Int64Array:
     """Return a random permutation of 0..n-1: the order that sorts n 64-bit random keys.
 
     Parameters
@@ -73,6 +88,8 @@ def permutation(n: int, *, seed: int, stream: int = 0) -> Int64Array:
         Length.
     seed, stream : int
         As in `random_uniform`; the epoch serves as the stream of a shuffle.
+    device : {"cpu", "cuda"}, default="cpu"
+        Where the result is made, as a NumPy or a CuPy array. It is the same permutation on both.
 
     Returns
     -------
@@ -82,12 +99,28 @@ def permutation(n: int, *, seed: int, stream: int = 0) -> Int64Array:
     Raises
     ------
     ValueError
-        n is negative, or a graph is being captured.
+        n is negative, the device is not known, or a graph is being captured.
+    RuntimeError
+        See the package's conventions.
     """
+    check_device(device, "permutation")
     if _cpu.is_capturing():
         raise ValueError(
             "[permutation] cannot be captured: sorting is not an operation; permute before the replay"
         )
     if n < 0:
         raise ValueError(f"[permutation] n is {n}; it must not be negative")
-    return np.argsort(random_bits(n, seed=seed, stream=stream)).astype(np.int64, copy=False)
+    keys = random_bits(n, seed=seed, stream=stream, device=device)
+    order: Int64Array = (np if device == "cpu" else import_cupy()).argsort(keys).astype(np.int64, copy=False)
+    return order
+
+
+def _backend(operation: str, out: Array | None, device: str | None) -> Backend:
+    """Return the backend of `out`, or of a new array on `device`."""
+    if out is None:
+        return backend_on("cpu" if device is None else device, operation)
+    if device is not None:
+        check_device(device, operation)
+        if device != device_of(out):
+            raise ValueError(f"[{operation}] device is {device!r}, but out lies on {device_of(out)!r}")
+    return backend_of(out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steepest import _cpu
+from steepest._backends import backend_of
 from steepest.kernels._types import Array, Int64Array
 
 
@@ -28,27 +28,27 @@ def sum(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
     TypeError, ValueError
         See the package's conventions.
     """
-    return _cpu.sum(x, axis, out)
+    return backend_of(x).sum(x, axis, out)
 
 
 def mean(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
     """Return the arithmetic mean; parameters as `sum`. An empty mean is a ``ValueError``."""
-    return _cpu.mean(x, axis, out)
+    return backend_of(x).mean(x, axis, out)
 
 
 def sum_squares(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
     """Return the sum of squares; parameters as `sum`."""
-    return _cpu.sum_squares(x, axis, out)
+    return backend_of(x).sum_squares(x, axis, out)
 
 
 def max(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
     """Return the largest item, NaN if there is one; parameters as `sum`. An empty maximum is a ``ValueError``."""
-    return _cpu.max(x, axis, out)
+    return backend_of(x).max(x, axis, out)
 
 
 def min(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
     """Return the smallest item, NaN if there is one; parameters as `sum`. An empty minimum is a ``ValueError``."""
-    return _cpu.min(x, axis, out)
+    return backend_of(x).min(x, axis, out)
 
 
 def argmax(x: Array, axis: int = 1, out: Int64Array | None = None) -> Int64Array:
@@ -73,4 +73,4 @@ def argmax(x: Array, axis: int = 1, out: Int64Array | None = None) -> Int64Array
     TypeError, ValueError
         See the package's conventions.
     """
-    return _cpu.argmax(x, axis, out)
+    return backend_of(x).argmax(x, axis, out)

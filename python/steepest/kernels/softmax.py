@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steepest import _cpu
+from steepest._backends import backend_of
 from steepest.kernels._types import Array
 
 
@@ -26,7 +26,7 @@ def softmax(x: Array, out: Array | None = None) -> Array:
     TypeError, ValueError
         See the package's conventions.
     """
-    return _cpu.softmax(x, out)
+    return backend_of(x).softmax(x, out)
 
 
 def log_softmax(x: Array, out: Array | None = None) -> Array:
@@ -49,4 +49,4 @@ def log_softmax(x: Array, out: Array | None = None) -> Array:
     TypeError, ValueError
         See the package's conventions.
     """
-    return _cpu.log_softmax(x, out)
+    return backend_of(x).log_softmax(x, out)

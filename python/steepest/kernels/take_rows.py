@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steepest import _cpu
+from steepest._backends import backend_of
 from steepest.kernels._types import Array, Int64Array
 
 
@@ -35,4 +35,4 @@ def take_rows(
     TypeError, ValueError
         See the package's conventions.
     """
-    return _cpu.take_rows(x, indices, out, start=start)
+    return backend_of(x).take_rows(x, indices, out, start=start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steepest import _cpu
+from steepest._backends import backend_of_first
 from steepest.kernels._types import Arrays, Float64Array, Int64Array
 
 
@@ -47,7 +47,7 @@ def sgd_update(
     .. [1] I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and momentum in deep
        learning", ICML 2013.
     """
-    _cpu.sgd_update(
+    backend_of_first(params).sgd_update(
         params, grads, velocities, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
     )
 
@@ -96,7 +96,7 @@ def adam_update(
     ----------
     .. [1] D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
     """
-    _cpu.adam_update(
+    backend_of_first(params).adam_update(
         params,
         grads,
         exp_avg,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -17,11 +17,14 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from steepest import nn
+from steepest._backends import is_cupy
 from steepest._device import resolve_device
+from steepest._memory import to_device, to_host
 from steepest._training import Monitor
 from steepest.nn.losses import Loss
 
-from ._data import locate_nonfinite, resume
+from ._cupy_data import validate_cupy
+from ._data import in_library_of, locate_nonfinite, resume, to_estimator_device
 from ._lbfgs import minimize_lbfgs
 from ._stochastic import StochasticFit, make_optimizer
 
@@ -99,13 +102,27 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
 
     @property
     def coefs_(self) -> list[Array]:
-        """Weights of each layer, (n_in, n_out): views into the network, to be written into, not replaced."""
-        return [p.value for p in self._fitted_network("coefs_").parameters() if p.name.endswith("weight")]
+        """Weights of each layer, (n_in, n_out): views into the network, to be written into, not replaced.
+
+        Of a model on CUDA that was fitted to NumPy arrays they are read-only copies.
+        """
+        return self._parameter_arrays("coefs_", "weight")
 
     @property
     def intercepts_(self) -> list[Array]:
-        """Biases of each layer, (n_out,): views into the network."""
-        return [p.value for p in self._fitted_network("intercepts_").parameters() if p.name.endswith("bias")]
+        """Biases of each layer, (n_out,): views or copies, as `coefs_`."""
+        return self._parameter_arrays("intercepts_", "bias")
+
+    def _parameter_arrays(self, attribute: str, role: str) -> list[Array]:
+        network = self._fitted_network(attribute)
+        arrays = [p.value for p in network.parameters() if p.name.endswith(role)]
+        if network.device == "cpu" or self._cupy_inputs:
+            return arrays
+        copies: list[Array] = [to_host(array) for array in arrays]
+        for copy in copies:
+            # Writing into a copy would be lost without a word.
+            copy.flags.writeable = False
+        return copies
 
     def _fitted_network(self, attribute: str) -> nn.Network:
         network: nn.Network | None = self.__dict__.get("_network")
@@ -117,7 +134,7 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _validate_targets(self, y: Array, X: Array, first_pass: bool, incremental: bool) -> Array:
-        """Check y and return it as the loss takes it."""
+        """Check y, a NumPy array, and return it as the loss takes it."""
 
     @abstractmethod
     def _loss_function(self) -> Loss:
@@ -125,7 +142,7 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _score_output(self, output: Array, y: Array, sample_weight: Array | None) -> float:
-        """Score a network's output against targets as `_validate_targets` returns them."""
+        """Score a network's output against targets as `_validate_targets` returns them, on the network's device."""
 
     @abstractmethod
     def _output_shape(self, y: Array) -> tuple[int, str]:
@@ -140,13 +157,27 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
         return f"[{type(self).__name__}] {text}"
 
     def _check_data(self, X: Any, y: Any, reset: bool) -> Any:
-        """Validate X and y as scikit-learn does, converting to the network's dtype where there is one."""
-        dtype = (np.float64, np.float32) if reset else self._network.dtype
+        """Validate X and y as scikit-learn does, converting X to the network's dtype where there is one.
+
+        X stays in its library; y becomes a NumPy array.
+        """
         options = {} if isinstance(y, str) else self._validation_options
         try:
-            return validate_data(self, X, y, dtype=dtype, order="C", reset=reset, **options)
+            if is_cupy(X):
+                dtype = None if reset else self._network.dtype
+                return validate_cupy(self, X, y, dtype=dtype, reset=reset, **options)
+            dtypes = (np.float64, np.float32) if reset else self._network.dtype
+            return validate_data(self, X, to_host(y), dtype=dtypes, order="C", reset=reset, **options)
         except ValueError as error:
-            raise ValueError(self._prefix(locate_nonfinite(X) + str(error))) from error
+            # For CuPy's arrays the error names the item itself.
+            where = "" if is_cupy(X) else locate_nonfinite(X)
+            raise ValueError(self._prefix(where + str(error))) from error
+
+    def _on_device(
+        self, X: Array, y: Array, sample_weight: Array | None
+    ) -> tuple[Array, Array, Array | None]:
+        """Return validated data on the device of the network."""
+        return to_estimator_device((X, y, sample_weight), self._network.device, type(self).__name__)
 
     def _hidden_sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes
@@ -156,9 +187,17 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
         return [int(size) for size in sizes]
 
     def _decision(self, X: Any) -> Array:
-        """Validate X and return the network's output."""
+        """Validate X and return the network's output, on the device that computed it."""
         check_is_fitted(self)
-        return self._network.predict(self._check_data(X, "no_validation", reset=False))
+        network = self._network
+        if is_cupy(X):
+            # A model that was unpickled lies on the CPU until it is fitted again.
+            network = network.to(resolve_device(self.device, type(self).__name__, X))
+        return network.predict(to_device(self._check_data(X, "no_validation", reset=False), network.device))
+
+    def _predict(self, X: Any, function: Callable[[Array], Array]) -> Array:
+        """Return a function of the network's output, in the library of X."""
+        return in_library_of(X, function(self._decision(X)))
 
     # ----------------------------------------------------------------------------------------------- fitting
 
@@ -167,15 +206,18 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
     ) -> bool:
         """Fit; returns whether the user interrupted it."""
         self._validate_params()
-        self.device_ = resolve_device(self.device, type(self).__name__)
+        device = resolve_device(self.device, type(self).__name__, X)
         if incremental and self.early_stopping:
             raise ValueError(self._prefix("partial_fit does not support early_stopping=True"))
         sizes = self._hidden_sizes()
         first_pass = "_network" not in self.__dict__ or not (self.warm_start or incremental)
+        cupy_inputs, cupy_labels = is_cupy(X), is_cupy(y)
         X, y = self._check_data(X, y, reset=first_pass)
         y = self._validate_targets(y, X, first_pass, incremental)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+            sample_weight = _check_sample_weight(
+                to_host(sample_weight), y, dtype=X.dtype, ensure_non_negative=True
+            )
             if not sample_weight.sum(dtype=np.float64) > 0:
                 raise ValueError(self._prefix("sample_weight is zero for every sample"))
 
@@ -187,7 +229,7 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
         if first_pass:
             self.n_outputs_, self.out_activation_ = n_outputs, out_activation
             self.n_layers_ = len(sizes) + 2
-            self._network = nn.Network(layers, seed=init_seed, dtype=X.dtype)
+            self._network = nn.Network(layers, seed=init_seed, dtype=X.dtype, device=device)
             self._reset_training(shuffle_seed)
         elif layers != self._network.layers:
             raise ValueError(
@@ -195,6 +237,10 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
                     "hidden_layer_sizes, activation and the number of outputs cannot change once fitted"
                 )
             )
+        self._move_to(device)
+        # What coefs_, classes_ and predictions are given back as.
+        self._cupy_inputs, self._cupy_labels = cupy_inputs, cupy_labels
+        X, y, sample_weight = self._on_device(X, y, sample_weight)
 
         try:
             if self.solver == "lbfgs":
@@ -205,6 +251,21 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
             # A fitted model holds no batches; small ones are worth keeping between calls of partial_fit.
             if not incremental:
                 self._network.release_buffers()
+
+    def _move_to(self, device: str) -> None:
+        """Bring the network and the state of the optimizer to a device."""
+        self.device_ = device
+        if self._network.device == device:
+            return
+        self._network = self._network.to(device)
+        optimizer = self.__dict__.pop("_optimizer", None)
+        if optimizer is not None:
+            self._restore_optimizer(optimizer.state_dict())
+
+    def _restore_optimizer(self, state: dict[str, Any]) -> None:
+        """Make an optimizer over the network as it is now, and go on from a saved state."""
+        self._optimizer = make_optimizer(self)
+        resume(self._optimizer, state)
 
     def _layers(self, units: list[int]) -> tuple[nn.layers.Layer, ...]:
         layers: list[nn.layers.Layer] = []
@@ -260,7 +321,9 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        if "_network" in self.__dict__:
+            # That of a pickle is on the CPU; that of a copy stays where it was.
+            self.device_ = self._network.device
         saved = self.__dict__.pop("_optimizer", None)
         if saved is not None:
-            self._optimizer = make_optimizer(self)
-            resume(self._optimizer, saved)
+            self._restore_optimizer(saved)

@@ -8,12 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from steepest import kernels as K
 from steepest import nn
+from steepest._backends import is_cupy
+from steepest._memory import array_namespace, to_device, to_host
 from steepest.nn.losses import Loss
 
 from ._base import BaseMultilayerPerceptron, _is_stochastic
@@ -83,16 +86,17 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
     max_fun : int, default=15000
         The most loss evaluations of L-BFGS.
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where to compute. ``"auto"`` is the CPU where there is no CUDA module; ``"cuda"`` is never replaced
-        silently.
+        Where to compute. ``"auto"`` is CUDA for a CuPy X and the CPU for any other: from which size on a NumPy X is
+        worth copying to a GPU has not been measured yet. ``"cuda"`` copies a NumPy X to the GPU once, and is an error
+        where CUDA is not available.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Class labels.
+        Class labels; a CuPy array where the model is on CUDA and y was one.
     coefs_, intercepts_ : list of ndarray
         Weights (n_in, n_out) and biases (n_out,) of each layer. Views into one array: write into them, do not
-        replace them.
+        replace them. Of a model on CUDA they are CuPy arrays if X was one, and read-only copies in NumPy otherwise.
     loss_ : float
         Loss of the last epoch, with the penalty.
     loss_curve_ : list of float
@@ -113,7 +117,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
     out_activation_ : str
         Activation of the last layer.
     device_ : str
-        Where it computed.
+        Where the model is, "cpu" or "cuda". An unpickled model is on the CPU.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
@@ -129,7 +133,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
     True
     """
 
-    classes_: Array
+    _classes: Array  # classes_ as a NumPy array
     _stratified_split: ClassVar[bool] = True
     _validation_options: ClassVar[dict[str, Any]] = {"multi_output": True}
 
@@ -193,35 +197,47 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
             raise ValueError(self._prefix(f"y has shape {y.shape}: multilabel targets are not supported"))
         check_classification_targets(y)
         classes, ids = np.unique(y, return_inverse=True)
-        # partial_fit has set classes_ before its first pass.
+        # partial_fit has set _classes before its first pass.
         if first_pass and not incremental:
-            self.classes_ = classes
+            self._classes = classes
             return ids.astype(np.int64, copy=False)
-        unseen = np.setdiff1d(classes, self.classes_)
+        unseen = np.setdiff1d(classes, self._classes)
         if unseen.size:
             raise ValueError(
                 self._prefix(
-                    f"`y` has classes not in `self.classes_`: {unseen} are not among {self.classes_}"
+                    f"`y` has classes not in `self.classes_`: {unseen} are not among {self._classes}"
                 )
             )
-        if not incremental and len(classes) != len(self.classes_):
+        if not incremental and len(classes) != len(self._classes):
             raise ValueError(
                 self._prefix(
                     "warm_start can only be used where `y` has the same classes as in the previous call "
                     "to fit. "
-                    f"Previously got {self.classes_}, `y` has {classes}"
+                    f"Previously got {self._classes}, `y` has {classes}"
                 )
             )
-        return np.searchsorted(self.classes_, classes)[ids].astype(np.int64, copy=False)
+        return np.searchsorted(self._classes, classes)[ids].astype(np.int64, copy=False)
 
     def _loss_function(self) -> Loss:
         return nn.SoftmaxCrossEntropy()
 
     def _output_shape(self, y: Array) -> tuple[int, str]:
-        return len(self.classes_), "softmax"
+        return len(self._classes), "softmax"
 
     def _score_output(self, output: Array, y: Array, sample_weight: Array | None) -> float:
-        return float(np.average(K.argmax(output) == y, weights=sample_weight))
+        hits = K.argmax(output) == y
+        return float(array_namespace(hits).average(hits, weights=sample_weight))
+
+    @property
+    def classes_(self) -> Array:
+        """Class labels, sorted: a CuPy array where the model is on CUDA and y was one, else a NumPy array."""
+        if "_classes" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no classes_ before it is fitted")
+        return to_device(self._classes, "cuda") if self._has_cupy_labels() else self._classes
+
+    def _has_cupy_labels(self) -> bool:
+        state = self.__dict__
+        return bool(state.get("_cupy_labels", False)) and state.get("device_") == "cuda"
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPClassifier:
         """Fit the network.
@@ -281,12 +297,14 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         if "_network" not in self.__dict__:
             if classes is None:
                 raise ValueError(self._prefix("classes must be passed on the first call to partial_fit."))
-            self.classes_ = np.unique(np.asarray(classes))
-        elif classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
+            self._classes = np.unique(np.asarray(to_host(classes)))
+        elif classes is not None and not np.array_equal(
+            np.unique(np.asarray(to_host(classes))), self._classes
+        ):
             raise ValueError(
                 self._prefix(
                     f"`classes={classes}` is not the same as on last call to partial_fit, "
-                    f"was: {self.classes_}"
+                    f"was: {self._classes}"
                 )
             )
         self._fit(X, y, sample_weight, incremental=True)
@@ -303,10 +321,12 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         Returns
         -------
         ndarray of shape (n_samples,)
-            Labels from `classes_`.
+            Labels from `classes_`: a NumPy array for NumPy inputs; for CuPy inputs of the library of `classes_`.
         """
         ids = K.argmax(self._decision(X))
-        return self.classes_[ids]
+        on_cuda = is_cupy(X) and self._has_cupy_labels()
+        labels: Array = self.classes_[ids] if on_cuda else self._classes[to_host(ids)]
+        return labels
 
     def predict_proba(self, X: Any) -> Array:
         """Predict class probabilities.
@@ -319,9 +339,9 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of `classes_` and of the dtype that was fitted.
+            Probabilities, in the order of `classes_`, of the dtype that was fitted and in the library of X.
         """
-        return K.softmax(self._decision(X))
+        return self._predict(X, K.softmax)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Predict logarithms of class probabilities, finite where a probability underflows.
@@ -334,6 +354,26 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            Log-probabilities, in the order of `classes_`.
+            Log-probabilities, in the order of `classes_` and in the library of X.
         """
-        return K.log_softmax(self._decision(X))
+        return self._predict(X, K.log_softmax)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of `predict`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,)
+            True labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            Share of the samples whose label is predicted.
+        """
+        predicted = to_host(self.predict(X))
+        return float(accuracy_score(to_host(y), predicted, sample_weight=to_host(sample_weight)))

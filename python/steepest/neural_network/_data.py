@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from steepest._memory import array_namespace, to_device, to_host
 from steepest.optim import Optimizer
 
 Array = npt.NDArray[Any]
@@ -19,13 +20,46 @@ def locate_nonfinite(X: Any) -> str:
         values = np.asarray(X, dtype=np.float64)
     except (TypeError, ValueError):
         return ""
-    if values.ndim != 2:
-        return ""
-    finite = np.isfinite(values)
+    return "" if values.ndim != 2 else first_nonfinite(values, values)
+
+
+def first_nonfinite(converted: Array, given: Array) -> str:
+    """Return a sentence that names the first item of `given` that is not finite in `converted`, or ""."""
+    finite = array_namespace(converted).isfinite(converted)
     if finite.all():
         return ""
-    row, column = np.unravel_index(int(np.argmin(finite)), values.shape)
-    return f"X is {values[row, column]} at row {row}, column {column}. "
+    row, column = divmod(int((~finite).ravel().argmax()), converted.shape[1])
+    return f"X is {float(given[row, column])} at row {row}, column {column}. "
+
+
+def to_estimator_device(
+    arrays: tuple[Array, Array, Array | None], device: str, estimator: str
+) -> tuple[Array, Array, Array | None]:
+    """Return X, y and the weights of the samples on a device.
+
+    Raises
+    ------
+    MemoryError
+        They do not fit into the memory of the GPU; the message says what to try.
+    """
+    X, y, sample_weight = arrays
+    try:
+        weights = None if sample_weight is None else to_device(sample_weight, device)
+        return to_device(X, device), to_device(y, device), weights
+    except MemoryError as error:
+        gibibytes = (X.nbytes + y.nbytes + (0 if sample_weight is None else sample_weight.nbytes)) / 2**30
+        raise MemoryError(
+            f"[{estimator}] the data, {gibibytes:.2f} GiB, do not fit into the free memory of the GPU ({error}). "
+            "Pass X as float32, call partial_fit with parts of the data, or use device='cpu'"
+        ) from error
+
+
+def in_library_of(X: Any, result: Array) -> Array:
+    """Return a result as a CuPy array if X is one, and as a NumPy array for any other X."""
+    if array_namespace(X) is not np:
+        return to_device(result, "cuda")
+    host: Array = to_host(result)
+    return host
 
 
 def resume(optimizer: Optimizer, state: Mapping[str, Any]) -> None:

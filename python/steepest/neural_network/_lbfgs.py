@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import steepest
 from steepest import kernels as K
+from steepest._memory import assign, to_host
 from steepest.nn import Network
 from steepest.nn.losses import Loss
 
@@ -34,7 +35,8 @@ def minimize_lbfgs(
     """Minimise the penalised mean loss of all samples, ``loss + alpha / 2 * sum(w^2) / sum(sample_weight)``.
 
     R. Byrd et al., "A limited memory algorithm for bound constrained optimization", SIAM J. Sci. Comput. 16,
-    1995, as SciPy implements it; it works in float64 whatever the dtype of the network.
+    1995, as SciPy implements it: on the host and in float64, whatever the device and the dtype of the network, which
+    computes loss and gradient.
 
     Parameters
     ----------
@@ -43,7 +45,7 @@ def minimize_lbfgs(
     loss : SoftmaxCrossEntropy or MeanSquaredError
         The loss to minimise.
     X, y, sample_weight : ndarray
-        All samples, as `MiniBatchTrainer` takes them.
+        All samples, as `MiniBatchTrainer` takes them, on the network's device.
     alpha : float
         L2 penalty.
     tol : float
@@ -71,15 +73,15 @@ def minimize_lbfgs(
     with steepest.capture() as graph:
         value, d_output = loss(network.forward(X), y, sample_weight)
         network.backward(d_output, l2=l2)
-    start = network.arena.copy()
+    start: Array = np.array(to_host(network.arena))
 
     def evaluate(point: Array) -> tuple[float, Array]:
-        network.arena[...] = point
+        assign(network.arena, point)
         graph.replay()
         penalty = (
             0.5 * l2 * float(K.sum_squares(network.weight_arena)) if l2 and network.weight_arena.size else 0.0
         )
-        return float(value) + penalty, network.grad_arena.astype(np.float64)
+        return float(value) + penalty, to_host(network.grad_arena).astype(np.float64)
 
     result = scipy.optimize.minimize(
         evaluate,
@@ -89,14 +91,14 @@ def minimize_lbfgs(
         options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
     )
     if not (np.isfinite(result.x).all() and np.isfinite(result.fun)):
-        network.arena[...] = start
+        assign(network.arena, start)
         error = steepest.DivergenceError(
             f"[{name}] L-BFGS diverged in iteration {result.nit}: scale the inputs, for instance with "
             "sklearn.preprocessing.StandardScaler. The initial weights were kept"
         )
         error.step = int(result.nit)
         raise error
-    network.arena[...] = result.x
+    assign(network.arena, result.x)
     if result.status != 0:
         warnings.warn(
             f"lbfgs failed to converge after {result.nit} iteration(s) "

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from steepest import nn
+from steepest._memory import to_host
 from steepest.nn.losses import Loss
 
 from ._base import BaseMultilayerPerceptron, _is_stochastic
@@ -85,14 +86,15 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
     max_fun : int, default=15000
         The most loss evaluations of L-BFGS.
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where to compute. ``"auto"`` is the CPU where there is no CUDA module; ``"cuda"`` is never replaced
-        silently.
+        Where to compute. ``"auto"`` is CUDA for a CuPy X and the CPU for any other: from which size on a NumPy X is
+        worth copying to a GPU has not been measured yet. ``"cuda"`` copies a NumPy X to the GPU once, and is an error
+        where CUDA is not available.
 
     Attributes
     ----------
     coefs_, intercepts_ : list of ndarray
         Weights (n_in, n_out) and biases (n_out,) of each layer. Views into one array: write into them, do not
-        replace them.
+        replace them. Of a model on CUDA they are CuPy arrays if X was one, and read-only copies in NumPy otherwise.
     loss_ : float
         Loss of the last epoch, with the penalty.
     loss_curve_ : list of float
@@ -113,7 +115,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
     out_activation_ : str
         Activation of the last layer.
     device_ : str
-        Where it computed.
+        Where the model is, "cpu" or "cuda". An unpickled model is on the CPU.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
@@ -213,9 +215,10 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         return y.shape[1], "identity"
 
     def _score_output(self, output: Array, y: Array, sample_weight: Array | None) -> float:
+        output = to_host(output)
         if not np.isfinite(output).all():
             return float("nan")
-        return float(r2_score(y, output, sample_weight=sample_weight))
+        return float(r2_score(to_host(y), output, sample_weight=to_host(sample_weight)))
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Fit the network.
@@ -282,7 +285,26 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predictions, of the dtype that was fitted.
+            Predictions, of the dtype that was fitted and in the library of X.
         """
-        output = self._decision(X)
-        return output[:, 0] if output.shape[1] == 1 else output
+        return self._predict(X, lambda output: output[:, 0] if output.shape[1] == 1 else output)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination R2 of `predict`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            True values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            1 for perfect predictions, 0 for the mean of y; for several outputs the mean over them.
+        """
+        predicted = to_host(self.predict(X))
+        return float(r2_score(to_host(y), predicted, sample_weight=to_host(sample_weight)))

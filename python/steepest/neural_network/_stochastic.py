@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from steepest import optim
+from steepest._memory import to_device, to_host
 from steepest._training import Epoch, MiniBatchTrainer, Monitor, train
 
 from ._data import resume
@@ -26,7 +27,7 @@ _SMALLEST_ADAPTIVE_RATE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class _Validation:
-    """Held-out samples, with the targets as the loss takes them."""
+    """Held-out samples on the network's device, with the targets as the loss takes them."""
 
     X: Array
     y: Array
@@ -51,7 +52,7 @@ class StochasticFit:
     model : BaseMultilayerPerceptron
         The estimator, with its network; its fitted attributes are kept up to date.
     X, y, sample_weight : ndarray
-        All samples, as `MiniBatchTrainer` takes them.
+        All samples, as `MiniBatchTrainer` takes them, on the network's device.
     incremental : bool
         Whether this is partial_fit: one epoch, by the optimizer of the last call.
     random_state : RandomState
@@ -153,14 +154,13 @@ class StochasticFit:
             if self.monitor.validation is None:
                 return None, None
             X, y = model._check_data(*self.monitor.validation, reset=False)
-            return None, _Validation(
-                X, model._validate_targets(y, X, first_pass=False, incremental=True), None
-            )
+            y = model._validate_targets(y, X, first_pass=False, incremental=True)
+            return None, _Validation(*model._on_device(X, y, None))
         rows, held_out = train_test_split(
             np.arange(len(X)),
             random_state=random_state,
             test_size=model.validation_fraction,
-            stratify=y if model._stratified_split else None,
+            stratify=to_host(y) if model._stratified_split else None,
         )
         if len(held_out) < 2:
             raise ValueError(
@@ -169,6 +169,8 @@ class StochasticFit:
                     "or the size of your dataset."
                 )
             )
+        device = model._network.device
+        rows, held_out = to_device(rows, device), to_device(held_out, device)
         if sample_weight is None:
             return rows, _Validation(X[held_out], y[held_out], None)
         for part, indices in (("training", rows), ("validation", held_out)):

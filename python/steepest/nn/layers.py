@@ -121,3 +121,19 @@ class Tanh(Activation):
 
 
 Layer = Linear | Activation
+
+
+def check_layers(layers: tuple[Layer, ...]) -> None:
+    """Raise ValueError or TypeError unless these are the layers of a network, each of which takes what comes before."""
+    if not layers:
+        raise ValueError("[Network] there must be at least one layer")
+    width: int | None = None
+    for i, layer in enumerate(layers):
+        if isinstance(layer, Linear):
+            if width is not None and layer.n_in != width:
+                raise ValueError(
+                    f"[Network] layer {i} takes {layer.n_in} inputs, but {width} come out of those before it"
+                )
+            width = layer.n_out
+        elif not isinstance(layer, Activation):
+            raise TypeError(f"[Network] layer {i} is a {type(layer).__name__}, not a layer of steepest.nn")

@@ -4,61 +4,25 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from steepest import kernels as K
-from steepest._memory import CACHE_LINE, aligned_empty, aligned_zeros
+from steepest._backends import check_device, cuda_problem, device_of
+from steepest._memory import CACHE_LINE, aligned_empty, aligned_zeros, assign, to_host
 
-from .layers import Activation, Layer, Linear
+from ._stages import Buffers, Parameter, Stage, run
+from .layers import Layer, Linear, check_layers
 
 Array = npt.NDArray[Any]
 
-# `predict` works in blocks of rows, so that hidden layers stay in the cache and its memory does not grow with
-# n.
-_PREDICT_ROWS = 2048
+# `predict` works in blocks of rows, so that its memory does not grow with n: on the CPU small enough for hidden layers
+# to stay in the cache, on CUDA large enough to occupy the whole device.
+_PREDICT_ROWS = {"cpu": 2048, "cuda": 65536}
 # `forward` keeps the buffers of this many batch sizes: full and last mini-batches, and some for validation.
 _KEPT_BATCH_SIZES = 8
-
-
-@dataclass(frozen=True, eq=False)
-class Parameter:
-    """A named tensor of a network with its gradient; both are views into the network's arenas.
-
-    Attributes
-    ----------
-    name : str
-        Position of the layer and role, such as ``"0.weight"``.
-    value, grad : ndarray
-        The tensor and its gradient, of one shape and dtype.
-    """
-
-    name: str
-    value: Array
-    grad: Array
-
-
-@dataclass(frozen=True, eq=False)
-class _Stage:
-    """One kernel call of a forward pass: a linear layer fused with its activation, or a lone activation."""
-
-    activation: str
-    weight: Parameter | None = None
-    bias: Parameter | None = None
-    n_out: int | None = None
-
-
-@dataclass(eq=False)
-class _Buffers:
-    """What forward keeps: x[i] is the input of stage i, x[-1] the output; d_x[i] the gradient of x[i]."""
-
-    x: list[Array]
-    d_x: list[Array | None]
-    d_output: Array | None  # where the last stage has an activation of its own to differentiate
-    d_bias: dict[int, Array]  # where a linear stage has no bias: the kernel's sums have to go somewhere
 
 
 class Network:
@@ -76,6 +40,9 @@ class Network:
         Seed of the initial weights: tensor i is drawn from stream i of Philox4x32-10 under this seed.
     dtype : {float32, float64}, default=float32
         Dtype of parameters, inputs and outputs.
+    device : {"cpu", "cuda"}, default="cpu"
+        Where the parameters lie and everything is computed, on NumPy or on CuPy arrays; for CUDA, on CuPy's current
+        device and stream. The initial weights are the same on both.
 
     Attributes
     ----------
@@ -83,6 +50,8 @@ class Network:
         As given.
     dtype : dtype
         As given.
+    device : str
+        As given. A pickle holds NumPy arrays and gives a network on the CPU.
     arena, grad_arena : ndarray of shape (size,)
         All parameters and all gradients. Every tensor starts on a 64-byte boundary; the gaps stay zero.
     weight_arena : ndarray
@@ -91,7 +60,9 @@ class Network:
     Raises
     ------
     ValueError, TypeError
-        Where there are no layers, one is of another type, sizes do not chain, or the dtype is not supported.
+        Where there are no layers, one is of another type, sizes do not chain, or dtype or device are not supported.
+    RuntimeError
+        Where CUDA is asked for and not available.
 
     Examples
     --------
@@ -102,8 +73,14 @@ class Network:
     (2, 3)
     """
 
-    def __init__(self, layers: Iterable[Layer], seed: int = 0, dtype: npt.DTypeLike = np.float32) -> None:
-        self._build(tuple(layers), np.dtype(dtype))
+    def __init__(
+        self,
+        layers: Iterable[Layer],
+        seed: int = 0,
+        dtype: npt.DTypeLike = np.float32,
+        device: str = "cpu",
+    ) -> None:
+        self._build(tuple(layers), np.dtype(dtype), device)
         linears = [layer for layer in self.layers if isinstance(layer, Linear)]
         bounds = iter(layer.bound for layer in linears)
         for stream, parameter in enumerate(self._parameters):
@@ -112,14 +89,20 @@ class Network:
                 shape, out = parameter.value.shape, parameter.value
                 K.random_uniform(shape, -bound, bound, seed=seed, stream=stream, dtype=self.dtype, out=out)
 
-    def _build(self, layers: tuple[Layer, ...], dtype: np.dtype[Any]) -> None:
-        _check_layers(layers, dtype)
+    def _build(self, layers: tuple[Layer, ...], dtype: np.dtype[Any], device: str) -> None:
+        if dtype not in (np.float32, np.float64):
+            raise TypeError(f"[Network] dtype {dtype} is not supported: use float32 or float64")
+        check_layers(layers)
+        check_device(device, "Network")
+        if device == "cuda" and (problem := cuda_problem()):
+            raise RuntimeError(f"[Network] device='cuda' is not available: {problem}")
         self.layers = layers
         self.dtype = dtype
+        self.device = device
         self._allocate()
         self._stages = self._plan()
-        self._buffers: OrderedDict[int, _Buffers] = OrderedDict()
-        self._last: _Buffers | None = None
+        self._buffers: OrderedDict[int, Buffers] = OrderedDict()
+        self._last: Buffers | None = None
 
     def _allocate(self) -> None:
         """Lay the tensors out: all weights, then all biases, so that the penalised part is contiguous."""
@@ -136,8 +119,8 @@ class Network:
             end += -(-int(np.prod(shapes[name])) // line) * line
             if name.endswith("weight"):
                 weights_end = end
-        self.arena: Array = aligned_zeros((end,), self.dtype)
-        self.grad_arena: Array = aligned_zeros((end,), self.dtype)
+        self.arena: Array = aligned_zeros((end,), self.dtype, self.device)
+        self.grad_arena: Array = aligned_zeros((end,), self.dtype, self.device)
         self.weight_arena: Array = self.arena[:weights_end]
         self._parameters = []
         for name, shape in shapes.items():
@@ -146,27 +129,53 @@ class Network:
                 Parameter(name, self.arena[tensor].reshape(shape), self.grad_arena[tensor].reshape(shape))
             )
 
-    def _plan(self) -> list[_Stage]:
+    def _plan(self) -> list[Stage]:
         by_name = {p.name: p for p in self._parameters}
-        stages: list[_Stage] = []
+        stages: list[Stage] = []
         fusible = False  # whether the last stage is a linear layer that has no activation yet
         for i, layer in enumerate(self.layers):
             if isinstance(layer, Linear):
                 weight, bias = by_name[f"{i}.weight"], by_name.get(f"{i}.bias")
-                stages.append(_Stage("identity", weight, bias, layer.n_out))
+                stages.append(Stage("identity", weight, bias, layer.n_out))
                 fusible = True
             elif layer.name != "identity":
                 if fusible:
                     last = stages.pop()
-                    stages.append(_Stage(layer.name, last.weight, last.bias, last.n_out))
+                    stages.append(Stage(layer.name, last.weight, last.bias, last.n_out))
                 else:
-                    stages.append(_Stage(layer.name))
+                    stages.append(Stage(layer.name))
                 fusible = False
         return stages
 
     def parameters(self) -> list[Parameter]:
         """Return the parameters, layer by layer, weight before bias."""
         return list(self._parameters)
+
+    def to(self, device: str) -> Network:
+        """Return this network on a device: itself, or a copy if it lies on the other one.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda"}
+            Where.
+
+        Returns
+        -------
+        Network
+            Of the same layers and parameters; gradients and buffers are not copied.
+
+        Raises
+        ------
+        ValueError, RuntimeError
+            Where the device is not known or not available.
+        """
+        return self if device == self.device else self._copy(device)
+
+    def _copy(self, device: str) -> Network:
+        twin = type(self).__new__(type(self))
+        twin._build(self.layers, self.dtype, device)
+        assign(twin.arena, self.arena)
+        return twin
 
     def forward(self, x: Array) -> Array:
         """Compute the output for a batch and keep what `backward` needs.
@@ -189,7 +198,7 @@ class Network:
         self._check_input("forward", x)
         buffers = self._buffers_for(x)
         for stage, source, out in zip(self._stages, buffers.x[:-1], buffers.x[1:], strict=True):
-            _run(stage, source, out)
+            run(stage, source, out)
         self._last = buffers
         return buffers.x[-1]
 
@@ -215,14 +224,14 @@ class Network:
         if not self._stages:
             return x.copy()
         n, widths = len(x), self._widths(x.shape[1])
-        output: Array = np.empty((n, widths[-1]), self.dtype)
-        rows = min(n, _PREDICT_ROWS)
-        hidden = [aligned_empty((rows, width), self.dtype) for width in widths[1:-1]]
-        for start in range(0, n, _PREDICT_ROWS):
-            block = x[start : start + _PREDICT_ROWS]
+        output = aligned_empty((n, widths[-1]), self.dtype, self.device)
+        rows = _PREDICT_ROWS[self.device]
+        hidden = [aligned_empty((min(n, rows), width), self.dtype, self.device) for width in widths[1:-1]]
+        for start in range(0, n, rows):
+            block = x[start : start + rows]
             outs = [h[: len(block)] for h in hidden] + [output[start : start + len(block)]]
             for stage, out in zip(self._stages, outs, strict=True):
-                block = _run(stage, block, out)
+                block = run(stage, block, out)
         return output
 
     def backward(self, d_output: Array, l2: float = 0.0) -> None:
@@ -289,6 +298,11 @@ class Network:
             raise ValueError(f"[Network.{method}] x has shape {x.shape}: it must be (n, n_in)")
         if x.dtype != self.dtype:
             raise TypeError(f"[Network.{method}] x is {x.dtype}, but the network is {self.dtype}")
+        if device_of(x) != self.device:
+            raise TypeError(
+                f"[Network.{method}] x lies on {device_of(x)!r}, but the network on {self.device!r}: move one of them, "
+                "with cupy.asarray, cupy.asnumpy or Network.to"
+            )
 
     def _widths(self, n_in: int) -> list[int]:
         """Numbers of columns of the input and of every stage's output."""
@@ -297,7 +311,7 @@ class Network:
             widths.append(stage.n_out if stage.n_out is not None else widths[-1])
         return widths
 
-    def _buffers_for(self, x: Array) -> _Buffers:
+    def _buffers_for(self, x: Array) -> Buffers:
         n = len(x)
         widths = self._widths(x.shape[1])
         kept = self._buffers.get(n)
@@ -309,21 +323,21 @@ class Network:
                 self._buffers.popitem(last=False)
         self._buffers.move_to_end(n)
         # The cache must not keep the caller's array alive.
-        return _Buffers([x, *kept.x[1:]], kept.d_x, kept.d_output, kept.d_bias)
+        return Buffers([x, *kept.x[1:]], kept.d_x, kept.d_output, kept.d_bias)
 
-    def _allocate_buffers(self, n: int, widths: list[int]) -> _Buffers:
+    def _allocate_buffers(self, n: int, widths: list[int]) -> Buffers:
         def empty(width: int) -> Array:
-            return aligned_empty((n, width), self.dtype)
+            return aligned_empty((n, width), self.dtype, self.device)
 
         stages = self._stages
         first_weight = next((i for i, stage in enumerate(stages) if stage.weight is not None), len(stages))
-        return _Buffers(
-            x=[np.empty((0, widths[0]), self.dtype), *(empty(w) for w in widths[1:])],
+        return Buffers(
+            x=[aligned_empty((0, widths[0]), self.dtype, self.device), *(empty(w) for w in widths[1:])],
             # Nothing before the first weight needs a gradient.
             d_x=[empty(w) if i > first_weight else None for i, w in enumerate(widths[:-1])],
             d_output=empty(widths[-1]) if stages and stages[-1].activation != "identity" else None,
             d_bias={
-                i: np.empty(stage.n_out, self.dtype)
+                i: aligned_empty((stage.n_out,), self.dtype, self.device)
                 for i, stage in enumerate(stages)
                 if stage.weight is not None and stage.bias is None and stage.n_out is not None
             },
@@ -331,35 +345,19 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         # Views do not survive pickling as views, so they are laid out anew from one copy of the values.
-        return {"layers": self.layers, "dtype": self.dtype, "arena": np.array(self.arena)}
+        # NumPy arrays, and the CPU on the way back: a pickle can be read where there is no CUDA.
+        return {"layers": self.layers, "dtype": self.dtype, "arena": np.array(to_host(self.arena))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._build(state["layers"], state["dtype"])
+        self._build(state["layers"], state["dtype"], "cpu")
         self.arena[...] = state["arena"]
 
+    def __copy__(self) -> Network:
+        return self._copy(self.device)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
+        return self._copy(self.device)
+
     def __repr__(self) -> str:
-        return f"Network({list(self.layers)!r}, dtype={self.dtype.name})"
-
-
-def _run(stage: _Stage, x: Array, out: Array) -> Array:
-    if stage.weight is None:
-        return K.activation(x, stage.activation, out=out)
-    bias = stage.bias.value if stage.bias is not None else None
-    return K.linear(x, stage.weight.value, bias, stage.activation, out=out)
-
-
-def _check_layers(layers: tuple[Layer, ...], dtype: np.dtype[Any]) -> None:
-    if dtype not in (np.float32, np.float64):
-        raise TypeError(f"[Network] dtype {dtype} is not supported: use float32 or float64")
-    if not layers:
-        raise ValueError("[Network] there must be at least one layer")
-    width: int | None = None
-    for i, layer in enumerate(layers):
-        if isinstance(layer, Linear):
-            if width is not None and layer.n_in != width:
-                raise ValueError(
-                    f"[Network] layer {i} takes {layer.n_in} inputs, but {width} come out of those before it"
-                )
-            width = layer.n_out
-        elif not isinstance(layer, Activation):
-            raise TypeError(f"[Network] layer {i} is a {type(layer).__name__}, not a layer of steepest.nn")
+        device = "" if self.device == "cpu" else f", device={self.device!r}"
+        return f"Network({list(self.layers)!r}, dtype={self.dtype.name}{device})"

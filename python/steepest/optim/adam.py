@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from steepest import kernels as K
+from steepest._memory import aligned_zeros
 from steepest.nn import Parameter
 
 from .base import Array, Optimizer, _require
@@ -59,7 +58,7 @@ class Adam(Optimizer):
         self.weight_decay = weight_decay
         self._exp_avg = self._zeros()
         self._exp_avg_sq = self._zeros()
-        self._steps: npt.NDArray[Any] = np.zeros((), np.int64)
+        self._steps = aligned_zeros((), np.int64, self._device)
 
     def step(self) -> None:
         """Update every parameter in place from its gradient."""

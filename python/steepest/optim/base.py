@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from steepest._memory import aligned_zeros
+from steepest._backends import device_of
+from steepest._memory import aligned_zeros, assign, to_host
 from steepest.nn import Parameter
 
 Array = npt.NDArray[Any]
@@ -18,6 +19,8 @@ Array = npt.NDArray[Any]
 
 class Optimizer(ABC):
     """Base of the update rules. `step` can be called inside `steepest.capture`.
+
+    The state lies where the parameters do, on the CPU or on CUDA.
 
     Parameters
     ----------
@@ -38,13 +41,14 @@ class Optimizer(ABC):
             raise ValueError(f"[{type(self).__name__}] there are no parameters to update")
         self._values = [p.value for p in self.params]
         self._grads = [p.grad for p in self.params]
+        self._device = device_of(self._values[0])
         # An array, so that a captured step reads the rate anew each time it is replayed.
-        self._lr: npt.NDArray[np.float64] = np.zeros(())
+        self._lr: npt.NDArray[np.float64] = aligned_zeros((), np.float64, self._device)
         self.lr = lr
 
     @property
     def lr(self) -> float:
-        """Learning rate; a captured step sees what it is set to."""
+        """Learning rate; a captured step sees what it is set to. On CUDA, reading it waits for the device."""
         return float(self._lr)
 
     @lr.setter
@@ -66,9 +70,9 @@ class Optimizer(ABC):
         Returns
         -------
         dict
-            The name of the rule, ``"lr"``, and lists of arrays by name.
+            The name of the rule, ``"lr"``, and lists of NumPy arrays by name.
         """
-        copies = {name: [np.array(a) for a in arrays] for name, arrays in self._state().items()}
+        copies = {name: [np.array(to_host(a)) for a in arrays] for name, arrays in self._state().items()}
         return {"rule": type(self).__name__, "lr": self.lr, **copies}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -94,10 +98,10 @@ class Optimizer(ABC):
         self.lr = state["lr"]
         for key, arrays in own.items():
             for array, value in zip(arrays, state[key], strict=True):
-                array[...] = value
+                assign(array, value)
 
     def _zeros(self) -> list[Array]:
-        return [aligned_zeros(p.value.shape, p.value.dtype) for p in self.params]
+        return [aligned_zeros(p.value.shape, p.value.dtype, self._device) for p in self.params]
 
 
 def _require(name: str, what: str, value: float, low: float, high: float) -> None:

@@ -1,0 +1,62 @@
+"""Type stub of the compiled CUDA kernels: the operations of `steepest._cpu`, on CuPy arrays."""
+
+from typing import TypedDict
+
+# ruff: noqa: I001 (one statement for all)
+from steepest._cpu import (
+    ACTIVATIONS as ACTIVATIONS,
+    DivergenceError as DivergenceError,
+    accumulate as accumulate,
+    activation as activation,
+    activation_backward as activation_backward,
+    adam_update as adam_update,
+    argmax as argmax,
+    increment as increment,
+    linear as linear,
+    linear_backward as linear_backward,
+    log_softmax as log_softmax,
+    matmul as matmul,
+    max as max,
+    mean as mean,
+    min as min,
+    random_bits as random_bits,
+    random_uniform as random_uniform,
+    require_finite as require_finite,
+    sgd_update as sgd_update,
+    softmax as softmax,
+    softmax_cross_entropy as softmax_cross_entropy,
+    squared_error as squared_error,
+    sum as sum,
+    sum_squares as sum_squares,
+    take_rows as take_rows,
+    zero_one_loss as zero_one_loss,
+)
+
+class _Device(TypedDict):
+    name: str
+    capability: str
+    memory: int
+    multiprocessors: int
+
+class _Info(TypedDict):
+    built_for: list[str]
+    runtime: str
+    driver: str | None
+    devices: list[_Device]
+    problem: str
+
+def info() -> _Info: ...
+def synchronize() -> None: ...
+
+# Capture and replay.
+class Graph:
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def operations(self) -> list[str]: ...
+    def replay(self, n: int = 1) -> int: ...
+    # (name, seconds, flops, bytes) of one call of each operation
+    def profile(self, n: int) -> list[tuple[str, float, float, float]]: ...
+
+def begin_capture(graph: Graph) -> None: ...
+def end_capture() -> None: ...
+def is_capturing() -> bool: ...

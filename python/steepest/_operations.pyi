@@ -1,0 +1,155 @@
+"""What both backends offer, for type checkers: `steepest._cpu` and `steepest._cuda` implement `Backend`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+# CuPy's arrays have no types of their own; to type checkers they are NumPy's.
+_Array: TypeAlias = npt.NDArray[Any]
+_Arrays: TypeAlias = _Array | Sequence[_Array]
+_Loss: TypeAlias = npt.NDArray[np.float64]
+_Counter: TypeAlias = npt.NDArray[np.int64]
+_Indices: TypeAlias = npt.NDArray[np.int64]
+
+class BackendGraph(Protocol):
+    """A list of operations of one backend."""
+
+    def __len__(self) -> int: ...
+    def operations(self) -> list[str]: ...
+    def replay(self, n: int = 1) -> int: ...
+    def profile(self, n: int) -> list[tuple[str, float, float, float]]: ...
+
+class Backend(Protocol):
+    """The functions of a backend module; `steepest.kernels` documents the operations."""
+
+    ACTIVATIONS: tuple[str, ...]
+
+    def info(self) -> Mapping[str, Any]: ...
+
+    # Matrix products and linear layers.
+    def matmul(
+        self, a: _Array, b: _Array, out: _Array | None = None, precision: str = "float32"
+    ) -> _Array: ...
+    def linear(
+        self,
+        x: _Array,
+        w: _Array,
+        b: _Array | None = None,
+        activation: str = "identity",
+        out: _Array | None = None,
+        precision: str = "float32",
+    ) -> _Array: ...
+    def linear_backward(
+        self,
+        d_out: _Array,
+        x: _Array,
+        w: _Array,
+        activation: str = "identity",
+        l2: float = 0.0,
+        input_grad: bool = True,
+        d_x: _Array | None = None,
+        d_w: _Array | None = None,
+        d_b: _Array | None = None,
+        precision: str = "float32",
+    ) -> tuple[_Array | None, _Array, _Array]: ...
+
+    # Activations.
+    def activation(self, x: _Array, activation: str = "relu", out: _Array | None = None) -> _Array: ...
+    def activation_backward(
+        self, d_y: _Array, y: _Array, activation: str = "relu", out: _Array | None = None
+    ) -> _Array: ...
+    def softmax(self, x: _Array, out: _Array | None = None) -> _Array: ...
+    def log_softmax(self, x: _Array, out: _Array | None = None) -> _Array: ...
+
+    # Losses.
+    def softmax_cross_entropy(
+        self,
+        logits: _Array,
+        labels: _Array,
+        sample_weight: _Array | None = None,
+        ignore_label: int | None = None,
+        loss: _Loss | None = None,
+        d_logits: _Array | None = None,
+    ) -> tuple[_Loss, _Array]: ...
+    def squared_error(
+        self,
+        prediction: _Array,
+        target: _Array,
+        sample_weight: _Array | None = None,
+        half: bool = False,
+        loss: _Loss | None = None,
+        d_prediction: _Array | None = None,
+    ) -> tuple[_Loss, _Array]: ...
+    def zero_one_loss(
+        self, scores: _Array, labels: _Array, ignore_label: int | None = None, out: _Loss | None = None
+    ) -> _Loss: ...
+
+    # Updates of parameters.
+    def sgd_update(
+        self,
+        params: _Arrays,
+        grads: _Arrays,
+        velocities: _Arrays | None = None,
+        *,
+        lr: float | _Loss,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None: ...
+    def adam_update(
+        self,
+        params: _Arrays,
+        grads: _Arrays,
+        exp_avg: _Arrays,
+        exp_avg_sq: _Arrays,
+        step: int | _Counter,
+        *,
+        lr: float | _Loss = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None: ...
+
+    # Rows, reductions, counters.
+    def take_rows(
+        self, x: _Array, indices: _Indices, out: _Array | None = None, *, start: int | _Counter | None = None
+    ) -> _Array: ...
+    def sum(self, x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...
+    def mean(self, x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...
+    def max(self, x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...
+    def min(self, x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...
+    def sum_squares(self, x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...
+    def argmax(self, x: _Array, axis: int = 1, out: _Indices | None = None) -> _Indices: ...
+    def increment(self, counter: _Counter, by: int = 1) -> None: ...
+    def accumulate(self, total: _Loss, value: float | _Loss, scale: float = 1.0) -> None: ...
+    def require_finite(self, value: _Loss) -> None: ...
+
+    # Random numbers.
+    def random_uniform(
+        self,
+        shape: Sequence[int],
+        low: float = 0.0,
+        high: float = 1.0,
+        *,
+        seed: int,
+        stream: int = 0,
+        dtype: str = "float32",
+        out: _Array | None = None,
+    ) -> _Array: ...
+    def random_bits(
+        self, n: int, *, seed: int, stream: int = 0, out: npt.NDArray[np.uint64] | None = None
+    ) -> npt.NDArray[np.uint64]: ...
+
+    # Capture and replay.
+    def Graph(self) -> BackendGraph: ...  # noqa: N802 (a class of the modules)
+    def begin_capture(self, graph: Any) -> None: ...
+    def end_capture(self) -> None: ...
+    def is_capturing(self) -> bool: ...
+
+class CudaBackend(Backend, Protocol):
+    """The CUDA module, whose operations return before they are done."""
+
+    def synchronize(self) -> None: ...

@@ -1,0 +1,84 @@
+"""Validation of CuPy inputs: what scikit-learn's `validate_data` does for NumPy's, in its words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    check_consistent_length,
+    validate_data,
+)
+
+from steepest._memory import array_namespace, to_host
+
+from ._data import first_nonfinite
+
+Array = npt.NDArray[Any]
+
+
+def validate_cupy(
+    estimator: BaseEstimator, X: Array, y: Any, *, dtype: np.dtype[Any] | None, reset: bool, **options: Any
+) -> Any:
+    """Validate a CuPy array X, and y of either library.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Its number of features and their names are set, or checked.
+    X : cupy.ndarray
+        Should be of shape (n_samples, n_features), with numbers that are finite.
+    y : array-like or "no_validation"
+        Targets.
+    dtype : dtype or None
+        Dtype of the X returned; None keeps float32 and makes anything else float64.
+    reset : bool
+        Whether this is a first fit.
+    **options
+        Of `validate_data`, for y.
+
+    Returns
+    -------
+    X : cupy.ndarray
+        C-ordered, and a copy only where it has to be.
+    y : ndarray
+        A NumPy array; left out for "no_validation".
+
+    Raises
+    ------
+    ValueError
+        Where they are not as described.
+    """
+    X = _validate_matrix(X, dtype, type(estimator).__name__)
+    if isinstance(y, str) and y == "no_validation":
+        _check_feature_names(estimator, X, reset=reset)
+        _check_n_features(estimator, X, reset=reset)
+        return X
+    y = validate_data(estimator, y=to_host(y), reset=reset, **options)
+    check_consistent_length(X, y)
+    _check_n_features(estimator, X, reset=reset)
+    return X, y
+
+
+def _validate_matrix(X: Array, dtype: np.dtype[Any] | None, name: str) -> Array:
+    if X.ndim != 2:
+        raise ValueError(f"Expected 2D array, got {X.ndim}D array instead: X has shape {X.shape}.")
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"X has dtype {X.dtype}; real numbers are needed. Complex data not supported.")
+    for axis, what in enumerate(("sample(s)", "feature(s)")):
+        if X.shape[axis] == 0:
+            raise ValueError(
+                f"Found array with 0 {what} (shape={X.shape}) while a minimum of 1 is required by {name}."
+            )
+    if dtype is None:
+        dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+    xp = array_namespace(X)
+    converted: Array = xp.ascontiguousarray(X, dtype=dtype)
+    if where := first_nonfinite(converted, X):
+        kind = "NaN" if bool(xp.isnan(converted).any()) else f"infinity or a value too large for {dtype!r}"
+        raise ValueError(f"{where}Input X contains {kind}.")
+    return converted
