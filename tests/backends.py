@@ -1,15 +1,25 @@
-"""What the build offers, and the one helper that checks an operation over layouts and `out=` arguments."""
+"""What the build offers, where the tests compute, and the one helper that checks an operation over layouts and `out=`.
+
+The tests of the operations call `steepest.kernels` on NumPy arrays. By default these compute on the CPU's kernels. Two
+environment variables let the same tests run on the CUDA kernels:
+
+* ``STEEPEST_STANDIN=folder``: on the stand-in in that folder, the CUDA kernels compiled for the host;
+* ``STEEPEST_TEST_DEVICE=cuda``: on the GPU (see on_device.py).
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from steepest import _cpu
+from steepest import _backends, _cpu
 
 DTYPES = (np.float32, np.float64)
 THREADS = (1, 2, 3)
@@ -21,6 +31,91 @@ SIZES = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 12
 def instruction_sets():
     """Instruction sets that this build holds and this machine runs."""
     return tuple(_cpu.info()["isas_available"])
+
+
+# ---------------------------------------------------------------------------------- where the tests compute
+
+
+STANDIN = os.environ.get("STEEPEST_STANDIN")
+if os.environ.get("STEEPEST_TEST_DEVICE", "cpu") not in {"cpu", "cuda"}:
+    raise ValueError(f"STEEPEST_TEST_DEVICE is {os.environ['STEEPEST_TEST_DEVICE']!r}, not 'cpu' or 'cuda'")
+ON_GPU = os.environ.get("STEEPEST_TEST_DEVICE") == "cuda"
+# Whether the kernels that are tested are those of the CPU.
+ON_CPU = not (ON_GPU or STANDIN)
+
+
+def load_standin():
+    """The module with the CUDA kernels compiled for the host."""
+    folder = str(Path(STANDIN).resolve())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return importlib.import_module("cuda_standin")
+
+
+def load_real_cuda():
+    """(cupy, steepest._cuda) where there is a GPU, else None."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # CuPy warns where it finds no CUDA
+            cupy = importlib.import_module("cupy")
+        module = importlib.import_module("steepest._cuda")
+        return (cupy, module) if cupy.cuda.runtime.getDeviceCount() > 0 else None
+    except Exception:  # CuPy has errors of its own for a missing driver
+        return None
+
+
+# Before `route_kernels` puts another module in the place of steepest._cuda.
+REAL_CUDA = load_real_cuda()
+
+
+def route_kernels():
+    """Let NumPy arrays compute where the environment says, captured graphs included."""
+    if ON_CPU:
+        return
+    if ON_GPU:
+        from on_device import OnDevice
+
+        if REAL_CUDA is None:
+            raise RuntimeError("STEEPEST_TEST_DEVICE=cuda, but steepest._cuda, CuPy or a GPU is missing")
+        module = OnDevice(*REAL_CUDA)
+    else:
+        module = load_standin()
+    sys.modules["steepest._cuda"] = module
+    _backends._import_cuda.cache_clear()
+    _backends.BACKENDS[np.ndarray] = module
+
+
+def install_cuda(monkeypatch):
+    """Let `device="cuda"` work for one test, and NumPy arrays compute on the CPU; returns CuPy.
+
+    They are the real ones where there is a GPU, otherwise the fake CuPy and the stand-in.
+    """
+    if REAL_CUDA is not None:
+        cupy, module = REAL_CUDA
+    elif STANDIN:
+        import fake_cupy as cupy
+
+        module = cupy.FakeCuda(load_standin())
+    else:
+        pytest.skip("there is no GPU, and STEEPEST_STANDIN names no stand-in for the CUDA kernels")
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    replace_cuda(monkeypatch, module)
+    monkeypatch.setitem(_backends.BACKENDS, np.ndarray, _cpu)
+    monkeypatch.delitem(_backends.BACKENDS, cupy.ndarray, raising=False)
+    return cupy
+
+
+def replace_cuda(monkeypatch, module):
+    """Put `module`, or None for a build without one, in the place of steepest._cuda for one test."""
+    monkeypatch.setitem(sys.modules, "steepest._cuda", module)
+    monkeypatch.setattr(_backends, "_cuda_was_used", False)
+    forget_cuda()
+
+
+def forget_cuda():
+    """Let steepest look for the CUDA module anew."""
+    _backends._import_cuda.cache_clear()
+    _backends._device_problem.cache_clear()
 
 
 # -------------------------------------------------------------------------------------------------- layouts

@@ -115,7 +115,13 @@ def test_bad_input(name, spoiler, dtype):
         assert_refused(case, name)
 
 
-@pytest.mark.parametrize("spoiler", OUTPUT_SPOILERS)
+@pytest.mark.parametrize(
+    "spoiler",
+    [
+        *SPOILERS,
+        pytest.param("read_only", marks=pytest.mark.not_on_gpu("CuPy has no arrays that are read-only")),
+    ],
+)
 @pytest.mark.parametrize("name", cases.CASES)
 def test_bad_output(name, spoiler, dtype):
     for where in places(cases.make(name, dtype))[1]:

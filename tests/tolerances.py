@@ -38,6 +38,19 @@ def matmul(dtype, a, b):
     return dot(dtype, np.shape(a)[1], magnitude)
 
 
+# Relative error of one product: two operands rounded to 11 or 8 significant bits; or, with three products of tf32
+# parts, the product of the two rests, each below 2**-11 of its number, and their own rounding.
+_PRODUCT_ERROR = {"float32": 0.0, "float32x3": 3 * 2.0**-22, "tf32": 2.0**-10, "bfloat16": 2.0**-7}
+
+
+def matmul_at_precision(precision, a, b):
+    """A float32 product at a precision: the error of every term, and of sums that may round towards zero."""
+    magnitude = _abs(a) @ _abs(b)
+    k = np.shape(a)[1]
+    sums = 0.0 if precision in ("float32", "float32x3") else k * eps(np.float32)
+    return matmul(np.float32, a, b) + (_PRODUCT_ERROR[precision] + sums) * magnitude
+
+
 def elementary(dtype, y):
     """exp, tanh, logistic function: a polynomial within 2 ulp, an addition and a division: 4 eps |y|."""
     return 4.0 * eps(dtype) * np.nan_to_num(_abs(y), posinf=0.0) + tiny(dtype)

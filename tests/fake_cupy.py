@@ -1,0 +1,200 @@
+"""A CuPy for machines without a GPU: arrays that lie in host memory and never become NumPy's by themselves.
+
+It has the part of CuPy that steepest and its tests use, and CuPy's strictness: arrays of the two libraries do not mix,
+a NumPy function refuses these arrays, and only `asnumpy` and `asarray` move data. `FakeCuda` lets the stand-in for the
+CUDA kernels, which works on NumPy arrays, take and give these.
+"""
+
+from __future__ import annotations
+
+import operator
+from types import SimpleNamespace
+
+import numpy as np
+
+
+class generic:  # noqa: N801 (CuPy's name)
+    """Base of CuPy's scalars; reductions give 0-d arrays, so there are none. Libraries look for the name."""
+
+
+class ndarray:  # noqa: N801 (CuPy's name)
+    """An array as CuPy's: views share memory, results are arrays, 0-d ones too."""
+
+    __array_ufunc__ = None  # operators of NumPy arrays leave the decision to this class
+    __hash__ = None
+
+    def __init__(self, host):
+        self._host = np.asarray(host)
+        assert type(self._host) is np.ndarray
+
+    shape = property(lambda self: self._host.shape)
+    dtype = property(lambda self: self._host.dtype)
+    ndim = property(lambda self: self._host.ndim)
+    size = property(lambda self: self._host.size)
+    nbytes = property(lambda self: self._host.nbytes)
+    itemsize = property(lambda self: self._host.itemsize)
+    strides = property(lambda self: self._host.strides)
+    T = property(lambda self: ndarray(self._host.T))
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    def __array_function__(self, function, *args):
+        raise TypeError(f"numpy.{function.__name__} was called with a CuPy array: use the function of CuPy")
+
+    def __reduce__(self):
+        raise TypeError("a CuPy array was pickled")
+
+    def __deepcopy__(self, memo):
+        return ndarray(self._host.copy())
+
+    def __len__(self):
+        return len(self._host)
+
+    def __float__(self):
+        return float(self._host)
+
+    def __int__(self):
+        return int(self._host)
+
+    def __bool__(self):
+        return bool(self._host)
+
+    def __getitem__(self, index):
+        return ndarray(self._host[_unwrap(index)])
+
+    def __setitem__(self, index, value):
+        self._host[_unwrap(index)] = _unwrap(value)
+
+    def __invert__(self):
+        return ndarray(~self._host)
+
+
+def _unwrap(value):
+    """The NumPy array behind an operand; an array of NumPy's is refused, as CuPy does."""
+    if isinstance(value, ndarray):
+        return value._host
+    if isinstance(value, np.ndarray):
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+    if isinstance(value, tuple | list):
+        return type(value)(_unwrap(item) for item in value)
+    return value
+
+
+def _method(name):
+    return lambda self, *args, **kwargs: ndarray(getattr(self._host, name)(*map(_unwrap, args), **kwargs))
+
+
+for _name in ("all", "any", "argmax", "astype", "copy", "mean", "ravel", "reshape", "sum"):
+    setattr(ndarray, _name, _method(_name))
+
+
+def _operator(function, swapped=False):
+    def apply(self, other):
+        other = _unwrap(other)
+        return ndarray(function(other, self._host) if swapped else function(self._host, other))
+
+    return apply
+
+
+for _name in ("add", "sub", "mul", "truediv", "pow", "eq", "ne", "lt", "le", "gt", "ge"):
+    setattr(ndarray, f"__{_name}__", _operator(getattr(operator, _name)))
+for _name in ("add", "sub", "mul", "truediv"):
+    setattr(ndarray, f"__r{_name}__", _operator(getattr(operator, _name), swapped=True))
+
+
+# ---------------------------------------------------------------------------------------------- the functions
+
+
+def asarray(a, dtype=None):
+    """An array of this library: `a` itself, or a copy of a NumPy array, list or number."""
+    if isinstance(a, ndarray):
+        return a if dtype is None else a.astype(dtype, copy=False)
+    array = np.array(a, dtype)
+    if array.dtype.kind not in "biufc":
+        raise ValueError(f"Unsupported dtype {array.dtype}")
+    return ndarray(array)
+
+
+def asnumpy(a):
+    """A copy as a NumPy array."""
+    return np.array(a._host) if isinstance(a, ndarray) else np.asarray(a)
+
+
+def empty(shape, dtype=float):
+    """An array filled with what no kernel computes, so that a part left unwritten shows."""
+    return ndarray(np.full(shape, 77, dtype))
+
+
+def _function(name):
+    function = getattr(np, name)
+
+    def call(*args, **kwargs):
+        if not isinstance(args[0], ndarray):
+            raise TypeError(f"cupy.{name} was called with a {type(args[0]).__name__}")
+        return ndarray(function(*map(_unwrap, args), **{k: _unwrap(v) for k, v in kwargs.items()}))
+
+    return call
+
+
+argsort = _function("argsort")
+ascontiguousarray = _function("ascontiguousarray")
+average = _function("average")
+isfinite = _function("isfinite")
+isnan = _function("isnan")
+
+cuda = SimpleNamespace(get_current_stream=lambda: SimpleNamespace(ptr=0))
+
+
+# --------------------------------------------------------------------------------------------- steepest._cuda
+
+
+class FakeCuda:
+    """What `steepest._cuda` is, for these arrays: the stand-in's operations, with arguments and results converted."""
+
+    # Neither takes nor gives arrays.
+    PLAIN = frozenset(
+        {
+            "ACTIVATIONS",
+            "DivergenceError",
+            "Graph",
+            "begin_capture",
+            "end_capture",
+            "is_capturing",
+            "synchronize",
+        }
+    )
+
+    def __init__(self, standin):
+        self._standin = standin
+
+    def info(self):
+        return {**self._standin.info(), "problem": ""}
+
+    def __getattr__(self, name):
+        value = getattr(self._standin, name)
+        if name in self.PLAIN or not callable(value):
+            return value
+
+        def operation(*args, **kwargs):
+            given = {}  # id of the NumPy array behind an argument -> that argument
+
+            def unwrap(value):
+                if isinstance(value, np.ndarray):
+                    raise TypeError(f"[{name}] an argument is a NumPy array, among CuPy arrays")
+                if isinstance(value, ndarray):
+                    given[id(value._host)] = value
+                    return value._host
+                return [unwrap(item) for item in value] if isinstance(value, list) else value
+
+            def wrap(value):
+                if isinstance(value, tuple):
+                    return tuple(wrap(item) for item in value)
+                if not isinstance(value, np.ndarray):
+                    return value
+                return given[id(value)] if id(value) in given else ndarray(value)
+
+            args = [unwrap(a) for a in args]
+            return wrap(value(*args, **{k: unwrap(v) for k, v in kwargs.items()}))
+
+        return operation

@@ -1,0 +1,173 @@
+"""`steepest._cuda` for NumPy arrays: the tests of the operations, on a GPU.
+
+A call moves its arrays to the GPU as they lie in memory: the whole memory that an array is a view of is copied, and
+the same view is made of the copy, so that strides, alignment, margins and overlaps are those that the test set up.
+After the call, and after it has failed too, the memory is copied back. A graph copies before and after each replay.
+What CuPy has no dtype for, and what is no array, goes to the kernels as it is, to be refused.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_CUPY_KINDS = "?bhilqBHILQefdFD"  # dtype characters
+_ALIGNMENT = 512  # bytes, of CuPy's allocations
+# What neither takes nor gives arrays.
+_PLAIN = frozenset({"DivergenceError", "info", "is_capturing", "synchronize"})
+
+
+@dataclass
+class _Copy:
+    """A memory of the host and its copy on the GPU."""
+
+    owner: np.ndarray  # keeps the memory alive
+    host: np.ndarray  # its bytes
+    device: Any  # those of the copy
+
+    def upload(self):
+        self.device.set(self.host)
+
+    def download(self):
+        changed = self.device.get()
+        # Read-only memory, a file's for instance, may only be left alone.
+        if (changed != self.host).any():
+            self.host[...] = changed
+
+
+class _Memories:
+    """The copies that a call or a graph uses."""
+
+    def __init__(self, cupy):
+        self._cupy = cupy
+        self._copies = {}  # address -> _Copy
+        self._arrays = {}  # id of a CuPy array -> (that array, the NumPy array that it stands for)
+
+    def upload(self):
+        for copy in self._copies.values():
+            copy.upload()
+
+    def download(self):
+        for copy in self._copies.values():
+            copy.download()
+
+    def to_device(self, value):
+        """The argument of a kernel that stands for `value`."""
+        if isinstance(value, list):
+            return [self.to_device(item) for item in value]
+        if (
+            not isinstance(value, np.ndarray)
+            or value.dtype.char not in _CUPY_KINDS
+            or not value.dtype.isnative
+        ):
+            return value
+        if value.size == 0:
+            array = self._cupy.empty(value.shape, value.dtype)
+        else:
+            copy = self._copy_of(value)
+            memory = copy.device.data + (value.ctypes.data - copy.host.ctypes.data)
+            array = self._cupy.ndarray(value.shape, value.dtype, memptr=memory, strides=value.strides)
+        self._arrays[id(array)] = (array, value)
+        return array
+
+    def to_host(self, value):
+        """What a test gets for the result `value` of a kernel: the array it gave for it, or a new one."""
+        if isinstance(value, tuple):
+            return tuple(self.to_host(item) for item in value)
+        if not isinstance(value, self._cupy.ndarray):
+            return value
+        if id(value) in self._arrays:
+            return self._arrays[id(value)][1]
+        host = value.get()
+        if host.size:
+            # Allocated at capture: from now on the two are copies of each other.
+            data = self._cupy.ndarray((host.nbytes,), np.uint8, memptr=value.data)
+            self._copies[host.ctypes.data] = _Copy(host, _bytes_at(host.ctypes.data, host.nbytes), data)
+        return host
+
+    def _copy_of(self, array):
+        owner = array
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        low, high = np.lib.array_utils.byte_bounds(owner)
+        if low not in self._copies:
+            start = low % _ALIGNMENT
+            device = self._cupy.empty(start + high - low, np.uint8)[start:]
+            self._copies[low] = _Copy(owner, _bytes_at(low, high - low), device)
+            self._copies[low].upload()
+        return self._copies[low]
+
+
+def _bytes_at(address, n):
+    return np.frombuffer((ctypes.c_uint8 * n).from_address(address), np.uint8)
+
+
+class _Graph:
+    """A graph of the GPU, with the memories that it uses."""
+
+    def __init__(self, cupy, module):
+        self.memories = _Memories(cupy)
+        self.graph = module.Graph()
+
+    def __len__(self):
+        return len(self.graph)
+
+    def operations(self):
+        return self.graph.operations()
+
+    def replay(self, n=1):
+        return self._run(self.graph.replay, n)
+
+    def profile(self, n):
+        return self._run(self.graph.profile, n)
+
+    def _run(self, function, n):
+        self.memories.upload()
+        try:
+            return function(n)
+        finally:
+            self.memories.download()
+
+
+class OnDevice:
+    """The module that the tests put in the place of the CPU's kernels."""
+
+    def __init__(self, cupy, module):
+        self._cupy, self._module = cupy, module
+        self._thread = threading.local()
+
+    def Graph(self):
+        return _Graph(self._cupy, self._module)
+
+    def begin_capture(self, graph):
+        self._module.begin_capture(graph.graph)
+        self._thread.recording = graph
+
+    def end_capture(self):
+        self._thread.recording = None
+        self._module.end_capture()
+
+    def __getattr__(self, name):
+        value = getattr(self._module, name)
+        if name in _PLAIN or not callable(value):
+            return value
+        return lambda *args, **kwargs: self._call(value, args, kwargs)
+
+    def _call(self, function, args, kwargs):
+        recording = getattr(self._thread, "recording", None)
+        memories = _Memories(self._cupy) if recording is None else recording.memories
+        args = [memories.to_device(a) for a in args]
+        kwargs = {k: memories.to_device(v) for k, v in kwargs.items()}
+        if recording is not None:
+            return memories.to_host(function(*args, **kwargs))
+        try:
+            result = function(*args, **kwargs)
+            # What the kernel finds wrong in the data is raised here.
+            self._module.synchronize()
+        finally:
+            memories.download()
+        return memories.to_host(result)

@@ -1,0 +1,277 @@
+"""Graphs of the CUDA kernels are fused into fewer launches: how many, and that not a bit changes.
+
+Gradients that an update reads are made by the update's launch, unless that would change what somebody sees; operations
+on single numbers join their predecessors.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import backends
+import numpy as np
+import pytest
+
+import steepest
+from steepest import kernels as K
+
+pytestmark = pytest.mark.skipif(backends.ON_CPU, reason="graphs of the CPU run their operations one by one")
+
+
+class Layers:
+    """A chain of linear layers with their buffers; `forward_backward` is what nearly every step here begins with."""
+
+    def __init__(self, widths, n, dtype, *, l2=0.0):
+        rng = np.random.default_rng(5)
+        self.l2, self.widths = l2, widths
+        self.x = [rng.standard_normal((n, w)).astype(dtype) for w in widths]
+        pairs = list(itertools.pairwise(widths))
+        self.w = [rng.standard_normal(p).astype(dtype) for p in pairs]
+        self.b = [rng.standard_normal(p[1]).astype(dtype) for p in pairs]
+        self.d_x = [np.zeros_like(x) for x in self.x]
+        self.d_w = [np.zeros_like(w) for w in self.w]
+        self.d_b = [np.zeros_like(b) for b in self.b]
+        self.params, self.grads = [*self.w, *self.b], [*self.d_w, *self.d_b]
+        self.state = [[np.zeros_like(p) for p in self.params] for _ in range(2)]
+        self.labels = rng.integers(0, widths[-1], n)
+        self.loss, self.total = np.zeros(()), np.zeros(())
+        self.step, self.extra = np.zeros((), np.int64), np.zeros((), dtype)
+        self.other = rng.standard_normal((2, 20)).astype(dtype)
+
+    def forward_backward(self):
+        for i, (w, b) in enumerate(zip(self.w, self.b, strict=True)):
+            activation = "identity" if i == len(self.w) - 1 else "tanh"
+            K.linear(self.x[i], w, b, activation, out=self.x[i + 1])
+        K.softmax_cross_entropy(self.x[-1], self.labels, loss=self.loss, d_logits=self.d_x[-1])
+        for i in reversed(range(len(self.w))):
+            self.backward(i)
+
+    def backward(self, i):
+        K.linear_backward(
+            self.d_x[i + 1],
+            self.x[i],
+            self.w[i],
+            activation="tanh" if i else "identity",
+            l2=self.l2,
+            input_grad=i > 0,
+            d_x=self.d_x[i] if i else None,
+            d_w=self.d_w[i],
+            d_b=self.d_b[i],
+        )
+
+    def adam(self):
+        K.increment(self.step)
+        K.adam_update(self.params, self.grads, *self.state, self.step, lr=0.05)
+
+    def sgd(self, momentum=0.0, nesterov=False):
+        velocities = self.state[0] if momentum else None
+        K.sgd_update(self.params, self.grads, velocities, lr=0.05, momentum=momentum, nesterov=nesterov)
+
+    def bytes(self):
+        arrays = [*self.x, *self.params, *self.grads, *self.d_x, *self.state[0], *self.state[1]]
+        arrays += [self.loss, self.total, self.step, self.extra, self.other]
+        return [a.tobytes() for a in arrays]
+
+
+def check(make, step, launches, replays=3):
+    """Replay `step` of a `Layers`, compare all bytes with eager steps, and count the launches of a step."""
+    eager, captured = make(), make()
+    with steepest.capture() as graph:
+        step(captured)
+    for _ in range(replays):
+        step(eager)
+    graph.replay(replays)
+    assert captured.bytes() == eager.bytes()
+    assert graph._graph.launches() == launches
+
+
+def small(dtype, **options):
+    return lambda: Layers((20, 16, 70, 9), 12, dtype, **options)
+
+
+# Three layers forward, the loss, two gradients of inputs, the weights' gradients with the update, the scalars.
+FUSED = 3 + 1 + 2 + 1 + 1
+
+
+def adam_step(net):
+    net.forward_backward()
+    net.adam()
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+def test_adam(dtype, l2):
+    check(small(dtype, l2=l2), adam_step, FUSED)
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}], ids=str)
+def test_sgd(dtype, options):
+    def step(net):
+        net.forward_backward()
+        net.sgd(**options)
+
+    check(small(dtype), step, FUSED)
+
+
+@pytest.mark.parametrize("n", [1, 32, 300])
+def test_batches(dtype, n):
+    check(lambda: Layers((40, 33, 8), n, dtype), adam_step, 2 + 1 + 1 + 1 + 1)
+
+
+def test_gradients_in_parts():
+    """So many rows that several blocks share a tile of a gradient."""
+    check(lambda: Layers((40, 33, 8), 2000, np.float32), adam_step, 2 + 1 + 1 + 1 + 1)
+
+
+def test_more_layers_than_a_launch_takes(dtype):
+    check(lambda: Layers((9,) * 9, 7, dtype), adam_step, 8 + 1 + 7 + 2 + 1)
+
+
+def test_large_layers_are_not_fused():
+    """Products that are bound by arithmetic keep their own kernels: two for the layer, one for the update."""
+    check(lambda: Layers((512, 512), 512, np.float32), adam_step, 1 + 1 + 1 + 1 + 1, replays=1)
+
+
+def test_gradient_that_is_read_before_the_update(dtype):
+    def step(net):
+        net.forward_backward()
+        K.sum_squares(net.d_w[1], out=net.extra)
+        net.adam()
+
+    # Layer 1 has its own product; the other two are fused.
+    check(small(dtype), step, FUSED + 3)
+
+
+def test_input_that_changes_before_the_update(dtype):
+    def step(net):
+        net.forward_backward()
+        K.activation(net.x[0], "sigmoid", out=net.x[0])
+        net.adam()
+
+    check(small(dtype), step, FUSED + 3)
+
+
+def test_gradient_that_is_read_after_the_update(dtype):
+    def step(net):
+        net.forward_backward()
+        net.adam()
+        K.sum_squares(net.d_w[1], out=net.extra)
+
+    check(small(dtype), step, FUSED + 1)
+
+
+def test_update_of_the_weights_alone(dtype):
+    def step(net):
+        net.forward_backward()
+        k = len(net.w)
+        K.sgd_update(net.params[:k], net.grads[:k], lr=0.05)
+
+    check(small(dtype), step, FUSED)
+
+
+def test_update_of_the_biases_alone(dtype):
+    def step(net):
+        net.forward_backward()
+        k = len(net.w)
+        K.sgd_update(net.params[k:], net.grads[k:], lr=0.05)
+
+    check(small(dtype), step, FUSED + 3)
+
+
+def test_two_updates(dtype):
+    def step(net):
+        net.forward_backward()
+        K.sgd_update([net.w[0], net.b[0]], [net.d_w[0], net.d_b[0]], lr=0.05)
+        K.sgd_update([net.w[1], net.w[2]], [net.d_w[1], net.d_w[2]], lr=0.01)
+
+    check(small(dtype), step, FUSED + 1)
+
+
+def test_two_updates_from_one_gradient(dtype):
+    """The first makes it, the second reads it."""
+
+    def step(net):
+        net.forward_backward()
+        for target in (net.w[2], net.state[0][2]):
+            K.sgd_update([target], [net.d_w[2]], lr=0.05)
+
+    # The products of the other two layers are not updated by anything.
+    check(small(dtype), step, FUSED + 2 + 1)
+
+
+def test_a_tensor_that_is_no_layers(dtype):
+    def step(net):
+        net.forward_backward()
+        K.sgd_update([net.other[0], *net.params], [net.other[1], *net.grads], lr=0.05)
+
+    check(small(dtype), step, FUSED + 1)
+
+
+@pytest.mark.parametrize(("l2", "extra"), [(0.0, 1), (0.3, 2)])
+def test_shared_weights(dtype, l2, extra):
+    """The second gradient of the weights is not put off past the first update where it reads them, for its penalty."""
+
+    def step(net):
+        net.forward_backward()
+        d_w, d_b = net.state[1][0], net.state[1][3]
+        K.linear_backward(net.d_x[1], net.x[0], net.w[0], l2=net.l2, input_grad=False, d_w=d_w, d_b=d_b)
+        K.sgd_update(net.params, net.grads, lr=0.05)
+        K.sgd_update([net.w[0]], [d_w], lr=0.05)
+
+    # Without a penalty the second gradient makes the second update; with one they are two launches.
+    check(small(dtype, l2=l2), step, FUSED + extra)
+
+
+def test_strided_tensors(dtype):
+    def make():
+        net = Layers((20, 16, 9), 12, dtype)
+        for arrays in (net.w, net.d_w):
+            arrays[0] = np.asfortranarray(arrays[0])
+            arrays[1] = np.repeat(arrays[1], 2, axis=1)[:, ::2]
+        net.params, net.grads = [*net.w, *net.b], [*net.d_w, *net.d_b]
+        return net
+
+    check(make, adam_step, 2 + 1 + 1 + 1 + 1)
+
+
+def scalars(net):
+    """Counters that join one launch, but for what a failure would leave undone."""
+    K.increment(net.step)
+    K.accumulate(net.loss, 2.0)
+    K.require_finite(net.loss)
+    K.increment(net.step, 3)
+
+
+def test_scalars_are_one_launch(dtype):
+    check(small(dtype), scalars, 1)
+
+
+def test_scalars_wait_for_what_they_read(dtype):
+    def step(net):
+        K.increment(net.step)
+        K.softmax_cross_entropy(net.x[-1], net.labels, loss=net.loss, d_logits=net.d_x[-1])
+        K.accumulate(net.total, net.loss)
+        K.increment(net.step)
+
+    check(small(dtype), step, 3)
+
+
+def test_a_failure_leaves_what_comes_after_it_undone():
+    net = small(np.float32)()
+    net.loss[...] = np.nan
+    with steepest.capture() as graph:
+        scalars(net)
+    with pytest.raises(steepest.DivergenceError) as caught:
+        graph.replay(4)
+    assert caught.value.step == 0
+    assert net.step == 1
+
+
+def test_the_step_of_a_failure_is_counted():
+    total = np.zeros(())
+    with steepest.capture() as graph:
+        K.require_finite(total)
+        K.accumulate(total, 1e308)
+    with pytest.raises(steepest.DivergenceError) as caught:
+        graph.replay(5)
+    assert caught.value.step == 2
+    assert np.isinf(total)

@@ -1,0 +1,123 @@
+"""The precisions of a matrix product: how accurate each is, and that the kernels that were meant did run."""
+
+from __future__ import annotations
+
+import backends
+import numpy as np
+import pytest
+import reference
+import tolerances
+from backends import LAYOUTS, assert_close, lay_out
+
+from steepest import kernels as K
+
+PRECISIONS = ("float32", "float32x3", "tf32", "bfloat16")
+# Rows, inner dimension and columns that fill small, medium and large tiles, with edges, and in parts.
+SHAPES = (
+    (1, 1, 1),
+    (17, 33, 9),
+    (64, 40, 64),
+    (130, 47, 260),
+    (300, 20, 300),
+    (10, 1100, 20),
+    (40, 600, 130),
+)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_accuracy(rng, precision, shape):
+    m, k, n = shape
+    a, b = rng.standard_normal((m, k)).astype(np.float32), rng.standard_normal((k, n)).astype(np.float32)
+    product = K.matmul(a, b, precision=precision)
+    tolerance = tolerances.matmul_at_precision(precision, a, b)
+    assert_close(product, reference.matmul(a, b), tolerance, f"matmul at {precision}")
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(rng, precision, layout):
+    a, b = rng.standard_normal((70, 37)).astype(np.float32), rng.standard_normal((37, 66)).astype(np.float32)
+    out = lay_out(np.zeros((70, 66), np.float32), layout)
+    K.matmul(lay_out(a, layout), lay_out(b, layout), out=out, precision=precision)
+    assert_close(out, reference.matmul(a, b), tolerances.matmul_at_precision(precision, a, b), layout)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_small_integers_are_exact(rng, precision):
+    a, b = (rng.integers(-16, 17, s).astype(np.float32) for s in ((65, 90), (90, 33)))
+    np.testing.assert_array_equal(K.matmul(a, b, precision=precision), a.astype(np.float64) @ b)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_special_values_stay_in_their_row(rng, precision, special):
+    a, b = rng.standard_normal((34, 65)).astype(np.float32), 1 + rng.random((65, 31)).astype(np.float32)
+    a[17, 33] = special
+    expected = np.full(31, special)
+    product = K.matmul(a, b, precision=precision)
+    np.testing.assert_array_equal(product[17], expected)
+    assert np.isfinite(np.delete(product, 17, axis=0)).all()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_float64_is_computed_in_float64(rng, precision):
+    a, b = rng.standard_normal((20, 30)), rng.standard_normal((30, 10))
+    assert_close(
+        K.matmul(a, b, precision=precision),
+        reference.matmul(a, b),
+        tolerances.matmul(np.float64, a, b),
+        "float64",
+    )
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_linear_and_its_gradients(rng, precision):
+    n, n_in, n_out = 50, 70, 40
+    x, w, d_out = (rng.standard_normal(s).astype(np.float32) for s in ((n, n_in), (n_in, n_out), (n, n_out)))
+    y = K.linear(x, w, precision=precision)
+    assert_close(y, reference.matmul(x, w), tolerances.matmul_at_precision(precision, x, w), "linear")
+    d_x, d_w, d_b = K.linear_backward(d_out, x, w, precision=precision)
+    for got, a, b in ((d_x, d_out, w.T), (d_w, x.T, d_out)):
+        assert_close(got, reference.matmul(a, b), tolerances.matmul_at_precision(precision, a, b), "gradient")
+    # Sums are not products: they are as accurate as ever.
+    ones = np.ones((1, n), np.float32)
+    assert_close(d_b, reference.matmul(ones, d_out)[0], tolerances.matmul(np.float32, ones, d_out)[0], "d_b")
+
+
+@pytest.mark.parametrize("function", ["matmul", "linear", "linear_backward"])
+def test_unknown_precision(function):
+    a = np.ones((3, 3), np.float32)
+    args = (a, a, a) if function == "linear_backward" else (a, a)
+    with pytest.raises(ValueError, match=rf"^\[{function}\] precision 'float16' is not one of: float32, "):
+        getattr(K, function)(*args, precision="float16")
+    with pytest.raises(TypeError, match=rf"^\[{function}\] precision must be a string"):
+        getattr(K, function)(*args, precision=16)
+
+
+@pytest.mark.skipif(not backends.ON_CPU, reason="it is about the CPU")
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_cpu_computes_in_float32_whatever_is_asked_for(rng, precision):
+    a, b = rng.standard_normal((33, 47)).astype(np.float32), rng.standard_normal((47, 21)).astype(np.float32)
+    assert K.matmul(a, b, precision=precision).tobytes() == K.matmul(a, b).tobytes()
+
+
+@pytest.mark.skipif(backends.ON_CPU, reason="the CPU computes in float32 whatever is asked for")
+def test_the_precision_that_was_asked_for_is_the_one_that_runs(rng):
+    a, b = (
+        rng.standard_normal((64, 256)).astype(np.float32),
+        rng.standard_normal((256, 64)).astype(np.float32),
+    )
+    exact = reference.matmul(a, b)
+    error = {p: float(np.abs(K.matmul(a, b, precision=p) - exact).max()) for p in PRECISIONS}
+    assert error["float32x3"] < 4 * error["float32"]
+    assert 100 * error["float32"] < error["tf32"] < error["bfloat16"] / 4
+
+
+@pytest.mark.skipif(not backends.STANDIN, reason="plans are shown by the stand-in")
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_all_tiles_and_parts_are_tested(precision):
+    gemm_plan = backends.load_standin().gemm_plan
+    plans = {gemm_plan(*shape, precision=precision) for shape in SHAPES}
+    assert {kind for kind, _ in plans} == {"small", "medium", "large"}
+    assert any(parts > 1 for _, parts in plans)
