@@ -2,6 +2,7 @@
 # Needed beforehand: Python 3.10 or newer with its headers, and a C++20 compiler. CMake and Ninja come from PyPI.
 #
 #   make demo                                train on scikit-learn's digits
+#   make standin                             the CUDA kernels, tested without a GPU
 #   make test PYTEST_ARGS="tests/test_matmul.py -k float32"
 #   PYTHON=python3.12 make test              another interpreter (after `make clean`)
 
@@ -15,26 +16,33 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD_DIR := build/dev
+STANDIN_DIR := build/standin
 
 BUILD_REQUIREMENTS := "scikit-build-core>=0.10" "pybind11>=2.13" cmake ninja
-CXX_SOURCES := $(shell find csrc -type f) CMakeLists.txt
-CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+CXX_SOURCES := $(shell find csrc cmake -type f) CMakeLists.txt
+STANDIN_SOURCES := $(shell find tests/standin -name '*.h' -o -name '*.cpp' -o -name CMakeLists.txt)
+CXX_FILES := $(shell find csrc tests/standin -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 PACKAGE_SOURCES := $(shell find python -type f -not -name '*.pyc') $(CXX_SOURCES) pyproject.toml README.md LICENSE
 
-# clang-tidy sees each source once, as compiled for AVX-512.
-TIDY_SOURCES ?= $(filter %.cpp,$(CXX_FILES))
-TIDY_FLAGS = -std=c++20 -Icsrc -march=x86-64-v4 -DSTEEPEST_SIMD_AVX512 -DSTEEPEST_COMPILER='""' $$($(BIN)/python -m pybind11 --includes)
+# clang-tidy sees each source once: those of the CPU as compiled for AVX-512, those of CUDA as for the stand-in.
+TIDY_CUDA_SOURCES ?= $(filter tests/% csrc/cuda/%.cpp csrc/bindings/cuda.cpp %.cu,$(filter %.cpp %.cu,$(CXX_FILES)))
+TIDY_SOURCES ?= $(filter-out $(TIDY_CUDA_SOURCES),$(filter %.cpp,$(CXX_FILES)))
+TIDY_FLAGS = -std=c++20 -Icsrc $$($(BIN)/python -m pybind11 --includes)
+TIDY_CPU_FLAGS = -march=x86-64-v4 -DSTEEPEST_SIMD_AVX512 -DSTEEPEST_COMPILER='""'
+TIDY_CUDA_FLAGS = -x c++ -Itests -DSTEEPEST_STANDIN -DSTEEPEST_TARGET=cuda -DSTEEPEST_CUDA_TARGETS='""' -DSTEEPEST_CUDA_MAJOR='""'
 
 # The tests that instruction set, number of threads and sanitizers can change: kernels, graphs, nn, optim.
 OTHER_TESTS := bench cli datasets docs examples import isa neural_network
 KERNEL_TESTS ?= $(filter-out $(OTHER_TESTS:%=tests/test_%.py),$(wildcard tests/test_*.py))
+# Those of them that say something about the CUDA kernels on the stand-in.
+STANDIN_TESTS ?= $(filter-out tests/test_processes.py tests/test_threads.py,$(KERNEL_TESTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix lint format sanitize wheel bench clean
+.PHONY: help demo test test-matrix standin lint format sanitize wheel wheel-cuda gpu bench clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo | test | lint | format | test-matrix | sanitize | wheel | bench | clean"
+	@echo "make demo | test | lint | format | test-matrix | standin | sanitize | wheel | wheel-cuda | gpu | bench | clean"
 
 demo: $(VENV)/.plot
 	$(BIN)/steepest train --output build/demo
@@ -50,13 +58,19 @@ test-matrix: $(VENV)/.test
 	  env $$(echo $$setting | tr , ' ') $(BIN)/python -m pytest -q $(KERNEL_TESTS); \
 	done
 
+# The CUDA kernels on the stand-in for CUDA, which runs them on the host: the operation tests, and planted faults.
+standin: $(STANDIN_DIR)/.built $(VENV)/.test
+	STEEPEST_STANDIN=$(STANDIN_DIR) $(BIN)/python -m pytest -q $(STANDIN_TESTS)
+	$(BIN)/python tests/standin/faults.py $(STANDIN_DIR)
+
 lint: $(VENV)/.lint $(VENV)/.extension
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest steepest._cpu --mypy-config-file pyproject.toml --allowlist scripts/stubtest_allowlist.txt
 	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
-	printf '%s\n' $(TIDY_SOURCES) | xargs -P 2 -I {} $(BIN)/clang-tidy --quiet {} -- $(TIDY_FLAGS)
+	printf '%s\n' $(TIDY_SOURCES) | xargs -P 2 -I {} $(BIN)/clang-tidy --quiet {} -- $(TIDY_FLAGS) $(TIDY_CPU_FLAGS)
+	printf '%s\n' $(TIDY_CUDA_SOURCES) | xargs -P 2 -I {} $(BIN)/clang-tidy --quiet {} -- $(TIDY_CUDA_FLAGS) $(TIDY_FLAGS)
 	$(BIN)/python scripts/check_isa_symbols.py $(BUILD_DIR)
 
 format: $(VENV)/.lint
@@ -69,17 +83,43 @@ wheel: $(VENV)/.venv
 	$(PIP) wheel . --no-deps --wheel-dir dist
 	$(BIN)/python scripts/check_wheel.py dist/*.whl build/wheel-check
 
+# The wheel with CUDA kernels, for the GPUs of STEEPEST_CUDA_TARGETS (all by default); needs nvcc, but no GPU.
+wheel-cuda: $(VENV)/.venv
+	rm -rf dist/cuda
+	STEEPEST_CUDA=ON $(PIP) wheel . --no-deps --wheel-dir dist/cuda
+	$(BIN)/python scripts/check_wheel.py --cuda dist/cuda/*.whl build/wheel-check
+
+# On a machine with a GPU: builds, tests, checks memory and races, measures.
+gpu:
+	bash scripts/gpu_check.sh
+
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
+# --- the stand-in for CUDA ---------------------------------------------------------------------------------------
+
+# $(call build_standin,PYTHON,FOLDER,CMAKE OPTIONS)
+define build_standin
+	cmake=$(CURDIR)/$(dir $(1))cmake; test -x $$cmake || cmake=cmake; \
+	PATH="$(CURDIR)/$(dir $(1)):$$PATH" $$cmake -S tests/standin -B $(2) -G Ninja \
+	  -Dpybind11_DIR="$$($(1) -m pybind11 --cmakedir)" -DPython_EXECUTABLE="$(CURDIR)/$(1)" $(3) && \
+	PATH="$(CURDIR)/$(dir $(1)):$$PATH" $$cmake --build $(2)
+endef
+
+$(STANDIN_DIR)/.built: $(VENV)/.venv $(CXX_SOURCES) $(STANDIN_SOURCES)
+	$(call build_standin,$(BIN)/python,$(STANDIN_DIR),)
+	touch $@
+
 # --- the sanitizer build ---------------------------------------------------------------------------------------
 
 SANITIZE_DIR := build/sanitize
 SANITIZE_BIN := $(SANITIZE_DIR)/venv/bin
 SANITIZE_TESTS ?= $(KERNEL_TESTS)
+# On the stand-in, the tests that are run with every instruction set of the CPU, graphs, and the stand-in's own.
+SANITIZE_STANDIN_TESTS ?= $(filter-out $(OTHER_TESTS:%=tests/test_%.py),$(wildcard tests/test_*.py))
 
 # The interpreter is not instrumented, so the run-times are preloaded; libstdc++ is among them because the
 # address sanitizer must find __cxa_throw when it starts. CPython itself does not free all at exit: no leak check.

@@ -1,9 +1,10 @@
 """Check a built wheel: its size, its typing files, and that it works in an empty environment.
 
-Usage: python scripts/check_wheel.py WHEEL WORK_DIR
+Usage: python scripts/check_wheel.py [--cuda] WHEEL WORK_DIR
 
 WORK_DIR is emptied; the wheel is installed there into a new virtual environment, and the smoke test runs from
-a folder that holds nothing of the source tree.
+a folder that holds nothing of the source tree. With --cuda the wheel must hold the CUDA module, which is used as
+far as this machine allows: without a driver it imports, and says what is missing.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import zipfile
 from fnmatch import fnmatch
 from pathlib import Path
 
-MAX_BYTES = 5_000_000
+MAX_BYTES = {"cpu": 5_000_000, "cuda": 30_000_000}
 
-REQUIRED = ("steepest/__init__.py", "steepest/py.typed", "steepest/_cpu.pyi", "steepest/_cpu*.so")
+REQUIRED = {"cpu": ("steepest/__init__.py", "steepest/py.typed", "steepest/_cpu.pyi", "steepest/_cpu*.so")}
+REQUIRED["cuda"] = (*REQUIRED["cpu"], "steepest/_cuda.pyi", "steepest/_cuda*.so")
 
 SMOKE = """
 import sys
@@ -44,36 +46,66 @@ print(f"digits: test accuracy {accuracy:.3f}")
 assert accuracy > 0.8, accuracy
 """
 
+# The problem that info() names is the one that an estimator reports.
+SMOKE_CUDA = """
+import numpy as np
+import steepest
+from steepest import _cuda
+from steepest.neural_network import MLPClassifier
 
-def check_contents(wheel: Path) -> None:
+info = _cuda.info()
+assert info["built_for"], info
+model = MLPClassifier((4,), max_iter=2, device="cuda")
+try:
+    model.fit(np.eye(4, dtype=np.float32), [0, 1, 2, 3])
+except RuntimeError as error:
+    print(error)
+    assert str(error).startswith("[MLPClassifier] device='cuda' is not available"), error
+    assert info["problem"] in str(error), (info, error)
+else:
+    assert not info["problem"], info
+    assert model.device_ == "cuda"
+"""
+
+
+def check_contents(wheel: Path, kind: str) -> None:
     size = wheel.stat().st_size
     print(f"{wheel.name}: {size / 1e6:.2f} MB")
-    if size > MAX_BYTES:
-        sys.exit(f"check_wheel: {size} bytes, more than {MAX_BYTES}")
+    if size > MAX_BYTES[kind]:
+        sys.exit(f"check_wheel: {size} bytes, more than {MAX_BYTES[kind]}")
     names = zipfile.ZipFile(wheel).namelist()
-    for pattern in REQUIRED:
+    for pattern in REQUIRED[kind]:
         if not any(fnmatch(name, pattern) for name in names):
             sys.exit(f"check_wheel: {pattern} is not in {wheel.name}")
 
 
-def check_install(wheel: Path, work: Path) -> None:
+def check_install(wheel: Path, work: Path, kind: str) -> None:
     shutil.rmtree(work, ignore_errors=True)
     elsewhere = work / "elsewhere"
     elsewhere.mkdir(parents=True)
     venv.create(work / "venv", with_pip=True)
     python = (work / "venv" / "bin" / "python").absolute()
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    for what, command in {
+    commands = {
         "installation": [python, "-m", "pip", "install", "--quiet", wheel.absolute()],
         "smoke test": [python, "-W", "error", "-c", SMOKE],
         "`steepest info`": [python.with_name("steepest"), "info"],
-    }.items():
+    }
+    if kind == "cuda":
+        commands["smoke test of CUDA"] = [python, "-W", "error", "-c", SMOKE_CUDA]
+    for what, command in commands.items():
         if subprocess.run(command, cwd=elsewhere, env=environment).returncode != 0:
             sys.exit(f"check_wheel: the {what} failed")
 
 
-if __name__ == "__main__":
-    if len(sys.argv) != 3:
+def main(arguments: list[str]) -> None:
+    kind = "cuda" if "--cuda" in arguments else "cpu"
+    paths = [Path(a) for a in arguments if a != "--cuda"]
+    if len(paths) != 2:
         sys.exit(__doc__)
-    check_contents(Path(sys.argv[1]))
-    check_install(Path(sys.argv[1]), Path(sys.argv[2]))
+    check_contents(paths[0], kind)
+    check_install(*paths, kind)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
