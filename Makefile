@@ -38,11 +38,11 @@ KERNEL_TESTS ?= $(filter-out $(OTHER_TESTS:%=tests/test_%.py),$(wildcard tests/t
 STANDIN_TESTS ?= $(filter-out tests/test_processes.py tests/test_threads.py,$(KERNEL_TESTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix standin lint format sanitize wheel wheel-cuda gpu bench clean
+.PHONY: help demo test test-matrix standin lint format sanitize sanitize-standin wheel wheel-cuda gpu bench clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo | test | lint | format | test-matrix | standin | sanitize | wheel | wheel-cuda | gpu | bench | clean"
+	@echo "make demo | test | lint | format | test-matrix | standin | sanitize | sanitize-standin | wheel | wheel-cuda | gpu | bench | clean"
 
 demo: $(VENV)/.plot
 	$(BIN)/steepest train --output build/demo
@@ -86,7 +86,7 @@ wheel: $(VENV)/.venv
 # The wheel with CUDA kernels, for the GPUs of STEEPEST_CUDA_TARGETS (all by default); needs nvcc, but no GPU.
 wheel-cuda: $(VENV)/.venv
 	rm -rf dist/cuda
-	STEEPEST_CUDA=ON $(PIP) wheel . --no-deps --wheel-dir dist/cuda
+	STEEPEST_CUDA=ON $(PIP) wheel . --no-deps --wheel-dir dist/cuda --no-build-isolation --config-settings=build-dir=$(BUILD_DIR)
 	$(BIN)/python scripts/check_wheel.py --cuda dist/cuda/*.whl build/wheel-check
 
 # On a machine with a GPU: builds, tests, checks memory and races, measures.
@@ -103,10 +103,10 @@ clean:
 
 # $(call build_standin,PYTHON,FOLDER,CMAKE OPTIONS)
 define build_standin
-	cmake=$(CURDIR)/$(dir $(1))cmake; test -x $$cmake || cmake=cmake; \
-	PATH="$(CURDIR)/$(dir $(1)):$$PATH" $$cmake -S tests/standin -B $(2) -G Ninja \
-	  -Dpybind11_DIR="$$($(1) -m pybind11 --cmakedir)" -DPython_EXECUTABLE="$(CURDIR)/$(1)" $(3) && \
-	PATH="$(CURDIR)/$(dir $(1)):$$PATH" $$cmake --build $(2)
+	export PATH="$(abspath $(dir $(1))):$$PATH" && \
+	cmake -S tests/standin -B $(2) -G Ninja -Dpybind11_DIR="$$(python -m pybind11 --cmakedir)" \
+	  -DPython_EXECUTABLE="$(abspath $(1))" $(3) && \
+	cmake --build $(2)
 endef
 
 $(STANDIN_DIR)/.built: $(VENV)/.venv $(CXX_SOURCES) $(STANDIN_SOURCES)
@@ -118,16 +118,27 @@ $(STANDIN_DIR)/.built: $(VENV)/.venv $(CXX_SOURCES) $(STANDIN_SOURCES)
 SANITIZE_DIR := build/sanitize
 SANITIZE_BIN := $(SANITIZE_DIR)/venv/bin
 SANITIZE_TESTS ?= $(KERNEL_TESTS)
-# On the stand-in, the tests that are run with every instruction set of the CPU, graphs, and the stand-in's own.
-SANITIZE_STANDIN_TESTS ?= $(filter-out $(OTHER_TESTS:%=tests/test_%.py),$(wildcard tests/test_*.py))
+# What the kernels read and write is seen best in the tests that walk over layouts and edges.
+SANITIZE_STANDIN_TESTS ?= $(patsubst %,tests/test_%.py,activation fusion linear linear_backward matmul precision random reduce \
+  softmax softmax_cross_entropy squared_error standin take_rows update zero_one_loss)
 
 # The interpreter is not instrumented, so the run-times are preloaded; libstdc++ is among them because the
 # address sanitizer must find __cxa_throw when it starts. CPython itself does not free all at exit: no leak check.
 # Capture by sys leaves the report of a fault, which the run-time writes to the descriptor itself, visible.
+SANITIZED = LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+
 sanitize: $(SANITIZE_DIR)/.installed
-	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	$(SANITIZE_BIN)/python -m pytest -q --capture=sys -p no:cacheprovider $(SANITIZE_TESTS)
+	$(SANITIZED) $(SANITIZE_BIN)/python -m pytest -q --capture=sys -p no:cacheprovider $(SANITIZE_TESTS)
+
+# The CUDA kernels under the same sanitizers. Python's own allocator would hide what is read behind an array.
+sanitize-standin: $(SANITIZE_DIR)/standin/.built
+	$(SANITIZED) PYTHONMALLOC=malloc STEEPEST_STANDIN=$(SANITIZE_DIR)/standin \
+	$(SANITIZE_BIN)/python -m pytest -q --capture=sys -p no:cacheprovider $(SANITIZE_STANDIN_TESTS)
+
+$(SANITIZE_DIR)/standin/.built: $(SANITIZE_DIR)/.installed $(CXX_SOURCES) $(STANDIN_SOURCES)
+	$(call build_standin,$(SANITIZE_BIN)/python,$(SANITIZE_DIR)/standin,"-DSTEEPEST_SANITIZE=address;undefined")
+	touch $@
 
 # -O2, or following variables for a debugger, would take the compiler ten times as long over instrumented kernels.
 $(SANITIZE_DIR)/.installed: $(PACKAGE_SOURCES)

@@ -23,7 +23,7 @@ if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
 from bench import device as devices  # noqa: E402
-from bench import environment, harness, report, show  # noqa: E402
+from bench import environment, harness, show  # noqa: E402
 from bench.__main__ import CUDA_ORDER, NAMES, PEERS, built_cases, main, run  # noqa: E402
 from bench.ceiling import Ceiling  # noqa: E402
 from bench.peers import Peers  # noqa: E402
@@ -273,32 +273,6 @@ def test_without_a_compiler_the_roofline_is_measured_with_numpy(monkeypatch):
     assert "product" in roofline.method
     assert roofline.bandwidth(1 << 16) > 0
     roofline.close()
-
-
-def full_row(case, ours, peer):
-    contestants = {
-        harness.OURS: {"status": "ok", "median_us": ours, "roofline": 0.5},
-        "PyTorch": {"status": "ok", "median_us": peer, "ratio_of_medians": peer / ours},
-        "PyTorch compiled": {"status": "ok", "median_us": 2 * peer, "ratio_of_medians": 2 * peer / ours},
-    }
-    return {"bench": "adam", "case": case, "quick": False, "contestants": contestants, "run": RUN}
-
-
-def test_report_takes_the_latest_row_and_the_fastest_variant(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
-    quick = full_row("a", 1.0, 1.0) | {"quick": True}
-    for row in (full_row("a", 10.0, 90.0), full_row("b", 1.0, 0.5), full_row("a", 10.0, 40.0), quick):
-        harness.save(row, tmp_path)
-    arguments = ["--results", str(tmp_path), "--readme", str(readme)]
-    assert report.main([*arguments, "--check"]) == 1
-    assert report.main(arguments) == 0
-    assert report.main([*arguments, "--check"]) == 0
-    text = readme.read_text(encoding="utf-8")
-    assert "| a | 10.0 µs | 4.00× | 50 % |" in text
-    assert "| b | 1.00 µs | 0.500× | 50 % |" in text
-    assert text.startswith("before\n")
-    assert text.endswith("\nafter\n")
 
 
 def test_unknown_benchmark_is_named(capsys):

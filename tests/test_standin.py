@@ -159,3 +159,22 @@ def test_memory_runs_out():
     code = "from backends import load_standin; import numpy; load_standin().sum(numpy.ones(4))"
     done = run_python(code, check=False, STANDIN_FREE_MEMORY="100")
     assert "MemoryError: [cuda] the device has no memory for" in done.stderr
+
+
+def test_a_forked_child_is_told_why_it_cannot_compute():
+    code = """
+import os, sys
+from backends import load_standin
+import numpy
+standin = load_standin()
+standin.sum(numpy.ones(4))
+if child := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+try:
+    standin.sum(numpy.ones(4))
+except RuntimeError as error:
+    print(error)
+"""
+    done = run_python(code)
+    assert done.stdout.startswith("[cuda] CUDA was used before this process was forked")
+    assert "get_context('spawn')" in done.stdout
