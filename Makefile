@@ -25,14 +25,14 @@ CXX_FILES := $(shell find csrc tests/standin -name '*.h' -o -name '*.hpp' -o -na
 PACKAGE_SOURCES := $(shell find python -type f -not -name '*.pyc') $(CXX_SOURCES) pyproject.toml README.md LICENSE
 
 # clang-tidy sees each source once: those of the CPU as compiled for AVX-512, those of CUDA as for the stand-in.
-TIDY_CUDA_SOURCES ?= $(filter tests/% csrc/cuda/%.cpp csrc/bindings/cuda.cpp %.cu,$(filter %.cpp %.cu,$(CXX_FILES)))
-TIDY_SOURCES ?= $(filter-out $(TIDY_CUDA_SOURCES),$(filter %.cpp,$(CXX_FILES)))
+TIDY_CUDA_SOURCES ?= $(filter csrc/cuda/%.cpp csrc/bindings/cuda.cpp %.cu,$(CXX_FILES))
+TIDY_SOURCES ?= $(filter-out tests/% $(TIDY_CUDA_SOURCES),$(filter %.cpp,$(CXX_FILES)))
 TIDY_FLAGS = -std=c++20 -Icsrc $$($(BIN)/python -m pybind11 --includes)
 TIDY_CPU_FLAGS = -march=x86-64-v4 -DSTEEPEST_SIMD_AVX512 -DSTEEPEST_COMPILER='""'
 TIDY_CUDA_FLAGS = -x c++ -Itests -DSTEEPEST_STANDIN -DSTEEPEST_TARGET=cuda -DSTEEPEST_CUDA_TARGETS='""' -DSTEEPEST_CUDA_MAJOR='""'
 
 # The tests that instruction set, number of threads and sanitizers can change: kernels, graphs, nn, optim.
-OTHER_TESTS := bench cli datasets docs examples import isa neural_network
+OTHER_TESTS := bench bench_report cli datasets docs examples import isa neural_network
 KERNEL_TESTS ?= $(filter-out $(OTHER_TESTS:%=tests/test_%.py),$(wildcard tests/test_*.py))
 # Those of them that say something about the CUDA kernels on the stand-in.
 STANDIN_TESTS ?= $(filter-out tests/test_processes.py tests/test_threads.py,$(KERNEL_TESTS))
@@ -91,7 +91,7 @@ wheel-cuda: $(VENV)/.venv
 
 # On a machine with a GPU: builds, tests, checks memory and races, measures.
 gpu:
-	bash scripts/gpu_check.sh
+	bash scripts/gpu_check.sh $(GPU_STEPS)
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(BENCH_ARGS)

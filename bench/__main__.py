@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m bench [NAME ...] [--quick]` from the root of the repository.
+"""Run the benchmarks: `python -m bench [NAME ...] [--device cuda] [--quick]` from the root of the repository.
 
 Rows go to bench/results/<name>.jsonl; `python -m bench.report` puts the latest into the README.
 """
@@ -9,75 +9,141 @@ import argparse
 import importlib
 import sys
 import time
-from collections.abc import Iterable, Sequence
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bench import environment
+from bench.show import duration, table
 
 NAMES = ("matmul", "softmax_cross_entropy", "adam", "train_step", "fit", "overhead")
-PEERS = ("numpy", "torch", "jax", "sklearn")
+# On a device that is lent for minutes, what has a goal to meet runs first.
+CUDA_ORDER = ("train_step", "fit", "softmax_cross_entropy", "adam", "matmul", "overhead")
+PEERS = {"cpu": ("numpy", "torch", "jax", "sklearn"), "cuda": ("cupy", "torch", "jax", "sklearn")}
 RESULTS = environment.ROOT / "bench" / "results"
 
 
-def run(names: Iterable[str], options, out=sys.stdout) -> list[dict]:
-    """Run the named benchmarks, print each row as it is there, and return the rows."""
+def run(names: Iterable[str], options, out=sys.stdout, seconds: float = float("inf")) -> list[dict]:
+    """Run the named benchmarks, print each row as it is there, and return the rows.
+
+    No case is begun later than `seconds` after the start.
+    """
     from bench import harness
     from bench.peers import Peers
-    from bench.roofline import Roofline
 
-    about = environment.describe(options.threads)
+    device = options.device
+    about = environment.describe(options.threads, device.describe())
     print(f"{about['device']}, {options.threads} threads, {about['isa']}, commit {about['commit']}", file=out)
-    peers = Peers(options.threads, options.peers)
-    roofline = Roofline(options.threads, *((0.0005, 3) if options.quick else ()))
-    rows = []
+    peers = Peers(options.threads, options.peers, device)
+    roofline = open_roofline(options, peers)
+    start, rows = time.perf_counter(), []
     try:
         print(f"peak {roofline.sample_peak():.0f} GFLOP/s ({roofline.method})", file=out)
         for name in names:
-            start = time.perf_counter()
-            for case in importlib.import_module(f"bench.bench_{name}").cases(options, peers):
-                row = harness.run_case(name, case, options, roofline, about)
+            began = time.perf_counter()
+            for case in built_cases(name, options, peers, about, start + seconds):
+                # Where it could not be built there is a row already.
+                row = case if isinstance(case, dict) else run_case(name, case, options, roofline, about)
                 rows.append(row)
-                print(harness.table(row), file=out, flush=True)
-                if options.results is not None:
+                print(table(row), file=out, flush=True)
+                if options.results is not None and "params" in row:
                     harness.save(row, options.results)
-            print(f"-- {name}: {time.perf_counter() - start:.0f} s", file=out, flush=True)
+                del case
+                device.release()
+            print(f"-- {name}: {time.perf_counter() - began:.0f} s", file=out, flush=True)
     finally:
         roofline.close()
     return rows
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns 1 where a contestant of this package is wrong."""
+def open_roofline(options, peers):
+    """What the device can do at most: measured bandwidth and rate."""
+    if options.device.name == "cuda":
+        from bench.ceiling import Ceiling
+
+        small = {"copied": 1 << 20, "products": (256,), "samples": 2} if options.quick else {}
+        return Ceiling(options.device, peers, **small)
+    from bench.roofline import Roofline
+
+    return Roofline(options.threads, *((0.0005, 3) if options.quick else ()))
+
+
+def built_cases(name: str, options, peers, about: dict, deadline: float) -> Iterator:
+    """The cases of a benchmark until the deadline; a row in the place of those that cannot be built."""
+    from bench import harness
+
+    try:
+        cases = importlib.import_module(f"bench.bench_{name}").cases(options, peers)
+        while time.perf_counter() < deadline and (case := next(cases, None)) is not None:
+            yield case
+    except Exception as error:
+        traceback.print_exc()
+        yield harness.failed_row(name, "(the cases from here on)", error, options, about)
+
+
+def run_case(name: str, case, options, roofline, about: dict) -> dict:
+    """The row of a case, or one that says how it failed: the others still have to run."""
+    from bench import harness
+
+    try:
+        return harness.run_case(name, case, options, roofline, about)
+    except Exception as error:
+        traceback.print_exc()
+        return harness.failed_row(name, case.name, error, options, about)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("bench", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (default: all)")
+    parser.add_argument(
+        "--device", choices=tuple(PEERS), default="cpu", help="where to compute (default cpu)"
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes, few rounds: to see that all runs")
-    parser.add_argument("--threads", type=int, default=2, help="of every contestant (default 2)")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no case later than this")
+    parser.add_argument("--threads", type=int, default=2, help="of every contestant on the CPU (default 2)")
     parser.add_argument("--rounds", type=int, help="interleaved rounds a case")
-    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS, help="libraries to compare with")
+    parser.add_argument(
+        "--peers", nargs="*", choices=sorted({*PEERS["cpu"], *PEERS["cuda"]}), help="libraries"
+    )
+    parser.add_argument("--max-autotune", action="store_true", help="PyTorch's slowest compilation as well")
     parser.add_argument("--data", type=Path, help="folder of the four MNIST files, for `fit`")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the .jsonl files")
     parser.add_argument("--no-save", action="store_true", help="print only")
     args = parser.parse_args(argv)
     if unknown := sorted(set(args.names) - set(NAMES)):
         parser.error(f"no benchmark named {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    return args
 
-    threads = environment.prepare(args.threads)
-    from bench.harness import Options, duration
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns 1 where a contestant of this package is wrong, 2 where the device is missing."""
+    args = parse(argv)
+    on_cuda = args.device == "cuda"
+    threads = environment.prepare(args.threads, args.device)
+    from bench.device import open_device
+    from bench.harness import Options
+
+    try:
+        device = open_device(args.device)
+    except RuntimeError as error:
+        print(f"bench: error: {error}", file=sys.stderr)
+        return 2
     options = Options(
         quick=args.quick,
         threads=threads,
-        rounds=args.rounds or (3 if args.quick else 40),
+        rounds=args.rounds or (3 if args.quick else 20 if on_cuda else 40),
         round_seconds=0.002 if args.quick else 0.02,
         data=args.data,
         results=None if args.no_save else args.results,
-        peers=tuple(args.peers),
+        peers=PEERS[args.device] if args.peers is None else tuple(args.peers),
+        device=device,
+        max_autotune=args.max_autotune,
     )
     import steepest
 
     steepest.set_num_threads(threads)
     start = time.perf_counter()
-    rows = run(args.names or NAMES, options)
+    rows = run(args.names or (CUDA_ORDER if on_cuda else NAMES), options, seconds=args.seconds)
     print(f"{len(rows)} rows in {duration((time.perf_counter() - start) * 1e6)}")
     return int(any(entry["status"] == "wrong" for row in rows for entry in row["contestants"].values()))
 

@@ -1,7 +1,8 @@
 """What is paid before any work is done: the import, a call on tiny arrays, the size of the wheel.
 
 NumPy's own functions on the same tiny arrays are the measure, and they do less: a kernel checks shapes,
-overlap and dtypes of several arguments. Small calls are lost to NumPy; the question is by how much.
+overlap and dtypes of several arguments. Small calls are lost to NumPy; the question is by how much. On CUDA,
+CuPy's functions are.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ REPEATS = 1000
 
 
 def cases(options: Options, peers: Peers) -> Iterator[Case]:
+    if options.device.name == "cuda":
+        yield from tiny_cases(peers)
+        return
     yield import_case(rounds=2 if options.quick else 15)
     yield from tiny_cases(peers)
     yield wheel_case()
@@ -72,30 +76,34 @@ def tiny_cases(peers: Peers) -> Iterator[Case]:
     flat, rows = x.ravel(), np.array([2, 0, 15, 1])
     product_tolerance = tolerances.matmul(np.float32, x, w)
     exact = float(np.finfo(np.float32).tiny)  # the smallest tolerance that can be divided by
+    want_relu, want_product, want_rows = np.maximum(x, 0), reference.matmul(x, w), flat[rows]
+    xp = peers.device.xp
+    x, w, flat, rows = (xp.asarray(v) for v in (x, w, flat, rows))
     jobs = (
-        ("relu of 4 × 4", (K.relu, x), (np.maximum, x, np.float32(0)), np.maximum(x, 0), exact),
-        ("product of 4 × 4", (K.matmul, x, w), (np.matmul, x, w), reference.matmul(x, w), product_tolerance),
-        ("4 rows of 16", (K.take_rows, flat, rows), (np.take, flat, rows), flat[rows], exact),
+        ("relu of 4 × 4", (K.relu, x), (xp.maximum, x, np.float32(0)), want_relu, exact),
+        ("product of 4 × 4", (K.matmul, x, w), (xp.matmul, x, w), want_product, product_tolerance),
+        ("4 rows of 16", (K.take_rows, flat, rows), (xp.take, flat, rows), want_rows, exact),
     )
-    for name, ours, numpys, want, tolerance in jobs:
-        yield tiny_case(name, ours, numpys, want, tolerance, peers)
+    for name, ours, librarys, want, tolerance in jobs:
+        yield tiny_case(name, ours, librarys, want, tolerance, peers)
 
 
-def tiny_case(name: str, ours: tuple, numpys: tuple, want: np.ndarray, tolerance, peers: Peers) -> Case:
+def tiny_case(name: str, ours: tuple, librarys: tuple, want: np.ndarray, tolerance, peers: Peers) -> Case:
     """Two jobs, each a function and its arguments, that write the same numbers."""
-    out = np.empty(want.shape, np.float32)
+    out = peers.device.xp.empty(want.shape, np.float32)
 
     def result(function, *arguments):
-        out[...] = np.nan
+        out[...] = float("nan")
         function(*arguments, out=out)
         return {"out": out.copy()}
 
     def contestant(label, _, job):
         return Contestant(label, repeated(*job, out=out), lambda: result(*job), REPEATS)
 
+    library = peers.contestant(*peers.device.library, partial(contestant, job=librarys))
     return Case(
         f"call: {name}",
-        [contestant(OURS, None, ours), peers.contestant("NumPy", "numpy", partial(contestant, job=numpys))],
+        [contestant(OURS, None, ours), library],
         oracle={"out": want},
         tolerance={"out": tolerance},
         params={"dtype": "float32"},

@@ -1,8 +1,9 @@
 """One training step of 784-128-64-10: gather a mini-batch, forward, loss, backward, Adam.
 
 Every contestant goes through the same shuffled epoch of 48,000 rows (150 MB, more than any cache holds), a
-chunk of steps a call. JAX gets its mini-batches stacked in advance, as `lax.scan` likes them best: its time
-has no gather in it; the variant with the gather inside the scan is there too.
+chunk of steps a call. PyTorch's contestants are in torch_step.py. JAX gets its mini-batches stacked in advance,
+as `lax.scan` likes them best: its time has no gather in it; the variant with the gather inside the scan is there
+too.
 """
 
 from __future__ import annotations
@@ -12,25 +13,32 @@ from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
-from bench import network
+from bench import network, torch_step
+from bench.device import to_host
 from bench.harness import OURS, Case, Contestant, Options
-from bench.peers import Peers, PeerUnavailableError
+from bench.peers import Peers, jax_contestant
 
 LR = network.LR
-CHECKED_STEPS = 5
+CHECKED_STEPS = torch_step.CHECKED_STEPS
 # Relative error, in the Euclidean norm, of all that the steps changed. Adam divides a gradient by its size,
 # so one that is smaller than its own rounding error may step the other way in float32: 0.2 % for one element
 # of 110,000 in one step, and a handful are allowed. A mistake in a formula changes most elements.
 TOLERANCE = 0.01
+# Batch, and steps a call: on CUDA more of them, so that a replay is not mostly its start and its end.
+CHUNKS = {
+    "cpu": ((32, 100), (256, 17), (2048, 4)),
+    "cuda": ((32, 500), (256, 187), (2048, 23)),
+}
 
 
 class Epoch:
     """The data, a permutation of the rows, and chunks of `steps` mini-batches that are cycled through."""
 
-    def __init__(self, x, y, batch: int, steps: int):
-        self.x, self.y, self.batch, self.steps = x, y, batch, steps
+    def __init__(self, x, y, batch: int, steps: int, device):
+        self.x, self.y, self.batch, self.steps, self.device = x, y, batch, steps, device
         self.order = np.random.default_rng(2).permutation(len(x))
         self.starts = range(0, len(x) - batch * steps + 1, batch * steps)
+        self.on_device = [device.xp.asarray(v) for v in (x, y, self.order)]
 
     def indices(self, start: int) -> np.ndarray:
         """(steps, batch)."""
@@ -42,11 +50,11 @@ class Epoch:
 
 def cases(options: Options, peers: Peers) -> Iterator[Case]:
     x, y = network.random_digits(2048 if options.quick else network.ROWS)
-    for batch, steps in ((32, 8),) if options.quick else ((32, 100), (256, 17), (2048, 4)):
-        yield step_case(Epoch(x, y, batch, steps), peers, compiled=not options.quick)
+    for batch, steps in ((32, 8),) if options.quick else CHUNKS[options.device.name]:
+        yield step_case(Epoch(x, y, batch, steps, options.device), options, peers)
 
 
-def step_case(epoch: Epoch, peers: Peers, compiled: bool) -> Case:
+def step_case(epoch: Epoch, options: Options, peers: Peers) -> Case:
     params = network.initial_parameters()
     want = network.trained(params, [(epoch.x[i], epoch.y[i]) for i in epoch.checked()])
     moved = flatten(want) - flatten(params)
@@ -57,19 +65,11 @@ def step_case(epoch: Epoch, peers: Peers, compiled: bool) -> Case:
         return {"update": np.linalg.norm(difference) / np.linalg.norm(moved)}
 
     job = {"epoch": epoch, "error": error}
-
-    def build_compiled(name, torch):
-        if not compiled:
-            raise PeerUnavailableError("not compiled in a quick run")
-        torch._dynamo.reset()
-        return build_torch(name, torch, **job, wrap=lambda f: torch.compile(f, dynamic=False))
-
     return Case(
         f"batch {epoch.batch}",
         [
             *build_ours(epoch, error),
-            peers.contestant("PyTorch", "torch", partial(build_torch, **job)),
-            peers.contestant("PyTorch compiled", "torch", build_compiled),
+            *torch_step.contestants(epoch, error, options, peers),
             peers.contestant("JAX scan", "jax", partial(build_jax, gather=False, **job)),
             peers.contestant("JAX scan with gather", "jax", partial(build_jax, gather=True, **job)),
         ],
@@ -85,7 +85,7 @@ def step_case(epoch: Epoch, peers: Peers, compiled: bool) -> Case:
 
 
 def flatten(arrays) -> np.ndarray:
-    return np.concatenate([np.asarray(a, np.float64).ravel() for a in arrays])
+    return np.concatenate([np.asarray(to_host(a), np.float64).ravel() for a in arrays])
 
 
 class Trainer:
@@ -95,38 +95,38 @@ class Trainer:
         from steepest import kernels as K
         from steepest import nn, optim
 
-        self.epoch, self.K = epoch, K
+        self.epoch, self.K, xp = epoch, K, epoch.device.xp
         widths = network.WIDTHS
         layers = []
         for a, b in itertools.pairwise(widths):
             layers += [nn.Linear(a, b), nn.ReLU()]
-        self.net = nn.Network(layers[:-1], seed=0)
+        self.net = nn.Network(layers[:-1], seed=0, device=epoch.device.compute)
         self.loss = nn.SoftmaxCrossEntropy()
         self.optimizer = optim.Adam(self.net.parameters(), lr=LR)
         self.initial = self.optimizer.state_dict()
-        self.x = np.empty((epoch.batch, widths[0]), np.float32)
-        self.y = np.empty(epoch.batch, epoch.y.dtype)
-        self.cursor = np.zeros((), np.int64)
-        self.total = np.zeros(())
+        self.x = xp.empty((epoch.batch, widths[0]), np.float32)
+        self.y = xp.empty(epoch.batch, epoch.y.dtype)
+        self.cursor = xp.zeros((), np.int64)
+        self.total = xp.zeros(())
         self.reset()
 
     def reset(self) -> None:
         for p, value in zip(self.net.parameters(), network.initial_parameters(), strict=True):
-            p.value[...] = value
+            p.value[...] = self.epoch.device.xp.asarray(value)
         self.optimizer.load_state_dict(self.initial)
         self.cursor[...] = 0
         self.total[...] = 0
 
     def step(self) -> None:
-        K, e = self.K, self.epoch
-        K.take_rows(e.x, e.order, self.x, start=self.cursor)
-        K.take_rows(e.y, e.order, self.y, start=self.cursor)
+        K, (x, y, order) = self.K, self.epoch.on_device
+        K.take_rows(x, order, self.x, start=self.cursor)
+        K.take_rows(y, order, self.y, start=self.cursor)
         value, d_logits = self.loss(self.net.forward(self.x), self.y)
         K.require_finite(value)
         K.accumulate(self.total, value)
         self.net.backward(d_logits)
         self.optimizer.step()
-        K.increment(self.cursor, e.batch)
+        K.increment(self.cursor, self.epoch.batch)
 
 
 def build_ours(epoch: Epoch, error) -> list[Contestant]:
@@ -165,42 +165,6 @@ def build_ours(epoch: Epoch, error) -> list[Contestant]:
         Contestant(OURS, replay, replay_result, epoch.steps, prepare=trainer.reset),
         Contestant(f"{OURS} without graph", call, call_result, epoch.steps, prepare=eager.reset),
     ]
-
-
-def build_torch(name: str, torch, epoch: Epoch, error, wrap=lambda f: f) -> Contestant:
-    """The eager loop over row indices, with fused Adam."""
-    layers = []
-    for a, b in zip(network.WIDTHS, network.WIDTHS[1:], strict=False):
-        layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
-    model = torch.nn.Sequential(*layers[:-1])
-    optimizer = torch.optim.Adam(model.parameters(), lr=LR, fused=True)
-    x, y, order = (torch.from_numpy(v) for v in (epoch.x, epoch.y, epoch.order))
-    loss = wrap(lambda a, b: torch.nn.functional.cross_entropy(model(a), b))
-    # A call is kept short: an eager step takes milliseconds.
-    steps = max(1, epoch.steps // 4)
-    starts = itertools.cycle(epoch.starts)
-
-    @torch.no_grad()
-    def reset():
-        for p, value in zip(model.parameters(), network.initial_parameters(), strict=True):
-            p.copy_(torch.from_numpy(value.T.copy()))
-        for state in optimizer.state.values():
-            for value in state.values():
-                value.zero_()
-
-    def run(rows, count):
-        for i in rows[: count * epoch.batch].view(count, epoch.batch):
-            optimizer.zero_grad(set_to_none=True)
-            loss(x[i], y[i]).backward()
-            optimizer.step()
-
-    def result():
-        reset()
-        run(order, CHECKED_STEPS)
-        return error([p.detach().numpy().T for p in model.parameters()])
-
-    run(order, 2)
-    return Contestant(name, lambda: run(order[next(starts) :], steps), result, steps, prepare=reset)
 
 
 def build_jax(name: str, jax, epoch: Epoch, error, gather: bool) -> Contestant:
@@ -255,7 +219,7 @@ def build_jax(name: str, jax, epoch: Epoch, error, gather: bool) -> Contestant:
 
     def run(arguments):
         state[0], losses = train(state[0], *arguments)
-        losses.block_until_ready()
+        return losses
 
     def result():
         reset()
@@ -264,4 +228,5 @@ def build_jax(name: str, jax, epoch: Epoch, error, gather: bool) -> Contestant:
 
     reset()
     run(next(chunks))
-    return Contestant(name, lambda: run(next(chunks)), result, epoch.steps, prepare=reset)
+    rest = {"units": epoch.steps, "prepare": reset}
+    return jax_contestant(epoch.device, name, jax, lambda: run(next(chunks)), result, **rest)

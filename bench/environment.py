@@ -17,8 +17,9 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+UNKNOWN = "unknown"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "NPROC")
-PACKAGES = ("steepest", "numpy", "scikit-learn", "torch", "jax")
+PACKAGES = ("steepest", "numpy", "scikit-learn", "torch", "jax", "cupy-cuda12x", "cupy-cuda13x")
 
 
 def physical_cores() -> list[int]:
@@ -36,17 +37,20 @@ def physical_cores() -> list[int]:
     return list(first.values())
 
 
-def prepare(threads: int) -> int:
+def prepare(threads: int, device: str = "cpu") -> int:
     """Give every contestant the same `threads` cores and as many threads; return the number that there is.
 
-    JAX has no setting for its number of threads: it counts the cores that the process may use.
+    JAX has no setting for its number of threads: it counts the cores that the process may use. On CUDA the
+    process keeps all its cores, for the libraries' compilers and for threads that only launch.
     """
     cores = physical_cores()[:threads]
-    if hasattr(os, "sched_setaffinity"):
+    if device == "cpu" and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     for name in THREAD_VARIABLES:
         os.environ[name] = str(len(cores))
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    os.environ.setdefault("JAX_PLATFORMS", device)
+    # JAX would take three quarters of the device's memory at once.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if "numpy" in sys.modules:
         with contextlib.suppress(ImportError):
             import threadpoolctl
@@ -64,13 +68,16 @@ def cpu_model() -> str:
 
 
 def commit() -> str:
-    """The short hash of the checked-out commit, with `-dirty` where the tree differs from it."""
+    """The short hash of the checked-out commit, with `-dirty` where the tree differs from it.
+
+    For a copy of the tree without its repository, STEEPEST_COMMIT says what it is a copy of.
+    """
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return found.stdout.strip() or "unknown"
+    found = ""
+    if (ROOT / ".git").exists():
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            found = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.strip()
+    return found or os.environ.get("STEEPEST_COMMIT", "") or UNKNOWN
 
 
 def versions() -> dict[str, str]:
@@ -87,7 +94,7 @@ def instruction_set() -> str:
         from steepest import _cpu
 
         return str(_cpu.info()["isa"])
-    return "unknown"
+    return UNKNOWN
 
 
 def others_cpu_seconds() -> float:
@@ -102,14 +109,15 @@ def others_cpu_seconds() -> float:
     return busy - (own.user + own.system + own.children_user + own.children_system)
 
 
-def describe(threads: int) -> dict[str, object]:
-    """What every row of a run has in common."""
+def describe(threads: int, device: dict[str, object] | None = None) -> dict[str, object]:
+    """What every row of a run has in common; `device` is what one that is not the CPU says of itself."""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "commit": commit(),
         "device": cpu_model(),
+        "host": cpu_model(),
         "isa": instruction_set(),
         "cores": len(physical_cores()),
         "threads": threads,
         "versions": versions(),
-    }
+    } | (device or {})

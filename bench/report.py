@@ -1,7 +1,9 @@
 """Put the latest results into the README: `python -m bench.report [--check]`.
 
-The table between the markers is generated from bench/results/*.jsonl, of each case the latest row that was
-not run with --quick. `--check` changes nothing and fails where the README is out of date.
+The tables between the markers are generated from bench/results/*.jsonl, of each case the latest row that was
+not run with --quick, for the CPU and for CUDA devices. `--check` changes nothing and fails where the README is out
+of date. `--add FILE ...` first takes over the rows that were measured elsewhere; `--targets` only prints what was
+reached of the goals.
 """
 
 from __future__ import annotations
@@ -12,16 +14,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import targets
 from bench.__main__ import NAMES, RESULTS
 from bench.environment import ROOT
-from bench.harness import OURS, duration
+from bench.harness import OURS, save
+from bench.show import duration
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 LEGEND = f"""\
 Times of {OURS} (float32), and how many times longer the fastest variant of each library takes: above 1,
 {OURS} is faster, below 1 slower. "Of roofline" is the share of the speed that the machine's measured
 multiply-add rate or memory bandwidth allows."""
-LIBRARIES = ("NumPy", "PyTorch", "JAX", "scikit-learn")
+CUDA_LEGEND = """\
+What the CUDA kernels are meant to reach, and what was measured, each on the device and at the commit named beside
+it. Times are by CUDA events; "copy bandwidth" is that of a copy within the device's memory in the same run, and
+cuBLAS the fastest of CuPy's, PyTorch's and cuBLASLt. Errors are relative, against float64."""
+CUDA_TABLES_LEGEND = """\
+As above for the CPU; "of ceiling" is the share of the measured copy bandwidth, or of the rate of a large bfloat16
+product, whichever allows less."""
+LIBRARIES = ("NumPy", "CuPy", "PyTorch", "JAX", "scikit-learn")
 TITLES = {
     "matmul": "Matrix products and layers",
     "softmax_cross_entropy": "Softmax-cross-entropy",
@@ -33,15 +44,18 @@ TITLES = {
 
 
 def latest_rows(folder: Path) -> list[dict]:
-    """The last full row of each case, in the order of NAMES and of the cases' first appearance."""
+    """The last full row of each case and device, in the order of NAMES and of the cases' first appearance."""
     rows = []
     for name in NAMES:
         path = folder / f"{name}.jsonl"
         if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            latest = {row["case"]: row for row in map(json.loads, lines) if not row["quick"]}
-            rows += latest.values()
+            full = [row for row in read(path) if not row["quick"]]
+            rows += {(row.get("device", "cpu"), row["case"]): row for row in full}.values()
     return rows
+
+
+def read(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def ratio(row: dict, library: str) -> str:
@@ -51,11 +65,11 @@ def ratio(row: dict, library: str) -> str:
     return f"{min(ratios):#.3g}×".replace(".×", "×") if ratios else ""
 
 
-def table(rows: list[dict]) -> list[str]:
+def table(rows: list[dict], bound: str = "of roofline") -> list[str]:
     """A line for each timed row; a column for each library that any of them has."""
     libraries = [name for name in LIBRARIES if any(ratio(row, name) for row in rows)]
     lines = [
-        f"| | {OURS} | {' | '.join(libraries)} | of roofline |",
+        f"| | {OURS} | {' | '.join(libraries)} | {bound} |",
         f"|---|--:|{'--:|' * len(libraries)}--:|",
     ]
     for row in rows:
@@ -94,19 +108,53 @@ def setting(run: dict) -> str:
     )
 
 
-def generate(rows: list[dict]) -> str:
-    """The text between the markers."""
-    if not rows:
-        return "\n"
-    parts = [LEGEND]
+def cuda_setting(run: dict) -> str:
+    """The same for a CUDA device, on whose host scikit-learn runs."""
+    versions = ", ".join(f"{name} {v}" for name, v in run["versions"].items())
+    clock = run["gpu"].get("clocks.max.sm")
+    clock = f", clock at most {clock}" if clock else ""
+    return (
+        f"**{run['device']}, commit {run['commit']}**, {run['date'][:10]}{clock}; host {run['host']}, "
+        f"{run['threads']} threads; {versions}."
+    )
+
+
+def sections(rows: list[dict], bound: str = "of roofline") -> list[str]:
+    """A titled table for each benchmark."""
+    parts = []
     for name in NAMES:
         of_name = [row for row in rows if row["bench"] == name]
         if of_name:
-            parts.append(f"**{TITLES[name]}**")
-            parts.append("\n".join(table(of_name)))
+            parts += [f"**{TITLES[name]}**", "\n".join(table(of_name, bound))]
             parts += ["\n".join(notes(of_name))] if notes(of_name) else []
-    settings = dict.fromkeys(setting(row["run"]) for row in rows)
-    parts.append("\n".join(settings))
+    return parts
+
+
+def goals(rows: list[dict]) -> list[str]:
+    """A line for each target, measured or not."""
+    lines = ["| | measured | reached | device | commit |", "|---|---|---|---|---|"]
+    words = {True: "yes", False: "no", None: ""}
+    for target, result, row in targets.answers(rows):
+        if result is None:
+            cells = [target.text, targets.NOT_MEASURED, "", "", ""]
+        else:
+            cells = [target.text, result.text, words[result.met], row["run"]["device"], row["run"]["commit"]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def generate(rows: list[dict]) -> str:
+    """The text between the markers."""
+    on_cpu = [row for row in rows if row.get("device", "cpu") == "cpu"]
+    parts = []
+    if on_cpu:
+        parts += [LEGEND, *sections(on_cpu), "\n".join(dict.fromkeys(setting(row["run"]) for row in on_cpu))]
+    parts += ["**On a GPU**", CUDA_LEGEND, "\n".join(goals(rows))]
+    on_cuda = targets.usable(rows)
+    parts += [CUDA_TABLES_LEGEND] if on_cuda else []
+    for where in dict.fromkeys(cuda_setting(row["run"]) for row in on_cuda):
+        there = [row for row in on_cuda if cuda_setting(row["run"]) == where]
+        parts += [where, *sections(there, "of ceiling")]
     return "\n" + "\n\n".join(parts) + "\n"
 
 
@@ -123,7 +171,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     parser.add_argument("--check", action="store_true", help="only say whether the README is up to date")
+    parser.add_argument("--targets", action="store_true", help="only print what was reached of the goals")
+    parser.add_argument(
+        "--add", type=Path, nargs="+", default=[], metavar="FILE", help="rows to take over first"
+    )
     args = parser.parse_args(argv)
+    for row in [row for path in args.add for row in read(path)]:
+        save(row, args.results)
+    if args.targets:
+        print("\n".join(targets.lines(latest_rows(args.results))))
+        return 0
     before = args.readme.read_text(encoding="utf-8")
     after = replaced(before, generate(latest_rows(args.results)))
     if args.check:

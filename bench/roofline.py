@@ -55,6 +55,10 @@ class Bound(NamedTuple):
     gflops: float
     gbps: float
 
+    def describe(self) -> dict[str, object]:
+        rates = {"gflops": self.gflops, "gbps": self.gbps}
+        return {"bound_by": self.by} | {name: float(f"{rate:.4g}") for name, rate in rates.items()}
+
 
 class Roofline:
     """Peak GFLOP/s (float32) and GB/s with `threads` threads; sampling again keeps the best."""
@@ -133,6 +137,10 @@ class Roofline:
         compute = flops / peak / 1e9 if flops else 0.0
         memory = moved / gbps / 1e9 if moved else 0.0
         return Bound(max(compute, memory), "compute" if compute >= memory else "memory", peak, gbps)
+
+    def describe(self, bound: Bound) -> dict[str, object]:
+        """The bound as a row holds it."""
+        return bound.describe() | {"method": self.method}
 
 
 def repeat_copy(buffer: np.ndarray, each: int, times: int) -> None:

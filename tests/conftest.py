@@ -15,7 +15,15 @@ CPU_ONLY = {
     "test_processes": "its fresh interpreters compute on the CPU",
     "test_neural_network": "its fits take the stand-in too long; test_device.py has short ones",
     **dict.fromkeys(
-        ("test_bench", "test_cli", "test_datasets", "test_docs", "test_examples", "test_import"),
+        (
+            "test_bench",
+            "test_bench_report",
+            "test_cli",
+            "test_datasets",
+            "test_docs",
+            "test_examples",
+            "test_import",
+        ),
         "it does not test kernels",
     ),
 }

@@ -35,6 +35,8 @@ struct CupyArrays {
     }
 
     static cudaStream_t current_stream() {
+        // CuPy gives addresses as integers.
+        // NOLINTNEXTLINE(performance-no-int-to-ptr)
         return reinterpret_cast<cudaStream_t>(py::cast<uintptr_t>(cupy().get_current_stream().attr("ptr")));
     }
 
@@ -93,7 +95,7 @@ struct CupyArrays {
             result.shape[d] = py::cast<int64_t>(shape[d]), result.strides[d] = py::cast<int64_t>(strides[d]);
         const auto address = py::cast<uintptr_t>(memory.attr("ptr"));
         // An empty array has no memory, but is not an absent one.
-        result.data = reinterpret_cast<char*>(address ? address : uintptr_t{256});
+        result.data = reinterpret_cast<char*>(address ? address : uintptr_t{256});  // NOLINT(performance-no-int-to-ptr)
         result.writeable = true;
         result.object = std::move(array);
         require_whole_items(name, what, result);

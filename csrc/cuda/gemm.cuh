@@ -48,9 +48,9 @@ struct NoUpdate {
     struct Memory {};
 };
 
-template <class Maker_, class T, int N>
+template <class RuleMaker, class T, int N>
 struct GroupUpdate {
-    using Maker = Maker_;
+    using Maker = RuleMaker;
     template <class>
     struct Memory {
         SharedArray<typename Maker::template Rule<T>, 1> rule;

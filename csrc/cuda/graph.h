@@ -23,7 +23,7 @@ class Graph {
         Recorded recorded{{},
                           [op](Stream& stream) { launch(op, stream); },
                           ops::accesses_of(op),
-                          ops::may_fail<Op>,
+                          ops::kMayFail<Op>,
                           ops::name_of(op),
                           op.flops(),
                           ops::bytes_of(op)};

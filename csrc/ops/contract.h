@@ -125,7 +125,7 @@ void require_same_shape(const char* name, const char* a_name, const MatrixView<A
 }
 
 template <class Op>
-constexpr bool may_fail = requires { requires Op::kMayFail; };
+constexpr bool kMayFail = requires { requires Op::kMayFail; };
 
 template <class V>
 int64_t size_of(const V& view) {

@@ -91,6 +91,9 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("names", metavar="NAME", nargs="*", help="benchmarks (default: all)")
     bench.add_argument("--quick", action="store_true", help="small sizes and few rounds")
+    bench.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="where to compute (default %(default)s)"
+    )
     bench.add_argument("--dir", metavar="DIR", help="the source tree (default: where this package lies)")
     return parser
 
@@ -121,7 +124,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return train_command(arguments)
         if arguments.command == "bench":
-            return _bench(arguments.names, arguments.quick, arguments.dir)
+            options = ["--quick"] if arguments.quick else []
+            if arguments.device != "cpu":
+                options += ["--device", arguments.device]
+            return _bench(arguments.names, options, arguments.dir)
         steepest.show_config()
         return 0
     except CommandError as error:
@@ -132,12 +138,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _bench(names: Sequence[str], quick: bool, folder: str | None) -> int:
+def _bench(names: Sequence[str], options: Sequence[str], folder: str | None) -> int:
     root = _find_bench(folder)
     known = sorted(path.stem.removeprefix("bench_") for path in (root / "bench").glob("bench_*.py"))
     if unknown := [name for name in names if name not in known]:
         raise CommandError(f"no benchmark named {', '.join(unknown)}; there are {', '.join(known)}")
-    command = [sys.executable, "-m", "bench", *names, *(["--quick"] if quick else [])]
+    command = [sys.executable, "-m", "bench", *names, *options]
     return subprocess.run(command, cwd=root, check=False).returncode
 
 

@@ -49,7 +49,7 @@ struct BatchMemory {
     SharedArray<int64_t, Threads / kWarp> row;
 };
 
-// Adds up the weights of rows first, first + step, ..., and finds the first of them whose label is no class (or `size`).
+// Adds up the weights of rows first, first + step, ..., and finds the first of them whose label is no class, or `size`.
 template <class T>
 __device__ void scan_rows(const BatchRows<T>& rows, int64_t first, int64_t step, double& weight, int64_t& bad) {
     for (int64_t i = first; i < rows.size; i += step) {

@@ -11,10 +11,10 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-template <Precision P, int Rows_, int Cols_, int WarpRows, int WarpCols>
+template <Precision P, int Rows, int Cols, int WarpRows, int WarpCols>
 struct MmaTile {
     using T = float;
-    static constexpr int kRows = Rows_, kCols = Cols_, kInner = 16;
+    static constexpr int kRows = Rows, kCols = Cols, kInner = 16;
     static constexpr int kDown = WarpRows / 16, kAcross = WarpCols / 8;  // instructions' tiles of a warp
     static constexpr int kWarpsAcross = kCols / WarpCols;
     static constexpr int kThreads = (kRows / WarpRows) * kWarpsAcross * kWarp;

@@ -9,10 +9,10 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-template <template <class> class Rule_>
+template <template <class> class RuleOf>
 struct SgdMaker {
     template <class T>
-    using Rule = Rule_<T>;
+    using Rule = RuleOf<T>;
 
     ScalarView<double> lr;
     SgdParameters parameters;

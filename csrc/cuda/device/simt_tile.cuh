@@ -9,10 +9,10 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-template <class T_, int Rows_, int Cols_, int Inner_, int ThreadRows, int ThreadCols>
+template <class Item, int Rows, int Cols, int Inner, int ThreadRows, int ThreadCols>
 struct SimtTile {
-    using T = T_;
-    static constexpr int kRows = Rows_, kCols = Cols_, kInner = Inner_;
+    using T = Item;
+    static constexpr int kRows = Rows, kCols = Cols, kInner = Inner;
     static constexpr int kThreads = (kRows / ThreadRows) * (kCols / ThreadCols);
     static constexpr int kItems = ThreadRows * ThreadCols;  // of the result, in each thread
     static constexpr int kWidth = 16 / sizeof(T);           // neighbouring columns that a thread holds

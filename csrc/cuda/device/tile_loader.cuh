@@ -36,8 +36,8 @@ class TileLoader {
         if (walk == Walk::kInner)
             row_ = thread / Inner, inner_ = thread % Inner, row_step_ = Threads / Inner, inner_step_ = 0;
         else
-            row_ = thread % kRowItems(walk) * kWidth(walk), inner_ = thread / kRowItems(walk), row_step_ = 0,
-            inner_step_ = Threads / kRowItems(walk);
+            row_ = thread % row_items(walk) * width_of(walk), inner_ = thread / row_items(walk), row_step_ = 0,
+            inner_step_ = Threads / row_items(walk);
         rows_left_ = m.rows - first_row;
         from_ = m.data + (first_row + row_) * m.row_stride + (first_inner + inner_) * m.col_stride;
         step_ = row_step_ * m.row_stride + inner_step_ * m.col_stride;
@@ -61,8 +61,8 @@ class TileLoader {
     static_assert(Rows <= Threads && Threads % (Rows / kItems) == 0, "a pass covers whole lines along the rows");
     static_assert(Rows * Inner % (Threads * kItems) == 0, "every thread copies equally much");
 
-    static constexpr __device__ int kWidth(Walk walk) { return walk == Walk::kVectors ? kItems : 1; }
-    static constexpr __device__ int kRowItems(Walk walk) { return Rows / kWidth(walk); }
+    static constexpr __device__ int width_of(Walk walk) { return walk == Walk::kVectors ? kItems : 1; }
+    static constexpr __device__ int row_items(Walk walk) { return Rows / width_of(walk); }
 
     template <int W, int Count, int N>
     __device__ void copy(SharedArray<T, N>& tiles, int at) {

@@ -1,0 +1,171 @@
+"""What the CUDA kernels are meant to reach, and what rows measured of it. Without a row nothing is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from bench.environment import UNKNOWN
+from bench.harness import OURS
+from bench.show import duration
+
+NOT_MEASURED = "not yet measured"
+CUBLAS = ("CuPy cuBLAS", "PyTorch cuBLAS", "PyTorch cuBLASLt")
+GRAPHS = ("PyTorch graph", "PyTorch compiled graph", "PyTorch reduce-overhead", "PyTorch max-autotune")
+# Of means over five seeds.
+ACCURACY_MARGIN = 0.0025
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a row says of a target; `met` is None where no goal is set."""
+
+    text: str
+    met: bool | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A goal, the case whose row answers it (its name's beginning), and how to read the row.
+
+    `read` raises KeyError or ValueError where the row lacks what it needs.
+    """
+
+    text: str
+    bench: str
+    case: str
+    read: Callable[[dict], Result]
+
+    def result(self, row: dict) -> Result | None:
+        try:
+            return self.read(row)
+        except (KeyError, ValueError):
+            return None
+
+
+def median(row: dict, name: str) -> float:
+    return row["contestants"][name]["median_us"]
+
+
+def fastest(row: dict, names: Iterable[str]) -> str:
+    """The fastest of the contestants that were timed; ValueError where none was."""
+    return min((n for n in names if "median_us" in row["contestants"].get(n, {})), key=partial(median, row))
+
+
+def share_of_copy(row: dict, least: float) -> Result:
+    if row["roofline"]["bound_by"] != "memory":
+        raise ValueError(row["case"])
+    share = row["contestants"][OURS]["roofline"]
+    return Result(f"{100 * share:.0f} %", share >= least)
+
+
+def times_faster(row: dict, names: Iterable[str], least: float | None) -> Result:
+    """How many times longer the fastest of `names` takes."""
+    factor = median(row, fastest(row, names)) / median(row, OURS)
+    return Result(f"{factor:.3g}×", None if least is None else factor >= least)
+
+
+def emulated(row: dict, least: float) -> Result:
+    """The time and the error of float32x3 beside those of the fastest float32 product of cuBLAS."""
+    name, other = f"{OURS} float32x3", fastest(row, CUBLAS)
+    factor = median(row, other) / median(row, name)
+    errors = [row["contestants"][n]["relative_error"] for n in (name, other)]
+    text = f"{factor:.3g}×, error {errors[0]:.2g} (cuBLAS {errors[1]:.2g})"
+    return Result(text, factor >= least and errors[0] <= errors[1])
+
+
+def step(row: dict) -> Result:
+    eager, graph = (times_faster(row, names, None).text for names in (("PyTorch",), GRAPHS))
+    return Result(f"{duration(median(row, OURS))}; {eager} eager, {graph} graph-captured", None)
+
+
+def fit(row: dict, seconds: float) -> Result:
+    time = median(row, OURS)
+    accuracy, on_cpu = (row["contestants"][n]["accuracy"] for n in (OURS, f"{OURS} on the CPU"))
+    text = f"{duration(time)}, accuracy {accuracy:.4f} (CPU {on_cpu:.4f})"
+    return Result(text, time < 1e6 * seconds and accuracy >= on_cpu - ACCURACY_MARGIN)
+
+
+def products() -> list[Target]:
+    found = []
+    for n in (1024, 2048, 4096, 8192):
+        case = f"float32 product {n}³"
+        read = partial(times_faster, names=CUBLAS, least=0.9)
+        found.append(Target(f"{case}: at least 0.9× as fast as cuBLAS", "matmul", case, read))
+    for n in (1024, 2048, 4096, 8192):
+        text = f"float32x3 product {n}³: at least 1.5× as fast as cuBLAS's float32, at no larger error"
+        found.append(Target(text, "matmul", f"float32 product {n}³", partial(emulated, least=1.5)))
+    for precision in ("tf32", "bfloat16"):
+        case = f"{precision} product 4096³"
+        read = partial(times_faster, names=CUBLAS, least=None)
+        found.append(Target(f"{case}: times as fast as cuBLAS's {precision}", "matmul", case, read))
+    return found
+
+
+def all_targets() -> list[Target]:
+    copy = partial(share_of_copy, least=0.85)
+    eager = partial(times_faster, names=("PyTorch",), least=20.0)
+    graph = partial(times_faster, names=GRAPHS, least=3.0)
+    loss = "loss and gradient, 4096 × 32768"
+    mlp = "training step of 784-128-64-10"
+    return [
+        Target(
+            f"softmax-cross-entropy, {loss}: at least 85 % of copy bandwidth",
+            "softmax_cross_entropy",
+            loss,
+            copy,
+        ),
+        Target("Adam, 100 M parameters: at least 85 % of copy bandwidth", "adam", "100 M parameters", copy),
+        *products(),
+        Target(f"{mlp}, batch 32: at least 20× as fast as PyTorch eager", "train_step", "batch 32", eager),
+        Target(
+            f"{mlp}, batch 32: at least 3× as fast as graph-captured PyTorch", "train_step", "batch 32", graph
+        ),
+        *(Target(f"{mlp}, batch {n}: beside PyTorch", "train_step", f"batch {n}", step) for n in (256, 2048)),
+        Target(
+            "whole fit of MNIST, 5 epochs at batch 32: under 0.3 s, with the accuracy of the CPU",
+            "fit",
+            "MNIST",
+            partial(fit, seconds=0.3),
+        ),
+    ]
+
+
+def usable(rows: Iterable[dict]) -> list[dict]:
+    """The rows of a CUDA device that may be quoted: whole runs, of a known commit."""
+    return [
+        row
+        for row in rows
+        if row.get("device") == "cuda" and not row["quick"] and row["run"]["commit"] != UNKNOWN
+    ]
+
+
+def answers(rows: Iterable[dict]) -> list[tuple[Target, Result | None, dict | None]]:
+    """Each target with what the latest row says of it, and that row; None and None where there is none."""
+    rows = usable(rows)
+    found = []
+    for target in all_targets():
+        # "batch 32" is not "batch 2048", and "float32 product 1024³" is not the one with the caches emptied.
+        fitting = [
+            row
+            for row in rows
+            if row["bench"] == target.bench
+            and (row["case"] == target.case or row["case"].startswith(target.case + ","))
+            and "caches emptied" not in row["case"]
+            and target.result(row) is not None
+        ]
+        row = fitting[-1] if fitting else None
+        found.append((target, target.result(row) if row else None, row))
+    return found
+
+
+def lines(rows: Iterable[dict]) -> list[str]:
+    """The targets for a terminal."""
+    words = {True: "met", False: "MISSED", None: "-"}
+    return [
+        f"{words[result.met]:<7} {target.text}: {result.text}"
+        if result
+        else f"{'?':<7} {target.text}: {NOT_MEASURED}"
+        for target, result, _ in answers(rows)
+    ]
