@@ -44,12 +44,12 @@ ON_GPU = os.environ.get("STEEPEST_TEST_DEVICE") == "cuda"
 ON_CPU = not (ON_GPU or STANDIN)
 
 
-def load_standin():
-    """The module with the CUDA kernels compiled for the host."""
+def load_standin(name="cuda_standin"):
+    """The module with the CUDA kernels compiled for the host, for NumPy's arrays; or that for CuPy's."""
     folder = str(Path(STANDIN).resolve())
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    return importlib.import_module("cuda_standin")
+    return importlib.import_module(name)
 
 
 def load_real_cuda():
@@ -95,7 +95,7 @@ def install_cuda(monkeypatch):
     elif STANDIN:
         import fake_cupy as cupy
 
-        module = cupy.FakeCuda(load_standin())
+        module = load_standin("cuda_standin_cupy")
     else:
         pytest.skip("there is no GPU, and STEEPEST_STANDIN names no stand-in for the CUDA kernels")
     monkeypatch.setitem(sys.modules, "cupy", cupy)

@@ -1,8 +1,7 @@
 """A CuPy for machines without a GPU: arrays that lie in host memory and never become NumPy's by themselves.
 
 It has the part of CuPy that steepest and its tests use, and CuPy's strictness: arrays of the two libraries do not mix,
-a NumPy function refuses these arrays, and only `asnumpy` and `asarray` move data. `FakeCuda` lets the stand-in for the
-CUDA kernels, which works on NumPy arrays, take and give these.
+a NumPy function refuses these arrays, and only `asnumpy` and `asarray` move data. All memory is the host's.
 """
 
 from __future__ import annotations
@@ -23,9 +22,10 @@ class ndarray:  # noqa: N801 (CuPy's name)
     __array_ufunc__ = None  # operators of NumPy arrays leave the decision to this class
     __hash__ = None
 
-    def __init__(self, host):
+    def __init__(self, host, device_id=0):
         self._host = np.asarray(host)
         assert type(self._host) is np.ndarray
+        self.device_id = device_id
 
     shape = property(lambda self: self._host.shape)
     dtype = property(lambda self: self._host.dtype)
@@ -35,6 +35,10 @@ class ndarray:  # noqa: N801 (CuPy's name)
     itemsize = property(lambda self: self._host.itemsize)
     strides = property(lambda self: self._host.strides)
     T = property(lambda self: ndarray(self._host.T))
+    data = property(lambda self: SimpleNamespace(ptr=self._host.ctypes.data, device_id=self.device_id))
+
+    def __dlpack_device__(self):
+        return 2, self.device_id  # kDLCUDA
 
     def __array__(self, *args, **kwargs):
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
@@ -143,58 +147,12 @@ average = _function("average")
 isfinite = _function("isfinite")
 isnan = _function("isnan")
 
-cuda = SimpleNamespace(get_current_stream=lambda: SimpleNamespace(ptr=0))
+
+def from_dlpack(array):
+    """An array of another library, which here must hold one of these."""
+    return array.array
 
 
-# --------------------------------------------------------------------------------------------- steepest._cuda
-
-
-class FakeCuda:
-    """What `steepest._cuda` is, for these arrays: the stand-in's operations, with arguments and results converted."""
-
-    # Neither takes nor gives arrays.
-    PLAIN = frozenset(
-        {
-            "ACTIVATIONS",
-            "DivergenceError",
-            "Graph",
-            "begin_capture",
-            "end_capture",
-            "is_capturing",
-            "synchronize",
-        }
-    )
-
-    def __init__(self, standin):
-        self._standin = standin
-
-    def info(self):
-        return {**self._standin.info(), "problem": ""}
-
-    def __getattr__(self, name):
-        value = getattr(self._standin, name)
-        if name in self.PLAIN or not callable(value):
-            return value
-
-        def operation(*args, **kwargs):
-            given = {}  # id of the NumPy array behind an argument -> that argument
-
-            def unwrap(value):
-                if isinstance(value, np.ndarray):
-                    raise TypeError(f"[{name}] an argument is a NumPy array, among CuPy arrays")
-                if isinstance(value, ndarray):
-                    given[id(value._host)] = value
-                    return value._host
-                return [unwrap(item) for item in value] if isinstance(value, list) else value
-
-            def wrap(value):
-                if isinstance(value, tuple):
-                    return tuple(wrap(item) for item in value)
-                if not isinstance(value, np.ndarray):
-                    return value
-                return given[id(value)] if id(value) in given else ndarray(value)
-
-            args = [unwrap(a) for a in args]
-            return wrap(value(*args, **{k: unwrap(v) for k, v in kwargs.items()}))
-
-        return operation
+cuda = SimpleNamespace(
+    get_current_stream=lambda: SimpleNamespace(ptr=0), runtime=SimpleNamespace(getDevice=lambda: 0)
+)

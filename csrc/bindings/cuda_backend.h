@@ -23,9 +23,7 @@ struct CudaBackend : Arrays {
             capturing->arrays.insert(capturing->arrays.end(), arguments.begin(), arguments.end());
             return;
         }
-        const Device& device = current_device();
-        const cudaStream_t handle = Arrays::current_stream();
-        Stream stream{handle, device, state_of(handle, device)};
+        Stream stream = current_stream();
         raise_failure(stream);
         launch(op, stream);
         if constexpr (Arrays::kWaits) raise_failure(stream);
@@ -33,28 +31,37 @@ struct CudaBackend : Arrays {
 
     // Waits for the current stream, and raises what an earlier operation found wrong.
     static void synchronize() {
-        const Device& device = current_device();
-        const cudaStream_t handle = Arrays::current_stream();
+        const Stream stream = current_stream();
         {
             py::gil_scoped_release released;
-            STEEPEST_CUDA_CHECK(cudaStreamSynchronize(handle));
+            STEEPEST_CUDA_CHECK(cudaStreamSynchronize(stream.handle));
         }
-        raise_failure(Stream{handle, device, state_of(handle, device)});
+        raise_failure(stream);
     }
 
     static ops::ReplayResult replay(Graph& graph, int64_t n, bool (*interrupted)()) {
+        const Device& device = use_device(Arrays::current_device());
         const cudaStream_t stream = Arrays::current_stream();
         py::gil_scoped_release released;
-        return graph.replay(n, stream, interrupted);
+        return graph.replay(n, device, stream, interrupted);
     }
 
     static std::vector<ops::OperationProfile> profile(Graph& graph, int64_t n, ops::ReplayResult& result) {
+        const Device& device = use_device(Arrays::current_device());
         const cudaStream_t stream = Arrays::current_stream();
         py::gil_scoped_release released;
-        return graph.profile(n, stream, result);
+        return graph.profile(n, device, stream, result);
     }
 
+    static int64_t launches(Graph& graph) { return graph.launches(use_device(Arrays::current_device())); }
+
   private:
+    static Stream current_stream() {
+        const Device& device = use_device(Arrays::current_device());
+        const cudaStream_t handle = Arrays::current_stream();
+        return {handle, device, state_of(handle, device)};
+    }
+
     static void raise_failure(const Stream& stream) {
         if (!stream.state.has_failed()) return;
         const Failure failure = stream.state.take_failure(stream.handle);

@@ -17,7 +17,7 @@ struct CupyArrays {
     static Array borrow(const char* name, const char* what, py::handle object) {
         py::object array = is_array(object) ? py::reinterpret_borrow<py::object>(object) : imported(name, what, object);
         const py::object memory = array.attr("data");
-        const int device = py::cast<int>(memory.attr("device_id")), current = current_device().id;
+        const int device = py::cast<int>(memory.attr("device_id")), current = current_device();
         if (device != current)
             ops::reject(name, what, " is on CUDA device ", device, ", but device ", current,
                         " is the current one; call inside `with cupy.cuda.Device(", device,
@@ -26,12 +26,17 @@ struct CupyArrays {
     }
 
     static Array empty(const std::vector<int64_t>& shape, DType dtype) {
-        current_device();  // says what is missing where there is none
+        require_cuda();  // before CuPy says it in other words
         return new_array(shape, py::str(name_of(dtype)));
     }
 
     static Array empty_like(const Array& array, const std::vector<int64_t>& shape) {
         return new_array(shape, array.object.attr("dtype"));
+    }
+
+    static int current_device() {
+        require_cuda();
+        return py::cast<int>(cupy().get_device());
     }
 
     static cudaStream_t current_stream() {
@@ -42,7 +47,7 @@ struct CupyArrays {
 
   private:
     struct Names {
-        py::object ndarray, empty, from_dlpack, get_current_stream;
+        py::object ndarray, empty, from_dlpack, get_current_stream, get_device;
     };
 
     static const Names& cupy() {
@@ -52,7 +57,8 @@ struct CupyArrays {
                 try {
                     const auto module = py::module_::import("cupy");
                     return Names{module.attr("ndarray"), module.attr("empty"), module.attr("from_dlpack"),
-                                 module.attr("cuda").attr("get_current_stream")};
+                                 module.attr("cuda").attr("get_current_stream"),
+                                 module.attr("cuda").attr("runtime").attr("getDevice")};
                 } catch (py::error_already_set& error) {
                     py::raise_from(error, PyExc_ImportError,
                                    "[cuda] CUDA kernels work on CuPy arrays: pip install cupy-cuda" STEEPEST_CUDA_MAJOR

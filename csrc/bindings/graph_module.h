@@ -5,6 +5,7 @@
 //     Backend::capturing                          the CapturedGraph of this thread, or null
 //     Backend::replay(graph, n, interrupted)      -> ops::ReplayResult, with the interpreter lock released
 //     Backend::profile(graph, n, result)          -> std::vector<ops::OperationProfile>, likewise
+//     Backend::launches(graph)                    where a step is fewer launches than operations: their number
 #pragma once
 
 #include "bindings/failures.h"
@@ -55,8 +56,8 @@ void export_graph(py::module_& m) {
         .def("profile", &profile<B>, py::arg("n"))
         .def("operations", [](const Captured& g) { return g.graph.names(); })
         .def("__len__", [](const Captured& g) { return g.graph.size(); });
-    if constexpr (requires(Captured& g) { g.graph.launches(); })
-        graph.def("launches", [](Captured& g) { return g.graph.launches(); });
+    if constexpr (requires(Captured& g) { B::launches(g.graph); })
+        graph.def("launches", [](Captured& g) { return B::launches(g.graph); });
     m.def(
         "begin_capture",
         [](Captured& captured) {

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -15,7 +16,7 @@ std::string version_text(int version) {
 }
 
 // The process that first used CUDA; 0 before.
-pid_t owner = 0;
+std::atomic<pid_t> owner = 0;
 
 std::unique_ptr<Device> describe(int id) {
     auto device = std::make_unique<Device>();
@@ -58,17 +59,19 @@ std::string cuda_problem() {
     return "";
 }
 
-const Device& current_device() {
+void require_cuda() {
+    if (owner == getpid()) return;
+    const std::string problem = cuda_problem();
+    if (!problem.empty()) throw CudaError("[cuda] " + problem);
+    owner = getpid();
+}
+
+const Device& use_device(int id) {
     static std::mutex mutex;
     static std::vector<std::unique_ptr<Device>> devices;
     const std::lock_guard lock(mutex);
-    if (owner != getpid()) {
-        const std::string problem = cuda_problem();
-        if (!problem.empty()) throw CudaError("[cuda] " + problem);
-        owner = getpid();
-    }
-    int id = 0;
-    STEEPEST_CUDA_CHECK(cudaGetDevice(&id));
+    require_cuda();
+    STEEPEST_CUDA_CHECK(cudaSetDevice(id));
     if (devices.size() <= static_cast<size_t>(id)) devices.resize(id + 1);
     if (!devices[id]) devices[id] = describe(id);
     return *devices[id];

@@ -19,9 +19,13 @@ struct Device {
 // "" where CUDA can be used; otherwise a sentence that says what is missing and what to do.
 std::string cuda_problem();
 
-// The device that is current on this thread. Throws CudaError where there is none to use, in a forked child too: a
-// child process has none of its parent's connection to the driver.
-const Device& current_device();
+// Throws CudaError where CUDA cannot be used; in a forked child too, which has none of its parent's connection to the
+// driver.
+void require_cuda();
+
+// Makes a device current on this thread, for the copy of the CUDA runtime that is linked here: CuPy has another, and
+// may have turned to a device that this one knows nothing of.
+const Device& use_device(int id);
 
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest

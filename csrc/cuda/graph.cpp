@@ -62,8 +62,7 @@ std::vector<const char*> Graph::names() const {
     return names;
 }
 
-void Graph::instantiate() {
-    const Device& device = current_device();
+void Graph::instantiate(const Device& device) {
     if (executable_ && device_ == &device) return;
     release();
     device_ = &device;
@@ -87,15 +86,15 @@ void Graph::instantiate() {
     check(error, "cudaGraphInstantiate");
 }
 
-int64_t Graph::launches() {
-    instantiate();
+int64_t Graph::launches(const Device& device) {
+    instantiate(device);
     return launches_;
 }
 
-ops::ReplayResult Graph::replay(int64_t n, cudaStream_t stream, bool (*interrupted)()) {
+ops::ReplayResult Graph::replay(int64_t n, const Device& device, cudaStream_t stream, bool (*interrupted)()) {
     ops::ReplayResult result;
     if (n == 0 || operations_.empty()) return result;
-    instantiate();
+    instantiate(device);
     state_->reset(stream);
     Event ends[2] = {Event(cudaEventDisableTiming), Event(cudaEventDisableTiming)};
     int64_t batch = 1, launched = 0;
@@ -125,11 +124,12 @@ ops::ReplayResult Graph::replay(int64_t n, cudaStream_t stream, bool (*interrupt
     return result;
 }
 
-std::vector<ops::OperationProfile> Graph::profile(int64_t n, cudaStream_t handle, ops::ReplayResult& result) {
+std::vector<ops::OperationProfile> Graph::profile(int64_t n, const Device& device, cudaStream_t handle,
+                                                  ops::ReplayResult& result) {
     std::vector<ops::OperationProfile> profiles;
     for (const Recorded& o : operations_) profiles.push_back({o.name, 0, o.flops, o.bytes});
-    instantiate();
-    Stream stream{handle, *device_, *state_};
+    instantiate(device);
+    Stream stream{handle, device, *state_};
     state_->reset(handle);
     std::vector<Event> marks(operations_.size() + 1);
     for (int64_t s = 0; s < n && !state_->has_failed(); ++s) {

@@ -35,19 +35,20 @@ class Graph {
     std::vector<const char*> names() const;
 
     // The number of launches that a step is, once the operations have been fused.
-    int64_t launches();
+    int64_t launches(const Device& device);
 
-    // Runs all operations n times after what is on `stream`, and waits. `interrupted` is asked a few times a second
+    // Runs all operations n times after what is on `stream` of the device, and waits. `interrupted` is asked a few times a second
     // whether to stop.
-    ops::ReplayResult replay(int64_t n, cudaStream_t stream, bool (*interrupted)());
+    ops::ReplayResult replay(int64_t n, const Device& device, cudaStream_t stream, bool (*interrupted)());
 
     // Runs n times, operation by operation as recorded, and times each.
-    std::vector<ops::OperationProfile> profile(int64_t n, cudaStream_t stream, ops::ReplayResult& result);
+    std::vector<ops::OperationProfile> profile(int64_t n, const Device& device, cudaStream_t stream,
+                                               ops::ReplayResult& result);
 
   private:
     void add(Recorded operation);
-    // Makes the CUDA graph, for the current device.
-    void instantiate();
+    // Makes the CUDA graph.
+    void instantiate(const Device& device);
     void release();
 
     std::vector<Recorded> operations_;

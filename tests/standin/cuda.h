@@ -215,7 +215,7 @@ cudaError_t cudaGetLastError();
 cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaRuntimeGetVersion(int* version);
 cudaError_t cudaGetDeviceCount(int* count);
-cudaError_t cudaGetDevice(int* id);
+cudaError_t cudaSetDevice(int id);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr name, int id);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int id);
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total);

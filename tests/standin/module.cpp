@@ -7,6 +7,7 @@ namespace {
 
 struct HostArrays : steepest::NumpyArrays {
     static constexpr bool kWaits = true;  // kernels have ended when their launch returns
+    static int current_device() { return 0; }
     static cudaStream_t current_stream() { return nullptr; }
 };
 

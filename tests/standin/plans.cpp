@@ -11,7 +11,7 @@ template <class T, Precision P>
 py::tuple plan_of(int64_t m, int64_t k, int64_t n) {
     GemmCall<T> call;
     call.c.rows = m, call.c.cols = n, call.a.cols = k;
-    const GemmPlan plan = plan_for<Tiles<T, P>>(call, current_device());
+    const GemmPlan plan = plan_for<Tiles<T, P>>(call, use_device(0));
     static constexpr const char* kKinds[] = {"large", "medium", "small"};
     return py::make_tuple(kKinds[plan.kind], plan.parts);
 }

@@ -90,10 +90,7 @@ cudaError_t cudaGetDeviceCount(int* count) {
     return give(device_error());
 }
 
-cudaError_t cudaGetDevice(int* id) {
-    *id = 0;
-    return give(device_error());
-}
+cudaError_t cudaSetDevice(int id) { return give(id == 0 ? device_error() : cudaErrorInvalidValue); }
 
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr name, int id) {
     if (id != 0) return give(cudaErrorInvalidValue);
