@@ -3,6 +3,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <thread>
+#include <tuple>
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
@@ -75,9 +77,12 @@ void StreamState::reset(cudaStream_t stream) {
 StreamState& state_of(cudaStream_t handle, const Device& device) {
     static std::mutex mutex;
     // Never destroyed: at the end of the process the driver may be gone before static objects are.
-    static auto& states = *new std::map<std::pair<int, cudaStream_t>, std::unique_ptr<StreamState>>();
+    using Key = std::tuple<int, cudaStream_t, std::thread::id>;
+    static auto& states = *new std::map<Key, std::unique_ptr<StreamState>>();
+    // One handle stands for the default streams of all threads, each of which is a stream of its own.
+    const std::thread::id thread = handle == cudaStreamPerThread ? std::this_thread::get_id() : std::thread::id();
     const std::lock_guard lock(mutex);
-    auto& state = states[{device.id, handle}];
+    auto& state = states[{device.id, handle, thread}];
     if (!state) state = std::make_unique<StreamState>();
     return *state;
 }

@@ -206,6 +206,7 @@ enum cudaStreamCaptureMode {
 };
 constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDefault = 0, cudaEventDisableTiming = 2, cudaHostAllocMapped = 2;
 using cudaStream_t = struct CUstream_st*;
+#define cudaStreamPerThread reinterpret_cast<cudaStream_t>(2)
 using cudaEvent_t = struct CUevent_st*;
 using cudaGraph_t = struct CUgraph_st*;
 using cudaGraphExec_t = struct CUgraphExec_st*;
