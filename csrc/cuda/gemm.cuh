@@ -74,6 +74,20 @@ struct GemmMemory {
     typename Update::template Memory<T> update;
 };
 
+template <class Update, class T>
+using RuleOf = typename Update::Maker::template Rule<T>;
+
+// How a tile of c is laid out in the place of the tiles of a, on its way to memory.
+template <class Tile, class Update>
+struct RowPasses {
+    static constexpr int kStride = Tile::kCols + Tile::kPadding;
+    static constexpr int kWidth = 16 / sizeof(typename Tile::T);  // items that are stored at once
+    static constexpr int kRuns = Tile::kCols / kWidth;            // of a row
+    static constexpr int kRoom = kStages * GemmMemory<Tile, Update>::kATile / kStride;
+    static constexpr int kRows = kRoom >= Tile::kRows ? Tile::kRows : kRoom >= 64 ? 64 : kRoom >= 32 ? 32 : 16;
+    static_assert(kRoom >= kRows && Tile::kRows % kRows == 0);
+};
+
 // What a part leaves: a tile of c, and the sums of b.
 template <class Tile>
 constexpr int64_t kPartItems = Tile::kRows * Tile::kCols + Tile::kCols;
@@ -196,27 +210,45 @@ __global__ void __launch_bounds__(Tile::kThreads)
         }
     }
 
-    if constexpr (kUpdates<Update>) __syncthreads();  // the rule is there, even where there was no tile to wait for
+    // The tile goes through shared memory, some rows at a time: neighbouring threads then store neighbouring items, and
+    // what an item becomes stands in a short loop.
+    using Passes = RowPasses<Tile, Update>;
+    for (int first = 0; first < Tile::kRows; first += Passes::kRows) {
+        __syncthreads();  // the last tile has been multiplied, or the rows of the last pass have been read
+        product.for_each_run([&](int i, int j, const Vector<T, Tile::kWidth>& run) {
+            if (i >= first && i < first + Passes::kRows)
+                store_shared<Tile::kWidth>(memory.a, (i - first) * Passes::kStride + j, run);
+        });
+        __syncthreads();  // the rows of this pass are there
+        const auto store_all = [&](auto&& finish) {
+            for (int e = thread; e < Passes::kRows * Passes::kRuns; e += Tile::kThreads) {
+                const int64_t i = row + first + e / Passes::kRuns, j = col + e % Passes::kRuns * Passes::kWidth;
+                const int64_t left = g.c.cols - j;
+                if (i >= g.c.rows || left <= 0) continue;
+                Vector<T, Passes::kWidth> run = load_shared<Passes::kWidth>(
+                    memory.a, e / Passes::kRuns * Passes::kStride + e % Passes::kRuns * Passes::kWidth);
+#pragma unroll
+                for (int l = 0; l < Passes::kWidth; ++l)
+                    if (l < left) run[l] = finish(run[l], i, j + l);
+                store_run<Passes::kWidth>(g.c, i, j, left, g.vector_stores, run);
+                if constexpr (kUpdates<Update>)
+                    if (update.target[member].param)
+                        update_run<Passes::kWidth, RuleOf<Update, T>>(memory.update.rule[0], update.target[member], i,
+                                                                      j, left, run);
+            }
+        };
+        // Gradients of weights have no activation.
+        if constexpr (kUpdates<Update>)
+            with_linear_epilogue(g.epilogue, store_all);
+        else
+            with_epilogue(g.epilogue, store_all);
+    }
     if (sums_b && col + thread < g.c.cols) {
         g.b_sums[col + thread] = b_sum;
         if constexpr (kUpdates<Update>)
             if (update.target[member].bias)
-                update_bias<typename Update::Maker::template Rule<T>>(memory.update.rule[0], update.target[member],
-                                                                      col + thread, b_sum);
+                update_bias<RuleOf<Update, T>>(memory.update.rule[0], update.target[member], col + thread, b_sum);
     }
-    product.for_each_run([&](int i, int j, const T* items) {
-        const int64_t left = g.c.cols - col - j;
-        if (row + i >= g.c.rows || left <= 0) return;
-        Vector<T, Tile::kWidth> run = {};
-#pragma unroll
-        for (int l = 0; l < Tile::kWidth; ++l)
-            if (l < left) run[l] = g.epilogue(items[l], row + i, col + j + l);
-        store_run<Tile::kWidth>(g.c, row + i, col + j, left, g.vector_stores, run);
-        if constexpr (kUpdates<Update>)
-            if (update.target[member].param)
-                update_run<Tile::kWidth, typename Update::Maker::template Rule<T>>(
-                    memory.update.rule[0], update.target[member], row + i, col + j, left, run);
-    });
 }
 
 }  // namespace STEEPEST_TARGET

@@ -63,7 +63,7 @@ class GroupBuilder {
         g.epilogue = {call.bias, call.activation, call.output, call.activation_of_output, call.addend, call.scale};
         g.b_sums = call.b_sums;
         g.a_walk = walk_over(g.a), g.b_walk = walk_over(g.b_t);
-        g.vector_stores = takes_runs(g.c, Tile::kWidth);
+        g.vector_stores = takes_runs(g.c, 16 / sizeof(T));
         g.tiles_down = blocks_for(g.c.rows, Tile::kRows), g.tiles_across = blocks_for(g.c.cols, Tile::kCols);
         // The sums are made by the tiles of the first row, which there must be.
         if (g.b_sums && g.tiles_down == 0) g.tiles_down = 1;

@@ -20,9 +20,9 @@ void launch_group(const GradientUpdate<T>* layers, const GemmPlan* plans, size_t
     for (size_t i = 0; i < count; ++i) {
         builder.add(layers[i].gradient, plans[i]);
         UpdateTarget<T>& target = update.target[i] = layers[i].target;
-        target.vectors = takes_runs(target.param, Tile::kWidth);
-        for (const auto& state : target.state)
-            target.vectors = target.vectors && (!state || takes_runs(state, Tile::kWidth));
+        constexpr int kWidth = 16 / sizeof(T);
+        target.vectors = takes_runs(target.param, kWidth);
+        for (const auto& state : target.state) target.vectors = target.vectors && (!state || takes_runs(state, kWidth));
     }
     builder.launch(update, stream);
 }

@@ -8,8 +8,7 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// f(c + bias), c * g'(output) and c + scale * addend: what is absent is left out. The choices are the same for all
-// threads of a launch, so that one kernel serves all.
+// f(c + bias), or c * g'(output), or c + scale * addend; what is absent is left out.
 template <class T>
 struct Epilogue {
     VectorView<const T> bias;
@@ -18,18 +17,31 @@ struct Epilogue {
     Activation activation_of_output = Activation::kIdentity;
     MatrixView<const T> addend;
     T scale = T(0);
-
-    __device__ T operator()(T c, int64_t i, int64_t j) const {
-        if (bias) c += bias[j];
-        if (activation != Activation::kIdentity)
-            with_activation(activation, [&](auto f) { c = decltype(f)::value(Lane<T>(c)).value; });
-        if (output)
-            with_activation(activation_of_output,
-                            [&](auto g) { c *= decltype(g)::derivative(Lane<T>(output(i, j))).value; });
-        if (addend) c = std::fma(scale, addend(i, j), c);
-        return c;
-    }
 };
+
+// Calls store_all(finish) with what finish(c, i, j) makes of the product's item (i, j). The choice is made here, once for
+// all items of a thread: made for each of them, the code of all formulas would lie between one item and the next.
+template <class T, class StoreAll>
+__device__ void with_linear_epilogue(const Epilogue<T>& e, StoreAll&& store_all) {
+    if (e.addend)
+        store_all([&](T c, int64_t i, int64_t j) { return std::fma(e.scale, e.addend(i, j), c); });
+    else
+        store_all([](T c, int64_t, int64_t) { return c; });
+}
+
+template <class T, class StoreAll>
+__device__ void with_epilogue(const Epilogue<T>& e, StoreAll&& store_all) {
+    if (e.output)
+        return with_activation(e.activation_of_output, [&](auto g) {
+            store_all(
+                [&](T c, int64_t i, int64_t j) { return c * decltype(g)::derivative(Lane<T>(e.output(i, j))).value; });
+        });
+    if (!e.bias && e.activation == Activation::kIdentity) return with_linear_epilogue(e, store_all);
+    with_activation(e.activation, [&](auto f) {
+        store_all(
+            [&](T c, int64_t, int64_t j) { return decltype(f)::value(Lane<T>(e.bias ? c + e.bias[j] : c)).value; });
+    });
+}
 
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest

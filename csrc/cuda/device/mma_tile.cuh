@@ -49,7 +49,7 @@ struct MmaTile {
         }
     }
 
-    // Calls store(i, j, items) for every pair of neighbouring items of row i that this thread holds.
+    // Calls store(i, j, run) for every pair of neighbouring items of row i that this thread holds.
     template <class Store>
     __device__ void for_each_run(Store&& store) const {
 #pragma unroll
@@ -58,10 +58,13 @@ struct MmaTile {
             for (int j = 0; j < kAcross; ++j)
 #pragma unroll
                 for (int half = 0; half < 2; ++half)
-                    store(row_ + i * 16 + half * 8, col_ + j * 8 + pair_ * 2, sum + (i * kAcross + j) * 4 + half * 2);
+                    store(row_ + i * 16 + half * 8, col_ + j * 8 + pair_ * 2,
+                          pair_of((i * kAcross + j) * 4 + half * 2));
     }
 
   private:
+    __device__ Vector<float, kWidth> pair_of(int at) const { return {{sum[at], sum[at + 1]}}; }
+
     static constexpr int kAStride = kRows + kPadding, kBStride = kCols + kPadding;
     static constexpr int kStep = P == Precision::kBfloat16 ? 16 : 8;  // along k, of one instruction
     static constexpr int kParts = P == Precision::kFloat32x3 ? 2 : 1;

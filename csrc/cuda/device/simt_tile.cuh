@@ -56,17 +56,25 @@ struct SimtTile {
         }
     }
 
-    // Calls store(i, j, items) for every run of kWidth neighbouring items of row i that this thread holds.
+    // Calls store(i, j, run) for every run of kWidth neighbouring items of row i that this thread holds.
     template <class Store>
     __device__ void for_each_run(Store&& store) const {
 #pragma unroll
         for (int i = 0; i < ThreadRows; ++i)
 #pragma unroll
             for (int j = 0; j < ThreadCols; j += kWidth)
-                store(row_ + i / kWidth * kRowGap + i % kWidth, col_ + j / kWidth * kColGap, sum + i * ThreadCols + j);
+                store(row_ + i / kWidth * kRowGap + i % kWidth, col_ + j / kWidth * kColGap,
+                      run_of(i * ThreadCols + j));
     }
 
   private:
+    __device__ Vector<T, kWidth> run_of(int at) const {
+        Vector<T, kWidth> run;
+#pragma unroll
+        for (int l = 0; l < kWidth; ++l) run[l] = sum[at + l];
+        return run;
+    }
+
     template <int Count, int Gap, int N>
     static __device__ __forceinline__ void read(T (&to)[Count], const SharedArray<T, N>& from, int at) {
 #pragma unroll
