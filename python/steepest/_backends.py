@@ -12,8 +12,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
 from steepest import _cpu
 
 if TYPE_CHECKING:
@@ -30,8 +28,8 @@ NO_CUPY = "CuPy is not installed; install it by `pip install cupy-cuda13x` (`cup
 # DLPack's numbers of CUDA's device memory and of its managed memory.
 _DLPACK_CUDA = (2, 13)
 
-# Type of an array -> its backend. np.ndarray's also takes what is no array, to refuse it by the operation's name.
-BACKENDS: dict[type, Backend] = {np.ndarray: _cpu}
+# Type of an array -> its backend, once one was seen: NumPy, too, loads when it is used.
+BACKENDS: dict[type, Backend] = {}
 
 _cuda_was_used = False
 
@@ -82,7 +80,7 @@ def backend_on(device: str, operation: str) -> Backend:
         For any other device.
     """
     check_device(device, operation)
-    return BACKENDS[np.ndarray] if device == "cpu" else _cuda_backend()
+    return _cpu_backend() if device == "cpu" else _cuda_backend()
 
 
 def check_device(device: str, operation: str) -> None:
@@ -101,7 +99,7 @@ def device_of(array: object) -> str:
     """Return "cuda" for an array on a CUDA device, whichever library holds it, and "cpu" for anything else."""
     if is_cupy(array):
         return "cuda"
-    if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack_device__"):
+    if not hasattr(array, "__dlpack_device__"):
         return "cpu"
     return "cuda" if int(array.__dlpack_device__()[0]) in _DLPACK_CUDA else "cpu"
 
@@ -176,11 +174,18 @@ def synchronize() -> None:
 def _look_up(array: object) -> Backend:
     """Return the backend of an array of a type that is not in the table."""
     if device_of(array) == "cpu":
-        return BACKENDS[np.ndarray]
+        return _cpu_backend()
     backend = _cuda_backend()
     if is_cupy(array) and not isinstance(backend, _Missing):
         BACKENDS[type(array)] = backend
     return backend
+
+
+def _cpu_backend() -> Backend:
+    """Return the backend of NumPy arrays, which also takes what is no array, to refuse it by the operation's name."""
+    import numpy as np
+
+    return BACKENDS.setdefault(np.ndarray, _cpu)
 
 
 def _cuda_backend() -> Backend:
