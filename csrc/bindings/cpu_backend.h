@@ -7,19 +7,10 @@
 
 namespace steepest {
 
-struct CpuBackend : NumpyArrays {
-    using Graph = steepest::Graph;
-
-    // A captured step is the work of one Python thread; others go on running eagerly.
-    inline static thread_local CapturedGraph<Graph>* capturing = nullptr;
-
+struct CpuBackend : NumpyArrays, Recorder<Graph> {
     template <class Op>
     static void submit(Op op, const std::vector<py::object>& arguments) {
-        if (capturing) {
-            capturing->graph.add(std::move(op));
-            capturing->arrays.insert(capturing->arrays.end(), arguments.begin(), arguments.end());
-            return;
-        }
+        if (record(op, arguments)) return;
         const Kernel<Op> kernel = kernel_of<Op>(*active_isa().kernels);
         auto body = [&](Team& team) { kernel(op, team); };
         Failure failure;

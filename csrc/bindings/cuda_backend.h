@@ -10,19 +10,13 @@
 namespace steepest {
 
 template <class Arrays>
-struct CudaBackend : Arrays {
-    using Graph = steepest::Graph;
-
-    // A captured step is the work of one Python thread; others go on running eagerly.
-    inline static thread_local CapturedGraph<Graph>* capturing = nullptr;
+struct CudaBackend : Arrays, Recorder<Graph> {
+    using typename Recorder<Graph>::Graph;
+    using Recorder<Graph>::record;
 
     template <class Op>
     static void submit(Op op, const std::vector<py::object>& arguments) {
-        if (capturing) {
-            capturing->graph.add(std::move(op));
-            capturing->arrays.insert(capturing->arrays.end(), arguments.begin(), arguments.end());
-            return;
-        }
+        if (record(op, arguments)) return;
         Stream stream = current_stream();
         raise_failure(stream);
         launch(op, stream);

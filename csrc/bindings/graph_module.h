@@ -1,8 +1,7 @@
 // Capture and replay in Python, for either backend.
 //
 // Beside what call.h asks of it, a `Backend` offers
-//     Backend::Graph                              add(op), size(), names()
-//     Backend::capturing                          the CapturedGraph of this thread, or null
+//     Backend::Graph, Backend::capturing          by Recorder; a graph has add(op), size() and names()
 //     Backend::replay(graph, n, interrupted)      -> ops::ReplayResult, with the interpreter lock released
 //     Backend::profile(graph, n, result)          -> std::vector<ops::OperationProfile>, likewise
 //     Backend::launches(graph)                    where a step is fewer launches than operations: their number
@@ -19,6 +18,23 @@ template <class Graph>
 struct CapturedGraph {
     Graph graph;
     std::vector<py::object> arrays;
+};
+
+// What a backend records into while a step is captured. That is the work of one Python thread; others go on running
+// eagerly.
+template <class G>
+struct Recorder {
+    using Graph = G;
+    inline static thread_local CapturedGraph<Graph>* capturing = nullptr;
+
+    // Whether the operation was recorded, and is not to be run.
+    template <class Op>
+    static bool record(Op& op, const std::vector<py::object>& arguments) {
+        if (!capturing) return false;
+        capturing->graph.add(std::move(op));
+        capturing->arrays.insert(capturing->arrays.end(), arguments.begin(), arguments.end());
+        return true;
+    }
 };
 
 inline bool signal_pending() {
