@@ -33,19 +33,35 @@ struct MmaTile {
         for (int e = 0; e < kItems; ++e) sum[e] = 0;
     }
 
+    // sum += A B. Tensor cores round sums towards zero, which adds up: where that is too much, the sums of a tile's length
+    // are added to the others on the ordinary cores, which round to nearest.
     template <int N, int M>
     __device__ void multiply(const SharedArray<float, N>& a, int a_at, const SharedArray<float, M>& b, int b_at) {
-        if constexpr (P == Precision::kFloat32x3) {
-            // Tensor cores round sums towards zero, which adds up: sums of a tile's length are added to the others
-            // on the ordinary cores, which round to nearest.
-            float part[kItems];
+        constexpr bool kAddsApart = P == Precision::kFloat32x3;
+        constexpr int kSteps = kInner / kStep;
+        Fragment<2> right[kSteps][kAcross];
 #pragma unroll
-            for (int e = 0; e < kItems; ++e) part[e] = 0;
-            multiply_into(part, a, a_at, b, b_at);
+        for (int k = 0; k < kSteps; ++k)
 #pragma unroll
-            for (int e = 0; e < kItems; ++e) sum[e] += part[e];
-        } else {
-            multiply_into(sum, a, a_at, b, b_at);
+            for (int j = 0; j < kAcross; ++j)
+                read_b(right[k][j], b, b_at + k * kStep * kBStride + col_ + j * 8 + group_);
+#pragma unroll
+        for (int i = 0; i < kDown; ++i) {
+            float part[kAcross][4];
+#pragma unroll
+            for (int e = 0; e < kAcross * 4; ++e) part[e / 4][e % 4] = kAddsApart ? 0 : sum[i * kAcross * 4 + e];
+#pragma unroll
+            for (int k = 0; k < kSteps; ++k) {
+                Fragment<4> left;
+                read_a(left, a, a_at + k * kStep * kAStride + row_ + i * 16);
+#pragma unroll
+                for (int j = 0; j < kAcross; ++j) multiply_fragments(part[j], left, right[k][j]);
+            }
+#pragma unroll
+            for (int e = 0; e < kAcross * 4; ++e) {
+                float& total = sum[i * kAcross * 4 + e];
+                total = kAddsApart ? total + part[e / 4][e % 4] : part[e / 4][e % 4];
+            }
         }
     }
 
@@ -86,25 +102,6 @@ struct MmaTile {
             }
         }
     };
-
-    template <int N, int M>
-    __device__ void multiply_into(float (&to)[kItems], const SharedArray<float, N>& a, int a_at,
-                                  const SharedArray<float, M>& b, int b_at) const {
-#pragma unroll
-        for (int k = 0; k < kInner; k += kStep) {
-            Fragment<2> right[kAcross];
-#pragma unroll
-            for (int j = 0; j < kAcross; ++j) read_b(right[j], b, b_at + k * kBStride + col_ + j * 8 + group_);
-#pragma unroll
-            for (int i = 0; i < kDown; ++i) {
-                Fragment<4> left;
-                read_a(left, a, a_at + k * kAStride + row_ + i * 16);
-#pragma unroll
-                for (int j = 0; j < kAcross; ++j)
-                    multiply_fragments(*reinterpret_cast<float (*)[4]>(to + (i * kAcross + j) * 4), left, right[j]);
-            }
-        }
-    }
 
     // `at` is the place of (k, g) for this lane's g.
     template <int N>
