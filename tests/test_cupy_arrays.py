@@ -81,6 +81,21 @@ def test_a_numpy_array_among_cupys(cupy, dtype):
         K.relu(cupy.asarray(a), out=a)
 
 
+def test_a_scalar_array_of_the_other_library(cupy):
+    """As a number it would be read now, and frozen in a graph."""
+    x, indices, out = (np.arange(6.0), np.arange(6), np.zeros(2))
+    on_gpu = [cupy.asarray(a) for a in (x, indices, out)]
+    with pytest.raises(
+        TypeError, match=r"^\[take_rows\] start is a numpy.ndarray in host memory, among CuPy arrays"
+    ):
+        K.take_rows(*on_gpu, start=np.array(1))
+    with pytest.raises(
+        TypeError, match=r"^\[take_rows\] start is a .*ndarray on another device, among NumPy arrays"
+    ):
+        K.take_rows(x, indices, out, start=cupy.asarray(np.array(1)))
+    assert (out == 0).all()
+
+
 def test_what_is_no_array(cupy, dtype):
     a = cupy.asarray(np.ones((3, 3), dtype))
     with pytest.raises(TypeError, match=r"^\[matmul\] b must be a CuPy array, not list"):

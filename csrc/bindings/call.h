@@ -121,7 +121,10 @@ class Call {
     // A number, or a 0-d array to be read when the operation runs.
     template <class T>
     ScalarView<T> scalar(const char* what, py::handle object) {
-        if (!Backend::is_array(object)) return {nullptr, number<T>(what, object)};
+        // An array of another device would pass for a number, whose value a graph would freeze.
+        const bool is_number = PyFloat_Check(object.ptr()) || PyLong_Check(object.ptr()) ||
+                               (!Backend::is_array(object) && !py::hasattr(object, "__dlpack_device__"));
+        if (is_number) return {nullptr, number<T>(what, object)};
         Array array = borrow(what, object);
         if (array.dtype != dtype_of<T>() || array.ndim != 0)
             reject_type(name_, what, " must be a number or a 0-d ", name_of(dtype_of<T>()), " array");
