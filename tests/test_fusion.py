@@ -150,6 +150,28 @@ def test_input_that_changes_before_the_update(dtype):
     check(small(dtype), step, FUSED + 3)
 
 
+def test_failure_before_the_update(dtype):
+    """The gradients are there when a step fails after them."""
+
+    def step(net):
+        net.forward_backward()
+        K.require_finite(net.loss)
+        net.adam()
+
+    # Each layer has its own product.
+    check(small(dtype), step, FUSED + 3)
+
+    net = small(dtype)()
+    net.x[0][...] = np.nan
+    with steepest.capture() as graph:
+        step(net)
+    before = [p.tobytes() for p in net.params]
+    with pytest.raises(steepest.DivergenceError):
+        graph.replay()
+    assert [p.tobytes() for p in net.params] == before
+    assert np.isnan(net.d_w[0]).all()
+
+
 def test_gradient_that_is_read_after_the_update(dtype):
     def step(net):
         net.forward_backward()

@@ -84,7 +84,8 @@ class UpdateFusion {
             layer.target.state[s] = *state;
         }
 
-        // Until the update, nobody may need the product's results or change what it reads.
+        // Until the update, nobody may need the product's results, change what it reads, or fail: the gradient would
+        // not be there then.
         ops::Accesses inputs, results, changes;
         inputs.read(backward.x), inputs.read(backward.d_out);
         if (backward.l2 != 0) results.read(backward.w);
@@ -92,7 +93,7 @@ class UpdateFusion {
         ops::Accesses product = inputs;
         product.append(results);
         for (size_t k = i + 1; k < place_; ++k)
-            if (operations_[k].accesses.conflicts_in_memory_with(product)) return;
+            if (operations_[k].may_fail || operations_[k].accesses.conflicts_in_memory_with(product)) return;
 
         // The blocks of one launch run side by side: none may need what another changes.
         visit_tensor(tensors[weight], changes);

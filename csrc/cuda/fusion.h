@@ -24,7 +24,7 @@ using Launches = std::vector<std::function<void(Stream&)>>;
 
 // Two rewritings:
 //   * the product that gives d_w waits until the update that needs it, and makes the update itself, for all layers in
-//     one launch; where nothing in between reads d_w, or writes what the product reads;
+//     one launch; where nothing in between reads d_w, writes what the product reads, or may fail;
 //   * operations on single numbers join the ones before them, where nothing in between touches those numbers or may
 //     fail, so that after a failure they stand as they would without.
 // The last launch counts the step.
