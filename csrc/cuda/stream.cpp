@@ -34,6 +34,7 @@ StreamState::StreamState() {
     const size_t bytes = kTicketsOffset + kTickets * sizeof(unsigned);
     char* const memory = static_cast<char*>(allocate(bytes));
     STEEPEST_CUDA_CHECK(cudaMemset(memory, 0, bytes));
+    STEEPEST_CUDA_CHECK(cudaStreamSynchronize(nullptr));  // most streams do not wait for the default one
     stopped_ = reinterpret_cast<int*>(memory);
     step_ = reinterpret_cast<int64_t*>(memory + kStepOffset);
     tickets_ = reinterpret_cast<unsigned*>(memory + kTicketsOffset);
