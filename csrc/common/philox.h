@@ -3,6 +3,7 @@
 // J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "common/macros.h"
@@ -38,6 +39,28 @@ struct Philox {
 // Uniform in [0, 1): multiples of 2^-24 and 2^-53, the finest grid that never rounds up to 1.
 STEEPEST_HD float uniform_float(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
 STEEPEST_HD double uniform_double(uint64_t bits) { return static_cast<double>(bits >> 11) * 0x1p-53; }
+
+// Numbers of type T that are uniform in [low, high).
+template <class T>
+struct UniformInterval {
+    static constexpr int kPerCounter = sizeof(T) == 4 ? 4 : 2;  // numbers that one counter gives
+
+    double low, width;
+    T high, below;  // rounding low + width u to T may give high, which does not belong to the interval
+
+    UniformInterval(double low_end, double high_end)
+        : low(low_end),
+          width(high_end - low_end),
+          high(static_cast<T>(high_end)),
+          below(std::nextafter(high, static_cast<T>(low_end))) {}
+
+    // Number l of a counter.
+    STEEPEST_HD T operator()(const Philox& words, int l) const {
+        const double u = kPerCounter == 4 ? uniform_float(words.word[l]) : uniform_double(words.bits64(l & 1));
+        const T number = static_cast<T>(low + width * u);
+        return number == high ? below : number;
+    }
+};
 
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest

@@ -7,6 +7,8 @@
 
 namespace steepest {
 
+STEEPEST_HD constexpr int64_t magnitude(int64_t stride) { return stride < 0 ? -stride : stride; }
+
 template <class T>
 struct VectorView {
     T* data = nullptr;

@@ -1,3 +1,4 @@
+#include "common/reductions.h"
 #include "cpu/rows.h"
 #include "cpu/run.h"
 
@@ -5,42 +6,21 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-// Reductions in double: exact for maxima and minima, far more accurate than the data for sums.
-struct SumOf {
-    static constexpr double kIdentity = 0;
-    static STEEPEST_HD double map(double x) { return x; }
-    static STEEPEST_HD double combine(double a, double b) { return a + b; }
-};
-struct SumOfSquares : SumOf {
-    static STEEPEST_HD double map(double x) { return x * x; }
-};
-// A NaN, once met, stays.
-struct MaximumOf {
-    static constexpr double kIdentity = -__builtin_inf();
-    static STEEPEST_HD double map(double x) { return x; }
-    static STEEPEST_HD double combine(double a, double b) { return a > b || a != a ? a : b; }
-};
-struct MinimumOf {
-    static constexpr double kIdentity = __builtin_inf();
-    static STEEPEST_HD double map(double x) { return x; }
-    static STEEPEST_HD double combine(double a, double b) { return a < b || a != a ? a : b; }
-};
-
 constexpr int kLanes = 8;     // independent partial results, so that additions overlap
 constexpr int kColumns = 64;  // columns reduced together down the rows
 
 template <class R, class T>
-double reduce_span(const T* x, int64_t stride, int64_t n) {
-    double lane[kLanes];
-    for (double& l : lane) l = R::kIdentity;
+typename R::Total reduce_span(const T* x, int64_t stride, int64_t n) {
+    typename R::Total lane[kLanes];
+    for (auto& l : lane) l = R::kRest;
     int64_t j = 0;
     if (stride == 1) {
         for (; j + kLanes <= n; j += kLanes)
-            for (int l = 0; l < kLanes; ++l) lane[l] = R::combine(lane[l], R::map(static_cast<double>(x[j + l])));
+            for (int l = 0; l < kLanes; ++l) lane[l] = R::combine(lane[l], x[j + l]);
     }
-    for (; j < n; ++j) lane[j % kLanes] = R::combine(lane[j % kLanes], R::map(static_cast<double>(x[j * stride])));
-    double total = lane[0];
-    for (int l = 1; l < kLanes; ++l) total = R::combine(total, lane[l]);
+    for (; j < n; ++j) lane[j % kLanes] = R::combine(lane[j % kLanes], x[j * stride]);
+    typename R::Total total = lane[0];
+    for (int l = 1; l < kLanes; ++l) total = R::merge(total, lane[l]);
     return total;
 }
 
@@ -53,20 +33,20 @@ void reduce_all(const ops::Reduce<T>& op, double scale, Team& team) {
     const Range mine = length < kChunks ? (team.rank() == 0 ? Range{0, kChunks} : Range{0, 0}) : my_chunks(team);
     for (int64_t c = mine.begin; c < mine.end; ++c) {
         const Range chunk = chunk_of(length, static_cast<int>(c));
-        double total = R::kIdentity;
+        typename R::Total total = R::kRest;
         if (one_row) {
             total = reduce_span<R>(x.data + chunk.begin * x.col_stride, x.col_stride, chunk.end - chunk.begin);
         } else {
             for (int64_t i = chunk.begin; i < chunk.end; ++i)
-                total = R::combine(total, reduce_span<R>(x.row(i), x.col_stride, x.cols));
+                total = R::merge(total, reduce_span<R>(x.row(i), x.col_stride, x.cols));
         }
         team.chunks()[c] = total;
     }
     team.barrier();  // all chunks are written
     if (team.rank() != 0) return;
-    double total = R::kIdentity;
-    for (int c = 0; c < kChunks; ++c) total = R::combine(total, team.chunks()[c]);
-    op.out[0] = static_cast<T>(scale * total);
+    typename R::Total total = R::kRest;
+    for (int c = 0; c < kChunks; ++c) total = R::merge(total, static_cast<typename R::Total>(team.chunks()[c]));
+    op.out[0] = static_cast<T>(scale * static_cast<double>(total));
 }
 
 template <class R, class T>
@@ -75,18 +55,17 @@ void reduce_columns(const ops::Reduce<T>& op, double scale, Team& team) {
     const Range mine = team.split(x.cols, kColumns);
     for (int64_t j0 = mine.begin; j0 < mine.end; j0 += kColumns) {
         const int n = static_cast<int>(mine.end - j0 < kColumns ? mine.end - j0 : kColumns);
-        double total[kColumns];
-        for (double& t : total) t = R::kIdentity;
+        typename R::Total total[kColumns];
+        for (auto& t : total) t = R::kRest;
         for (int64_t i = 0; i < x.rows; ++i) {
             const T* row = &x(i, j0);
             if (x.col_stride == 1) {
-                for (int j = 0; j < n; ++j) total[j] = R::combine(total[j], R::map(static_cast<double>(row[j])));
+                for (int j = 0; j < n; ++j) total[j] = R::combine(total[j], row[j]);
             } else {
-                for (int j = 0; j < n; ++j)
-                    total[j] = R::combine(total[j], R::map(static_cast<double>(row[j * x.col_stride])));
+                for (int j = 0; j < n; ++j) total[j] = R::combine(total[j], row[j * x.col_stride]);
             }
         }
-        for (int j = 0; j < n; ++j) op.out[j0 + j] = static_cast<T>(scale * total[j]);
+        for (int j = 0; j < n; ++j) op.out[j0 + j] = static_cast<T>(scale * static_cast<double>(total[j]));
     }
 }
 
@@ -96,7 +75,8 @@ void reduce(const ops::Reduce<T>& op, double scale, Team& team) {
     if (op.axis == 0) return reduce_columns<R>(op, scale, team);
     const Range mine = team.split(op.x.rows, 1 + 1024 / (op.x.cols + 1));
     for (int64_t i = mine.begin; i < mine.end; ++i)
-        op.out[i] = static_cast<T>(scale * reduce_span<R>(op.x.row(i), op.x.col_stride, op.x.cols));
+        op.out[i] =
+            static_cast<T>(scale * static_cast<double>(reduce_span<R>(op.x.row(i), op.x.col_stride, op.x.cols)));
 }
 
 }  // namespace
@@ -105,14 +85,14 @@ template <class T>
 void run(const ops::Reduce<T>& op, Team& team) {
     const auto& x = op.x;
     switch (op.kind) {
-        case ops::Reduction::kSum: return reduce<SumOf>(op, 1, team);
+        case ops::Reduction::kSum: return reduce<SumOf<T>>(op, 1, team);
         case ops::Reduction::kMean: {
             const int64_t n = op.axis < 0 ? x.rows * x.cols : op.axis == 0 ? x.rows : x.cols;
-            return reduce<SumOf>(op, 1.0 / static_cast<double>(n), team);
+            return reduce<SumOf<T>>(op, 1.0 / static_cast<double>(n), team);
         }
-        case ops::Reduction::kSumSquares: return reduce<SumOfSquares>(op, 1, team);
-        case ops::Reduction::kMax: return reduce<MaximumOf>(op, 1, team);
-        case ops::Reduction::kMin: return reduce<MinimumOf>(op, 1, team);
+        case ops::Reduction::kSumSquares: return reduce<SumOfSquares<T>>(op, 1, team);
+        case ops::Reduction::kMax: return reduce<MaximumOf<T>>(op, 1, team);
+        case ops::Reduction::kMin: return reduce<MinimumOf<T>>(op, 1, team);
     }
 }
 

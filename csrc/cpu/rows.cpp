@@ -3,12 +3,11 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-bool check_labels(const IntegerVectorView& labels, bool has_ignore_label, int64_t ignore_label, int64_t classes,
-                  const char* operation, Team& team) {
-    for (int64_t i = 0; i < labels.size; ++i) {
-        const int64_t label = labels[i];
-        const bool in_range = static_cast<uint64_t>(label) < static_cast<uint64_t>(classes);
-        if (in_range || (has_ignore_label && label == ignore_label)) continue;
+template <class T>
+bool check_labels(const RowWeights<T>& rows, int64_t classes, const char* operation, Team& team) {
+    for (int64_t i = 0; i < rows.labels.size; ++i) {
+        const int64_t label = rows.labels[i];
+        if (!rows.is_bad(label, classes)) continue;
         Failure failure;
         failure.kind = Failure::kLabel, failure.operation = operation;
         failure.value = label, failure.position = i, failure.limit = classes;
@@ -17,6 +16,9 @@ bool check_labels(const IntegerVectorView& labels, bool has_ignore_label, int64_
     }
     return true;
 }
+
+template bool check_labels(const RowWeights<float>&, int64_t, const char*, Team&);
+template bool check_labels(const RowWeights<double>&, int64_t, const char*, Team&);
 
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest

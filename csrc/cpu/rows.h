@@ -1,7 +1,7 @@
 // Walking matrices of any strides in vectors, and the sums of losses that do not depend on the team's size.
 #pragma once
 
-#include "common/views.h"
+#include "common/row_weights.h"
 #include "cpu/simd/vec.h"
 #include "cpu/team.h"
 
@@ -71,31 +71,9 @@ STEEPEST_HD int64_t first_largest(const MatrixView<const T>& x, int64_t i) {
     return best;
 }
 
-// The rows of a mini-batch that count, and by how much: weight w_i, or 0 for a row with the ignored label.
-template <class T>
-struct RowWeights {
-    VectorView<const T> weight;
-    IntegerVectorView labels;
-    bool has_ignore_label;
-    int64_t ignore_label;
-
-    STEEPEST_HD bool ignored(int64_t i) const { return has_ignore_label && labels[i] == ignore_label; }
-    STEEPEST_HD double operator[](int64_t i) const {
-        return ignored(i) ? 0.0 : weight ? static_cast<double>(weight[i]) : 1.0;
-    }
-
-    // Every member adds up the same numbers in the same order.
-    STEEPEST_HD double sum(int64_t n) const {
-        if (!weight && !has_ignore_label) return static_cast<double>(n);
-        double total = 0;
-        for (int64_t i = 0; i < n; ++i) total += (*this)[i];
-        return total;
-    }
-};
-
 // Whether all labels are ignored or lie in 0 .. classes - 1; otherwise the team fails with the first that does not.
-bool check_labels(const IntegerVectorView& labels, bool has_ignore_label, int64_t ignore_label, int64_t classes,
-                  const char* operation, Team& team);
+template <class T>
+bool check_labels(const RowWeights<T>& rows, int64_t classes, const char* operation, Team& team);
 
 // This member's chunks of 0 .. kChunks.
 STEEPEST_HD Range my_chunks(const Team& team) { return team.split(kChunks, 1); }

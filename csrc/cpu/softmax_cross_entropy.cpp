@@ -119,10 +119,9 @@ class Gradient {
 
 template <class T>
 void run(const ops::SoftmaxCrossEntropy<T>& op, Team& team) {
-    if (op.labels && !check_labels(op.labels, op.has_ignore_label, op.ignore_label, op.logits.cols, op.kName, team))
-        return;
-    const FlushSubnormals flush;
     const RowWeights<T> weights{op.sample_weight, op.labels, op.has_ignore_label, op.ignore_label};
+    if (op.labels && !check_labels(weights, op.logits.cols, op.kName, team)) return;
+    const FlushSubnormals flush;
     const double total = weights.sum(op.logits.rows);
     const double inverse_total = total != 0 ? 1 / total : 0;
     const Gradient<T> gradient(op, weights, inverse_total,

@@ -10,9 +10,6 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-template <class T>
-constexpr int kWidth = 16 / sizeof(T);
-
 template <int W, class T>
 __global__ void __launch_bounds__(kMapThreads) activation_kernel(Guard guard, Map<T, 1> map, Activation activation) {
     if (is_stopped(guard)) return;
@@ -34,10 +31,10 @@ __global__ void __launch_bounds__(kMapThreads)
 template <class T, int N>
 void launch_map(Stream& stream, void (*vectors)(Guard, Map<T, N>, Activation),
                 void (*items)(Guard, Map<T, N>, Activation), Map<T, N> map, Activation activation) {
-    bool runs = is_vector_run(map.out, kWidth<T>);
-    for (const auto& in : map.in) runs = runs && is_vector_run(in, kWidth<T>);
+    bool runs = is_vector_run(map.out);
+    for (const auto& in : map.in) runs = runs && is_vector_run(in);
     if (!runs) walk_along_memory(map);
-    const int64_t count = map.out.rows * map.out.cols / (runs ? kWidth<T> : 1);
+    const int64_t count = map.out.rows * map.out.cols / (runs ? kVectorWidth<T> : 1);
     const dim3 grid(static_cast<unsigned>(blocks_for(count, kMapThreads * kMapVectors)));
     launch_kernel(stream, runs ? vectors : items, grid, dim3(kMapThreads), 0, stream.guard(), map, activation);
 }
@@ -46,13 +43,13 @@ void launch_map(Stream& stream, void (*vectors)(Guard, Map<T, N>, Activation),
 
 template <class T>
 void launch(const ops::ActivationForward<T>& op, Stream& stream) {
-    launch_map(stream, activation_kernel<kWidth<T>, T>, activation_kernel<1, T>, Map<T, 1>{{op.x}, op.out},
+    launch_map(stream, activation_kernel<kVectorWidth<T>, T>, activation_kernel<1, T>, Map<T, 1>{{op.x}, op.out},
                op.activation);
 }
 
 template <class T>
 void launch(const ops::ActivationBackward<T>& op, Stream& stream) {
-    launch_map(stream, activation_backward_kernel<kWidth<T>, T>, activation_backward_kernel<1, T>,
+    launch_map(stream, activation_backward_kernel<kVectorWidth<T>, T>, activation_backward_kernel<1, T>,
                Map<T, 2>{{op.d_y, op.y}, op.out}, op.activation);
 }
 

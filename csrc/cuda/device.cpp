@@ -25,15 +25,13 @@ std::unique_ptr<Device> describe(int id) {
         STEEPEST_CUDA_CHECK(cudaDeviceGetAttribute(&value, name, id));
         return value;
     };
+    const int major = attribute(cudaDevAttrComputeCapabilityMajor);
+    if (major < 8)
+        throw CudaError("[cuda] device " + std::to_string(id) + " has compute capability " + std::to_string(major) +
+                        "." + std::to_string(attribute(cudaDevAttrComputeCapabilityMinor)) +
+                        ", but the kernels need 8.0 (Ampere) or newer");
     device->id = id;
     device->multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
-    device->capability =
-        10 * attribute(cudaDevAttrComputeCapabilityMajor) + attribute(cudaDevAttrComputeCapabilityMinor);
-    device->shared_memory = static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
-    if (device->capability < 80)
-        throw CudaError("[cuda] device " + std::to_string(id) + " has compute capability " +
-                        std::to_string(device->capability / 10) + "." + std::to_string(device->capability % 10) +
-                        ", but the kernels need 8.0 (Ampere) or newer");
     return device;
 }
 

@@ -1,7 +1,6 @@
 // The CUDA devices of this machine, and what stands in the way of using one.
 #pragma once
 
-#include <cstddef>
 #include <string>
 
 #include "cuda/error.h"
@@ -12,8 +11,6 @@ inline namespace STEEPEST_TARGET {
 struct Device {
     int id = 0;
     int multiprocessors = 1;
-    int capability = 0;        // 90 for 9.0
-    size_t shared_memory = 0;  // bytes that a block may ask for
 };
 
 // "" where CUDA can be used; otherwise a sentence that says what is missing and what to do.

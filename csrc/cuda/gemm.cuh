@@ -81,8 +81,8 @@ using RuleOf = typename Update::Maker::template Rule<T>;
 template <class Tile, class Update>
 struct RowPasses {
     static constexpr int kStride = Tile::kCols + Tile::kPadding;
-    static constexpr int kWidth = 16 / sizeof(typename Tile::T);  // items that are stored at once
-    static constexpr int kRuns = Tile::kCols / kWidth;            // of a row
+    static constexpr int kWidth = kVectorWidth<typename Tile::T>;  // items that are stored at once
+    static constexpr int kRuns = Tile::kCols / kWidth;             // of a row
     static constexpr int kRoom = kStages * GemmMemory<Tile, Update>::kATile / kStride;
     static constexpr int kRows = kRoom >= Tile::kRows ? Tile::kRows : kRoom >= 64 ? 64 : kRoom >= 32 ? 32 : 16;
     static_assert(kRoom >= kRows && Tile::kRows % kRows == 0);

@@ -3,6 +3,7 @@
 
 #include "cuda/device/mma_tile.cuh"
 #include "cuda/device/simt_tile.cuh"
+#include "cuda/device/vectors.cuh"
 #include "cuda/gemm.cuh"
 #include "cuda/gemm.h"
 #include "cuda/gemm_plan.h"
@@ -44,13 +45,6 @@ GemmPlan plan_for(const GemmCall<T>& call, const Device& device) {
     return plan_gemm(call.c.rows, call.c.cols, call.a.cols, static_cast<bool>(call.b_sums), kKinds, device);
 }
 
-// Whether runs of `width` items of m can be loaded or stored at once.
-template <class T>
-bool takes_runs(const MatrixView<T>& m, int width) {
-    const bool aligned = reinterpret_cast<uintptr_t>(m.data) % (width * sizeof(T)) == 0 && m.row_stride % width == 0;
-    return m.col_stride == 1 && aligned && m.cols % width == 0;
-}
-
 // Collects the products of one launch with tiles of one kind.
 template <class Tile, int N>
 class GroupBuilder {
@@ -63,19 +57,14 @@ class GroupBuilder {
         g.epilogue = {call.bias, call.activation, call.output, call.activation_of_output, call.addend, call.scale};
         g.b_sums = call.b_sums;
         g.a_walk = walk_over(g.a), g.b_walk = walk_over(g.b_t);
-        g.vector_stores = takes_runs(g.c, 16 / sizeof(T));
+        g.vector_stores = has_vector_rows(g.c);
         g.tiles_down = blocks_for(g.c.rows, Tile::kRows), g.tiles_across = blocks_for(g.c.cols, Tile::kCols);
         // The sums are made by the tiles of the first row, which there must be.
         if (g.b_sums && g.tiles_down == 0) g.tiles_down = 1;
         g.parts = plan.parts, g.inner_per_part = plan.inner_per_part;
         g.first_block = blocks_;
-        const int64_t tiles = g.tiles_down * g.tiles_across;
-        blocks_ += tiles * g.parts;
-        if (g.parts > 1) tickets_ += tiles;
+        blocks_ += g.tiles_down * g.tiles_across * g.parts;
     }
-
-    // The number of tickets that the products need.
-    int64_t tickets() const { return tickets_; }
 
     template <class Update>
     void launch(const Update& update, Stream& stream) {
@@ -101,7 +90,7 @@ class GroupBuilder {
     }
 
     ProductGroup<T, N> group_;
-    int64_t blocks_ = 0, tickets_ = 0;
+    int64_t blocks_ = 0;
 };
 
 }  // namespace STEEPEST_TARGET

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "cuda/stream.h"
+#include "cuda/launch.h"
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
@@ -29,16 +29,15 @@ inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, bool has_sums, const 
     double least = 0;
     for (int kind = 0; kind < 3; ++kind) {
         const TileKind& tile = kinds[kind];
-        const auto ceil_div = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
         GemmPlan plan;
         plan.kind = kind;
-        const int64_t down = ceil_div(m, tile.rows), across = ceil_div(n, tile.cols);
-        const int64_t tiles = (has_sums && down == 0 ? 1 : down) * across, inner_tiles = ceil_div(k, tile.inner);
+        const int64_t down = blocks_for(m, tile.rows), across = blocks_for(n, tile.cols);
+        const int64_t tiles = (has_sums && down == 0 ? 1 : down) * across, inner_tiles = blocks_for(k, tile.inner);
         for (int64_t parts = 1; parts <= kMaxParts; parts *= 2) {
             if (parts > 1 && (tiles > kTickets || parts * 2 > inner_tiles)) break;
-            plan.inner_per_part = ceil_div(inner_tiles > 0 ? inner_tiles : 1, parts) * tile.inner;
-            plan.parts = parts == 1 ? 1 : ceil_div(k, plan.inner_per_part);
-            const double waves = static_cast<double>(ceil_div(tiles * plan.parts, device.multiprocessors));
+            plan.inner_per_part = blocks_for(inner_tiles > 0 ? inner_tiles : 1, parts) * tile.inner;
+            plan.parts = parts == 1 ? 1 : blocks_for(k, plan.inner_per_part);
+            const double waves = static_cast<double>(blocks_for(tiles * plan.parts, device.multiprocessors));
             const double items = static_cast<double>(tile.rows) * tile.cols;
             const double block = items * static_cast<double>(plan.inner_per_part) / tile.efficiency + kFixed;
             const double adding = plan.parts > 1 ? items * static_cast<double>(plan.parts) * kPerPartItem : 0;

@@ -20,9 +20,8 @@ void launch_group(const GradientUpdate<T>* layers, const GemmPlan* plans, size_t
     for (size_t i = 0; i < count; ++i) {
         builder.add(layers[i].gradient, plans[i]);
         UpdateTarget<T>& target = update.target[i] = layers[i].target;
-        constexpr int kWidth = 16 / sizeof(T);
-        target.vectors = takes_runs(target.param, kWidth);
-        for (const auto& state : target.state) target.vectors = target.vectors && (!state || takes_runs(state, kWidth));
+        target.vectors =
+            has_vector_rows(target.param) && has_vector_rows(target.state[0]) && has_vector_rows(target.state[1]);
     }
     builder.launch(update, stream);
 }

@@ -188,8 +188,6 @@ void reduce_columns(const MatrixView<const T>& x, const VectorView<T>& out, doub
 
 // ------------------------------------------------------------------------------------------------ which kernel
 
-int64_t magnitude(int64_t stride) { return stride < 0 ? -stride : stride; }
-
 template <class R, class T>
 void reduce(const ops::Reduce<T>& op, double scale, Stream& stream) {
     if (op.out.size == 0) return;

@@ -68,7 +68,7 @@ ops::SquaredError<T> in_handy_rows(ops::SquaredError<T> op) {
 template <class T>
 void launch(const ops::SquaredError<T>& given, Stream& stream) {
     const ops::SquaredError<T> op = in_handy_rows(given);
-    BatchRows<T> rows{op.prediction.rows, op.sample_weight, {}, false, 0, 0, op.kName};
+    BatchRows<T> rows{{op.sample_weight}, op.prediction.rows, 0, op.kName};
     const bool in_vectors =
         has_vector_rows(op.prediction) && has_vector_rows(op.target) && has_vector_rows(op.d_prediction);
     with_lanes<kThreads>(op.prediction.cols, [&](auto lanes) {

@@ -1,13 +1,14 @@
-#include "cuda/device/labels.cuh"
+#include "cuda/device/guard.cuh"
+#include "cuda/device/last_block.cuh"
 #include "cuda/run.h"
+#include "cuda/scan.h"
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = kScanThreads;
 constexpr int kVectors = 4;  // that a thread loads before it stores the first
-constexpr unsigned kMaxCheckBlocks = 256;
 
 constexpr int64_t kBadStart = -1;
 
@@ -106,13 +107,9 @@ void launch_width(Rows rows, Stream& stream) {
     const int64_t n = rows.out.rows;
     const int64_t filled = blocks_for(n * (rows.out.cols / W), kThreads * kVectors);
     const int64_t blocks = filled > 0 ? filled : 1;  // which finds a start that is wrong
-    // Few indices are looked at by every block, which saves a launch.
-    constexpr int64_t kRowsOfABlock = 4096, kRowsOfAllBlocks = 1 << 20;
-    if (n > kRowsOfABlock || n * blocks > kRowsOfAllBlocks) {
-        const int64_t wanted = blocks_for(n, 4 * kThreads);
-        const unsigned grid = wanted < kMaxCheckBlocks ? static_cast<unsigned>(wanted) : kMaxCheckBlocks;
-        auto* const found = static_cast<int64_t*>(stream.state.workspace(kMaxCheckBlocks * sizeof(int64_t)));
-        launch_kernel(stream, check_kernel, dim3(grid), dim3(kThreads), sizeof(CheckMemory), stream.guard(), rows,
+    if (!every_block_looks(n, blocks)) {
+        auto* const found = static_cast<int64_t*>(stream.state.workspace(kMaxScanBlocks * sizeof(int64_t)));
+        launch_kernel(stream, check_kernel, scan_grid(n), dim3(kThreads), sizeof(CheckMemory), stream.guard(), rows,
                       found, stream.state.tickets());
         rows.checked = true;
     }

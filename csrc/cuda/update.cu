@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(kMapThreads) update_kernel(Guard guard, Tensor
         return memory.rule[0];
     };
     if (t.vectors)
-        update_tensor<16 / sizeof(T), Rule, T>(t, block, get_rule);
+        update_tensor<kVectorWidth<T>, Rule, T>(t, block, get_rule);
     else
         update_tensor<1, Rule, T>(t, block, get_rule);
 }
@@ -80,16 +80,15 @@ __global__ void __launch_bounds__(kMapThreads) update_kernel(Guard guard, Tensor
 template <class T, class Maker>
 void update(const ops::TensorList<T>& list, const Maker& maker, Stream& stream) {
     using Rule = typename Maker::template Rule<T>;
-    constexpr int kWidth = 16 / sizeof(T);
     for (size_t begin = 0; begin < list.tensors.size(); begin += kMaxTensors) {
         TensorTable<T> table;
         int64_t blocks = 0;
         for (size_t i = begin; i < list.tensors.size() && i < begin + kMaxTensors; ++i) {
             const ops::UpdateTensor<T>& t = list.tensors[i];
-            bool vectors = is_vector_run(t.param, kWidth) && is_vector_run(t.grad, kWidth);
-            for (int s = 0; s < Rule::kStates; ++s) vectors = vectors && is_vector_run(t.state[s], kWidth);
+            bool vectors = is_vector_run(t.param) && is_vector_run(t.grad);
+            for (int s = 0; s < Rule::kStates; ++s) vectors = vectors && is_vector_run(t.state[s]);
             table.entry[table.count++] = {t.param, t.grad, {t.state[0], t.state[1]}, blocks, vectors};
-            const int64_t count = t.param.rows * t.param.cols / (vectors ? kWidth : 1);
+            const int64_t count = t.param.rows * t.param.cols / (vectors ? kVectorWidth<T> : 1);
             blocks += blocks_for(count, kMapThreads * kMapVectors);
         }
         launch_kernel(stream, update_kernel<T, Maker>, dim3(static_cast<unsigned>(blocks)), dim3(kMapThreads),

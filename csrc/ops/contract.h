@@ -64,12 +64,11 @@ MemoryRange memory_range(const MatrixView<T>& m) {
     constexpr int64_t kItem = sizeof(T);
     const int64_t down = (m.rows - 1) * m.row_stride * kItem, right = (m.cols - 1) * m.col_stride * kItem;
     const auto first = reinterpret_cast<uintptr_t>(m.data);
-    const auto size_of_step = [](int64_t stride) { return stride < 0 ? -stride : stride; };
     const int64_t low = (down < 0 ? down : 0) + (right < 0 ? right : 0);
     const int64_t high = (down > 0 ? down : 0) + (right > 0 ? right : 0) + kItem;
     // The larger of the two steps is the pitch, in whichever order the matrix is stored.
-    const int64_t row_step = m.rows > 1 ? size_of_step(m.row_stride) * kItem : 0;
-    const int64_t col_step = m.cols > 1 ? size_of_step(m.col_stride) * kItem : 0;
+    const int64_t row_step = m.rows > 1 ? magnitude(m.row_stride) * kItem : 0;
+    const int64_t col_step = m.cols > 1 ? magnitude(m.col_stride) * kItem : 0;
     const int64_t pitch = row_step > col_step ? row_step : col_step;
     const int64_t inner = row_step > col_step ? col_step * (m.cols - 1) : row_step * (m.rows - 1);
     return {first + low, first + high, pitch, inner + kItem};
@@ -126,10 +125,5 @@ void require_same_shape(const char* name, const char* a_name, const MatrixView<A
 
 template <class Op>
 constexpr bool kMayFail = requires { requires Op::kMayFail; };
-
-template <class V>
-int64_t size_of(const V& view) {
-    return view.data ? view.size : 0;
-}
 
 }  // namespace steepest::ops

@@ -1,21 +1,13 @@
 // Walking over matrices item by item, several vectors a thread.
 #pragma once
 
-#include "common/views.h"
-#include "cuda/device/platform.cuh"
+#include "cuda/device/vectors.cuh"
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
 constexpr int kMapThreads = 256;
 constexpr int kMapVectors = 4;  // that a thread loads before it stores the first
-
-// Whether m is one run of items that vectors of `width` divide.
-template <class T>
-bool is_vector_run(const MatrixView<T>& m, int width) {
-    const bool run = m.col_stride == 1 && (m.rows <= 1 || m.row_stride == m.cols);
-    return run && reinterpret_cast<uintptr_t>(m.data) % (width * sizeof(T)) == 0 && m.rows * m.cols % width == 0;
-}
 
 // Vector e of a run, or item e of any matrix where W is 1.
 template <int W, class T>
@@ -78,8 +70,7 @@ __device__ void map_items(const Map<T, N>& map, F f) {
 // its transpose.
 template <class T, int N>
 void walk_along_memory(Map<T, N>& map) {
-    const auto size_of = [](int64_t stride) { return stride < 0 ? -stride : stride; };
-    if (size_of(map.out.col_stride) <= size_of(map.out.row_stride) || map.out.rows <= 1) return;
+    if (magnitude(map.out.col_stride) <= magnitude(map.out.row_stride) || map.out.rows <= 1) return;
     map.out = map.out.transposed();
     for (auto& in : map.in) in = in.transposed();
 }

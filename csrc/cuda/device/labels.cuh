@@ -3,44 +3,26 @@
 // the loss finds out for itself, at the price of reading all labels; otherwise a kernel before it does.
 #pragma once
 
-#include "common/views.h"
+#include "common/row_weights.h"
 #include "cuda/device/guard.cuh"
 #include "cuda/device/last_block.cuh"
-#include "cuda/launch.h"
+#include "cuda/scan.h"
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-struct Smaller {
-    template <class T>
-    __device__ T operator()(T a, T b) const {
-        return b < a ? b : a;
-    }
-};
-
 template <class T>
-struct BatchRows {
-    int64_t size;
-    VectorView<const T> weight;  // or absent
-    IntegerVectorView labels;    // or absent
-    bool has_ignore_label;
-    int64_t ignore_label;
-    int64_t classes;
-    const char* operation;
+struct BatchRows : RowWeights<T> {
+    int64_t size = 0;
+    int64_t classes = 0;
+    const char* operation = "";
     // Where an earlier kernel left the sum of the weights, having checked the labels.
     const double* total = nullptr;
 
-    __device__ int64_t label_of(int64_t i) const { return labels ? labels[i] : 0; }
-    __device__ double weight_of(int64_t i, int64_t label) const {
-        if (has_ignore_label && label == ignore_label) return 0;
-        return weight ? static_cast<double>(weight[i]) : 1;
-    }
-    __device__ bool is_bad(int64_t label) const {
-        return labels && static_cast<uint64_t>(label) >= static_cast<uint64_t>(classes) &&
-               !(has_ignore_label && label == ignore_label);
-    }
+    __device__ int64_t label_of(int64_t i) const { return this->labels ? this->labels[i] : 0; }
+    __device__ bool has_bad_label(int64_t label) const { return this->labels && this->is_bad(label, classes); }
     // Whether there is anything to find out.
-    STEEPEST_HD bool has_labels_or_weights() const { return labels || weight; }
+    STEEPEST_HD bool has_labels_or_weights() const { return this->labels || this->weight; }
 };
 
 template <int Threads>
@@ -54,7 +36,7 @@ template <class T>
 __device__ void scan_rows(const BatchRows<T>& rows, int64_t first, int64_t step, double& weight, int64_t& bad) {
     for (int64_t i = first; i < rows.size; i += step) {
         const int64_t label = rows.label_of(i);
-        if (i < bad && rows.is_bad(label)) bad = i;
+        if (i < bad && rows.has_bad_label(label)) bad = i;
         weight += rows.weight_of(i, label);
     }
 }
@@ -86,9 +68,6 @@ __device__ bool begin_rows(const Guard& guard, bool stopped, const BatchRows<T>&
         total = static_cast<double>(rows.size);
     return true;
 }
-
-constexpr int kScanThreads = 256;
-constexpr unsigned kMaxScanBlocks = 256;
 
 struct ScanMemory {
     BatchMemory<kScanThreads> batch;
@@ -132,13 +111,9 @@ struct LossWorkspace {
         char* const memory = static_cast<char*>(stream.state.workspace(kResults + (1 + blocks) * sizeof(double)));
         double* const total = reinterpret_cast<double*>(memory + kResults);
         partial = total + 1;
-        constexpr int64_t kRowsOfABlock = 4096, kRowsOfAllBlocks = 1 << 20;
-        if (!rows.has_labels_or_weights() || (rows.size <= kRowsOfABlock && rows.size * blocks <= kRowsOfAllBlocks))
-            return;
-        const int64_t wanted = blocks_for(rows.size, 4 * kScanThreads);
-        const unsigned grid = wanted < kMaxScanBlocks ? static_cast<unsigned>(wanted) : kMaxScanBlocks;
-        launch_kernel(stream, scan_kernel<T>, dim3(grid), dim3(kScanThreads), sizeof(ScanMemory), stream.guard(), rows,
-                      reinterpret_cast<ScanResult*>(memory), stream.state.tickets(), total);
+        if (!rows.has_labels_or_weights() || every_block_looks(rows.size, blocks)) return;
+        launch_kernel(stream, scan_kernel<T>, scan_grid(rows.size), dim3(kScanThreads), sizeof(ScanMemory),
+                      stream.guard(), rows, reinterpret_cast<ScanResult*>(memory), stream.state.tickets(), total);
         rows.total = total;
     }
 };

@@ -17,6 +17,10 @@ inline namespace STEEPEST_TARGET {
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
+// Items in the 16 bytes that a thread loads or stores at once.
+template <class T>
+constexpr int kVectorWidth = 16 / sizeof(T);
+
 // W items that are loaded and stored by one instruction.
 template <class T, int W>
 struct alignas(sizeof(T) * W) Vector {

@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "common/views.h"
+#include "cuda/device/vectors.cuh"
 #include "cuda/device/warp.cuh"
 
 namespace steepest {
@@ -25,23 +25,6 @@ void with_lanes(int64_t cols, F&& f) {
     if (cols <= 64) return f(std::integral_constant<int, 8>());
     if (cols <= 2048) return f(std::integral_constant<int, kWarp>());
     f(std::integral_constant<int, Threads>());
-}
-
-// Items in 16 bytes, the most that a thread loads or stores at once.
-template <class T>
-constexpr int kVectorWidth = 16 / sizeof(T);
-
-// Whether every row begins with a vector of 16 bytes. An absent matrix is in nobody's way.
-template <class T>
-bool has_aligned_rows(const MatrixView<T>& m) {
-    return !m || (m.col_stride == 1 && reinterpret_cast<uintptr_t>(m.data) % 16 == 0 &&
-                  (m.rows == 1 || m.row_stride % kVectorWidth<T> == 0));
-}
-
-// Whether the rows can be read and written in vectors of 16 bytes.
-template <class T>
-bool has_vector_rows(const MatrixView<T>& m) {
-    return !m || (has_aligned_rows(m) && m.cols % kVectorWidth<T> == 0);
 }
 
 // Row i, or an empty one past the end. Its address comes from m in either case: the compiler then knows that it lies in

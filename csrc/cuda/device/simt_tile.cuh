@@ -15,7 +15,7 @@ struct SimtTile {
     static constexpr int kRows = Rows, kCols = Cols, kInner = Inner;
     static constexpr int kThreads = (kRows / ThreadRows) * (kCols / ThreadCols);
     static constexpr int kItems = ThreadRows * ThreadCols;  // of the result, in each thread
-    static constexpr int kWidth = 16 / sizeof(T);           // neighbouring columns that a thread holds
+    static constexpr int kWidth = kVectorWidth<T>;          // neighbouring columns that a thread holds
     static constexpr int kPadding = kWidth;                 // keeps vectors aligned, and spreads lines over the banks
 
     // A thread's rows and columns come in runs of kWidth, kRowGap and kColGap apart, so that the threads of a warp,

@@ -58,7 +58,7 @@ template <int Lanes, class T>
 __device__ void long_row_statistics(const VectorView<const T>& row, bool in_vectors, GroupArray<T, Lanes>& memory,
                                     T& maximum, T& sum) {
     T mine = kLowest<T>, my_sum = 0;
-    RowChunk<T, Lanes, 16 / sizeof(T)> x(in_vectors);
+    RowChunk<T, Lanes, kVectorWidth<T>> x(in_vectors);
     for (int64_t start = 0; start < row.size; start += x.kSpan) {
         x.load(row, start, kLowest<T>);
         T larger = mine;

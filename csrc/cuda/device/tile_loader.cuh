@@ -17,11 +17,10 @@ enum class Walk : int8_t {
 // Vectors need aligned ones, whole ones at every edge, and rows that follow one another.
 template <class T>
 STEEPEST_HD Walk walk_over(const MatrixView<const T>& m) {
-    constexpr int64_t kItems = 16 / sizeof(T);
+    constexpr int64_t kItems = kVectorWidth<T>;
     const bool aligned = reinterpret_cast<uintptr_t>(m.data) % 16 == 0 && m.col_stride % kItems == 0;
     if (m.row_stride == 1 && aligned && m.rows % kItems == 0) return Walk::kVectors;
-    const auto size_of = [](int64_t stride) { return stride < 0 ? -stride : stride; };
-    return size_of(m.row_stride) <= size_of(m.col_stride) ? Walk::kRows : Walk::kInner;
+    return magnitude(m.row_stride) <= magnitude(m.col_stride) ? Walk::kRows : Walk::kInner;
 }
 
 // The tiles of `Rows` rows by `Inner` items of an operand (rows x inner dimension) that one block needs, in the order
@@ -48,7 +47,7 @@ class TileLoader {
     template <int N>
     __device__ void fetch(SharedArray<T, N>& tiles, int at) {
         if (walk_ == Walk::kVectors)
-            copy<16 / sizeof(T), Rows * Inner* static_cast<int>(sizeof(T)) / 16 / Threads>(tiles, at);
+            copy<kItems, Rows * Inner* static_cast<int>(sizeof(T)) / 16 / Threads>(tiles, at);
         else
             copy<1, Rows * Inner / Threads>(tiles, at);
         from_ += tile_step_;
@@ -56,7 +55,7 @@ class TileLoader {
     }
 
   private:
-    static constexpr int kItems = 16 / sizeof(T);
+    static constexpr int kItems = kVectorWidth<T>;
     static_assert(Threads % Inner == 0 && (Threads % Rows == 0 || Rows % Threads == 0), "threads fill whole lines");
     static_assert(Rows <= Threads && Threads % (Rows / kItems) == 0, "a pass covers whole lines along the rows");
     static_assert(Rows * Inner % (Threads * kItems) == 0, "every thread copies equally much");

@@ -14,6 +14,13 @@ struct Plus {
     }
 };
 
+struct Smaller {
+    template <class T>
+    __device__ T operator()(T a, T b) const {
+        return b < a ? b : a;
+    }
+};
+
 // A NaN, once met, stays.
 struct Larger {
     template <class T>

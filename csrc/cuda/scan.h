@@ -1,0 +1,25 @@
+// Labels, weights and indices are looked at before an operation writes anything: few of them by every block of the kernel
+// that needs them, which saves a launch, many by a kernel before it.
+#pragma once
+
+#include "cuda/launch.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+constexpr int kScanThreads = 256;
+constexpr unsigned kMaxScanBlocks = 256;
+
+inline bool every_block_looks(int64_t rows, int64_t blocks) {
+    constexpr int64_t kRowsOfABlock = 4096, kRowsOfAllBlocks = 1 << 20;
+    return rows <= kRowsOfABlock && rows * blocks <= kRowsOfAllBlocks;
+}
+
+// Of the kernel before.
+inline dim3 scan_grid(int64_t rows) {
+    const int64_t wanted = blocks_for(rows, 4 * kScanThreads);
+    return dim3(wanted < kMaxScanBlocks ? static_cast<unsigned>(wanted) : kMaxScanBlocks);
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest
