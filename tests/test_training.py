@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 import steepest
 from steepest import kernels as K
 from steepest import nn, optim
-from steepest._training import MiniBatchTrainer
+from steepest._estimators.training import MiniBatchTrainer
 from steepest.neural_network import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -17,7 +17,7 @@ from tqdm import tqdm
 import steepest
 from steepest import datasets, plots
 from steepest._backends import cuda_problem
-from steepest._training import Epoch, Monitor
+from steepest._estimators.training import Epoch, Monitor
 from steepest.cli import CommandError
 from steepest.neural_network import MLPClassifier
 

@@ -18,14 +18,14 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from steepest import nn
 from steepest._backends import is_cupy
-from steepest._device import resolve_device
+from steepest._estimators.cupy_data import validate_cupy
+from steepest._estimators.data import in_library_of, locate_nonfinite, resume, to_estimator_device
+from steepest._estimators.device import resolve_device
+from steepest._estimators.lbfgs import minimize_lbfgs
+from steepest._estimators.training import Monitor
 from steepest._memory import to_device, to_host
-from steepest._training import Monitor
 from steepest.nn.losses import Loss
 
-from ._cupy_data import validate_cupy
-from ._data import in_library_of, locate_nonfinite, resume, to_estimator_device
-from ._lbfgs import minimize_lbfgs
 from ._stochastic import StochasticFit, make_optimizer
 
 Array = npt.NDArray[Any]

@@ -12,10 +12,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from steepest import optim
+from steepest._estimators.data import resume
+from steepest._estimators.training import Epoch, MiniBatchTrainer, Monitor, train
 from steepest._memory import to_device, to_host
-from steepest._training import Epoch, MiniBatchTrainer, Monitor, train
-
-from ._data import resume
 
 if TYPE_CHECKING:
     from ._base import BaseMultilayerPerceptron

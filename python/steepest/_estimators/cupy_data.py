@@ -16,7 +16,7 @@ from sklearn.utils.validation import (
 
 from steepest._memory import array_namespace, to_host
 
-from ._data import first_nonfinite
+from .data import first_nonfinite
 
 Array = npt.NDArray[Any]
 
