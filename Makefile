@@ -32,17 +32,17 @@ TIDY_CPU_FLAGS = -march=x86-64-v4 -DSTEEPEST_SIMD_AVX512 -DSTEEPEST_COMPILER='""
 TIDY_CUDA_FLAGS = -x c++ -Itests -DSTEEPEST_STANDIN -DSTEEPEST_TARGET=cuda -DSTEEPEST_CUDA_TARGETS='""' -DSTEEPEST_CUDA_MAJOR='""'
 
 # The tests that instruction set, number of threads and sanitizers can change: kernels, graphs, nn, optim.
-OTHER_TESTS := bench bench_report cli datasets docs examples import isa neural_network
+OTHER_TESTS := bench bench_report cli datasets docs examples import isa neural_network sklearn_suite
 KERNEL_TESTS ?= $(filter-out $(OTHER_TESTS:%=tests/test_%.py),$(wildcard tests/test_*.py))
 # Those of them that say something about the CUDA kernels on the stand-in.
 STANDIN_TESTS ?= $(filter-out tests/test_processes.py tests/test_threads.py,$(KERNEL_TESTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix standin lint format sanitize sanitize-standin wheel wheel-cuda gpu bench clean
+.PHONY: help demo test test-matrix sklearn-tests standin lint format sanitize sanitize-standin wheel wheel-cuda gpu bench clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo | test | lint | format | test-matrix | standin | sanitize | sanitize-standin | wheel | wheel-cuda | gpu | bench | clean"
+	@echo "make demo | test | lint | format | test-matrix | sklearn-tests | standin | sanitize | sanitize-standin | wheel | wheel-cuda | gpu | bench | clean"
 
 demo: $(VENV)/.plot
 	$(BIN)/steepest train --output build/demo
@@ -57,6 +57,10 @@ test-matrix: $(VENV)/.test
 	  echo "== $$setting" | tr , ' '; \
 	  env $$(echo $$setting | tr , ' ') $(BIN)/python -m pytest -q $(KERNEL_TESTS); \
 	done
+
+# scikit-learn's own tests, on this package's classes; writes docs/scikit-learn-tests.md.
+sklearn-tests: $(VENV)/.test
+	$(BIN)/python -m tests.sklearn_suite
 
 # The CUDA kernels on the stand-in for CUDA, which runs them on the host: the operation tests, and planted faults.
 standin: $(STANDIN_DIR)/.built $(VENV)/.test

@@ -23,6 +23,7 @@ CPU_ONLY = {
             "test_docs",
             "test_examples",
             "test_import",
+            "test_sklearn_suite",
         ),
         "it does not test kernels",
     ),

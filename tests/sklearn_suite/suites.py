@@ -1,0 +1,37 @@
+"""The test files of scikit-learn, and which of the names in them are rebound to the classes of this package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One test file.
+
+    Parameters
+    ----------
+    tests : str
+        Its module.
+    package : str
+        The module of scikit-learn whose names are rebound, before the tests are imported.
+    ours : str
+        The module that has the classes of the same names.
+    names : tuple of str
+        The names.
+    """
+
+    tests: str
+    package: str
+    ours: str
+    names: tuple[str, ...]
+
+
+SUITES = {
+    "mlp": Suite(
+        "sklearn.neural_network.tests.test_mlp",
+        "sklearn.neural_network",
+        "steepest.neural_network",
+        ("MLPClassifier", "MLPRegressor"),
+    ),
+}
