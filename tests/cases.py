@@ -82,6 +82,17 @@ def _linear_backward(m):
     return _case(K.linear_backward, args, outputs, activation="tanh", l2=0.1)
 
 
+def _linear_backward_accumulating(m):
+    case = _linear_backward(m)
+    case.kwargs["accumulate"] = True
+    return case
+
+
+def _dropout(m):
+    args = (m.normal(m.n, m.k), 0.3)
+    return _case(K.dropout, args, {"out": m.empty(m.n, m.k)}, seed=5, stream=np.array(2))
+
+
 def _activation(m):
     return _case(K.activation, (m.normal(m.n, m.k),), {"out": m.empty(m.n, m.k)}, activation="sigmoid")
 
@@ -161,6 +172,8 @@ CASES = {
     "matmul": _matmul,
     "linear": _linear,
     "linear_backward": _linear_backward,
+    "linear_backward/accumulate": _linear_backward_accumulating,
+    "dropout": _dropout,
     "activation": _activation,
     "activation_backward": _activation_backward,
     **{name: _elementwise(name) for name in (*K.ACTIVATIONS, "softmax", "log_softmax")},

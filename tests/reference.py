@@ -185,6 +185,17 @@ def philox4x32(counter, key, rounds=10):
     return c0, c1, c2, c3
 
 
+def dropout(x, rate, seed, stream):
+    """x / (1 - rate) where an item's word, over 2**32, is at least the rate in steps of 2**-32; 0 elsewhere."""
+    x = _f64(x)
+    key, high = (seed & _MASK32, seed >> 32), (stream & _MASK32, stream >> 32)
+    counters = range(-(-x.size // 4))
+    words = [w for i in counters for w in philox4x32((i & _MASK32, i >> 32, *high), key)][: x.size]
+    kept = np.array(words, np.int64).reshape(x.shape) >= np.floor(rate * 2.0**32)
+    with np.errstate(all="ignore"):
+        return np.where(kept, x / (1.0 - rate), 0.0)
+
+
 # --------------------------------------------------------------------------------------- finite differences
 
 

@@ -243,6 +243,39 @@ def test_shared_weights(dtype, l2, extra):
     check(small(dtype, l2=l2), step, FUSED + extra)
 
 
+def test_tied_weights(dtype):
+    """Two layers share weights: the product that adds to the first one's gradient is the one that updates them."""
+
+    def step(net):
+        net.forward_backward()
+        K.linear_backward(
+            net.d_x[1],
+            net.x[0],
+            net.w[0],
+            l2=net.l2,
+            input_grad=False,
+            d_w=net.d_w[0],
+            d_b=net.d_b[0],
+            accumulate=True,
+        )
+        net.adam()
+
+    # The first product of the shared weights has a launch of its own.
+    check(small(dtype, l2=0.3), step, FUSED + 1)
+
+
+def test_gradients_accumulated_over_replays(dtype):
+    """A gradient that goes on from what an earlier step left."""
+
+    def step(net):
+        K.linear_backward(
+            net.d_x[1], net.x[0], net.w[0], input_grad=False, d_w=net.d_w[0], d_b=net.d_b[0], accumulate=True
+        )
+        K.sgd_update([net.w[0], net.b[0]], [net.d_w[0], net.d_b[0]], lr=0.05)
+
+    check(small(dtype), step, 1 + 1)
+
+
 def test_strided_tensors(dtype):
     def make():
         net = Layers((20, 16, 9), 12, dtype)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 import tolerances
-from backends import SIZES, assert_close, check
+from backends import LAYOUTS, SIZES, GuardedOutput, assert_close, check, lay_out
 
 from steepest import kernels as K
 
@@ -66,6 +66,55 @@ def test_l2_and_activation_enter_once_over_blocks_of_rows(rng, dtype, n):
 @pytest.mark.parametrize("activation", K.ACTIVATIONS)
 def test_large(rng, dtype, threads, activation):
     check_backward(*make(rng, dtype, 200, 784, 128, activation), activation, 1e-2, layouts=("c",))
+
+
+@pytest.mark.every_isa
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+@pytest.mark.parametrize("shape", [(17, 31, 33), (65, 12, 10)], ids=str)
+def test_accumulate(rng, dtype, shape, layout, l2):
+    d_out, x, w = make(rng, dtype, *shape)
+    check_accumulation(d_out, x, w, l2, layout, rng)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 3), (1, 1, 1), (512, 18, 21), (513, 18, 21), (1030, 7, 9)], ids=str)
+def test_accumulate_over_blocks_of_rows(rng, dtype, shape, threads):
+    check_accumulation(*make(rng, dtype, *shape), 0.3, "c", rng)
+    check_accumulation(*make(rng, dtype, *shape), 0.3, "strided", rng)
+
+
+def check_accumulation(d_out, x, w, l2, layout, rng):
+    expected, tolerance = expected_and_tolerance(d_out, x, w, "tanh", l2)
+    before = [rng.standard_normal(a.shape).astype(x.dtype) for a in expected]
+    outputs = [GuardedOutput(a.shape, a.dtype, layout) for a in before]
+    for out, values in zip(outputs, before, strict=True):
+        out.view[...] = values
+    d_x, d_w, d_b = (out.view for out in outputs)
+    K.linear_backward(
+        *(lay_out(a, layout) for a in (d_out, x, w)),
+        activation="tanh",
+        l2=l2,
+        d_x=d_x,
+        d_w=d_w,
+        d_b=d_b,
+        accumulate=True,
+    )
+    for out in outputs:
+        out.assert_margin_untouched()
+    assert_close(d_x, expected[0], tolerance[0], "d_x is not added to")
+    for i, out in [(1, d_w), (2, d_b)]:
+        slack = tolerances.added_to(x.dtype, before[i], expected[i], -(-len(x) // 512))
+        assert_close(out, before[i] + expected[i], tolerance[i] + slack, ("d_x", "d_w", "d_b")[i])
+
+
+def test_accumulation_needs_something_to_add_to(rng):
+    d_out, x, w = make(rng, np.float64, 12, 10, 8)
+    d_w, d_b = np.ones((10, 8)), np.ones(8)
+    for options in [{}, {"d_w": d_w}, {"d_b": d_b}]:
+        with pytest.raises(TypeError, match=r"^\[linear_backward\] d_w and d_b are needed"):
+            K.linear_backward(d_out, x, w, accumulate=True, **options)
+    assert (d_w == 1).all()
+    assert (d_b == 1).all()
 
 
 def test_relu_derivative_is_zero_at_zero(dtype):

@@ -71,6 +71,16 @@ def linear_backward(dtype, d_out, x, w, l2, derivative):
     return d_x, d_w, d_b
 
 
+def dropout(dtype, y):
+    """One product with 1 / (1 - rate), itself rounded: twice u of the result."""
+    return eps(dtype) * np.nan_to_num(_abs(y), posinf=0.0) + tiny(dtype)
+
+
+def added_to(dtype, before, gradient, blocks):
+    """A sum that joins what stood there, in so many blocks and a penalty: each addition errs by u of what there is."""
+    return eps(dtype) * (1 + blocks) * (_abs(before) + _abs(gradient))
+
+
 def _shift(x):
     """|x - max(x)| over the rows; 0 where that is not finite, for there the result is 0 or NaN."""
     x = np.asarray(x).astype(np.float64)

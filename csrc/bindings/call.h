@@ -121,14 +121,17 @@ class Call {
     // A number, or a 0-d array to be read when the operation runs.
     template <class T>
     ScalarView<T> scalar(const char* what, py::handle object) {
-        // An array of another device would pass for a number, whose value a graph would freeze.
-        const bool is_number = PyFloat_Check(object.ptr()) || PyLong_Check(object.ptr()) ||
-                               (!Backend::is_array(object) && !py::hasattr(object, "__dlpack_device__"));
-        if (is_number) return {nullptr, number<T>(what, object)};
+        if (is_number(object)) return {nullptr, number<T>(what, object)};
         Array array = borrow(what, object);
         if (array.dtype != dtype_of<T>() || array.ndim != 0)
             reject_type(name_, what, " must be a number or a 0-d ", name_of(dtype_of<T>()), " array");
         return {reinterpret_cast<const T*>(array.data), T()};
+    }
+
+    // A seed or stream that may come from a 0-d int64 array; numbers above 2^63 stand as negative ones.
+    ScalarView<int64_t> word_or_array(const char* what, py::handle object) {
+        if (is_number(object)) return {nullptr, static_cast<int64_t>(word(what, object))};
+        return scalar<int64_t>(what, object);
     }
 
     void require_writeable(const char* what, const Array& array) const {
@@ -160,6 +163,12 @@ class Call {
     }
 
   private:
+    // An array of another device would pass for a number, whose value a graph would freeze.
+    static bool is_number(py::handle object) {
+        return PyFloat_Check(object.ptr()) || PyLong_Check(object.ptr()) ||
+               (!Backend::is_array(object) && !py::hasattr(object, "__dlpack_device__"));
+    }
+
     template <class T>
     T number(const char* what, py::handle object) const {
         try {

@@ -19,10 +19,12 @@ void export_operations(py::module_& m) {
           arg("out") = none, arg("precision") = "float32");
     m.def("linear_backward", &LinearAlgebra<B>::linear_backward, arg("d_out"), arg("x"), arg("w"),
           arg("activation") = "identity", arg("l2") = 0.0, arg("input_grad") = true, arg("d_x") = none,
-          arg("d_w") = none, arg("d_b") = none, arg("precision") = "float32");
+          arg("d_w") = none, arg("d_b") = none, arg("precision") = "float32", arg("accumulate") = false);
 
     m.def("activation", &Elementwise<B>::activation, arg("x"), arg("activation") = "relu", arg("out") = none);
     m.def("activation_backward", &Elementwise<B>::activation_backward, arg("d_y"), arg("y"), arg("activation") = "relu",
+          arg("out") = none);
+    m.def("dropout", &Elementwise<B>::dropout, arg("x"), arg("rate"), py::kw_only(), arg("seed"), arg("stream"),
           arg("out") = none);
     m.def(
         "softmax", [](py::handle x, py::handle out) { return Elementwise<B>::softmax(x, false, out); }, arg("x"),

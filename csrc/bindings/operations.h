@@ -72,11 +72,13 @@ struct LinearAlgebra {
 
     static py::tuple linear_backward(py::handle d_out_, py::handle x_, py::handle w_, py::handle activation, double l2,
                                      bool input_grad, py::handle d_x_, py::handle d_w_, py::handle d_b_,
-                                     py::handle precision_) {
+                                     py::handle precision_, bool accumulate) {
         Call<B> call("linear_backward");
         const Array d_out = call.floats("d_out", d_out_, 2), x = call.floats("x", x_, 2), w = call.floats("w", w_, 2);
         const Activation f = activation_named(call, activation);
         const Precision precision = precision_named(call, precision_);
+        if (accumulate && (d_w_.is_none() || d_b_.is_none()))
+            reject_type(call.name(), "d_w and d_b are needed where they are added to");
         const Array d_w = call.output("d_w", d_w_, w.shape_vector());
         const Array d_b = call.output("d_b", d_b_, {w.shape[1]});
         const Array d_x = input_grad ? call.output("d_x", d_x_, x.shape_vector()) : Array();
@@ -89,7 +91,8 @@ struct LinearAlgebra {
                                           d_b.vector<T>(),
                                           f,
                                           l2,
-                                          precision};
+                                          precision,
+                                          accumulate};
         });
         return py::make_tuple(input_grad ? d_x.object : py::none(), d_w.object, d_b.object);
     }
@@ -119,6 +122,18 @@ struct Elementwise {
         call.submit_float([&]<class T>() {
             return ops::ActivationBackward<T>{d_y.as_matrix<const T>(), y.as_matrix<const T>(), out.as_matrix<T>(), f};
         });
+        return out.object;
+    }
+
+    static py::object dropout(py::handle x_, double rate, py::handle seed_, py::handle stream_, py::handle out_) {
+        Call<B> call("dropout");
+        const Array x = call.floats("x", x_, -1);
+        const uint64_t seed = call.word("seed", seed_);
+        const auto stream = call.word_or_array("stream", stream_);
+        const Array out = call.output("out", out_, x.shape_vector());
+        require_matrix_form(call, "x", x), require_matrix_form(call, "out", out);
+        call.submit_float(
+            [&]<class T>() { return ops::Dropout<T>{x.as_matrix<const T>(), out.as_matrix<T>(), rate, seed, stream}; });
         return out.object;
     }
 

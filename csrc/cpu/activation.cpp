@@ -8,12 +8,6 @@ namespace {
 
 constexpr int64_t kGrain = 1024;  // the least number of items for a member
 
-// A matrix whose rows follow one another is one long row, which is shared out in vectors and not in rows.
-template <class T>
-STEEPEST_HD bool is_flat(const MatrixView<T>& m) {
-    return m.col_stride == 1 && (m.rows <= 1 || m.row_stride == m.cols);
-}
-
 template <class T, class Formula>
 STEEPEST_HD void apply(const T* x, T* out, int64_t n) {
     for_each_vector<T>(0, n, [=](int64_t j, int lanes) {

@@ -136,7 +136,7 @@ STEEPEST_HD void for_each_block(Range rows, Range cols, int64_t max_rows, F&& f)
 // All blocks of k, one after the other, in c itself or, where its columns are strided, in a stage of kBlockM rows.
 template <class T, class Epilogue>
 void gemm_items(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Part& part,
-                const Epilogue& epilogue, Team& team) {
+                const Epilogue& epilogue, Team& team, bool accumulate) {
     const bool staged = c.col_stride != 1;
     const size_t items = BlockProduct<T>::kScratchItems + (staged ? kBlockM * kBlockN : 0);
     T* const scratch = static_cast<T*>(team.scratch(items * sizeof(T)));
@@ -147,22 +147,26 @@ void gemm_items(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, c
         // Item (i, j) of the stage is at the same offset from `target` as item (i, j) of c from its data.
         T* const target = staged ? stage - rows.begin * kBlockN - cols.begin : c.data;
         const int64_t stride = staged ? kBlockN : c.row_stride;
+        const auto for_each_staged = [&](auto&& f) {
+            if (!staged) return;
+            for (int64_t i = rows.begin; i < rows.end; ++i)
+                for (int64_t j = cols.begin; j < cols.end; ++j) f(c(i, j), target[i * stride + j]);
+        };
+        if (accumulate) for_each_staged([](const T& item, T& copy) { copy = item; });
         for (int64_t block = 0; block < blocks; ++block) {
-            product.sum(block_begin(k, block), block_begin(k, block + 1), target, stride, block > 0,
+            product.sum(block_begin(k, block), block_begin(k, block + 1), target, stride, accumulate || block > 0,
                         [&](const Tile<T>& tile) {
                             if (block + 1 == blocks) epilogue(tile);
                         });
         }
-        if (!staged) return;
-        for (int64_t i = rows.begin; i < rows.end; ++i)
-            for (int64_t j = cols.begin; j < cols.end; ++j) c(i, j) = target[i * stride + j];
+        for_each_staged([](T& item, const T& result) { item = result; });
     });
 }
 
 // Each member sums its own blocks of k; then the team adds them up, in the order in which one member would have.
 template <class T, class Epilogue>
 void gemm_partials(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Part& part,
-                   const Epilogue& epilogue, Team& team) {
+                   const Epilogue& epilogue, Team& team, bool accumulate) {
     T* const scratch = static_cast<T*>(team.scratch(BlockProduct<T>::kScratchItems * sizeof(T)));
     T* const partials = static_cast<T*>(team.partials());
     const int64_t k = a.cols, blocks = blocks_of(k), n = c.cols;
@@ -170,8 +174,8 @@ void gemm_partials(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c
         T* const target = block == 0 ? c.data : partials + (block - 1) * c.rows * n;
         for_each_block(part.rows, part.cols, part.rows.end, [&](Range rows, Range cols) {
             BlockProduct<T>(a, b, rows, cols, scratch)
-                .sum(block_begin(k, block), block_begin(k, block + 1), target, block == 0 ? c.row_stride : n, false,
-                     NoEpilogue());
+                .sum(block_begin(k, block), block_begin(k, block + 1), target, block == 0 ? c.row_stride : n,
+                     accumulate && block == 0, NoEpilogue());
         });
     }
     team.barrier();  // all partial products are written
@@ -190,14 +194,15 @@ void gemm_partials(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c
     team.barrier();  // all partial products are read: the next product may overwrite them
 }
 
-// c = a @ b with the epilogue; all members of the team call it.
+// c = a @ b, or c + a @ b, with the epilogue; all members of the team call it.
 template <class T, class Epilogue>
-void gemm(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Epilogue& epilogue, Team& team) {
+void gemm(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Epilogue& epilogue, Team& team,
+          bool accumulate = false) {
     const Part part =
         part_of(a.rows, b.cols, a.cols, TileShape<T>::kRows, TileShape<T>::kCols, sizeof(T), c.col_stride == 1, team);
     const bool whole_k = part.blocks.begin == 0 && part.blocks.end == blocks_of(a.cols);
-    if (!whole_k) return gemm_partials(a, b, c, part, epilogue, team);
-    if (!part.rows.empty() && !part.cols.empty()) gemm_items(a, b, c, part, epilogue, team);
+    if (!whole_k) return gemm_partials(a, b, c, part, epilogue, team, accumulate);
+    if (!part.rows.empty() && !part.cols.empty()) gemm_items(a, b, c, part, epilogue, team, accumulate);
 }
 
 }  // namespace STEEPEST_TARGET

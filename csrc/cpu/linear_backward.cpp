@@ -40,7 +40,7 @@ struct PlusScaled {
 
 // Sums of columns over blocks of kBlockK rows, as the matrix product sums: the error of a large batch stays small.
 template <class T>
-void sum_columns(const MatrixView<const T>& x, const VectorView<T>& out, Team& team) {
+void sum_columns(const MatrixView<const T>& x, const VectorView<T>& out, bool accumulate, Team& team) {
     using V = Vec<T>;
     const Range mine = team.split(x.cols, TileShape<T>::kCols);
     for (int64_t j = mine.begin; j < mine.end; j += V::kSize) {
@@ -54,7 +54,7 @@ void sum_columns(const MatrixView<const T>& x, const VectorView<T>& out, Team& t
         }
         alignas(64) T lane[V::kSize];
         total.store(lane);
-        for (int l = 0; l < lanes; ++l) out[j + l] = lane[l];
+        for (int l = 0; l < lanes; ++l) out[j + l] = accumulate ? out[j + l] + lane[l] : lane[l];
     }
 }
 
@@ -65,10 +65,10 @@ template <class T>
 void run(const ops::LinearBackward<T>& op, Team& team) {
     const MatrixView<const T> x_transposed = op.x.transposed();
     if (op.l2 == 0)
-        gemm(x_transposed, op.d_out, op.d_w, NoEpilogue(), team);
+        gemm(x_transposed, op.d_out, op.d_w, NoEpilogue(), team, op.accumulate);
     else
-        gemm(x_transposed, op.d_out, op.d_w, PlusScaled<T>{op.w, T(op.l2)}, team);
-    sum_columns(op.d_out, op.d_b, team);
+        gemm(x_transposed, op.d_out, op.d_w, PlusScaled<T>{op.w, T(op.l2)}, team, op.accumulate);
+    sum_columns(op.d_out, op.d_b, op.accumulate, team);
     if (!op.d_x) return;
     const MatrixView<const T> w_transposed = op.w.transposed();
     if (op.activation == Activation::kIdentity) return gemm(op.d_out, w_transposed, op.d_x, NoEpilogue(), team);

@@ -30,6 +30,12 @@ STEEPEST_HD void store_items(Vec<T> v, T* p, int64_t stride, int lanes) {
     for (int l = 0; l < lanes; ++l) p[l * stride] = lane[l];
 }
 
+// A matrix whose rows follow one another is one long row, which is shared out in vectors and not in rows.
+template <class T>
+STEEPEST_HD bool is_flat(const MatrixView<T>& m) {
+    return m.col_stride == 1 && (m.rows <= 1 || m.row_stride == m.cols);
+}
+
 // A row as contiguous items: where it lies, or a copy in `buffer` where its columns are strided. Loops over items then
 // need to know no strides.
 template <class T>

@@ -230,6 +230,11 @@ __global__ void __launch_bounds__(Tile::kThreads)
 #pragma unroll
                 for (int l = 0; l < Passes::kWidth; ++l)
                     if (l < left) run[l] = finish(run[l], i, j + l);
+                if (g.epilogue.accumulate) {
+                    const auto before = load_run<Passes::kWidth>(g.c, i, j, left, g.vector_stores);
+#pragma unroll
+                    for (int l = 0; l < Passes::kWidth; ++l) run[l] += before[l];
+                }
                 store_run<Passes::kWidth>(g.c, i, j, left, g.vector_stores, run);
                 if constexpr (kUpdates<Update>)
                     if (update.target[member].param)
@@ -244,6 +249,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
             with_epilogue(g.epilogue, store_all);
     }
     if (sums_b && col + thread < g.c.cols) {
+        if (g.epilogue.accumulate) b_sum += g.b_sums[col + thread];
         g.b_sums[col + thread] = b_sum;
         if constexpr (kUpdates<Update>)
             if (update.target[member].bias)

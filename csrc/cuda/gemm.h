@@ -10,6 +10,7 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 
 // c = f(a @ b + bias) * g'(output) + scale * addend, and the sums of b's columns; what is absent is left out.
+// Accumulating, c and the sums are added to.
 template <class T>
 struct GemmCall {
     MatrixView<const T> a;  // (m, k)
@@ -23,6 +24,7 @@ struct GemmCall {
     MatrixView<const T> addend;  // (m, n)
     T scale = T(0);
     VectorView<T> b_sums;  // (n,)
+    bool accumulate = false;
 };
 
 template <class T>

@@ -12,7 +12,7 @@ template <class T>
 GemmCall<T> weight_gradient(const ops::LinearBackward<T>& op) {
     GemmCall<T> call;
     call.a = op.x.transposed(), call.b = op.d_out, call.c = op.d_w, call.precision = op.precision;
-    call.b_sums = op.d_b;
+    call.b_sums = op.d_b, call.accumulate = op.accumulate;
     if (op.l2 != 0) call.addend = op.w, call.scale = static_cast<T>(op.l2);
     return call;
 }

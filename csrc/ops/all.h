@@ -3,6 +3,7 @@
 
 #include "ops/activation.h"
 #include "ops/counters.h"
+#include "ops/dropout.h"
 #include "ops/linear.h"
 #include "ops/linear_backward.h"
 #include "ops/matmul.h"
@@ -22,6 +23,7 @@
     X(LinearBackward)                \
     X(ActivationForward)             \
     X(ActivationBackward)            \
+    X(Dropout)                       \
     X(Softmax)                       \
     X(SoftmaxCrossEntropy)           \
     X(SquaredError)                  \

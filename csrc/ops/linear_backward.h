@@ -1,7 +1,8 @@
 // The gradients of out = x @ w + b, given d_out = dL/d(out):
 //     d_w = x.T @ d_out + l2 w,   d_b = column sums of d_out,   d_x = (d_out @ w.T) * f'(x)
 // where f is the activation that produced x and f' is evaluated from its output, x itself: a chain of layers then
-// needs no operation of its own for the derivative of the activation.
+// needs no operation of its own for the derivative of the activation. Accumulating, d_w and d_b are added to: gradients
+// of weights that several layers share, or of a batch in pieces.
 #pragma once
 
 #include "common/activations.h"
@@ -22,10 +23,12 @@ struct LinearBackward {
     Activation activation = Activation::kIdentity;
     double l2 = 0;
     Precision precision = Precision::kFloat32;
+    bool accumulate = false;  // d_w and d_b are added to
 
     template <class Visitor>
     void visit(Visitor&& v) const {
         v.read(d_out), v.read(x), v.read(w), v.write(d_x), v.write(d_w), v.write(d_b);
+        if (accumulate) v.read(d_w), v.read(d_b);
     }
 
     void check() const {

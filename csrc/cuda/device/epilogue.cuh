@@ -15,6 +15,7 @@ struct Epilogue {
     Activation activation = Activation::kIdentity;
     MatrixView<const T> output;  // g's output, where its derivative is taken
     Activation activation_of_output = Activation::kIdentity;
+    bool accumulate = false;  // the result is added to what stands in its place
     MatrixView<const T> addend;
     T scale = T(0);
 };

@@ -30,6 +30,7 @@ from steepest.kernels.activation import (
     tanh,
 )
 from steepest.kernels.counters import accumulate, increment, require_finite
+from steepest.kernels.dropout import dropout
 from steepest.kernels.linear import linear, linear_backward, matmul
 from steepest.kernels.loss import softmax_cross_entropy, squared_error, zero_one_loss
 from steepest.kernels.random import permutation, random_bits, random_uniform
@@ -45,6 +46,7 @@ __all__ = [
     "activation_backward",
     "adam_update",
     "argmax",
+    "dropout",
     "identity",
     "increment",
     "linear",

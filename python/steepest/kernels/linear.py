@@ -103,6 +103,7 @@ def linear_backward(
     d_w: Array | None = None,
     d_b: Array | None = None,
     precision: str = "float32",
+    accumulate: bool = False,
 ) -> tuple[Array | None, Array, Array]:
     """Return the gradients of ``x @ w + b`` with respect to x, w and b.
 
@@ -127,6 +128,9 @@ def linear_backward(
         Receive the gradients; they must not overlap the inputs or one another.
     precision : {"float32", "float32x3", "tf32", "bfloat16"}
         As in `matmul`.
+    accumulate : bool
+        Whether the gradients of w and b are added to d_w and d_b, which are needed then: for weights that several
+        layers share, or a batch that is taken in pieces. d_x is always overwritten.
 
     Returns
     -------
@@ -143,5 +147,5 @@ def linear_backward(
         See the package's conventions.
     """
     return backend_of(d_out).linear_backward(
-        d_out, x, w, activation, l2, input_grad, d_x, d_w, d_b, precision
+        d_out, x, w, activation, l2, input_grad, d_x, d_w, d_b, precision, accumulate
     )

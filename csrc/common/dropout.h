@@ -1,0 +1,25 @@
+// Dropout's formula: an item is kept where its 32-bit random word is not below rate 2^32, and scaled by 1 / (1 - rate);
+// others become zero, whatever they were.
+#pragma once
+
+#include <cstdint>
+
+#include "common/macros.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+template <class T>
+struct DropoutRule {
+    uint32_t threshold;
+    T scale;
+
+    // For 0 <= rate < 1, so that the product is below 2^32.
+    explicit DropoutRule(double rate)
+        : threshold(static_cast<uint32_t>(rate * 0x1p32)), scale(static_cast<T>(1 / (1 - rate))) {}
+
+    STEEPEST_HD T operator()(T x, uint32_t word) const { return word >= threshold ? scale * x : T(0); }
+};
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest
