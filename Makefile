@@ -2,6 +2,7 @@
 # Needed beforehand: Python 3.10 or newer with its headers, and a C++20 compiler. CMake and Ninja come from PyPI.
 #
 #   make demo                                train on scikit-learn's digits
+#   make docs                                the documentation, with the gallery
 #   make standin                             the CUDA kernels, tested without a GPU
 #   make test PYTEST_ARGS="tests/test_matmul.py -k float32"
 #   PYTHON=python3.12 make test              another interpreter (after `make clean`)
@@ -38,14 +39,20 @@ KERNEL_TESTS ?= $(filter-out $(OTHER_TESTS:%=tests/test_%.py),$(wildcard tests/t
 STANDIN_TESTS ?= $(filter-out tests/test_processes.py tests/test_threads.py,$(KERNEL_TESTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix sklearn-tests standin lint format sanitize sanitize-standin wheel wheel-cuda gpu bench clean
+.PHONY: help demo docs test test-matrix sklearn-tests standin lint format sanitize sanitize-standin wheel wheel-cuda gpu bench clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo | test | lint | format | test-matrix | sklearn-tests | standin | sanitize | sanitize-standin | wheel | wheel-cuda | gpu | bench | clean"
+	@echo "make demo | docs | test | lint | format | test-matrix | sklearn-tests | standin | sanitize | sanitize-standin | wheel | wheel-cuda | gpu | bench | clean"
 
 demo: $(VENV)/.plot
 	$(BIN)/steepest train --output build/demo
+
+# The pages, the reference and the gallery, whose examples all run. The reference's pages are written anew each time.
+docs: $(VENV)/.docs
+	rm -rf docs/api docs/_build/html
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -101,7 +108,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build docs/api docs/gallery .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # --- the stand-in for CUDA ---------------------------------------------------------------------------------------
 
@@ -171,7 +178,7 @@ $(VENV)/.extension: $(VENV)/.venv $(CXX_SOURCES) pyproject.toml
 	$(PIP) install --no-build-isolation --editable . --config-settings=build-dir=$(BUILD_DIR)
 	touch $@
 
-$(VENV)/.plot $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(VENV)/.extension pyproject.toml
+$(VENV)/.plot $(VENV)/.docs $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(VENV)/.extension pyproject.toml
 	$(BIN)/python scripts/extra_requirements.py $* > $@.txt
 	$(PIP) install --requirement $@.txt
 	touch $@

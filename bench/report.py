@@ -1,8 +1,8 @@
-"""Put the latest results into the README: `python -m bench.report [--check]`.
+"""Put the latest results into the README and docs/performance.md: `python -m bench.report [--check]`.
 
 The tables between the markers are generated from bench/results/*.jsonl, of each case the latest row that was
-not run with --quick, for the CPU and for CUDA devices. `--check` changes nothing and fails where the README is out
-of date. `--add FILE ...` first takes over the rows that were measured elsewhere; `--targets` only prints what was
+not run with --quick, for the CPU and for CUDA devices. `--check` changes nothing and fails where one of the two is
+out of date. `--add FILE ...` first takes over the rows that were measured elsewhere; `--targets` only prints what was
 reached of the goals.
 """
 
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import targets
+from bench import details, targets
 from bench.__main__ import NAMES, RESULTS
 from bench.environment import ROOT
 from bench.harness import OURS, save
@@ -158,10 +158,29 @@ def generate(rows: list[dict]) -> str:
     return "\n" + "\n\n".join(parts) + "\n"
 
 
+def generate_page(rows: list[dict]) -> str:
+    """The text between the markers of docs/performance.md: all contestants, device by device."""
+    settings = dict.fromkeys(
+        (row.get("device", "cpu"), cuda_setting(row["run"]) if "gpu" in row["run"] else setting(row["run"]))
+        for row in rows
+    )
+    parts = []
+    for device in dict.fromkeys(device for device, _ in settings):
+        there = [row for row in rows if row.get("device", "cpu") == device]
+        parts += ["## On the CPU" if device == "cpu" else "## On a GPU"]
+        for name in NAMES:
+            of_name = [row for row in there if row["bench"] == name]
+            if of_name:
+                parts += [f"### {TITLES[name]}", "\n".join(details.table(of_name, OURS))]
+                parts += ["\n".join(notes(of_name))] if notes(of_name) else []
+        parts += ["Measured on:", "\n".join(f"- {text}" for where, text in settings if where == device)]
+    return "\n" + "\n\n".join(parts) + "\n"
+
+
 def replaced(text: str, content: str) -> str:
-    """The README's text with `content` between the markers."""
+    """The text with `content` between the markers."""
     if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"the README needs one {BEGIN} and one {END}")
+        raise ValueError(f"one {BEGIN} and one {END} are needed")
     head, rest = text.split(BEGIN)
     return head + BEGIN + "\n" + content.strip("\n") + "\n" + END + rest.split(END)[1]
 
@@ -170,7 +189,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("bench.report", description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
-    parser.add_argument("--check", action="store_true", help="only say whether the README is up to date")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "performance.md")
+    parser.add_argument("--check", action="store_true", help="only say whether the two are up to date")
     parser.add_argument("--targets", action="store_true", help="only print what was reached of the goals")
     parser.add_argument(
         "--add", type=Path, nargs="+", default=[], metavar="FILE", help="rows to take over first"
@@ -181,12 +201,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.targets:
         print("\n".join(targets.lines(latest_rows(args.results))))
         return 0
-    before = args.readme.read_text(encoding="utf-8")
-    after = replaced(before, generate(latest_rows(args.results)))
-    if args.check:
-        return int(before != after)
-    args.readme.write_text(after, encoding="utf-8")
-    return 0
+    rows = latest_rows(args.results)
+    out_of_date = False
+    for path, content in ((args.readme, generate(rows)), (args.page, generate_page(rows))):
+        before = path.read_text(encoding="utf-8")
+        after = replaced(before, content)
+        out_of_date |= before != after
+        if not args.check:
+            path.write_text(after, encoding="utf-8")
+    return int(args.check and out_of_date)
 
 
 if __name__ == "__main__":

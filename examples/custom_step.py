@@ -1,4 +1,8 @@
-"""Capture a training step of one's own and replay it: softmax regression with momentum, by kernels alone.
+"""
+A training step by kernels alone
+================================
+
+Capture a training step of one's own and replay it: softmax regression with momentum, without layers or optimizers.
 
 What changes from step to step lives in small arrays (here the cursor into the shuffled rows and the loss so
 far), for a Python number is frozen when the step is captured. An epoch is then a single call that does not

@@ -1,9 +1,18 @@
-"""Fit a curve with a network, a loss and an optimizer: captured once, replayed at falling learning rates."""
+"""
+A network of one's own, captured once
+=====================================
 
+Fit a curve with a network, a loss and an optimizer. The training step is captured once and replayed at three falling
+learning rates: the rate lives in a 0-d array, so that a replay sees what it has been set to.
+"""
+
+import matplotlib.pyplot as plt
 import numpy as np
 
 import steepest
 from steepest import nn, optim
+
+plt.style.use("petroff10")
 
 x = np.linspace(-3, 3, 256, dtype=np.float32)[:, None]
 y = np.sin(2 * x)
@@ -17,7 +26,15 @@ with steepest.capture() as graph:
     net.backward(d_output)
     optimizer.step()
 
+figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+axes.plot(x, net.predict(x), ":", label="before training")
 for lr in (1e-2, 3e-3, 1e-3):
     optimizer.lr = lr
     graph.replay(500)
     print(f"learning rate {lr:g}: mean squared error {value:.2e}")
+
+axes.plot(x, y, linewidth=5, alpha=0.4, label="sin 2x")
+axes.plot(x, net.predict(x), label="after 1500 steps")
+axes.set(xlabel="x", ylabel="y", ylim=(-1.2, 1.7))
+axes.legend(loc="upper center", ncols=3)
+figure.savefig("fit_a_curve.png", dpi=150)

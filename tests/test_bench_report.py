@@ -25,16 +25,20 @@ def full_row(case, ours, peer):
         "PyTorch": {"status": "ok", "median_us": peer, "ratio_of_medians": peer / ours},
         "PyTorch compiled": {"status": "ok", "median_us": 2 * peer, "ratio_of_medians": 2 * peer / ours},
     }
+    for entry in contestants.values():
+        entry |= {"p20_us": 0.9 * entry["median_us"], "p80_us": 1.1 * entry["median_us"]}
     return {"bench": "adam", "case": case, "quick": False, "contestants": contestants, "run": RUN}
 
 
 def test_report_takes_the_latest_row_and_the_fastest_variant(tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
+    page = tmp_path / "performance.md"
+    for path in (readme, page):
+        path.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
     quick = full_row("a", 1.0, 1.0) | {"quick": True}
     for row in (full_row("a", 10.0, 90.0), full_row("b", 1.0, 0.5), full_row("a", 10.0, 40.0), quick):
         harness.save(row, tmp_path)
-    arguments = ["--results", str(tmp_path), "--readme", str(readme)]
+    arguments = ["--results", str(tmp_path), "--readme", str(readme), "--page", str(page)]
     assert report.main([*arguments, "--check"]) == 1
     assert report.main(arguments) == 0
     assert report.main([*arguments, "--check"]) == 0
@@ -43,10 +47,19 @@ def test_report_takes_the_latest_row_and_the_fastest_variant(tmp_path):
     assert "| b | 1.00 µs | 0.500× | 50 % |" in text
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
+    details = page.read_text(encoding="utf-8")
+    assert "| a | steepest | 10.0 µs | 9.00 µs – 11.0 µs |  |  | 50 % |" in details
+    assert "|  | PyTorch compiled | 80.0 µs | 72.0 µs – 88.0 µs | 8.00× |  |  |" in details
+
+
+def test_readme_and_page_say_what_the_rows_do():
+    assert report.main(["--check"]) == 0
 
 
 def cuda_row(bench, case, medians, commit="abc1234", **more):
-    contestants = {name: {"status": "ok", "median_us": us} for name, us in medians.items()}
+    contestants = {
+        name: {"status": "ok", "median_us": us, "p20_us": us, "p80_us": us} for name, us in medians.items()
+    }
     for name, entry in contestants.items():
         entry["relative_error"] = 2e-7 if "x3" in name else 3e-7
         if name != harness.OURS and harness.OURS in medians:
@@ -116,12 +129,14 @@ def test_targets_are_read_from_rows():
 
 def test_rows_measured_elsewhere_are_added_with_their_device_and_commit(tmp_path, capsys):
     readme, rows = tmp_path / "README.md", tmp_path / "rows.jsonl"
-    readme.write_text(f"{report.BEGIN}\n{report.END}\n", encoding="utf-8")
+    page = tmp_path / "performance.md"
+    for path in (readme, page):
+        path.write_text(f"{report.BEGIN}\n{report.END}\n", encoding="utf-8")
     row = cuda_row("adam", "100 M parameters, 2 tensors", {harness.OURS: 800.0, "PyTorch fused": 1000.0})
     row["contestants"][harness.OURS]["roofline"] = 0.9
     rows.write_text(json.dumps(row | {"roofline": {"bound_by": "memory"}}) + "\n", encoding="utf-8")
     harness.save(full_row("100 M parameters, 2 tensors", 5.0, 10.0), tmp_path / "results")
-    arguments = ["--results", str(tmp_path / "results"), "--readme", str(readme)]
+    arguments = ["--results", str(tmp_path / "results"), "--readme", str(readme), "--page", str(page)]
     assert report.main([*arguments, "--add", str(rows), "--targets"]) == 0
     assert "met     Adam, 100 M parameters: at least 85 % of copy bandwidth: 90 %" in capsys.readouterr().out
     assert report.main(arguments) == 0

@@ -1,4 +1,4 @@
-"""Every example runs, in a fresh interpreter, and prints what it says."""
+"""Every example runs, in a fresh interpreter, prints what it says and writes its picture."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+FOLDER = Path(__file__).parents[1] / "examples"
+EXAMPLES = sorted(FOLDER.rglob("*.py"))
+# What stands in the output, of each example.
 EXPECTED = {
-    "train_digits": "test accuracy 0.9",
     "custom_step": "training accuracy 0.9",
     "fit_a_curve": "learning rate 0.001: mean squared error ",
+    "train_digits": "test accuracy 0.9",
 }
+WITHOUT_PICTURE = {"custom_step"}
 
 
 def test_every_example_is_here():
-    assert {path.stem for path in EXAMPLES} == set(EXPECTED)
+    assert sorted(path.stem for path in EXAMPLES) == sorted(EXPECTED)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -34,4 +37,18 @@ def test_example(path, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert EXPECTED[path.stem] in done.stdout
-    assert list(tmp_path.iterdir()) == []
+    written = [p.name for p in tmp_path.iterdir()]
+    assert written == ([] if path.stem in WITHOUT_PICTURE else [f"{path.stem}.png"])
+    for name in written:
+        check_picture(tmp_path / name)
+
+
+def check_picture(path):
+    """A picture is large enough to read, and not one colour."""
+    from matplotlib.image import imread
+
+    pixels = imread(path)
+    height, width = pixels.shape[:2]
+    assert width >= 800
+    assert height >= 400
+    assert pixels.reshape(height * width, -1).std(axis=0).max() > 0.01

@@ -26,7 +26,7 @@ _KEPT_BATCH_SIZES = 8
 
 
 class Network:
-    """A chain of layers, ``y = f_k(... f_1(x))``.
+    """A chain of layers, ``y = f_k(… f_1(x))``.
 
     A `Linear` and the activation behind it run as one kernel; backward folds the derivative of each
     activation into the `linear_backward` of the layer after it. Every method can be called inside

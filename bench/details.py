@@ -1,0 +1,29 @@
+"""The long form of the report, for docs/performance.md: every contestant of every case, with its spread."""
+
+from __future__ import annotations
+
+from bench.show import duration
+
+
+def cells(case: str, name: str, entry: dict) -> list[str]:
+    """A row of the table: what one contestant took."""
+    if "median_us" not in entry:
+        return [case, name, entry.get("reason") or entry["status"], "", "", "", ""]
+    ratio = f"{entry['ratio_of_medians']:#.3g}×".replace(".×", "×") if "ratio_of_medians" in entry else ""
+    speed = next((f"{entry[key]:#.3g}" for key in ("gflops", "gbps") if key in entry), "").rstrip(".")
+    unit = " GFLOP/s" if "gflops" in entry else " GB/s" if "gbps" in entry else ""
+    roofline = f"{100 * entry['roofline']:.0f} %" if "roofline" in entry else ""
+    spread = f"{duration(entry['p20_us'])} – {duration(entry['p80_us'])}"
+    return [case, name, duration(entry["median_us"]), spread, ratio, speed + unit, roofline]
+
+
+def table(rows: list[dict], ours: str) -> list[str]:
+    """A line for each contestant; the case is named on the first of its lines."""
+    lines = [
+        f"| case | | median | 20 – 80 % | × {ours} | speed | of roofline |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        for i, (name, entry) in enumerate(row["contestants"].items()):
+            lines.append(f"| {' | '.join(cells(row['case'] if i == 0 else '', name, entry))} |")
+    return lines

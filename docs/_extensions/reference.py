@@ -1,0 +1,109 @@
+"""The reference's pages, written before each build from the `__all__` of the modules: nothing is listed by hand."""
+
+import importlib.util
+import inspect
+import re
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+MODULES = (
+    "steepest",
+    "steepest.kernels",
+    "steepest.nn",
+    "steepest.optim",
+    "steepest.optim.schedules",
+    "steepest.neural_network",
+    "steepest.linear_model",
+    "steepest.decomposition",
+    "steepest.callbacks",
+    "steepest.plots",
+    "steepest.datasets",
+)
+
+
+def public_names(module):
+    """What a module offers: its `__all__`, or else the functions and classes that it defines."""
+    if hasattr(module, "__all__"):
+        return list(module.__all__)
+    return [
+        name
+        for name, item in vars(module).items()
+        if not name.startswith("_") and getattr(item, "__module__", None) == module.__name__
+    ]
+
+
+def heading(item):
+    """The family of a function or class: the last part of the name of the module that defines it."""
+    return item.__module__.rpartition(".")[2].strip("_").replace("_", " ").capitalize()
+
+
+def underlined(text, line):
+    """A heading of reStructuredText."""
+    return [text, line * len(text), ""]
+
+
+def page(name):
+    """The page of a module: its docstring, its constants, and a table of each family of functions and classes."""
+    module = importlib.import_module(name)
+    families, constants = defaultdict(list), []
+    for member in sorted(public_names(module), key=str.lower):
+        item = getattr(module, member)
+        if inspect.isclass(item) or inspect.isroutine(item):
+            families[heading(item)].append(member)
+        elif not inspect.ismodule(item) and not member.startswith("__"):
+            constants.append(member)
+    lines = [*underlined(name, "="), f".. automodule:: {name}", "   :no-members:", ""]
+    for member in constants:
+        lines += [f".. autodata:: {definition(module, member)}.{member}", "   :no-value:", ""]
+    for family in sorted(families):
+        lines += underlined(family, "-") if len(families) > 1 else []
+        lines += [f".. currentmodule:: {name}", "", ".. autosummary::", "   :toctree: generated", ""]
+        lines += [f"   {member}" for member in families[family]] + [""]
+    return "\n".join(lines)
+
+
+def definition(module, constant):
+    """Where a constant is assigned, which is where its docstring stands."""
+    assigned = re.compile(rf"^{constant}\b.*=", re.MULTILINE)
+    for name, owner in sorted(sys.modules.items()):
+        inside = name == module.__name__ or name.startswith(f"{module.__name__}.")
+        if inside and hasattr(owner, constant) and assigned.search(inspect.getsource(owner)):
+            return name
+    raise ValueError(f"{module.__name__}.{constant} is assigned nowhere in {module.__name__}")
+
+
+def write_pages(app, config):
+    """Write the page of each module and the index of them, where they have changed."""
+    folder = Path(app.confdir) / "api"
+    folder.mkdir(exist_ok=True)
+    present = [name for name in MODULES if importlib.util.find_spec(name)]
+    pages = {name: page(name) for name in present}
+    entries = "\n".join(f"   {name}" for name in present)
+    pages["index"] = "\n".join(
+        [*underlined("Reference", "="), ".. toctree::", "   :maxdepth: 1", "", entries, ""]
+    )
+    for name, text in pages.items():
+        path = folder / f"{name}.rst"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def skip_foreign(app, what, name, item, skip, options):
+    """Leave out what scikit-learn's base classes bring: its own documentation describes it."""
+    owner = getattr(item, "__module__", None) or type(item).__module__
+    return True if owner.partition(".")[0] == "sklearn" else None
+
+
+def plain_unless_ours(app, env, node, contnode):
+    """Set `name` in a docstring, which may be a parameter, as code where nothing of that name is documented."""
+    is_default = node.get("reftype") == "obj" and not node["reftarget"].startswith("steepest.")
+    return contnode if is_default else None
+
+
+def setup(app):
+    """Connect to Sphinx's events."""
+    app.connect("config-inited", write_pages)
+    app.connect("autodoc-skip-member", skip_foreign)
+    app.connect("missing-reference", plain_unless_ours)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,82 @@
+"""Sphinx's configuration: `make docs` builds the pages, the reference and the gallery into docs/_build/html.
+
+Warnings are errors, and nothing is fetched from the network: there is no intersphinx.
+"""
+
+import sys
+from pathlib import Path
+
+import steepest
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_extensions"))
+
+project = "steepest"
+author = "The steepest developers"
+project_copyright = author
+version = release = steepest.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+    "reference",
+]
+root_doc = "index"
+# README.md is the list of the pages for those who read them as files.
+exclude_patterns = ["_build", "README.md", "gallery/**/GALLERY_HEADER.rst"]
+templates_path = ["_templates"]
+nitpicky = True
+default_role = "obj"
+
+# --- pages ------------------------------------------------------------------------------------------------------
+
+myst_enable_extensions = ["dollarmath", "deflist"]
+myst_heading_anchors = 3
+
+# --- the reference, from the docstrings -------------------------------------------------------------------------
+
+autosummary_generate = True
+autosummary_ignore_module_all = False  # a page lists what its module's __all__ does
+autosummary_imported_members = True
+autodoc_typehints = "none"  # the docstrings say types, with shapes and units
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False  # the template lists them
+
+# --- the gallery ------------------------------------------------------------------------------------------------
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "gallery.example_order",
+    "subsection_order": "gallery.section_order",
+    "image_scrapers": ("gallery.written_pictures",),
+    "backreferences_dir": "api/examples",
+    "doc_module": ("steepest",),
+    "abort_on_example_error": True,
+    "show_signature": False,
+    "write_computation_times": False,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+}
+
+# --- the look ---------------------------------------------------------------------------------------------------
+
+# The theme of NumPy, SciPy and scikit-learn: readers know where things are, and it is kept by those projects.
+html_theme = "pydata_sphinx_theme"
+html_title = f"steepest {release}"
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_prev_next": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+html_sidebars = {"index": [], "quick_start": [], "gallery/index": []}
+html_show_sourcelink = False
