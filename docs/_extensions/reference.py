@@ -23,7 +23,7 @@ MODULES = (
 
 
 def public_names(module):
-    """What a module offers: its `__all__`, or else the functions and classes that it defines."""
+    """Return what a module offers: its `__all__`, or else the functions and classes that it defines."""
     if hasattr(module, "__all__"):
         return list(module.__all__)
     return [
@@ -34,17 +34,17 @@ def public_names(module):
 
 
 def heading(item):
-    """The family of a function or class: the last part of the name of the module that defines it."""
+    """Return the family of a function or class: the last part of the name of the module that defines it."""
     return item.__module__.rpartition(".")[2].strip("_").replace("_", " ").capitalize()
 
 
 def underlined(text, line):
-    """A heading of reStructuredText."""
+    """Return a heading in reStructuredText."""
     return [text, line * len(text), ""]
 
 
 def page(name):
-    """The page of a module: its docstring, its constants, and a table of each family of functions and classes."""
+    """Return the page of a module: its docstring, its constants, a table of each family of functions and classes."""
     module = importlib.import_module(name)
     families, constants = defaultdict(list), []
     for member in sorted(public_names(module), key=str.lower):
@@ -64,7 +64,7 @@ def page(name):
 
 
 def definition(module, constant):
-    """Where a constant is assigned, which is where its docstring stands."""
+    """Return the module that assigns a constant, which is where its docstring stands."""
     assigned = re.compile(rf"^{constant}\b.*=", re.MULTILINE)
     for name, owner in sorted(sys.modules.items()):
         inside = name == module.__name__ or name.startswith(f"{module.__name__}.")
