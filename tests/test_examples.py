@@ -13,8 +13,11 @@ FOLDER = Path(__file__).parents[1] / "examples"
 EXAMPLES = sorted(FOLDER.rglob("*.py"))
 # What stands in the output, of each example.
 EXPECTED = {
+    "bumpy_curve": "with momentum 0.95: 4 of 6 in the deepest hollow",
     "custom_step": "training accuracy 0.9",
+    "feature_scaling": "standardised: condition number 1.7",
     "fit_a_curve": "learning rate 0.001: mean squared error ",
+    "step_size": "DivergenceError at step ",
     "train_digits": "test accuracy 0.9",
 }
 WITHOUT_PICTURE = {"custom_step"}
@@ -30,7 +33,7 @@ def test_example(path, tmp_path):
         [sys.executable, "-W", "error", str(path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         cwd=tmp_path,
         env={**os.environ, "MPLBACKEND": "agg"},
