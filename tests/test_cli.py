@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -46,11 +45,11 @@ def test_train(tmp_path):
     assert lines[3].startswith("test accuracy 0.")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "learning_curve.png",
-        "model.joblib",
+        "model.safetensors",
     ]
     assert (tmp_path / "out" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
-    model = joblib.load(tmp_path / "out" / "model.joblib")
+    model = steepest.load(tmp_path / "out" / "model.safetensors")
     assert isinstance(model, MLPClassifier)
     X, y = datasets.load_digits()
     assert model.score(X, y) > 0.8
@@ -83,7 +82,7 @@ def test_the_same_seed_gives_the_same_model(tmp_path):
         assert (
             cli.main(["train", "--epochs", "1", "--seed", str(seed), "--output", str(tmp_path / str(i))]) == 0
         )
-        model = joblib.load(tmp_path / str(i) / "model.joblib")
+        model = steepest.load(tmp_path / str(i) / "model.safetensors")
         arenas.append(b"".join(w.tobytes() for w in model.coefs_))
     assert arenas[0] == arenas[1] != arenas[2]
 
@@ -145,7 +144,7 @@ def test_interrupt_saves_the_model(tmp_path):
     assert err.startswith("steepest train: interrupted after ")
     assert "test accuracy" in out
     X, y = datasets.load_digits()
-    assert joblib.load(tmp_path / "model.joblib").score(X, y) > 0.5
+    assert steepest.load(tmp_path / "model.safetensors").score(X, y) > 0.5
 
 
 def test_info(capsys):
@@ -157,7 +156,10 @@ def test_info(capsys):
 
 
 def test_version_and_help(capsys):
-    for arguments, text in ((["--version"], steepest.__version__), (["train", "--help"], "model.joblib")):
+    for arguments, text in (
+        (["--version"], steepest.__version__),
+        (["train", "--help"], "model.safetensors"),
+    ):
         with pytest.raises(SystemExit) as caught:
             cli.main(arguments)
         assert caught.value.code == 0

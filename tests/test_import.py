@@ -10,7 +10,7 @@ from backends import run_python
 
 import steepest
 
-HEAVY = ("sklearn", "scipy", "matplotlib", "cupy", "pandas", "torch", "tqdm", "steepest._cuda")
+HEAVY = ("sklearn", "scipy", "matplotlib", "cupy", "pandas", "torch", "tqdm", "safetensors", "steepest._cuda")
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from steepest.graph import Graph, Profile, capture
 
 if TYPE_CHECKING:
     from steepest import cli, datasets, kernels, neural_network, nn, optim, plots
+    from steepest._saving import load, save
 
 __all__ = [
     "DivergenceError",
@@ -32,23 +33,29 @@ __all__ = [
     "datasets",
     "get_num_threads",
     "kernels",
+    "load",
     "neural_network",
     "nn",
     "optim",
     "plots",
+    "save",
     "set_num_threads",
     "show_config",
     "synchronize",
 ]
 
 _SUBMODULES = frozenset({"cli", "datasets", "kernels", "neural_network", "nn", "optim", "plots"})
+# What needs NumPy, and the module it is in: `import steepest` does not wait for either.
+_FUNCTIONS = {"load": "steepest._saving", "save": "steepest._saving"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"steepest.{name}")
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'steepest' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | _SUBMODULES)
+    return sorted(set(globals()) | _SUBMODULES | set(_FUNCTIONS))

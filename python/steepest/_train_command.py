@@ -8,7 +8,6 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import joblib
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -24,7 +23,7 @@ from steepest.neural_network import MLPClassifier
 Array = npt.NDArray[Any]
 
 HELD_OUT = 0.2  # share of the training images for validation, and of the digits for the test
-MODEL_FILE, CURVE_FILE = "model.joblib", "learning_curve.png"
+MODEL_FILE, CURVE_FILE = "model.safetensors", "learning_curve.png"
 
 
 class _Data(NamedTuple):
@@ -155,8 +154,8 @@ def train_command(arguments: argparse.Namespace) -> int:
 
 def _save(model: MLPClassifier, accuracies: list[float], output: Path) -> None:
     try:
-        joblib.dump(model, output / MODEL_FILE)
-        print(f"model written to {output / MODEL_FILE} (a pickle: joblib.load reads it)")
+        steepest.save(model, output / MODEL_FILE)
+        print(f"model written to {output / MODEL_FILE} (steepest.load reads it)")
         if not model.loss_curve_:
             return
         scores = {"training accuracy": accuracies, "validation accuracy": model.validation_scores_ or []}

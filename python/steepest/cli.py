@@ -59,9 +59,8 @@ def _build_parser() -> argparse.ArgumentParser:
         "train",
         help="train a classifier of handwritten digits",
         description="Train a ReLU network with a softmax, by Adam, on images of handwritten digits; "
-        "a fifth of the training images is held out for validation. Writes the model (model.joblib, a pickle "
-        "of an MLPClassifier, for joblib.load: load only files that you trust) and, where Matplotlib is "
-        "installed, learning_curve.png.",
+        "a fifth of the training images is held out for validation. Writes the model (model.safetensors, "
+        "an MLPClassifier for steepest.load) and, where Matplotlib is installed, learning_curve.png.",
     )
     train.add_argument(
         "--data", metavar="DIR", help="folder of the four MNIST files (default: scikit-learn's 8 x 8 digits)"

@@ -1,0 +1,295 @@
+"""A model as plain data, and back: JSON for its configuration, named tensors for its numbers, and no code.
+
+What is not JSON's own is an object whose first key starts with ``$``. Only the kinds that are listed here, and only the
+public classes of this package, are ever made from a file: reading one runs nothing that it names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from steepest._memory import array_namespace, assign, to_host
+from steepest.nn import Network
+
+Array = npt.NDArray[Any]
+Tensors = Mapping[str, Array]
+
+# Where classes come from. The first module that exports a class gives it its name in files.
+ESTIMATOR_MODULES = ("steepest.neural_network",)
+PART_MODULES = ("steepest.nn", "steepest.optim")
+
+# Kinds of dtypes that are tensors of the format: bool, signed and unsigned integers, floating point.
+_TENSOR_KINDS = "biuf"
+
+
+class StateError(ValueError):
+    """What a file holds is not the state of a model; the message says where."""
+
+
+def encode_model(model: Any) -> tuple[Any, dict[str, Array]]:
+    """Return a model as JSON values, and the tensors that these refer to.
+
+    Parameters
+    ----------
+    model : estimator or Network
+        What to encode. An estimator is its parameters, and what else its `__getstate__` returns.
+
+    Returns
+    -------
+    description : dict
+        Of JSON's types alone.
+    tensors : dict of str to ndarray
+        C-ordered NumPy arrays by name.
+
+    Raises
+    ------
+    TypeError
+        The model is none of this package, or holds something that cannot be kept as data.
+    """
+    encoder = _Encoder()
+    if not (isinstance(model, Network) or _public_name(type(model), ESTIMATOR_MODULES)):
+        raise TypeError(
+            f"a {type(model).__name__} is neither a Network nor an estimator of steepest: "
+            "pickle or joblib can keep other objects"
+        )
+    return encoder.encode(model, type(model).__name__, ""), encoder.tensors
+
+
+def decode_model(description: Any, tensors: Tensors) -> Any:
+    """Return the model that `encode_model` described, on the CPU.
+
+    Parameters
+    ----------
+    description : dict
+        As `encode_model` returns it.
+    tensors : mapping of str to ndarray
+        The tensors by name.
+
+    Returns
+    -------
+    estimator or Network
+        A new model.
+
+    Raises
+    ------
+    StateError
+        The description is no model, or not one that this version knows.
+    """
+    if not (isinstance(description, dict) and ("$network" in description or "$estimator" in description)):
+        raise StateError("it describes neither a network nor an estimator")
+    try:
+        return _Decoder(tensors).decode(description)
+    except StateError:
+        raise
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise StateError(f"{type(error).__name__}: {error}") from error
+
+
+def _public_name(kind: type, modules: tuple[str, ...]) -> str | None:
+    """Return the name of a class with the first of the modules that exports it, or None."""
+    if kind.__module__.startswith("steepest."):
+        for module in modules:
+            if _exports(module).get(kind.__name__) is kind:
+                return f"{module}.{kind.__name__}"
+    return None
+
+
+def _find_class(name: Any, modules: tuple[str, ...]) -> type:
+    """Return the class of a name that `_public_name` gave; no other module is imported, nothing else is returned."""
+    module, _, class_name = str(name).rpartition(".")
+    found = _exports(module).get(class_name) if module in modules else None
+    if found is None:
+        raise StateError(f"this version of steepest has no {name}")
+    return found
+
+
+def _exports(module: str) -> dict[str, type]:
+    """Return the classes that a module exports, by name."""
+    exported = importlib.import_module(module)
+    values = {name: getattr(exported, name) for name in exported.__all__}
+    return {name: value for name, value in values.items() if isinstance(value, type)}
+
+
+class _Encoder:
+    """Turns values into JSON's types; `tensors` collects the arrays."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Array] = {}
+
+    def encode(self, value: Any, where: str, name: str) -> Any:
+        """Return `value` as JSON's types; `where` is for the message, `name` the tensors' names start with."""
+        if value is None or type(value) in (bool, int, str):
+            return value
+        if type(value) is float:
+            return value if math.isfinite(value) else {"$float": repr(value)}
+        for kinds, method in self._METHODS:
+            if isinstance(value, kinds):
+                return method(self, value, where, name)
+        if array_namespace(value) is not np:
+            return self._array(to_host(value), where, name)
+        if dataclasses.is_dataclass(value) and (public := _public_name(type(value), PART_MODULES)):
+            fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+            return {"$object": public, "fields": self._items(fields, where, name)}
+        if public := _public_name(type(value), ESTIMATOR_MODULES):
+            return self._estimator(value, public, where, name)
+        raise TypeError(
+            f"{where} is a {type(value).__module__}.{type(value).__qualname__}, which cannot be kept as plain data: "
+            "use pickle or joblib"
+        )
+
+    def _items(self, items: Mapping[str, Any], where: str, name: str) -> dict[str, Any]:
+        return {
+            key: self.encode(value, f"{where}.{key}", f"{name}.{key.lstrip('_')}".lstrip("."))
+            for key, value in items.items()
+        }
+
+    def _estimator(self, model: Any, public: str, where: str, name: str) -> dict[str, Any]:
+        state = dict(model.__getstate__())
+        parameters = {key: state.pop(key) for key in model.get_params(deep=False) if key in state}
+        if "callbacks" in parameters:
+            # They belong to a fit, and may be any object.
+            parameters["callbacks"] = None
+        return {
+            "$estimator": public,
+            "parameters": self._items(parameters, where, f"{name}.parameters".lstrip(".")),
+            "state": self._items(state, where, name),
+        }
+
+    def _network(self, network: Network, where: str, name: str) -> dict[str, Any]:
+        prefix = f"{name}." if name else ""
+        values = {p.name: self._array(p.value, where, prefix + p.name) for p in network.parameters()}
+        layers = self._sequence(network.layers, f"{where}.layers", f"{prefix}layers")
+        return {"$network": {"layers": layers, "dtype": network.dtype.name, "parameters": values}}
+
+    def _sequence(self, values: Any, where: str, name: str) -> Any:
+        items = [self.encode(v, f"{where}[{i}]", f"{name}.{i}") for i, v in enumerate(values)]
+        return {"$tuple": items} if isinstance(values, tuple) else items
+
+    def _mapping(self, values: dict[Any, Any], where: str, name: str) -> Any:
+        if all(type(key) is str and not key.startswith("$") for key in values):
+            return self._items(values, where, name)
+        return {"$dict": self._sequence([list(pair) for pair in values.items()], where, name)}
+
+    def _array(self, array: Any, where: str, name: str) -> dict[str, Any]:
+        # ascontiguousarray would give an array of no dimensions one.
+        array = np.array(to_host(array), order="C", copy=None)
+        if array.dtype.kind in "OU":
+            items = self._sequence(array.ravel().tolist(), where, name)
+            return {"$array": items, "shape": list(array.shape), "dtype": array.dtype.str}
+        if array.dtype.kind not in _TENSOR_KINDS or array.dtype.itemsize > 8:
+            raise TypeError(f"{where} is an array of dtype {array.dtype}, which cannot be kept: use pickle")
+        unique, i = name, 1
+        while unique in self.tensors:
+            unique, i = f"{name}:{i}", i + 1
+        self.tensors[unique] = array.astype(array.dtype.newbyteorder("="), copy=False)
+        return {"$tensor": unique}
+
+    def _scalar(self, value: np.generic, where: str, name: str) -> dict[str, Any]:
+        return {"$scalar": self._array(np.asarray(value), where, name)}
+
+    def _random_state(self, value: np.random.RandomState, where: str, name: str) -> dict[str, Any]:
+        return {"$random_state": self._mapping(dict(value.get_state(legacy=False)), where, name)}
+
+    _METHODS: tuple[tuple[Any, Callable[..., Any]], ...] = (
+        (Network, _network),
+        (np.ndarray, _array),
+        (np.generic, _scalar),
+        (np.dtype, lambda self, value, where, name: {"$dtype": value.str}),
+        (np.random.RandomState, _random_state),
+        ((list, tuple), _sequence),
+        (dict, _mapping),
+    )
+
+
+class _Decoder:
+    """Makes values from JSON's types and tensors."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        self._tensors = tensors
+
+    def decode(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.decode(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        kind = next(iter(value), "")
+        if not kind.startswith("$"):
+            return {key: self.decode(item) for key, item in value.items()}
+        if kind not in self._METHODS:
+            raise StateError(f"this version of steepest knows no {kind}")
+        return self._METHODS[kind](self, value)
+
+    def _estimator(self, value: dict[str, Any]) -> Any:
+        kind = _find_class(value["$estimator"], ESTIMATOR_MODULES)
+        model = kind()
+        if unknown := sorted(set(value["parameters"]) - set(model.get_params(deep=False))):
+            raise StateError(
+                f"this version of steepest's {kind.__name__} has no parameter {', '.join(unknown)}"
+            )
+        # What a file of an older version does not have keeps its default.
+        model.__setstate__({**self.decode(value["parameters"]), **self.decode(value["state"])})
+        return model
+
+    def _network(self, value: dict[str, Any]) -> Network:
+        content = value["$network"]
+        network = Network(self.decode(content["layers"]), dtype=np.dtype(content["dtype"]))
+        saved = {name: self.decode(item) for name, item in content["parameters"].items()}
+        shapes = {p.name: p.value.shape for p in network.parameters()}
+        if {name: array.shape for name, array in saved.items()} != shapes:
+            raise StateError("the parameters of its network do not fit its layers")
+        for parameter in network.parameters():
+            assign(parameter.value, saved[parameter.name])
+        return network
+
+    def _object(self, value: dict[str, Any]) -> Any:
+        kind = _find_class(value["$object"], PART_MODULES)
+        known = {f.name for f in dataclasses.fields(kind)}
+        if unknown := sorted(set(value["fields"]) - known):
+            raise StateError(f"this version of steepest's {kind.__name__} has no {', '.join(unknown)}")
+        # Subclasses such as ReLU take no argument for what they fix.
+        part: Any = object.__new__(kind)
+        for name, item in value["fields"].items():
+            object.__setattr__(part, name, self.decode(item))
+        if hasattr(part, "__post_init__"):
+            part.__post_init__()
+        return part
+
+    def _array(self, value: dict[str, Any]) -> Array:
+        dtype = np.dtype(value["dtype"])
+        if dtype.kind not in "OU":
+            raise StateError(f"an array of strings cannot have dtype {dtype}")
+        items: Array = np.empty(len(value["$array"]), dtype)
+        items[:] = self.decode(value["$array"])
+        return items.reshape(value["shape"])
+
+    def _tensor(self, value: dict[str, Any]) -> Array:
+        return np.array(self._tensors[value["$tensor"]])
+
+    def _scalar(self, value: dict[str, Any]) -> Any:
+        return self.decode(value["$scalar"])[()]
+
+    def _random_state(self, value: dict[str, Any]) -> np.random.RandomState:
+        random_state = np.random.RandomState()
+        random_state.set_state(self.decode(value["$random_state"]))
+        return random_state
+
+    _METHODS: dict[str, Callable[..., Any]] = {  # noqa: RUF012
+        "$estimator": _estimator,
+        "$network": _network,
+        "$object": _object,
+        "$array": _array,
+        "$tensor": _tensor,
+        "$scalar": _scalar,
+        "$random_state": _random_state,
+        "$float": lambda self, value: float(value["$float"]),
+        "$tuple": lambda self, value: tuple(self.decode(value["$tuple"])),
+        "$dict": lambda self, value: dict(self.decode(value["$dict"])),
+        "$dtype": lambda self, value: np.dtype(value["$dtype"]),
+    }

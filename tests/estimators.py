@@ -1,0 +1,33 @@
+"""Every estimator of the package, and data to fit each to."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
+
+from steepest._model_state import ESTIMATOR_MODULES
+
+ALL_ESTIMATORS = [
+    getattr(module, name)
+    for module in map(importlib.import_module, ESTIMATOR_MODULES)
+    for name in module.__all__
+    if issubclass(getattr(module, name), BaseEstimator)
+]
+
+
+def small_data(estimator, n=60, dtype=np.float32):
+    """X, and y or nothing, for a class of estimators; y of classifiers are strings."""
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((n, 6)).astype(dtype)
+    score = X @ rng.standard_normal(6)
+    if is_classifier(estimator()):
+        return X, np.array(["low", "middle", "high"])[np.digitize(score, [-1.0, 1.0])]
+    return (X, score) if is_regressor(estimator()) else (X,)
+
+
+def outputs(model, X):
+    """What a fitted model says about X."""
+    methods = ("predict", "predict_proba", "decision_function", "transform")
+    return [np.asarray(getattr(model, name)(X)) for name in methods if hasattr(model, name)]
