@@ -138,6 +138,14 @@ def _take_rows(m):
     return _case(K.take_rows, args, {"out": m.empty(m.n - 2, m.k)}, start=np.array(2))
 
 
+def _take_sparse_rows(m):
+    per_row = min(m.k, 17)
+    indices = np.concatenate([m.rng.permutation(m.k)[:per_row] for _ in range(m.n)]).astype(np.int32)
+    indptr = np.arange(0, m.n * per_row + 1, per_row, dtype=np.int32)
+    args = (m.normal(m.n * per_row), indices, indptr, m.rng.permutation(m.n))
+    return _case(K.take_sparse_rows, args, {"out": m.empty(m.n - 2, m.k)}, start=np.array(2))
+
+
 def _reduction(name, axis):
     def make(m):
         shape = {None: (), 0: (m.k,), 1: (m.n,)}[axis]
@@ -183,6 +191,7 @@ CASES = {
     "sgd_update": _sgd_update,
     "adam_update": _adam_update,
     "take_rows": _take_rows,
+    "take_sparse_rows": _take_sparse_rows,
     **{
         f"{name}/axis={axis}": _reduction(name, axis)
         for name in ("sum", "mean", "max", "min", "sum_squares")

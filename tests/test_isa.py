@@ -24,6 +24,7 @@ STEMS = (
     "zero_one_loss",
     "update",
     "take_rows",
+    "take_sparse_rows",
     "dropout",
     "reduce",
     "random",

@@ -79,6 +79,32 @@ struct Data {
         return out.object;
     }
 
+    static py::object take_sparse_rows(py::handle data_, py::handle indices_, py::handle indptr_, py::handle rows_,
+                                       py::handle out_, py::handle start_) {
+        Call<B> call("take_sparse_rows");
+        const Array data = call.floats("data", data_, 1);
+        const Array indices = numbers(call, "indices", indices_), indptr = numbers(call, "indptr", indptr_);
+        const Array rows = call.integers("rows", rows_);
+        if (rows.dtype != DType::kInt64)
+            reject_type(call.name(), "rows have dtype ", name_of(rows.dtype), "; int64 is needed");
+        const auto start = start_.is_none() ? ScalarView<int64_t>{} : call.template scalar<int64_t>("start", start_);
+        const Array out = call.in_place("out", out_, 2);
+        call.submit_float([&]<class T>() {
+            return ops::TakeSparseRows<T>{
+                data.vector<const T>(), indices.integers(), indptr.integers(), rows.vector<const int64_t>(), start,
+                out.matrix<T>()};
+        });
+        return out.object;
+    }
+
+    // Of a sparse matrix, as SciPy has them.
+    static Array numbers(Call<B>& call, const char* what, py::handle object) {
+        const Array array = call.integers(what, object);
+        if (array.dtype != DType::kInt32 && array.dtype != DType::kInt64)
+            reject_type(call.name(), what, " has dtype ", name_of(array.dtype), "; int32 or int64 is needed");
+        return array;
+    }
+
     template <class C>
     static MatrixView<C> bytes(const Array& a) {
         const int64_t row_bytes = (a.ndim == 2 ? a.shape[1] : 1) * a.item_bytes;

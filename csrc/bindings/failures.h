@@ -33,6 +33,13 @@ struct DivergenceError {
             text << f.position << " rows from position " << f.value << " on are not within the " << f.limit
                  << " indices";
             throw py::index_error(text.str());
+        case Failure::kColumn:
+            text << "column " << f.value << " of item " << f.position << " is outside 0.." << f.limit - 1;
+            throw py::index_error(text.str());
+        case Failure::kPointer:
+            text << "indptr is " << f.value << " at position " << f.position << ": it must not decrease, and lie in 0.."
+                 << f.limit;
+            throw py::value_error(text.str());
         default:
             // The sign of a NaN means nothing, but would be printed.
             text << "a value became " << (std::isnan(f.number) ? std::abs(f.number) : f.number) << " in step " << step;

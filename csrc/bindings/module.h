@@ -59,6 +59,8 @@ void export_operations(py::module_& m) {
 
     m.def("take_rows", &Data<B>::take_rows, arg("x"), arg("indices"), arg("out") = none, py::kw_only(),
           arg("start") = none);
+    m.def("take_sparse_rows", &Data<B>::take_sparse_rows, arg("data"), arg("indices"), arg("indptr"), arg("rows"),
+          arg("out"), py::kw_only(), arg("start") = none);
     m.def("increment", &Data<B>::increment, arg("counter"), arg("by") = 1);
     m.def("accumulate", &Data<B>::accumulate, arg("total"), arg("value"), arg("scale") = 1.0);
     m.def("require_finite", &Data<B>::require_finite, arg("value"));

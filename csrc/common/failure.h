@@ -6,9 +6,9 @@
 namespace steepest {
 
 struct Failure {
-    enum Kind : int8_t { kNone, kLabel, kIndex, kNotFinite, kStart } kind = kNone;
+    enum Kind : int8_t { kNone, kLabel, kIndex, kNotFinite, kStart, kColumn, kPointer } kind = kNone;
     const char* operation = "";
-    int64_t value = 0;     // the offending label, index or start
+    int64_t value = 0;     // the offending label, index, start, column or bound of a sparse row
     int64_t position = 0;  // where it stands
     int64_t limit = 0;     // valid values are 0 .. limit - 1
     double number = 0;     // the value that is not finite

@@ -13,6 +13,7 @@
 #include "ops/softmax_cross_entropy.h"
 #include "ops/squared_error.h"
 #include "ops/take_rows.h"
+#include "ops/take_sparse_rows.h"
 #include "ops/update.h"
 #include "ops/zero_one_loss.h"
 
@@ -32,6 +33,7 @@
     X(AdamUpdate)                    \
     X(Reduce)                        \
     X(Argmax)                        \
+    X(TakeSparseRows)                \
     X(RandomUniform)
 
 // X(operation): with a single form.

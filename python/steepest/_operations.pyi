@@ -121,6 +121,16 @@ class Backend(Protocol):
     def take_rows(
         self, x: _Array, indices: _Indices, out: _Array | None = None, *, start: int | _Counter | None = None
     ) -> _Array: ...
+    def take_sparse_rows(
+        self,
+        data: _Array,
+        indices: _Array,
+        indptr: _Array,
+        rows: _Indices,
+        out: _Array,
+        *,
+        start: int | _Counter | None = None,
+    ) -> _Array: ...
     def sum(self, x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...
     def mean(self, x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...
     def max(self, x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...

@@ -36,7 +36,7 @@ from steepest.kernels.loss import softmax_cross_entropy, squared_error, zero_one
 from steepest.kernels.random import permutation, random_bits, random_uniform
 from steepest.kernels.reduce import argmax, max, mean, min, sum, sum_squares
 from steepest.kernels.softmax import log_softmax, softmax
-from steepest.kernels.take_rows import take_rows
+from steepest.kernels.take_rows import take_rows, take_sparse_rows
 from steepest.kernels.update import adam_update, sgd_update
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "sum",
     "sum_squares",
     "take_rows",
+    "take_sparse_rows",
     "tanh",
     "zero_one_loss",
 ]

@@ -1,0 +1,45 @@
+// out[i] = row rows[start + i] of a sparse matrix in CSR form, as dense numbers: gathers a shuffled mini-batch. Row r
+// holds items p in [indptr[r], indptr[r + 1]), number data[p] in column indices[p]; numbers of one column are added up.
+#pragma once
+
+#include "ops/contract.h"
+
+namespace steepest::ops {
+
+template <class T>
+struct TakeSparseRows {
+    static constexpr const char* kName = "take_sparse_rows";
+    static constexpr bool kMayFail = true;
+    VectorView<const T> data;        // (items,)
+    IntegerVectorView indices;       // (items,) of int32 or int64
+    IntegerVectorView indptr;        // (n + 1,) of int32 or int64
+    VectorView<const int64_t> rows;  // (m,)
+    ScalarView<int64_t> start;
+    MatrixView<T> out;  // (batch, d), apart from all of them
+
+    int64_t matrix_rows() const { return indptr.size - 1; }
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(data), v.read(indices), v.read(indptr), v.read(rows), v.read(start), v.write(out);
+        v.team_memory();
+    }
+
+    void check() const {
+        require(indices.size == data.size, kName, "indices has shape ", ShapeText{-1, indices.size},
+                ", but data has shape ", shape_of(data));
+        require(indptr.size > 0, kName, "indptr is empty; it needs one item more than there are rows");
+        require(out.rows <= rows.size, kName, "out has ", out.rows, " rows, but rows has only ", rows.size, " items");
+        const auto apart = [&](const char* name, const auto& in) { require_apart(kName, "out", out, name, in); };
+        apart("data", data), apart("indices", indices), apart("indptr", indptr), apart("rows", rows);
+    }
+
+    double flops() const { return 0; }
+    // With all rows of the same length.
+    double bytes() const {
+        const double items = indptr.size > 1 ? 1.0 * data.size / (indptr.size - 1) * out.rows : 0;
+        return sizeof(T) * (1.0 * out.rows * out.cols + items) + 8.0 * items;
+    }
+};
+
+}  // namespace steepest::ops
