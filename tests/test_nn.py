@@ -10,6 +10,7 @@ import weakref
 import numpy as np
 import pytest
 import reference
+from scipy.special import expit, ndtr
 from tolerances import eps
 
 import steepest
@@ -35,6 +36,17 @@ ARCHITECTURES = {
         nn.Tanh(),
     ],
     "activations alone": [nn.Sigmoid(), nn.Tanh()],
+    "tied weights": [
+        *(nn.Linear(7, 5), nn.Sigmoid(), nn.Linear(5, 2), nn.Tanh()),
+        *(nn.Linear(2, 5, tied_to=2), nn.Sigmoid(), nn.Linear(5, 7, bias=False, tied_to=0), nn.Linear(7, 3)),
+    ],
+    "tied twice": [
+        nn.Linear(7, 4),
+        nn.Linear(4, 7, tied_to=0),
+        nn.Tanh(),
+        nn.Linear(7, 7),
+        nn.Linear(7, 7, tied_to=3),
+    ],
     "nothing to do": [nn.Identity()],
 }
 architectures = pytest.mark.parametrize("layers", ARCHITECTURES.values(), ids=ARCHITECTURES.keys())
@@ -44,28 +56,63 @@ def values_of(net):
     return {p.name: p.value.astype(np.float64) for p in net.parameters()}
 
 
+def normal_density(x):
+    return np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
+
+
+# Name of an activation -> f(x, parameter) and f'(x, parameter).
+ACTIVATIONS = {
+    "identity": (lambda x, _: x, lambda x, _: np.ones_like(x)),
+    "relu": (lambda x, _: np.maximum(x, 0), lambda x, _: 1.0 * (x > 0)),
+    "leaky_relu": (lambda x, a: np.where(x > 0, x, a * x), lambda x, a: np.where(x > 0, 1.0, a)),
+    "elu": (
+        lambda x, a: np.where(x > 0, x, a * np.expm1(x)),
+        lambda x, a: np.where(x > 0, 1.0, a * np.exp(x)),
+    ),
+    "sigmoid": (lambda x, _: expit(x), lambda x, _: expit(x) * expit(-x)),
+    "hard_sigmoid": (lambda x, _: np.clip(x + 3, 0, 6) / 6, lambda x, _: (np.abs(x) < 3) / 6),
+    "tanh": (lambda x, _: np.tanh(x), lambda x, _: np.cosh(x) ** -2.0),
+    "softplus": (lambda x, _: np.logaddexp(0, x), lambda x, _: expit(x)),
+    "gelu": (lambda x, _: x * ndtr(x), lambda x, _: ndtr(x) + x * normal_density(x)),
+    "silu": (lambda x, _: x * expit(x), lambda x, _: expit(x) * (1 + x * expit(-x))),
+}
+
+
+def parameter_of(layer):
+    return {"leaky_relu": 0.01, "elu": 1.0}.get(layer.name) if layer.parameter is None else layer.parameter
+
+
+def weight_of(layers, values, i):
+    tied_to = layers[i].tied_to
+    return values[f"{i}.weight"] if tied_to is None else values[f"{tied_to}.weight"].T
+
+
 def oracle_forward(layers, values, x):
     """Inputs of every layer, and the output last, layer by layer and unfused."""
     chain = [x.astype(np.float64)]
     for i, layer in enumerate(layers):
+        x = chain[-1]
         if isinstance(layer, nn.Linear):
-            chain.append(reference.linear(chain[-1], values[f"{i}.weight"], values.get(f"{i}.bias")))
+            chain.append(reference.linear(x, weight_of(layers, values, i), values.get(f"{i}.bias")))
         else:
-            chain.append(reference.activation(chain[-1], layer.name))
+            chain.append(ACTIVATIONS[layer.name][0](x, parameter_of(layer)))
     return chain
 
 
 def oracle_backward(layers, values, x, d, l2):
     chain, grads = oracle_forward(layers, values, x), {}
     for i, layer in reversed(list(enumerate(layers))):
+        x = chain[i]
         if isinstance(layer, nn.Linear):
-            d, grads[f"{i}.weight"], d_b = reference.linear_backward(
-                d, chain[i], values[f"{i}.weight"], l2=l2
-            )
+            own = layer.tied_to is None
+            weight = weight_of(layers, values, i)
+            d, d_w, d_b = reference.linear_backward(d, x, weight, l2=l2 if own else 0.0)
+            name = f"{i if own else layer.tied_to}.weight"
+            grads[name] = grads.get(name, 0.0) + (d_w if own else d_w.T)
             if layer.bias:
                 grads[f"{i}.bias"] = d_b
         else:
-            d = reference.activation_backward(d, chain[i + 1], layer.name)
+            d = d * ACTIVATIONS[layer.name][1](x, parameter_of(layer))
     return grads
 
 
@@ -222,22 +269,6 @@ def test_arena(dtype):
     assert not net.arena[~owned].any()
 
 
-def test_initial_weights(dtype):
-    net = nn.Network([nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 10, init=0.25)], seed=11, dtype=dtype)
-    first, first_bias, second, _ = (p.value for p in net.parameters())
-    limit = np.sqrt(6 / 50)
-    np.testing.assert_array_equal(
-        first, K.random_uniform((30, 20), -limit, limit, seed=11, stream=0, dtype=dtype)
-    )
-    np.testing.assert_array_equal(
-        second, K.random_uniform((20, 10), -0.25, 0.25, seed=11, stream=2, dtype=dtype)
-    )
-    assert not first_bias.any()
-    he = nn.Network([nn.Linear(30, 20, init="he_uniform")], dtype=dtype).parameters()[0].value
-    assert 0.9 * np.sqrt(6 / 30) < np.abs(he).max() <= np.sqrt(6 / 30)
-    assert not np.array_equal(first, nn.Network(net.layers, seed=12, dtype=dtype).parameters()[0].value)
-
-
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, copy.copy, lambda net: pickle.loads(pickle.dumps(net))])
 def test_copies_own_their_arena(rng, duplicate):
     net = nn.Network([nn.Linear(7, 4), nn.ReLU(), nn.Linear(4, 2)], seed=2)
@@ -284,13 +315,22 @@ def test_errors():
     with pytest.raises(ValueError, match=r"^\[Linear\] n_in and n_out must be positive"):
         nn.Linear(0, 3)
     with pytest.raises(
-        ValueError, match=r"^\[Linear\] init 'normal' is not one of glorot_uniform, he_uniform"
+        ValueError,
+        match=r"^\[Linear\] init 'normal' is not one of glorot_uniform, .*orthogonal, nor a number",
     ):
         nn.Linear(2, 3, init="normal")
     with pytest.raises(ValueError, match=r"^\[Linear\] init must be finite"):
         nn.Linear(2, 3, init=-1.0)
     with pytest.raises(ValueError, match=r"^\[Activation\] 'swish' is not one of .*relu"):
         nn.Activation("swish")
+    for rate in (-0.1, 1.0, np.nan):
+        with pytest.raises(ValueError, match=r"^\[Dropout\] rate must be in \[0, 1\)"):
+            nn.Dropout(rate)
+    for tied_to in (1, 2, -1, 9):
+        with pytest.raises(ValueError, match=f"layer 2 is tied to {tied_to}, which is not an earlier Linear"):
+            nn.Network([nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3, tied_to=tied_to)])
+    with pytest.raises(ValueError, match=r"tied to layer 0, whose weights have shape \(3, 4\): .* n_out=3"):
+        nn.Network([nn.Linear(3, 4), nn.Linear(4, 2, tied_to=0)])
     with pytest.raises(ValueError, match="at least one layer"):
         nn.Network([])
     with pytest.raises(ValueError, match="layer 2 takes 5 inputs, but 4 come out"):

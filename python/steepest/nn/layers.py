@@ -8,22 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from steepest import kernels as K
 
+from .initializers import INITIALIZERS
 
-def _glorot_uniform(n_in: int, n_out: int) -> float:
-    """X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward nets", 2010."""
-    return math.sqrt(6.0 / (n_in + n_out))
-
-
-def _he_uniform(n_in: int, n_out: int) -> float:
-    """K. He et al., "Delving deep into rectifiers", ICCV 2015."""
-    return math.sqrt(6.0 / n_in)
-
-
-# Name -> half-width of the uniform distribution of the initial weights.
-INITIALIZERS = {"glorot_uniform": _glorot_uniform, "he_uniform": _he_uniform}
+# Role of a parameter -> its shape.
+Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -36,20 +28,34 @@ class Linear:
         Numbers of inputs and outputs; ``w`` has shape (n_in, n_out), as `coefs_` in scikit-learn.
     bias : bool, default=True
         Whether there is a ``b`` of shape (n_out,). It starts at zero.
-    init : {"glorot_uniform", "he_uniform"} or float, default="glorot_uniform"
-        Initial weights are uniform in [-a, a) with a = sqrt(6 / (n_in + n_out)) (Glorot), sqrt(6 / n_in)
-        (He), or the number given.
+    init : str or float, default="glorot_uniform"
+        Distribution of the initial weights, with mean 0 and the variance 2 / (n_in + n_out) (``"glorot_uniform"``,
+        ``"glorot_normal"`` [1]_), 2 / n_in (``"he_uniform"``, ``"he_normal"`` [2]_: for ReLU) or 1 / n_in
+        (``"lecun_uniform"``, ``"lecun_normal"`` [3]_); ``"orthogonal"``: with orthonormal rows or columns [4]_; or a
+        number a: uniform in [-a, a).
+    tied_to : int or None, default=None
+        Position in the network of an earlier `Linear` whose weights this one shares, transposed: the decoder of an
+        autoencoder with tied weights. `init` is not used then.
 
     Raises
     ------
     ValueError
         Where a size is not positive or `init` is not known.
+
+    References
+    ----------
+    .. [1] X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward nets", AISTATS 2010.
+    .. [2] K. He et al., "Delving deep into rectifiers", ICCV 2015.
+    .. [3] Y. LeCun et al., "Efficient BackProp", in Neural Networks: Tricks of the Trade, 1998.
+    .. [4] A. Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks",
+       ICLR 2014.
     """
 
     n_in: int
     n_out: int
     bias: bool = True
     init: str | float = "glorot_uniform"
+    tied_to: int | None = None
 
     def __post_init__(self) -> None:
         if self.n_in < 1 or self.n_out < 1:
@@ -63,33 +69,40 @@ class Linear:
             raise ValueError(f"[Linear] init must be finite and not negative, got {self.init}")
 
     @property
-    def bound(self) -> float:
-        """Half-width of the uniform distribution of the initial weights."""
-        if isinstance(self.init, str):
-            return INITIALIZERS[self.init](self.n_in, self.n_out)
-        return float(self.init)
+    def shapes(self) -> Shapes:
+        """Shapes of the parameters of its own, by role."""
+        shapes: Shapes = {} if self.tied_to is not None else {"weight": (self.n_in, self.n_out)}
+        return {**shapes, "bias": (self.n_out,)} if self.bias else shapes
 
 
 @dataclass(frozen=True)
 class Activation:
-    """An element-wise activation; behind a `Linear` it is fused into the same pass.
+    """An element-wise activation, fused into the `Linear` before it where its output gives its derivative.
 
     Parameters
     ----------
     name : str
         One of ``steepest.kernels.ACTIVATIONS``.
+    parameter : float or None, default=None
+        Of the activations that have one (the slope of ``"leaky_relu"``, the alpha of ``"elu"``); None is its default.
 
     Raises
     ------
     ValueError
-        Where the name is not known.
+        Where the name is not known, or the parameter is negative, not finite, or of an activation that has none.
     """
 
     name: str
+    parameter: float | None = None
 
     def __post_init__(self) -> None:
         if self.name not in K.ACTIVATIONS:
             raise ValueError(f"[Activation] {self.name!r} is not one of {', '.join(K.ACTIVATIONS)}")
+
+    @property
+    def function(self) -> Any:
+        """The activation as the kernels take it."""
+        return self.name if self.parameter is None else (self.name, float(self.parameter))
 
 
 class Identity(Activation):
@@ -120,7 +133,37 @@ class Tanh(Activation):
         super().__init__("tanh")
 
 
-Layer = Linear | Activation
+@dataclass(frozen=True)
+class Dropout:
+    """Sets items to zero at random while training, and scales the others by 1 / (1 - rate); `predict` does nothing.
+
+    N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014. The mask
+    is a function of the network's seed, the layer's position and the number of the forward pass.
+
+    Parameters
+    ----------
+    rate : float, default=0.5
+        Probability of zero, in [0, 1).
+
+    Raises
+    ------
+    ValueError
+        Where `rate` is outside [0, 1).
+    """
+
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.rate < 1.0:
+            raise ValueError(f"[Dropout] rate must be in [0, 1), got {self.rate}")
+
+
+Layer = Linear | Activation | Dropout
+
+
+def shapes_of(layer: Layer) -> Shapes:
+    """Return the shapes of a layer's parameters, by role."""
+    return layer.shapes if isinstance(layer, Linear) else {}
 
 
 def check_layers(layers: tuple[Layer, ...]) -> None:
@@ -134,6 +177,21 @@ def check_layers(layers: tuple[Layer, ...]) -> None:
                 raise ValueError(
                     f"[Network] layer {i} takes {layer.n_in} inputs, but {width} come out of those before it"
                 )
+            if layer.tied_to is not None:
+                _check_tie(layers, i, layer, layer.tied_to)
             width = layer.n_out
-        elif not isinstance(layer, Activation):
+        elif not isinstance(layer, Activation | Dropout):
             raise TypeError(f"[Network] layer {i} is a {type(layer).__name__}, not a layer of steepest.nn")
+
+
+def _check_tie(layers: tuple[Layer, ...], i: int, layer: Linear, tied_to: int) -> None:
+    other = layers[tied_to] if 0 <= tied_to < i else None
+    if not isinstance(other, Linear) or other.tied_to is not None:
+        raise ValueError(
+            f"[Network] layer {i} is tied to {tied_to}, which is not an earlier Linear with weights of its own"
+        )
+    if (other.n_in, other.n_out) != (layer.n_out, layer.n_in):
+        raise ValueError(
+            f"[Network] layer {i} is tied to layer {tied_to}, whose weights have shape ({other.n_in}, {other.n_out}): "
+            f"it must have n_in={other.n_out} and n_out={other.n_in}"
+        )
