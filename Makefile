@@ -33,7 +33,7 @@ TIDY_CPU_FLAGS = -march=x86-64-v4 -DSTEEPEST_SIMD_AVX512 -DSTEEPEST_COMPILER='""
 TIDY_CUDA_FLAGS = -x c++ -Itests -DSTEEPEST_STANDIN -DSTEEPEST_TARGET=cuda -DSTEEPEST_CUDA_TARGETS='""' -DSTEEPEST_CUDA_MAJOR='""'
 
 # The tests that instruction set, number of threads and sanitizers can change: kernels, graphs, nn, optim.
-OTHER_TESTS := bench bench_report cli datasets docs examples import isa neural_network sklearn_suite
+OTHER_TESTS := bench bench_report cli datasets docs examples import isa neural_network neural_network_parity sklearn_suite
 KERNEL_TESTS ?= $(filter-out $(OTHER_TESTS:%=tests/test_%.py),$(wildcard tests/test_*.py))
 # Those of them that say something about the CUDA kernels on the stand-in.
 STANDIN_TESTS ?= $(filter-out tests/test_processes.py tests/test_threads.py,$(KERNEL_TESTS))

@@ -13,6 +13,7 @@ CPU_ONLY = {
     "test_isa": "instruction sets are the CPU's",
     "test_threads": "threads are the CPU's",
     "test_processes": "its fresh interpreters compute on the CPU",
+    "test_neural_network_parity": "its fits take the stand-in too long",
     "test_neural_network": "its fits take the stand-in too long; test_device.py has short ones",
     **dict.fromkeys(
         (

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 @pytest.mark.parametrize("n", [90, 101, 31, 32, 33])
 def test_the_shorter_last_batch_is_trained_on(estimator, n):
     X, y = data_for(estimator, n)
-    model = estimator(hidden_layer_sizes=(4,), batch_size=32, max_iter=3, alpha=0.0, random_state=0)
+    model = estimator(hidden_layer_sizes=(20,), batch_size=32, max_iter=3, alpha=0.0, random_state=0)
     if n < 32:
         with pytest.warns(UserWarning, match="larger than sample size 31"):
             model.fit(X, y)

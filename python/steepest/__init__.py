@@ -20,7 +20,7 @@ from steepest.config import show_config
 from steepest.graph import Graph, Profile, capture
 
 if TYPE_CHECKING:
-    from steepest import cli, datasets, kernels, neural_network, nn, optim, plots
+    from steepest import callbacks, cli, datasets, kernels, neural_network, nn, optim, plots
     from steepest._saving import load, save
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Graph",
     "Profile",
     "__version__",
+    "callbacks",
     "capture",
     "cli",
     "datasets",
@@ -44,7 +45,7 @@ __all__ = [
     "synchronize",
 ]
 
-_SUBMODULES = frozenset({"cli", "datasets", "kernels", "neural_network", "nn", "optim", "plots"})
+_SUBMODULES = frozenset({"callbacks", "cli", "datasets", "kernels", "neural_network", "nn", "optim", "plots"})
 # What needs NumPy, and the module it is in: `import steepest` does not wait for either.
 _FUNCTIONS = {"load": "steepest._saving", "save": "steepest._saving"}
 

@@ -16,7 +16,8 @@ from tqdm import tqdm
 import steepest
 from steepest import datasets, plots
 from steepest._backends import cuda_problem
-from steepest._estimators.training import Epoch, Monitor
+from steepest._estimators.training import Monitor
+from steepest.callbacks import Epoch
 from steepest.cli import CommandError
 from steepest.neural_network import MLPClassifier
 
@@ -61,7 +62,6 @@ class _Terminal(Monitor):
     track_accuracy = True
 
     def __init__(self, data: _Data, epochs: int) -> None:
-        self.validation = (data.X_validation, data.y_validation)
         self.accuracies: list[float] = []
         self._epochs = epochs
         # disable=None: no bar where standard error is not a terminal.
@@ -70,7 +70,7 @@ class _Terminal(Monitor):
     def steps_done(self, samples: int) -> None:
         self._bar.update(samples)
 
-    def epoch_done(self, epoch: Epoch) -> None:
+    def epoch_done(self, model: Any, epoch: Epoch) -> None:
         assert epoch.accuracy is not None
         self.accuracies.append(epoch.accuracy)
         self._bar.clear()
@@ -82,7 +82,7 @@ class _Terminal(Monitor):
         )
         self._bar.reset()
 
-    def close(self) -> None:
+    def fit_done(self, model: Any) -> None:
         self._bar.close()
 
 
@@ -139,12 +139,17 @@ def train_command(arguments: argparse.Namespace) -> int:
             # The number of epochs was asked for, and an interrupt is reported below.
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.filterwarnings("ignore", "Training interrupted by user")
-            interrupted = model._fit(data.X_train, data.y_train, None, incremental=False, monitor=terminal)
+            interrupted = model._fit(
+                data.X_train,
+                data.y_train,
+                None,
+                incremental=False,
+                eval_set=(data.X_validation, data.y_validation),
+                monitor=terminal,
+            )
     except steepest.DivergenceError as error:
         print(f"steepest train: error: {error}", file=sys.stderr)
         return 1
-    finally:
-        terminal.close()
     if interrupted:
         print(f"steepest train: interrupted after {model.n_iter_} epochs", file=sys.stderr)
     print(f"test accuracy {model.score(data.X_test, data.y_test):.4f}")

@@ -9,21 +9,14 @@ from __future__ import annotations
 REASONS: dict[str, dict[str, str]] = {
     "mlp": {
         "test_adaptive_learning_rate": "Reads `learning_rate` of the private optimizer.",
-        "test_early_stopping_stratified": "Expects the words of a binarized target in the message.",
-        "test_fit": "Sets `coefs_` of a model that is not fitted yet.",
+        "test_fit": "Sets the weights of one logistic output for two classes, which have two outputs here.",
         "test_gradient": "Calls the private `_loss_grad_lbfgs`.",
-        "test_lbfgs_regression": "The score reached from scikit-learn's initial weights.",
-        "test_lbfgs_regression_maxfun": "Iterations from scikit-learn's initial weights.",
         "test_learning_rate_warmstart": "Reads `learning_rate` of the private optimizer.",
-        "test_mlp_classifier_dtypes_casting": "The stopping point of scikit-learn's initial weights.",
         "test_mlp_diverging_loss": "A loss that stops being finite is a `DivergenceError` here.",
-        "test_mlp_regressor_dtypes_casting": "The stopping point of scikit-learn's initial weights.",
         "test_mlp_vs_poisson_glm_equivalent": '`loss="poisson"` is not offered.',
         "test_multilabel_classification": "Multilabel targets are not offered.",
         "test_nonfinite_params": "A loss that stops being finite is a `DivergenceError` here.",
-        "test_partial_fit_regression": "The score reached from scikit-learn's initial weights.",
         "test_predict_proba_multilabel": "Multilabel targets are not offered.",
         "test_sparse_matrices": "Sparse inputs are not offered.",
-        "test_warm_start": "Expects scikit-learn's words exactly.",
     },
 }

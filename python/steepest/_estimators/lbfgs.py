@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ def minimize_lbfgs(
     max_iter: int,
     max_fun: int,
     name: str,
+    after_iteration: Callable[[float], bool] | None = None,
 ) -> tuple[float, int]:
     """Minimise the penalised mean loss of all samples, ``loss + alpha / 2 * sum(w^2) / sum(sample_weight)``.
 
@@ -54,6 +56,8 @@ def minimize_lbfgs(
         The most iterations and evaluations.
     name : str
         What the messages start with.
+    after_iteration : callable or None, default=None
+        Given the penalised loss after each iteration, when the network holds its parameters; returns whether to stop.
 
     Returns
     -------
@@ -83,11 +87,21 @@ def minimize_lbfgs(
         )
         return float(value) + penalty, to_host(network.grad_arena).astype(np.float64)
 
+    stopped = False
+
+    def call_back(intermediate_result: scipy.optimize.OptimizeResult) -> None:
+        nonlocal stopped
+        assign(network.arena, intermediate_result.x)
+        stopped = after_iteration is not None and after_iteration(float(intermediate_result.fun))
+        if stopped:
+            raise StopIteration
+
     result = scipy.optimize.minimize(
         evaluate,
         start.astype(np.float64),
         method="L-BFGS-B",
         jac=True,
+        callback=None if after_iteration is None else call_back,
         options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
     )
     if not (np.isfinite(result.x).all() and np.isfinite(result.fun)):
@@ -99,7 +113,7 @@ def minimize_lbfgs(
         error.step = int(result.nit)
         raise error
     assign(network.arena, result.x)
-    if result.status != 0:
+    if result.status != 0 and not stopped:
         warnings.warn(
             f"lbfgs failed to converge after {result.nit} iteration(s) "
             f"(status={result.status}): {result.message}. "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ import numpy.typing as npt
 
 import steepest
 from steepest import kernels as K
-from steepest._memory import aligned_empty, aligned_zeros, array_namespace, to_device, to_host
+from steepest._memory import aligned_empty, aligned_zeros, array_namespace, assign, to_device, to_host
+from steepest.callbacks import Callback, Epoch
 from steepest.nn import Network
 from steepest.nn.losses import Loss
 from steepest.optim import Optimizer
@@ -24,46 +24,13 @@ Array = npt.NDArray[Any]
 _PROGRESS_PARTS = 40
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch of training came to.
-
-    Attributes
-    ----------
-    number : int
-        Counted from 1.
-    loss : float
-        Mean loss over the samples, while training, with the L2 penalty.
-    accuracy : float or None
-        Share of the samples classified correctly while training, where it was asked for.
-    samples : int
-        Number of samples.
-    seconds : float
-        Wall-clock time of the training steps.
-    validation_loss, validation_score : float or None
-        Loss without the penalty, and score, on the validation samples after the epoch, where there are any.
-    """
-
-    number: int
-    loss: float
-    accuracy: float | None
-    samples: int
-    seconds: float
-    validation_loss: float | None = None
-    validation_score: float | None = None
-
-
-class Monitor:
-    """Receives the progress of a fit; this base class ignores it."""
+class Monitor(Callback):
+    """A callback of this package's own that is told of the parts of an epoch, too."""
 
     track_accuracy = False
-    validation: tuple[Array, Array] | None = None
 
     def steps_done(self, samples: int) -> None:
         """Hear that so many more samples have been trained on."""
-
-    def epoch_done(self, epoch: Epoch) -> None:
-        """Hear that an epoch has ended."""
 
 
 class MiniBatchTrainer:
@@ -97,6 +64,9 @@ class MiniBatchTrainer:
         Whether each epoch has an order of its own.
     seed : int
         Seed of the orders; epoch e uses stream e.
+    random_state : RandomState or None
+        Draws the orders in place of `seed`, on the host: each shuffles the one before, as in scikit-learn's
+        multilayer perceptrons.
     track_accuracy : bool
         Whether to count classification errors while training.
     """
@@ -115,6 +85,7 @@ class MiniBatchTrainer:
         alpha: float = 0.0,
         shuffle: bool = True,
         seed: int = 0,
+        random_state: np.random.RandomState | None = None,
         track_accuracy: bool = False,
     ) -> None:
         self.network = network
@@ -132,6 +103,7 @@ class MiniBatchTrainer:
         self._alpha = alpha / mean_weight
         self._shuffle = shuffle
         self._seed = seed
+        self._random_state = random_state
         self._track_accuracy = track_accuracy
         self._order = self._rows.copy()
         self._cursor = aligned_zeros((), np.int64, network.device)
@@ -180,6 +152,17 @@ class MiniBatchTrainer:
         totals: list[float] = to_host(self._totals).tolist()
         return totals
 
+    def _draw_order(self, stream: int) -> None:
+        if self._random_state is None:
+            device = self.network.device
+            permutation = K.permutation(self.samples, seed=self._seed, stream=stream, device=device)
+            K.take_rows(self._rows, permutation, out=self._order)
+            return
+        permutation = np.arange(self.samples)
+        self._random_state.shuffle(permutation)
+        before = to_host(self._order)
+        assign(self._order, before[permutation])
+
     def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, float]:
         """Train on every row once.
 
@@ -202,9 +185,7 @@ class MiniBatchTrainer:
             the step.
         """
         if self._shuffle:
-            device = self.network.device
-            permutation = K.permutation(self.samples, seed=self._seed, stream=stream, device=device)
-            K.take_rows(self._rows, permutation, out=self._order)
+            self._draw_order(stream)
         for counter in (self._cursor, self._totals):
             counter[...] = 0
         step = 0

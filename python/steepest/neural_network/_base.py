@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
+import copy
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable
-from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -21,17 +20,19 @@ from steepest._backends import is_cupy
 from steepest._estimators.cupy_data import validate_cupy
 from steepest._estimators.data import in_library_of, locate_nonfinite, resume, to_estimator_device
 from steepest._estimators.device import resolve_device
-from steepest._estimators.lbfgs import minimize_lbfgs
+from steepest._estimators.parameter_list import ParameterList
 from steepest._estimators.training import Monitor
 from steepest._memory import to_device, to_host
+from steepest.callbacks import Callback
 from steepest.nn.losses import Loss
 
+from ._architecture import ACTIVATIONS, draw_initial_values, make_layers
+from ._full_batch import fit_lbfgs
+from ._records import Samples
 from ._stochastic import StochasticFit, make_optimizer
 
 Array = npt.NDArray[Any]
 
-# scikit-learn's name of an activation -> that of the kernels.
-_ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 _STOCHASTIC = ("sgd", "adam")
 
 
@@ -49,7 +50,7 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(_ACTIVATIONS))],
+        "activation": [StrOptions(set(ACTIVATIONS)), tuple, list],
         "solver": [StrOptions({"lbfgs", *_STOCHASTIC})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -71,12 +72,13 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "callbacks": [list, tuple, None],
         "device": [StrOptions({"auto", "cpu", "cuda"})],
     }
 
     # Set by the constructors of the subclasses, as scikit-learn's `clone` requires.
     hidden_layer_sizes: int | Iterable[int]
-    activation: str
+    activation: Any
     solver: str
     alpha: float
     batch_size: int | str
@@ -98,31 +100,51 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
     epsilon: float
     n_iter_no_change: float
     max_fun: int
+    callbacks: Iterable[Callback] | None
     device: str
 
     @property
     def coefs_(self) -> list[Array]:
-        """Weights of each layer, (n_in, n_out): views into the network, to be written into, not replaced.
+        """Weights of each layer, (n_in, n_out): views into the network, and setting an item writes into them.
 
-        Of a model on CUDA that was fitted to NumPy arrays they are read-only copies.
+        Of a model on CUDA that was fitted to NumPy arrays they are read-only copies. Set before a first `partial_fit`,
+        or `fit` with `warm_start`, together with `intercepts_`, they are the initial values.
         """
         return self._parameter_arrays("coefs_", "weight")
 
+    @coefs_.setter
+    def coefs_(self, arrays: Iterable[Any]) -> None:
+        self._set_parameter_arrays("coefs_", "weight", arrays)
+
     @property
     def intercepts_(self) -> list[Array]:
-        """Biases of each layer, (n_out,): views or copies, as `coefs_`."""
+        """Biases of each layer, (n_out,): as `coefs_`."""
         return self._parameter_arrays("intercepts_", "bias")
 
+    @intercepts_.setter
+    def intercepts_(self, arrays: Iterable[Any]) -> None:
+        self._set_parameter_arrays("intercepts_", "bias", arrays)
+
     def _parameter_arrays(self, attribute: str, role: str) -> list[Array]:
+        if "_network" not in self.__dict__ and attribute in self.__dict__.get("_given", {}):
+            given: list[Array] = self._given[attribute]
+            return given
         network = self._fitted_network(attribute)
         arrays = [p.value for p in network.parameters() if p.name.endswith(role)]
         if network.device == "cpu" or self._cupy_inputs:
-            return arrays
-        copies: list[Array] = [to_host(array) for array in arrays]
-        for copy in copies:
+            return ParameterList(arrays, attribute)
+        copies = ParameterList((to_host(array) for array in arrays), attribute)
+        for array in copies:
             # Writing into a copy would be lost without a word.
-            copy.flags.writeable = False
+            array.flags.writeable = False
         return copies
+
+    def _set_parameter_arrays(self, attribute: str, role: str, arrays: Iterable[Any]) -> None:
+        if "_network" not in self.__dict__:
+            self.__dict__.setdefault("_given", {})[attribute] = list(arrays)
+            return
+        own = [p.value for p in self._network.parameters() if p.name.endswith(role)]
+        ParameterList(own, attribute).assign(arrays)
 
     def _fitted_network(self, attribute: str) -> nn.Network:
         network: nn.Network | None = self.__dict__.get("_network")
@@ -144,11 +166,14 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
     def _score_output(self, output: Array, y: Array, sample_weight: Array | None) -> float:
         """Score a network's output against targets as `_validate_targets` returns them, on the network's device."""
 
+    def _strata(self, y: Array) -> Array | None:
+        """Return what to stratify the validation split by, or None."""
+        return None
+
     @abstractmethod
     def _output_shape(self, y: Array) -> tuple[int, str]:
         """Return the number of outputs and the name of the activation of the last layer."""
 
-    _stratified_split: ClassVar[bool]
     _validation_options: ClassVar[dict[str, Any]]
 
     # ---------------------------------------------------------------------------------------------- checking
@@ -179,13 +204,6 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
         """Return validated data on the device of the network."""
         return to_estimator_device((X, y, sample_weight), self._network.device, type(self).__name__)
 
-    def _hidden_sizes(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
-        if any(size <= 0 for size in sizes):
-            raise ValueError(self._prefix(f"hidden_layer_sizes must be > 0, got {sizes}."))
-        return [int(size) for size in sizes]
-
     def _decision(self, X: Any) -> Array:
         """Validate X and return the network's output, on the device that computed it."""
         check_is_fitted(self)
@@ -202,35 +220,37 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
     # ----------------------------------------------------------------------------------------------- fitting
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, monitor: Monitor | None = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        incremental: bool,
+        eval_set: Any = None,
+        monitor: Monitor | None = None,
     ) -> bool:
         """Fit; returns whether the user interrupted it."""
         self._validate_params()
         device = resolve_device(self.device, type(self).__name__, X)
-        if incremental and self.early_stopping:
-            raise ValueError(self._prefix("partial_fit does not support early_stopping=True"))
-        sizes = self._hidden_sizes()
-        first_pass = "_network" not in self.__dict__ or not (self.warm_start or incremental)
-        cupy_inputs, cupy_labels = is_cupy(X), is_cupy(y)
-        X, y = self._check_data(X, y, reset=first_pass)
-        y = self._validate_targets(y, X, first_pass, incremental)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                to_host(sample_weight), y, dtype=X.dtype, ensure_non_negative=True
+        if incremental and self.early_stopping and eval_set is None:
+            raise ValueError(
+                self._prefix(
+                    "partial_fit does not support early_stopping=True without eval_set: "
+                    "the samples of one call would be another validation set than those of the next"
+                )
             )
-            if not sample_weight.sum(dtype=np.float64) > 0:
-                raise ValueError(self._prefix("sample_weight is zero for every sample"))
+        goes_on = "_network" in self.__dict__ or len(self.__dict__.get("_given", {})) == 2
+        first_pass = not (goes_on and (self.warm_start or incremental))
+        cupy_inputs, cupy_labels = is_cupy(X), is_cupy(y)
+        X, y = self._check_data(X, y, reset=first_pass or "_network" not in self.__dict__)
+        y = self._validate_targets(y, X, first_pass, incremental)
+        sample_weight = self._check_weights(sample_weight, y, X.dtype)
 
-        random_state = check_random_state(self.random_state)
-        # Drawn in every fit: with an integer random_state a warm start then splits as the first fit did.
-        init_seed, shuffle_seed = (int(s) for s in random_state.randint(np.iinfo(np.int32).max, size=2))
         n_outputs, out_activation = self._output_shape(y)
-        layers = self._layers([X.shape[1], *sizes, n_outputs])
-        if first_pass:
+        layers = make_layers(self, X.shape[1], n_outputs)
+        if first_pass or "_network" not in self.__dict__:
             self.n_outputs_, self.out_activation_ = n_outputs, out_activation
-            self.n_layers_ = len(sizes) + 2
-            self._network = nn.Network(layers, seed=init_seed, dtype=X.dtype, device=device)
-            self._reset_training(shuffle_seed)
+            self._build_network(layers, X.dtype, device)
         elif layers != self._network.layers:
             raise ValueError(
                 self._prefix(
@@ -240,17 +260,65 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
         self._move_to(device)
         # What coefs_, classes_ and predictions are given back as.
         self._cupy_inputs, self._cupy_labels = cupy_inputs, cupy_labels
-        X, y, sample_weight = self._on_device(X, y, sample_weight)
-
+        samples = Samples(*self._on_device(X, y, sample_weight))
+        validation = self._validation_samples(eval_set, X.dtype)
+        callbacks = [*(self.callbacks or ()), *([] if monitor is None else [monitor])]
         try:
+            for callback in callbacks:
+                callback.fit_begun(self)
+            if incremental and self.early_stopping and self.stopped_early_:
+                return False
             if self.solver == "lbfgs":
-                return self._fit_lbfgs(X, y, sample_weight)
-            fit = StochasticFit(self, X, y, sample_weight, incremental, random_state, monitor or Monitor())
-            return fit.run()
+                return fit_lbfgs(self, samples, validation, callbacks)
+            return StochasticFit(self, samples, validation, incremental, callbacks).run()
         finally:
             # A fitted model holds no batches; small ones are worth keeping between calls of partial_fit.
             if not incremental:
                 self._network.release_buffers()
+            for callback in callbacks:
+                callback.fit_done(self)
+
+    def _check_weights(self, sample_weight: Any, y: Array, dtype: Any) -> Array | None:
+        if sample_weight is None:
+            return None
+        weights: Array = _check_sample_weight(
+            to_host(sample_weight), y, dtype=dtype, ensure_non_negative=True
+        )
+        if not weights.sum(dtype=np.float64) > 0:
+            raise ValueError(self._prefix("sample_weight is zero for every sample"))
+        return weights
+
+    def _validation_samples(self, eval_set: Any, dtype: Any) -> Samples | None:
+        if eval_set is None:
+            return None
+        if not (isinstance(eval_set, (tuple, list)) and len(eval_set) in (2, 3)):
+            raise ValueError(self._prefix("eval_set must be (X, y) or (X, y, sample_weight)"))
+        try:
+            X, y = self._check_data(eval_set[0], eval_set[1], reset=False)
+            y = self._validate_targets(y, X, first_pass=False, incremental=True)
+            weights = self._check_weights(eval_set[2] if len(eval_set) == 3 else None, y, dtype)
+        except ValueError as error:
+            raise ValueError(f"{error} (in eval_set)") from error
+        return Samples(*self._on_device(X, y, weights))
+
+    def _build_network(self, layers: tuple[nn.layers.Layer, ...], dtype: Any, device: str) -> None:
+        random_state = check_random_state(self.random_state)
+        # Drawn from a copy: initial weights and orders are to be those of scikit-learn.
+        seed = int(copy.deepcopy(random_state).randint(np.iinfo(np.int32).max))
+        network = nn.Network(layers, seed=seed, dtype=dtype, device=device)
+        given = self.__dict__.get("_given", {})
+        if len(given) == 2:
+            for attribute, role in (("coefs_", "weight"), ("intercepts_", "bias")):
+                own = [p.value for p in network.parameters() if p.name.endswith(role)]
+                ParameterList(own, attribute).assign(given[attribute])
+        else:
+            draw_initial_values(network, random_state)
+        self._network = network
+        self.__dict__.pop("_given", None)
+        self.n_layers_ = sum(isinstance(layer, nn.Linear) for layer in layers) + 1
+        # The orders of later fits go on from here, and their validation split is that of the first.
+        self._random_state, self._split_state = random_state, copy.deepcopy(random_state)
+        self._reset_training()
 
     def _move_to(self, device: str) -> None:
         """Bring the network and the state of the optimizer to a device."""
@@ -267,19 +335,10 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
         self._optimizer = make_optimizer(self)
         resume(self._optimizer, state)
 
-    def _layers(self, units: list[int]) -> tuple[nn.layers.Layer, ...]:
-        layers: list[nn.layers.Layer] = []
-        for n_in, n_out in pairwise(units):
-            # scikit-learn's variant of Glorot's bound, narrower for the logistic function.
-            factor = 2.0 if self.activation == "logistic" else 6.0
-            layers += [nn.Linear(n_in, n_out, init=(factor / (n_in + n_out)) ** 0.5)]
-            layers += [nn.Activation(_ACTIVATIONS[self.activation])]
-        return tuple(layers[:-1])
-
-    def _reset_training(self, shuffle_seed: int) -> None:
-        self._shuffle_seed = shuffle_seed
-        self._epochs_seen = 0
+    def _reset_training(self) -> None:
         self._no_improvement_count = 0
+        self._best_parameters: Array | None = None  # those of the best validation score
+        self.stopped_early_ = False
         self.__dict__.pop("_optimizer", None)
         self.n_iter_ = 0
         self.t_ = 0
@@ -288,27 +347,6 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
         self.best_validation_score_: float | None = -np.inf if self.early_stopping else None
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
         self.validation_loss_curve_: list[float] | None = [] if self.early_stopping else None
-
-    def _fit_lbfgs(self, X: Array, y: Array, sample_weight: Array | None) -> bool:
-        try:
-            self.loss_, self.n_iter_ = minimize_lbfgs(
-                self._network,
-                self._loss_function(),
-                X,
-                y,
-                sample_weight,
-                alpha=self.alpha,
-                tol=self.tol,
-                max_iter=self.max_iter,
-                max_fun=self.max_fun,
-                name=type(self).__name__,
-            )
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
-            return True
-        if self.verbose:
-            print(f"L-BFGS: {self.n_iter_} iterations, loss = {self.loss_:.8f}")
-        return False
 
     # ---------------------------------------------------------------------------------------------- pickling
 

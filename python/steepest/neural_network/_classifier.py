@@ -17,6 +17,7 @@ from steepest import kernels as K
 from steepest import nn
 from steepest._backends import is_cupy
 from steepest._memory import array_namespace, to_device, to_host
+from steepest.callbacks import Callback
 from steepest.nn.losses import Loss
 
 from ._base import BaseMultilayerPerceptron, _is_stochastic
@@ -28,7 +29,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
     """Multilayer perceptron that minimises the cross-entropy of a softmax.
 
     Parameters, defaults and attributes are those of ``sklearn.neural_network.MLPClassifier``, and `device`.
-    The differences: two classes are two softmax outputs, not one logistic output; biases start at zero; the
+    The differences: two classes are two softmax outputs, not one logistic output; the
     penalty in `loss_` is averaged over the epoch's ends; `warm_start` keeps the moments of the optimizer;
     there are no multilabel targets and no sparse inputs; numbers are computed in the dtype of the X that was
     fitted.
@@ -59,8 +60,8 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
     shuffle : bool, default=True
         Whether each epoch has an order of its own.
     random_state : int, RandomState or None, default=None
-        Seeds initial weights, shuffles and the validation split. The result for an int does not depend on the
-        number of threads.
+        Seeds initial weights, shuffles and the validation split, which are those of scikit-learn. The result for an
+        int does not depend on the number of threads.
     tol : float, default=1e-4
         Least improvement of the loss (or validation score) that counts; for L-BFGS, the gradient's largest
         component.
@@ -85,6 +86,8 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         Epochs without improvement after which to stop.
     max_fun : int, default=15000
         The most loss evaluations of L-BFGS.
+    callbacks : list of Callback or None, default=None
+        Are told of every epoch and may end the fit (`steepest.callbacks`).
     device : {"auto", "cpu", "cuda"}, default="auto"
         Where to compute. ``"auto"`` is CUDA for a CuPy X and the CPU for any other: from which size on a NumPy X is
         worth copying to a GPU has not been measured yet. ``"cuda"`` copies a NumPy X to the GPU once, and is an error
@@ -95,8 +98,8 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
     classes_ : ndarray of shape (n_classes,)
         Class labels; a CuPy array where the model is on CUDA and y was one.
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases (n_out,) of each layer. Views into one array: write into them, do not
-        replace them. Of a model on CUDA they are CuPy arrays if X was one, and read-only copies in NumPy otherwise.
+        Weights (n_in, n_out) and biases (n_out,) of each layer. Views into one array: setting an item
+        writes into it. Of a model on CUDA they are CuPy arrays if X was one, and read-only copies in NumPy otherwise.
     loss_ : float
         Loss of the last epoch, with the penalty.
     loss_curve_ : list of float
@@ -104,10 +107,11 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
     best_loss_ : float or None
         Smallest loss; None with early stopping.
     validation_scores_, validation_loss_curve_ : list of float or None
-        Score, and loss without the penalty, of the held-out samples after each epoch; None without early
-        stopping.
+        Score, and loss without the penalty, of the validation samples after each epoch; None where there are none.
     best_validation_score_ : float or None
         Largest validation score.
+    stopped_early_ : bool
+        Whether early stopping has ended the training.
     n_iter_ : int
         Epochs (or L-BFGS iterations) of the last fit.
     t_ : int
@@ -134,7 +138,6 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
     """
 
     _classes: Array  # classes_ as a NumPy array
-    _stratified_split: ClassVar[bool] = True
     _validation_options: ClassVar[dict[str, Any]] = {"multi_output": True}
 
     def __init__(
@@ -163,6 +166,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        callbacks: Iterable[Callback] | None = None,
         device: str = "auto",
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -188,6 +192,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.callbacks = callbacks
         self.device = device
 
     def _validate_targets(self, y: Array, X: Array, first_pass: bool, incremental: bool) -> Array:
@@ -201,6 +206,13 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         if first_pass and not incremental:
             self._classes = classes
             return ids.astype(np.int64, copy=False)
+        if not incremental and not np.array_equal(classes, self._classes):
+            raise ValueError(
+                self._prefix(
+                    "warm_start can only be used where `y` has the same classes as in the previous call "
+                    f"to fit. Previously got {self._classes}, `y` has {classes}"
+                )
+            )
         unseen = np.setdiff1d(classes, self._classes)
         if unseen.size:
             raise ValueError(
@@ -208,15 +220,11 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
                     f"`y` has classes not in `self.classes_`: {unseen} are not among {self._classes}"
                 )
             )
-        if not incremental and len(classes) != len(self._classes):
-            raise ValueError(
-                self._prefix(
-                    "warm_start can only be used where `y` has the same classes as in the previous call "
-                    "to fit. "
-                    f"Previously got {self._classes}, `y` has {classes}"
-                )
-            )
         return np.searchsorted(self._classes, classes)[ids].astype(np.int64, copy=False)
+
+    def _strata(self, y: Array) -> Array | None:
+        # As in scikit-learn, for two classes only.
+        return y.astype(bool)[:, None] if len(self._classes) == 2 else None
 
     def _loss_function(self) -> Loss:
         return nn.SoftmaxCrossEntropy()
@@ -239,7 +247,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         state = self.__dict__
         return bool(state.get("_cupy_labels", False)) and state.get("device_") == "cuda"
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> MLPClassifier:
         """Fit the network.
 
         Parameters
@@ -250,6 +258,9 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
             Class labels, numbers or strings.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, not negative.
+        eval_set : tuple (X, y) or (X, y, sample_weight), default=None
+            Samples to validate on after each epoch, for `validation_scores_` and `validation_loss_curve_`; with
+            `early_stopping` in place of a part of the training samples.
 
         Returns
         -------
@@ -264,11 +275,13 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         DivergenceError
             Where the loss stops being finite. The last finite weights remain.
         """
-        self._fit(X, y, sample_weight, incremental=False)
+        self._fit(X, y, sample_weight, incremental=False, eval_set=eval_set)
         return self
 
     @available_if(_is_stochastic)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, eval_set: Any = None
+    ) -> MLPClassifier:
         """Train for one epoch over the samples given, going on from the last call.
 
         Parameters
@@ -281,6 +294,8 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
             Weights of the samples.
         classes : array-like of shape (n_classes,), default=None
             All classes of all calls; needed in the first.
+        eval_set : tuple (X, y) or (X, y, sample_weight), default=None
+            Samples to validate on after this epoch; with `early_stopping`, needed in every call.
 
         Returns
         -------
@@ -307,7 +322,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
                     f"was: {self._classes}"
                 )
             )
-        self._fit(X, y, sample_weight, incremental=True)
+        self._fit(X, y, sample_weight, incremental=True, eval_set=eval_set)
         return self
 
     def predict(self, X: Any) -> Array:

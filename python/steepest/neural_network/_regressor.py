@@ -15,6 +15,7 @@ from sklearn.utils.metaestimators import available_if
 
 from steepest import nn
 from steepest._memory import to_host
+from steepest.callbacks import Callback
 from steepest.nn.losses import Loss
 
 from ._base import BaseMultilayerPerceptron, _is_stochastic
@@ -27,7 +28,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
 
     Parameters, defaults and attributes are those of ``sklearn.neural_network.MLPRegressor``, and `device`.
     The differences: for m outputs the gradient is that of the mean over them, which is 1/m of what
-    scikit-learn follows; biases start at zero; the penalty in `loss_` is averaged over the epoch's ends;
+    scikit-learn follows; the penalty in `loss_` is averaged over the epoch's ends;
     `warm_start` keeps the moments of the optimizer; there are no sparse inputs; numbers are computed in the
     dtype of the X that was fitted.
 
@@ -59,8 +60,8 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
     shuffle : bool, default=True
         Whether each epoch has an order of its own.
     random_state : int, RandomState or None, default=None
-        Seeds initial weights, shuffles and the validation split. The result for an int does not depend on the
-        number of threads.
+        Seeds initial weights, shuffles and the validation split, which are those of scikit-learn. The result for an
+        int does not depend on the number of threads.
     tol : float, default=1e-4
         Least improvement of the loss (or validation score) that counts; for L-BFGS, the gradient's largest
         component.
@@ -85,6 +86,8 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         Epochs without improvement after which to stop.
     max_fun : int, default=15000
         The most loss evaluations of L-BFGS.
+    callbacks : list of Callback or None, default=None
+        Are told of every epoch and may end the fit (`steepest.callbacks`).
     device : {"auto", "cpu", "cuda"}, default="auto"
         Where to compute. ``"auto"`` is CUDA for a CuPy X and the CPU for any other: from which size on a NumPy X is
         worth copying to a GPU has not been measured yet. ``"cuda"`` copies a NumPy X to the GPU once, and is an error
@@ -93,8 +96,8 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
     Attributes
     ----------
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases (n_out,) of each layer. Views into one array: write into them, do not
-        replace them. Of a model on CUDA they are CuPy arrays if X was one, and read-only copies in NumPy otherwise.
+        Weights (n_in, n_out) and biases (n_out,) of each layer. Views into one array: setting an item
+        writes into it. Of a model on CUDA they are CuPy arrays if X was one, and read-only copies in NumPy otherwise.
     loss_ : float
         Loss of the last epoch, with the penalty.
     loss_curve_ : list of float
@@ -102,10 +105,11 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
     best_loss_ : float or None
         Smallest loss; None with early stopping.
     validation_scores_, validation_loss_curve_ : list of float or None
-        Score, and loss without the penalty, of the held-out samples after each epoch; None without early
-        stopping.
+        Score, and loss without the penalty, of the validation samples after each epoch; None where there are none.
     best_validation_score_ : float or None
         Largest validation score.
+    stopped_early_ : bool
+        Whether early stopping has ended the training.
     n_iter_ : int
         Epochs (or L-BFGS iterations) of the last fit.
     t_ : int
@@ -136,7 +140,6 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         **BaseMultilayerPerceptron._parameter_constraints,
         "loss": [StrOptions({"squared_error"})],
     }
-    _stratified_split: ClassVar[bool] = False
     _validation_options: ClassVar[dict[str, Any]] = {"multi_output": True, "y_numeric": True}
 
     def __init__(
@@ -166,6 +169,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        callbacks: Iterable[Callback] | None = None,
         device: str = "auto",
     ) -> None:
         self.loss = loss
@@ -192,6 +196,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.callbacks = callbacks
         self.device = device
 
     def __sklearn_tags__(self) -> Tags:
@@ -220,7 +225,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
             return float("nan")
         return float(r2_score(to_host(y), output, sample_weight=to_host(sample_weight)))
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> MLPRegressor:
         """Fit the network.
 
         Parameters
@@ -231,6 +236,9 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
             True values.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, not negative.
+        eval_set : tuple (X, y) or (X, y, sample_weight), default=None
+            Samples to validate on after each epoch, for `validation_scores_` and `validation_loss_curve_`; with
+            `early_stopping` in place of a part of the training samples.
 
         Returns
         -------
@@ -245,11 +253,11 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         DivergenceError
             Where the loss stops being finite. The last finite weights remain.
         """
-        self._fit(X, y, sample_weight, incremental=False)
+        self._fit(X, y, sample_weight, incremental=False, eval_set=eval_set)
         return self
 
     @available_if(_is_stochastic)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> MLPRegressor:
         """Train for one epoch over the samples given, going on from the last call.
 
         Parameters
@@ -260,6 +268,8 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
             True values.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
+        eval_set : tuple (X, y) or (X, y, sample_weight), default=None
+            Samples to validate on after this epoch; with `early_stopping`, needed in every call.
 
         Returns
         -------
@@ -271,7 +281,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         ValueError, DivergenceError
             As `fit`.
         """
-        self._fit(X, y, sample_weight, incremental=True)
+        self._fit(X, y, sample_weight, incremental=True, eval_set=eval_set)
         return self
 
     def predict(self, X: Any) -> Array:

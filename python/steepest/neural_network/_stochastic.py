@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +13,11 @@ from sklearn.model_selection import train_test_split
 
 from steepest import optim
 from steepest._estimators.data import resume
-from steepest._estimators.training import Epoch, MiniBatchTrainer, Monitor, train
-from steepest._memory import to_device, to_host
+from steepest._estimators.training import MiniBatchTrainer, Monitor, train
+from steepest._memory import assign, to_device, to_host
+from steepest.callbacks import Callback, Epoch
+
+from ._records import Recorder, Samples
 
 if TYPE_CHECKING:
     from ._base import BaseMultilayerPerceptron
@@ -22,15 +25,6 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 _SMALLEST_ADAPTIVE_RATE = 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class _Validation:
-    """Held-out samples on the network's device, with the targets as the loss takes them."""
-
-    X: Array
-    y: Array
-    sample_weight: Array | None
 
 
 def make_optimizer(model: BaseMultilayerPerceptron) -> optim.Optimizer:
@@ -50,72 +44,73 @@ class StochasticFit:
     ----------
     model : BaseMultilayerPerceptron
         The estimator, with its network; its fitted attributes are kept up to date.
-    X, y, sample_weight : ndarray
-        All samples, as `MiniBatchTrainer` takes them, on the network's device.
+    samples : Samples
+        All samples.
+    validation : Samples or None
+        What to validate on after each epoch; None for a part of the samples, with early stopping.
     incremental : bool
         Whether this is partial_fit: one epoch, by the optimizer of the last call.
-    random_state : RandomState
-        Draws the validation split.
-    monitor : Monitor
-        Is told of the progress.
+    callbacks : list of Callback
+        Are told of the progress.
     """
 
     def __init__(
         self,
         model: BaseMultilayerPerceptron,
-        X: Array,
-        y: Array,
-        sample_weight: Array | None,
+        samples: Samples,
+        validation: Samples | None,
         incremental: bool,
-        random_state: Any,
-        monitor: Monitor,
+        callbacks: list[Callback],
     ) -> None:
         self.model = model
         self.incremental = incremental
-        self.monitor = monitor
-        rows, self.validation = self._split(X, y, sample_weight, random_state)
-        if self.validation is not None and model.validation_scores_ is None:
-            model.validation_scores_, model.validation_loss_curve_ = [], []
+        self.monitors = [callback for callback in callbacks if isinstance(callback, Monitor)]
+        rows = None
+        if model.early_stopping and validation is None:
+            rows, validation = self._split(samples)
+        self.recorder = Recorder(model, validation, callbacks)
         self.optimizer = self._prepare_optimizer()
         self.trainer = MiniBatchTrainer(
             model._network,
             model._loss_function(),
             self.optimizer,
-            X,
-            y,
-            sample_weight,
+            samples.X,
+            samples.y,
+            samples.sample_weight,
             rows=rows,
-            batch_size=self._batch_size(len(X) if rows is None else len(rows)),
+            batch_size=self._batch_size(len(samples.X) if rows is None else len(rows)),
             alpha=float(model.alpha),
             shuffle=model.shuffle,
-            seed=model._shuffle_seed,
-            track_accuracy=monitor.track_accuracy,
+            random_state=model._random_state,
+            track_accuracy=any(monitor.track_accuracy for monitor in self.monitors),
         )
-        self.best: Array | None = None  # the arena of the best epoch of early stopping
-        self.converged = False
+        self.stopped = False  # before max_iter, by itself or by a callback
+        if model.early_stopping and not incremental and np.isfinite(model.best_validation_score_ or np.nan):
+            # A warm start that gets no better ends where it began.
+            model._best_parameters = self._parameters()
 
     def run(self) -> bool:
         """Train; returns whether the user interrupted it."""
         model = self.model
-        model.n_iter_ = 0
         if not self.incremental:
             model._no_improvement_count = 0
+            model.stopped_early_ = False
         try:
             interrupted = train(
                 self.trainer,
                 1 if self.incremental else model.max_iter,
                 self._after_epoch,
                 name=type(model).__name__,
-                first_stream=model._epochs_seen,
-                on_progress=None if type(self.monitor) is Monitor else self.monitor.steps_done,
+                on_progress=self._tell_monitors if self.monitors else None,
             )
         except FloatingPointError:
             # Its moments may not be finite; the next call starts with new ones.
             del model._optimizer
             raise
-        if self.best is not None:
-            model._network.arena[...] = self.best
-        if not (self.incremental or self.converged or interrupted):
+        if model._best_parameters is not None and (model.stopped_early_ or not self.incremental):
+            assign(model._network.arena, model._best_parameters)
+            model._best_parameters = None
+        if not (self.incremental or self.stopped or interrupted):
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached "
                 "and the optimization hasn't converged yet.",
@@ -123,6 +118,10 @@ class StochasticFit:
                 stacklevel=4,
             )
         return interrupted
+
+    def _tell_monitors(self, samples: int) -> None:
+        for monitor in self.monitors:
+            monitor.steps_done(samples)
 
     # ------------------------------------------------------------------------------------------ preparation
 
@@ -144,22 +143,14 @@ class StochasticFit:
         if model.solver == "sgd" and model.learning_rate == "invscaling":
             optimizer.lr = model.learning_rate_init / (model.t_ + 1) ** model.power_t
 
-    def _split(
-        self, X: Array, y: Array, sample_weight: Array | None, random_state: Any
-    ) -> tuple[Array | None, _Validation | None]:
-        """Return the rows to train on (None for all) and the validation samples, where there are any."""
+    def _split(self, samples: Samples) -> tuple[Array, Samples]:
+        """Return the rows to train on, and the others: those of scikit-learn, and the same in every warm start."""
         model = self.model
-        if not model.early_stopping:
-            if self.monitor.validation is None:
-                return None, None
-            X, y = model._check_data(*self.monitor.validation, reset=False)
-            y = model._validate_targets(y, X, first_pass=False, incremental=True)
-            return None, _Validation(*model._on_device(X, y, None))
         rows, held_out = train_test_split(
-            np.arange(len(X)),
-            random_state=random_state,
+            np.arange(len(samples.X)),
+            random_state=copy.deepcopy(model._split_state) if model.t_ else model._random_state,
             test_size=model.validation_fraction,
-            stratify=to_host(y) if model._stratified_split else None,
+            stratify=model._strata(to_host(samples.y)),
         )
         if len(held_out) < 2:
             raise ValueError(
@@ -168,14 +159,14 @@ class StochasticFit:
                     "or the size of your dataset."
                 )
             )
-        device = model._network.device
-        rows, held_out = to_device(rows, device), to_device(held_out, device)
-        if sample_weight is None:
-            return rows, _Validation(X[held_out], y[held_out], None)
-        for part, indices in (("training", rows), ("validation", held_out)):
-            if not sample_weight[indices].sum(dtype=np.float64) > 0:
-                raise ValueError(model._prefix(f"sample_weight is zero for every sample of the {part} set"))
-        return rows, _Validation(X[held_out], y[held_out], sample_weight[held_out])
+        rows, held_out = (to_device(indices, model._network.device) for indices in (rows, held_out))
+        weights = samples.sample_weight
+        if weights is None:
+            return rows, Samples(samples.X[held_out], samples.y[held_out], None)
+        for name, indices in (("training", rows), ("validation", held_out)):
+            if not weights[indices].sum(dtype=np.float64) > 0:
+                raise ValueError(model._prefix(f"sample_weight is zero for every sample of the {name} set"))
+        return rows, Samples(samples.X[held_out], samples.y[held_out], weights[held_out])
 
     def _batch_size(self, n: int) -> int:
         batch_size = self.model.batch_size
@@ -193,49 +184,32 @@ class StochasticFit:
     def _after_epoch(self, epoch: Epoch) -> bool:
         """Keep the records of an epoch; returns whether to stop."""
         model = self.model
-        model.n_iter_ += 1
-        model._epochs_seen += 1
         model.t_ += epoch.samples
-        model.loss_ = epoch.loss
-        model.loss_curve_.append(epoch.loss)
-        if self.validation is not None:
-            epoch = self._validate(epoch, self.validation)
-        self.monitor.epoch_done(epoch)
-        if model.verbose:
-            score = (
-                "" if epoch.validation_score is None else f", validation score = {epoch.validation_score:.6f}"
-            )
-            print(f"Iteration {model.n_iter_}, loss = {epoch.loss:.8f}{score}")
+        epoch = self.recorder.record(epoch)
         if model.early_stopping:
             self._compare_scores(epoch)
         else:
             self._compare_losses(epoch)
         self._schedule(self.optimizer)
         if model._no_improvement_count > model.n_iter_no_change:
-            self.converged = self._stop_or_slow_down()
-        return self.converged
-
-    def _validate(self, epoch: Epoch, validation: _Validation) -> Epoch:
-        model = self.model
-        output = model._network.predict(validation.X)
-        loss = float(model._loss_function()(output, validation.y, validation.sample_weight)[0])
-        score = model._score_output(output, validation.y, validation.sample_weight)
-        assert model.validation_scores_ is not None
-        assert model.validation_loss_curve_ is not None
-        model.validation_scores_.append(score)
-        model.validation_loss_curve_.append(loss)
-        return replace(epoch, validation_loss=loss, validation_score=score)
+            self.stopped = self._stop_or_slow_down()
+            model.stopped_early_ = self.stopped and model.early_stopping
+        self.stopped = self.recorder.call_back(epoch) or self.stopped
+        return self.stopped
 
     def _compare_scores(self, epoch: Epoch) -> None:
         model, best, score = self.model, self.model.best_validation_score_, epoch.validation_score
-        # A model that was fitted without early stopping before this warm start has no best score yet.
+        # A model that was fitted without early stopping before this has no best score yet.
         best = -np.inf if best is None else best
         assert score is not None
         model._no_improvement_count = model._no_improvement_count + 1 if score < best + model.tol else 0
         model.best_validation_score_ = best
         if score > best:
             model.best_validation_score_ = score
-            self.best = model._network.arena.copy()
+            model._best_parameters = self._parameters()
+
+    def _parameters(self) -> Array:
+        return np.array(to_host(self.model._network.arena))
 
     def _compare_losses(self, epoch: Epoch) -> None:
         model = self.model

@@ -1,0 +1,56 @@
+"""The lists that `coefs_` and `intercepts_` return: setting an item writes into the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, SupportsIndex
+
+import numpy as np
+import numpy.typing as npt
+
+from steepest._memory import assign, to_host
+
+Array = npt.NDArray[Any]
+
+
+class ParameterList(list[Array]):
+    """Arrays of a network, one a layer, of which ``list[i] = values`` writes into the i-th.
+
+    Parameters
+    ----------
+    arrays : list of ndarray
+        Views of the network's parameters.
+    name : str
+        What they are, for messages.
+
+    Raises
+    ------
+    ValueError
+        Where values of another shape are set, or the array is a read-only copy.
+    """
+
+    def __init__(self, arrays: Iterable[Array], name: str) -> None:
+        super().__init__(arrays)
+        self._name = name
+
+    def __setitem__(self, index: Any, values: Any) -> None:
+        if not isinstance(index, SupportsIndex):
+            raise TypeError(f"{self._name} takes one array at a time: write {self._name}[i] = values")
+        target = self[index]
+        shape = np.shape(to_host(values))
+        if shape != target.shape:
+            raise ValueError(f"{self._name}[{index}] has shape {target.shape}, not {shape}")
+        assign(target, values)
+
+    def assign(self, arrays: Iterable[Any]) -> None:
+        """Write into all of them; nothing is written where a shape or their number is wrong."""
+        values = list(arrays)
+        shapes, own = [np.shape(to_host(a)) for a in values], [a.shape for a in self]
+        if shapes != own:
+            raise ValueError(f"{self._name} has arrays of shapes {own}, not {shapes}")
+        for target, value in zip(self, values, strict=True):
+            assign(target, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy or a pickle is a list of arrays of its own.
+        return (list, ([np.array(to_host(a)) for a in self],))

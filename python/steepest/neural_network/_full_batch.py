@@ -1,0 +1,66 @@
+"""Training by L-BFGS."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from steepest._estimators.lbfgs import minimize_lbfgs
+from steepest.callbacks import Callback, Epoch
+
+from ._records import Recorder, Samples
+
+if TYPE_CHECKING:
+    from ._base import BaseMultilayerPerceptron
+
+
+def fit_lbfgs(
+    model: BaseMultilayerPerceptron,
+    samples: Samples,
+    validation: Samples | None,
+    callbacks: Iterable[Callback],
+) -> bool:
+    """Minimise the loss of all samples; returns whether the user interrupted it.
+
+    Parameters
+    ----------
+    model : BaseMultilayerPerceptron
+        The estimator, with its network; its fitted attributes are kept up to date.
+    samples : Samples
+        What to train on.
+    validation : Samples or None
+        What to validate on after each iteration.
+    callbacks : iterable of Callback
+        Are told of each iteration.
+    """
+    recorder = Recorder(model, validation, callbacks)
+    begun = time.perf_counter()
+
+    def after_iteration(loss: float) -> bool:
+        nonlocal begun
+        now = time.perf_counter()
+        epoch = Epoch(model.n_iter_ + 1, loss, None, len(samples.X), now - begun)
+        stop = recorder.call_back(recorder.record(epoch))
+        begun = time.perf_counter()
+        return stop
+
+    try:
+        model.loss_, model.n_iter_ = minimize_lbfgs(
+            model._network,
+            model._loss_function(),
+            samples.X,
+            samples.y,
+            samples.sample_weight,
+            alpha=model.alpha,
+            tol=model.tol,
+            max_iter=model.max_iter,
+            max_fun=model.max_fun,
+            name=type(model).__name__,
+            after_iteration=after_iteration,
+        )
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=4)
+        return True
+    return False

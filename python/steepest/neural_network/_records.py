@@ -1,0 +1,78 @@
+"""What every epoch of a fit leaves behind, whichever solver makes it: records, validation, a line, callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from steepest.callbacks import Callback, Epoch
+
+if TYPE_CHECKING:
+    from ._base import BaseMultilayerPerceptron
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples on the network's device, with the targets as the loss takes them."""
+
+    X: Array
+    y: Array
+    sample_weight: Array | None
+
+
+class Recorder:
+    """Keeps the curves of a fit.
+
+    Parameters
+    ----------
+    model : BaseMultilayerPerceptron
+        The estimator, whose fitted attributes are kept up to date.
+    validation : Samples or None
+        What to validate on after each epoch.
+    callbacks : iterable of Callback
+        Are told of each epoch.
+    """
+
+    def __init__(
+        self, model: BaseMultilayerPerceptron, validation: Samples | None, callbacks: Iterable[Callback]
+    ) -> None:
+        self._model, self._validation, self._callbacks = model, validation, list(callbacks)
+        if validation is not None and model.validation_scores_ is None:
+            model.validation_scores_, model.validation_loss_curve_ = [], []
+        model.n_iter_ = 0
+
+    def record(self, epoch: Epoch) -> Epoch:
+        """Keep what an epoch came to; returns it with the validation."""
+        model = self._model
+        model.n_iter_ += 1
+        model.loss_ = epoch.loss
+        model.loss_curve_.append(epoch.loss)
+        if self._validation is not None:
+            epoch = self._validate(epoch, self._validation)
+        if model.verbose:
+            score = (
+                "" if epoch.validation_score is None else f", validation score = {epoch.validation_score:.6f}"
+            )
+            print(f"Iteration {model.n_iter_}, loss = {epoch.loss:.8f}{score}")
+        return epoch
+
+    def call_back(self, epoch: Epoch) -> bool:
+        """Tell the callbacks of an epoch; returns whether one of them ends the fit."""
+        answers = [callback.epoch_done(self._model, epoch) for callback in self._callbacks]
+        return any(answers)
+
+    def _validate(self, epoch: Epoch, validation: Samples) -> Epoch:
+        model = self._model
+        output = model._network.predict(validation.X)
+        loss = float(model._loss_function()(output, validation.y, validation.sample_weight)[0])
+        score = model._score_output(output, validation.y, validation.sample_weight)
+        assert model.validation_scores_ is not None
+        assert model.validation_loss_curve_ is not None
+        model.validation_scores_.append(score)
+        model.validation_loss_curve_.append(loss)
+        return replace(epoch, validation_loss=loss, validation_score=score)
