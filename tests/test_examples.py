@@ -15,10 +15,13 @@ EXAMPLES = sorted(FOLDER.rglob("*.py"))
 EXPECTED = {
     "bumpy_curve": "with momentum 0.95: 4 of 6 in the deepest hollow",
     "custom_step": "training accuracy 0.9",
+    "deep_regression": "three hidden layers: R² 0.9",
     "feature_scaling": "standardised: condition number 1.7",
     "fit_a_curve": "learning rate 0.001: mean squared error ",
+    "regimes": "mini-batch of 32: within 10 % of it after",
     "step_size": "DivergenceError at step ",
     "train_digits": "test accuracy 0.9",
+    "vanishing_gradients": "ReLU, He                  first / last gradient  ",
 }
 WITHOUT_PICTURE = {"custom_step"}
 

@@ -2,9 +2,9 @@ r"""
 Descent on a bumpy curve
 ========================
 
-Gradient descent goes downhill from where it starts, and stays in the first hollow. With momentum a ball rolls on: its
-velocity carries it over bumps that are low enough, and past hollows that plain descent would have settled in, but not
-always into the deepest one. The curve is :math:`f(x) = 0.15 x^2 + 0.7 \sin 3x`; one call of
+Gradient descent goes downhill from where it starts, and stays in the first hollow. With momentum a ball rolls on:
+its velocity carries it over bumps that are low enough, and past hollows that plain descent would have settled in,
+but not always into the deepest one. The curve is :math:`f(x) = 0.15 x^2 + 0.7 \sin 3x`; one call of
 `steepest.kernels.sgd_update` moves all starting points at once.
 """
 
@@ -47,7 +47,8 @@ for name, path in paths.items():
     print(f"{name}: {found.sum()} of {len(STARTS)} in the deepest hollow at {deepest:.2f} ({ends})")
 
 # %%
-# Each starting point is an open circle, the path is drawn above the curve, and the filled dot is where it came to rest.
+# Each starting point is an open circle, the path is drawn above the curve, and the filled dot is where it came to
+# rest.
 
 figure, axes = plt.subplots(2, 1, figsize=(7, 6), sharex=True, layout="constrained")
 for panel, (name, path) in zip(axes, paths.items(), strict=True):

@@ -2,10 +2,10 @@ r"""
 The step size: too small, right, too large
 ==========================================
 
-Gradient descent on a quadratic cost multiplies the error along each eigenvector of the Hessian by
-:math:`1 - \eta\lambda` in every step. It converges where :math:`\eta < 2 / \lambda_{\max}`, and fastest where
-:math:`\eta = 2 / (\lambda_{\min} + \lambda_{\max})`, which shrinks the error along the flattest and along the steepest
-direction alike. Below, least squares with two weights is solved from one start with four step sizes.
+Gradient descent on a quadratic cost multiplies the error along each eigenvector of the Hessian by :math:`1 -
+\eta\lambda` in every step. It converges where :math:`\eta < 2 / \lambda_{\max}`, and fastest where :math:`\eta = 2
+/ (\lambda_{\min} + \lambda_{\max})`, which shrinks the error along the flattest and along the steepest direction
+alike. Below, least squares with two weights is solved from one start with four step sizes.
 """
 
 import matplotlib.pyplot as plt
