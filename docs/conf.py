@@ -11,6 +11,8 @@ import steepest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_extensions"))
 
+from reference import write_pages  # noqa: E402
+
 project = "steepest"
 author = "The steepest developers"
 project_copyright = author
@@ -39,7 +41,7 @@ myst_heading_anchors = 3
 
 # --- the reference, from the docstrings -------------------------------------------------------------------------
 
-autosummary_generate = True
+autosummary_generate = write_pages(HERE)
 autosummary_ignore_module_all = False  # a page lists what its module's __all__ does
 autosummary_imported_members = True
 autodoc_typehints = "none"  # the docstrings say types, with shapes and units

@@ -73,9 +73,9 @@ def definition(module, constant):
     raise ValueError(f"{module.__name__}.{constant} is assigned nowhere in {module.__name__}")
 
 
-def write_pages(app, config):
-    """Write the page of each module and the index of them, where they have changed."""
-    folder = Path(app.confdir) / "api"
+def write_pages(docs):
+    """Write the page of each module and the index of them, where they have changed; return their paths."""
+    folder = Path(docs) / "api"
     folder.mkdir(exist_ok=True)
     present = [name for name in MODULES if importlib.util.find_spec(name)]
     pages = {name: page(name) for name in present}
@@ -87,6 +87,7 @@ def write_pages(app, config):
         path = folder / f"{name}.rst"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
+    return [f"api/{name}.rst" for name in present]
 
 
 def skip_foreign(app, what, name, item, skip, options):
@@ -103,7 +104,6 @@ def plain_unless_ours(app, env, node, contnode):
 
 def setup(app):
     """Connect to Sphinx's events."""
-    app.connect("config-inited", write_pages)
     app.connect("autodoc-skip-member", skip_foreign)
     app.connect("missing-reference", plain_unless_ours)
     return {"parallel_read_safe": True}
