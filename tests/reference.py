@@ -1,4 +1,4 @@
-"""Plain float64 NumPy oracles of every kernel.
+"""Plain float64 NumPy and SciPy oracles of every kernel.
 
 Nothing here calls a kernel. Each function takes arrays of any float dtype, computes in float64, and returns
 new arrays. `philox4x32` is written in Python integers from the paper, and shares no code with the kernels.
@@ -7,6 +7,7 @@ new arrays. `philox4x32` is written in Python integers from the paper, and share
 from __future__ import annotations
 
 import numpy as np
+from scipy import special
 
 F64 = np.float64
 
@@ -24,25 +25,106 @@ def _sigmoid(x):
     return np.where(x >= 0, 1.0, e) / (1.0 + e)
 
 
-# name -> (f, f' as a function of the output y, Lipschitz constant of f)
+def _times_exp(a, x):
+    """a * exp(x) for x <= 0, which may be a normal number where exp(x) is none; 0 at -inf."""
+    root = np.exp(0.5 * x)
+    return np.where(x == -np.inf, 0.0, a * root * root)
+
+
+def _gelu(x):
+    # x Phi(x), below 0 by erfcx(z) = exp(z**2) erfc(z), which has no tail.
+    below = _times_exp(0.5 * x * special.erfcx(-x / np.sqrt(2.0)), -0.5 * x * x)
+    return np.where(x < 0, below, x * special.ndtr(x))
+
+
+def _gelu_derivative(x):
+    # Phi(x) + x phi(x)
+    ratio = 0.5 * special.erfcx(np.abs(x) / np.sqrt(2.0))
+    below = _times_exp(ratio - np.abs(x) / np.sqrt(2.0 * np.pi), -0.5 * x * x)
+    return np.where(x < 0, below, 1.0 - below)
+
+
+def _silu(x):
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, _times_exp(x / (1.0 + e), -np.abs(x)), x / (1.0 + e))
+
+
+def _silu_derivative(x):
+    # s + x s (1 - s), s = sigmoid(x)
+    s = _sigmoid(np.abs(x))
+    below = _times_exp(s - np.abs(x) * s * s, -np.abs(x))
+    return np.where(x < 0, below, 1.0 - below)
+
+
+# name -> (f, f' as a function of the output y or, for the INPUT_DERIVATIVES, of the input x, Lipschitz constant of f).
+# All take the parameter as their last argument; the constant is a function of it alone.
 ACTIVATIONS = {
-    "identity": (lambda x: x.copy(), lambda y: np.ones_like(y), 1.0),
-    "relu": (lambda x: np.where(np.isnan(x), x, np.maximum(x, 0.0)), lambda y: (y > 0).astype(F64), 1.0),
-    "sigmoid": (_sigmoid, lambda y: y * (1.0 - y), 0.25),
-    "tanh": (np.tanh, lambda y: 1.0 - y * y, 1.0),
+    "identity": (lambda x, _: x.copy(), lambda y, _: np.ones_like(y), lambda _: 1.0),
+    "relu": (
+        lambda x, _: np.where(np.isnan(x), x, np.maximum(x, 0.0)),
+        lambda y, _: (y > 0).astype(F64),
+        lambda _: 1.0,
+    ),
+    "leaky_relu": (
+        lambda x, slope: np.where(x > 0, x, slope * x),
+        lambda y, slope: np.where(y > 0, 1.0, slope),
+        lambda slope: max(1.0, slope),
+    ),
+    "elu": (
+        lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(x)),
+        lambda y, alpha: np.where(y > 0, 1.0, y + alpha),
+        lambda alpha: max(1.0, alpha),
+    ),
+    "sigmoid": (lambda x, _: _sigmoid(x), lambda y, _: y * (1.0 - y), lambda _: 0.25),
+    "hard_sigmoid": (
+        lambda x, _: np.clip((x + 3.0) / 6.0, 0.0, 1.0),
+        lambda y, _: np.where((y > 0) & (y < 1), 1.0 / 6.0, 0.0),
+        lambda _: 1.0 / 6.0,
+    ),
+    "tanh": (lambda x, _: np.tanh(x), lambda y, _: 1.0 - y * y, lambda _: 1.0),
+    "softplus": (lambda x, _: np.logaddexp(0.0, x), lambda y, _: -np.expm1(-y), lambda _: 1.0),
+    "gelu": (
+        lambda x, _: _gelu(x),
+        lambda x, _: _gelu_derivative(x),
+        lambda _: 1.13,
+    ),
+    "silu": (
+        lambda x, _: _silu(x),
+        lambda x, _: _silu_derivative(x),
+        lambda _: 1.1,
+    ),
 }
+INPUT_DERIVATIVES = {"gelu", "silu"}
+DEFAULT_PARAMETERS = {"leaky_relu": 0.01, "elu": 1.0}
 
 
-def activation(x, name="relu"):
+def split_activation(activation):
+    """(name, parameter) of a name, or of a pair of these."""
+    return activation if isinstance(activation, tuple) else (activation, DEFAULT_PARAMETERS.get(activation))
+
+
+def _value(x, activation):
+    name, parameter = split_activation(activation)
+    with np.errstate(all="ignore"):
+        return ACTIVATIONS[name][0](_f64(x), parameter)
+
+
+def lipschitz(activation):
+    """The largest |f'|."""
+    name, parameter = split_activation(activation)
+    return ACTIVATIONS[name][2](parameter)
+
+
+def activation(x, activation="relu"):
     """f(x)."""
-    with np.errstate(all="ignore"):
-        return ACTIVATIONS[name][0](_f64(x))
+    return _value(x, activation)
 
 
-def activation_backward(d_y, y, name="relu"):
-    """d_y * f', with f' evaluated at the output y = f(x)."""
+def activation_backward(d_y, y, activation="relu"):
+    """d_y * f', with f' evaluated at the output y = f(x), or at the input for the INPUT_DERIVATIVES."""
+    name, parameter = split_activation(activation)
     with np.errstate(all="ignore"):
-        return _f64(d_y) * ACTIVATIONS[name][1](_f64(y))
+        return _f64(d_y) * ACTIVATIONS[name][1](_f64(y), parameter)
 
 
 # ------------------------------------------------------------------------------------------------- products
@@ -59,7 +141,7 @@ def linear(x, w, b=None, activation="identity"):
     z = matmul(x, w)
     if b is not None:
         z = z + _f64(b)
-    return ACTIVATIONS[activation][0](z)
+    return _value(z, activation)
 
 
 def linear_backward(d_out, x, w, activation="identity", l2=0.0):

@@ -28,7 +28,47 @@ SPIKES = (
     89.0,
     -700.0,
     710.0,
+    # The ends of hard sigmoid, where the tails of gelu, sigmoid and softplus are subnormal, and where they vanish.
+    3.0,
+    -3.0,
+    -13.5,
+    -14.3,
+    -38.2,
+    -90.0,
+    -103.0,
+    -104.5,
+    -740.0,
+    -750.0,
 )
+
+# Every activation, and those with a parameter at other values of it.
+VARIANTS = (
+    *K.ACTIVATIONS,
+    ("leaky_relu", 0.3),
+    ("leaky_relu", 0.0),
+    ("leaky_relu", 2.5),
+    ("elu", 0.4),
+    ("elu", 0.0),
+    ("elu", 3.0),
+)
+
+
+def derivative_at(x, name):
+    """What activation_backward takes: the output, in the dtype of x, or x itself."""
+    if reference.split_activation(name)[0] in K.INPUT_DERIVATIVES:
+        return x
+    with np.errstate(over="ignore"):
+        return reference.activation(x, name).astype(x.dtype)
+
+
+def activation_tolerance(x, y, name):
+    return tolerances.activation(x.dtype, x, y, reference.split_activation(name)[0])
+
+
+def backward_tolerance(d_y, at, name):
+    derivative = reference.activation_backward(np.ones_like(at), at, name)
+    name, parameter = reference.split_activation(name)
+    return tolerances.activation_backward(at.dtype, d_y, at, derivative, name, parameter)
 
 
 def spiked(rng, dtype, shape):
@@ -42,15 +82,20 @@ def spiked(rng, dtype, shape):
 
 def test_oracle_covers_the_registry():
     assert set(K.ACTIVATIONS) == set(reference.ACTIVATIONS)
+    assert set(K.INPUT_DERIVATIVES) == reference.INPUT_DERIVATIVES
+    assert {name: default for name, (_, default) in K.ACTIVATION_PARAMETERS.items()} == (
+        reference.DEFAULT_PARAMETERS
+    )
 
 
 @pytest.mark.every_isa
-@pytest.mark.parametrize("name", K.ACTIVATIONS)
+@pytest.mark.parametrize("name", VARIANTS, ids=str)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 17), (13, 33), (64, 65), (129,), (1000,)], ids=str)
 def test_forward(rng, dtype, name, shape):
     x = spiked(rng, dtype, shape)
     y = reference.activation(x, name)
-    check(K.activation, (x,), ("out",), (y,), (tolerances.elementary(dtype, y),), activation=name)
+    tolerance = activation_tolerance(x, y, name)
+    check(K.activation, (x,), ("out",), (y,), (tolerance,), activation=name)
 
 
 @pytest.mark.parametrize("name", K.ACTIVATIONS)
@@ -63,27 +108,28 @@ def test_every_length(rng, dtype, name):
             (x,),
             ("out",),
             (y,),
-            (tolerances.elementary(dtype, y),),
+            (activation_tolerance(x, y, name),),
             layouts=("c", "offset"),
             activation=name,
         )
 
 
 @pytest.mark.every_isa
-@pytest.mark.parametrize("name", K.ACTIVATIONS)
+@pytest.mark.parametrize("name", VARIANTS, ids=str)
 def test_fine_grid(dtype, name):
     # Dense over the range where the formulas switch branches, and down to tiny arguments on a log scale.
     small = np.logspace(-30, 0, 4001)
     x = np.concatenate([np.linspace(-110, 110, 200_001), small, -small]).astype(dtype)
     y = reference.activation(x, name)
-    assert_close(K.activation(x, name), y, tolerances.elementary(dtype, y), name)
+    assert_close(K.activation(x, name), y, activation_tolerance(x, y, name), str(name))
 
 
-@pytest.mark.parametrize("name", K.ACTIVATIONS)
+@pytest.mark.every_isa
+@pytest.mark.parametrize("name", VARIANTS, ids=str)
 def test_nan_and_infinities(dtype, name):
     x = np.tile(np.array([np.nan, np.inf, -np.inf, 0.5], dtype), 9)
     y = reference.activation(x, name)
-    assert_close(K.activation(x, name), y, tolerances.elementary(dtype, y), name)
+    assert_close(K.activation(x, name), y, activation_tolerance(x, y, name), str(name))
 
 
 @pytest.mark.parametrize("name", K.ACTIVATIONS)
@@ -103,21 +149,23 @@ def test_default_is_relu(rng, dtype):
 
 
 @pytest.mark.every_isa
-@pytest.mark.parametrize("name", K.ACTIVATIONS)
+@pytest.mark.parametrize("name", VARIANTS, ids=str)
 @pytest.mark.parametrize("shape", [(1, 1), (13, 33), (64, 65), (129,)], ids=str)
 def test_backward(rng, dtype, name, shape):
-    y = reference.activation(spiked(rng, dtype, shape), name).astype(dtype)
+    at = derivative_at(spiked(rng, dtype, shape), name)
     d_y = rng.standard_normal(shape).astype(dtype)
-    expected = reference.activation_backward(d_y, y, name)
-    # y (1 - y) or 1 - y^2, each factor rounded: 2 eps of the magnitudes, 1 + y^2, that it cancels from.
-    with np.errstate(over="ignore"):
-        magnitude = (
-            np.abs(d_y) * (1.0 + np.minimum(y.astype(np.float64) ** 2, 1.0))
-            if name in ("sigmoid", "tanh")
-            else 0.0
-        )
-    tolerance = 2.0 * tolerances.eps(dtype) * magnitude + tolerances.tiny(dtype)
-    check(K.activation_backward, (d_y, y), ("out",), (expected,), (tolerance,), activation=name)
+    expected = reference.activation_backward(d_y, at, name)
+    tolerance = backward_tolerance(d_y, at, name)
+    check(K.activation_backward, (d_y, at), ("out",), (expected,), (tolerance,), activation=name)
+
+
+@pytest.mark.every_isa
+@pytest.mark.parametrize("name", VARIANTS, ids=str)
+def test_backward_fine_grid(dtype, name):
+    x = np.concatenate([np.linspace(-110, 110, 200_001), [np.inf, -np.inf]]).astype(dtype)
+    at, one = derivative_at(x, name), np.ones_like(x)
+    expected = reference.activation_backward(one, at, name)
+    assert_close(K.activation_backward(one, at, name), expected, backward_tolerance(one, at, name), str(name))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -125,7 +173,7 @@ def test_backward(rng, dtype, name, shape):
 def test_backward_in_place(rng, dtype, name, layout):
     from backends import lay_out
 
-    y = reference.activation(rng.standard_normal((19, 23)), name).astype(dtype)
+    y = derivative_at(rng.standard_normal((19, 23)).astype(dtype), name)
     d_y = lay_out(rng.standard_normal((19, 23)).astype(dtype), layout)
     expected = K.activation_backward(d_y.copy(), y, name)
     assert K.activation_backward(d_y, y, name, out=d_y) is d_y
@@ -149,14 +197,26 @@ def test_threads(rng, dtype, threads):
     x = rng.standard_normal((700, 333)).astype(dtype)
     for name in K.ACTIVATIONS:
         y = reference.activation(x, name)
-        assert_close(K.activation(x, name), y, tolerances.elementary(dtype, y), name)
+        assert_close(K.activation(x, name), y, activation_tolerance(x, y, name), str(name))
 
 
-@pytest.mark.parametrize("name", sorted(reference.ACTIVATIONS))
+def test_default_parameters(rng, dtype):
+    x = rng.standard_normal((7, 9)).astype(dtype)
+    for name, (_, default) in K.ACTIVATION_PARAMETERS.items():
+        assert identical(K.activation(x, name), K.activation(x, (name, default)))
+        assert identical(K.activation(x, [name, 2 * default]), getattr(K, name)(x, 2 * default))
+        assert not identical(K.activation(x, name), getattr(K, name)(x, 2 * default))
+        assert identical(
+            K.activation_backward(x, x, name), K.activation_backward(x, x, (name, float(default)))
+        )
+
+
+@pytest.mark.parametrize("name", VARIANTS, ids=str)
 def test_oracle_by_finite_differences(rng, name):
-    x = rng.standard_normal(40)
-    x = np.where(np.abs(x) < 0.05, 0.1, x)  # away from the kink of relu
+    x = 2.0 * rng.standard_normal(40)
+    x = np.where(np.abs(x) < 0.05, 0.1, x)  # away from the kink of relu and others at 0, and of hard sigmoid
+    x = np.where(np.abs(np.abs(x) - 3.0) < 0.05, 2.0, x)
     h = 1e-6
     difference = (reference.activation(x + h, name) - reference.activation(x - h, name)) / (2 * h)
-    derivative = reference.activation_backward(np.ones(40), reference.activation(x, name), name)
+    derivative = reference.activation_backward(np.ones(40), derivative_at(x, name), name)
     np.testing.assert_allclose(derivative, difference, atol=1e-9)

@@ -317,6 +317,34 @@ def test_unknown_activation(bad):
             assert all(name in str(caught.value) for name in K.ACTIVATIONS)
 
 
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        (("relu", 0.1), ValueError, "relu.*takes no parameter"),
+        (("leaky_relu", -0.1), ValueError, "slope.*leaky_relu.*is -0.1"),
+        (("elu", float("nan")), ValueError, "alpha.*elu.*finite"),
+        (("elu", float("inf")), ValueError, "alpha.*elu.*finite"),
+        (("elu", "1"), TypeError, "alpha.*elu.*must be a number"),
+        (("elu", None), TypeError, "alpha.*elu.*must be a number"),
+        (("elu", 1.0, 2.0), TypeError, "a name or a pair"),
+        (("elu",), TypeError, "a name or a pair"),
+        ((1.0, "elu"), TypeError, "a name or a pair"),
+        (("swish", 1.0), ValueError, "'swish' is not one of"),
+    ],
+    ids=str,
+)
+def test_bad_parameter_of_an_activation(bad, error, message):
+    x = np.ones((2, 2))
+    for call in (
+        lambda: K.activation(x, bad),
+        lambda: K.activation_backward(x, x, bad),
+        lambda: K.linear(x, x, None, bad),
+        lambda: K.linear_backward(x, x, x, activation=bad),
+    ):
+        with pytest.raises(error, match=rf"^\[\w+\] .*{message}"):
+            call()
+
+
 SHARED = np.ones((3, 3))
 BAD_CALLS = {
     "matmul precision": (lambda p: K.matmul(p, p, precision="float8"), "matmul"),

@@ -13,7 +13,7 @@ from steepest import kernels as K
 
 def check_linear(x, w, b, activation, **kwargs):
     expected = reference.linear(x, w, b, activation)
-    lipschitz = reference.ACTIVATIONS[activation][2]
+    lipschitz = reference.lipschitz(activation)
     tolerance = tolerances.linear(x.dtype, x, w, b, expected, lipschitz)
     return check(K.linear, (x, w, b), ("out",), (expected,), (tolerance,), activation=activation, **kwargs)
 
@@ -74,6 +74,11 @@ def test_empty(dtype, activation):
     y = K.linear(np.ones((2, 0), dtype), np.ones((0, 3), dtype), b, activation)
     expected = np.tile(reference.activation(b, activation), (2, 1))
     np.testing.assert_allclose(y, expected, rtol=4 * tolerances.eps(dtype), atol=0)
+
+
+def test_parameter(rng, dtype):
+    for activation in (("leaky_relu", 0.3), ("elu", 2.0)):
+        check_linear(*make(rng, dtype, 33, 20, 17), activation, layouts=("c", "strided"))
 
 
 def test_default_has_no_bias_and_no_activation(rng, dtype):

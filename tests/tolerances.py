@@ -56,6 +56,38 @@ def elementary(dtype, y):
     return 4.0 * eps(dtype) * np.nan_to_num(_abs(y), posinf=0.0) + tiny(dtype)
 
 
+def _normal_density_error(x):
+    """The relative error of exp(-x**2 / 2) in the float64 of the oracle; the tail is 0 from 40 on."""
+    return np.minimum(_abs(x), 40.0) ** 2 * eps(np.float64)
+
+
+def activation(dtype, x, y, name):
+    """At most 4 ulp, in the subnormal range too.
+
+    gelu divides two polynomials of 2 ulp each, and so does the `erfcx` of its oracle, which also rounds x**2 / 2.
+    """
+    oracle = _normal_density_error(x) + 8.0 * eps(np.float64) if name == "gelu" else 0.0
+    subnormal = float(np.finfo(dtype).smallest_subnormal)
+    return (4.0 * eps(dtype) + oracle) * np.nan_to_num(_abs(y), posinf=0.0) + 4.0 * subnormal
+
+
+def activation_backward(dtype, d_y, at, derivative, name, parameter):
+    """f' of a few roundings, each of the magnitudes that it is the sum of, and the product."""
+    with np.errstate(all="ignore"):
+        size = np.minimum(_abs(at), 40.0)
+        magnitude = {
+            "sigmoid": 1.0 + np.minimum(size**2, 1.0),
+            "tanh": 1.0 + np.minimum(size**2, 1.0),
+            "elu": np.where(np.asarray(at) > 0, 1.0, np.minimum(size, parameter or 0.0) + (parameter or 0.0)),
+            "gelu": (1.0 + size) * np.exp(-0.5 * size**2) + (np.asarray(at) > 0),
+            "silu": (1.0 + size) * np.exp(-size) + (np.asarray(at) > 0),
+        }.get(name, _abs(derivative))
+    # The factors of gelu's are a rational function and an exponential of 4 ulp.
+    c = 8.0 if name in ("gelu", "silu") else 4.0 if name == "softplus" else 2.0
+    oracle = _normal_density_error(at) if name == "gelu" else 0.0
+    return (c * eps(dtype) + oracle) * _abs(d_y) * np.nan_to_num(magnitude) + tiny(dtype)
+
+
 def linear(dtype, x, w, b, y, lipschitz):
     """The error of x @ w + b, times the Lipschitz constant of f, plus the error of f itself."""
     z = matmul(dtype, x, w) + (0.0 if b is None else eps(dtype) * _abs(b))

@@ -12,7 +12,10 @@ template <class B>
 void export_operations(py::module_& m) {
     using py::arg;
     const py::none none;
-    m.attr("ACTIVATIONS") = activation_names();
+    m.attr("ACTIVATIONS") = activation_names([](const ActivationInfo&) { return true; });
+    m.attr("INPUT_DERIVATIVES") =
+        activation_names([](const ActivationInfo& info) { return info.derivative_at == DerivativeAt::kInput; });
+    m.attr("ACTIVATION_PARAMETERS") = activation_parameters();
 
     m.def("matmul", &LinearAlgebra<B>::matmul, arg("a"), arg("b"), arg("out") = none, arg("precision") = "float32");
     m.def("linear", &LinearAlgebra<B>::linear, arg("x"), arg("w"), arg("b") = none, arg("activation") = "identity",

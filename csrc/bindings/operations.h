@@ -7,17 +7,32 @@
 
 namespace steepest {
 
+// The parameter that was given, or the default.
+template <class B>
+double parameter_of(const Call<B>& call, const ActivationInfo& info, const py::object& given) {
+    if (!given) return info.default_parameter;
+    if (!*info.parameter) ops::reject(call.name(), "activation '", info.name, "' takes no parameter");
+    const std::string what = std::string(info.parameter) + " of activation '" + info.name + "'";
+    if (!PyFloat_Check(given.ptr()) && !PyLong_Check(given.ptr())) reject_type(call.name(), what, " must be a number");
+    const double parameter = py::cast<double>(given);
+    if (!(parameter >= 0 && std::isfinite(parameter)))
+        ops::reject(call.name(), what, " is ", parameter, "; it must be finite and not negative");
+    return parameter;
+}
+
 template <class B>
 Activation activation_named(const Call<B>& call, py::handle activation) {
-    const std::string name = call.text("activation", activation);
-#define STEEPEST_MATCH(Name, text) \
-    if (name == text) return Activation::k##Name;
-    STEEPEST_ACTIVATIONS(STEEPEST_MATCH)
-#undef STEEPEST_MATCH
+    py::object name_object = py::reinterpret_borrow<py::object>(activation), parameter;
+    if ((PyTuple_Check(activation.ptr()) || PyList_Check(activation.ptr())) && py::len(activation) == 2)
+        name_object = activation[py::int_(0)], parameter = activation[py::int_(1)];
+    if (!PyUnicode_Check(name_object.ptr()))
+        reject_type(call.name(), "activation must be a name or a pair (name, parameter)");
+    const std::string name = py::cast<std::string>(name_object);
     std::string known;
-#define STEEPEST_LIST(Name, text) known += (known.empty() ? "" : ", ") + std::string(text);
-    STEEPEST_ACTIVATIONS(STEEPEST_LIST)
-#undef STEEPEST_LIST
+    for (const ActivationInfo& info : kActivations) {
+        if (name == info.name) return {info.kind, parameter_of(call, info, parameter)};
+        known += (known.empty() ? "" : ", ") + std::string(info.name);
+    }
     ops::reject(call.name(), "activation '", name, "' is not one of: ", known);
 }
 
@@ -35,12 +50,21 @@ Precision precision_named(const Call<B>& call, py::handle precision) {
     ops::reject(call.name(), "precision '", name, "' is not one of: ", known);
 }
 
-inline py::tuple activation_names() {
+// The names of all, or of those for which `wanted` holds.
+template <class Wanted>
+py::tuple activation_names(Wanted&& wanted) {
     py::list names;
-#define STEEPEST_LIST(Name, text) names.append(text);
-    STEEPEST_ACTIVATIONS(STEEPEST_LIST)
-#undef STEEPEST_LIST
+    for (const ActivationInfo& info : kActivations)
+        if (wanted(info)) names.append(info.name);
     return py::tuple(names);
+}
+
+// Name -> (name of the parameter, its default).
+inline py::dict activation_parameters() {
+    py::dict parameters;
+    for (const ActivationInfo& info : kActivations)
+        if (*info.parameter) parameters[info.name] = py::make_tuple(info.parameter, info.default_parameter);
+    return parameters;
 }
 
 template <class B>

@@ -1,36 +1,72 @@
 // Activation functions: one formula each, for CPU vectors and CUDA scalars alike, and the registry that names them.
-// `V` is a scalar or a vector of one instruction set; exp, expm1 and the like are found for it by argument lookup.
-// `derivative` is evaluated at the function's own output y = f(x), so that back-propagation needs no second array.
+// `V` is a vector of one instruction set or a CUDA thread's Lane; exp, expm1 and the like are found for it by argument
+// lookup. `derivative` is evaluated at the function's own output y = f(x), so that back-propagation needs no second
+// array; where y does not determine it, at the input x.
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "common/macros.h"
+#include "common/normal_distribution.h"
 
-// X(enumerator, public name); adding an activation is a struct below and a line here.
-#define STEEPEST_ACTIVATIONS(X) \
-    X(Identity, "identity")     \
-    X(Relu, "relu")             \
-    X(Sigmoid, "sigmoid")       \
-    X(Tanh, "tanh")
+// X(enumerator, public name, name of its parameter or "", default of the parameter, where its derivative is taken).
+// Adding an activation is a struct below and a line here.
+#define STEEPEST_ACTIVATIONS(X)                       \
+    X(Identity, "identity", "", 0, Output)            \
+    X(Relu, "relu", "", 0, Output)                    \
+    X(LeakyRelu, "leaky_relu", "slope", 0.01, Output) \
+    X(Elu, "elu", "alpha", 1, Output)                 \
+    X(Sigmoid, "sigmoid", "", 0, Output)              \
+    X(HardSigmoid, "hard_sigmoid", "", 0, Output)     \
+    X(Tanh, "tanh", "", 0, Output)                    \
+    X(Softplus, "softplus", "", 0, Output)            \
+    X(Gelu, "gelu", "", 0, Input)                     \
+    X(Silu, "silu", "", 0, Input)
 
 namespace steepest {
 
-enum class Activation : int8_t {
-#define STEEPEST_ENUMERATOR(Name, text) k##Name,
+enum class ActivationKind : int8_t {
+#define STEEPEST_ENUMERATOR(Name, ...) k##Name,
     STEEPEST_ACTIVATIONS(STEEPEST_ENUMERATOR)
 #undef STEEPEST_ENUMERATOR
 };
+
+struct Activation {
+    ActivationKind kind = ActivationKind::kIdentity;
+    double parameter = 0;  // where the function has one
+
+    STEEPEST_HD bool is_identity() const { return kind == ActivationKind::kIdentity; }
+};
+
+enum class DerivativeAt : int8_t { kOutput, kInput };
+
+struct ActivationInfo {
+    ActivationKind kind;
+    const char* name;
+    const char* parameter;  // "" where there is none
+    double default_parameter;
+    DerivativeAt derivative_at;
+};
+
+inline constexpr ActivationInfo kActivations[] = {
+#define STEEPEST_INFO(Name, text, parameter_name, standard, at) \
+    {ActivationKind::k##Name, text, parameter_name, standard, DerivativeAt::k##at},
+    STEEPEST_ACTIVATIONS(STEEPEST_INFO)
+#undef STEEPEST_INFO
+};
+
+STEEPEST_HD const ActivationInfo& info_of(ActivationKind kind) { return kActivations[static_cast<int>(kind)]; }
 
 inline namespace STEEPEST_TARGET {
 
 struct Identity {
     template <class V>
-    static STEEPEST_HD V value(V x) {
+    STEEPEST_HD V value(V x) const {
         return x;
     }
     template <class V>
-    static STEEPEST_HD V derivative(V) {
+    STEEPEST_HD V derivative(V) const {
         return V(1);
     }
 };
@@ -38,24 +74,65 @@ struct Identity {
 // max(x, 0); the derivative at 0 is taken as 0. The order of the arguments of max keeps a NaN.
 struct Relu {
     template <class V>
-    static STEEPEST_HD V value(V x) {
+    STEEPEST_HD V value(V x) const {
         return max(V(0), x);
     }
     template <class V>
-    static STEEPEST_HD V derivative(V y) {
+    STEEPEST_HD V derivative(V y) const {
         return select(y > V(0), V(1), V(0));
     }
 };
 
-// 1 / (1 + exp(-x))
-struct Sigmoid {
+// x where x > 0, else slope x. The slope is not negative, so that y tells which.
+struct LeakyRelu {
+    double slope;
+
     template <class V>
-    static STEEPEST_HD V value(V x) {
-        return V(1) / (V(1) + exp(-x));
+    STEEPEST_HD V value(V x) const {
+        return select(x > V(0), x, V(slope) * x);
     }
     template <class V>
-    static STEEPEST_HD V derivative(V y) {
+    STEEPEST_HD V derivative(V y) const {
+        return select(y > V(0), V(1), V(slope));
+    }
+};
+
+// x where x > 0, else alpha (exp(x) - 1), whose derivative is alpha exp(x) = y + alpha.
+struct Elu {
+    double alpha;
+
+    template <class V>
+    STEEPEST_HD V value(V x) const {
+        return select(x > V(0), x, V(alpha) * expm1(min(V(0), x)));
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V y) const {
+        return select(y > V(0), V(1), y + V(alpha));
+    }
+};
+
+// 1 / (1 + exp(-x)), for x < 0 as e / (1 + e) with e = exp(x), which has all digits where the result is tiny.
+struct Sigmoid {
+    template <class V>
+    STEEPEST_HD V value(V x) const {
+        const V e = exp_nonpositive(-abs(x));
+        return select(x > V(0), V(1), e) / (V(1) + e);
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V y) const {
         return y * (V(1) - y);
+    }
+};
+
+// (x + 3) / 6 between 0 and 1; the derivative at the ends is taken as 0. The clamps' argument order keeps a NaN.
+struct HardSigmoid {
+    template <class V>
+    STEEPEST_HD V value(V x) const {
+        return min(V(1), max(V(0), (x + V(3)) / V(6)));
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V y) const {
+        return select(y > V(0), select(V(1) > y, V(1.0 / 6), V(0)), V(0));
     }
 };
 
@@ -63,26 +140,98 @@ struct Sigmoid {
 // result is ±1 in every precision, so clamping keeps inf/inf away. The clamp's argument order keeps a NaN.
 struct Tanh {
     template <class V>
-    static STEEPEST_HD V value(V x) {
+    STEEPEST_HD V value(V x) const {
         const V clamped = min(V(20), max(V(-20), x));
         const V e = expm1(clamped + clamped);
         return e / (e + V(2));
     }
     template <class V>
-    static STEEPEST_HD V derivative(V y) {
+    STEEPEST_HD V derivative(V y) const {
         return V(1) - y * y;
     }
 };
 
-// Calls f(Formula{}) with the formula of `kind`, so that loops are compiled once per formula.
+// log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), whose derivative is the sigmoid of x, 1 - exp(-y).
+struct Softplus {
+    template <class V>
+    STEEPEST_HD V value(V x) const {
+        return max(V(0), x) + log1p_unit(exp_nonpositive(-abs(x)));
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V y) const {
+        return -expm1(-y);
+    }
+};
+
+// x Phi(x), Phi being the distribution function of the standard normal distribution (D. Hendrycks, K. Gimpel, "Gaussian
+// error linear units", 2016). With the upper tail Q(|x|) = 1 - Phi(|x|), it is max(x, 0) - |x| Q(|x|).
+struct Gelu {
+    template <class V>
+    STEEPEST_HD V value(V x) const {
+        const NormalTail<V> tail(x);
+        return max(V(0), x) - tail.times_density(tail.distance * tail.ratio);
+    }
+    // Phi(x) + x phi(x)
+    template <class V>
+    STEEPEST_HD V derivative(V x) const {
+        const NormalTail<V> tail(x);
+        const V below = tail.times_density(tail.ratio - tail.distance * V(kNormalDensityAt0));
+        return select(x > V(0), V(1) - below, below);
+    }
+};
+
+// x sigmoid(x), where x sigmoid(-|x|) = x exp(-|x|) / (1 + exp(-|x|)) may be a normal number and the exponential not.
+struct Silu {
+    template <class V>
+    STEEPEST_HD V value(V x) const {
+        const V down = -min(V(kSiluRange), abs(x)), e = exp_nonpositive(down);
+        return select(V(0) > x, times_exp(down / (V(1) + e), down), x / (V(1) + e));
+    }
+    // s (1 + x (1 - s)), s = sigmoid(x)
+    template <class V>
+    STEEPEST_HD V derivative(V x) const {
+        const V down = -min(V(kSiluRange), abs(x)), e = exp_nonpositive(down), sum = V(1) + e;
+        const V square = sum * sum;
+        const V above = (sum - down * e) / square;
+        return select(x > V(0), above, times_exp((sum + down) / square, down));
+    }
+    static constexpr double kSiluRange = 800;  // x exp(x) is 0 in double from here on down, and all sums are finite
+};
+
+template <class Formula>
+STEEPEST_HD Formula make_formula(double parameter) {
+    if constexpr (std::is_empty_v<Formula>)
+        return Formula{};
+    else
+        return Formula{parameter};
+}
+
+// Calls f(formula) with the formula of an activation, so that loops are compiled once per formula.
 template <class F>
-STEEPEST_HD void with_activation(Activation kind, F&& f) {
-    switch (kind) {
-#define STEEPEST_CASE(Name, text) \
-    case Activation::k##Name: return f(Name{});
+STEEPEST_HD auto with_activation(const Activation& activation, F&& f) {
+    switch (activation.kind) {
+#define STEEPEST_CASE(Name, ...) \
+    case ActivationKind::k##Name: return f(make_formula<Name>(activation.parameter));
         STEEPEST_ACTIVATIONS(STEEPEST_CASE)
 #undef STEEPEST_CASE
     }
+    return f(Identity{});
+}
+
+// The same for activations whose derivative is taken at the output, which the caller has checked.
+template <class F>
+STEEPEST_HD auto with_output_derivative(const Activation& activation, F&& f) {
+    switch (activation.kind) {
+#define STEEPEST_CASE(Name, text, parameter_name, standard, at)     \
+    case ActivationKind::k##Name:                                   \
+        if constexpr (DerivativeAt::k##at == DerivativeAt::kOutput) \
+            return f(make_formula<Name>(activation.parameter));     \
+        else                                                        \
+            break;
+        STEEPEST_ACTIVATIONS(STEEPEST_CASE)
+#undef STEEPEST_CASE
+    }
+    return f(Identity{});
 }
 
 }  // namespace STEEPEST_TARGET

@@ -9,17 +9,17 @@ namespace {
 constexpr int64_t kGrain = 1024;  // the least number of items for a member
 
 template <class T, class Formula>
-STEEPEST_HD void apply(const T* x, T* out, int64_t n) {
+STEEPEST_HD void apply(Formula formula, const T* x, T* out, int64_t n) {
     for_each_vector<T>(0, n, [=](int64_t j, int lanes) {
-        store_items(Formula::value(load_items(x + j, 1, lanes)), out + j, 1, lanes);
+        store_items(formula.value(load_items(x + j, 1, lanes)), out + j, 1, lanes);
     });
 }
 
 template <class T, class Formula>
-STEEPEST_HD void apply_derivative(const T* d_y, const T* y, T* out, int64_t n) {
+STEEPEST_HD void apply_derivative(Formula formula, const T* d_y, const T* y, T* out, int64_t n) {
     for_each_vector<T>(0, n, [=](int64_t j, int lanes) {
         const Vec<T> d = load_items(d_y + j, 1, lanes);
-        store_items(d * Formula::derivative(load_items(y + j, 1, lanes)), out + j, 1, lanes);
+        store_items(d * formula.derivative(load_items(y + j, 1, lanes)), out + j, 1, lanes);
     });
 }
 
@@ -29,16 +29,15 @@ template <class T>
 void run(const ops::ActivationForward<T>& op, Team& team) {
     const int64_t n = op.x.cols;
     with_activation(op.activation, [&](auto formula) {
-        using Formula = decltype(formula);
         if (is_flat(op.x) && is_flat(op.out)) {
             const Range mine = team.split(op.x.rows * n, kGrain);
-            return apply<T, Formula>(op.x.data + mine.begin, op.out.data + mine.begin, mine.end - mine.begin);
+            return apply(formula, op.x.data + mine.begin, op.out.data + mine.begin, mine.end - mine.begin);
         }
         T* const scratch = static_cast<T*>(team.scratch(2 * n * sizeof(T)));
         const Range mine = team.split(op.x.rows, 1 + kGrain / (n + 1));
         for (int64_t i = mine.begin; i < mine.end; ++i) {
             T* const out = writable_row(op.out, i, scratch + n);
-            apply<T, Formula>(contiguous_row(op.x, i, scratch), out, n);
+            apply(formula, contiguous_row(op.x, i, scratch), out, n);
             put_row(op.out, i, out);
         }
     });
@@ -48,18 +47,16 @@ template <class T>
 void run(const ops::ActivationBackward<T>& op, Team& team) {
     const int64_t n = op.y.cols;
     with_activation(op.activation, [&](auto formula) {
-        using Formula = decltype(formula);
         if (is_flat(op.y) && is_flat(op.d_y) && is_flat(op.out)) {
             const Range mine = team.split(op.y.rows * n, kGrain);
-            return apply_derivative<T, Formula>(op.d_y.data + mine.begin, op.y.data + mine.begin,
-                                                op.out.data + mine.begin, mine.end - mine.begin);
+            return apply_derivative(formula, op.d_y.data + mine.begin, op.y.data + mine.begin, op.out.data + mine.begin,
+                                    mine.end - mine.begin);
         }
         T* const scratch = static_cast<T*>(team.scratch(3 * n * sizeof(T)));
         const Range mine = team.split(op.y.rows, 1 + kGrain / (n + 1));
         for (int64_t i = mine.begin; i < mine.end; ++i) {
             T* const out = writable_row(op.out, i, scratch + 2 * n);
-            apply_derivative<T, Formula>(contiguous_row(op.d_y, i, scratch), contiguous_row(op.y, i, scratch + n), out,
-                                         n);
+            apply_derivative(formula, contiguous_row(op.d_y, i, scratch), contiguous_row(op.y, i, scratch + n), out, n);
             put_row(op.out, i, out);
         }
     });

@@ -21,13 +21,21 @@ STEEPEST_HD void combine_tile(const Tile<T>& tile, const MatrixView<const T>& ot
     }
 }
 
-template <class T, class Formula>
+// c f'(output). Only this is compiled for each formula, not the product.
+template <class T>
 struct TimesDerivative {
     MatrixView<const T> output;
-    STEEPEST_HD void operator()(const Tile<T>& tile) const {
-        combine_tile(tile, output, [](Vec<T> c, Vec<T> y) { return c * Formula::derivative(y); });
-    }
+    double parameter;
+    void (*apply)(const TimesDerivative&, const Tile<T>&);
+
+    STEEPEST_HD void operator()(const Tile<T>& tile) const { apply(*this, tile); }
 };
+
+template <class T, class Formula>
+void apply_derivative(const TimesDerivative<T>& epilogue, const Tile<T>& tile) {
+    const Formula formula = make_formula<Formula>(epilogue.parameter);
+    combine_tile(tile, epilogue.output, [=](Vec<T> c, Vec<T> y) { return c * formula.derivative(y); });
+}
 
 template <class T>
 struct PlusScaled {
@@ -71,10 +79,9 @@ void run(const ops::LinearBackward<T>& op, Team& team) {
     sum_columns(op.d_out, op.d_b, op.accumulate, team);
     if (!op.d_x) return;
     const MatrixView<const T> w_transposed = op.w.transposed();
-    if (op.activation == Activation::kIdentity) return gemm(op.d_out, w_transposed, op.d_x, NoEpilogue(), team);
-    with_activation(op.activation, [&](auto formula) {
-        gemm(op.d_out, w_transposed, op.d_x, TimesDerivative<T, decltype(formula)>{op.x}, team);
-    });
+    if (op.activation.is_identity()) return gemm(op.d_out, w_transposed, op.d_x, NoEpilogue(), team);
+    const auto apply = with_output_derivative(op.activation, [](auto f) { return apply_derivative<T, decltype(f)>; });
+    gemm(op.d_out, w_transposed, op.d_x, TimesDerivative<T>{op.x, op.activation.parameter, apply}, team);
 }
 
 }  // namespace STEEPEST_TARGET

@@ -14,7 +14,7 @@ template <int W, class T>
 __global__ void __launch_bounds__(kMapThreads) activation_kernel(Guard guard, Map<T, 1> map, Activation activation) {
     if (is_stopped(guard)) return;
     with_activation(activation, [&](auto formula) {
-        map_items<W>(map, [](const T(&x)[1]) { return decltype(formula)::value(Lane<T>(x[0])).value; });
+        map_items<W>(map, [&](const T(&x)[1]) { return formula.value(Lane<T>(x[0])).value; });
     });
 }
 
@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kMapThreads)
     activation_backward_kernel(Guard guard, Map<T, 2> map, Activation activation) {
     if (is_stopped(guard)) return;
     with_activation(activation, [&](auto formula) {
-        map_items<W>(map, [](const T(&d)[2]) { return d[0] * decltype(formula)::derivative(Lane<T>(d[1])).value; });
+        map_items<W>(map, [&](const T(&d)[2]) { return d[0] * formula.derivative(Lane<T>(d[1])).value; });
     });
 }
 

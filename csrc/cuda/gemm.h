@@ -9,18 +9,17 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// c = f(a @ b + bias) * g'(output) + scale * addend, and the sums of b's columns; what is absent is left out.
-// Accumulating, c and the sums are added to.
+// c = f(a @ b + bias), or (a @ b) * f'(output), or a @ b + scale * addend, and the sums of b's columns; what is absent is
+// left out. Accumulating, c and the sums are added to.
 template <class T>
 struct GemmCall {
     MatrixView<const T> a;  // (m, k)
     MatrixView<const T> b;  // (k, n)
     MatrixView<T> c;        // (m, n)
     Precision precision = Precision::kFloat32;
-    VectorView<const T> bias;  // (n,)
-    Activation activation = Activation::kIdentity;
+    VectorView<const T> bias;    // (n,)
     MatrixView<const T> output;  // (m, n)
-    Activation activation_of_output = Activation::kIdentity;
+    Activation activation;
     MatrixView<const T> addend;  // (m, n)
     T scale = T(0);
     VectorView<T> b_sums;  // (n,)

@@ -54,8 +54,7 @@ class GroupBuilder {
     void add(const GemmCall<T>& call, const GemmPlan& plan) {
         Product<T>& g = group_.product[group_.count++];
         g.a = call.a, g.b_t = call.b.transposed(), g.c = call.c;
-        g.epilogue = {call.bias,       call.activation, call.output, call.activation_of_output,
-                      call.accumulate, call.addend,     call.scale};
+        g.epilogue = {call.bias, call.output, call.activation, call.addend, call.scale, call.accumulate};
         g.b_sums = call.b_sums;
         g.a_walk = walk_over(g.a), g.b_walk = walk_over(g.b_t);
         g.vector_stores = has_vector_rows(g.c);

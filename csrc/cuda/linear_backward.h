@@ -21,7 +21,7 @@ template <class T>
 GemmCall<T> input_gradient(const ops::LinearBackward<T>& op) {
     GemmCall<T> call;
     call.a = op.d_out, call.b = op.w.transposed(), call.c = op.d_x, call.precision = op.precision;
-    if (op.activation != Activation::kIdentity) call.output = op.x, call.activation_of_output = op.activation;
+    if (!op.activation.is_identity()) call.output = op.x, call.activation = op.activation;
     return call;
 }
 

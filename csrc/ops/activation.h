@@ -1,4 +1,5 @@
-// out = f(x), and its gradient d_x = d_y * f'(y) with the derivative evaluated at the output y = f(x).
+// out = f(x), and its gradient d_x = d_y * f' with the derivative evaluated at the output y = f(x); for activations
+// whose derivative is taken at the input, `y` is x.
 #pragma once
 
 #include "common/activations.h"
@@ -11,7 +12,7 @@ struct ActivationForward {
     static constexpr const char* kName = "activation";
     MatrixView<const T> x;
     MatrixView<T> out;  // the same items as x, or apart from it
-    Activation activation = Activation::kIdentity;
+    Activation activation;
 
     template <class Visitor>
     void visit(Visitor&& v) const {
@@ -32,7 +33,7 @@ struct ActivationBackward {
     MatrixView<const T> d_y;
     MatrixView<const T> y;
     MatrixView<T> out;  // the same items as d_y or y, or apart from them
-    Activation activation = Activation::kIdentity;
+    Activation activation;
 
     template <class Visitor>
     void visit(Visitor&& v) const {

@@ -14,7 +14,7 @@ struct Linear {
     MatrixView<const T> w;  // (n_in, n_out)
     VectorView<const T> b;  // (n_out,) or absent
     MatrixView<T> out;      // (n, n_out), apart from x, w and b
-    Activation activation = Activation::kIdentity;
+    Activation activation;
     Precision precision = Precision::kFloat32;
 
     template <class Visitor>

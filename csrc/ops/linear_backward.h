@@ -20,7 +20,7 @@ struct LinearBackward {
     MatrixView<T> d_x;          // (n, n_in) or absent
     MatrixView<T> d_w;          // (n_in, n_out)
     VectorView<T> d_b;          // (n_out,)
-    Activation activation = Activation::kIdentity;
+    Activation activation;
     double l2 = 0;
     Precision precision = Precision::kFloat32;
     bool accumulate = false;  // d_w and d_b are added to
@@ -38,6 +38,9 @@ struct LinearBackward {
         require_same_shape(kName, "d_w", d_w, "w", w);
         require(d_b.size == w.cols, kName, "d_b has shape ", shape_of(d_b), ", but w has ", w.cols, " columns");
         if (d_x) require_same_shape(kName, "d_x", d_x, "x", x);
+        const ActivationInfo& info = info_of(activation.kind);
+        require(info.derivative_at == DerivativeAt::kOutput, kName, "the derivative of ", info.name,
+                " does not follow from its output, x: take 'identity' here, and then activation_backward");
         const auto apart = [&](const char* name, const auto& out) {
             require_apart(kName, name, out, "d_out", d_out);
             require_apart(kName, name, out, "x", x);

@@ -11,6 +11,7 @@ _Arrays = _Array | Sequence[_Array]
 _Loss = npt.NDArray[np.float64]
 _Counter = npt.NDArray[np.int64]
 _Indices = npt.NDArray[np.int64]
+_Activation = str | tuple[str, float]
 
 class _Info(TypedDict):
     isa: str
@@ -24,6 +25,8 @@ class _Info(TypedDict):
     compiler: str
 
 ACTIVATIONS: tuple[str, ...]
+INPUT_DERIVATIVES: tuple[str, ...]
+ACTIVATION_PARAMETERS: dict[str, tuple[str, float]]
 
 class DivergenceError(FloatingPointError):
     step: int
@@ -38,7 +41,7 @@ def linear(
     x: _Array,
     w: _Array,
     b: _Array | None = None,
-    activation: str = "identity",
+    activation: _Activation = "identity",
     out: _Array | None = None,
     precision: str = "float32",
 ) -> _Array: ...
@@ -46,7 +49,7 @@ def linear_backward(
     d_out: _Array,
     x: _Array,
     w: _Array,
-    activation: str = "identity",
+    activation: _Activation = "identity",
     l2: float = 0.0,
     input_grad: bool = True,
     d_x: _Array | None = None,
@@ -57,9 +60,9 @@ def linear_backward(
 ) -> tuple[_Array | None, _Array, _Array]: ...
 
 # Activations.
-def activation(x: _Array, activation: str = "relu", out: _Array | None = None) -> _Array: ...
+def activation(x: _Array, activation: _Activation = "relu", out: _Array | None = None) -> _Array: ...
 def activation_backward(
-    d_y: _Array, y: _Array, activation: str = "relu", out: _Array | None = None
+    d_y: _Array, y: _Array, activation: _Activation = "relu", out: _Array | None = None
 ) -> _Array: ...
 def dropout(
     x: _Array, rate: float, *, seed: int, stream: int | _Counter, out: _Array | None = None

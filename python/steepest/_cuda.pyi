@@ -4,7 +4,9 @@ from typing import TypedDict
 
 # ruff: noqa: I001 (one statement for all)
 from steepest._cpu import (
+    ACTIVATION_PARAMETERS as ACTIVATION_PARAMETERS,
     ACTIVATIONS as ACTIVATIONS,
+    INPUT_DERIVATIVES as INPUT_DERIVATIVES,
     DivergenceError as DivergenceError,
     accumulate as accumulate,
     activation as activation,

@@ -12,6 +12,7 @@ _Arrays: TypeAlias = _Array | Sequence[_Array]
 _Loss: TypeAlias = npt.NDArray[np.float64]
 _Counter: TypeAlias = npt.NDArray[np.int64]
 _Indices: TypeAlias = npt.NDArray[np.int64]
+_Activation: TypeAlias = str | tuple[str, float]
 
 class BackendGraph(Protocol):
     """A list of operations of one backend."""
@@ -25,6 +26,8 @@ class Backend(Protocol):
     """The functions of a backend module; `steepest.kernels` documents the operations."""
 
     ACTIVATIONS: tuple[str, ...]
+    INPUT_DERIVATIVES: tuple[str, ...]
+    ACTIVATION_PARAMETERS: dict[str, tuple[str, float]]
 
     def info(self) -> Mapping[str, Any]: ...
 
@@ -37,7 +40,7 @@ class Backend(Protocol):
         x: _Array,
         w: _Array,
         b: _Array | None = None,
-        activation: str = "identity",
+        activation: _Activation = "identity",
         out: _Array | None = None,
         precision: str = "float32",
     ) -> _Array: ...
@@ -46,7 +49,7 @@ class Backend(Protocol):
         d_out: _Array,
         x: _Array,
         w: _Array,
-        activation: str = "identity",
+        activation: _Activation = "identity",
         l2: float = 0.0,
         input_grad: bool = True,
         d_x: _Array | None = None,
@@ -57,9 +60,11 @@ class Backend(Protocol):
     ) -> tuple[_Array | None, _Array, _Array]: ...
 
     # Activations.
-    def activation(self, x: _Array, activation: str = "relu", out: _Array | None = None) -> _Array: ...
+    def activation(
+        self, x: _Array, activation: _Activation = "relu", out: _Array | None = None
+    ) -> _Array: ...
     def activation_backward(
-        self, d_y: _Array, y: _Array, activation: str = "relu", out: _Array | None = None
+        self, d_y: _Array, y: _Array, activation: _Activation = "relu", out: _Array | None = None
     ) -> _Array: ...
     def dropout(
         self, x: _Array, rate: float, *, seed: int, stream: int | _Counter, out: _Array | None = None

@@ -88,6 +88,8 @@ STEEPEST_HD __m256d operator==(Vec<double> a, Vec<double> b) { return _mm256_cmp
 STEEPEST_HD Vec<float> select(__m256 m, Vec<float> a, Vec<float> b) { return _mm256_blendv_ps(b.v, a.v, m); }
 STEEPEST_HD Vec<double> select(__m256d m, Vec<double> a, Vec<double> b) { return _mm256_blendv_pd(b.v, a.v, m); }
 
+STEEPEST_HD Vec<float> abs(Vec<float> a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v); }
+STEEPEST_HD Vec<double> abs(Vec<double> a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a.v); }
 STEEPEST_HD Vec<float> sqrt(Vec<float> a) { return _mm256_sqrt_ps(a.v); }
 STEEPEST_HD Vec<double> sqrt(Vec<double> a) { return _mm256_sqrt_pd(a.v); }
 STEEPEST_HD Vec<float> round(Vec<float> a) {
@@ -129,6 +131,12 @@ STEEPEST_HD Vec<double> split_exponent(Vec<double> x, Vec<double>& e) {
     e = _mm256_sub_pd(_mm256_castsi256_pd(planted), _mm256_set1_pd(0x1p52 + 1023));
     return _mm256_castsi256_pd(_mm256_or_si256(_mm256_and_si256(bits, _mm256_set1_epi64x(0x000FFFFFFFFFFFFF)),
                                                _mm256_set1_epi64x(0x3FF0000000000000)));
+}
+
+// What the rounded square of a lacks of a².
+template <class T>
+STEEPEST_HD Vec<T> rounding_of_square(Vec<T> a, Vec<T> square) {
+    return fma(a, a, -square);
 }
 
 STEEPEST_HD Vec<float> quotient(Vec<float> a, Vec<float> b) { return a / b; }

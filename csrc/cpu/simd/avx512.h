@@ -78,6 +78,8 @@ STEEPEST_HD __mmask8 operator==(Vec<double> a, Vec<double> b) { return _mm512_cm
 STEEPEST_HD Vec<float> select(__mmask16 m, Vec<float> a, Vec<float> b) { return _mm512_mask_blend_ps(m, b.v, a.v); }
 STEEPEST_HD Vec<double> select(__mmask8 m, Vec<double> a, Vec<double> b) { return _mm512_mask_blend_pd(m, b.v, a.v); }
 
+STEEPEST_HD Vec<float> abs(Vec<float> a) { return _mm512_abs_ps(a.v); }
+STEEPEST_HD Vec<double> abs(Vec<double> a) { return _mm512_abs_pd(a.v); }
 STEEPEST_HD Vec<float> sqrt(Vec<float> a) { return _mm512_sqrt_ps(a.v); }
 STEEPEST_HD Vec<double> sqrt(Vec<double> a) { return _mm512_sqrt_pd(a.v); }
 
@@ -93,6 +95,12 @@ STEEPEST_HD Vec<float> split_exponent(Vec<float> x, Vec<float>& e) {
 STEEPEST_HD Vec<double> split_exponent(Vec<double> x, Vec<double>& e) {
     e = _mm512_getexp_pd(x.v);
     return _mm512_getmant_pd(x.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
+}
+
+// What the rounded square of a lacks of a².
+template <class T>
+STEEPEST_HD Vec<T> rounding_of_square(Vec<T> a, Vec<T> square) {
+    return fma(a, a, -square);
 }
 
 // a / b within 1 ulp. The divider is the bottleneck where a square root shares it; this runs beside it on the

@@ -69,6 +69,7 @@ STEEPEST_LANEWISE(fma(Vec<T> a, Vec<T> b, Vec<T> c), a.lane[i] * b.lane[i] + c.l
 // The second argument where either is NaN.
 STEEPEST_LANEWISE(max(Vec<T> a, Vec<T> b), a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i])
 STEEPEST_LANEWISE(min(Vec<T> a, Vec<T> b), a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i])
+STEEPEST_LANEWISE(abs(Vec<T> a), std::abs(a.lane[i]))
 STEEPEST_LANEWISE(sqrt(Vec<T> a), static_cast<T>(std::sqrt(a.lane[i])))
 STEEPEST_LANEWISE(quotient(Vec<T> a, Vec<T> b), a.lane[i] / b.lane[i])
 #undef STEEPEST_LANEWISE
@@ -90,6 +91,14 @@ STEEPEST_HD Vec<T> select(typename Vec<T>::Mask m, Vec<T> a, Vec<T> b) {
     Vec<T> r;
     for (int i = 0; i < Vec<T>::kSize; ++i) r.lane[i] = m.lane[i] ? a.lane[i] : b.lane[i];
     return r;
+}
+
+// What the rounded square of a lacks of a²: the two halves of a's digits (Veltkamp) have exact products.
+template <class T>
+STEEPEST_HD Vec<T> rounding_of_square(Vec<T> a, Vec<T> square) {
+    const Vec<T> shifted = a * Vec<T>(sizeof(T) == 4 ? 0x1.001p12 : 0x1.0000002p27);
+    const Vec<T> high = shifted - (shifted - a), low = a - high;
+    return ((high * high - square) + high * (low + low)) + low * low;
 }
 
 // To the nearest integer, for |x| below 2^22 (2^51): adding 1.5 2^23 (1.5 2^52) drops the fraction.

@@ -1,6 +1,7 @@
 // Elementary functions on vectors.
 #pragma once
 
+#include "common/polynomial.h"
 #include "cpu/simd/vec.h"
 
 namespace steepest {
@@ -12,7 +13,7 @@ struct ExpConstants;
 
 template <>
 struct ExpConstants<float> {
-    static constexpr float kLowest = -104.0f, kHighest = 89.0f;  // beyond: 0 and infinity
+    static constexpr float kLowest = -120.0f, kHighest = 89.0f;  // beyond: 0, even times 1e6, and infinity
     // ln 2 in two parts; the product of the first with an exponent is exact.
     static constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 1.42860682030941723212e-6f;
     static constexpr int kTerms = 5;
@@ -22,7 +23,7 @@ struct ExpConstants<float> {
 
 template <>
 struct ExpConstants<double> {
-    static constexpr double kLowest = -746.0, kHighest = 710.0;
+    static constexpr double kLowest = -770.0, kHighest = 710.0;
     static constexpr double kLn2High = 0x1.62e42feep-1, kLn2Low = 1.90821492927058770002e-10;
     static constexpr int kTerms = 10;
     static constexpr double kQ[kTerms] = {2.5117838581429238399e-8, 2.763128046012734863e-7,  2.755721636846848695e-6,
@@ -64,12 +65,21 @@ STEEPEST_HD Vec<T> exp_nonpositive(Vec<T> x) {
     return scale_by_power_of_two(p + V(1), n);
 }
 
-// exp(x) - 1 without cancellation near 0, for |x| <= 80.
+// a exp(x) for x <= 0, rounded once where it is below the normal range.
+template <class T>
+STEEPEST_HD Vec<T> times_exp(Vec<T> a, Vec<T> x) {
+    using V = Vec<T>;
+    V n;
+    const V p = reduced_expm1(max(V(ExpConstants<T>::kLowest), x), n);
+    return scale_by_power_of_two(fma(a, p, a), n);
+}
+
+// exp(x) - 1 without cancellation near 0, for x <= 80.
 template <class T>
 STEEPEST_HD Vec<T> expm1(Vec<T> x) {
     using V = Vec<T>;
     V n;
-    const V p = reduced_expm1(x, n);
+    const V p = reduced_expm1(max(V(-80), x), n);
     const V power = scale_by_power_of_two(V(1), n);
     return fma(p, power, power - V(1));
 }
@@ -91,6 +101,24 @@ STEEPEST_HD Vec<T> log_positive(Vec<T> x) {
     for (int k = kTerms - 1; k >= 1; --k) series = fma(series, z, V(1.0 / (2 * k + 1)));
     const V tail = fma(s * z, series * V(2), e * V(ExpConstants<T>::kLn2Low));
     return fma(e, V(ExpConstants<T>::kLn2High), s + s + tail);
+}
+
+// log(1 + e) for 0 <= e <= 1, without cancellation near 0: with t = 2 e / (2 + e) it is 2 artanh(t / 2), t times a minimax
+// polynomial in (t / 2)² <= 1/9, whose error is 1e-10 (1e-18).
+template <class T>
+STEEPEST_HD Vec<T> log1p_unit(Vec<T> e) {
+    using V = Vec<T>;
+    const V t = (e + e) / (V(2) + e), half = t * V(0.5), z = half * half;
+    V series;
+    if constexpr (sizeof(T) == 4)
+        series = polynomial(z, 0.3333333744741159996, 0.19999465266291907876, 0.14307805946361375423,
+                            0.10720096052111087879, 0.1212873106652335268);
+    else
+        series =
+            polynomial(z, 0.33333333333333208958, 0.20000000000062227372, 0.14285714275667457905,
+                       0.11111111890545879967, 0.090908749293323217183, 0.076932225920083277117, 0.06651178959487628087,
+                       0.06047963132583124216, 0.041908037563778276327, 0.084730957200220673034);
+    return fma(t * z, series, t);
 }
 
 }  // namespace STEEPEST_TARGET

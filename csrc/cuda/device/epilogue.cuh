@@ -8,16 +8,15 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// f(c + bias), or c * g'(output), or c + scale * addend; what is absent is left out.
+// f(c + bias), or c * f'(output), or c + scale * addend; what is absent is left out.
 template <class T>
 struct Epilogue {
     VectorView<const T> bias;
-    Activation activation = Activation::kIdentity;
-    MatrixView<const T> output;  // g's output, where its derivative is taken
-    Activation activation_of_output = Activation::kIdentity;
-    bool accumulate = false;  // the result is added to what stands in its place
+    MatrixView<const T> output;  // f's, where its derivative is taken
+    Activation activation;
     MatrixView<const T> addend;
     T scale = T(0);
+    bool accumulate = false;  // the result is added to what stands in its place
 };
 
 // Calls store_all(finish) with what finish(c, i, j) makes of the product's item (i, j). The choice is made here, once for
@@ -33,14 +32,12 @@ __device__ void with_linear_epilogue(const Epilogue<T>& e, StoreAll&& store_all)
 template <class T, class StoreAll>
 __device__ void with_epilogue(const Epilogue<T>& e, StoreAll&& store_all) {
     if (e.output)
-        return with_activation(e.activation_of_output, [&](auto g) {
-            store_all(
-                [&](T c, int64_t i, int64_t j) { return c * decltype(g)::derivative(Lane<T>(e.output(i, j))).value; });
+        return with_output_derivative(e.activation, [&](auto f) {
+            store_all([&](T c, int64_t i, int64_t j) { return c * f.derivative(Lane<T>(e.output(i, j))).value; });
         });
-    if (!e.bias && e.activation == Activation::kIdentity) return with_linear_epilogue(e, store_all);
+    if (!e.bias && e.activation.is_identity()) return with_linear_epilogue(e, store_all);
     with_activation(e.activation, [&](auto f) {
-        store_all(
-            [&](T c, int64_t, int64_t j) { return decltype(f)::value(Lane<T>(e.bias ? c + e.bias[j] : c)).value; });
+        store_all([&](T c, int64_t, int64_t j) { return f.value(Lane<T>(e.bias ? c + e.bias[j] : c)).value; });
     });
 }
 

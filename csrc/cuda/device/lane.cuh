@@ -32,10 +32,22 @@ STEEPEST_LANE(max(Lane<T> a, Lane<T> b), a.value > b.value ? a.value : b.value)
 STEEPEST_LANE(min(Lane<T> a, Lane<T> b), a.value < b.value ? a.value : b.value)
 STEEPEST_LANE(sqrt(Lane<T> a), std::sqrt(a.value))
 STEEPEST_LANE(quotient(Lane<T> a, Lane<T> b), a.value / b.value)
+STEEPEST_LANE(abs(Lane<T> a), std::fabs(a.value))
 STEEPEST_LANE(exp(Lane<T> a), std::exp(a.value))
+STEEPEST_LANE(exp_nonpositive(Lane<T> a), std::exp(a.value))
+STEEPEST_LANE(log1p_unit(Lane<T> a), std::log1p(a.value))
+// What the rounded square of a lacks of a².
+STEEPEST_LANE(rounding_of_square(Lane<T> a, Lane<T> square), std::fma(a.value, a.value, -square.value))
 STEEPEST_LANE(expm1(Lane<T> a), std::expm1(a.value))
 STEEPEST_LANE(select(bool condition, Lane<T> a, Lane<T> b), condition ? a.value : b.value)
 #undef STEEPEST_LANE
+
+// a exp(x), rounded once where it is below the normal range.
+template <class T>
+STEEPEST_HD Lane<T> times_exp(Lane<T> a, Lane<T> x) {
+    const T root = std::exp(T(0.5) * x.value);
+    return Lane<T>(a.value * root * root);
+}
 
 template <class T>
 STEEPEST_HD bool operator>(Lane<T> a, Lane<T> b) {

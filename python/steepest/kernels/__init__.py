@@ -21,12 +21,20 @@ All functions share these conventions.
 """
 
 from steepest.kernels.activation import (
+    ACTIVATION_PARAMETERS,
     ACTIVATIONS,
+    INPUT_DERIVATIVES,
     activation,
     activation_backward,
+    elu,
+    gelu,
+    hard_sigmoid,
     identity,
+    leaky_relu,
     relu,
     sigmoid,
+    silu,
+    softplus,
     tanh,
 )
 from steepest.kernels.counters import accumulate, increment, require_finite
@@ -41,14 +49,20 @@ from steepest.kernels.update import adam_update, sgd_update
 
 __all__ = [
     "ACTIVATIONS",
+    "ACTIVATION_PARAMETERS",
+    "INPUT_DERIVATIVES",
     "accumulate",
     "activation",
     "activation_backward",
     "adam_update",
     "argmax",
     "dropout",
+    "elu",
+    "gelu",
+    "hard_sigmoid",
     "identity",
     "increment",
+    "leaky_relu",
     "linear",
     "linear_backward",
     "log_softmax",
@@ -63,8 +77,10 @@ __all__ = [
     "require_finite",
     "sgd_update",
     "sigmoid",
+    "silu",
     "softmax",
     "softmax_cross_entropy",
+    "softplus",
     "squared_error",
     "sum",
     "sum_squares",

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from steepest import _cpu
 from steepest._backends import backend_of
-from steepest.kernels._types import Array
+from steepest.kernels._types import Activation, Array
 
 ACTIVATIONS: tuple[str, ...] = _cpu.ACTIVATIONS
 """The names of all activation functions."""
 
+INPUT_DERIVATIVES: tuple[str, ...] = _cpu.INPUT_DERIVATIVES
+"""Those whose derivative does not follow from the output: `activation_backward` takes it at the input."""
 
-def activation(x: Array, activation: str = "relu", out: Array | None = None) -> Array:
+ACTIVATION_PARAMETERS: Mapping[str, tuple[str, float]] = MappingProxyType(_cpu.ACTIVATION_PARAMETERS)
+"""Those that have a parameter, with its name and its default."""
+
+
+def activation(x: Array, activation: Activation = "relu", out: Array | None = None) -> Array:
     """Return f(x), item by item.
 
     Parameters
     ----------
     x : ndarray
         Of at most 2 dimensions, or contiguous.
-    activation : str
-        The function f, one of `ACTIVATIONS`.
+    activation : str or (str, float)
+        The function f, one of `ACTIVATIONS`; for those in `ACTIVATION_PARAMETERS`, a pair gives the parameter too,
+        which must be finite and not negative.
     out : ndarray of x's shape, optional
         Receives the result; it may be x.
 
@@ -35,7 +45,9 @@ def activation(x: Array, activation: str = "relu", out: Array | None = None) -> 
     return backend_of(x).activation(x, activation, out)
 
 
-def activation_backward(d_y: Array, y: Array, activation: str = "relu", out: Array | None = None) -> Array:
+def activation_backward(
+    d_y: Array, y: Array, activation: Activation = "relu", out: Array | None = None
+) -> Array:
     """Return ``d_y * f'``, with the derivative evaluated from the function's output ``y = f(x)``.
 
     Parameters
@@ -43,9 +55,9 @@ def activation_backward(d_y: Array, y: Array, activation: str = "relu", out: Arr
     d_y : ndarray
         Gradient of the loss with respect to y.
     y : ndarray of d_y's shape
-        The function's output.
-    activation : str
-        The function f, one of `ACTIVATIONS`.
+        The function's output; its *input* for those in `INPUT_DERIVATIVES`.
+    activation : str or (str, float)
+        The function f, as in `activation`.
     out : ndarray of y's shape, optional
         Receives the result; it may be d_y or y.
 
@@ -72,11 +84,44 @@ def relu(x: Array, out: Array | None = None) -> Array:
     return backend_of(x).activation(x, "relu", out)
 
 
+def leaky_relu(x: Array, slope: float = 0.01, out: Array | None = None) -> Array:
+    """Return x where x > 0, else slope * x (A. L. Maas, A. Y. Hannun, A. Y. Ng, ICML 2013); see `activation`."""
+    return backend_of(x).activation(x, ("leaky_relu", slope), out)
+
+
+def elu(x: Array, alpha: float = 1.0, out: Array | None = None) -> Array:
+    """Return x where x > 0, else alpha * (exp(x) - 1) (D.-A. Clevert et al., ICLR 2016); see `activation`."""
+    return backend_of(x).activation(x, ("elu", alpha), out)
+
+
 def sigmoid(x: Array, out: Array | None = None) -> Array:
     """Return 1 / (1 + exp(-x)); see `activation`."""
     return backend_of(x).activation(x, "sigmoid", out)
 
 
+def hard_sigmoid(x: Array, out: Array | None = None) -> Array:
+    """Return (x + 3) / 6 between 0 and 1, with a derivative of 0 at the ends; see `activation`."""
+    return backend_of(x).activation(x, "hard_sigmoid", out)
+
+
 def tanh(x: Array, out: Array | None = None) -> Array:
     """Return the hyperbolic tangent of x; see `activation`."""
     return backend_of(x).activation(x, "tanh", out)
+
+
+def softplus(x: Array, out: Array | None = None) -> Array:
+    """Return log(1 + exp(x)); see `activation`."""
+    return backend_of(x).activation(x, "softplus", out)
+
+
+def gelu(x: Array, out: Array | None = None) -> Array:
+    """Return x Phi(x), Phi being the standard normal distribution function, without approximation; see `activation`.
+
+    Source: D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", 2016.
+    """
+    return backend_of(x).activation(x, "gelu", out)
+
+
+def silu(x: Array, out: Array | None = None) -> Array:
+    """Return x / (1 + exp(-x)), also known as swish (S. Elfwing et al., 2018); see `activation`."""
+    return backend_of(x).activation(x, "silu", out)

@@ -14,7 +14,7 @@ The CPU computes all of them in float32. Products of float64 arrays are always c
 from __future__ import annotations
 
 from steepest._backends import backend_of
-from steepest.kernels._types import Array
+from steepest.kernels._types import Activation, Array
 
 
 def matmul(a: Array, b: Array, out: Array | None = None, *, precision: str = "float32") -> Array:
@@ -56,7 +56,7 @@ def linear(
     x: Array,
     w: Array,
     b: Array | None = None,
-    activation: str = "identity",
+    activation: Activation = "identity",
     out: Array | None = None,
     *,
     precision: str = "float32",
@@ -71,8 +71,8 @@ def linear(
         Weights, laid out as scikit-learn's ``coefs_``.
     b : ndarray of shape (n_out,), optional
         Biases.
-    activation : str
-        The function f, one of `ACTIVATIONS`.
+    activation : str or (str, float)
+        The function f, as in `activation`.
     out : ndarray of shape (n, n_out), optional
         Receives the result; it must not overlap the inputs.
     precision : {"float32", "float32x3", "tf32", "bfloat16"}
@@ -96,7 +96,7 @@ def linear_backward(
     x: Array,
     w: Array,
     *,
-    activation: str = "identity",
+    activation: Activation = "identity",
     l2: float = 0.0,
     input_grad: bool = True,
     d_x: Array | None = None,
@@ -117,9 +117,10 @@ def linear_backward(
         The layer's inputs.
     w : ndarray of shape (n_in, n_out)
         Its weights.
-    activation : str
-        The function f that produced x, one of `ACTIVATIONS`. Its derivative is evaluated from its output, x itself, so
-        that d_x is the gradient before f, and a chain of layers needs no `activation_backward` between them.
+    activation : str or (str, float)
+        The function f that produced x, as in `activation`. Its derivative is evaluated from its output, x itself, so
+        that d_x is the gradient before f, and a chain of layers needs no `activation_backward` between them. Those
+        in `INPUT_DERIVATIVES` are refused.
     l2 : float
         Strength of an L2 penalty ``l2 / 2 * sum(w**2)`` whose gradient is added to d_w.
     input_grad : bool
