@@ -28,8 +28,7 @@
     X(SoftmaxCrossEntropy)           \
     X(SquaredError)                  \
     X(ZeroOneLoss)                   \
-    X(SgdUpdate)                     \
-    X(AdamUpdate)                    \
+    X(Update)                        \
     X(Reduce)                        \
     X(Argmax)                        \
     X(RandomUniform)
@@ -39,5 +38,6 @@
     X(TakeRows)                      \
     X(Increment)                     \
     X(Accumulate)                    \
+    X(LookUp)                        \
     X(RequireFinite)                 \
     X(RandomBits)
