@@ -14,6 +14,8 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+__all__ = ["Adaptive", "Constant", "Cosine", "InverseScaling", "OneCycle", "Schedule", "Step", "WarmUp"]
+
 Rates = npt.NDArray[np.float64]
 
 
