@@ -57,5 +57,5 @@ def trained(params: list[np.ndarray], batches) -> list[np.ndarray]:
             w, made_by = params[2 * i], names[i - 1] if i else "identity"
             d, grads[2 * i], grads[2 * i + 1] = reference.linear_backward(d, values[i], w, made_by)
         for i, g in enumerate(grads):
-            params[i], *moments[i] = reference.adam_update(params[i], g, *moments[i], step, lr=LR)
+            params[i], *moments[i] = reference.update("adam", params[i], g, moments[i], lr=LR, step=step)
     return params

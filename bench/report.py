@@ -37,6 +37,7 @@ TITLES = {
     "matmul": "Matrix products and layers",
     "softmax_cross_entropy": "Softmax-cross-entropy",
     "adam": "Adam update",
+    "update": "Other update rules",
     "train_step": "Training step of 784-128-64-10",
     "fit": "Whole fit of 784-128-64-10",
     "overhead": "Overhead",

@@ -122,15 +122,27 @@ def _zero_one_loss(m):
     return _case(K.zero_one_loss, (m.normal(m.n, m.c), m.labels()), {"out": _scalar()})
 
 
-def _sgd_update(m):
-    p, v = m.tensors(m.normal), m.tensors(m.normal)
-    options = {"lr": np.array(0.1), "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
-    return _in_place(K.sgd_update, (p, m.tensors(m.normal), v), p + v, **options)
+def _update(rule, **options):
+    """The step of a rule, whose second moments are positive."""
+    name, states = K.UPDATE_RULES[rule]
+
+    def make(m):
+        p, g = m.tensors(m.normal), m.tensors(m.normal)
+        kept = [m.tensors(m.positive if state.endswith("sq") else m.normal) for state in states]
+        count = (np.array(3),) if rule == "adam" else ()
+        written = [a for group in (p, *kept) for a in group]
+        return _in_place(getattr(K, name), (p, g, *kept, *count), written, lr=np.array(0.01), **options)
+
+    return make
 
 
-def _adam_update(m):
-    p, g, first, second = (m.tensors(kind) for kind in (m.normal, m.normal, m.normal, m.positive))
-    return _in_place(K.adam_update, (p, g, first, second, np.array(3)), p + first + second, lr=np.array(0.01))
+_ADJUSTED = {
+    "max_norm": 0.5,
+    "l1": 0.1,
+    "decoupled_decay": 0.1,
+    "weight_decay": 0.01,
+    "penalised": [True, False, True],
+}
 
 
 def _take_rows(m):
@@ -168,6 +180,10 @@ def _accumulate(m):
     return _in_place(K.accumulate, (total, _scalar(0.3)), [total], scale=1.5)
 
 
+def _look_up(m):
+    return _case(K.look_up, (np.linspace(1.0, 2.0, m.n), np.array(4)), {"out": _scalar()})
+
+
 def _random_uniform(m):
     shape = (m.n * m.k,)
     return _case(
@@ -188,8 +204,12 @@ CASES = {
     "softmax_cross_entropy": _softmax_cross_entropy,
     "squared_error": _squared_error,
     "zero_one_loss": _zero_one_loss,
-    "sgd_update": _sgd_update,
-    "adam_update": _adam_update,
+    "sgd_update": _update("nesterov", momentum=0.9, nesterov=True, weight_decay=0.01),
+    "sgd_update/clipped": _update("sgd", max_norm=0.5),
+    "adagrad_update": _update("adagrad"),
+    "rmsprop_update": _update("rmsprop", l1=0.1),
+    "adam_update": _update("adam"),
+    "adam_update/adjusted": _update("adam", **_ADJUSTED),
     "take_rows": _take_rows,
     "take_sparse_rows": _take_sparse_rows,
     **{
@@ -200,6 +220,7 @@ CASES = {
     "argmax": _argmax,
     "increment": _increment,
     "accumulate": _accumulate,
+    "look_up": _look_up,
     "random_uniform": _random_uniform,
 }
 

@@ -5,6 +5,7 @@ Those that import CuPy run where there is a GPU.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -33,3 +34,12 @@ def test_links_between_pages_exist():
     for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_table_of_update_rules_is_current():
+    name = ROOT / "scripts" / "update_rules_table.py"
+    spec = importlib.util.spec_from_file_location(name.stem, name)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    page = script.PAGE.read_text(encoding="utf-8")
+    assert page == script.with_table(page), f"run python {name.relative_to(ROOT)}"

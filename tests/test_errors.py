@@ -11,7 +11,8 @@ import pytest
 from steepest import kernels as K
 
 REFUSED = (TypeError, ValueError)
-WITHOUT_FLOAT_INPUTS = {"increment", "accumulate", "take_rows", "random_uniform"}
+# Nor those that take a float64 array of any length.
+WITHOUT_FLOAT_INPUTS = {"increment", "accumulate", "look_up", "take_rows", "random_uniform"}
 FLOAT_CASES = [name for name in cases.CASES if name not in WITHOUT_FLOAT_INPUTS]
 
 
@@ -345,6 +346,7 @@ def test_bad_parameter_of_an_activation(bad, error, message):
             call()
 
 
+SHARED64 = np.ones(3)
 SHARED = np.ones((3, 3))
 BAD_CALLS = {
     "matmul precision": (lambda p: K.matmul(p, p, precision="float8"), "matmul"),
@@ -380,6 +382,12 @@ BAD_CALLS = {
     ),
     "sum axis 2": (lambda p: K.sum(p, axis=2), "sum"),
     "argmax axis 3": (lambda p: K.argmax(p, axis=3), "argmax"),
+    "look_up in float32": (lambda p: K.look_up(p.ravel(), 0), "look_up"),
+    "look_up in integers": (lambda p: K.look_up(np.arange(3), 0), "look_up"),
+    "look_up in a matrix": (lambda p: K.look_up(np.ones((2, 2)), 0), "look_up"),
+    "look_up in nothing": (lambda p: K.look_up(np.ones(0), 0), "look_up"),
+    "look_up at a float": (lambda p: K.look_up(np.ones(3), 1.5), "look_up"),
+    "look_up into its table": (lambda p: K.look_up(SHARED64, 0, SHARED64[1:2].reshape(())), "look_up"),
     "increment of float": (lambda p: K.increment(np.array(1.0)), "increment"),
     "increment of int32": (lambda p: K.increment(np.array(1, np.int32)), "increment"),
     "increment of vector": (lambda p: K.increment(np.array([1])), "increment"),

@@ -34,7 +34,7 @@ class Layers:
         self.params, self.grads = [*self.w, *self.b], [*self.d_w, *self.d_b]
         self.state = [[np.zeros_like(p) for p in self.params] for _ in range(2)]
         self.labels = rng.integers(0, widths[-1], n)
-        self.loss, self.total = np.zeros(()), np.zeros(())
+        self.loss, self.total, self.lr = np.zeros(()), np.zeros(()), np.array(0.05)
         self.step, self.extra = np.zeros((), np.int64), np.zeros((), dtype)
         self.other = rng.standard_normal((2, 20)).astype(dtype)
 
@@ -63,13 +63,19 @@ class Layers:
         K.increment(self.step)
         K.adam_update(self.params, self.grads, *self.state, self.step, lr=0.05)
 
-    def sgd(self, momentum=0.0, nesterov=False):
-        velocities = self.state[0] if momentum else None
-        K.sgd_update(self.params, self.grads, velocities, lr=0.05, momentum=momentum, nesterov=nesterov)
+    def update(self, rule, **options):
+        name, states = K.UPDATE_RULES[rule]
+        if rule in ("momentum", "nesterov"):
+            options |= {"momentum": 0.9, "nesterov": rule == "nesterov"}
+        count = ()
+        if rule == "adam":
+            count = (self.step,)
+            K.increment(self.step)
+        getattr(K, name)(self.params, self.grads, *self.state[: len(states)], *count, lr=self.lr, **options)
 
     def bytes(self):
         arrays = [*self.x, *self.params, *self.grads, *self.d_x, *self.state[0], *self.state[1]]
-        arrays += [self.loss, self.total, self.step, self.extra, self.other]
+        arrays += [self.loss, self.total, self.lr, self.step, self.extra, self.other]
         return [a.tobytes() for a in arrays]
 
 
@@ -103,13 +109,40 @@ def test_adam(dtype, l2):
     check(small(dtype, l2=l2), adam_step, FUSED)
 
 
-@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}], ids=str)
-def test_sgd(dtype, options):
+# The biases are spared.
+PENALTIES = {"l1": 0.1, "decoupled_decay": 0.2, "weight_decay": 0.3, "penalised": [True] * 3 + [False] * 3}
+
+
+@pytest.mark.parametrize("penalties", [{}, PENALTIES], ids=["plain", "penalised"])
+@pytest.mark.parametrize("rule", K.UPDATE_RULES)
+def test_rules(dtype, rule, penalties):
     def step(net):
         net.forward_backward()
-        net.sgd(**options)
+        net.update(rule, **penalties)
 
     check(small(dtype), step, FUSED)
+
+
+@pytest.mark.parametrize("rule", K.UPDATE_RULES)
+def test_clipping_waits_for_all_gradients(dtype, rule):
+    """Each layer has its own product; then come the norm and the update."""
+
+    def step(net):
+        net.forward_backward()
+        net.update(rule, max_norm=0.01, **PENALTIES)
+
+    check(small(dtype), step, FUSED + 4)
+
+
+def test_a_schedule_costs_no_launch(dtype):
+    rates = np.array([0.1, 0.2, 0.05])
+
+    def step(net):
+        net.forward_backward()
+        K.look_up(rates, net.step, out=net.lr)
+        net.update("adam")
+
+    check(small(dtype), step, FUSED, replays=4)
 
 
 @pytest.mark.parametrize("n", [1, 32, 300])

@@ -10,19 +10,27 @@ import reference
 from tolerances import eps
 
 import steepest
+from steepest import kernels as K
 from steepest import nn, optim
+from steepest.optim import schedules
 
 RULES = [rule for rule in vars(optim).values() if inspect.isclass(rule) and not inspect.isabstract(rule)]
+PENALTIES = {"l1": 0.02, "l2": 0.1, "weight_decay": 0.3, "max_norm": 2.0}
 OPTIONS = {
     optim.SGD: [
         {},
         {"momentum": 0.9},
         {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
-        {"weight_decay": 0.1},
+        {"l2": 0.1},
     ],
+    optim.Momentum: [{}, {"momentum": 0.5}],
+    optim.Nesterov: [{}, {"momentum": 0.5}],
+    optim.AdaGrad: [{}, {"eps": 0.1}],
+    optim.RMSprop: [{}, {"rho": 0.9, "eps": 1e-6}],
     optim.Adam: [{}, {"betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.01}],
+    optim.AdamW: [{}, {"weight_decay": 0.2}],
 }
-CASES = [(rule, options) for rule in RULES for options in OPTIONS[rule]]
+CASES = [(rule, options) for rule in RULES for options in (*OPTIONS[rule], PENALTIES)]
 cases = pytest.mark.parametrize(
     ("rule", "options"),
     CASES,
@@ -35,54 +43,51 @@ def network(dtype):
 
 
 class Oracle:
-    """The rule in float64, on copies."""
+    """The rule in float64, on copies; penalties act on weights alone."""
 
-    def __init__(self, rule, options, params):
-        self.rule, self.options, self.t = rule, dict(options), 0
-        self.values = [p.value.astype(np.float64) for p in params]
-        self.first, self.second = ([np.zeros(v.shape) for v in self.values] for _ in range(2))
+    def __init__(self, optimizer):
+        self.rule, self.t = optimizer.rule, 0
+        if isinstance(optimizer, optim.SGD) and optimizer.momentum:
+            self.rule = "nesterov" if optimizer.nesterov else "momentum"
+        numbers = ("momentum",) if self.rule in ("momentum", "nesterov") else ("eps", "rho")
+        self.numbers = {k: getattr(optimizer, k) for k in numbers if hasattr(optimizer, k)}
+        if self.rule == "adam":
+            self.numbers["beta1"], self.numbers["beta2"] = optimizer.betas
+        self.max_norm = optimizer.max_norm
+        self.penalties = {"l1": optimizer.l1, "l2": optimizer.l2, "decay": optimizer.weight_decay}
+        self.is_weight = [p.value.ndim == 2 for p in optimizer.params]
+        values = [p.value.astype(np.float64) for p in optimizer.params]
+        kept = len(K.UPDATE_RULES[self.rule][1])
+        self.rows = [[v, *(np.zeros(v.shape) for _ in range(kept))] for v in values]
 
     def step(self, grads, lr):
         self.t += 1
-        for i, g in enumerate(grads):
-            if self.rule is optim.SGD:
-                velocity = self.first[i] if self.options.get("momentum") else None
-                updated = reference.sgd_update(self.values[i], g, velocity, lr=lr, **self.options)
-                self.values[i], self.first[i] = (
-                    updated[0],
-                    updated[1] if velocity is not None else self.first[i],
+        clip = reference.clipping(grads, self.max_norm)
+        for i, (row, g) in enumerate(zip(self.rows, grads, strict=True)):
+            penalties = self.penalties if self.is_weight[i] else {}
+            self.rows[i] = list(
+                reference.update(
+                    self.rule, row[0], g, row[1:], lr=lr, step=self.t, clip=clip, **penalties, **self.numbers
                 )
-            else:
-                options = dict(self.options)
-                beta1, beta2 = options.pop("betas", (0.9, 0.999))
-                self.values[i], self.first[i], self.second[i] = reference.adam_update(
-                    self.values[i],
-                    g,
-                    self.first[i],
-                    self.second[i],
-                    self.t,
-                    lr=lr,
-                    beta1=beta1,
-                    beta2=beta2,
-                    **options,
-                )
+            )
 
 
 def test_every_rule_is_here():
-    assert set(RULES) == set(OPTIONS)
+    assert set(RULES) == set(OPTIONS) == set(optim.RULES)
+    assert {rule.rule for rule in RULES} == set(K.UPDATE_RULES)
 
 
 @cases
 def test_steps(rng, dtype, rule, options):
     net = network(dtype)
     optimizer = rule(net.parameters(), lr=0.01, **options)
-    oracle = Oracle(rule, options, net.parameters())
+    oracle = Oracle(optimizer)
     for _ in range(5):
         for p in net.parameters():
             p.grad[...] = rng.standard_normal(p.grad.shape)
         oracle.step([p.grad.astype(np.float64) for p in net.parameters()], 0.01)
         optimizer.step()
-    for p, expected in zip(net.parameters(), oracle.values, strict=True):
+    for p, (expected, *_) in zip(net.parameters(), oracle.rows, strict=True):
         # Five steps of a few roundings each, of numbers below 2.
         np.testing.assert_allclose(p.value, expected, rtol=0, atol=40 * eps(dtype))
 
@@ -140,6 +145,102 @@ def test_state_of_another_rule_or_shape_is_refused():
     assert adam.lr == before["lr"]
 
 
+class _Negative(schedules.Schedule):
+    def _rate(self, t):
+        return 2.0 - t
+
+
+def test_penalties_make_weights_exactly_zero_and_spare_biases(rng, dtype):
+    net = network(dtype)
+    net.arena[...] = rng.standard_normal(net.arena.shape)
+    net.grad_arena[...] = 0
+    biases = [p.value.copy() for p in net.parameters() if p.name.endswith("bias")]
+    optimizer = optim.SGD(net.parameters(), lr=0.5, l1=1.0, weight_decay=0.1)
+    for _ in range(4):
+        optimizer.step()
+    for p in net.parameters():
+        if p.name.endswith("bias"):
+            assert p.value.tobytes() == biases.pop(0).tobytes()
+        else:
+            assert (p.value == 0).any()
+
+
+def test_a_clipped_step_of_a_network_is_short(rng):
+    net = network(np.float64)
+    before = net.arena.copy()
+    net.grad_arena[...] = 0
+    for p in net.parameters():
+        p.grad[...] = rng.standard_normal(p.grad.shape)
+    optim.SGD(net.parameters(), lr=0.5, max_norm=1e-3).step()
+    np.testing.assert_allclose(np.linalg.norm(net.arena - before), 0.5e-3, rtol=1e-10)
+
+
+# ------------------------------------------------------------------------------------------------ schedules
+
+RATES = schedules.WarmUp(3, schedules.Cosine(0.1, 5, 0.01))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_captured_steps_follow_a_schedule(rng, rule):
+    """So do eager ones, and those after the schedule's end keep its last rate."""
+    nets = [network(np.float64) for _ in range(3)]
+    optimizers = [rule(net.parameters()) for net in nets]
+    gradient = rng.standard_normal(nets[0].grad_arena.shape)
+    for net in nets:
+        net.grad_arena[...] = gradient
+    for optimizer in optimizers[:2]:
+        optimizer.follow(RATES, 10)
+    with steepest.capture() as graph:
+        optimizers[0].step()
+    rates = [*RATES.rates(10), RATES(9), RATES(9)]
+    for done, n in ((0, 1), (1, 4), (5, 7)):
+        graph.replay(n)
+        for rate in rates[done : done + n]:
+            optimizers[1].step()
+            optimizers[2].lr = rate
+            optimizers[2].step()
+        assert optimizers[0].lr == optimizers[1].lr == rates[done + n - 1]
+        assert nets[0].arena.tobytes() == nets[1].arena.tobytes() == nets[2].arena.tobytes()
+
+
+def test_the_place_in_a_schedule_is_saved(rng):
+    first, second = network(np.float32), network(np.float32)
+    gradient = rng.standard_normal(first.grad_arena.shape)
+    first.grad_arena[...] = second.grad_arena[...] = gradient
+    optimizer, resumed = optim.Adam(first.parameters()), optim.Adam(second.parameters())
+    optimizer.follow(RATES, 10)
+    for _ in range(4):
+        optimizer.step()
+    second.arena[...] = first.arena
+    with pytest.raises(
+        ValueError, match=r"^\[Adam\] this is the state of an optimizer that follows a schedule"
+    ):
+        resumed.load_state_dict(optimizer.state_dict())
+    resumed.follow(RATES, 10)
+    resumed.load_state_dict(optimizer.state_dict())
+    for _ in range(3):
+        optimizer.step()
+        resumed.step()
+    assert first.arena.tobytes() == second.arena.tobytes()
+    assert resumed.lr == RATES(6)
+
+
+def test_a_schedule_is_left():
+    net = network(np.float32)
+    optimizer = optim.SGD(net.parameters(), lr=0.5)
+    optimizer.follow(schedules.Step(0.2, 1, 0.5), 5)
+    assert optimizer.lr == 0.2
+    optimizer.step()
+    optimizer.step()
+    optimizer.follow(None)
+    optimizer.step()
+    assert optimizer.lr == 0.1
+    optimizer.lr = 0.3
+    optimizer.step()
+    assert optimizer.lr == 0.3
+    assert "schedule_step" not in optimizer.state_dict()
+
+
 @pytest.mark.parametrize(
     ("make", "match"),
     [
@@ -147,6 +248,21 @@ def test_state_of_another_rule_or_shape_is_refused():
         (lambda p: optim.SGD(p, lr=-1.0), r"^\[SGD\] lr must be in \[0, inf\), got -1.0"),
         (lambda p: optim.SGD(p, lr=float("nan")), r"^\[SGD\] lr must be"),
         (lambda p: optim.SGD(p, momentum=1.5), r"^\[SGD\] momentum"),
+        (lambda p: optim.SGD(p, nesterov=True), r"^\[SGD\] nesterov needs a momentum above 0"),
+        (lambda p: optim.Momentum(p, momentum=0.0), r"^\[Momentum\] momentum must be above 0, got 0.0"),
+        (lambda p: optim.Nesterov(p, l1=-1.0), r"^\[Nesterov\] l1 must be in \[0, inf\), got -1.0"),
+        (lambda p: optim.AdaGrad(p, l2=float("inf")), r"^\[AdaGrad\] l2"),
+        (lambda p: optim.AdaGrad(p, eps=-1.0), r"^\[AdaGrad\] eps"),
+        (lambda p: optim.RMSprop(p, rho=1.0), r"^\[RMSprop\] rho must be in \[0, 1\), got 1.0"),
+        (lambda p: optim.AdamW(p, max_norm=0.0), r"^\[AdamW\] max_norm must be above 0, got 0.0"),
+        (
+            lambda p: optim.Adam(p).follow(schedules.Constant(0.1), 0),
+            r"^\[Adam\] a schedule is followed for at least",
+        ),
+        (
+            lambda p: optim.Adam(p).follow(_Negative(), 9),
+            r"^\[Adam\] the rate of step 3 is -1.0: not finite, or",
+        ),
         (lambda p: optim.SGD(p, weight_decay=-1.0), r"^\[SGD\] weight_decay"),
         (lambda p: optim.Adam(p, betas=(0.9, 1.0)), r"^\[Adam\] betas\[1\]"),
         (lambda p: optim.Adam(p, eps=-1.0), r"^\[Adam\] eps"),

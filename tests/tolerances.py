@@ -8,6 +8,7 @@ result may underflow, because a flushed subnormal is not an error.
 from __future__ import annotations
 
 import numpy as np
+import reference
 
 
 def eps(dtype):
@@ -166,23 +167,37 @@ def squared_error(dtype, prediction, target, w, half=False):
     )
 
 
-def sgd_update(dtype, p, g, v, *, lr, momentum, weight_decay):
-    """(p, v). A few products and sums, each within u of the magnitudes of its terms: 4 eps of those."""
-    step = momentum * _abs(v) + abs(lr) * (_abs(g) + weight_decay * _abs(p))
-    return 4.0 * eps(dtype) * (_abs(p) + step * (1.0 + momentum)), 4.0 * eps(dtype) * step + tiny(dtype)
+def update(
+    rule, dtype, p, g, states=(), *, lr, step=1, count=1, clip=1.0, l2=0.0, decay=0.0, l1=0.0, **numbers
+):
+    """(p, *states) after one step, of `count` gradients in all.
 
-
-def adam_update(dtype, p, g, m, v, step, *, lr, beta1, beta2, eps_adam, weight_decay):
-    """(p, m, v). Moments: roundings of the magnitudes of their terms; p: those over sqrt(v_hat)."""
-    g = _abs(g) + weight_decay * _abs(p)
-    m = beta1 * _abs(m) + (1.0 - beta1) * g
-    v = beta2 * _abs(v) + (1.0 - beta2) * g * g
+    The gradient: two roundings of its magnitude where it is clipped or penalised; the factor is rounded once, and
+    the norm is a root of a sum in float64 (`dot`: 2 sqrt(count) eps, halved by the root). The parameter is rounded
+    once by the step, and once each by decay and threshold, whose own sizes are rounded twice. Callers keep l2 |p|
+    below |g| / 2: sums of magnitudes overstate the divisors of the scaled rules by at most (1 + 1/2) / (1 - 1/2) = 3,
+    for which `cancel` makes up.
+    """
     e = eps(dtype)
-    # With weight decay g may cancel, and v with it: sqrt(v_hat) of the magnitudes overstates the divisor.
-    # Callers keep weight_decay * |p| below |g| / 2, so that (1 + 1/2) / (1 - 1/2) = 3 < 4 makes up for it.
-    update = abs(lr) * m / (1.0 - beta1**step) / (np.sqrt(v / (1.0 - beta2**step)) + eps_adam)
-    cancel = 4.0 if weight_decay else 1.0
-    return e * (_abs(p) + 8.0 * cancel * update), 4.0 * e * m + tiny(dtype), 8.0 * e * v + tiny(dtype)
+    adjusted = clip != 1.0 or l2 or decay or l1
+    p, g = _abs(p), clip * _abs(g) + l2 * _abs(p)
+    states = [_abs(s) for s in states]
+    error = 2.0 * e * bool(adjusted) + (1.0 + np.sqrt(count)) * eps(np.float64) * (
+        clip != 1.0
+    )  # relative, of g
+    around = (3.0 if adjusted else 1.0) * e * p + 2.0 * e * (lr * decay * p + lr * l1)
+    if rule == "sgd":
+        return (4.0 * e * (p + lr * g) + error * lr * g + around,)
+    if rule in ("momentum", "nesterov"):
+        momentum = numbers.get("momentum", 0.9)
+        step_size = momentum * states[0] + lr * g
+        v = 4.0 * e * step_size + error * lr * g + tiny(dtype)
+        return 4.0 * e * (p + step_size * (1.0 + momentum)) + (1.0 + momentum) * error * lr * g + around, v
+    # The scaled rules: eight roundings of the magnitudes over the root, and the gradient's error above and below it.
+    cancel = 4.0 if l2 else 1.0
+    after, *squares = reference.update(rule, p, g, states, lr=lr, step=step, **numbers)
+    tolerance = around + cancel * (8.0 * e + 2.0 * error) * np.abs(p - after)
+    return (tolerance, *((8.0 * e + 2.0 * error) * s + tiny(dtype) for s in squares))
 
 
 def reduction(dtype, n, magnitude):

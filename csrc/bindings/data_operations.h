@@ -122,6 +122,17 @@ struct Data {
         call.submit(ops::Accumulate{sum, call.template scalar<double>("value", value), scale});
     }
 
+    static py::object look_up(py::handle table_, py::handle index, py::handle out_) {
+        Call<B> call("look_up");
+        const Array table = call.floats("table", table_, 1);
+        if (table.dtype != DType::kFloat64)
+            reject_type(call.name(), "table has dtype ", name_of(table.dtype), "; float64 is needed");
+        const auto i = call.template scalar<int64_t>("index", index);
+        const Array out = call.output("out", out_, {}, DType::kFloat64);
+        call.submit(ops::LookUp{table.vector<const double>(), i, reinterpret_cast<double*>(out.data)});
+        return out.object;
+    }
+
     static void require_finite(py::handle value_) {
         Call<B> call("require_finite");
         const auto value = call.template scalar<double>("value", value_);

@@ -4,7 +4,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/data_operations.h"
-#include "bindings/operations.h"
+#include "bindings/update_operations.h"
 
 namespace steepest {
 
@@ -16,6 +16,7 @@ void export_operations(py::module_& m) {
     m.attr("INPUT_DERIVATIVES") =
         activation_names([](const ActivationInfo& info) { return info.derivative_at == DerivativeAt::kInput; });
     m.attr("ACTIVATION_PARAMETERS") = activation_parameters();
+    m.attr("UPDATE_RULES") = update_rules();
 
     m.def("matmul", &LinearAlgebra<B>::matmul, arg("a"), arg("b"), arg("out") = none, arg("precision") = "float32");
     m.def("linear", &LinearAlgebra<B>::linear, arg("x"), arg("w"), arg("b") = none, arg("activation") = "identity",
@@ -43,11 +44,18 @@ void export_operations(py::module_& m) {
     m.def("zero_one_loss", &Losses<B>::zero_one_loss, arg("scores"), arg("labels"), arg("ignore_label") = none,
           arg("out") = none);
 
-    m.def("sgd_update", &Updates<B>::sgd_update, arg("params"), arg("grads"), arg("velocities") = none, py::kw_only(),
-          arg("lr"), arg("momentum") = 0.0, arg("nesterov") = false, arg("weight_decay") = 0.0);
-    m.def("adam_update", &Updates<B>::adam_update, arg("params"), arg("grads"), arg("exp_avg"), arg("exp_avg_sq"),
-          arg("step"), py::kw_only(), arg("lr") = 1e-3, arg("beta1") = 0.9, arg("beta2") = 0.999, arg("eps") = 1e-8,
-          arg("weight_decay") = 0.0);
+    const auto update = [&]<class... Own>(const char* name, auto function, const Own&... own) {
+        m.def(name, function, own..., arg("weight_decay") = 0.0, arg("decoupled_decay") = 0.0, arg("l1") = 0.0,
+              arg("max_norm") = none, arg("penalised") = none);
+    };
+    update("sgd_update", &Updates<B>::sgd_update, arg("params"), arg("grads"), arg("velocities") = none, py::kw_only(),
+           arg("lr"), arg("momentum") = 0.0, arg("nesterov") = false);
+    update("adagrad_update", &Updates<B>::adagrad_update, arg("params"), arg("grads"), arg("sum_sq"), py::kw_only(),
+           arg("lr") = 1e-2, arg("eps") = 1e-10);
+    update("rmsprop_update", &Updates<B>::rmsprop_update, arg("params"), arg("grads"), arg("exp_avg_sq"), py::kw_only(),
+           arg("lr") = 1e-2, arg("rho") = 0.99, arg("eps") = 1e-8);
+    update("adam_update", &Updates<B>::adam_update, arg("params"), arg("grads"), arg("exp_avg"), arg("exp_avg_sq"),
+           arg("step"), py::kw_only(), arg("lr") = 1e-3, arg("beta1") = 0.9, arg("beta2") = 0.999, arg("eps") = 1e-8);
 
     const auto reduction = [&](const char* name, ops::Reduction kind) {
         m.def(
@@ -66,6 +74,7 @@ void export_operations(py::module_& m) {
           arg("out"), py::kw_only(), arg("start") = none);
     m.def("increment", &Data<B>::increment, arg("counter"), arg("by") = 1);
     m.def("accumulate", &Data<B>::accumulate, arg("total"), arg("value"), arg("scale") = 1.0);
+    m.def("look_up", &Data<B>::look_up, arg("table"), arg("index"), arg("out") = none);
     m.def("require_finite", &Data<B>::require_finite, arg("value"));
 
     m.def("random_uniform", &Randomness<B>::random_uniform, arg("shape"), arg("low") = 0.0, arg("high") = 1.0,

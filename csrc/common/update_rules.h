@@ -1,5 +1,5 @@
-// Update rules: one functor each, shared by the CPU's vectors and CUDA's scalars. A rule is made once per launch from
-// its hyper-parameters (with the step's bias corrections folded in, in double) and then applied to every element.
+// Update rules: one formula each, for CPU vectors and CUDA scalars alike, and the registry that names them. What a step
+// needs beside arrays is computed once a launch, in double; then every item is updated by it.
 #pragma once
 
 #include <cmath>
@@ -7,78 +7,178 @@
 
 #include "common/macros.h"
 
+// X(enumerator, public name, operation, first state, second state); adding a rule is a struct below and a line here.
+#define STEEPEST_UPDATE_RULES(X)                              \
+    X(Sgd, "sgd", "sgd_update", "", "")                       \
+    X(Momentum, "momentum", "sgd_update", "velocities", "")   \
+    X(Nesterov, "nesterov", "sgd_update", "velocities", "")   \
+    X(AdaGrad, "adagrad", "adagrad_update", "sum_sq", "")     \
+    X(RmsProp, "rmsprop", "rmsprop_update", "exp_avg_sq", "") \
+    X(Adam, "adam", "adam_update", "exp_avg", "exp_avg_sq")
+
 namespace steepest {
 
-struct SgdParameters {
-    double lr = 0, momentum = 0, weight_decay = 0;
-    bool nesterov = false;
+enum class UpdateRule : int8_t {
+#define STEEPEST_ENUMERATOR(Name, ...) k##Name,
+    STEEPEST_UPDATE_RULES(STEEPEST_ENUMERATOR)
+#undef STEEPEST_ENUMERATOR
 };
 
-struct AdamParameters {
-    double lr = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
-    int64_t step = 1;
+// A rule's own numbers; each rule says which it takes.
+struct RuleParameters {
+    double beta1 = 0, beta2 = 0, eps = 0;
+};
+
+// What goes with any rule: clipping of the gradients of a launch by their common norm, then penalties.
+struct Adjustments {
+    double l2 = 0;     // added to the gradient: l2 p
+    double decay = 0;  // decoupled from the gradient: p -= lr decay p
+    double l1 = 0;     // p is moved towards 0 by lr l1, and stops there
+    double max_norm = __builtin_inf();
+
+    STEEPEST_HD bool penalises() const { return l2 != 0 || decay != 0 || l1 != 0; }
+    STEEPEST_HD bool clips() const { return max_norm < __builtin_inf(); }
 };
 
 inline namespace STEEPEST_TARGET {
 
-// p += -lr g                                                       (plain)
-// v = momentum v - lr g,  p += v  or  p += momentum v - lr g       (heavy ball; Nesterov's form)
-// I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
+// The numbers of one step, rounded to T only here.
 template <class T>
-struct SgdRule {
-    static constexpr int kStates = 1;
-    T lr, momentum, weight_decay;
-    bool nesterov;
+struct StepNumbers {
+    T lr;  // of Adam: with the correction of the first moment
+    T beta1, one_minus_beta1, beta2, one_minus_beta2, eps;
+    T root_scale;  // of Adam: what corrects the root of the second moment
+    T clip, l2, shrinkage, threshold;
+    bool adjusts;  // whether the numbers of the last line do anything
 
-    STEEPEST_HD explicit SgdRule(const SgdParameters& p)
-        : lr(T(p.lr)), momentum(T(p.momentum)), weight_decay(T(p.weight_decay)), nesterov(p.nesterov) {}
+    StepNumbers() = default;
 
-    template <class V>
-    STEEPEST_HD void operator()(V& param, V grad, V& velocity) const {
-        const V gradient_step = V(lr) * fma(V(weight_decay), param, grad);
-        velocity = fma(V(momentum), velocity, -gradient_step);
-        param = param + (nesterov ? fma(V(momentum), velocity, -gradient_step) : velocity);
-    }
-};
-
-template <class T>
-struct PlainSgdRule {
-    static constexpr int kStates = 0;
-    T lr, weight_decay;
-
-    STEEPEST_HD explicit PlainSgdRule(const SgdParameters& p) : lr(T(p.lr)), weight_decay(T(p.weight_decay)) {}
-
-    template <class V>
-    STEEPEST_HD void operator()(V& param, V grad) const {
-        param = fma(V(-lr), fma(V(weight_decay), param, grad), param);
-    }
-};
-
-// m = b1 m + (1-b1) g,  v = b2 v + (1-b2) g²,  p -= lr / (1-b1^t) m / (sqrt(v / (1-b2^t)) + eps)
-// D. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, Algorithm 1.
-template <class T>
-struct AdamRule {
-    static constexpr int kStates = 2;
-    T one_minus_beta1, beta2, one_minus_beta2, corrected_lr, root_scale, eps, weight_decay;
-
-    STEEPEST_HD explicit AdamRule(const AdamParameters& p)
-        : one_minus_beta1(T(1 - p.beta1)),
+    // `norm` is that of all gradients; it is looked at where they are clipped.
+    STEEPEST_HD StepNumbers(UpdateRule rule, const RuleParameters& p, const Adjustments& a, double rate, int64_t step,
+                            double norm)
+        : lr(T(rate)),
+          beta1(T(p.beta1)),
+          one_minus_beta1(T(1 - p.beta1)),
           beta2(T(p.beta2)),
           one_minus_beta2(T(1 - p.beta2)),
-          corrected_lr(T(p.lr / (1 - std::pow(p.beta1, static_cast<double>(p.step))))),
-          root_scale(T(1 / std::sqrt(1 - std::pow(p.beta2, static_cast<double>(p.step))))),
           eps(T(p.eps)),
-          weight_decay(T(p.weight_decay)) {}
+          root_scale(T(1)),
+          // A norm that is NaN clips nothing: the items that made it so stay the only ones that are spoilt.
+          clip(norm > a.max_norm ? T(a.max_norm / norm) : T(1)),
+          l2(T(a.l2)),
+          shrinkage(T(rate * a.decay)),
+          threshold(T(rate * a.l1)),
+          adjusts(clip != T(1) || a.penalises()) {
+        if (rule == UpdateRule::kAdam) {
+            lr = T(rate / (1 - std::pow(p.beta1, static_cast<double>(step))));
+            root_scale = T(1 / std::sqrt(1 - std::pow(p.beta2, static_cast<double>(step))));
+        }
+    }
 
-    template <class V>
-    STEEPEST_HD void operator()(V& param, V grad, V& exp_avg, V& exp_avg_sq) const {
-        const V g = fma(V(weight_decay), param, grad);
-        exp_avg = fma(V(one_minus_beta1), g - exp_avg, exp_avg);
-        exp_avg_sq = fma(V(one_minus_beta2) * g, g, V(beta2) * exp_avg_sq);
-        const V denominator = fma(sqrt(exp_avg_sq), V(root_scale), V(eps));
-        param = fma(V(-corrected_lr), quotient(exp_avg, denominator), param);
+    // The numbers for a tensor that penalties act on, or do not.
+    STEEPEST_HD StepNumbers on(bool penalised) const {
+        StepNumbers n = *this;
+        if (!penalised) n.l2 = n.shrinkage = n.threshold = T(0), n.adjusts = clip != T(1);
+        return n;
     }
 };
+
+// p -= lr g
+struct Sgd {
+    static constexpr int kStates = 0;
+
+    template <class T, class V>
+    static STEEPEST_HD void update(const StepNumbers<T>& n, V& param, V grad, V&, V&) {
+        param = fma(V(-n.lr), grad, param);
+    }
+};
+
+// v = beta1 v - lr g,  p += v
+// B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
+struct Momentum {
+    static constexpr int kStates = 1;
+
+    template <class T, class V>
+    static STEEPEST_HD void update(const StepNumbers<T>& n, V& param, V grad, V& velocity, V&) {
+        velocity = fma(V(n.beta1), velocity, V(-n.lr) * grad);
+        param = param + velocity;
+    }
+};
+
+// v = beta1 v - lr g,  p += beta1 v - lr g
+// I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
+struct Nesterov {
+    static constexpr int kStates = 1;
+
+    template <class T, class V>
+    static STEEPEST_HD void update(const StepNumbers<T>& n, V& param, V grad, V& velocity, V&) {
+        const V step = V(-n.lr) * grad;
+        velocity = fma(V(n.beta1), velocity, step);
+        param = param + fma(V(n.beta1), velocity, step);
+    }
+};
+
+// s += g²,  p -= lr g / (sqrt(s) + eps)
+// J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods for online learning and stochastic optimization", 2011.
+struct AdaGrad {
+    static constexpr int kStates = 1;
+
+    template <class T, class V>
+    static STEEPEST_HD void update(const StepNumbers<T>& n, V& param, V grad, V& sum_sq, V&) {
+        sum_sq = fma(grad, grad, sum_sq);
+        param = fma(V(-n.lr), quotient(grad, sqrt(sum_sq) + V(n.eps)), param);
+    }
+};
+
+// v = beta2 v + (1-beta2) g²,  p -= lr g / (sqrt(v) + eps)
+// T. Tieleman, G. Hinton, "Lecture 6.5 - RMSProp", Coursera: neural networks for machine learning, 2012.
+struct RmsProp {
+    static constexpr int kStates = 1;
+
+    template <class T, class V>
+    static STEEPEST_HD void update(const StepNumbers<T>& n, V& param, V grad, V& exp_avg_sq, V&) {
+        exp_avg_sq = fma(V(n.one_minus_beta2) * grad, grad, V(n.beta2) * exp_avg_sq);
+        param = fma(V(-n.lr), quotient(grad, sqrt(exp_avg_sq) + V(n.eps)), param);
+    }
+};
+
+// m = beta1 m + (1-beta1) g,  v = beta2 v + (1-beta2) g²,  p -= lr / (1-beta1^t) m / (sqrt(v / (1-beta2^t)) + eps)
+// D. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, Algorithm 1.
+struct Adam {
+    static constexpr int kStates = 2;
+
+    template <class T, class V>
+    static STEEPEST_HD void update(const StepNumbers<T>& n, V& param, V grad, V& exp_avg, V& exp_avg_sq) {
+        exp_avg = fma(V(n.one_minus_beta1), grad - exp_avg, exp_avg);
+        exp_avg_sq = fma(V(n.one_minus_beta2) * grad, grad, V(n.beta2) * exp_avg_sq);
+        const V denominator = fma(sqrt(exp_avg_sq), V(n.root_scale), V(n.eps));
+        param = fma(V(-n.lr), quotient(exp_avg, denominator), param);
+    }
+};
+
+// One item: the gradient is clipped and gets the L2 penalty; the parameter decays, takes the rule's step, and then the
+// proximal step of the L1 penalty, sign(p) max(|p| - lr l1, 0): N. Parikh, S. Boyd, "Proximal algorithms", 2014.
+template <class Rule, bool kAdjusts, class T, class V>
+STEEPEST_HD void take_step(const StepNumbers<T>& n, V& param, V grad, V& state0, V& state1) {
+    if constexpr (kAdjusts) {
+        grad = fma(V(n.l2), param, V(n.clip) * grad);
+        param = fma(V(-n.shrinkage), param, param);
+    }
+    Rule::update(n, param, grad, state0, state1);
+    // The order of the arguments keeps a NaN.
+    if constexpr (kAdjusts) param = max(V(0), param - V(n.threshold)) + min(V(0), param + V(n.threshold));
+}
+
+// Calls f(Formula{}) with the formula of `rule`, so that loops are compiled once per formula.
+template <class F>
+STEEPEST_HD void with_update_rule(UpdateRule rule, F&& f) {
+    switch (rule) {
+#define STEEPEST_CASE(Name, ...) \
+    case UpdateRule::k##Name: return f(Name{});
+        STEEPEST_UPDATE_RULES(STEEPEST_CASE)
+#undef STEEPEST_CASE
+    }
+}
 
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest

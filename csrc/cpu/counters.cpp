@@ -11,6 +11,10 @@ void run(const ops::Accumulate& op, Team& team) {
     if (team.rank() == 0) *op.total += op.scale * op.value.get();
 }
 
+void run(const ops::LookUp& op, Team& team) {
+    if (team.rank() == 0) *op.out = op.item(op.table, op.index.get());
+}
+
 void run(const ops::RequireFinite& op, Team& team) {
     const double value = *op.value;
     if (value - value == 0) return;  // infinity and NaN give NaN

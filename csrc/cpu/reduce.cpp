@@ -1,4 +1,4 @@
-#include "common/reductions.h"
+#include "cpu/reduce_span.h"
 #include "cpu/rows.h"
 #include "cpu/run.h"
 
@@ -6,23 +6,7 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-constexpr int kLanes = 8;     // independent partial results, so that additions overlap
 constexpr int kColumns = 64;  // columns reduced together down the rows
-
-template <class R, class T>
-typename R::Total reduce_span(const T* x, int64_t stride, int64_t n) {
-    typename R::Total lane[kLanes];
-    for (auto& l : lane) l = R::kRest;
-    int64_t j = 0;
-    if (stride == 1) {
-        for (; j + kLanes <= n; j += kLanes)
-            for (int l = 0; l < kLanes; ++l) lane[l] = R::combine(lane[l], x[j + l]);
-    }
-    for (; j < n; ++j) lane[j % kLanes] = R::combine(lane[j % kLanes], x[j * stride]);
-    typename R::Total total = lane[0];
-    for (int l = 1; l < kLanes; ++l) total = R::merge(total, lane[l]);
-    return total;
-}
 
 template <class R, class T>
 void reduce_all(const ops::Reduce<T>& op, double scale, Team& team) {

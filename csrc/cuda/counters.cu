@@ -23,6 +23,7 @@ __global__ void scalar_steps_kernel(Guard guard, ScalarSteps steps) {
         switch (s.kind) {
             case ScalarStep::kIncrement: *s.counter += s.by; break;
             case ScalarStep::kAccumulate: *s.total += s.scale * s.value.get(); break;
+            case ScalarStep::kLookUp: *s.total = ops::LookUp::item(s.table, s.index.get()); break;
             case ScalarStep::kNextStep: ++*guard.step; break;
             case ScalarStep::kRequireFinite: {
                 const double value = s.value.get();
@@ -47,6 +48,7 @@ void launch_scalar_steps(const std::vector<ScalarStep>& steps, Stream& stream) {
 
 void launch(const ops::Increment& op, Stream& stream) { launch_scalar_steps({scalar_step(op)}, stream); }
 void launch(const ops::Accumulate& op, Stream& stream) { launch_scalar_steps({scalar_step(op)}, stream); }
+void launch(const ops::LookUp& op, Stream& stream) { launch_scalar_steps({scalar_step(op)}, stream); }
 void launch(const ops::RequireFinite& op, Stream& stream) { launch_scalar_steps({scalar_step(op)}, stream); }
 
 }  // namespace STEEPEST_TARGET

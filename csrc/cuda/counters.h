@@ -11,12 +11,14 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 
 struct ScalarStep {
-    enum Kind : int8_t { kIncrement, kAccumulate, kRequireFinite, kNextStep } kind = kNextStep;
+    enum Kind : int8_t { kIncrement, kAccumulate, kLookUp, kRequireFinite, kNextStep } kind = kNextStep;
     int64_t* counter = nullptr;
     int64_t by = 0;
     double* total = nullptr;
     ScalarView<double> value;
     double scale = 0;
+    VectorView<const double> table;
+    ScalarView<int64_t> index;
 };
 
 inline ScalarStep scalar_step(const ops::Increment& op) {
@@ -28,6 +30,12 @@ inline ScalarStep scalar_step(const ops::Increment& op) {
 inline ScalarStep scalar_step(const ops::Accumulate& op) {
     ScalarStep step;
     step.kind = ScalarStep::kAccumulate, step.total = op.total, step.value = op.value, step.scale = op.scale;
+    return step;
+}
+
+inline ScalarStep scalar_step(const ops::LookUp& op) {
+    ScalarStep step;
+    step.kind = ScalarStep::kLookUp, step.total = op.out, step.table = op.table, step.index = op.index;
     return step;
 }
 

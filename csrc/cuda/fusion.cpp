@@ -41,13 +41,18 @@ void visit_tensor(const ops::UpdateTensor<T>& t, Visitor& v) {
 }
 
 // One update operation and the layers whose gradients it can take from their products.
-template <class T, class Update>
+template <class T>
 class UpdateFusion {
   public:
     UpdateFusion(const std::vector<Recorded>& operations, size_t place, const Device& device)
-        : operations_(operations), place_(place), device_(device), rest_(std::any_cast<Update>(operations[place].op)) {}
+        : operations_(operations),
+          place_(place),
+          device_(device),
+          rest_(std::any_cast<ops::Update<T>>(operations[place].op)) {}
 
     void apply(Places& places) {
+        // All gradients have to be there before the first is clipped.
+        if (rest_.adjustments.clips()) return;
         for (size_t i = place_; i-- > 0;)
             if (const auto* backward = std::any_cast<ops::LinearBackward<T>>(&operations_[i].op)) take(i, *backward);
         if (layers_.empty()) return;
@@ -56,15 +61,15 @@ class UpdateFusion {
             if (backward.d_x)
                 places[i].push_back([call = input_gradient(backward)](Stream& stream) { gemm(call, stream); });
         }
-        const auto update = std::any_cast<Update>(operations_[place_].op);
+        const auto update = std::any_cast<ops::Update<T>>(operations_[place_].op);
         places[place_] = {[layers = layers_, update](Stream& s) { launch_with_update(layers, update, s); }};
-        if (!rest_.list.tensors.empty()) places[place_].push_back([rest = rest_](Stream& s) { launch(rest, s); });
+        if (!rest_.tensors.empty()) places[place_].push_back([rest = rest_](Stream& s) { launch(rest, s); });
     }
 
   private:
     // Joins a layer to those that are updated by their products, if that changes nothing.
     void take(size_t i, const ops::LinearBackward<T>& backward) {
-        auto& tensors = rest_.list.tensors;
+        auto& tensors = rest_.tensors;
         size_t weight = tensors.size(), bias = tensors.size();
         for (size_t t = 0; t < tensors.size(); ++t) {
             if (is_gradient_of_weights(tensors[t].grad, backward.d_w)) weight = t;
@@ -77,6 +82,7 @@ class UpdateFusion {
         const auto param = in_shape(tensors[weight].param, rows, cols);
         if (!param) return;
         layer.target.param = *param;
+        layer.target.penalised = tensors[weight].penalised;
         for (int s = 0; s < 2; ++s) {
             if (!tensors[weight].state[s]) continue;
             const auto state = in_shape(tensors[weight].state[s], rows, cols);
@@ -108,6 +114,7 @@ class UpdateFusion {
             const auto& b = tensors[bias];
             const auto row = [](const MatrixView<T>& m) { return VectorView<T>{m.data, m.cols, m.col_stride}; };
             layer.target.bias = row(b.param);
+            layer.target.bias_penalised = b.penalised;
             for (int s = 0; s < 2; ++s)
                 if (b.state[s]) layer.target.bias_state[s] = row(b.state[s]);
         }
@@ -122,21 +129,22 @@ class UpdateFusion {
     const std::vector<Recorded>& operations_;
     size_t place_;
     const Device& device_;
-    Update rest_;  // the tensors that are left to an update of their own
+    ops::Update<T> rest_;  // the tensors that are left to an update of their own
     std::vector<GradientUpdate<T>> layers_;
     std::vector<ops::Accesses> accesses_;
     std::vector<std::pair<size_t, ops::LinearBackward<T>>> taken_;
 };
 
-template <class T, class Update>
+template <class T>
 void fuse_updates(const std::vector<Recorded>& operations, const Device& device, Places& places) {
     for (size_t i = 0; i < operations.size(); ++i)
-        if (std::any_cast<Update>(&operations[i].op)) UpdateFusion<T, Update>(operations, i, device).apply(places);
+        if (std::any_cast<ops::Update<T>>(&operations[i].op)) UpdateFusion<T>(operations, i, device).apply(places);
 }
 
 std::optional<ScalarStep> scalar_step_of(const std::any& op) {
     if (const auto* increment = std::any_cast<ops::Increment>(&op)) return scalar_step(*increment);
     if (const auto* accumulate = std::any_cast<ops::Accumulate>(&op)) return scalar_step(*accumulate);
+    if (const auto* look_up = std::any_cast<ops::LookUp>(&op)) return scalar_step(*look_up);
     if (const auto* require_finite = std::any_cast<ops::RequireFinite>(&op)) return scalar_step(*require_finite);
     return std::nullopt;
 }
@@ -174,10 +182,8 @@ void fuse_scalars(const std::vector<Recorded>& operations, Places& places) {
 Launches fuse(const std::vector<Recorded>& operations, const Device& device) {
     Places places;
     for (const Recorded& operation : operations) places.push_back({operation.launch});
-    fuse_updates<float, ops::SgdUpdate<float>>(operations, device, places);
-    fuse_updates<float, ops::AdamUpdate<float>>(operations, device, places);
-    fuse_updates<double, ops::SgdUpdate<double>>(operations, device, places);
-    fuse_updates<double, ops::AdamUpdate<double>>(operations, device, places);
+    fuse_updates<float>(operations, device, places);
+    fuse_updates<double>(operations, device, places);
     fuse_scalars(operations, places);
     Launches launches;
     for (auto& place : places)

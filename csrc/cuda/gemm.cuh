@@ -48,14 +48,13 @@ struct NoUpdate {
     struct Memory {};
 };
 
-template <class RuleMaker, class T, int N>
+template <class T, int N>
 struct GroupUpdate {
-    using Maker = RuleMaker;
     template <class>
     struct Memory {
-        SharedArray<typename Maker::template Rule<T>, 1> rule;
+        SharedArray<StepNumbers<T>, 1> numbers;
     };
-    Maker maker;
+    StepSource<T> source;
     UpdateTarget<T> target[N];
 };
 
@@ -73,9 +72,6 @@ struct GemmMemory {
     SharedArray<int, 1> last;
     typename Update::template Memory<T> update;
 };
-
-template <class Update, class T>
-using RuleOf = typename Update::Maker::template Rule<T>;
 
 // How a tile of c is laid out in the place of the tiles of a, on its way to memory.
 template <class Tile, class Update>
@@ -116,24 +112,25 @@ __device__ __forceinline__ void store_run(const MatrixView<T>& m, int64_t i, int
         if (l < left) m(i, j + l) = run[l];
 }
 
-template <int W, class Rule, class T>
-__device__ __forceinline__ void update_run(const Rule& rule, const UpdateTarget<T>& t, int64_t i, int64_t j,
-                                           int64_t left, const Vector<T, W>& grad) {
+template <class Rule, int W, class T>
+__device__ __forceinline__ void update_run(const StepNumbers<T>& numbers, const UpdateTarget<T>& t, int64_t i,
+                                           int64_t j, int64_t left, const Vector<T, W>& grad) {
     Vector<T, W> param = load_run<W>(t.param, i, j, left, t.vectors), state[2] = {};
 #pragma unroll
     for (int s = 0; s < Rule::kStates; ++s) state[s] = load_run<W>(t.state[s], i, j, left, t.vectors);
 #pragma unroll
-    for (int l = 0; l < W; ++l) apply_rule(rule, param[l], grad[l], state[0][l], state[1][l]);
+    for (int l = 0; l < W; ++l) update_item<Rule>(numbers, param[l], grad[l], state[0][l], state[1][l]);
     store_run<W>(t.param, i, j, left, t.vectors, param);
 #pragma unroll
     for (int s = 0; s < Rule::kStates; ++s) store_run<W>(t.state[s], i, j, left, t.vectors, state[s]);
 }
 
 template <class Rule, class T>
-__device__ __forceinline__ void update_bias(const Rule& rule, const UpdateTarget<T>& t, int64_t j, T grad) {
+__device__ __forceinline__ void update_bias(const StepNumbers<T>& numbers, const UpdateTarget<T>& t, int64_t j,
+                                            T grad) {
     T state[2] = {};
     for (int s = 0; s < Rule::kStates; ++s) state[s] = t.bias_state[s][j];
-    apply_rule(rule, t.bias[j], grad, state[0], state[1]);
+    update_item<Rule>(numbers, t.bias[j], grad, state[0], state[1]);
     for (int s = 0; s < Rule::kStates; ++s) t.bias_state[s][j] = state[s];
 }
 
@@ -148,7 +145,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
     int member = 0;
     while (member + 1 < group.count && group.product[member + 1].first_block <= blockIdx.x) ++member;
     const Product<T>& g = group.product[member];
-    if constexpr (kUpdates<Update>) make_rule<T>(update.maker, memory.update.rule);
+    if constexpr (kUpdates<Update>) make_numbers(update.source, memory.update.numbers);
 
     const int64_t tile_count = g.tiles_down * g.tiles_across, block = blockIdx.x - g.first_block;
     const int64_t tile = block % tile_count, part = block / tile_count;
@@ -220,7 +217,8 @@ __global__ void __launch_bounds__(Tile::kThreads)
                 store_shared<Tile::kWidth>(memory.a, (i - first) * Passes::kStride + j, run);
         });
         __syncthreads();  // the rows of this pass are there
-        const auto store_all = [&](auto&& finish) {
+        // `use` gets every run once it is stored.
+        const auto store_all = [&](auto&& finish, auto&& use) {
             for (int e = thread; e < Passes::kRows * Passes::kRuns; e += Tile::kThreads) {
                 const int64_t i = row + first + e / Passes::kRuns, j = col + e % Passes::kRuns * Passes::kWidth;
                 const int64_t left = g.c.cols - j;
@@ -236,24 +234,34 @@ __global__ void __launch_bounds__(Tile::kThreads)
                     for (int l = 0; l < Passes::kWidth; ++l) run[l] += before[l];
                 }
                 store_run<Passes::kWidth>(g.c, i, j, left, g.vector_stores, run);
-                if constexpr (kUpdates<Update>)
-                    if (update.target[member].param)
-                        update_run<Passes::kWidth, RuleOf<Update, T>>(memory.update.rule[0], update.target[member], i,
-                                                                      j, left, run);
+                use(i, j, left, run);
             }
         };
         // Gradients of weights have no activation.
-        if constexpr (kUpdates<Update>)
-            with_linear_epilogue(g.epilogue, store_all);
-        else
-            with_epilogue(g.epilogue, store_all);
+        if constexpr (kUpdates<Update>) {
+            const UpdateTarget<T>& target = update.target[member];
+            const StepNumbers<T> made = memory.update.numbers[0], numbers = made.on(target.penalised);
+            with_update_rule(update.source.rule, [&](auto rule) {
+                with_linear_epilogue(g.epilogue, [&](auto&& finish) {
+                    store_all(finish, [&](int64_t i, int64_t j, int64_t left, const auto& run) {
+                        update_run<decltype(rule)>(numbers, target, i, j, left, run);
+                    });
+                });
+            });
+        } else {
+            with_epilogue(g.epilogue, [&](auto&& finish) { store_all(finish, [](auto&&...) {}); });
+        }
     }
     if (sums_b && col + thread < g.c.cols) {
         if (g.epilogue.accumulate) b_sum += g.b_sums[col + thread];
         g.b_sums[col + thread] = b_sum;
-        if constexpr (kUpdates<Update>)
-            if (update.target[member].bias)
-                update_bias<RuleOf<Update, T>>(memory.update.rule[0], update.target[member], col + thread, b_sum);
+        if constexpr (kUpdates<Update>) {
+            const UpdateTarget<T>& target = update.target[member];
+            const StepNumbers<T> made = memory.update.numbers[0], numbers = made.on(target.bias_penalised);
+            if (target.bias)
+                with_update_rule(update.source.rule,
+                                 [&](auto rule) { update_bias<decltype(rule)>(numbers, target, col + thread, b_sum); });
+        }
     }
 }
 

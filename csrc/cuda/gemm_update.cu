@@ -12,11 +12,11 @@ constexpr size_t kMaxLayers = 6;  // of one launch: with more, the arguments wou
 template <class T>
 using PreciseTiles = Tiles<T, Precision::kFloat32>;
 
-template <class Tile, class T, class Maker>
-void launch_group(const GradientUpdate<T>* layers, const GemmPlan* plans, size_t count, const Maker& maker,
+template <class Tile, class T>
+void launch_group(const GradientUpdate<T>* layers, const GemmPlan* plans, size_t count, const StepSource<T>& source,
                   Stream& stream) {
     GroupBuilder<Tile, kMaxLayers> builder;
-    GroupUpdate<Maker, T, kMaxLayers> update{maker, {}};
+    GroupUpdate<T, kMaxLayers> update{source, {}};
     for (size_t i = 0; i < count; ++i) {
         builder.add(layers[i].gradient, plans[i]);
         UpdateTarget<T>& target = update.target[i] = layers[i].target;
@@ -38,30 +38,28 @@ bool takes_update(const GemmCall<T>& gradient, const Device& device) {
     return plan.kind != 0 && (plan.parts == 1 || small_tiles <= kShare);
 }
 
-template <class T, class Update>
-void launch_with_update(const std::vector<GradientUpdate<T>>& layers, const Update& update, Stream& stream) {
-    with_maker(update, [&](const auto& maker) {
-        for (size_t begin = 0; begin < layers.size(); begin += kMaxLayers) {
-            const size_t count = layers.size() - begin < kMaxLayers ? layers.size() - begin : kMaxLayers;
-            // The parts of each product are those that gemm() makes of it, so that the sums are the same to the bit.
-            GemmPlan plans[kMaxLayers];
-            bool medium = true;
-            for (size_t i = 0; i < count; ++i) {
-                plans[i] = plan_for<PreciseTiles<T>>(layers[begin + i].gradient, stream.device);
-                medium = medium && plans[i].kind == 1;
-            }
-            if (medium)
-                launch_group<typename PreciseTiles<T>::Medium>(&layers[begin], plans, count, maker, stream);
-            else
-                launch_group<typename PreciseTiles<T>::Small>(&layers[begin], plans, count, maker, stream);
+template <class T>
+void launch_with_update(const std::vector<GradientUpdate<T>>& layers, const ops::Update<T>& update, Stream& stream) {
+    const StepSource<T> source = step_source(update);
+    for (size_t begin = 0; begin < layers.size(); begin += kMaxLayers) {
+        const size_t count = layers.size() - begin < kMaxLayers ? layers.size() - begin : kMaxLayers;
+        // The parts of each product are those that gemm() makes of it, so that the sums are the same to the bit.
+        GemmPlan plans[kMaxLayers];
+        bool medium = true;
+        for (size_t i = 0; i < count; ++i) {
+            plans[i] = plan_for<PreciseTiles<T>>(layers[begin + i].gradient, stream.device);
+            medium = medium && plans[i].kind == 1;
         }
-    });
+        if (medium)
+            launch_group<typename PreciseTiles<T>::Medium>(&layers[begin], plans, count, source, stream);
+        else
+            launch_group<typename PreciseTiles<T>::Small>(&layers[begin], plans, count, source, stream);
+    }
 }
 
-#define STEEPEST_INSTANTIATE_UPDATES(T)                                                                         \
-    template bool takes_update(const GemmCall<T>&, const Device&);                                              \
-    template void launch_with_update(const std::vector<GradientUpdate<T>>&, const ops::SgdUpdate<T>&, Stream&); \
-    template void launch_with_update(const std::vector<GradientUpdate<T>>&, const ops::AdamUpdate<T>&, Stream&);
+#define STEEPEST_INSTANTIATE_UPDATES(T)                            \
+    template bool takes_update(const GemmCall<T>&, const Device&); \
+    template void launch_with_update(const std::vector<GradientUpdate<T>>&, const ops::Update<T>&, Stream&);
 STEEPEST_INSTANTIATE_UPDATES(float)
 STEEPEST_INSTANTIATE_UPDATES(double)
 

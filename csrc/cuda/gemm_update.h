@@ -6,6 +6,7 @@
 
 #include "cuda/gemm.h"
 #include "cuda/update_target.h"
+#include "ops/update.h"
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
@@ -21,9 +22,9 @@ struct GradientUpdate {
 template <class T>
 bool takes_update(const GemmCall<T>& gradient, const Device& device);
 
-// `Update` is an update operation; its own list of tensors is not looked at, but for what rule it stands for.
-template <class T, class Update>
-void launch_with_update(const std::vector<GradientUpdate<T>>& layers, const Update& update, Stream& stream);
+// The rule is that of `update`, whose own tensors are not looked at.
+template <class T>
+void launch_with_update(const std::vector<GradientUpdate<T>>& layers, const ops::Update<T>& update, Stream& stream);
 
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest

@@ -2,6 +2,7 @@
 
 #include "cuda/device/elementwise.cuh"
 #include "cuda/device/guard.cuh"
+#include "cuda/device/last_block.cuh"
 #include "cuda/launch.h"
 #include "cuda/run.h"
 
@@ -9,30 +10,120 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-// The tensors of one launch, as kernel arguments, which are at most 4 KiB; a model with more takes several.
-constexpr int kMaxTensors = 22;
+// Tensors are kernel arguments, which had better stay below 4 KiB; a model with more takes several launches.
+constexpr int kMaxTensors = 21, kMaxGradients = 64;
+
+// Of both tables; the tensor of a block is the last whose first block is not behind it.
+template <class E, int N>
+struct Table {
+    E entry[N];
+    int count = 0;
+
+    __device__ const E& of_block(int64_t block) const {
+        int i = 0;
+        while (i + 1 < count && entry[i + 1].first_block <= block) ++i;
+        return entry[i];
+    }
+};
 
 template <class T>
-struct TensorTable {
-    struct Entry {
-        MatrixView<T> param;
-        MatrixView<const T> grad;
-        MatrixView<T> state[2];
-        int64_t first_block;
-        bool vectors;  // whether all are runs of vectors
+struct TensorEntry {
+    ops::UpdateTensor<T> tensor;
+    int64_t first_block;
+    bool vectors;  // whether all are runs of vectors
+};
+template <class T>
+using TensorTable = Table<TensorEntry<T>, kMaxTensors>;
+
+template <class T>
+struct GradientEntry {
+    MatrixView<const T> grad;
+    int64_t first_block;
+    bool vectors;
+};
+template <class T>
+using GradientTable = Table<GradientEntry<T>, kMaxGradients>;
+
+// --------------------------------------------------------------------------------------- the norm of the gradients
+
+constexpr int64_t kMaxNormBlocks = 1024;  // of one launch, about; their sums are added up by a single block
+
+using NormMemory = GridSumMemory<kMapThreads>;
+
+// Adds the squares of a thread's vectors in `rounds` stretches of a gradient.
+template <int W, class T>
+__device__ double sum_squares(const MatrixView<const T>& grad, int64_t block, int64_t rounds) {
+    const int64_t vectors = grad.rows * grad.cols / W;
+    double total = 0;
+    for (int64_t r = 0; r < rounds; ++r) {
+        Vector<T, W> items[kMapVectors] = {};
+#pragma unroll
+        for (int u = 0; u < kMapVectors; ++u) {
+            const int64_t e = vector_of_thread(block * rounds + r, u);
+            if (e < vectors) items[u] = load_items<W>(grad, e);
+        }
+#pragma unroll
+        for (int u = 0; u < kMapVectors; ++u)
+#pragma unroll
+            for (int l = 0; l < W; ++l) {
+                const double x = static_cast<double>(items[u][l]);
+                total = std::fma(x, x, total);
+            }
+    }
+    return total;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kMapThreads) norm_kernel(Guard guard, GradientTable<T> table, int64_t rounds,
+                                                           double* squared_norm, double* partial, unsigned* ticket) {
+    if (is_stopped(guard)) return;
+    const GradientEntry<T>& g = table.of_block(blockIdx.x);
+    const int64_t block = blockIdx.x - g.first_block;
+    double total =
+        g.vectors ? sum_squares<kVectorWidth<T>>(g.grad, block, rounds) : sum_squares<1>(g.grad, block, rounds);
+    if (sum_over_grid<kMapThreads>(total, partial, ticket, shared_memory<NormMemory>()) && threadIdx.x == 0)
+        *squared_norm = total;
+}
+
+int64_t stretches_of(int64_t items, int width) { return blocks_for(items / width, kMapThreads * kMapVectors); }
+
+// Leaves the squared norms of groups of gradients in the stream's workspace, and tells `source` of them.
+template <class T>
+void measure_gradients(const std::vector<ops::UpdateTensor<T>>& tensors, StepSource<T>& source, Stream& stream) {
+    const auto stretches = [](const MatrixView<const T>& grad) {
+        return stretches_of(grad.rows * grad.cols, is_vector_run(grad) ? kVectorWidth<T> : 1);
     };
-    Entry entry[kMaxTensors];
-    int count = 0;
-};
+    const int64_t groups = blocks_for(static_cast<int64_t>(tensors.size()), kMaxGradients);
+    double* const sums =
+        static_cast<double*>(stream.state.workspace((groups + kMaxNormBlocks + kMaxGradients) * sizeof(double)));
+    for (int64_t k = 0; k < groups; ++k) {
+        const auto begin = tensors.begin() + k * kMaxGradients;
+        const auto end = k + 1 < groups ? begin + kMaxGradients : tensors.end();
+        int64_t total = 0, blocks = 0;
+        for (auto t = begin; t != end; ++t) total += stretches(t->grad);
+        const int64_t rounds = blocks_for(total, kMaxNormBlocks);
+        GradientTable<T> table;
+        for (auto t = begin; t != end; ++t) {
+            table.entry[table.count++] = {t->grad, blocks, is_vector_run(t->grad)};
+            blocks += blocks_for(stretches(t->grad), rounds);
+        }
+        launch_kernel(stream, norm_kernel<T>, dim3(static_cast<unsigned>(blocks)), dim3(kMapThreads),
+                      sizeof(NormMemory), stream.guard(), table, rounds, sums + k, sums + groups,
+                      stream.state.tickets());
+    }
+    source.squared_norms = sums, source.groups = static_cast<int>(groups);
+}
 
-template <class Rule>
+// --------------------------------------------------------------------------------------------------- the update
+
+template <class T>
 struct UpdateMemory {
-    SharedArray<Rule, 1> rule;
+    SharedArray<StepNumbers<T>, 1> numbers;
 };
 
-// Loads a thread's vectors of a tensor, then calls rule() for the rule, and applies it.
-template <int W, class Rule, class T, class GetRule>
-__device__ void update_tensor(const typename TensorTable<T>::Entry& t, int64_t block, GetRule&& get_rule) {
+// Loads a thread's vectors of a tensor, then calls get_numbers(), and takes the step.
+template <int W, class Rule, class T, class GetNumbers>
+__device__ void update_tensor(const ops::UpdateTensor<T>& t, int64_t block, GetNumbers&& get_numbers) {
     const int64_t vectors = t.param.rows * t.param.cols / W;
     Vector<T, W> param[kMapVectors], grad[kMapVectors], state[2][kMapVectors] = {};
 #pragma unroll
@@ -43,73 +134,66 @@ __device__ void update_tensor(const typename TensorTable<T>::Entry& t, int64_t b
 #pragma unroll
         for (int s = 0; s < Rule::kStates; ++s) state[s][u] = load_items<W>(t.state[s], e);
     }
-    const Rule rule = get_rule();
+    const StepNumbers<T> numbers = get_numbers();
 #pragma unroll
     for (int u = 0; u < kMapVectors; ++u) {
         const int64_t e = vector_of_thread(block, u);
         if (e >= vectors) return;
 #pragma unroll
-        for (int l = 0; l < W; ++l) apply_rule(rule, param[u][l], grad[u][l], state[0][u][l], state[1][u][l]);
+        for (int l = 0; l < W; ++l) update_item<Rule>(numbers, param[u][l], grad[u][l], state[0][u][l], state[1][u][l]);
         store_items<W>(t.param, e, param[u]);
 #pragma unroll
         for (int s = 0; s < Rule::kStates; ++s) store_items<W>(t.state[s], e, state[s][u]);
     }
 }
 
-template <class T, class Maker>
-__global__ void __launch_bounds__(kMapThreads) update_kernel(Guard guard, TensorTable<T> table, Maker maker) {
+template <class T, class Rule>
+__global__ void __launch_bounds__(kMapThreads) update_kernel(Guard guard, TensorTable<T> table, StepSource<T> source) {
     if (is_stopped(guard)) return;
-    using Rule = typename Maker::template Rule<T>;
-    UpdateMemory<Rule>& memory = shared_memory<UpdateMemory<Rule>>();
-    int i = 0;
-    while (i + 1 < table.count && table.entry[i + 1].first_block <= blockIdx.x) ++i;
-    const auto& t = table.entry[i];
+    UpdateMemory<T>& memory = shared_memory<UpdateMemory<T>>();
+    const TensorEntry<T>& t = table.of_block(blockIdx.x);
     const int64_t block = blockIdx.x - t.first_block;
     // While the tensors' items are on their way.
-    const auto get_rule = [&]() -> Rule {
-        make_rule<T>(maker, memory.rule);
-        __syncthreads();  // the rule is there
-        return memory.rule[0];
+    const auto get_numbers = [&]() -> StepNumbers<T> {
+        make_numbers(source, memory.numbers);
+        __syncthreads();  // the numbers are there
+        const StepNumbers<T> numbers = memory.numbers[0];
+        return numbers.on(t.tensor.penalised);
     };
     if (t.vectors)
-        update_tensor<kVectorWidth<T>, Rule, T>(t, block, get_rule);
+        update_tensor<kVectorWidth<T>, Rule>(t.tensor, block, get_numbers);
     else
-        update_tensor<1, Rule, T>(t, block, get_rule);
+        update_tensor<1, Rule>(t.tensor, block, get_numbers);
 }
 
-template <class T, class Maker>
-void update(const ops::TensorList<T>& list, const Maker& maker, Stream& stream) {
-    using Rule = typename Maker::template Rule<T>;
-    for (size_t begin = 0; begin < list.tensors.size(); begin += kMaxTensors) {
+template <class Rule, class T>
+void update(const std::vector<ops::UpdateTensor<T>>& tensors, const StepSource<T>& source, Stream& stream) {
+    for (size_t begin = 0; begin < tensors.size(); begin += kMaxTensors) {
         TensorTable<T> table;
         int64_t blocks = 0;
-        for (size_t i = begin; i < list.tensors.size() && i < begin + kMaxTensors; ++i) {
-            const ops::UpdateTensor<T>& t = list.tensors[i];
+        for (size_t i = begin; i < tensors.size() && i < begin + kMaxTensors; ++i) {
+            const ops::UpdateTensor<T>& t = tensors[i];
             bool vectors = is_vector_run(t.param) && is_vector_run(t.grad);
             for (int s = 0; s < Rule::kStates; ++s) vectors = vectors && is_vector_run(t.state[s]);
-            table.entry[table.count++] = {t.param, t.grad, {t.state[0], t.state[1]}, blocks, vectors};
-            const int64_t count = t.param.rows * t.param.cols / (vectors ? kVectorWidth<T> : 1);
-            blocks += blocks_for(count, kMapThreads * kMapVectors);
+            table.entry[table.count++] = {t, blocks, vectors};
+            blocks += stretches_of(t.param.rows * t.param.cols, vectors ? kVectorWidth<T> : 1);
         }
-        launch_kernel(stream, update_kernel<T, Maker>, dim3(static_cast<unsigned>(blocks)), dim3(kMapThreads),
-                      sizeof(UpdateMemory<Rule>), stream.guard(), table, maker);
+        static_assert(sizeof(Guard) + sizeof(TensorTable<T>) + sizeof(StepSource<T>) <= 4096);
+        launch_kernel(stream, update_kernel<T, Rule>, dim3(static_cast<unsigned>(blocks)), dim3(kMapThreads),
+                      sizeof(UpdateMemory<T>), stream.guard(), table, source);
     }
 }
 
 }  // namespace
 
 template <class T>
-void launch(const ops::SgdUpdate<T>& op, Stream& stream) {
-    with_maker(op, [&](const auto& maker) { update(op.list, maker, stream); });
-}
-
-template <class T>
-void launch(const ops::AdamUpdate<T>& op, Stream& stream) {
-    with_maker(op, [&](const auto& maker) { update(op.list, maker, stream); });
+void launch(const ops::Update<T>& op, Stream& stream) {
+    StepSource<T> source = step_source(op);
+    if (op.adjustments.clips()) measure_gradients(op.tensors, source, stream);
+    with_update_rule(op.rule, [&](auto rule) { update<decltype(rule)>(op.tensors, source, stream); });
 }
 
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest
 
-STEEPEST_INSTANTIATE(SgdUpdate)
-STEEPEST_INSTANTIATE(AdamUpdate)
+STEEPEST_INSTANTIATE(Update)

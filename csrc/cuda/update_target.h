@@ -11,6 +11,7 @@ template <class T>
 struct UpdateTarget {
     MatrixView<T> param, state[2];
     VectorView<T> bias, bias_state[2];
+    bool penalised = true, bias_penalised = true;
     bool vectors = false;  // whether all runs of c's width can be loaded at once
 };
 

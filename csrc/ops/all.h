@@ -29,8 +29,7 @@
     X(SoftmaxCrossEntropy)           \
     X(SquaredError)                  \
     X(ZeroOneLoss)                   \
-    X(SgdUpdate)                     \
-    X(AdamUpdate)                    \
+    X(Update)                        \
     X(Reduce)                        \
     X(Argmax)                        \
     X(TakeSparseRows)                \
@@ -41,5 +40,6 @@
     X(TakeRows)                      \
     X(Increment)                     \
     X(Accumulate)                    \
+    X(LookUp)                        \
     X(RequireFinite)                 \
     X(RandomBits)

@@ -34,6 +34,29 @@ struct Accumulate {
     double flops() const { return 2; }
 };
 
+// out = table[index], or the first or the last item where index is outside
+struct LookUp {
+    static constexpr const char* kName = "look_up";
+    VectorView<const double> table;
+    ScalarView<int64_t> index;
+    double* out = nullptr;
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(table), v.read(index), v.write(VectorView<double>{out, 1, 1});
+    }
+    void check() const {
+        require(table.size > 0, kName, "table has shape ", shape_of(table), ": there is nothing to look up");
+        require_apart(kName, "out", VectorView<double>{out, 1, 1}, "table", table);
+    }
+    double flops() const { return 0; }
+    double bytes() const { return 16; }
+
+    STEEPEST_HD static double item(const VectorView<const double>& table, int64_t index) {
+        return table[index < 0 ? 0 : index < table.size ? index : table.size - 1];
+    }
+};
+
 // Ends the replay, before the operations that follow it, once a value is no longer finite.
 struct RequireFinite {
     static constexpr const char* kName = "require_finite";

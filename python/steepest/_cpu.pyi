@@ -27,6 +27,7 @@ class _Info(TypedDict):
 ACTIVATIONS: tuple[str, ...]
 INPUT_DERIVATIVES: tuple[str, ...]
 ACTIVATION_PARAMETERS: dict[str, tuple[str, float]]
+UPDATE_RULES: dict[str, tuple[str, tuple[str, ...]]]
 
 class DivergenceError(FloatingPointError):
     step: int
@@ -101,6 +102,37 @@ def sgd_update(
     momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    decoupled_decay: float = 0.0,
+    l1: float = 0.0,
+    max_norm: float | None = None,
+    penalised: Sequence[bool] | None = None,
+) -> None: ...
+def adagrad_update(
+    params: _Arrays,
+    grads: _Arrays,
+    sum_sq: _Arrays,
+    *,
+    lr: float | _Loss = 1e-2,
+    eps: float = 1e-10,
+    weight_decay: float = 0.0,
+    decoupled_decay: float = 0.0,
+    l1: float = 0.0,
+    max_norm: float | None = None,
+    penalised: Sequence[bool] | None = None,
+) -> None: ...
+def rmsprop_update(
+    params: _Arrays,
+    grads: _Arrays,
+    exp_avg_sq: _Arrays,
+    *,
+    lr: float | _Loss = 1e-2,
+    rho: float = 0.99,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled_decay: float = 0.0,
+    l1: float = 0.0,
+    max_norm: float | None = None,
+    penalised: Sequence[bool] | None = None,
 ) -> None: ...
 def adam_update(
     params: _Arrays,
@@ -114,6 +146,10 @@ def adam_update(
     beta2: float = 0.999,
     eps: float = 1e-8,
     weight_decay: float = 0.0,
+    decoupled_decay: float = 0.0,
+    l1: float = 0.0,
+    max_norm: float | None = None,
+    penalised: Sequence[bool] | None = None,
 ) -> None: ...
 
 # Rows, reductions, counters.
@@ -137,6 +173,7 @@ def sum_squares(x: _Array, axis: int | None = None, out: _Array | None = None) -
 def argmax(x: _Array, axis: int = 1, out: _Indices | None = None) -> _Indices: ...
 def increment(counter: _Counter, by: int = 1) -> None: ...
 def accumulate(total: _Loss, value: float | _Loss, scale: float = 1.0) -> None: ...
+def look_up(table: _Loss, index: int | _Counter, out: _Loss | None = None) -> _Loss: ...
 def require_finite(value: _Loss) -> None: ...
 
 # Random numbers.

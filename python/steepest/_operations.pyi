@@ -28,6 +28,7 @@ class Backend(Protocol):
     ACTIVATIONS: tuple[str, ...]
     INPUT_DERIVATIVES: tuple[str, ...]
     ACTIVATION_PARAMETERS: dict[str, tuple[str, float]]
+    UPDATE_RULES: dict[str, tuple[str, tuple[str, ...]]]
 
     def info(self) -> Mapping[str, Any]: ...
 
@@ -106,6 +107,39 @@ class Backend(Protocol):
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,
+        decoupled_decay: float = 0.0,
+        l1: float = 0.0,
+        max_norm: float | None = None,
+        penalised: Sequence[bool] | None = None,
+    ) -> None: ...
+    def adagrad_update(
+        self,
+        params: _Arrays,
+        grads: _Arrays,
+        sum_sq: _Arrays,
+        *,
+        lr: float | _Loss = 1e-2,
+        eps: float = 1e-10,
+        weight_decay: float = 0.0,
+        decoupled_decay: float = 0.0,
+        l1: float = 0.0,
+        max_norm: float | None = None,
+        penalised: Sequence[bool] | None = None,
+    ) -> None: ...
+    def rmsprop_update(
+        self,
+        params: _Arrays,
+        grads: _Arrays,
+        exp_avg_sq: _Arrays,
+        *,
+        lr: float | _Loss = 1e-2,
+        rho: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled_decay: float = 0.0,
+        l1: float = 0.0,
+        max_norm: float | None = None,
+        penalised: Sequence[bool] | None = None,
     ) -> None: ...
     def adam_update(
         self,
@@ -120,6 +154,10 @@ class Backend(Protocol):
         beta2: float = 0.999,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        decoupled_decay: float = 0.0,
+        l1: float = 0.0,
+        max_norm: float | None = None,
+        penalised: Sequence[bool] | None = None,
     ) -> None: ...
 
     # Rows, reductions, counters.
@@ -144,6 +182,7 @@ class Backend(Protocol):
     def argmax(self, x: _Array, axis: int = 1, out: _Indices | None = None) -> _Indices: ...
     def increment(self, counter: _Counter, by: int = 1) -> None: ...
     def accumulate(self, total: _Loss, value: float | _Loss, scale: float = 1.0) -> None: ...
+    def look_up(self, table: _Loss, index: int | _Counter, out: _Loss | None = None) -> _Loss: ...
     def require_finite(self, value: _Loss) -> None: ...
 
     # Random numbers.

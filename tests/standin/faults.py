@@ -94,6 +94,33 @@ FAULTS = [
         "test_softmax.py",
         RACE,
     ),
+    Fault(
+        "update: the numbers of a step are read before they are there",
+        "cuda/update.cu",
+        "__syncthreads();  // the numbers are there",
+        "",
+        "update.cu",
+        "test_update.py",
+        RACE,
+    ),
+    Fault(
+        "update: penalties act on tensors that are spared",
+        "cuda/update.cu",
+        "numbers.on(t.tensor.penalised)",
+        "numbers",
+        "update.cu",
+        "test_update.py",
+        WRONG,
+    ),
+    Fault(
+        "update: the norm leaves out a vector of each thread",
+        "cuda/update.cu",
+        "u < kMapVectors; ++u) {\n            const int64_t e = vector_of_thread(block * rounds + r, u);",
+        "u < kMapVectors - 1; ++u) {\n            const int64_t e = vector_of_thread(block * rounds + r, u);",
+        "update.cu",
+        "test_update.py",
+        WRONG,
+    ),
 ]
 
 

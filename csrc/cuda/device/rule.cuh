@@ -1,4 +1,4 @@
-// Update rules on the device: how a rule is made from numbers that may lie in device memory, and applied to an item.
+// Update rules on the device: the numbers of a step, some of which may lie in device memory, and the step of an item.
 #pragma once
 
 #include "common/update_rules.h"
@@ -9,52 +9,40 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-template <template <class> class RuleOf>
-struct SgdMaker {
-    template <class T>
-    using Rule = RuleOf<T>;
-
-    ScalarView<double> lr;
-    SgdParameters parameters;
-
-    template <class T>
-    __device__ Rule<T> make() const {
-        SgdParameters p = parameters;
-        p.lr = lr.get();
-        return Rule<T>(p);
-    }
-};
-
-struct AdamMaker {
-    template <class T>
-    using Rule = AdamRule<T>;
-
+// From what the numbers of a step are made.
+template <class T>
+struct StepSource {
+    UpdateRule rule;
+    RuleParameters parameters;
+    Adjustments adjustments;
     ScalarView<double> lr;
     ScalarView<int64_t> step;
-    AdamParameters parameters;
+    // The squared norms of groups of gradients, where they are clipped.
+    const double* squared_norms = nullptr;
+    int groups = 0;
 
-    template <class T>
-    __device__ Rule<T> make() const {
-        AdamParameters p = parameters;
-        p.lr = lr.get(), p.step = step.get();
-        return Rule<T>(p);
+    __device__ StepNumbers<T> make() const {
+        double total = 0;
+        for (int i = 0; i < groups; ++i) total += squared_norms[i];
+        return {rule, parameters, adjustments, lr.get(), step.get(), std::sqrt(total)};
     }
 };
 
 // One thread of the block does the arithmetic in double; after the next barrier, all may read.
-template <class T, class Maker>
-__device__ __forceinline__ void make_rule(const Maker& maker, SharedArray<typename Maker::template Rule<T>, 1>& rule) {
-    if (threadIdx.x == 0) rule[0] = maker.template make<T>();
+template <class T>
+__device__ __forceinline__ void make_numbers(const StepSource<T>& source, SharedArray<StepNumbers<T>, 1>& numbers) {
+    if (threadIdx.x == 0) numbers[0] = source.make();
 }
 
 // One item with as many states as the rule keeps.
 template <class Rule, class T>
-__device__ __forceinline__ void apply_rule(const Rule& rule, T& param, T grad, T& state0, T& state1) {
+__device__ __forceinline__ void update_item(const StepNumbers<T>& numbers, T& param, T grad, T& state0, T& state1) {
     Lane<T> p(param), s0(state0), s1(state1);
     const Lane<T> g(grad);
-    if constexpr (Rule::kStates == 0) rule(p, g);
-    if constexpr (Rule::kStates == 1) rule(p, g, s0);
-    if constexpr (Rule::kStates == 2) rule(p, g, s0, s1);
+    if (numbers.adjusts)
+        take_step<Rule, true>(numbers, p, g, s0, s1);
+    else
+        take_step<Rule, false>(numbers, p, g, s0, s1);
     param = p.value, state0 = s0.value, state1 = s1.value;
 }
 

@@ -37,7 +37,7 @@ from steepest.kernels.activation import (
     softplus,
     tanh,
 )
-from steepest.kernels.counters import accumulate, increment, require_finite
+from steepest.kernels.counters import accumulate, increment, look_up, require_finite
 from steepest.kernels.dropout import dropout
 from steepest.kernels.linear import linear, linear_backward, matmul
 from steepest.kernels.loss import softmax_cross_entropy, squared_error, zero_one_loss
@@ -45,15 +45,17 @@ from steepest.kernels.random import permutation, random_bits, random_uniform
 from steepest.kernels.reduce import argmax, max, mean, min, sum, sum_squares
 from steepest.kernels.softmax import log_softmax, softmax
 from steepest.kernels.take_rows import take_rows, take_sparse_rows
-from steepest.kernels.update import adam_update, sgd_update
+from steepest.kernels.update import UPDATE_RULES, adagrad_update, adam_update, rmsprop_update, sgd_update
 
 __all__ = [
     "ACTIVATIONS",
     "ACTIVATION_PARAMETERS",
     "INPUT_DERIVATIVES",
+    "UPDATE_RULES",
     "accumulate",
     "activation",
     "activation_backward",
+    "adagrad_update",
     "adam_update",
     "argmax",
     "dropout",
@@ -66,6 +68,7 @@ __all__ = [
     "linear",
     "linear_backward",
     "log_softmax",
+    "look_up",
     "matmul",
     "max",
     "mean",
@@ -75,6 +78,7 @@ __all__ = [
     "random_uniform",
     "relu",
     "require_finite",
+    "rmsprop_update",
     "sgd_update",
     "sigmoid",
     "silu",

@@ -44,6 +44,31 @@ def accumulate(total: Float64Array, value: float | Float64Array, scale: float = 
     backend_of(total).accumulate(total, value, scale)
 
 
+def look_up(table: Float64Array, index: int | Int64Array, out: Float64Array | None = None) -> Float64Array:
+    """Copy one item of a table into a 0-d array: ``table[index]``, the learning rate of a step as a rule.
+
+    Parameters
+    ----------
+    table : float64 ndarray of shape (n,)
+        At least one item.
+    index : int or 0-d int64 ndarray
+        Which; one below 0 stands for the first item, one above ``n - 1`` for the last.
+    out : 0-d float64 ndarray, optional
+        Where the item goes.
+
+    Returns
+    -------
+    0-d float64 ndarray
+        The item.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+    """
+    return backend_of(table).look_up(table, index, out)
+
+
 def require_finite(value: Float64Array) -> None:
     """Raise ``DivergenceError`` if a 0-d float64 array is not finite.
 

@@ -1,9 +1,28 @@
-"""Updates of all parameters of a model in one launch."""
+"""Updates of all parameters of a model in one launch: the rules of ``csrc/common/update_rules.h``.
+
+Every rule takes the same options, which cost no further pass over the arrays:
+
+* ``max_norm``: the gradients are scaled by ``min(1, max_norm / norm)``, where `norm` is the Euclidean norm of all
+  gradients of the call together, before anything is added to them. A norm that is NaN clips nothing.
+* ``weight_decay``: an L2 penalty, ``weight_decay * param`` added to the gradient.
+* ``decoupled_decay``: ``param -= lr * decoupled_decay * param`` before the step, past the rule's moments and scales
+  (I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019).
+* ``l1``: an L1 penalty by its proximal step after the rule's: ``sign(param) * max(abs(param) - lr * l1, 0)``, so that
+  parameters become exactly 0. With plain gradient descent that is proximal gradient descent, or ISTA (N. Parikh,
+  S. Boyd, "Proximal algorithms", 2014).
+* ``penalised``: for each parameter, whether these three penalties act on it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from steepest import _cpu
 from steepest._backends import backend_of_first
 from steepest.kernels._types import Arrays, Float64Array, Int64Array
+
+UPDATE_RULES: Mapping[str, tuple[str, tuple[str, ...]]] = _cpu.UPDATE_RULES
+"""Name of each rule -> the function that takes its step, and the names of the arrays that it keeps."""
 
 
 def sgd_update(
@@ -15,12 +34,16 @@ def sgd_update(
     momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    decoupled_decay: float = 0.0,
+    l1: float = 0.0,
+    max_norm: float | None = None,
+    penalised: Sequence[bool] | None = None,
 ) -> None:
     """Take a step of stochastic gradient descent, in place.
 
-    With ``g = grad + weight_decay * param``: ``param -= lr * g`` without momentum, otherwise
-    ``velocity = momentum * velocity - lr * g``, then ``param += velocity``, or with Nesterov's form
-    ``param += momentum * velocity - lr * g`` [1]_.
+    With the gradient g, clipped and penalised: ``param -= lr * g`` without momentum, otherwise
+    ``velocity = momentum * velocity - lr * g``, then ``param += velocity`` [1]_, or with Nesterov's form
+    ``param += momentum * velocity - lr * g`` [2]_.
 
     Parameters
     ----------
@@ -34,8 +57,12 @@ def sgd_update(
         Decay of the velocities per step.
     nesterov : bool
         Whether to use Nesterov's form.
-    weight_decay : float
-        Strength of an L2 penalty, added to the gradients.
+    weight_decay, decoupled_decay, l1 : float
+        Strengths of the penalties: of L2 in the gradient, of L2 decoupled from it, and of L1 by its proximal step.
+    max_norm : float, optional
+        Largest norm of all gradients together; longer ones are scaled down to it.
+    penalised : sequence of bool, optional
+        Which parameters the penalties act on, all by default.
 
     Raises
     ------
@@ -44,11 +71,142 @@ def sgd_update(
 
     References
     ----------
-    .. [1] I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and momentum in deep
+    .. [1] B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
+    .. [2] I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and momentum in deep
        learning", ICML 2013.
     """
     backend_of_first(params).sgd_update(
-        params, grads, velocities, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
+        params,
+        grads,
+        velocities,
+        lr=lr,
+        momentum=momentum,
+        nesterov=nesterov,
+        weight_decay=weight_decay,
+        decoupled_decay=decoupled_decay,
+        l1=l1,
+        max_norm=max_norm,
+        penalised=penalised,
+    )
+
+
+def adagrad_update(
+    params: Arrays,
+    grads: Arrays,
+    sum_sq: Arrays,
+    *,
+    lr: float | Float64Array = 1e-2,
+    eps: float = 1e-10,
+    weight_decay: float = 0.0,
+    decoupled_decay: float = 0.0,
+    l1: float = 0.0,
+    max_norm: float | None = None,
+    penalised: Sequence[bool] | None = None,
+) -> None:
+    """Take a step of AdaGrad, in place.
+
+    With the gradient g, clipped and penalised: ``s += g**2`` and ``param -= lr * g / (sqrt(s) + eps)`` [1]_.
+
+    Parameters
+    ----------
+    params, grads : array or list of arrays
+        Parameters and their gradients, pairwise of one shape.
+    sum_sq : array or list of arrays
+        The sums s of squared gradients, zero at first.
+    lr : float or 0-d float64 ndarray
+        Learning rate.
+    eps : float
+        Added to the root of the sum.
+    weight_decay, decoupled_decay, l1 : float
+        Strengths of the penalties: of L2 in the gradient, of L2 decoupled from it, and of L1 by its proximal step.
+    max_norm : float, optional
+        Largest norm of all gradients together; longer ones are scaled down to it.
+    penalised : sequence of bool, optional
+        Which parameters the penalties act on, all by default.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+
+    References
+    ----------
+    .. [1] J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods for online learning and stochastic
+       optimization", JMLR 2011.
+    """
+    backend_of_first(params).adagrad_update(
+        params,
+        grads,
+        sum_sq,
+        lr=lr,
+        eps=eps,
+        weight_decay=weight_decay,
+        decoupled_decay=decoupled_decay,
+        l1=l1,
+        max_norm=max_norm,
+        penalised=penalised,
+    )
+
+
+def rmsprop_update(
+    params: Arrays,
+    grads: Arrays,
+    exp_avg_sq: Arrays,
+    *,
+    lr: float | Float64Array = 1e-2,
+    rho: float = 0.99,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled_decay: float = 0.0,
+    l1: float = 0.0,
+    max_norm: float | None = None,
+    penalised: Sequence[bool] | None = None,
+) -> None:
+    """Take a step of RMSprop, in place.
+
+    With the gradient g, clipped and penalised: ``v = rho * v + (1 - rho) * g**2`` and
+    ``param -= lr * g / (sqrt(v) + eps)`` [1]_.
+
+    Parameters
+    ----------
+    params, grads : array or list of arrays
+        Parameters and their gradients, pairwise of one shape.
+    exp_avg_sq : array or list of arrays
+        The running means v of squared gradients, zero at first.
+    lr : float or 0-d float64 ndarray
+        Learning rate.
+    rho : float
+        Decay of the means per step, in [0, 1).
+    eps : float
+        Added to the root of the mean.
+    weight_decay, decoupled_decay, l1 : float
+        Strengths of the penalties: of L2 in the gradient, of L2 decoupled from it, and of L1 by its proximal step.
+    max_norm : float, optional
+        Largest norm of all gradients together; longer ones are scaled down to it.
+    penalised : sequence of bool, optional
+        Which parameters the penalties act on, all by default.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+
+    References
+    ----------
+    .. [1] T. Tieleman, G. Hinton, "Lecture 6.5 - RMSProp", Coursera: neural networks for machine learning, 2012.
+    """
+    backend_of_first(params).rmsprop_update(
+        params,
+        grads,
+        exp_avg_sq,
+        lr=lr,
+        rho=rho,
+        eps=eps,
+        weight_decay=weight_decay,
+        decoupled_decay=decoupled_decay,
+        l1=l1,
+        max_norm=max_norm,
+        penalised=penalised,
     )
 
 
@@ -64,10 +222,14 @@ def adam_update(
     beta2: float = 0.999,
     eps: float = 1e-8,
     weight_decay: float = 0.0,
+    decoupled_decay: float = 0.0,
+    l1: float = 0.0,
+    max_norm: float | None = None,
+    penalised: Sequence[bool] | None = None,
 ) -> None:
-    """Take a step of Adam, in place.
+    """Take a step of Adam, in place; of AdamW [2]_ with `decoupled_decay`.
 
-    With ``g = grad + weight_decay * param``: ``m = beta1 m + (1 - beta1) g``, ``v = beta2 v + (1 - beta2) g**2`` and
+    With the gradient g, clipped and penalised: ``m = beta1 m + (1 - beta1) g``, ``v = beta2 v + (1 - beta2) g**2`` and
     ``param -= lr * m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + eps)`` ([1]_, Algorithm 1).
 
     Parameters
@@ -84,8 +246,12 @@ def adam_update(
         Decay of the moments per step, in [0, 1).
     eps : float
         Added to the root of the second moment.
-    weight_decay : float
-        Strength of an L2 penalty, added to the gradients.
+    weight_decay, decoupled_decay, l1 : float
+        Strengths of the penalties: of L2 in the gradient, of L2 decoupled from it, and of L1 by its proximal step.
+    max_norm : float, optional
+        Largest norm of all gradients together; longer ones are scaled down to it.
+    penalised : sequence of bool, optional
+        Which parameters the penalties act on, all by default.
 
     Raises
     ------
@@ -95,6 +261,7 @@ def adam_update(
     References
     ----------
     .. [1] D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+    .. [2] I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
     """
     backend_of_first(params).adam_update(
         params,
@@ -107,4 +274,8 @@ def adam_update(
         beta2=beta2,
         eps=eps,
         weight_decay=weight_decay,
+        decoupled_decay=decoupled_decay,
+        l1=l1,
+        max_norm=max_norm,
+        penalised=penalised,
     )

@@ -1,4 +1,4 @@
-"""Adam."""
+"""Adam, and Adam with decoupled weight decay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from steepest import kernels as K
 from steepest._memory import aligned_zeros
 from steepest.nn import Parameter
 
-from .base import Array, Optimizer, _require
+from .base import Array, Optimizer
 
 
 class Adam(Optimizer):
@@ -31,14 +31,21 @@ class Adam(Optimizer):
         Decays of the two running means, each in [0, 1).
     eps : float, default=1e-8
         Added to the root.
-    weight_decay : float, default=0.0
-        Added to the gradient as ``weight_decay * p``, for every parameter.
+    l1, l2, weight_decay : float, default=0.0
+        Penalties on the weights, and not on biases: L1 by its proximal step, which makes weights exactly 0; L2 in the
+        gradient; L2 decoupled from it. See `Optimizer`.
+    max_norm : float, optional
+        Largest norm of all gradients together; longer ones are scaled down to it.
 
     Raises
     ------
     ValueError
         Where a number is out of range.
     """
+
+    rule = "adam"
+    formula = "m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; p ← p − lr m̂ / (√v̂ + ε)"
+    source = "Kingma and Ba 2015"
 
     def __init__(
         self,
@@ -47,21 +54,22 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        *,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        max_norm: float | None = None,
     ) -> None:
-        super().__init__(params, lr)
+        super().__init__(params, lr, l1=l1, l2=l2, weight_decay=weight_decay, max_norm=max_norm)
         for name, beta in zip(("betas[0]", "betas[1]"), betas, strict=True):
-            _require("Adam", name, beta, 0.0, 1.0)
-        _require("Adam", "eps", eps, 0.0, math.inf)
-        _require("Adam", "weight_decay", weight_decay, 0.0, math.inf)
+            self._require(0.0, 1.0, **{name: beta})
+        self._require(0.0, math.inf, eps=eps)
         self.betas = betas
         self.eps = eps
-        self.weight_decay = weight_decay
         self._exp_avg = self._zeros()
         self._exp_avg_sq = self._zeros()
         self._steps = aligned_zeros((), np.int64, self._device)
 
-    def step(self) -> None:
-        """Update every parameter in place from its gradient."""
+    def _update(self) -> None:
         K.increment(self._steps)
         K.adam_update(
             self._values,
@@ -69,12 +77,56 @@ class Adam(Optimizer):
             self._exp_avg,
             self._exp_avg_sq,
             self._steps,
-            lr=self._lr,
             beta1=self.betas[0],
             beta2=self.betas[1],
             eps=self.eps,
-            weight_decay=self.weight_decay,
+            **self._options(),
         )
 
     def _state(self) -> dict[str, list[Array]]:
         return {"exp_avg": self._exp_avg, "exp_avg_sq": self._exp_avg_sq, "steps": [self._steps]}
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: ``w -= lr * weight_decay * w`` before the step of `Adam`.
+
+    I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019, Algorithm 2.
+
+    Parameters
+    ----------
+    params : iterable of Parameter
+        What to update, as `Network.parameters` returns it.
+    lr : float, default=1e-3
+        Learning rate.
+    betas : (float, float), default=(0.9, 0.999)
+        Decays of the two running means, each in [0, 1).
+    eps : float, default=1e-8
+        Added to the root.
+    l1, l2, weight_decay : float, default=0.0, 0.01 for `weight_decay`
+        Penalties on the weights, and not on biases: L1 by its proximal step, which makes weights exactly 0; L2 in the
+        gradient; L2 decoupled from it. See `Optimizer`.
+    max_norm : float, optional
+        Largest norm of all gradients together; longer ones are scaled down to it.
+
+    Raises
+    ------
+    ValueError
+        Where a number is out of range.
+    """
+
+    formula = "p ← p − lr λ p, then the step of Adam"
+    source = "Loshchilov and Hutter 2019"
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        *,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        max_norm: float | None = None,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, l1=l1, l2=l2, max_norm=max_norm)

@@ -1,18 +1,21 @@
-"""What all update rules share: the parameters, the learning rate and the state that is saved."""
+"""What all update rules share: the parameters, the learning rate, the penalties and the state that is saved."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from steepest import kernels as K
 from steepest._backends import device_of
-from steepest._memory import aligned_zeros, assign, to_host
+from steepest._memory import aligned_zeros, assign, to_device, to_host
 from steepest.nn import Parameter
+
+from .schedules import Schedule
 
 Array = npt.NDArray[Any]
 
@@ -20,7 +23,8 @@ Array = npt.NDArray[Any]
 class Optimizer(ABC):
     """Base of the update rules. `step` can be called inside `steepest.capture`.
 
-    The state lies where the parameters do, on the CPU or on CUDA.
+    The state lies where the parameters do, on the CPU or on CUDA. The penalties act on weights, the parameters whose
+    name ends in "weight", and not on biases; clipping is by the norm of all gradients together.
 
     Parameters
     ----------
@@ -28,22 +32,58 @@ class Optimizer(ABC):
         What to update, as `Network.parameters` returns it.
     lr : float
         Learning rate.
+    l1 : float, default=0.0
+        Strength of an L1 penalty, ``l1 * sum(abs(w))``, by its proximal step: after each step of the rule, weights move
+        towards 0 by ``lr * l1`` and stop there, so that some become exactly 0.
+    l2 : float, default=0.0
+        Strength of an L2 penalty, ``l2 / 2 * sum(w**2)``: ``l2 * w`` is added to the gradient.
+    weight_decay : float, default=0.0
+        Decoupled decay, ``w -= lr * weight_decay * w`` before each step: the same as `l2` for plain gradient descent,
+        and not for rules that scale or accumulate gradients.
+    max_norm : float, optional
+        Largest norm of all gradients together. Longer ones are scaled down to it, before penalties are added.
 
     Raises
     ------
     ValueError
-        Where there are no parameters or `lr` is negative or not finite.
+        Where there are no parameters, or a number is out of range.
     """
 
-    def __init__(self, params: Iterable[Parameter], lr: float) -> None:
+    rule: ClassVar[str]
+    """Name of the rule in `steepest.kernels.UPDATE_RULES`."""
+    formula: ClassVar[str]
+    """The step, with the gradient g after clipping and penalties."""
+    source: ClassVar[str]
+    """Who published it."""
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: float,
+        *,
+        l1: float,
+        l2: float,
+        weight_decay: float,
+        max_norm: float | None,
+    ) -> None:
         self.params = list(params)
         if not self.params:
             raise ValueError(f"[{type(self).__name__}] there are no parameters to update")
+        self._require(0.0, math.inf, l1=l1, l2=l2, weight_decay=weight_decay)
+        if max_norm is not None and not max_norm > 0:
+            raise ValueError(f"[{type(self).__name__}] max_norm must be above 0, got {max_norm}")
+        self.l1 = l1
+        self.l2 = l2
+        self.weight_decay = weight_decay
+        self.max_norm = max_norm
         self._values = [p.value for p in self.params]
         self._grads = [p.grad for p in self.params]
+        self._penalised = [p.name.endswith("weight") for p in self.params]
         self._device = device_of(self._values[0])
         # An array, so that a captured step reads the rate anew each time it is replayed.
         self._lr: npt.NDArray[np.float64] = aligned_zeros((), np.float64, self._device)
+        self._rates: npt.NDArray[np.float64] | None = None
+        self._turn: npt.NDArray[np.int64] = aligned_zeros((), np.int64, self._device)
         self.lr = lr
 
     @property
@@ -53,12 +93,52 @@ class Optimizer(ABC):
 
     @lr.setter
     def lr(self, value: float) -> None:
-        _require(type(self).__name__, "lr", value, 0.0, math.inf)
+        self._require(0.0, math.inf, lr=value)
         self._lr[...] = value
 
-    @abstractmethod
+    def follow(self, schedule: Schedule | None, steps: int = 0) -> None:
+        """Take the learning rate of every step from a schedule, beginning with the next.
+
+        The rates are computed here, once, into a table of float64. `step` looks its own up by a counter that lies
+        beside it, so that a step captured afterwards follows the schedule when it is replayed. What `lr` is set to
+        meanwhile is overwritten by the next step.
+
+        Parameters
+        ----------
+        schedule : Schedule or None
+            A function of the step number; None to follow none, and keep the rate of the last step.
+        steps : int
+            Number of steps that the schedule is for, at least 1. Later ones keep the last rate.
+
+        Raises
+        ------
+        ValueError
+            Where there are no steps, or one of their rates is negative or not finite.
+        """
+        name = type(self).__name__
+        if schedule is None:
+            self._rates = None
+            return
+        if steps < 1:
+            raise ValueError(f"[{name}] a schedule is followed for at least one step, got steps={steps}")
+        rates = schedule.rates(steps)
+        if not (np.isfinite(rates) & (rates >= 0)).all():
+            step = int(np.argmin(np.isfinite(rates) & (rates >= 0)))
+            raise ValueError(f"[{name}] the rate of step {step} is {rates[step]}: not finite, or negative")
+        self._rates = to_device(rates, self._device)
+        self._turn[...] = 0
+        self.lr = float(rates[0])
+
     def step(self) -> None:
         """Update every parameter in place from its gradient."""
+        if self._rates is not None:
+            K.look_up(self._rates, self._turn, out=self._lr)
+            K.increment(self._turn)
+        self._update()
+
+    @abstractmethod
+    def _update(self) -> None:
+        """Take the step at the rate that `_lr` holds."""
 
     @abstractmethod
     def _state(self) -> dict[str, list[Array]]:
@@ -70,9 +150,10 @@ class Optimizer(ABC):
         Returns
         -------
         dict
-            The name of the rule, ``"lr"``, and lists of NumPy arrays by name.
+            The name of the rule, ``"lr"``, and lists of NumPy arrays by name; ``"schedule_step"``, the number of the
+            next step, where a schedule is followed.
         """
-        copies = {name: [np.array(to_host(a)) for a in arrays] for name, arrays in self._state().items()}
+        copies = {name: [np.array(to_host(a)) for a in arrays] for name, arrays in self._all_state().items()}
         return {"rule": type(self).__name__, "lr": self.lr, **copies}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -81,16 +162,21 @@ class Optimizer(ABC):
         Parameters
         ----------
         state : mapping
-            The state of an optimizer of the same rule over tensors of the same shapes.
+            The state of an optimizer of the same rule over tensors of the same shapes. Where it followed a schedule,
+            `follow` has to be called first: the schedule is no part of the state, only the place in it is.
 
         Raises
         ------
         ValueError
             Where the state is that of another rule or of other shapes; nothing is changed then.
         """
-        name, own = type(self).__name__, self._state()
+        name, own = type(self).__name__, self._all_state()
         if state.get("rule") != name:
             raise ValueError(f"[{name}] this is the state of {state.get('rule')}")
+        if "schedule_step" in state and self._rates is None:
+            raise ValueError(
+                f"[{name}] this is the state of an optimizer that follows a schedule: call follow"
+            )
         for key, arrays in own.items():
             shapes, saved = [a.shape for a in arrays], [np.shape(a) for a in state.get(key, [])]
             if shapes != saved:
@@ -100,11 +186,26 @@ class Optimizer(ABC):
             for array, value in zip(arrays, state[key], strict=True):
                 assign(array, value)
 
+    def _all_state(self) -> dict[str, list[Array]]:
+        return self._state() if self._rates is None else {**self._state(), "schedule_step": [self._turn]}
+
+    def _options(self) -> dict[str, Any]:
+        """Keywords that the functions of all rules take."""
+        return {
+            "lr": self._lr,
+            "weight_decay": self.l2,
+            "decoupled_decay": self.weight_decay,
+            "l1": self.l1,
+            "max_norm": self.max_norm,
+            "penalised": self._penalised,
+        }
+
     def _zeros(self) -> list[Array]:
         return [aligned_zeros(p.value.shape, p.value.dtype, self._device) for p in self.params]
 
-
-def _require(name: str, what: str, value: float, low: float, high: float) -> None:
-    """Raise ValueError unless low <= value < high."""
-    if not low <= value < high:
-        raise ValueError(f"[{name}] {what} must be in [{low:g}, {high:g}), got {value}")
+    def _require(self, low: float, high: float, **numbers: float) -> None:
+        """Raise ValueError unless low <= number < high for each."""
+        for what, value in numbers.items():
+            if not low <= value < high:
+                name = type(self).__name__
+                raise ValueError(f"[{name}] {what} must be in [{low:g}, {high:g}), got {value}")

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent."""
+"""Gradient descent: plain, with momentum, and with Nesterov's form of it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from collections.abc import Iterable
 from steepest import kernels as K
 from steepest.nn import Parameter
 
-from .base import Array, Optimizer, _require
+from .base import Array, Optimizer
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum and Nesterov's form of it.
+    """Stochastic gradient descent: ``p -= lr * g``; with momentum what `Momentum` and `Nesterov` say.
 
-    With ``g = grad + weight_decay * p``: ``v = momentum * v - lr * g`` and ``p += v``, or, for Nesterov's
-    form, ``p += momentum * v - lr * g``. I. Sutskever et al., "On the importance of initialization and
-    momentum in deep learning", ICML 2013.
+    H. Robbins, S. Monro, "A stochastic approximation method", 1951.
 
     Parameters
     ----------
@@ -25,17 +23,24 @@ class SGD(Optimizer):
     lr : float, default=1e-3
         Learning rate.
     momentum : float, default=0.0
-        Decay of the velocity, in [0, 1].
+        Decay of the velocity, in [0, 1]; 0 for none.
     nesterov : bool, default=False
         Whether to look ahead.
-    weight_decay : float, default=0.0
-        Added to the gradient as ``weight_decay * p``, for every parameter.
+    l1, l2, weight_decay : float, default=0.0
+        Penalties on the weights, and not on biases: L1 by its proximal step, which makes weights exactly 0; L2 in the
+        gradient; L2 decoupled from it. See `Optimizer`.
+    max_norm : float, optional
+        Largest norm of all gradients together; longer ones are scaled down to it.
 
     Raises
     ------
     ValueError
         Where a number is out of range.
     """
+
+    rule = "sgd"
+    formula = "p ← p − lr g"
+    source = "Robbins and Monro 1951"
 
     def __init__(
         self,
@@ -44,26 +49,108 @@ class SGD(Optimizer):
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,
+        *,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        max_norm: float | None = None,
     ) -> None:
-        super().__init__(params, lr)
-        _require("SGD", "momentum", momentum, 0.0, math.nextafter(1.0, 2.0))
-        _require("SGD", "weight_decay", weight_decay, 0.0, math.inf)
+        super().__init__(params, lr, l1=l1, l2=l2, weight_decay=weight_decay, max_norm=max_norm)
+        self._require(0.0, math.nextafter(1.0, 2.0), momentum=momentum)
+        if nesterov and momentum == 0:
+            raise ValueError(f"[{type(self).__name__}] nesterov needs a momentum above 0")
         self.momentum = momentum
         self.nesterov = nesterov
-        self.weight_decay = weight_decay
         self._velocities = self._zeros() if momentum > 0 else None
 
-    def step(self) -> None:
-        """Update every parameter in place from its gradient."""
+    def _update(self) -> None:
         K.sgd_update(
             self._values,
             self._grads,
             self._velocities,
-            lr=self._lr,
             momentum=self.momentum,
             nesterov=self.nesterov,
-            weight_decay=self.weight_decay,
+            **self._options(),
         )
 
     def _state(self) -> dict[str, list[Array]]:
         return {} if self._velocities is None else {"velocities": self._velocities}
+
+
+class Momentum(SGD):
+    """Gradient descent with momentum, the heavy ball: ``v = momentum * v - lr * g``, ``p += v``.
+
+    B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
+
+    Parameters
+    ----------
+    params : iterable of Parameter
+        What to update, as `Network.parameters` returns it.
+    lr : float, default=1e-3
+        Learning rate.
+    momentum : float, default=0.9
+        Decay of the velocity, in (0, 1].
+    l1, l2, weight_decay : float, default=0.0
+        Penalties on the weights, and not on biases: L1 by its proximal step, which makes weights exactly 0; L2 in the
+        gradient; L2 decoupled from it. See `Optimizer`.
+    max_norm : float, optional
+        Largest norm of all gradients together; longer ones are scaled down to it.
+
+    Raises
+    ------
+    ValueError
+        Where a number is out of range.
+    """
+
+    rule = "momentum"
+    formula = "v ← μ v − lr g; p ← p + v"
+    source = "Polyak 1964"
+    _looks_ahead = False
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: float = 1e-3,
+        momentum: float = 0.9,
+        *,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        weight_decay: float = 0.0,
+        max_norm: float | None = None,
+    ) -> None:
+        if not momentum > 0:
+            raise ValueError(f"[{type(self).__name__}] momentum must be above 0, got {momentum}")
+        super().__init__(
+            params, lr, momentum, self._looks_ahead, weight_decay, l1=l1, l2=l2, max_norm=max_norm
+        )
+
+
+class Nesterov(Momentum):
+    """Gradient descent with Nesterov's momentum: ``v = momentum * v - lr * g``, ``p += momentum * v - lr * g``.
+
+    Y. Nesterov, "A method for solving the convex programming problem with convergence rate O(1/k^2)", 1983, in the form
+    of I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
+
+    Parameters
+    ----------
+    params : iterable of Parameter
+        What to update, as `Network.parameters` returns it.
+    lr : float, default=1e-3
+        Learning rate.
+    momentum : float, default=0.9
+        Decay of the velocity, in (0, 1].
+    l1, l2, weight_decay : float, default=0.0
+        Penalties on the weights, and not on biases: L1 by its proximal step, which makes weights exactly 0; L2 in the
+        gradient; L2 decoupled from it. See `Optimizer`.
+    max_norm : float, optional
+        Largest norm of all gradients together; longer ones are scaled down to it.
+
+    Raises
+    ------
+    ValueError
+        Where a number is out of range.
+    """
+
+    rule = "nesterov"
+    formula = "v ← μ v − lr g; p ← p + μ v − lr g"
+    source = "Nesterov 1983; Sutskever et al. 2013"
+    _looks_ahead = True

@@ -1,0 +1,68 @@
+"""Steps of any update rule of the registry: their arrays, the call, and the check against the oracle."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import reference
+import tolerances
+from backends import assert_close, identical, lay_out
+
+from steepest import kernels as K
+
+SHAPES = [(784, 33), (33,), (7, 5), (1,), (0, 4), (4, 0), (0,), (129, 17)]
+RULES = tuple(K.UPDATE_RULES)
+# The oracle's names of the kernels' keywords.
+KEYWORDS = {"l2": "weight_decay", "decay": "decoupled_decay"}
+
+
+def make(rng, rule, dtype, shapes=SHAPES, layout="c"):
+    """(params, grads, *states), with |grads| well above l2 * |params|."""
+    kinds = {"velocities": rng.standard_normal, "exp_avg": rng.standard_normal}
+    arrays = [
+        [rng.standard_normal(s) for s in shapes],
+        [np.sign(rng.standard_normal(s)) * (0.5 + rng.random(s)) for s in shapes],
+        *([kinds.get(name, rng.random)(s) for s in shapes] for name in K.UPDATE_RULES[rule][1]),
+    ]
+    return [[lay_out(a.astype(dtype), layout) for a in group] for group in arrays]
+
+
+def call(rule, p, g, *states, lr=0.1, step=2, **options):
+    """The kernel with the oracle's names."""
+    function = getattr(K, K.UPDATE_RULES[rule][0])
+    options = {KEYWORDS.get(k, k): v for k, v in options.items()}
+    if rule in ("momentum", "nesterov"):
+        options = {"momentum": 0.9, "nesterov": rule == "nesterov", **options}
+    count = (step,) if rule == "adam" else ()
+    return function(p, g, *states, *count, lr=lr, **options)
+
+
+def check(rule, p, g, *states, lr=0.1, step=2, max_norm=None, penalised=None, **options):
+    """One call against the oracle, tensor by tensor."""
+    names = ("params", *K.UPDATE_RULES[rule][1])
+    common = {"lr": float(lr), "step": int(step), "clip": reference.clipping(g, max_norm)}
+    count = sum(a.size for a in g)
+    own = [
+        {
+            k: v
+            for k, v in options.items()
+            if penalised is None or penalised[i] or k not in ("l2", "decay", "l1")
+        }
+        for i in range(len(p))
+    ]
+    rows = list(zip(p, g, zip(*states, strict=True) if states else [()] * len(p), own, strict=True))
+    expected = [reference.update(rule, a, b, s, **common, **o) for a, b, s, o in rows]
+    tolerance = [tolerances.update(rule, a.dtype, a, b, s, count=count, **common, **o) for a, b, s, o in rows]
+    before = [a.copy() for a in g]
+    extra = {} if max_norm is None else {"max_norm": max_norm}
+    extra |= {} if penalised is None else {"penalised": penalised}
+    assert call(rule, p, g, *states, lr=lr, step=step, **extra, **options) is None
+    for i in range(len(p)):
+        for name, group, e, t in zip(names, (p, *states), expected[i], tolerance[i], strict=True):
+            assert_close(group[i], e, t, f"{rule}: {name}[{i}]")
+        assert identical(g[i], before[i])
+
+
+def every_byte(groups):
+    return [a.tobytes() for a in itertools.chain(*groups)]
