@@ -88,6 +88,8 @@ STEEPEST_HD __m256d operator==(Vec<double> a, Vec<double> b) { return _mm256_cmp
 STEEPEST_HD Vec<float> select(__m256 m, Vec<float> a, Vec<float> b) { return _mm256_blendv_ps(b.v, a.v, m); }
 STEEPEST_HD Vec<double> select(__m256d m, Vec<double> a, Vec<double> b) { return _mm256_blendv_pd(b.v, a.v, m); }
 
+STEEPEST_HD Vec<float> abs(Vec<float> a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v); }
+STEEPEST_HD Vec<double> abs(Vec<double> a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a.v); }
 STEEPEST_HD Vec<float> sqrt(Vec<float> a) { return _mm256_sqrt_ps(a.v); }
 STEEPEST_HD Vec<double> sqrt(Vec<double> a) { return _mm256_sqrt_pd(a.v); }
 STEEPEST_HD Vec<float> round(Vec<float> a) {
@@ -176,11 +178,12 @@ STEEPEST_HD double reduce_max(Vec<double> a) {
     return _mm_cvtsd_f64(_mm_max_sd(x, _mm_unpackhi_pd(x, x)));
 }
 
+// The lower and the upper half of the lanes.
+STEEPEST_HD Vec<double> widen_low(Vec<float> a) { return _mm256_cvtps_pd(_mm256_castps256_ps128(a.v)); }
+STEEPEST_HD Vec<double> widen_high(Vec<float> a) { return _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1)); }
+
 // The sum of all lanes in float64.
-STEEPEST_HD double reduce_add_wide(Vec<float> a) {
-    return reduce_add(Vec<double>(
-        _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a.v)), _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1)))));
-}
+STEEPEST_HD double reduce_add_wide(Vec<float> a) { return reduce_add(widen_low(a) + widen_high(a)); }
 STEEPEST_HD double reduce_add_wide(Vec<double> a) { return reduce_add(a); }
 
 // How many accumulators the matrix product's register tile has: kTileRows rows of kTileVectors vectors.

@@ -78,6 +78,8 @@ STEEPEST_HD __mmask8 operator==(Vec<double> a, Vec<double> b) { return _mm512_cm
 STEEPEST_HD Vec<float> select(__mmask16 m, Vec<float> a, Vec<float> b) { return _mm512_mask_blend_ps(m, b.v, a.v); }
 STEEPEST_HD Vec<double> select(__mmask8 m, Vec<double> a, Vec<double> b) { return _mm512_mask_blend_pd(m, b.v, a.v); }
 
+STEEPEST_HD Vec<float> abs(Vec<float> a) { return _mm512_abs_ps(a.v); }
+STEEPEST_HD Vec<double> abs(Vec<double> a) { return _mm512_abs_pd(a.v); }
 STEEPEST_HD Vec<float> sqrt(Vec<float> a) { return _mm512_sqrt_ps(a.v); }
 STEEPEST_HD Vec<double> sqrt(Vec<double> a) { return _mm512_sqrt_pd(a.v); }
 
@@ -149,11 +151,12 @@ STEEPEST_HD double reduce_add(Vec<double> a) { return _mm512_reduce_add_pd(a.v);
 STEEPEST_HD float reduce_max(Vec<float> a) { return _mm512_reduce_max_ps(a.v); }
 STEEPEST_HD double reduce_max(Vec<double> a) { return _mm512_reduce_max_pd(a.v); }
 
+// The lower and the upper half of the lanes.
+STEEPEST_HD Vec<double> widen_low(Vec<float> a) { return _mm512_cvtps_pd(_mm512_castps512_ps256(a.v)); }
+STEEPEST_HD Vec<double> widen_high(Vec<float> a) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1)); }
+
 // The sum of all lanes in float64.
-STEEPEST_HD double reduce_add_wide(Vec<float> a) {
-    return _mm512_reduce_add_pd(
-        _mm512_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(a.v)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1))));
-}
+STEEPEST_HD double reduce_add_wide(Vec<float> a) { return reduce_add(widen_low(a) + widen_high(a)); }
 STEEPEST_HD double reduce_add_wide(Vec<double> a) { return _mm512_reduce_add_pd(a.v); }
 
 // How many accumulators the matrix product's register tile has: kTileRows rows of kTileVectors vectors.

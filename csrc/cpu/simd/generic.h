@@ -69,6 +69,7 @@ STEEPEST_LANEWISE(fma(Vec<T> a, Vec<T> b, Vec<T> c), a.lane[i] * b.lane[i] + c.l
 // The second argument where either is NaN.
 STEEPEST_LANEWISE(max(Vec<T> a, Vec<T> b), a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i])
 STEEPEST_LANEWISE(min(Vec<T> a, Vec<T> b), a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i])
+STEEPEST_LANEWISE(abs(Vec<T> a), std::abs(a.lane[i]))
 STEEPEST_LANEWISE(sqrt(Vec<T> a), static_cast<T>(std::sqrt(a.lane[i])))
 STEEPEST_LANEWISE(quotient(Vec<T> a, Vec<T> b), a.lane[i] / b.lane[i])
 #undef STEEPEST_LANEWISE
@@ -157,6 +158,17 @@ template <class T>
 STEEPEST_HD T reduce_max(Vec<T> a) {
     T r = a.lane[0];
     for (int i = 1; i < Vec<T>::kSize; ++i) r = a.lane[i] > r ? a.lane[i] : r;
+    return r;
+}
+// The lower and the upper half of the lanes.
+STEEPEST_HD Vec<double> widen_low(Vec<float> a) {
+    Vec<double> r;
+    for (int i = 0; i < Vec<double>::kSize; ++i) r.lane[i] = a.lane[i];
+    return r;
+}
+STEEPEST_HD Vec<double> widen_high(Vec<float> a) {
+    Vec<double> r;
+    for (int i = 0; i < Vec<double>::kSize; ++i) r.lane[i] = a.lane[Vec<double>::kSize + i];
     return r;
 }
 // The sum of all lanes in float64.

@@ -1,6 +1,7 @@
 // Elementary functions on vectors.
 #pragma once
 
+#include "common/polynomial.h"
 #include "cpu/simd/vec.h"
 
 namespace steepest {
@@ -91,6 +92,24 @@ STEEPEST_HD Vec<T> log_positive(Vec<T> x) {
     for (int k = kTerms - 1; k >= 1; --k) series = fma(series, z, V(1.0 / (2 * k + 1)));
     const V tail = fma(s * z, series * V(2), e * V(ExpConstants<T>::kLn2Low));
     return fma(e, V(ExpConstants<T>::kLn2High), s + s + tail);
+}
+
+// log(1 + e) for 0 <= e <= 1, without cancellation near 0: with t = 2 e / (2 + e) it is 2 artanh(t / 2), t times a minimax
+// polynomial in (t / 2)² <= 1/9, whose error is 1e-10 (1e-18).
+template <class T>
+STEEPEST_HD Vec<T> log1p_unit(Vec<T> e) {
+    using V = Vec<T>;
+    const V t = (e + e) / (V(2) + e), half = t * V(0.5), z = half * half;
+    V series;
+    if constexpr (sizeof(T) == 4)
+        series = polynomial(z, 0.3333333744741159996, 0.19999465266291907876, 0.14307805946361375423,
+                            0.10720096052111087879, 0.1212873106652335268);
+    else
+        series =
+            polynomial(z, 0.33333333333333208958, 0.20000000000062227372, 0.14285714275667457905,
+                       0.11111111890545879967, 0.090908749293323217183, 0.076932225920083277117, 0.06651178959487628087,
+                       0.06047963132583124216, 0.041908037563778276327, 0.084730957200220673034);
+    return fma(t * z, series, t);
 }
 
 }  // namespace STEEPEST_TARGET

@@ -12,6 +12,7 @@ template <class T>
 struct Lane {
     T value;
 
+    Lane() = default;
     template <class U>
     STEEPEST_HD explicit Lane(U x) : value(static_cast<T>(x)) {}
 };
@@ -32,7 +33,10 @@ STEEPEST_LANE(max(Lane<T> a, Lane<T> b), a.value > b.value ? a.value : b.value)
 STEEPEST_LANE(min(Lane<T> a, Lane<T> b), a.value < b.value ? a.value : b.value)
 STEEPEST_LANE(sqrt(Lane<T> a), std::sqrt(a.value))
 STEEPEST_LANE(quotient(Lane<T> a, Lane<T> b), a.value / b.value)
+STEEPEST_LANE(abs(Lane<T> a), std::fabs(a.value))
 STEEPEST_LANE(exp(Lane<T> a), std::exp(a.value))
+STEEPEST_LANE(exp_nonpositive(Lane<T> a), std::exp(a.value))
+STEEPEST_LANE(log1p_unit(Lane<T> a), std::log1p(a.value))
 STEEPEST_LANE(expm1(Lane<T> a), std::expm1(a.value))
 STEEPEST_LANE(select(bool condition, Lane<T> a, Lane<T> b), condition ? a.value : b.value)
 #undef STEEPEST_LANE
@@ -40,6 +44,10 @@ STEEPEST_LANE(select(bool condition, Lane<T> a, Lane<T> b), condition ? a.value 
 template <class T>
 STEEPEST_HD bool operator>(Lane<T> a, Lane<T> b) {
     return a.value > b.value;
+}
+template <class T>
+STEEPEST_HD bool operator==(Lane<T> a, Lane<T> b) {
+    return a.value == b.value;
 }
 
 }  // namespace STEEPEST_TARGET

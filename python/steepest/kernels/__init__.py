@@ -29,34 +29,59 @@ from steepest.kernels.activation import (
     sigmoid,
     tanh,
 )
+from steepest.kernels.classification_loss import (
+    exponential,
+    hinge,
+    log_loss,
+    softmax_cross_entropy,
+    squared_hinge,
+    zero_one_loss,
+)
 from steepest.kernels.counters import accumulate, increment, require_finite
 from steepest.kernels.dropout import dropout
 from steepest.kernels.linear import linear, linear_backward, matmul
-from steepest.kernels.loss import softmax_cross_entropy, squared_error, zero_one_loss
+from steepest.kernels.loss import LOSSES
 from steepest.kernels.random import permutation, random_bits, random_uniform
 from steepest.kernels.reduce import argmax, max, mean, min, sum, sum_squares
+from steepest.kernels.regression_loss import (
+    absolute_error,
+    gaussian,
+    huber,
+    poisson,
+    quantile,
+    squared_error,
+)
 from steepest.kernels.softmax import log_softmax, softmax
 from steepest.kernels.take_rows import take_rows, take_sparse_rows
 from steepest.kernels.update import adam_update, sgd_update
 
 __all__ = [
     "ACTIVATIONS",
+    "LOSSES",
+    "absolute_error",
     "accumulate",
     "activation",
     "activation_backward",
     "adam_update",
     "argmax",
     "dropout",
+    "exponential",
+    "gaussian",
+    "hinge",
+    "huber",
     "identity",
     "increment",
     "linear",
     "linear_backward",
+    "log_loss",
     "log_softmax",
     "matmul",
     "max",
     "mean",
     "min",
     "permutation",
+    "poisson",
+    "quantile",
     "random_bits",
     "random_uniform",
     "relu",
@@ -66,6 +91,7 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy",
     "squared_error",
+    "squared_hinge",
     "sum",
     "sum_squares",
     "take_rows",
