@@ -113,9 +113,19 @@ def _softmax_cross_entropy(m):
     )
 
 
-def _squared_error(m):
-    args = (m.normal(m.n, m.k), m.normal(m.n, m.k), m.positive(m.n))
-    return _case(K.squared_error, args, {"loss": _scalar(), "d_prediction": m.empty(m.n, m.k)}, half=True)
+def _pointwise_loss(name, **options):
+    def make(m):
+        args = (m.normal(m.n, m.k), m.positive(m.n, m.k), m.positive(m.n))
+        return _case(
+            getattr(K, name), args, {"loss": _scalar(), "d_prediction": m.empty(m.n, m.k)}, **options
+        )
+
+    return make
+
+
+def _gaussian(m):
+    args = (m.normal(m.n, 2 * m.k), m.normal(m.n, m.k), m.positive(m.n))
+    return _case(K.gaussian, args, {"loss": _scalar(), "d_prediction": m.empty(m.n, 2 * m.k)})
 
 
 def _zero_one_loss(m):
@@ -202,7 +212,13 @@ CASES = {
     "activation_backward": _activation_backward,
     **{name: _elementwise(name) for name in (*K.ACTIVATIONS, "softmax", "log_softmax")},
     "softmax_cross_entropy": _softmax_cross_entropy,
-    "squared_error": _squared_error,
+    "squared_error": _pointwise_loss("squared_error", half=True),
+    **{
+        name: _pointwise_loss(name, reduction="sum")
+        for name in K.LOSSES
+        if name not in {"squared_error", "softmax_cross_entropy", "gaussian"}
+    },
+    "gaussian": _gaussian,
     "zero_one_loss": _zero_one_loss,
     "sgd_update": _update("nesterov", momentum=0.9, nesterov=True, weight_decay=0.01),
     "sgd_update/clipped": _update("sgd", max_norm=0.5),

@@ -214,6 +214,88 @@ def squared_error(prediction, target, sample_weight=None, half=False):
     return s * (w * (r * r).mean(axis=1)).sum(), s * 2.0 / m * w[:, None] * r
 
 
+def _wrong_share(z, t):
+    """The share of the target that the sign of the logit is wrong for."""
+    return np.where(z > 0, 1.0 - t, t)
+
+
+def _product(a, b):
+    """a * b, and 0 where a is 0 even for an infinite b."""
+    return np.where(a == 0, 0.0 * np.nan_to_num(b, nan=np.nan), a * b)
+
+
+# name -> (l(z, t, parameter), its derivative by z); at a kink the derivative is 0.
+POINTWISE_LOSSES = {
+    "squared_error": (lambda z, t, _: (z - t) ** 2, lambda z, t, _: 2.0 * (z - t)),
+    "absolute_error": (lambda z, t, _: np.abs(z - t), lambda z, t, _: np.sign(z - t)),
+    "huber": (
+        lambda z, t, c: np.where(np.abs(z - t) <= c, 0.5 * (z - t) ** 2, c * (np.abs(z - t) - 0.5 * c)),
+        lambda z, t, c: np.clip(z - t, -c, c),
+    ),
+    "quantile": (
+        lambda z, t, q: np.where(z > t, (1.0 - q) * (z - t), q * (t - z)),
+        lambda z, t, q: np.sign(z - t) * np.where(z > t, 1.0 - q, q),
+    ),
+    # log(1 + exp(z)) - t z, in the form that does not cancel.
+    "log_loss": (
+        lambda z, t, _: _product(_wrong_share(z, t), np.abs(z)) + np.log1p(np.exp(-np.abs(z))),
+        lambda z, t, _: np.where(z > 0, 1.0, -1.0) * (_wrong_share(z, t) - _sigmoid(-np.abs(z))),
+    ),
+    "hinge": (
+        lambda z, t, margin: np.maximum(0.0, margin - t * z),
+        lambda z, t, margin: -t * np.heaviside(margin - t * z, 0.0),
+    ),
+    "squared_hinge": (
+        lambda z, t, _: np.maximum(0.0, 1.0 - t * z) ** 2,
+        lambda z, t, _: -2.0 * t * np.maximum(0.0, 1.0 - t * z),
+    ),
+    "exponential": (lambda z, t, _: np.exp(-t * z), lambda z, t, _: -t * np.exp(-t * z)),
+    "poisson": (
+        lambda z, t, _: np.where(z == np.inf, np.inf, np.exp(z) - _product(t, z)),
+        lambda z, t, _: np.exp(z) - t,
+    ),
+}
+
+
+def pointwise_items(name, z, t, parameter=None):
+    """(l, dl/dz) of every item."""
+    with np.errstate(all="ignore"):
+        return tuple(f(_f64(z), _f64(t), parameter) for f in POINTWISE_LOSSES[name])
+
+
+def gaussian_items(prediction, target):
+    """(l, (dl/dmu, dl/ds)) of every target, for predictions (mu, s): l = (s + (t - mu)^2 exp(-s)) / 2."""
+    t = _f64(target)
+    mu, s = np.split(_f64(prediction), 2, axis=1)
+    with np.errstate(all="ignore"):
+        square = np.where(t == mu, 0.0, (t - mu) ** 2 * np.exp(-s))
+        slope = np.where(t == mu, 0.0, (mu - t) * np.exp(-s))
+        return 0.5 * (s + square), np.concatenate([slope, 0.5 * (1.0 - square)], axis=1)
+
+
+def mean_of_items(value, derivative, sample_weight=None, reduction="mean"):
+    """(loss, gradient): outputs are averaged or added up, rows averaged with weights."""
+    n, m = value.shape
+    w = row_weights(n, sample_weight)[:, None] / (m if reduction == "mean" else 1)
+    counted = w[:, 0] > 0  # a row without weight may hold anything
+    gradient = np.zeros_like(derivative)
+    gradient[counted] = (w * derivative)[counted]
+    return (w * value)[counted].sum(), gradient
+
+
+def pointwise_loss(name, prediction, target, sample_weight=None, parameter=None, reduction="mean"):
+    """(loss, gradient) of a loss of `POINTWISE_LOSSES`."""
+    items = pointwise_items(name, prediction, target, parameter)
+    with np.errstate(invalid="ignore"):
+        return mean_of_items(*items, sample_weight, reduction)
+
+
+def gaussian(prediction, target, sample_weight=None, reduction="mean"):
+    """(loss, gradient) of the Gaussian with predicted means and log-variances."""
+    with np.errstate(invalid="ignore"):
+        return mean_of_items(*gaussian_items(prediction, target), sample_weight, reduction)
+
+
 def zero_one_loss(scores, labels, ignore_label=None):
     """Mean of argmax(scores) != label over the rows not ignored (0 when there are none)."""
     labels = np.asarray(labels)

@@ -134,7 +134,7 @@ def test_bad_output(name, spoiler, dtype):
 @pytest.mark.parametrize("name", FLOAT_CASES)
 def test_missing_input(name):
     for where in places(cases.make(name))[0]:
-        if where == 2 and name in {"linear", "softmax_cross_entropy", "squared_error"}:
+        if where == 2 and name in {"linear", *K.LOSSES}:
             continue  # the bias and the weights of the rows are optional
         case = cases.make(name)
         spoil(case, where, lambda a: None)
@@ -191,6 +191,7 @@ def test_output_over_an_input(name, position, output, shift):
         ("log_softmax", "out"),
         ("softmax_cross_entropy", "d_logits"),
         ("squared_error", "d_prediction"),
+        ("log_loss", "d_prediction"),
     ],
 )
 def test_output_shifted_against_an_input(name, output):

@@ -9,10 +9,10 @@ from __future__ import annotations
 import backends
 import numpy as np
 import pytest
+import test_pointwise_loss as pointwise
 import test_reduce
 import test_softmax
 import test_softmax_cross_entropy as cross_entropy
-import test_squared_error
 import test_zero_one_loss
 from backends import LAYOUTS, assert_close, lay_out
 
@@ -88,17 +88,19 @@ def test_losses_of_many_rows(rng, dtype, n, c):
     cross_entropy.check_loss(logits, labels, weight, ignore_label=-1, layouts=("c", "fortran"))
     cross_entropy.check_loss(logits, cross_entropy.probabilities(rng, dtype, n, c), weight, layouts=("c",))
     for w in (None, weight):
-        test_squared_error.check_loss(*test_squared_error.make(rng, dtype, n, c), w, layouts=("c", "columns"))
+        for name in ("squared_error", "log_loss"):
+            pointwise.check_loss(name, *pointwise.make(rng, dtype, name, n, c), w, layouts=("c", "columns"))
     scores, classes = test_zero_one_loss.make(rng, dtype, n, c)
     classes[::5] = -1
     test_zero_one_loss.check_loss(scores, classes, -1, layouts=("c",))
 
 
 @pytest.mark.parametrize("shape", [(3, 5000), (7, 1024), (64, 1), (2048, 1), (2, 9000)], ids=str)
-def test_squared_error_of_other_shapes(rng, dtype, shape):
+def test_pointwise_losses_of_other_shapes(rng, dtype, shape):
     for weight in (None, rng.random(shape[0]).astype(dtype)):
-        pair = test_squared_error.make(rng, dtype, *shape)
-        test_squared_error.check_loss(*pair, weight, layouts=("c", "fortran", "offset"))
+        for name in ("squared_error", "log_loss"):
+            pair = pointwise.make(rng, dtype, name, *shape)
+            pointwise.check_loss(name, *pair, weight, layouts=("c", "fortran", "offset"))
 
 
 @pytest.mark.parametrize("n", [64, 4096, 4097, 9000])

@@ -153,18 +153,63 @@ def softmax_cross_entropy(dtype, logits, target, w, expected_loss):
     return loss, gradient + sum_over_rows(w, magnitude)
 
 
-def squared_error(dtype, prediction, target, w, half=False):
-    """The residual rounds once (u of itself: both operands are exact), its square and the weight twice."""
-    r = _abs(np.asarray(prediction).astype(np.float64) - np.asarray(target).astype(np.float64))
-    s = 0.5 if half else 1.0
-    m = max(1, r.shape[1])
-    r = np.where(w[:, None] > 0, r, 0.0)
-    loss = float(s * (w * (r * r).mean(axis=1)).sum())
-    gradient = s * 2.0 / m * w[:, None] * r
+def _pointwise_items(name, z, t, value, derivative, parameter):
+    """(value, derivative) of one item, in units of eps, before the weight and the sum.
+
+    All sums of positive terms, products and exponentials keep a relative error of a few ulp; what cancels is held
+    against the terms that it cancels from. A margin 1 - t z of targets ±1 rounds once, with its true sign.
+    """
+    with np.errstate(all="ignore"):
+        v, d = np.abs(value), np.abs(derivative)
+        product = np.abs(t * z)
+        if name == "log_loss":  # exp and log1p to 2 ulp each; sigmoid less target
+            return 8.0 * v, 6.0 * (np.where(z > 0, 1.0 - t, t) + np.exp(-np.abs(z)))
+        if name == "hinge":
+            return np.where(v > 0, 2.0 * (abs(parameter) + product), 0.0), d
+        if name == "squared_hinge":
+            margin = np.sqrt(v)
+            return 4.0 * margin * (1.0 + product) + 2.0 * v, np.where(
+                v > 0, 4.0 * (1.0 + product), 0.0
+            ) + 2.0 * d
+        if name == "poisson":
+            return 4.0 * (np.exp(z) + product), 4.0 * (np.exp(z) + np.abs(t))
+    return 6.0 * v, 4.0 * d
+
+
+def mean_of_items(dtype, value, derivative, value_error, derivative_error, w, reduction="mean"):
+    """(loss, gradient): the errors of the items, weighted; the weight and the scale round, sums are in float64."""
+    m = value.shape[1]
+    w = w[:, None] / (m if reduction == "mean" else 1)
+    with np.errstate(invalid="ignore"):
+        loss = float(np.nan_to_num(w * np.abs(value), posinf=0.0).sum())
+        error = float(np.nan_to_num(w * (value_error + 2.0 * np.abs(value)), posinf=0.0).sum())
+        gradient = np.nan_to_num(_repeat(w, derivative) * np.abs(derivative), posinf=0.0)
+        gradient_error = np.nan_to_num(_repeat(w, derivative) * derivative_error, posinf=0.0) + 4.0 * gradient
+    floor = tiny(dtype) * (1.0 + float(w.sum()))
     return (
-        (4.0 + np.sqrt(m)) * eps(dtype) * loss + sum_over_rows(w, loss) + tiny(dtype),
-        4.0 * eps(dtype) * gradient + sum_over_rows(w, gradient) + tiny(dtype),
+        eps(dtype) * error + sum_over_rows(w, loss) + floor,
+        eps(dtype) * gradient_error + sum_over_rows(w, gradient) + floor,
     )
+
+
+def _repeat(w, like):
+    return np.broadcast_to(w, like.shape)
+
+
+def pointwise_loss(dtype, name, prediction, target, w, value, derivative, parameter=None, reduction="mean"):
+    """(loss, gradient) for row weights w that sum to 1, given the items' values and derivatives."""
+    z, t = (np.asarray(x).astype(np.float64) for x in (prediction, target))
+    errors = _pointwise_items(name, z, t, value, derivative, parameter)
+    return mean_of_items(dtype, value, derivative, *errors, w, reduction)
+
+
+def gaussian(dtype, prediction, target, w, value, derivative, reduction="mean"):
+    """q = (mu - t) exp(-s/2) has three roundings of a relative kind, its square twice as many; s + q² may cancel."""
+    _, s = np.split(np.asarray(prediction).astype(np.float64), 2, axis=1)
+    d_mean, d_log_variance = np.split(derivative, 2, axis=1)
+    square = np.abs(1.0 - 2.0 * d_log_variance)
+    errors = np.concatenate([10.0 * np.abs(d_mean), 1.0 + 5.0 * square], axis=1)
+    return mean_of_items(dtype, value, derivative, np.abs(s) + 5.0 * square, errors, w, reduction)
 
 
 def update(

@@ -4,6 +4,8 @@
 #include <pybind11/stl.h>
 
 #include "bindings/data_operations.h"
+#include "bindings/losses.h"
+#include "bindings/operations.h"
 #include "bindings/update_operations.h"
 
 namespace steepest {
@@ -37,12 +39,7 @@ void export_operations(py::module_& m) {
         "log_softmax", [](py::handle x, py::handle out) { return Elementwise<B>::softmax(x, true, out); }, arg("x"),
         arg("out") = none);
 
-    m.def("softmax_cross_entropy", &Losses<B>::softmax_cross_entropy, arg("logits"), arg("labels"),
-          arg("sample_weight") = none, arg("ignore_label") = none, arg("loss") = none, arg("d_logits") = none);
-    m.def("squared_error", &Losses<B>::squared_error, arg("prediction"), arg("target"), arg("sample_weight") = none,
-          arg("half") = false, arg("loss") = none, arg("d_prediction") = none);
-    m.def("zero_one_loss", &Losses<B>::zero_one_loss, arg("scores"), arg("labels"), arg("ignore_label") = none,
-          arg("out") = none);
+    export_losses<B>(m);
 
     const auto update = [&]<class... Own>(const char* name, auto function, const Own&... own) {
         m.def(name, function, own..., arg("weight_decay") = 0.0, arg("decoupled_decay") = 0.0, arg("l1") = 0.0,

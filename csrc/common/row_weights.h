@@ -26,12 +26,17 @@ struct RowWeights {
     STEEPEST_HD bool ignored(int64_t i) const { return has_ignore_label && ignores(labels[i]); }
     STEEPEST_HD double operator[](int64_t i) const { return weight_of(i, has_ignore_label ? labels[i] : 0); }
 
-    // In the order of the rows, so that all who add them up get the same.
+    // In one order, so that all who add them up get the same; several sums at once, since an addition takes its time.
     STEEPEST_HD double sum(int64_t n) const {
         if (!weight && !has_ignore_label) return static_cast<double>(n);
-        double total = 0;
-        for (int64_t i = 0; i < n; ++i) total += (*this)[i];
-        return total;
+        constexpr int kSums = 8;
+        double total[kSums] = {};
+        const int64_t whole = n - n % kSums;
+        for (int64_t i = 0; i < whole; i += kSums)
+            for (int k = 0; k < kSums; ++k) total[k] += (*this)[i + k];
+        for (int64_t i = whole; i < n; ++i) total[i - whole] += (*this)[i];
+        for (int k = 1; k < kSums; ++k) total[0] += total[k];
+        return total[0];
     }
 };
 

@@ -4,14 +4,15 @@
 #include "ops/activation.h"
 #include "ops/counters.h"
 #include "ops/dropout.h"
+#include "ops/gaussian_loss.h"
 #include "ops/linear.h"
 #include "ops/linear_backward.h"
 #include "ops/matmul.h"
+#include "ops/pointwise_loss.h"
 #include "ops/random.h"
 #include "ops/reduce.h"
 #include "ops/softmax.h"
 #include "ops/softmax_cross_entropy.h"
-#include "ops/squared_error.h"
 #include "ops/take_rows.h"
 #include "ops/take_sparse_rows.h"
 #include "ops/update.h"
@@ -27,7 +28,8 @@
     X(Dropout)                       \
     X(Softmax)                       \
     X(SoftmaxCrossEntropy)           \
-    X(SquaredError)                  \
+    X(PointwiseLoss)                 \
+    X(GaussianLoss)                  \
     X(ZeroOneLoss)                   \
     X(Update)                        \
     X(Reduce)                        \

@@ -1,6 +1,6 @@
 """Type stub of the compiled kernels; `steepest.kernels` documents the functions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -28,6 +28,8 @@ ACTIVATIONS: tuple[str, ...]
 INPUT_DERIVATIVES: tuple[str, ...]
 ACTIVATION_PARAMETERS: dict[str, tuple[str, float]]
 UPDATE_RULES: dict[str, tuple[str, tuple[str, ...]]]
+# Name -> (distribution, name of the parameter, its default).
+POINTWISE_LOSSES: Mapping[str, tuple[str | None, str | None, float]]
 
 class DivergenceError(FloatingPointError):
     step: int
@@ -80,11 +82,22 @@ def softmax_cross_entropy(
     loss: _Loss | None = None,
     d_logits: _Array | None = None,
 ) -> tuple[_Loss, _Array]: ...
-def squared_error(
+def pointwise_loss(
+    kind: str,
     prediction: _Array,
     target: _Array,
     sample_weight: _Array | None = None,
+    parameter: float | None = None,
     half: bool = False,
+    reduction: str = "mean",
+    loss: _Loss | None = None,
+    d_prediction: _Array | None = None,
+) -> tuple[_Loss, _Array]: ...
+def gaussian(
+    prediction: _Array,
+    target: _Array,
+    sample_weight: _Array | None = None,
+    reduction: str = "mean",
     loss: _Loss | None = None,
     d_prediction: _Array | None = None,
 ) -> tuple[_Loss, _Array]: ...

@@ -29,6 +29,8 @@ class Backend(Protocol):
     INPUT_DERIVATIVES: tuple[str, ...]
     ACTIVATION_PARAMETERS: dict[str, tuple[str, float]]
     UPDATE_RULES: dict[str, tuple[str, tuple[str, ...]]]
+    # Name -> (distribution, name of the parameter, its default).
+    POINTWISE_LOSSES: Mapping[str, tuple[str | None, str | None, float]]
 
     def info(self) -> Mapping[str, Any]: ...
 
@@ -83,12 +85,24 @@ class Backend(Protocol):
         loss: _Loss | None = None,
         d_logits: _Array | None = None,
     ) -> tuple[_Loss, _Array]: ...
-    def squared_error(
+    def pointwise_loss(
+        self,
+        kind: str,
+        prediction: _Array,
+        target: _Array,
+        sample_weight: _Array | None = None,
+        parameter: float | None = None,
+        half: bool = False,
+        reduction: str = "mean",
+        loss: _Loss | None = None,
+        d_prediction: _Array | None = None,
+    ) -> tuple[_Loss, _Array]: ...
+    def gaussian(
         self,
         prediction: _Array,
         target: _Array,
         sample_weight: _Array | None = None,
-        half: bool = False,
+        reduction: str = "mean",
         loss: _Loss | None = None,
         d_prediction: _Array | None = None,
     ) -> tuple[_Loss, _Array]: ...

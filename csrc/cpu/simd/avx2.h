@@ -184,11 +184,12 @@ STEEPEST_HD double reduce_max(Vec<double> a) {
     return _mm_cvtsd_f64(_mm_max_sd(x, _mm_unpackhi_pd(x, x)));
 }
 
+// The lower and the upper half of the lanes.
+STEEPEST_HD Vec<double> widen_low(Vec<float> a) { return _mm256_cvtps_pd(_mm256_castps256_ps128(a.v)); }
+STEEPEST_HD Vec<double> widen_high(Vec<float> a) { return _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1)); }
+
 // The sum of all lanes in float64.
-STEEPEST_HD double reduce_add_wide(Vec<float> a) {
-    return reduce_add(Vec<double>(
-        _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a.v)), _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1)))));
-}
+STEEPEST_HD double reduce_add_wide(Vec<float> a) { return reduce_add(widen_low(a) + widen_high(a)); }
 STEEPEST_HD double reduce_add_wide(Vec<double> a) { return reduce_add(a); }
 
 // How many accumulators the matrix product's register tile has: kTileRows rows of kTileVectors vectors.

@@ -168,6 +168,17 @@ STEEPEST_HD T reduce_max(Vec<T> a) {
     for (int i = 1; i < Vec<T>::kSize; ++i) r = a.lane[i] > r ? a.lane[i] : r;
     return r;
 }
+// The lower and the upper half of the lanes.
+STEEPEST_HD Vec<double> widen_low(Vec<float> a) {
+    Vec<double> r;
+    for (int i = 0; i < Vec<double>::kSize; ++i) r.lane[i] = a.lane[i];
+    return r;
+}
+STEEPEST_HD Vec<double> widen_high(Vec<float> a) {
+    Vec<double> r;
+    for (int i = 0; i < Vec<double>::kSize; ++i) r.lane[i] = a.lane[Vec<double>::kSize + i];
+    return r;
+}
 // The sum of all lanes in float64.
 template <class T>
 STEEPEST_HD double reduce_add_wide(Vec<T> a) {

@@ -12,6 +12,7 @@ template <class T>
 struct Lane {
     T value;
 
+    Lane() = default;
     template <class U>
     STEEPEST_HD explicit Lane(U x) : value(static_cast<T>(x)) {}
 };
@@ -52,6 +53,10 @@ STEEPEST_HD Lane<T> times_exp(Lane<T> a, Lane<T> x) {
 template <class T>
 STEEPEST_HD bool operator>(Lane<T> a, Lane<T> b) {
     return a.value > b.value;
+}
+template <class T>
+STEEPEST_HD bool operator==(Lane<T> a, Lane<T> b) {
+    return a.value == b.value;
 }
 
 }  // namespace STEEPEST_TARGET

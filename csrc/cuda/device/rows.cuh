@@ -44,10 +44,11 @@ struct RowChunk {
     static constexpr int kSpan = Vectors * kStep;
 
     const int lane = static_cast<int>(threadIdx.x % Lanes);
-    bool in_vectors;
+    bool in_vectors = false;
     int size = 0;  // how many items of the row are in the chunk
     T item[Vectors * kWidth];
 
+    __device__ RowChunk() {}
     explicit __device__ RowChunk(bool in_vectors) : in_vectors(in_vectors) {}
 
     // Where in the chunk this thread's item q stands.

@@ -37,12 +37,28 @@ from steepest.kernels.activation import (
     softplus,
     tanh,
 )
+from steepest.kernels.classification_loss import (
+    exponential,
+    hinge,
+    log_loss,
+    softmax_cross_entropy,
+    squared_hinge,
+    zero_one_loss,
+)
 from steepest.kernels.counters import accumulate, increment, look_up, require_finite
 from steepest.kernels.dropout import dropout
 from steepest.kernels.linear import linear, linear_backward, matmul
-from steepest.kernels.loss import softmax_cross_entropy, squared_error, zero_one_loss
+from steepest.kernels.loss import LOSSES
 from steepest.kernels.random import permutation, random_bits, random_uniform
 from steepest.kernels.reduce import argmax, max, mean, min, sum, sum_squares
+from steepest.kernels.regression_loss import (
+    absolute_error,
+    gaussian,
+    huber,
+    poisson,
+    quantile,
+    squared_error,
+)
 from steepest.kernels.softmax import log_softmax, softmax
 from steepest.kernels.take_rows import take_rows, take_sparse_rows
 from steepest.kernels.update import UPDATE_RULES, adagrad_update, adam_update, rmsprop_update, sgd_update
@@ -51,7 +67,9 @@ __all__ = [
     "ACTIVATIONS",
     "ACTIVATION_PARAMETERS",
     "INPUT_DERIVATIVES",
+    "LOSSES",
     "UPDATE_RULES",
+    "absolute_error",
     "accumulate",
     "activation",
     "activation_backward",
@@ -60,13 +78,18 @@ __all__ = [
     "argmax",
     "dropout",
     "elu",
+    "exponential",
+    "gaussian",
     "gelu",
     "hard_sigmoid",
+    "hinge",
+    "huber",
     "identity",
     "increment",
     "leaky_relu",
     "linear",
     "linear_backward",
+    "log_loss",
     "log_softmax",
     "look_up",
     "matmul",
@@ -74,6 +97,8 @@ __all__ = [
     "mean",
     "min",
     "permutation",
+    "poisson",
+    "quantile",
     "random_bits",
     "random_uniform",
     "relu",
@@ -86,6 +111,7 @@ __all__ = [
     "softmax_cross_entropy",
     "softplus",
     "squared_error",
+    "squared_hinge",
     "sum",
     "sum_squares",
     "take_rows",

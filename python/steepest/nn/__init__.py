@@ -10,19 +10,42 @@ from .layers import (
     Sigmoid,
     Tanh,
 )
-from .losses import MeanSquaredError, SoftmaxCrossEntropy
+from .losses import (
+    BinaryCrossEntropy,
+    Exponential,
+    Gaussian,
+    Hinge,
+    Huber,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Poisson,
+    Quantile,
+    SoftmaxCrossEntropy,
+    SquaredHinge,
+)
 from .network import Network
 
 __all__ = [
     "Activation",
+    "BinaryCrossEntropy",
     "Dropout",
+    "Exponential",
+    "Gaussian",
+    "Hinge",
+    "Huber",
     "Identity",
     "Linear",
+    "Loss",
+    "MeanAbsoluteError",
     "MeanSquaredError",
     "Network",
     "Parameter",
+    "Poisson",
+    "Quantile",
     "ReLU",
     "Sigmoid",
     "SoftmaxCrossEntropy",
+    "SquaredHinge",
     "Tanh",
 ]

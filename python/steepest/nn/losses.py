@@ -1,9 +1,15 @@
-"""Losses: the mean over a batch, and its gradient with respect to the network's output, in one pass."""
+"""Losses: the mean over a batch, and its gradient with respect to the network's output, in one pass.
+
+Each says in `distribution` which distribution's negative log-likelihood it is, up to a factor and to terms that do not
+depend on the prediction, or None. A mean over the rows of a batch is weighted by `sample_weight`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +17,26 @@ import numpy.typing as npt
 from steepest import kernels as K
 
 Array = npt.NDArray[Any]
+Result = tuple[npt.NDArray[np.float64], Array]
+Reduction = Literal["mean", "sum"]
+
+
+class Loss(Protocol):
+    """What networks, optimizers and estimators ask of a loss."""
+
+    @property
+    def distribution(self) -> str | None:
+        """The distribution behind the loss, or None."""
+
+    def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Result:
+        """Compute the loss of a batch and its gradient by the prediction."""
 
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy:
     """Cross-entropy of a softmax, ``sum_i w_i (logsumexp(z_i) - z_i[t_i]) / sum_i w_i``.
+
+    It is the negative log-likelihood of a categorical distribution with logits z; see `K.softmax_cross_entropy`.
 
     Parameters
     ----------
@@ -24,10 +45,9 @@ class SoftmaxCrossEntropy:
     """
 
     ignore_label: int | None = None
+    distribution: ClassVar[str | None] = K.LOSSES["softmax_cross_entropy"]
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[npt.NDArray[np.float64], Array]:
+    def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Result:
         """Compute the loss of a batch and its gradient.
 
         Parameters
@@ -50,28 +70,25 @@ class SoftmaxCrossEntropy:
 
 
 @dataclass(frozen=True)
-class MeanSquaredError:
-    """Mean squared error, ``s sum_i w_i mean_j (p_ij - t_ij)^2 / sum_i w_i``.
+class _OutputLoss(ABC):
+    """A loss of every output of a row: of these, a row's loss is the mean or the sum."""
 
-    Parameters
-    ----------
-    half : bool, default=False
-        Whether s is 1/2 instead of 1.
-    """
+    reduction: Reduction = field(default="mean", kw_only=True)
+    distribution: ClassVar[str | None] = None
 
-    half: bool = False
+    def __post_init__(self) -> None:
+        if self.reduction not in ("mean", "sum"):
+            raise ValueError(f"reduction is {self.reduction!r}, not 'mean' or 'sum'")
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[npt.NDArray[np.float64], Array]:
+    def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Result:
         """Compute the loss of a batch and its gradient.
 
         Parameters
         ----------
         prediction : ndarray of shape (n, m)
-            Predictions.
+            Predictions; for `Gaussian`, of shape (n, 2 m).
         target : ndarray of shape (n, m), or (n,) where m is 1
-            True values, of the prediction's dtype.
+            Targets, of the prediction's dtype.
         sample_weight : ndarray of shape (n,) or None
             Weights of the rows, of the prediction's dtype.
 
@@ -79,12 +96,226 @@ class MeanSquaredError:
         -------
         value : ndarray of shape (), float64
             The loss.
-        d_prediction : ndarray of shape (n, m)
+        d_prediction : ndarray of the prediction's shape
             Its gradient.
+
+        Raises
+        ------
+        TypeError, ValueError
+            See the conventions of `steepest.kernels`.
         """
-        if target.ndim == 1:
-            target = target[:, None]
-        return K.squared_error(prediction, target, sample_weight, half=self.half)
+        return self._kernel(prediction, target[:, None] if target.ndim == 1 else target, sample_weight)
+
+    @abstractmethod
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result: ...
 
 
-Loss = SoftmaxCrossEntropy | MeanSquaredError
+def _require_between(name: str, value: float, low: float, high: float) -> None:
+    if not low < value < high:
+        raise ValueError(f"{name} is {value}; it must lie strictly between {low} and {high}")
+
+
+@dataclass(frozen=True)
+class MeanSquaredError(_OutputLoss):
+    """Squared error, ``s (z - t)^2``, a mean over rows and outputs.
+
+    It is the negative log-likelihood of a Gaussian of fixed variance; see `K.squared_error`.
+
+    Parameters
+    ----------
+    half : bool, default=False
+        Whether s is 1/2 instead of 1.
+    reduction : {"mean", "sum"}, default="mean"
+        What becomes of the losses of a row's outputs.
+    """
+
+    half: bool = False
+    distribution: ClassVar[str | None] = K.LOSSES["squared_error"]
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.squared_error(prediction, target, sample_weight, half=self.half, reduction=self.reduction)
+
+
+@dataclass(frozen=True)
+class MeanAbsoluteError(_OutputLoss):
+    """Absolute error, ``|z - t|``, a mean over rows and outputs.
+
+    It is the negative log-likelihood of a Laplace distribution of fixed width; see `K.absolute_error`.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default="mean"
+        What becomes of the losses of a row's outputs.
+    """
+
+    distribution: ClassVar[str | None] = K.LOSSES["absolute_error"]
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.absolute_error(prediction, target, sample_weight, reduction=self.reduction)
+
+
+@dataclass(frozen=True)
+class Huber(_OutputLoss):
+    """Huber's loss: half the squared error up to delta, then in proportion to the absolute error.
+
+    See `K.huber`.
+
+    Parameters
+    ----------
+    delta : float, default=1.0
+        Where the one becomes the other, above 0.
+    reduction : {"mean", "sum"}, default="mean"
+        What becomes of the losses of a row's outputs.
+    """
+
+    delta: float = 1.0
+    distribution: ClassVar[str | None] = K.LOSSES["huber"]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_between("delta", self.delta, 0.0, math.inf)
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.huber(prediction, target, sample_weight, delta=self.delta, reduction=self.reduction)
+
+
+@dataclass(frozen=True)
+class Quantile(_OutputLoss):
+    """Quantile (pinball) loss, ``q (t - z)`` below the target, ``(1 - q) (z - t)`` above it.
+
+    See `K.quantile`.
+
+    Parameters
+    ----------
+    quantile : float, default=0.5
+        q, between 0 and 1.
+    reduction : {"mean", "sum"}, default="mean"
+        What becomes of the losses of a row's outputs.
+    """
+
+    quantile: float = 0.5
+    distribution: ClassVar[str | None] = K.LOSSES["quantile"]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_between("quantile", self.quantile, 0.0, 1.0)
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.quantile(prediction, target, sample_weight, quantile=self.quantile, reduction=self.reduction)
+
+
+@dataclass(frozen=True)
+class Poisson(_OutputLoss):
+    """Poisson loss, ``exp(z) - t z``: counts of mean exp(z).
+
+    It is the negative log-likelihood of a Poisson distribution, without log(t!); see `K.poisson`.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default="mean"
+        What becomes of the losses of a row's outputs.
+    """
+
+    distribution: ClassVar[str | None] = K.LOSSES["poisson"]
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.poisson(prediction, target, sample_weight, reduction=self.reduction)
+
+
+@dataclass(frozen=True)
+class Gaussian(_OutputLoss):
+    """Gaussian of learned variance, ``(s + (t - mu)^2 exp(-s)) / 2``.
+
+    The network gives 2 m outputs for m targets: the means mu, then the log-variances s. It is the negative
+    log-likelihood, without log(2 pi) / 2; see `K.gaussian`.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default="mean"
+        What becomes of the losses of a row's outputs.
+    """
+
+    distribution: ClassVar[str | None] = K.LOSSES["gaussian"]
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.gaussian(prediction, target, sample_weight, reduction=self.reduction)
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(_OutputLoss):
+    """Binary cross-entropy of logits, ``log(1 + exp(z)) - t z``, for targets in 0..1.
+
+    It is the negative log-likelihood of a Bernoulli distribution for every output, so that several labels may hold at
+    once; see `K.log_loss`.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default="mean"
+        What becomes of the losses of a row's outputs.
+    """
+
+    distribution: ClassVar[str | None] = K.LOSSES["log_loss"]
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.log_loss(prediction, target, sample_weight, reduction=self.reduction)
+
+
+@dataclass(frozen=True)
+class Hinge(_OutputLoss):
+    """Hinge loss, ``max(0, margin - t z)``, for targets ±1.
+
+    See `K.hinge`.
+
+    Parameters
+    ----------
+    margin : float, default=1.0
+        A score from which nothing is lost; 0 for the perceptron's criterion.
+    reduction : {"mean", "sum"}, default="mean"
+        What becomes of the losses of a row's outputs.
+    """
+
+    margin: float = 1.0
+    distribution: ClassVar[str | None] = K.LOSSES["hinge"]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_between("margin", self.margin, -math.inf, math.inf)
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.hinge(prediction, target, sample_weight, margin=self.margin, reduction=self.reduction)
+
+
+@dataclass(frozen=True)
+class SquaredHinge(_OutputLoss):
+    """Squared hinge loss, ``max(0, 1 - t z)^2``, for targets ±1.
+
+    See `K.squared_hinge`.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default="mean"
+        What becomes of the losses of a row's outputs.
+    """
+
+    distribution: ClassVar[str | None] = K.LOSSES["squared_hinge"]
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.squared_hinge(prediction, target, sample_weight, reduction=self.reduction)
+
+
+@dataclass(frozen=True)
+class Exponential(_OutputLoss):
+    """Exponential loss, ``exp(-t z)``, for targets ±1.
+
+    See `K.exponential`.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default="mean"
+        What becomes of the losses of a row's outputs.
+    """
+
+    distribution: ClassVar[str | None] = K.LOSSES["exponential"]
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.exponential(prediction, target, sample_weight, reduction=self.reduction)

@@ -1,0 +1,50 @@
+// Losses that are a sum over items: item (i, j) has its own numbers, such as a prediction and a target, and its own
+// part of the gradient. Over the rows of a batch they are averaged with weights, over a row's outputs they are averaged
+// or added up:
+//     loss = factor * sum_i w_i (1/m or 1) sum_j l_ij / sum_i w_i
+// A kernel gives them f(numbers, gradient) -> l, for vectors of items.
+#pragma once
+
+#include "common/row_weights.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+template <class T, int In, int Out>
+struct ItemLoss {
+    MatrixView<const T> in[In];  // (n, m) each
+    MatrixView<T> out[Out];      // (n, m) each
+    VectorView<const T> weight;  // (n,) or absent
+    double factor = 1;           // before all items, 1/m included
+    double* loss = nullptr;
+
+    STEEPEST_HD int64_t rows() const { return in[0].rows; }
+    STEEPEST_HD int64_t cols() const { return in[0].cols; }
+    // What stands before w_i l_ij.
+    STEEPEST_HD double scale(double total_weight) const { return total_weight != 0 ? factor / total_weight : 0; }
+};
+
+// Without weights rows mean nothing to the sum, and items that lie side by side form rows of any length that divides
+// their number.
+template <class T, int In, int Out>
+bool is_one_run(const ItemLoss<T, In, Out>& items) {
+    if (items.weight) return false;
+    bool run = true;
+    const auto look_at = [&](const auto& m) { run = run && m.col_stride == 1 && m.row_stride == m.cols; };
+    for (const auto& m : items.in) look_at(m);
+    for (const auto& m : items.out) look_at(m);
+    return run;
+}
+
+template <class T, int In, int Out>
+void reshape_run(ItemLoss<T, In, Out>& items, int64_t cols) {
+    const int64_t rows = items.rows() * items.cols() / cols;
+    // The mean over rows stays what it was: the sum over its items is divided by their number.
+    items.factor *= static_cast<double>(rows) / static_cast<double>(items.rows());
+    const auto reshape = [&](auto& m) { m.rows = rows, m.cols = m.row_stride = cols; };
+    for (auto& m : items.in) reshape(m);
+    for (auto& m : items.out) reshape(m);
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

@@ -1,0 +1,240 @@
+// Pointwise losses: one formula each, for CPU vectors and CUDA scalars alike, and the registry that names them.
+// A formula gives the loss of one prediction z with one target t, and its derivative by z. `V` is a scalar or a vector
+// of one instruction set; exp, log1p_unit and the like are found for it by argument lookup.
+//
+// At a kink the derivative is the subgradient nearest to 0, which for all of them is 0. A NaN in z or t gives a NaN.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "common/macros.h"
+
+// X(enumerator, public name, parameter, its default, the numbers that it lies between, the distribution whose negative
+// log-likelihood the loss is, up to terms without z). Adding a loss is a struct below and a line here.
+#define STEEPEST_LOSSES(X)                                                     \
+    X(SquaredError, "squared_error", nullptr, 0, 0, 0, "gaussian")             \
+    X(AbsoluteError, "absolute_error", nullptr, 0, 0, 0, "laplace")            \
+    X(Huber, "huber", "delta", 1, 0, __builtin_inf(), nullptr)                 \
+    X(Quantile, "quantile", "quantile", 0.5, 0, 1, nullptr)                    \
+    X(LogLoss, "log_loss", nullptr, 0, 0, 0, "bernoulli")                      \
+    X(Hinge, "hinge", "margin", 1, -__builtin_inf(), __builtin_inf(), nullptr) \
+    X(SquaredHinge, "squared_hinge", nullptr, 0, 0, 0, nullptr)                \
+    X(Exponential, "exponential", nullptr, 0, 0, 0, nullptr)                   \
+    X(Poisson, "poisson", nullptr, 0, 0, 0, "poisson")
+
+namespace steepest {
+
+enum class Loss : int8_t {
+#define STEEPEST_ENUMERATOR(Name, ...) k##Name,
+    STEEPEST_LOSSES(STEEPEST_ENUMERATOR)
+#undef STEEPEST_ENUMERATOR
+};
+
+struct LossEntry {
+    Loss kind;
+    const char* name;
+    const char* parameter;  // its name, or null
+    double standard, above, below;
+    const char* distribution;  // or null
+};
+
+constexpr LossEntry kLosses[] = {
+#define STEEPEST_ENTRY(Name, ...) {Loss::k##Name, __VA_ARGS__},
+    STEEPEST_LOSSES(STEEPEST_ENTRY)
+#undef STEEPEST_ENTRY
+};
+
+inline namespace STEEPEST_TARGET {
+
+// One of two numbers by the sign of x; 0 at 0, where a kink lies, and a NaN for a NaN.
+template <class V>
+STEEPEST_HD V by_sign(V x, V positive, V negative) {
+    return select(x > V(0), positive, select(V(0) > x, negative, x));
+}
+
+// factor * x, and 0 where the factor is 0, even for an infinite x.
+template <class V>
+STEEPEST_HD V times_infinite(V factor, V x) {
+    return select(factor == V(0), V(0), factor * x);
+}
+
+// (z - t)²
+struct SquaredError {
+    template <class V>
+    STEEPEST_HD V value(V z, V t) const {
+        const V error = z - t;
+        return error * error;
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V z, V t) const {
+        const V error = z - t;
+        return error + error;
+    }
+};
+
+// |z - t|
+struct AbsoluteError {
+    template <class V>
+    STEEPEST_HD V value(V z, V t) const {
+        return abs(z - t);
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V z, V t) const {
+        return by_sign(z - t, V(1), V(-1));
+    }
+};
+
+// e²/2 for an error e = z - t up to delta, and delta (|e| - delta/2) beyond; the order of min's arguments keeps a NaN.
+// P. J. Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35, 1964.
+struct Huber {
+    double delta;
+
+    template <class V>
+    STEEPEST_HD V value(V z, V t) const {
+        const V size = abs(z - t);
+        const V inner = min(V(delta), size);
+        return inner * (size - V(0.5) * inner);
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V z, V t) const {
+        return min(V(delta), max(V(-delta), z - t));
+    }
+};
+
+// q (t - z) where z < t, and (1 - q) (z - t) where z > t; the best constant prediction is the q-quantile.
+// R. Koenker, G. Bassett, "Regression quantiles", Econometrica 46, 1978.
+struct Quantile {
+    double q;
+
+    template <class V>
+    STEEPEST_HD V value(V z, V t) const {
+        const V error = z - t;
+        return error * by_sign(error, V(1 - q), V(-q));
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V z, V t) const {
+        return by_sign(z - t, V(1 - q), V(-q));
+    }
+};
+
+// log(1 + exp(z)) - t z: binary cross-entropy of the logit z. With the share u of the target that z has the wrong sign
+// for, it is u |z| + log(1 + exp(-|z|)), a sum of positive terms; the derivative is ±(u - 1 / (1 + exp(|z|))).
+struct LogLoss {
+    template <class V>
+    STEEPEST_HD V value(V z, V t) const {
+        const V size = abs(z);
+        return times_infinite(wrong_share(z, t), size) + log1p_unit(exp_nonpositive(-size));
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V z, V t) const {
+        const V e = exp_nonpositive(-abs(z));
+        const V slope = wrong_share(z, t) - e / (V(1) + e);
+        return select(z > V(0), slope, -slope);
+    }
+
+  private:
+    template <class V>
+    static STEEPEST_HD V wrong_share(V z, V t) {
+        return select(z > V(0), V(1) - t, t);
+    }
+};
+
+// max(0, margin - t z) for targets ±1: linear support-vector machines; with a margin of 0, the perceptron's criterion.
+struct Hinge {
+    double margin;
+
+    template <class V>
+    STEEPEST_HD V value(V z, V t) const {
+        return max(V(0), fma(-t, z, V(margin)));
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V z, V t) const {
+        return -t * by_sign(fma(-t, z, V(margin)), V(1), V(0));
+    }
+};
+
+// max(0, 1 - t z)² for targets ±1
+struct SquaredHinge {
+    template <class V>
+    STEEPEST_HD V value(V z, V t) const {
+        const V missing = max(V(0), fma(-t, z, V(1)));
+        return missing * missing;
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V z, V t) const {
+        return V(-2) * t * max(V(0), fma(-t, z, V(1)));
+    }
+};
+
+// exp(-t z) for targets ±1: the loss of AdaBoost.
+// J. Friedman, T. Hastie, R. Tibshirani, "Additive logistic regression", Annals of Statistics 28, 2000.
+struct Exponential {
+    template <class V>
+    STEEPEST_HD V value(V z, V t) const {
+        return exp(-t * z);
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V z, V t) const {
+        return -t * exp(-t * z);
+    }
+};
+
+// exp(z) - t z: counts t of mean exp(z), without log(t!). Past z = 1000, where exp is infinite, the loss is too.
+struct Poisson {
+    template <class V>
+    STEEPEST_HD V value(V z, V t) const {
+        return exp(z) - times_infinite(t, min(V(1000), z));
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V z, V t) const {
+        return exp(z) - t;
+    }
+};
+
+template <class Formula>
+STEEPEST_HD Formula make_loss(double parameter) {
+    if constexpr (std::is_empty_v<Formula>)
+        return Formula{};
+    else
+        return Formula{parameter};
+}
+
+// Calls f(formula) with the formula of `kind`, so that loops are compiled once per formula.
+template <class F>
+STEEPEST_HD void with_loss(Loss kind, double parameter, F&& f) {
+    switch (kind) {
+#define STEEPEST_CASE(Name, ...) \
+    case Loss::k##Name: return f(make_loss<Name>(parameter));
+        STEEPEST_LOSSES(STEEPEST_CASE)
+#undef STEEPEST_CASE
+    }
+}
+
+// A loss as a sum over items (common/item_loss.h): from prediction and target.
+template <class Formula>
+struct PointwiseItem {
+    Formula formula;
+
+    template <class V>
+    STEEPEST_HD V operator()(const V (&in)[2], V (&derivative)[1]) const {
+        derivative[0] = formula.derivative(in[0], in[1]);
+        return formula.value(in[0], in[1]);
+    }
+};
+
+// (s + (t - mu)² exp(-s)) / 2 from mu, s and t: a Gaussian with mean mu and variance exp(s), without log(2 pi) / 2.
+// With q = (mu - t) exp(-s/2), neither the square of a large error nor a small exp(-s) is lost before they meet.
+struct GaussianItem {
+    template <class V>
+    STEEPEST_HD V operator()(const V (&in)[3], V (&derivative)[2]) const {
+        const V inverse_deviation = exp(V(-0.5) * in[1]);
+        const V q = times_infinite(in[0] - in[2], inverse_deviation);
+        derivative[0] = times_infinite(q, inverse_deviation);
+        derivative[1] = fma(V(-0.5) * q, q, V(0.5));
+        return V(0.5) * fma(q, q, in[1]);
+    }
+};
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

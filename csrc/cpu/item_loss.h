@@ -1,0 +1,127 @@
+// Losses that are a sum over items, in vectors along rows or, where a row has a single item, down the column.
+#pragma once
+
+#include "common/item_loss.h"
+#include "cpu/flush_subnormals.h"
+#include "cpu/rows.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+// Sums in float64 of what the lanes of vectors hold.
+template <class T>
+struct WideSum;
+
+template <>
+struct WideSum<double> {
+    Vec<double> sum{0};
+
+    STEEPEST_HD void add(Vec<double> v) { sum = sum + v; }
+    STEEPEST_HD double total() const { return reduce_add(sum); }
+};
+
+template <>
+struct WideSum<float> {
+    Vec<double> low{0}, high{0};
+
+    STEEPEST_HD void add(Vec<float> v) { low = low + widen_low(v), high = high + widen_high(v); }
+    STEEPEST_HD double total() const { return reduce_add(low + high); }
+};
+
+// Items that lie side by side.
+template <class T, int In, int Out>
+struct ItemRun {
+    const T* in[In];
+    T* out[Out];
+    const T* weight = nullptr;  // of each item, or absent
+
+    // Writes slope * gradient of the vector at j, and adds factor * l to the sum; both times the items' weights.
+    template <class F>
+    STEEPEST_HD void take(int64_t j, int lanes, T slope, T factor, const F& f, WideSum<T>& sum) const {
+        using V = Vec<T>;
+        V x[In], d[Out];
+        for (int k = 0; k < In; ++k) x[k] = load_items(in[k] + j, 1, lanes);
+        V value = V(factor) * f(x, d);
+        for (int k = 0; k < Out; ++k) d[k] = d[k] * V(slope);
+        if (weight || lanes < V::kSize) {
+            // Lanes past the end are items of weight 0, which may hold anything.
+            const V w = weight ? load_items(weight + j, 1, lanes) : V::load(kOnes, lanes);
+            const auto absent = w == V(0);
+            value = select(absent, V(0), w * value);
+            for (int k = 0; k < Out; ++k) d[k] = select(absent, V(0), w * d[k]);
+        }
+        sum.add(value);
+        for (int k = 0; k < Out; ++k) store_items(d[k], out[k] + j, 1, lanes);
+    }
+
+    template <class F>
+    STEEPEST_HD void take_all(int64_t n, T slope, T factor, const F& f, WideSum<T>& sum) const {
+        constexpr int kSize = Vec<T>::kSize;
+        int64_t j = 0;
+        for (; j + kSize <= n; j += kSize) take(j, kSize, slope, factor, f, sum);
+        if (j < n) take(j, static_cast<int>(n - j), slope, factor, f, sum);
+    }
+
+  private:
+    alignas(64) static constexpr T kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+};
+
+constexpr int64_t kColumnItems = 512;  // of a strided column, which are copied together
+
+// The sum of w_i l_i over rows of one item; `scratch` holds kColumnItems for each matrix, and for the weights.
+template <class T, int In, int Out, class F>
+STEEPEST_HD double column_losses(const ItemLoss<T, In, Out>& op, Range rows, double scale, const F& f, T* scratch) {
+    const auto part = [](const auto& m, int64_t begin, int64_t n) { return m.block(begin, 0, n, 1).transposed(); };
+    WideSum<T> sum;
+    for (int64_t i = rows.begin; i < rows.end; i += kColumnItems) {
+        const int64_t n = rows.end - i < kColumnItems ? rows.end - i : kColumnItems;
+        T* buffer = scratch;
+        ItemRun<T, In, Out> run;
+        for (int k = 0; k < In; ++k, buffer += kColumnItems)
+            run.in[k] = contiguous_row(part(op.in[k], i, n), 0, buffer);
+        for (int k = 0; k < Out; ++k, buffer += kColumnItems)
+            run.out[k] = writable_row(part(op.out[k], i, n), 0, buffer);
+        const MatrixView<const T> weight{op.weight.data, op.rows(), 1, op.weight.stride, 1};
+        if (weight) run.weight = contiguous_row(part(weight, i, n), 0, buffer);
+        run.take_all(n, static_cast<T>(scale), T(1), f, sum);
+        for (int k = 0; k < Out; ++k) put_row(part(op.out[k], i, n), 0, run.out[k]);
+    }
+    return sum.total();
+}
+
+// The sum of w_i l_ij over rows; `scratch` holds a row for each matrix.
+template <class T, int In, int Out, class F>
+STEEPEST_HD double row_losses(const ItemLoss<T, In, Out>& op, Range rows, double scale, const F& f, T* scratch) {
+    const int64_t m = op.cols();
+    WideSum<T> sum;
+    for (int64_t i = rows.begin; i < rows.end; ++i) {
+        const double w = op.weight ? static_cast<double>(op.weight[i]) : 1;
+        T* buffer = scratch;
+        ItemRun<T, In, Out> run;
+        for (int k = 0; k < In; ++k, buffer += m) run.in[k] = contiguous_row(op.in[k], i, buffer);
+        for (int k = 0; k < Out; ++k, buffer += m) run.out[k] = writable_row(op.out[k], i, buffer);
+        if (w != 0) {
+            run.take_all(m, static_cast<T>(scale * w), static_cast<T>(w), f, sum);
+        } else {  // a row that does not count may hold anything
+            for (int k = 0; k < Out; ++k)
+                for (int64_t j = 0; j < m; ++j) run.out[k][j] = T(0);
+        }
+        for (int k = 0; k < Out; ++k) put_row(op.out[k], i, run.out[k]);
+    }
+    return sum.total();
+}
+
+template <class T, int In, int Out, class F>
+void run_item_loss(ItemLoss<T, In, Out> op, Team& team, const F& f) {
+    const FlushSubnormals flush;
+    if (is_one_run(op)) reshape_run(op, 1);
+    const double scale = op.scale(RowWeights<T>{op.weight, {}, false, 0}.sum(op.rows()));
+    const int64_t items = op.cols() == 1 ? (In + Out + 1) * kColumnItems : (In + Out) * op.cols();
+    T* const scratch = static_cast<T*>(team.scratch(items * sizeof(T)));
+    sum_over_rows(op.rows(), scale, op.loss, team, [&](Range rows) {
+        return op.cols() == 1 ? column_losses(op, rows, scale, f, scratch) : row_losses(op, rows, scale, f, scratch);
+    });
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest

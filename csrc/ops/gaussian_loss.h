@@ -1,0 +1,40 @@
+// The negative log-likelihood of targets t under Gaussians with predicted means mu and log-variances s, less
+// log(2 pi) / 2, and its gradient: l_ij = (s_ij + (t_ij - mu_ij)² exp(-s_ij)) / 2.
+#pragma once
+
+#include "ops/pointwise_loss.h"
+
+namespace steepest::ops {
+
+template <class T>
+struct GaussianLoss {
+    static constexpr const char* kName = "gaussian";
+    MatrixView<const T> prediction;     // (n, 2m): m means, then m log-variances
+    MatrixView<const T> target;         // (n, m)
+    VectorView<const T> sample_weight;  // (n,) or absent
+    bool adds_outputs = false;          // up, instead of averaging them
+    double* loss = nullptr;
+    MatrixView<T> d_prediction;  // (n, 2m), the same items as prediction or apart from it
+
+    const char* name() const { return kName; }
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(prediction), v.read(target), v.read(sample_weight);
+        v.write(VectorView<double>{loss, 1, 1}), v.write(d_prediction);
+        v.team_memory();
+    }
+
+    void check() const {
+        require(prediction.rows > 0 && prediction.cols > 0, kName, "prediction has shape ", shape_of(prediction),
+                ": an empty batch has no mean loss");
+        require(prediction.rows == target.rows && prediction.cols == 2 * target.cols, kName, "prediction has shape ",
+                shape_of(prediction), ", but target has shape ", shape_of(target),
+                ": a mean and a log-variance are needed for every target");
+        check_loss_outputs(*this);
+    }
+
+    double flops() const { return 25.0 * target.rows * target.cols; }
+};
+
+}  // namespace steepest::ops

@@ -1,0 +1,57 @@
+// A loss that compares each prediction with its target (common/losses.h), and its gradient:
+//     loss = factor * sum_i w_i l_i / sum_i w_i, with l_i the mean or the sum of the losses of row i.
+#pragma once
+
+#include "common/losses.h"
+#include "ops/contract.h"
+
+namespace steepest::ops {
+
+// What all losses of predictions ask of their weights and of the gradient.
+template <class Op>
+void check_loss_outputs(const Op& op) {
+    require(!op.sample_weight || op.sample_weight.size == op.prediction.rows, op.name(), "sample_weight has shape ",
+            shape_of(op.sample_weight), ", but prediction has ", op.prediction.rows, " rows");
+    require_same_shape(op.name(), "d_prediction", op.d_prediction, "prediction", op.prediction);
+    require_same_or_apart(op.name(), "d_prediction", op.d_prediction, "prediction", op.prediction);
+    require_apart(op.name(), "d_prediction", op.d_prediction, "target", op.target);
+    require_apart(op.name(), "d_prediction", op.d_prediction, "sample_weight", op.sample_weight);
+}
+
+template <class T>
+struct PointwiseLoss {
+    static constexpr const char* kName = "pointwise_loss";
+    MatrixView<const T> prediction;     // (n, m)
+    MatrixView<const T> target;         // (n, m)
+    VectorView<const T> sample_weight;  // (n,) or absent
+    Loss kind = Loss::kSquaredError;
+    double parameter = 0;  // of the formula, where it has one
+    double factor = 1;
+    bool adds_outputs = false;  // up, instead of averaging them
+    double* loss = nullptr;
+    MatrixView<T> d_prediction;  // (n, m), the same items as prediction or apart from it
+
+    const char* name() const { return kLosses[static_cast<int>(kind)].name; }
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(prediction), v.read(target), v.read(sample_weight);
+        v.write(VectorView<double>{loss, 1, 1}), v.write(d_prediction);
+        v.team_memory();
+    }
+
+    void check() const {
+        require(prediction.rows > 0 && prediction.cols > 0, name(), "prediction has shape ", shape_of(prediction),
+                ": an empty batch has no mean loss");
+        require_same_shape(name(), "target", target, "prediction", prediction);
+        check_loss_outputs(*this);
+        const LossEntry& entry = kLosses[static_cast<int>(kind)];
+        if (entry.parameter)
+            require(parameter > entry.above && parameter < entry.below, name(), entry.parameter, " is ", parameter,
+                    "; it must lie strictly between ", entry.above, " and ", entry.below);
+    }
+
+    double flops() const { return 4.0 * prediction.rows * prediction.cols; }
+};
+
+}  // namespace steepest::ops
