@@ -383,7 +383,7 @@ BAD_CALLS = {
     ),
     "sum axis 2": (lambda p: K.sum(p, axis=2), "sum"),
     "argmax axis 3": (lambda p: K.argmax(p, axis=3), "argmax"),
-    "look_up in float32": (lambda p: K.look_up(p.ravel(), 0), "look_up"),
+    "look_up in float32": (lambda p: K.look_up(p.astype(np.float32).ravel(), 0), "look_up"),
     "look_up in integers": (lambda p: K.look_up(np.arange(3), 0), "look_up"),
     "look_up in a matrix": (lambda p: K.look_up(np.ones((2, 2)), 0), "look_up"),
     "look_up in nothing": (lambda p: K.look_up(np.ones(0), 0), "look_up"),

@@ -36,6 +36,21 @@ ARCHITECTURES = {
         nn.Tanh(),
     ],
     "activations alone": [nn.Sigmoid(), nn.Tanh()],
+    "parameters of activations": [
+        *(
+            nn.Linear(7, 9),
+            nn.LeakyReLU(0.2),
+            nn.Linear(9, 8),
+            nn.ELU(0.7),
+            nn.Linear(8, 6),
+            nn.Activation("leaky_relu"),
+        ),
+        *(nn.HardSigmoid(), nn.Linear(6, 3), nn.Softplus()),
+    ],
+    "derivatives at the input": [
+        *(nn.GELU(), nn.Linear(7, 9), nn.GELU(), nn.Linear(9, 8), nn.Tanh(), nn.SiLU(), nn.Linear(8, 3)),
+        *(nn.SiLU(), nn.GELU()),
+    ],
     "tied weights": [
         *(nn.Linear(7, 5), nn.Sigmoid(), nn.Linear(5, 2), nn.Tanh()),
         *(nn.Linear(2, 5, tied_to=2), nn.Sigmoid(), nn.Linear(5, 7, bias=False, tied_to=0), nn.Linear(7, 3)),
@@ -185,6 +200,12 @@ def test_every_activation_behind_a_linear_layer_is_fused():
     assert operations(ARCHITECTURES["nothing to do"]) == []
 
 
+def test_activations_that_need_their_input_are_not_fused():
+    assert operations([nn.Linear(7, 6), nn.GELU(), nn.Linear(6, 3)]) == [
+        *("linear", "activation", "linear", "linear_backward", "activation_backward", "linear_backward")
+    ]
+
+
 def test_captured_batches_of_two_sizes_train_as_eager_ones(rng, dtype):
     layers = [nn.Linear(7, 16), nn.ReLU(), nn.Linear(16, 3)]
     x, y = rng.standard_normal((33, 7)).astype(dtype), rng.integers(0, 3, 33)
@@ -323,6 +344,11 @@ def test_errors():
         nn.Linear(2, 3, init=-1.0)
     with pytest.raises(ValueError, match=r"^\[Activation\] 'swish' is not one of .*relu"):
         nn.Activation("swish")
+    with pytest.raises(ValueError, match=r"^\[Activation\] 'tanh' takes no parameter"):
+        nn.Activation("tanh", 0.5)
+    for slope in (-0.5, np.inf, np.nan):
+        with pytest.raises(ValueError, match=r"^\[Activation\] slope must be finite and not negative"):
+            nn.LeakyReLU(slope)
     for rate in (-0.1, 1.0, np.nan):
         with pytest.raises(ValueError, match=r"^\[Dropout\] rate must be in \[0, 1\)"):
             nn.Dropout(rate)

@@ -2,12 +2,18 @@
 
 from ._stages import Parameter
 from .layers import (
+    ELU,
+    GELU,
     Activation,
     Dropout,
+    HardSigmoid,
     Identity,
+    LeakyReLU,
     Linear,
     ReLU,
     Sigmoid,
+    SiLU,
+    Softplus,
     Tanh,
 )
 from .losses import (
@@ -27,14 +33,18 @@ from .losses import (
 from .network import Network
 
 __all__ = [
+    "ELU",
+    "GELU",
     "Activation",
     "BinaryCrossEntropy",
     "Dropout",
     "Exponential",
     "Gaussian",
+    "HardSigmoid",
     "Hinge",
     "Huber",
     "Identity",
+    "LeakyReLU",
     "Linear",
     "Loss",
     "MeanAbsoluteError",
@@ -44,8 +54,10 @@ __all__ = [
     "Poisson",
     "Quantile",
     "ReLU",
+    "SiLU",
     "Sigmoid",
     "SoftmaxCrossEntropy",
+    "Softplus",
     "SquaredHinge",
     "Tanh",
 ]

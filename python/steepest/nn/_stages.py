@@ -10,11 +10,11 @@ from typing import Any
 import numpy.typing as npt
 
 from steepest import kernels as K
+from steepest.kernels._types import Activation as Function
 
 from .layers import Dropout, Layer, Linear
 
 Array = npt.NDArray[Any]
-Function = Any  # an activation, as the kernels take it
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +182,7 @@ class DropoutStage(Stage):
 def has_output_derivative(function: Function) -> bool:
     """Return whether the derivative of an activation follows from its output."""
     name = function if isinstance(function, str) else function[0]
-    return name not in ("gelu", "silu")
+    return name not in K.INPUT_DERIVATIVES
 
 
 def apply_derivative(function: Function, y: Array, d: Array) -> None:

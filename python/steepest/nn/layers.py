@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from steepest import kernels as K
+from steepest.kernels._types import Activation as Function
 
 from .initializers import INITIALIZERS
 
@@ -98,9 +98,16 @@ class Activation:
     def __post_init__(self) -> None:
         if self.name not in K.ACTIVATIONS:
             raise ValueError(f"[Activation] {self.name!r} is not one of {', '.join(K.ACTIVATIONS)}")
+        if self.parameter is None:
+            return
+        if self.name not in K.ACTIVATION_PARAMETERS:
+            raise ValueError(f"[Activation] {self.name!r} takes no parameter")
+        if not (math.isfinite(self.parameter) and self.parameter >= 0):
+            what = K.ACTIVATION_PARAMETERS[self.name][0]
+            raise ValueError(f"[Activation] {what} must be finite and not negative, got {self.parameter}")
 
     @property
-    def function(self) -> Any:
+    def function(self) -> Function:
         """The activation as the kernels take it."""
         return self.name if self.parameter is None else (self.name, float(self.parameter))
 
@@ -119,6 +126,32 @@ class ReLU(Activation):
         super().__init__("relu")
 
 
+class LeakyReLU(Activation):
+    """f(x) = x where x > 0, and slope x elsewhere.
+
+    Parameters
+    ----------
+    slope : float, default=0.01
+        Not negative.
+    """
+
+    def __init__(self, slope: float = 0.01) -> None:
+        super().__init__("leaky_relu", slope)
+
+
+class ELU(Activation):
+    """f(x) = x where x > 0, and alpha (exp(x) - 1) elsewhere.
+
+    Parameters
+    ----------
+    alpha : float, default=1.0
+        Not negative.
+    """
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__("elu", alpha)
+
+
 class Sigmoid(Activation):
     """f(x) = 1 / (1 + exp(-x))."""
 
@@ -126,11 +159,39 @@ class Sigmoid(Activation):
         super().__init__("sigmoid")
 
 
+class HardSigmoid(Activation):
+    """f(x) = min(max(x + 3, 0), 6) / 6."""
+
+    def __init__(self) -> None:
+        super().__init__("hard_sigmoid")
+
+
 class Tanh(Activation):
     """f(x) = tanh(x)."""
 
     def __init__(self) -> None:
         super().__init__("tanh")
+
+
+class Softplus(Activation):
+    """f(x) = log(1 + exp(x))."""
+
+    def __init__(self) -> None:
+        super().__init__("softplus")
+
+
+class GELU(Activation):
+    """f(x) = x Phi(x), with Phi the distribution function of the normal distribution."""
+
+    def __init__(self) -> None:
+        super().__init__("gelu")
+
+
+class SiLU(Activation):
+    """f(x) = x / (1 + exp(-x))."""
+
+    def __init__(self) -> None:
+        super().__init__("silu")
 
 
 @dataclass(frozen=True)
