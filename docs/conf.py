@@ -80,5 +80,5 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": [], "quick_start": [], "gallery/index": []}
+html_sidebars = {"index": [], "quick_start": [], "performance": [], "gallery/index": []}
 html_show_sourcelink = False

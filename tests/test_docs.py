@@ -33,3 +33,12 @@ def test_links_between_pages_exist():
     for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_page_is_in_a_table_of_contents():
+    listed = set()
+    for page in (ROOT / "docs").glob("*.md"):
+        for toctree in re.findall(r"^```{toctree}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+            listed.update(toctree.split())
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index", "README"}
+    assert pages <= listed
