@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bench.show import duration
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
 
 def cells(case: str, name: str, entry: dict) -> list[str]:
     """A row of the table: what one contestant took."""
@@ -14,7 +16,8 @@ def cells(case: str, name: str, entry: dict) -> list[str]:
     unit = " GFLOP/s" if "gflops" in entry else " GB/s" if "gbps" in entry else ""
     roofline = f"{100 * entry['roofline']:.0f} %" if "roofline" in entry else ""
     spread = f"{duration(entry['p20_us'])} – {duration(entry['p80_us'])}"
-    return [case, name, duration(entry["median_us"]), spread, ratio, speed + unit, roofline]
+    numbers = [duration(entry["median_us"]), spread, ratio, speed + unit, roofline]
+    return [case, name, *(number.replace(" ", NO_BREAK) for number in numbers)]
 
 
 def table(rows: list[dict], ours: str) -> list[str]:

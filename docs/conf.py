@@ -33,6 +33,7 @@ exclude_patterns = ["_build", "README.md", "gallery/**/GALLERY_HEADER.rst"]
 templates_path = ["_templates"]
 nitpicky = True
 default_role = "obj"
+smartquotes = False  # quotes in the docstrings are those of the language
 
 # --- pages ------------------------------------------------------------------------------------------------------
 
@@ -46,6 +47,7 @@ autosummary_ignore_module_all = False  # a page lists what its module's __all__ 
 autosummary_imported_members = True
 autodoc_typehints = "none"  # the docstrings say types, with shapes and units
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False  # the template lists them
 
 # --- the gallery ------------------------------------------------------------------------------------------------
@@ -80,5 +82,5 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": [], "quick_start": [], "gallery/index": []}
+html_sidebars = {"index": [], "quick_start": [], "performance": [], "gallery/index": []}
 html_show_sourcelink = False

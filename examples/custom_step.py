@@ -9,6 +9,7 @@ far), for a Python number is frozen when the step is captured. An epoch is then 
 touch Python.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import steepest
@@ -44,12 +45,24 @@ with steepest.capture() as graph:
 print(f"captured {len(graph)} operations: {', '.join(graph.operations)}")
 
 steps = n // BATCH
+losses = []
 for epoch in range(EPOCHS):
     order[...] = K.permutation(n, seed=0, stream=epoch)
     cursor[...] = 0
     total[...] = 0
     graph.replay(steps)
+    losses.append(total / steps)
     if epoch % 5 == 4:
-        print(f"epoch {epoch + 1}: loss {total / steps:.4f}")
+        print(f"epoch {epoch + 1}: loss {losses[-1]:.4f}")
 
 print(f"training accuracy {1 - K.zero_one_loss(K.linear(X, w, b), y):.3f}")
+
+# %%
+# The weights of a softmax regression are pictures themselves: what speaks for a digit, and what against it.
+
+figure, axes = plt.subplots(2, 5, figsize=(7, 3.4), layout="constrained")
+for digit, panel in enumerate(axes.flat):
+    image = panel.imshow(w[:, digit].reshape(8, 8), cmap="PuOr", vmin=-abs(w).max(), vmax=abs(w).max())
+    panel.set(title=digit, xticks=[], yticks=[])
+figure.colorbar(image, ax=axes, label="weight")
+figure.savefig("custom_step.png", dpi=150)

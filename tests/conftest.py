@@ -19,11 +19,13 @@ CPU_ONLY = {
         (
             "test_bench",
             "test_bench_report",
+            "test_callbacks",
             "test_cli",
             "test_datasets",
             "test_docs",
             "test_examples",
             "test_import",
+            "test_model_files",
             "test_sklearn_suite",
         ),
         "it does not test kernels",

@@ -93,6 +93,17 @@ for _name in ("all", "any", "argmax", "astype", "copy", "mean", "ravel", "reshap
     setattr(ndarray, _name, _method(_name))
 
 
+def _in_place(function):
+    def apply(self, other):
+        function(self._host, _unwrap(other), out=self._host)
+        return self
+
+    return apply
+
+
+ndarray.__isub__ = _in_place(np.subtract)
+
+
 def _operator(function, swapped=False):
     def apply(self, other):
         other = _unwrap(other)
@@ -146,6 +157,11 @@ ascontiguousarray = _function("ascontiguousarray")
 average = _function("average")
 isfinite = _function("isfinite")
 isnan = _function("isnan")
+
+
+linalg = SimpleNamespace(
+    svd=lambda a, full_matrices: tuple(map(ndarray, np.linalg.svd(_unwrap(a), full_matrices=full_matrices)))
+)
 
 
 def from_dlpack(array):

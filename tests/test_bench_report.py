@@ -47,7 +47,7 @@ def test_report_takes_the_latest_row_and_the_fastest_variant(tmp_path):
     assert "| b | 1.00 µs | 0.500× | 50 % |" in text
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
-    details = page.read_text(encoding="utf-8")
+    details = page.read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
     assert "| a | steepest | 10.0 µs | 9.00 µs – 11.0 µs |  |  | 50 % |" in details
     assert "|  | PyTorch compiled | 80.0 µs | 72.0 µs – 88.0 µs | 8.00× |  |  |" in details
 

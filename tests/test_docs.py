@@ -43,3 +43,12 @@ def test_the_table_of_update_rules_is_current():
     spec.loader.exec_module(script)
     page = script.PAGE.read_text(encoding="utf-8")
     assert page == script.with_table(page), f"run python {name.relative_to(ROOT)}"
+
+
+def test_every_page_is_in_a_table_of_contents():
+    listed = set()
+    for page in (ROOT / "docs").glob("*.md"):
+        for toctree in re.findall(r"^```{toctree}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+            listed.update(toctree.split())
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index", "README"}
+    assert pages <= listed

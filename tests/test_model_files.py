@@ -130,8 +130,19 @@ def test_newer_versions(tmp_path):
             {"$network": {"layers": [{"$object": "steepest.nn.ReLU", "fields": {"name": "rely"}}]}},
             "'rely' is not one",
         ),
-        ({"$network": {"layers": [], "dtype": "float32", "parameters": {}}}, "at least one layer"),
-        ({"$network": 3}, "TypeError"),
+        ({"$network": {"layers": [], "dtype": {"$dtype": "<f4"}, "parameters": {}}}, "at least one layer"),
+        ({"$network": 3}, "AttributeError"),
+        (
+            {
+                "$network": {
+                    "layers": [{"$object": "steepest.nn.ReLU", "fields": {"name": "relu"}}],
+                    "dtype": {"$dtype": "<f4"},
+                    "parameters": {},
+                    "later": 1,
+                }
+            },
+            "a network of this version of steepest has no later",
+        ),
         ({"$network": {"layers": [{"$tensor": "b"}]}}, "KeyError: 'b'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

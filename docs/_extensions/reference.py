@@ -96,6 +96,13 @@ def skip_foreign(app, what, name, item, skip, options):
     return True if owner.partition(".")[0] == "sklearn" else None
 
 
+def escape_attributes(app, what, name, item, options, lines):
+    """Escape names such as `n_components_` in the shapes of docstrings, which would be links in reStructuredText."""
+    for i, line in enumerate(lines):
+        if " of shape (" in line:
+            lines[i] = re.sub(r"(?<=\w)_(?=[,)\s])", r"\\_", line)
+
+
 def plain_unless_ours(app, env, node, contnode):
     """Set `name` in a docstring, which may be a parameter, as code where nothing of that name is documented."""
     is_default = node.get("reftype") == "obj" and not node["reftarget"].startswith("steepest.")
@@ -105,5 +112,6 @@ def plain_unless_ours(app, env, node, contnode):
 def setup(app):
     """Connect to Sphinx's events."""
     app.connect("autodoc-skip-member", skip_foreign)
+    app.connect("autodoc-process-docstring", escape_attributes, priority=400)  # before numpydoc
     app.connect("missing-reference", plain_unless_ours)
     return {"parallel_read_safe": True}

@@ -63,6 +63,12 @@ def train(net, X):
     return losses
 
 
+for name, X in (("raw", raw), ("standardised", scaled)):
+    outputs = nn.Network([nn.Linear(64, WIDTH), nn.Tanh()], seed=0).predict(X)
+    print(
+        f"first tanh layer on {name} inputs: {np.mean(np.abs(outputs) > 0.99):.0%} of the outputs saturated"
+    )
+
 # %%
 # The same ten hidden layers, in six settings. "small" weights are uniform in ±0.05, as was common before.
 

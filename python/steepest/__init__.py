@@ -20,7 +20,7 @@ from steepest.config import show_config
 from steepest.graph import Graph, Profile, capture
 
 if TYPE_CHECKING:
-    from steepest import callbacks, cli, datasets, kernels, neural_network, nn, optim, plots
+    from steepest import callbacks, cli, datasets, decomposition, kernels, neural_network, nn, optim, plots
     from steepest._saving import load, save
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "capture",
     "cli",
     "datasets",
+    "decomposition",
     "get_num_threads",
     "kernels",
     "load",
@@ -45,7 +46,9 @@ __all__ = [
     "synchronize",
 ]
 
-_SUBMODULES = frozenset({"callbacks", "cli", "datasets", "kernels", "neural_network", "nn", "optim", "plots"})
+_SUBMODULES = frozenset(
+    {"callbacks", "cli", "datasets", "decomposition", "kernels", "neural_network", "nn", "optim", "plots"}
+)
 # What needs NumPy, and the module it is in: `import steepest` does not wait for either.
 _FUNCTIONS = {"load": "steepest._saving", "save": "steepest._saving"}
 

@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
 
 # Where classes come from. The first module that exports a class gives it its name in files.
-ESTIMATOR_MODULES = ("steepest.neural_network",)
+ESTIMATOR_MODULES = ("steepest.neural_network", "steepest.decomposition")
 PART_MODULES = ("steepest.nn", "steepest.optim")
 
 # Kinds of dtypes that are tensors of the format: bool, signed and unsigned integers, floating point.
@@ -165,8 +165,10 @@ class _Encoder:
     def _network(self, network: Network, where: str, name: str) -> dict[str, Any]:
         prefix = f"{name}." if name else ""
         values = {p.name: self._array(p.value, where, prefix + p.name) for p in network.parameters()}
-        layers = self._sequence(network.layers, f"{where}.layers", f"{prefix}layers")
-        return {"$network": {"layers": layers, "dtype": network.dtype.name, "parameters": values}}
+        state = network.__getstate__()
+        # Named tensors instead, which do not depend on how a version lays them out.
+        del state["arena"]
+        return {"$network": {**self._items(state, where, name), "parameters": values}}
 
     def _sequence(self, values: Any, where: str, name: str) -> Any:
         items = [self.encode(v, f"{where}[{i}]", f"{name}.{i}") for i, v in enumerate(values)]
@@ -238,9 +240,12 @@ class _Decoder:
         return model
 
     def _network(self, value: dict[str, Any]) -> Network:
-        content = value["$network"]
-        network = Network(self.decode(content["layers"]), dtype=np.dtype(content["dtype"]))
-        saved = {name: self.decode(item) for name, item in content["parameters"].items()}
+        state = {name: self.decode(item) for name, item in value["$network"].items()}
+        saved = state.pop("parameters")
+        network = Network(state["layers"], dtype=state["dtype"])
+        if unknown := sorted(set(state) - set(network.__getstate__())):
+            raise StateError(f"a network of this version of steepest has no {', '.join(unknown)}")
+        network.__setstate__({**network.__getstate__(), **state})
         shapes = {p.name: p.value.shape for p in network.parameters()}
         if {name: array.shape for name, array in saved.items()} != shapes:
             raise StateError("the parameters of its network do not fit its layers")

@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from tqdm import tqdm
 
 import steepest
 from steepest import datasets, plots
 from steepest._backends import cuda_problem
 from steepest._estimators.training import Monitor
-from steepest.callbacks import Epoch
+from steepest.callbacks import Epoch, open_bar
 from steepest.cli import CommandError
 from steepest.neural_network import MLPClassifier
 
@@ -64,8 +63,7 @@ class _Terminal(Monitor):
     def __init__(self, data: _Data, epochs: int) -> None:
         self.accuracies: list[float] = []
         self._epochs = epochs
-        # disable=None: no bar where standard error is not a terminal.
-        self._bar = tqdm(total=len(data.X_train), unit=" samples", unit_scale=True, leave=False, disable=None)
+        self._bar = open_bar(total=len(data.X_train), unit=" samples", unit_scale=True, leave=False)
 
     def steps_done(self, samples: int) -> None:
         self._bar.update(samples)

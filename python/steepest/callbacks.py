@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import os
+import sys
+import time
 from dataclasses import dataclass
 from typing import Any
+
+__all__ = ["Callback", "Checkpoint", "EarlyStopping", "Epoch", "ProgressBar", "TensorBoard"]
+
+_NO_TENSORBOARD = "TensorBoard needs tensorboardX: pip install 'steepest[tensorboard]'"
 
 
 @dataclass(frozen=True)
@@ -86,3 +94,276 @@ class Callback:
         model : estimator
             The estimator.
         """
+
+
+class ProgressBar(Callback):
+    """Shows how far a fit is: a bar in terminals and notebooks, a line now and then in logs.
+
+    Parameters
+    ----------
+    log_seconds : float, default=30.0
+        Where standard error is neither a terminal nor a notebook's, a line is written after this many seconds, and one
+        at the end of the fit if it took longer.
+
+    Examples
+    --------
+    >>> from steepest.callbacks import ProgressBar
+    >>> from steepest.neural_network import MLPClassifier
+    >>> model = MLPClassifier(callbacks=[ProgressBar()])
+    """
+
+    def __init__(self, log_seconds: float = 30.0) -> None:
+        self.log_seconds = log_seconds
+        self._bar: Any = None
+
+    def fit_begun(self, model: Any) -> None:
+        """Show the bar."""
+        self._name, self._total = type(model).__name__, getattr(model, "max_iter", None)
+        self._bar = open_bar(total=self._total, desc=self._name, unit=" epochs")
+        self._begun = self._written = time.monotonic()
+        self._epoch: Epoch | None = None
+
+    def epoch_done(self, model: Any, epoch: Epoch) -> None:
+        """Move the bar, or write a line if it is time."""
+        self._epoch = epoch
+        if not self._bar.disable:
+            self._bar.set_postfix_str(_summary(epoch), refresh=False)
+            self._bar.update()
+        elif time.monotonic() - self._written >= self.log_seconds:
+            self._write()
+
+    def fit_done(self, model: Any) -> None:
+        """Leave the bar as it is; write the last line."""
+        if self._bar is None:
+            return
+        if self._bar.disable and time.monotonic() - self._begun >= self.log_seconds:
+            self._write()
+        self._bar.close()
+        self._bar = None
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        if self._epoch is not None:
+            seconds = self._written - self._begun
+            total = "" if self._total is None else f"/{self._total}"
+            line = (
+                f"{self._name}: epoch {self._epoch.number}{total}, {_summary(self._epoch)}, {seconds:.0f} s"
+            )
+            print(line, file=sys.stderr, flush=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A bar belongs to a terminal.
+        return {**self.__dict__, "_bar": None}
+
+
+def open_bar(**options: Any) -> Any:
+    """Return a progress bar of tqdm, which is disabled where it could not be drawn over."""
+    from tqdm.auto import tqdm
+
+    # In a notebook standard error is no terminal either.
+    in_notebook = any(cls.__module__ == "tqdm.notebook" for cls in tqdm.__mro__)
+    return tqdm(**options, disable=not (in_notebook or sys.stderr.isatty()))
+
+
+def _summary(epoch: Epoch) -> str:
+    items = {
+        "loss": epoch.loss,
+        "validation loss": epoch.validation_loss,
+        "validation score": epoch.validation_score,
+    }
+    return ", ".join(f"{name} {value:.4f}" for name, value in items.items() if value is not None)
+
+
+class Checkpoint(Callback):
+    """Saves the model while it is trained, by `steepest.save`: there is a whole file at any time.
+
+    `steepest.load` gives the model as it was after that epoch, with the state of its optimizer: `partial_fit`, or `fit`
+    with ``warm_start=True``, go on from there.
+
+    Parameters
+    ----------
+    path : path
+        The file, which is replaced each time.
+    every : int, default=1
+        Save after each so many epochs, and at the end of the fit, however it ends.
+    save_best : bool, default=False
+        Save only what is better than all before: by the validation score where there is one, else by the validation
+        loss, else by the loss.
+
+    Raises
+    ------
+    ValueError
+        Where `every` is not positive.
+
+    Examples
+    --------
+    >>> from steepest.callbacks import Checkpoint
+    >>> from steepest.neural_network import MLPClassifier
+    >>> model = MLPClassifier(callbacks=[Checkpoint("model.safetensors", every=10)])
+    """
+
+    def __init__(self, path: str | os.PathLike[str], every: int = 1, save_best: bool = False) -> None:
+        if every < 1:
+            raise ValueError(f"[Checkpoint] every must be positive, got {every}")
+        self.path = path
+        self.every = every
+        self.save_best = save_best
+        self._unsaved = False
+
+    def fit_begun(self, model: Any) -> None:
+        """Forget what was best in the last fit."""
+        self._best = -math.inf
+        self._unsaved = False
+
+    def epoch_done(self, model: Any, epoch: Epoch) -> None:
+        """Save, if this epoch is one of those to be saved."""
+        self._unsaved = True
+        if self.save_best:
+            value = _goodness(epoch)
+            if value > self._best:
+                self._best = value
+                self._save(model)
+        elif epoch.number % self.every == 0:
+            self._save(model)
+
+    def fit_done(self, model: Any) -> None:
+        """Save what the last epochs have changed."""
+        if self._unsaved and not self.save_best:
+            self._save(model)
+
+    def _save(self, model: Any) -> None:
+        from steepest._saving import save
+
+        save(model, self.path)
+        self._unsaved = False
+
+
+def _goodness(epoch: Epoch) -> float:
+    """Return a number that is larger the better the epoch's model is."""
+    if epoch.validation_score is not None:
+        return epoch.validation_score
+    return -(epoch.loss if epoch.validation_loss is None else epoch.validation_loss)
+
+
+class EarlyStopping(Callback):
+    """Ends a fit when a quantity no longer improves; the weights stay as they are then.
+
+    The parameter `early_stopping` of the estimators restores the best weights; this stops by any quantity, the training
+    loss or the validation loss of an `eval_set` too.
+
+    Parameters
+    ----------
+    quantity : {"validation_loss", "validation_score", "loss", "accuracy"}, default="validation_loss"
+        An attribute of `Epoch`. Losses are to fall, scores to rise.
+    patience : int, default=10
+        Epochs without an improvement after which to stop.
+    min_improvement : float, default=0.0
+        What counts as one must be larger than this.
+
+    Raises
+    ------
+    ValueError
+        Where a parameter is not as described, or an epoch does not have the quantity.
+    """
+
+    _SIGNS = {"validation_loss": -1.0, "validation_score": 1.0, "loss": -1.0, "accuracy": 1.0}  # noqa: RUF012
+
+    def __init__(
+        self, quantity: str = "validation_loss", patience: int = 10, min_improvement: float = 0.0
+    ) -> None:
+        if quantity not in self._SIGNS:
+            raise ValueError(f"[EarlyStopping] quantity {quantity!r} is not one of {', '.join(self._SIGNS)}")
+        if patience < 1:
+            raise ValueError(f"[EarlyStopping] patience must be positive, got {patience}")
+        self.quantity = quantity
+        self.patience = patience
+        self.min_improvement = min_improvement
+
+    def fit_begun(self, model: Any) -> None:
+        """Begin anew."""
+        self._best, self._waited = -math.inf, 0
+
+    def epoch_done(self, model: Any, epoch: Epoch) -> bool:
+        """Compare; returns whether to stop."""
+        value = getattr(epoch, self.quantity)
+        if value is None:
+            raise ValueError(
+                f"[EarlyStopping] the epochs of this fit have no {self.quantity}: pass eval_set to fit, or use "
+                "early_stopping=True, or quantity='loss'"
+            )
+        value *= self._SIGNS[self.quantity]
+        improved = value > self._best + self.min_improvement
+        self._best = max(self._best, value)
+        self._waited = 0 if improved else self._waited + 1
+        return self._waited >= self.patience
+
+
+class TensorBoard(Callback):
+    """Writes the curves of a fit, and the distributions of its weights, for TensorBoard.
+
+    The writer is tensorboardX, which needs neither TensorFlow nor PyTorch. Show the folder by ``tensorboard --logdir
+    DIR``.
+
+    Parameters
+    ----------
+    log_dir : path
+        Folder for the event files; made if it is not there. Give each run a folder of its own below a common one.
+    weights_every : int, default=0
+        Write histograms of weights and biases after each so many epochs; 0: never.
+
+    Raises
+    ------
+    ImportError
+        Where tensorboardX is not installed.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike[str], weights_every: int = 0) -> None:
+        try:
+            import tensorboardX  # noqa: F401
+        except ImportError as error:
+            raise ImportError(_NO_TENSORBOARD) from error
+        self.log_dir = log_dir
+        self.weights_every = weights_every
+        self._step = 0
+        self._writer: Any = None
+
+    def fit_begun(self, model: Any) -> None:
+        """Open an event file."""
+        from tensorboardX import SummaryWriter
+
+        # The writer's own names differ by the second: a second fit within it would overwrite the first one's file.
+        suffix = f".{os.getpid()}.{self._step}"
+        self._writer = SummaryWriter(os.fspath(self.log_dir), filename_suffix=suffix)
+
+    def epoch_done(self, model: Any, epoch: Epoch) -> None:
+        """Write what the epoch came to. Steps are counted over all fits and calls of `partial_fit`."""
+        self._step += 1
+        scalars = {
+            "loss/training": epoch.loss,
+            "loss/validation": epoch.validation_loss,
+            "score/training": epoch.accuracy,
+            "score/validation": epoch.validation_score,
+            "samples_per_second": epoch.samples / epoch.seconds if epoch.seconds > 0 else None,
+        }
+        for name, value in scalars.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, self._step)
+        if self.weights_every and self._step % self.weights_every == 0:
+            self._write_weights(model)
+
+    def _write_weights(self, model: Any) -> None:
+        from steepest._memory import to_host
+
+        for kind, attribute in (("weights", "coefs_"), ("biases", "intercepts_")):
+            for i, array in enumerate(getattr(model, attribute, [])):
+                self._writer.add_histogram(f"{kind}/layer_{i}", to_host(array), self._step)
+
+    def fit_done(self, model: Any) -> None:
+        """Close the event file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A writer has a thread and a file: copies open their own.
+        return {**self.__dict__, "_writer": None}

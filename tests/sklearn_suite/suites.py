@@ -34,4 +34,10 @@ SUITES = {
         "steepest.neural_network",
         ("MLPClassifier", "MLPRegressor"),
     ),
+    "pca": Suite(
+        "sklearn.decomposition.tests.test_pca",
+        "sklearn.decomposition",
+        "steepest.decomposition",
+        ("PCA",),
+    ),
 }

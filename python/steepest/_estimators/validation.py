@@ -1,0 +1,107 @@
+"""Checking of what an estimator is given: X of NumPy, CuPy or a sparse matrix, y and the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from steepest._backends import is_cupy
+from steepest._memory import to_host
+
+from .cupy_data import validate_cupy
+from .data import locate_nonfinite
+
+Array = npt.NDArray[Any]
+
+FLOATS = (np.float64, np.float32)
+
+
+def validate(
+    estimator: BaseEstimator,
+    X: Any,
+    y: Any = "no_validation",
+    *,
+    reset: bool,
+    accept_sparse: bool = False,
+    finite: bool = True,
+    **options: Any,
+) -> Any:
+    """Validate X, and y where it is given, in scikit-learn's words after the estimator's name.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Its number of features and their names are set, or checked.
+    X : array-like or sparse matrix of shape (n_samples, n_features)
+        Samples; float32 is kept, everything else becomes float64.
+    y : array-like or "no_validation"
+        Targets, of NumPy or CuPy.
+    reset : bool
+        Whether this is a first fit.
+    accept_sparse : bool, default=False
+        Whether X may be sparse; it becomes CSR then.
+    finite : bool, default=True
+        False leaves NaN and infinities of a dense NumPy X to be found by the computation, which saves a pass over it.
+    **options
+        Of scikit-learn's `validate_data`, for y.
+
+    Returns
+    -------
+    X : ndarray, cupy.ndarray or CSR
+        In its own library, C-ordered.
+    y : ndarray
+        A NumPy array; left out for "no_validation".
+
+    Raises
+    ------
+    ValueError
+        Where they are not as described; the message names the first item of X that is not finite.
+    """
+    name = type(estimator).__name__
+    try:
+        if is_cupy(X):
+            return validate_cupy(estimator, X, y, dtype=None, reset=reset, **options)
+        if not finite and not hasattr(X, "tocsr"):
+            options = {**options, "ensure_all_finite": False}
+        return validate_data(
+            estimator,
+            X,
+            to_host(y),
+            dtype=FLOATS,
+            order="C",
+            reset=reset,
+            accept_sparse="csr" if accept_sparse else False,
+            **options,
+        )
+    except ValueError as error:
+        # For CuPy's arrays the error names the item itself.
+        where = "" if is_cupy(X) or hasattr(X, "tocsr") else locate_nonfinite(X)
+        raise ValueError(f"[{name}] {where}{error}") from error
+
+
+def validate_weights(estimator: BaseEstimator, sample_weight: Any, X: Any) -> Array | None:
+    """Return the weights of the samples as a NumPy array of the dtype of X, or None.
+
+    Raises
+    ------
+    ValueError
+        They are not finite, negative, of another number of samples, or all zero.
+    """
+    if sample_weight is None:
+        return None
+    name = type(estimator).__name__
+    weights = to_host(sample_weight)
+    n_samples = X.shape[0]
+    try:
+        checked: Array = _check_sample_weight(
+            weights, np.empty((n_samples, 0), X.dtype), dtype=X.dtype, ensure_non_negative=True
+        )
+    except ValueError as error:
+        raise ValueError(f"[{name}] {error}") from error
+    if not checked.sum(dtype=np.float64) > 0:
+        raise ValueError(f"[{name}] sample_weight is zero for every sample")
+    return checked

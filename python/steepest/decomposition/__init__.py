@@ -1,0 +1,5 @@
+"""Decompositions of data matrices, under scikit-learn's names."""
+
+from ._pca import PCA
+
+__all__ = ["PCA"]

@@ -1,0 +1,186 @@
+"""Principal axes of a data matrix: from its covariance, or from its singular value decomposition."""
+
+from __future__ import annotations
+
+from math import lgamma, log, pi
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+import scipy.sparse
+
+from steepest import kernels as K
+from steepest._memory import aligned_empty, array_namespace, to_device, to_host
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+
+# Items of a block of rows: about a megabyte, which stays in a second-level cache of the CPU; more on CUDA, where
+# launches count.
+_BLOCK_ITEMS = {"cpu": 1 << 18, "cuda": 1 << 25}
+# Columns of the covariance that are computed at once; those right of its diagonal blocks are not.
+_PANEL = 256
+_CENTRE_ROWS = 1024
+# LAPACK computes this share of the eigenvectors faster than all of them.
+_FEW = 0.25
+
+
+class Factors(NamedTuple):
+    """The principal axes, leading first, and what was not computed.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (d,)
+        Means of the columns.
+    variances : ndarray of shape (k,)
+        Variances along the axes.
+    axes : ndarray of shape (k, d)
+        Orthonormal rows, each with its largest item positive.
+    total : float
+        Sum of the variances along all axes.
+    """
+
+    mean: Array
+    variances: Array
+    axes: Array
+    total: float
+
+
+def block_rows(columns: int, device: str) -> int:
+    """Return the number of rows of a matrix of so many columns that are worth working on at once."""
+    return max(64, _BLOCK_ITEMS[device] // max(columns, 1))
+
+
+def dense(rows: Any, device: str) -> Array:
+    """Return rows of a matrix, sparse or not, as an array on a device."""
+    array: Array = to_device(rows.toarray() if scipy.sparse.issparse(rows) else rows, device)
+    return array
+
+
+def by_covariance(X: Any, device: str, n_axes: int | None) -> Factors:
+    """Return the principal axes as eigenvectors of the covariance.
+
+    X is read once, in blocks of rows. From each row a point near the mean is taken away, and ``Z.T @ Z`` of the blocks
+    ``Z = [1, X - point]`` is added up in float64: means that are large against the spread cancel before anything is
+    squared. The eigenvectors are computed in float64, on the host.
+
+    Parameters
+    ----------
+    X : ndarray, cupy.ndarray or CSR of shape (n, d)
+        Samples; blocks of sparse ones are made dense.
+    device : {"cpu", "cuda"}
+        Where to compute.
+    n_axes : int or None
+        How many axes are wanted at least; None for all.
+
+    Returns
+    -------
+    Factors
+        On the host, in float64.
+    """
+    n, d = X.shape
+    point = dense(X[:: -(-n // _CENTRE_ROWS)], device).mean(axis=0)
+    moments = np.zeros((d + 1, d + 1))
+    rows = min(n, block_rows(d + 1, device))
+    buffer = aligned_empty((rows, d + 1), X.dtype, device)
+    for start in range(0, n, rows):
+        block = dense(X[start : start + rows], device)
+        Z = buffer[: len(block)]
+        Z[:, :1] = 1
+        Z[:, 1:] = block - point
+        for left in range(0, d + 1, _PANEL):
+            right = min(left + _PANEL, d + 1)
+            moments[:right, left:right] += to_host(K.matmul(Z[:, :right].T, Z[:, left:right]))
+    rest = moments[0, 1:] / n  # of the mean, beside the point
+    mean = to_host(point).astype(np.float64) + rest
+    # LAPACK reads the upper triangle.
+    covariance = (moments[1:, 1:] - n * np.outer(rest, rest)) / (n - 1)
+    some = n_axes is not None and 0 < n_axes < _FEW * d
+    variances, vectors = scipy.linalg.eigh(
+        covariance,
+        lower=False,
+        overwrite_a=True,
+        subset_by_index=(d - n_axes, d - 1) if some and n_axes is not None else None,
+    )
+    # Rounding may make the smallest ones negative.
+    variances = np.maximum(variances[::-1], 0.0)
+    total = float(np.trace(covariance)) if some else float(variances.sum())
+    return Factors(mean, variances, _with_signs(vectors.T[::-1]), total)
+
+
+def by_svd(X: Array, overwrite: bool) -> Factors:
+    """Return the principal axes by a singular value decomposition of the centred X, in its dtype and library.
+
+    Parameters
+    ----------
+    X : ndarray or cupy.ndarray of shape (n, d)
+        Samples.
+    overwrite : bool
+        Whether X may be changed.
+
+    Returns
+    -------
+    Factors
+        With min(n, d) axes, on the host.
+    """
+    xp = array_namespace(X)
+    mean = X.mean(axis=0, dtype=np.float64)
+    centred = X if overwrite else X.copy()
+    centred -= mean.astype(X.dtype)
+    # The mean is rounded; what is left of it can be told apart once it is small.
+    centred -= centred.mean(axis=0, dtype=np.float64).astype(X.dtype)
+    if xp is np:
+        _, singular, axes = scipy.linalg.svd(centred, full_matrices=False, overwrite_a=True)
+    else:
+        _, singular, axes = map(to_host, xp.linalg.svd(centred, full_matrices=False))
+    variances = singular.astype(np.float64) ** 2 / (len(X) - 1)
+    return Factors(to_host(mean), variances, _with_signs(axes), float(variances.sum()))
+
+
+def _with_signs(axes: Array) -> Array:
+    """Return the axes with the sign that makes the largest item of each positive, as scikit-learn chooses it."""
+    largest = axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)]
+    signs: Array = np.where(largest < 0, -1, 1).astype(axes.dtype)
+    return axes * signs[:, None]
+
+
+def minka_dimension(variances: Float64, n_samples: int) -> int:
+    """Return the number of axes, at least 1 and less than all, with the largest evidence.
+
+    T. Minka, "Automatic choice of dimensionality for PCA", NIPS 2000, equations 28 to 31 (Laplace's approximation).
+
+    Parameters
+    ----------
+    variances : ndarray of shape (d,)
+        All of them, leading first.
+    n_samples : int
+        Number of samples.
+
+    Returns
+    -------
+    int
+        The dimension.
+    """
+    evidences = [_log_evidence(variances, k, n_samples) for k in range(1, len(variances))]
+    return 1 + int(np.argmax(evidences)) if evidences else 1
+
+
+def _log_evidence(variances: Float64, k: int, n_samples: int) -> float:
+    tiny, d = 1e-15, len(variances)
+    if variances[k - 1] < tiny:
+        return -np.inf
+    noise = max(tiny, float(variances[k:].mean()))
+    # The prior of the axes, a uniform distribution on a Stiefel manifold.
+    prior = -k * log(2.0) + sum(lgamma((d - i) / 2.0) - log(pi) * (d - i) / 2.0 for i in range(k))
+    likelihood = -n_samples / 2.0 * (float(np.log(variances[:k]).sum()) + log(noise) * (d - k))
+    parameters = d * k - k * (k + 1.0) / 2.0
+    volume = log(2.0 * pi) * (parameters + k) / 2.0
+    # The determinant of the Hessian, over the pairs i < j with i < k.
+    shrunk = np.where(np.arange(d) < k, variances, noise)
+    i, j = np.triu_indices(k, 1, d)
+    with np.errstate(divide="ignore"):
+        hessian = np.log((variances[i] - variances[j]) * (1.0 / shrunk[j] - 1.0 / shrunk[i])).sum()
+    return float(
+        prior + likelihood + volume - (hessian + parameters * log(n_samples)) / 2.0 - k * log(n_samples) / 2.0
+    )

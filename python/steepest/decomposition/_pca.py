@@ -1,0 +1,443 @@
+"""Principal component analysis."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from steepest import kernels as K
+from steepest._backends import is_cupy
+from steepest._estimators.data import in_library_of
+from steepest._estimators.device import resolve_device
+from steepest._estimators.validation import FLOATS, validate
+from steepest._memory import aligned_empty, to_device, to_host
+
+from ._factors import Factors, block_rows, by_covariance, by_svd, dense, minka_dimension
+
+Array = npt.NDArray[Any]
+
+# From this many samples a feature on, "auto" takes the covariance.
+_TALL = 10
+
+
+class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Principal component analysis: the orthogonal directions of the largest variance.
+
+    Parameters, defaults and attributes are those of ``sklearn.decomposition.PCA``, and `device`. The differences: all
+    solvers are exact; the covariance is summed in float64, from centred
+    data, so that float32 data with large means are as exact as others; `get_covariance`, `get_precision` and the scores
+    of a whitening PCA are those of the model, which whitening does not change.
+
+    Parameters
+    ----------
+    n_components : int, float, "mle" or None, default=None
+        Number of components; a number in (0, 1): as many as explain more than this share of the variance; ``"mle"``:
+        Minka's choice; None: all, min(n_samples, n_features).
+    copy : bool, default=True
+        False lets `fit` overwrite X.
+    whiten : bool, default=False
+        Whether `transform` divides each component by its standard deviation.
+    svd_solver : {"auto", "full", "covariance_eigh", "arpack", "randomized"}, default="auto"
+        ``"full"``: the singular value decomposition of the centred X; ``"covariance_eigh"``: the eigenvectors of its
+        covariance, much faster where there are many more samples than features, with variances that are exact to the
+        precision of the products times the largest one; ``"auto"``: the latter from 10 samples a feature on, and the
+        former for fewer; a sparse X, of which blocks of rows are made dense, is always decomposed by its covariance.
+        The names of scikit-learn's approximate solvers are taken as ``"auto"``.
+    tol, iterated_power, n_oversamples, power_iteration_normalizer, random_state : object
+        Not used: they are those of the approximate solvers, for programs that were written for scikit-learn's class.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+        Where to compute: ``"auto"`` on CUDA for a CuPy X, on the CPU for any other.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components_, n_features_in_)
+        Directions as orthonormal rows, the largest variance first; the largest item of each is positive.
+    explained_variance_, explained_variance_ratio_ : ndarray of shape (n_components_,)
+        Variances of the components, with n_samples - 1 degrees of freedom, and their shares of the variance of X.
+    singular_values_ : ndarray of shape (n_components_,)
+        Of the centred X.
+    mean_ : ndarray of shape (n_features_in_,)
+        Means of the features.
+    n_components_, n_samples_, n_features_in_ : int
+        Numbers of components, samples and features.
+    noise_variance_ : float
+        Mean of the variances of the components that were left out.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X had them.
+    device_ : str
+        Where the model was fitted.
+
+    References
+    ----------
+    M. Tipping, C. Bishop, "Mixtures of probabilistic principal component analysers", Neural Computation 11, 1999.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from steepest.decomposition import PCA
+    >>> X = np.array([[-1.0, -1.0], [-2.0, -1.0], [-3.0, -2.0], [1.0, 1.0], [2.0, 1.0], [3.0, 2.0]])
+    >>> PCA(n_components=2).fit(X).explained_variance_ratio_.round(4)
+    array([0.9924, 0.0076])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [
+            Interval(Integral, 0, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            StrOptions({"mle"}),
+            None,
+        ],
+        "copy": ["boolean"],
+        "whiten": ["boolean"],
+        "svd_solver": [StrOptions({"auto", "full", "covariance_eigh", "arpack", "randomized"})],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "iterated_power": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "n_oversamples": [Interval(Integral, 1, None, closed="left")],
+        "power_iteration_normalizer": [StrOptions({"auto", "QR", "LU", "none"})],
+        "random_state": ["random_state"],
+        "device": [StrOptions({"auto", "cpu", "cuda"})],
+    }
+
+    def __init__(
+        self,
+        n_components: int | float | str | None = None,
+        *,
+        copy: bool = True,
+        whiten: bool = False,
+        svd_solver: str = "auto",
+        tol: float = 0.0,
+        iterated_power: int | str = "auto",
+        n_oversamples: int = 10,
+        power_iteration_normalizer: str = "auto",
+        random_state: Any = None,
+        device: str = "auto",
+    ) -> None:
+        self.n_components = n_components
+        self.copy = copy
+        self.whiten = whiten
+        self.svd_solver = svd_solver
+        self.tol = tol
+        self.iterated_power = iterated_power
+        self.n_oversamples = n_oversamples
+        self.power_iteration_normalizer = power_iteration_normalizer
+        self.random_state = random_state
+        self.device = device
+
+    def fit(self, X: Any, y: Any = None) -> PCA:
+        """Find the components.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Samples, at least two; float32 stays float32, everything else becomes float64.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        PCA
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            Where X or a parameter is not as described; the message names the first bad item of X.
+        """
+        self._fit(X)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> Array:
+        """Find the components, and return X in their coordinates.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Samples.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components_)
+            As `transform` returns it.
+        """
+        copy, self.copy = self.copy, True  # X is needed once more
+        try:
+            return self._transform(self._fit(X))
+        finally:
+            self.copy = copy
+
+    def transform(self, X: Any) -> Array:
+        """Return X in the coordinates of the components.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components_)
+            ``(X - mean_) @ components_.T``, whitened if asked for, in the library of X.
+        """
+        check_is_fitted(self)
+        return in_library_of(X, self._transform(validate(self, X, reset=False, accept_sparse=True)))
+
+    def inverse_transform(self, X: Any) -> Array:
+        """Return samples from their coordinates.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components_)
+            Coordinates, as `transform` returns them.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features_in_)
+            ``X @ components_ + mean_``, after the inverse of whitening, in the library of X.
+        """
+        check_is_fitted(self)
+        given = X
+        if not is_cupy(X):
+            X = check_array(X, input_name="X", dtype=FLOATS, order="C", ensure_min_features=0)
+        device = resolve_device(self.device, type(self).__name__, X)
+        if X.ndim != 2 or X.shape[1] != self.n_components_:
+            raise ValueError(
+                f"[PCA] X has shape {X.shape}, but there are {self.n_components_} components: it must be "
+                f"(n, {self.n_components_})"
+            )
+        axes = to_host(self.components_) * (self._deviations()[:, None] if self.whiten else 1)
+        axes, mean = (self._working(a, X.dtype, device) for a in (axes, self.mean_))
+        return in_library_of(given, K.linear(to_device(X, device), axes, mean))
+
+    def score_samples(self, X: Any) -> Array:
+        """Return the logarithm of the probability density of each sample, under probabilistic PCA.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Log-likelihoods: X is normal with the mean `mean_` and the covariance `get_covariance()`.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            The covariance is singular: there is no density.
+        """
+        check_is_fitted(self)
+        checked = validate(self, X, reset=False, accept_sparse=True)
+        device = resolve_device(self.device, type(self).__name__, checked)
+        variances, noise = self._model_variances()
+        axes, mean = (self._working(a, np.float64, device) for a in (self.components_, self.mean_))
+        centred = dense(checked, device).astype(np.float64) - mean
+        coordinates = K.matmul(centred, axes.T)
+        weights = self._working(1.0 / variances, np.float64, device)
+        squares = (coordinates * coordinates * weights).sum(axis=1)
+        left_out = self.n_features_in_ - self.n_components_
+        determinant = float(np.log(variances).sum())
+        if left_out:
+            # Not |x|² minus the sum of squares of the coordinates, which would cancel.
+            rest = centred - K.matmul(coordinates, axes)
+            squares = squares + (rest * rest).sum(axis=1) / noise
+            determinant += left_out * float(np.log(noise))
+        result = (squares + (determinant + self.n_features_in_ * float(np.log(2.0 * np.pi)))) * -0.5
+        return in_library_of(X, result.astype(checked.dtype))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean of `score_samples`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Samples.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            Mean log-likelihood of the samples.
+        """
+        return float(self.score_samples(X).mean(dtype=np.float64))
+
+    def get_covariance(self) -> Array:
+        """Return the covariance of the model, ``components_.T @ diag(v - s) @ components_ + s I``.
+
+        Returns
+        -------
+        ndarray of shape (n_features_in_, n_features_in_)
+            With v the explained variances, at least s, and s the noise variance; in the library of `components_`.
+        """
+        check_is_fitted(self)
+        noise = float(self.noise_variance_)
+        variances = np.maximum(to_host(self.explained_variance_), noise)
+        return self._on_axes(variances - noise, noise)
+
+    def get_precision(self) -> Array:
+        """Return the inverse of `get_covariance`.
+
+        Returns
+        -------
+        ndarray of shape (n_features_in_, n_features_in_)
+            The inverse, in the library of `components_`.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            The covariance is singular.
+        """
+        check_is_fitted(self)
+        variances, noise = self._model_variances()
+        if self.n_components_ == self.n_features_in_:
+            return self._on_axes(1.0 / variances, 0.0)
+        return self._on_axes(1.0 / variances - 1.0 / noise, 1.0 / noise)
+
+    # ------------------------------------------------------------------------------------------------ internals
+
+    def _fit(self, given: Any) -> Any:
+        """Fit, and return the validated samples."""
+        self._validate_params()
+        name = type(self).__name__
+        device = resolve_device(self.device, name, given)
+        if scipy.sparse.issparse(given) and self.svd_solver == "full":
+            raise TypeError(
+                'PCA only support sparse inputs with the "arpack" and "covariance_eigh" solvers, while "full" was '
+                "passed. Make X dense, or use another solver"
+            )
+        X: Any = validate(self, given, reset=True, accept_sparse=True)
+        n_samples = X.shape[0]
+        if n_samples < 2:
+            raise ValueError(f"[{name}] Found array with 1 sample: a variance needs at least 2")
+        wanted = self._check_n_components(X)
+        if self._fit_svd_solver == "covariance_eigh":
+            n_axes = wanted if isinstance(wanted, int) else None
+            factors = by_covariance(X, device, n_axes)
+        else:
+            moved = to_device(X, device)
+            overwrite = not self.copy and (is_cupy(moved) or moved.flags.writeable)
+            factors = by_svd(moved, overwrite)
+        self.device_, self.n_samples_ = device, n_samples
+        self._keep(factors, wanted, given, X.dtype)
+        return X
+
+    def _check_n_components(self, X: Any) -> Any:
+        """Choose the solver, and return the number of components that are asked for, if it is one."""
+        n_samples, n_features = X.shape
+        self._fit_svd_solver = self.svd_solver
+        if self.svd_solver not in ("full", "covariance_eigh"):
+            by_covariance = n_samples >= _TALL * n_features or scipy.sparse.issparse(X)
+            self._fit_svd_solver = "covariance_eigh" if by_covariance else "full"
+        wanted: Any = self.n_components
+        most = min(n_samples, n_features)
+        if wanted is None:
+            return most
+        if wanted == "mle" and n_samples < n_features:
+            raise ValueError("[PCA] n_components='mle' is only supported if n_samples >= n_features")
+        if not isinstance(wanted, Integral):
+            return wanted
+        wanted = int(wanted)
+        if not 0 <= wanted <= most:
+            raise ValueError(
+                f"[PCA] n_components={wanted} must be between 0 and min(n_samples, n_features)={most} with "
+                f"svd_solver={self._fit_svd_solver!r}"
+            )
+        return wanted
+
+    def _keep(self, factors: Factors, wanted: Any, X: Any, dtype: np.dtype[Any]) -> None:
+        """Set the fitted attributes, in the library of X."""
+        variances, total = factors.variances, factors.total
+        ratios = variances / total if total > 0 else np.zeros_like(variances)
+        if wanted == "mle":
+            k = minka_dimension(variances, self.n_samples_)
+        elif isinstance(wanted, int):
+            k = wanted
+        else:
+            k = min(int(np.searchsorted(ratios.cumsum(), wanted, side="right")) + 1, len(ratios))
+        left_out = min(self.n_samples_, self.n_features_in_) - k
+        # Of the eigenvalues at hand, where they are: a small noise is lost in the difference of the sums.
+        rest = (
+            float(variances[k:].sum())
+            if len(variances) > k + left_out - 1
+            else total - float(variances[:k].sum())
+        )
+        self.noise_variance_ = max(rest, 0.0) / left_out if left_out else 0.0
+        self.n_components_ = k
+        attributes = {
+            "mean_": factors.mean,
+            "components_": factors.axes[:k],
+            "explained_variance_": variances[:k],
+            "explained_variance_ratio_": ratios[:k],
+            "singular_values_": np.sqrt(variances[:k] * (self.n_samples_ - 1)),
+        }
+        for name, value in attributes.items():
+            setattr(self, name, in_library_of(X, np.ascontiguousarray(value, dtype=dtype)))
+
+    def _transform(self, X: Any) -> Array:
+        """Return validated samples in the coordinates of the components, where they are computed."""
+        device = resolve_device(self.device, type(self).__name__, X)
+        axes = to_host(self.components_)
+        if self.whiten:
+            axes = axes / self._deviations()[:, None]
+        axes, mean = (self._working(a, X.dtype, device) for a in (axes, self.mean_))
+        n_samples = X.shape[0]
+        result = aligned_empty((n_samples, self.n_components_), X.dtype, device)
+        rows = block_rows(X.shape[1], device)
+        for start in range(0, n_samples, rows):
+            block = slice(start, start + rows)
+            # Centred first: after the product, large means would cancel.
+            K.matmul(dense(X[block], device) - mean, axes.T, out=result[block])
+        return in_library_of(X, result)
+
+    def _deviations(self) -> Array:
+        """Return the standard deviations of the components, no smaller than can be divided by."""
+        deviations: Array = np.sqrt(to_host(self.explained_variance_))
+        smallest: Array = np.maximum(deviations, np.finfo(deviations.dtype).eps)
+        return smallest
+
+    def _model_variances(self) -> tuple[Array, float]:
+        """Return the variances of the model along the components, and in all other directions, none of them zero."""
+        noise = float(self.noise_variance_)
+        variances = np.maximum(to_host(self.explained_variance_).astype(np.float64), noise)
+        if not (variances > 0).all() or (noise == 0 and self.n_components_ < self.n_features_in_):
+            raise np.linalg.LinAlgError(
+                "[PCA] the covariance of the model is singular: the samples vary in fewer directions than they have "
+                "features. Fit with a smaller n_components"
+            )
+        return variances, noise
+
+    def _on_axes(self, along: Array, elsewhere: float) -> Array:
+        """Return the matrix whose eigenvalues are `elsewhere`, plus `along` on the components."""
+        axes = to_host(self.components_)
+        matrix = K.matmul((axes.T * along).astype(axes.dtype), axes)
+        matrix[np.diag_indices_from(matrix)] += elsewhere
+        return in_library_of(self.components_, matrix)
+
+    @staticmethod
+    def _working(array: Any, dtype: Any, device: str) -> Array:
+        return to_device(np.ascontiguousarray(to_host(array), dtype=dtype), device)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.n_components_)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.sparse = self.svd_solver != "full"
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A model that was fitted to CuPy arrays is of use on a machine without CuPy.
+        return {name: to_host(value) for name, value in super().__getstate__().items()}
