@@ -36,6 +36,7 @@ LIBRARIES = ("NumPy", "CuPy", "PyTorch", "JAX", "scikit-learn")
 TITLES = {
     "matmul": "Matrix products and layers",
     "softmax_cross_entropy": "Softmax-cross-entropy",
+    "loss": "Losses of single predictions",
     "adam": "Adam update",
     "train_step": "Training step of 784-128-64-10",
     "fit": "Whole fit of 784-128-64-10",

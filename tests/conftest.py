@@ -24,6 +24,7 @@ CPU_ONLY = {
             "test_docs",
             "test_examples",
             "test_import",
+            "test_loss_table",
             "test_sklearn_suite",
         ),
         "it does not test kernels",
