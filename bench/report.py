@@ -36,6 +36,7 @@ LIBRARIES = ("NumPy", "CuPy", "PyTorch", "JAX", "scikit-learn")
 TITLES = {
     "matmul": "Matrix products and layers",
     "softmax_cross_entropy": "Softmax-cross-entropy",
+    "loss": "Losses of single predictions",
     "adam": "Adam update",
     "update": "Other update rules",
     "train_step": "Training step of 784-128-64-10",

@@ -24,11 +24,10 @@ struct ItemLoss {
     STEEPEST_HD double scale(double total_weight) const { return total_weight != 0 ? factor / total_weight : 0; }
 };
 
-// Without weights rows mean nothing to the sum, and items that lie side by side form rows of any length that divides
-// their number.
+// Whether all items lie side by side. Without weights rows then mean nothing to the sum, and may be of any length that
+// divides the number of items.
 template <class T, int In, int Out>
 bool is_one_run(const ItemLoss<T, In, Out>& items) {
-    if (items.weight) return false;
     bool run = true;
     const auto look_at = [&](const auto& m) { run = run && m.col_stride == 1 && m.row_stride == m.cols; };
     for (const auto& m : items.in) look_at(m);

@@ -111,15 +111,42 @@ STEEPEST_HD double row_losses(const ItemLoss<T, In, Out>& op, Range rows, double
     return sum.total();
 }
 
+constexpr int64_t kShortRow = 64;
+
+// The sum of w_i l_ij over short rows that follow one another: vectors run across them, and each item has the weight of
+// its row. `scratch` holds kColumnItems and a vector.
+template <class T, int In, int Out, class F>
+STEEPEST_HD double short_row_losses(const ItemLoss<T, In, Out>& op, Range rows, double scale, const F& f, T* scratch) {
+    using V = Vec<T>;
+    const int64_t m = op.cols(), at_once = kColumnItems / m;
+    WideSum<T> sum;
+    for (int64_t i = rows.begin; i < rows.end; i += at_once) {
+        const int64_t n = rows.end - i < at_once ? rows.end - i : at_once;
+        // What a row's last vector writes too much, the next row overwrites.
+        for (int64_t r = 0; r < n; ++r)
+            for (int64_t j = 0; j < m; j += V::kSize) V(op.weight[i + r]).store(scratch + r * m + j);
+        ItemRun<T, In, Out> run;
+        for (int k = 0; k < In; ++k) run.in[k] = op.in[k].row(i);
+        for (int k = 0; k < Out; ++k) run.out[k] = op.out[k].row(i);
+        run.weight = scratch;
+        run.take_all(n * m, static_cast<T>(scale), T(1), f, sum);
+    }
+    return sum.total();
+}
+
 template <class T, int In, int Out, class F>
 void run_item_loss(ItemLoss<T, In, Out> op, Team& team, const F& f) {
     const FlushSubnormals flush;
-    if (is_one_run(op)) reshape_run(op, 1);
+    const bool one_run = is_one_run(op);
+    if (one_run && !op.weight) reshape_run(op, 1);
     const double scale = op.scale(RowWeights<T>{op.weight, {}, false, 0}.sum(op.rows()));
-    const int64_t items = op.cols() == 1 ? (In + Out + 1) * kColumnItems : (In + Out) * op.cols();
-    T* const scratch = static_cast<T*>(team.scratch(items * sizeof(T)));
+    constexpr int64_t kBuffers = In + Out + 1;
+    T* const scratch =
+        static_cast<T*>(team.scratch(kBuffers * (op.cols() > kColumnItems ? op.cols() : kColumnItems) * sizeof(T)));
     sum_over_rows(op.rows(), scale, op.loss, team, [&](Range rows) {
-        return op.cols() == 1 ? column_losses(op, rows, scale, f, scratch) : row_losses(op, rows, scale, f, scratch);
+        if (op.cols() == 1) return column_losses(op, rows, scale, f, scratch);
+        if (one_run && op.cols() <= kShortRow) return short_row_losses(op, rows, scale, f, scratch);
+        return row_losses(op, rows, scale, f, scratch);
     });
 }
 

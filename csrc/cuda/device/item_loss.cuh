@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(kItemLossThreads, kItemLossBlocks)
 // A run of items is best shared out in rows of 64 to 1024, a power of two, where that divides their number.
 template <class T, int In, int Out>
 void reshape_to_handy_rows(ItemLoss<T, In, Out>& op) {
-    if (!is_one_run(op)) return;
+    if (op.weight || !is_one_run(op)) return;
     const int64_t size = op.rows() * op.cols();
     int64_t cols = 1024;
     while (cols > 32 && size % cols != 0) cols /= 2;

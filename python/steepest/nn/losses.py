@@ -36,7 +36,8 @@ class Loss(Protocol):
 class SoftmaxCrossEntropy:
     """Cross-entropy of a softmax, ``sum_i w_i (logsumexp(z_i) - z_i[t_i]) / sum_i w_i``.
 
-    It is the negative log-likelihood of a categorical distribution with logits z; see `K.softmax_cross_entropy`.
+    It is the negative log-likelihood of a categorical distribution with logits z; see
+    `steepest.kernels.softmax_cross_entropy`.
 
     Parameters
     ----------
@@ -45,7 +46,8 @@ class SoftmaxCrossEntropy:
     """
 
     ignore_label: int | None = None
-    distribution: ClassVar[str | None] = K.LOSSES["softmax_cross_entropy"]
+    kernel: ClassVar[str] = "softmax_cross_entropy"
+    distribution: ClassVar[str | None] = K.LOSSES[kernel]
 
     def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Result:
         """Compute the loss of a batch and its gradient.
@@ -74,7 +76,8 @@ class _OutputLoss(ABC):
     """A loss of every output of a row: of these, a row's loss is the mean or the sum."""
 
     reduction: Reduction = field(default="mean", kw_only=True)
-    distribution: ClassVar[str | None] = None
+    kernel: ClassVar[str]
+    distribution: ClassVar[str | None]
 
     def __post_init__(self) -> None:
         if self.reduction not in ("mean", "sum"):
@@ -119,7 +122,7 @@ def _require_between(name: str, value: float, low: float, high: float) -> None:
 class MeanSquaredError(_OutputLoss):
     """Squared error, ``s (z - t)^2``, a mean over rows and outputs.
 
-    It is the negative log-likelihood of a Gaussian of fixed variance; see `K.squared_error`.
+    It is the negative log-likelihood of a Gaussian of fixed variance; see `steepest.kernels.squared_error`.
 
     Parameters
     ----------
@@ -130,7 +133,8 @@ class MeanSquaredError(_OutputLoss):
     """
 
     half: bool = False
-    distribution: ClassVar[str | None] = K.LOSSES["squared_error"]
+    kernel: ClassVar[str] = "squared_error"
+    distribution: ClassVar[str | None] = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.squared_error(prediction, target, sample_weight, half=self.half, reduction=self.reduction)
@@ -140,7 +144,7 @@ class MeanSquaredError(_OutputLoss):
 class MeanAbsoluteError(_OutputLoss):
     """Absolute error, ``|z - t|``, a mean over rows and outputs.
 
-    It is the negative log-likelihood of a Laplace distribution of fixed width; see `K.absolute_error`.
+    It is the negative log-likelihood of a Laplace distribution of fixed width; see `steepest.kernels.absolute_error`.
 
     Parameters
     ----------
@@ -148,7 +152,8 @@ class MeanAbsoluteError(_OutputLoss):
         What becomes of the losses of a row's outputs.
     """
 
-    distribution: ClassVar[str | None] = K.LOSSES["absolute_error"]
+    kernel: ClassVar[str] = "absolute_error"
+    distribution: ClassVar[str | None] = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.absolute_error(prediction, target, sample_weight, reduction=self.reduction)
@@ -158,7 +163,7 @@ class MeanAbsoluteError(_OutputLoss):
 class Huber(_OutputLoss):
     """Huber's loss: half the squared error up to delta, then in proportion to the absolute error.
 
-    See `K.huber`.
+    See `steepest.kernels.huber`.
 
     Parameters
     ----------
@@ -169,7 +174,8 @@ class Huber(_OutputLoss):
     """
 
     delta: float = 1.0
-    distribution: ClassVar[str | None] = K.LOSSES["huber"]
+    kernel: ClassVar[str] = "huber"
+    distribution: ClassVar[str | None] = K.LOSSES[kernel]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -183,7 +189,7 @@ class Huber(_OutputLoss):
 class Quantile(_OutputLoss):
     """Quantile (pinball) loss, ``q (t - z)`` below the target, ``(1 - q) (z - t)`` above it.
 
-    See `K.quantile`.
+    See `steepest.kernels.quantile`.
 
     Parameters
     ----------
@@ -194,7 +200,8 @@ class Quantile(_OutputLoss):
     """
 
     quantile: float = 0.5
-    distribution: ClassVar[str | None] = K.LOSSES["quantile"]
+    kernel: ClassVar[str] = "quantile"
+    distribution: ClassVar[str | None] = K.LOSSES[kernel]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -208,7 +215,7 @@ class Quantile(_OutputLoss):
 class Poisson(_OutputLoss):
     """Poisson loss, ``exp(z) - t z``: counts of mean exp(z).
 
-    It is the negative log-likelihood of a Poisson distribution, without log(t!); see `K.poisson`.
+    It is the negative log-likelihood of a Poisson distribution, without log(t!); see `steepest.kernels.poisson`.
 
     Parameters
     ----------
@@ -216,7 +223,8 @@ class Poisson(_OutputLoss):
         What becomes of the losses of a row's outputs.
     """
 
-    distribution: ClassVar[str | None] = K.LOSSES["poisson"]
+    kernel: ClassVar[str] = "poisson"
+    distribution: ClassVar[str | None] = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.poisson(prediction, target, sample_weight, reduction=self.reduction)
@@ -227,7 +235,7 @@ class Gaussian(_OutputLoss):
     """Gaussian of learned variance, ``(s + (t - mu)^2 exp(-s)) / 2``.
 
     The network gives 2 m outputs for m targets: the means mu, then the log-variances s. It is the negative
-    log-likelihood, without log(2 pi) / 2; see `K.gaussian`.
+    log-likelihood, without log(2 pi) / 2; see `steepest.kernels.gaussian`.
 
     Parameters
     ----------
@@ -235,7 +243,8 @@ class Gaussian(_OutputLoss):
         What becomes of the losses of a row's outputs.
     """
 
-    distribution: ClassVar[str | None] = K.LOSSES["gaussian"]
+    kernel: ClassVar[str] = "gaussian"
+    distribution: ClassVar[str | None] = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.gaussian(prediction, target, sample_weight, reduction=self.reduction)
@@ -246,7 +255,7 @@ class BinaryCrossEntropy(_OutputLoss):
     """Binary cross-entropy of logits, ``log(1 + exp(z)) - t z``, for targets in 0..1.
 
     It is the negative log-likelihood of a Bernoulli distribution for every output, so that several labels may hold at
-    once; see `K.log_loss`.
+    once; see `steepest.kernels.log_loss`.
 
     Parameters
     ----------
@@ -254,7 +263,8 @@ class BinaryCrossEntropy(_OutputLoss):
         What becomes of the losses of a row's outputs.
     """
 
-    distribution: ClassVar[str | None] = K.LOSSES["log_loss"]
+    kernel: ClassVar[str] = "log_loss"
+    distribution: ClassVar[str | None] = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.log_loss(prediction, target, sample_weight, reduction=self.reduction)
@@ -264,7 +274,7 @@ class BinaryCrossEntropy(_OutputLoss):
 class Hinge(_OutputLoss):
     """Hinge loss, ``max(0, margin - t z)``, for targets ±1.
 
-    See `K.hinge`.
+    See `steepest.kernels.hinge`.
 
     Parameters
     ----------
@@ -275,7 +285,8 @@ class Hinge(_OutputLoss):
     """
 
     margin: float = 1.0
-    distribution: ClassVar[str | None] = K.LOSSES["hinge"]
+    kernel: ClassVar[str] = "hinge"
+    distribution: ClassVar[str | None] = K.LOSSES[kernel]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -289,7 +300,7 @@ class Hinge(_OutputLoss):
 class SquaredHinge(_OutputLoss):
     """Squared hinge loss, ``max(0, 1 - t z)^2``, for targets ±1.
 
-    See `K.squared_hinge`.
+    See `steepest.kernels.squared_hinge`.
 
     Parameters
     ----------
@@ -297,7 +308,8 @@ class SquaredHinge(_OutputLoss):
         What becomes of the losses of a row's outputs.
     """
 
-    distribution: ClassVar[str | None] = K.LOSSES["squared_hinge"]
+    kernel: ClassVar[str] = "squared_hinge"
+    distribution: ClassVar[str | None] = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.squared_hinge(prediction, target, sample_weight, reduction=self.reduction)
@@ -307,7 +319,7 @@ class SquaredHinge(_OutputLoss):
 class Exponential(_OutputLoss):
     """Exponential loss, ``exp(-t z)``, for targets ±1.
 
-    See `K.exponential`.
+    See `steepest.kernels.exponential`.
 
     Parameters
     ----------
@@ -315,7 +327,8 @@ class Exponential(_OutputLoss):
         What becomes of the losses of a row's outputs.
     """
 
-    distribution: ClassVar[str | None] = K.LOSSES["exponential"]
+    kernel: ClassVar[str] = "exponential"
+    distribution: ClassVar[str | None] = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.exponential(prediction, target, sample_weight, reduction=self.reduction)
