@@ -70,4 +70,7 @@ class LinearModel(BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         # A model that was fitted to CuPy arrays is of use on a machine without CuPy.
-        return {name: to_host(value) if is_cupy(value) else value for name, value in super().__getstate__().items()}
+        return {
+            name: to_host(value) if is_cupy(value) else value
+            for name, value in super().__getstate__().items()
+        }

@@ -61,7 +61,9 @@ class LinearClassifier(ClassifierMixin, SparseCoefficients):
 
     def _store_classes(self, classes: Array, like: Any) -> None:
         """Keep the labels, in the library of y where both y and the model are on CUDA."""
-        self.classes_ = to_device(classes, "cuda" if is_cupy(like) and classes.dtype.kind in "biuf" else "cpu")
+        self.classes_ = to_device(
+            classes, "cuda" if is_cupy(like) and classes.dtype.kind in "biuf" else "cpu"
+        )
 
     def _class_weights(self, y: Array, classes: Array, sample_weight: Array | None = None) -> Array | None:
         """Return the weight of each class, or None where all are one.

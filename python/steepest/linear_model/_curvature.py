@@ -15,6 +15,8 @@ Float64 = npt.NDArray[np.float64]
 
 # The largest matrix that is factorised.
 MOST_PARAMETERS = 2048
+# The largest of several classes that is worth its products, k (k + 1) / 2 of them, for an approximation.
+_MOST_DENSE_PARAMETERS = 256
 
 
 def dense_solve(objective: LogisticObjective, theta: Float64) -> Solve:
@@ -83,12 +85,10 @@ def kronecker_solve(objective: LogisticObjective, theta: Float64) -> Solve:
     return lambda v: M @ ((M.T @ v @ U) / divisor) @ U.T
 
 
-
-
 def preconditioner(objective: LogisticObjective, theta: Float64) -> Solve | None:
     """Return an approximate inverse of the Hessian at theta, or None where there are too many features for one."""
     rows, k = objective.shape
-    if k == 1 and rows <= MOST_PARAMETERS:
+    if rows * k <= (MOST_PARAMETERS if k == 1 else _MOST_DENSE_PARAMETERS):
         return dense_solve(objective, theta)
     if rows <= MOST_PARAMETERS:
         return kronecker_solve(objective, theta)

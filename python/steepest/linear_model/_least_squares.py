@@ -1,7 +1,7 @@
 """Linear least squares: moments and residuals by blocks of rows, normal equations, orthogonal factors.
 
-All blocks are ``Z = sqrt(s) * [1, X - c, Y]`` for weights s and a point c near the means, which keeps ``Z.T @ Z`` free of
-the cancellation that large means bring. With the column of ones first, eliminating it centres the rest exactly.
+All blocks are ``Z = sqrt(s) * [1, X - c, Y - e]`` for weights s and points c, e near the means, which keeps ``Z.T @ Z``
+free of the cancellation that large means bring. With the column of ones first, eliminating it centres the rest exactly.
 """
 
 from __future__ import annotations
@@ -111,9 +111,12 @@ class Problem:
             rows.append(to_host(Z).astype(np.float64))
             waiting += len(Z)
             if waiting > 4 * columns:
-                rows, waiting = [np.linalg.qr(np.concatenate(rows), mode="r")], 0
-        factor: Float64 = np.linalg.qr(np.concatenate(rows), mode="r")
-        return factor
+                rows, waiting = [_triangular_factor(rows)], 0
+        return _triangular_factor(rows)
+
+
+def _triangular_factor(rows: list[Float64]) -> Float64:
+    return np.asarray(np.linalg.qr(np.concatenate(rows), mode="r"))
 
 
 @dataclass
@@ -187,14 +190,13 @@ def _by_normal_equations(problem: Problem, alpha: float, tol: float) -> Solution
     return _solution(problem, moments, coef, int((singular > tol * singular[0]).sum()), singular)
 
 
-def _by_triangle(
-    problem: Problem, factor: Float64, alpha: float, tol: float, positive: bool
-) -> Solution:
+def _by_triangle(problem: Problem, factor: Float64, alpha: float, tol: float, positive: bool) -> Solution:
     first, d = problem.first, problem.d
     inputs, targets = factor[first:, first : first + d], factor[first:, first + d :]
     moments = factor[:first].T @ factor[:1] if first else factor
     if positive:
-        penalty = np.sqrt(alpha) * np.eye(d)[: d if alpha else 0]
+        # Without a penalty a row of zeros: there may be no other.
+        penalty = np.sqrt(alpha) * np.eye(d)[: d if alpha else 1]
         stacked = np.concatenate([inputs, penalty])
         columns = np.concatenate([targets, np.zeros((len(penalty), problem.m))])
         coef = np.stack([scipy.optimize.nnls(stacked, column)[0] for column in columns.T], axis=1)
@@ -202,7 +204,7 @@ def _by_triangle(
     u, singular, v = np.linalg.svd(inputs, full_matrices=False)
     kept = singular > tol * singular.max(initial=0.0)
     filtered = np.where(kept, singular, 1.0)
-    inverse = np.where(kept, filtered / (filtered**2 + alpha), 0.0)
+    inverse = np.where(kept, 1 / (filtered + alpha / filtered), 0.0)
     coef = v.T @ (inverse[:, None] * (u.T @ targets))
     padded = np.zeros(min(problem.n, d))
     padded[: len(singular)] = singular

@@ -31,9 +31,9 @@ _MOST_DENSE_COLUMNS = 4096
 class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
     """Linear regression by least squares, with an optional ridge penalty.
 
-    Minimises ``sum_i s_i |y_i - x_i w - b|^2 + alpha |w|^2`` over coefficients w and intercept b. Parameters, defaults and
-    attributes are those of ``sklearn.linear_model.LinearRegression``, and `alpha` and `device`. Of the solutions of a
-    problem that has several, the one with the smallest coefficients is returned.
+    Minimises ``sum_i s_i |y_i - x_i w - b|^2 + alpha |w|^2`` over coefficients w and intercept b. Parameters, defaults
+    and attributes are those of ``sklearn.linear_model.LinearRegression``, and `alpha` and `device`. Of several
+    solutions, the one with the smallest coefficients is returned.
 
     Parameters
     ----------
@@ -136,9 +136,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
         device = self._resolve_device(X)
         options: dict[str, Any] = {"y_numeric": True, "multi_output": True}
         given = X
-        X, y = validate(
-            self, X, y, reset=True, accept_sparse=not self.positive, finite=False, **options
-        )
+        X, y = validate(self, X, y, reset=True, accept_sparse=not self.positive, finite=False, **options)
         weights = validate_weights(self, sample_weight, X)
         if scipy.sparse.issparse(X):
             device = "cpu"
@@ -150,7 +148,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
         if scipy.sparse.issparse(X) and X.shape[1] > _MOST_DENSE_COLUMNS:
             solution = self._solve_iteratively(problem)
         else:
-            found = solve(problem, alpha=float(self.alpha), tol=float(self.tol), positive=self.positive)
+            # Numbers that are not finite are found by what comes of them.
+            with np.errstate(invalid="ignore", over="ignore"):
+                found = solve(problem, alpha=float(self.alpha), tol=float(self.tol), positive=self.positive)
             if found is None:
                 # Says which item of X is not finite; where all are, their squares overflow.
                 validate(self, given, y, reset=True, accept_sparse=not self.positive, **options)
@@ -178,7 +178,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
         """LSQR (C. Paige and M. Saunders, 1982) on the centred X, which stays sparse."""
         X = problem.X
         n, d = X.shape
-        root = np.ones(n) if problem.sample_weight is None else np.sqrt(problem.sample_weight.astype(np.float64))
+        root = (
+            np.ones(n) if problem.sample_weight is None else np.sqrt(problem.sample_weight.astype(np.float64))
+        )
         total = float(root @ root)
         x_mean, y_mean = np.zeros(d), np.zeros(problem.m)
         if self.fit_intercept:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -26,25 +25,13 @@ from ._base import DEVICE
 from ._classification import LinearClassifier
 from ._logistic_solvers import minimize_by_newton, minimize_smooth, minimize_with_l1
 from ._objective import LogisticObjective
+from ._penalties import resolve_penalty
 from ._quasi_newton import Minimum
 
 Array = npt.NDArray[Any]
 
-_SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
+SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
 _NEWTON = ("newton-cg", "newton-cholesky")
-_TAKES_L1 = ("liblinear", "saga")
-_PENALTY_DEPRECATED = (
-    "'penalty' was deprecated in scikit-learn 1.8. Use l1_ratio=0 instead of penalty='l2', l1_ratio=1 instead of "
-    "penalty='l1', l1_ratio between 0 and 1 instead of penalty='elasticnet', and C=np.inf instead of penalty=None."
-)
-
-
-@dataclass(frozen=True)
-class _Penalty:
-    """Strengths of the penalties in ``sum of losses + l2 / 2 |w|^2 + l1 |w|_1``."""
-
-    l2: float
-    l1: float
 
 
 class LogisticRegression(LinearClassifier):
@@ -79,7 +66,8 @@ class LogisticRegression(LinearClassifier):
         beyond `tol`.
     solver : {"lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"}, default="lbfgs"
         - ``"lbfgs"``, ``"sag"``: L-BFGS, preconditioned by the Hessian of a sample; L2 penalty or none.
-        - ``"newton-cholesky"``, ``"newton-cg"``: Newton's method (Fisher scoring, iteratively reweighted least squares).
+        - ``"newton-cholesky"``, ``"newton-cg"``: Newton's method (Fisher scoring, iteratively reweighted least
+          squares).
         - ``"saga"``: as ``"lbfgs"``, and proximal Newton steps for an L1 penalty or a mixture of both.
         - ``"liblinear"``: the same for two classes, with a penalised intercept.
     max_iter : int, default=100
@@ -129,7 +117,7 @@ class LogisticRegression(LinearClassifier):
         "intercept_scaling": [Interval(Real, 0, None, closed="neither")],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "random_state": ["random_state"],
-        "solver": [StrOptions(set(_SOLVERS))],
+        "solver": [StrOptions(set(SOLVERS))],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
@@ -173,63 +161,6 @@ class LogisticRegression(LinearClassifier):
         self.device = device
 
     # ---------------------------------------------------------------------------------------------- checking
-
-    def _resolve_penalty(self) -> _Penalty:
-        """Return the penalties that the parameters stand for, after the checks and warnings of scikit-learn."""
-        ratio = self.l1_ratio
-        if self.penalty == "deprecated":
-            if ratio is None:
-                warnings.warn(
-                    "'l1_ratio=None' was deprecated in scikit-learn 1.8. Use 0<=l1_ratio<=1 instead.",
-                    FutureWarning,
-                    stacklevel=3,
-                )
-            name = "l2" if not ratio else "l1" if ratio == 1 else "elasticnet"
-            name = None if np.isinf(self.C) else name
-        else:
-            name = self.penalty
-            warnings.warn(_PENALTY_DEPRECATED, FutureWarning, stacklevel=3)
-            if name != "elasticnet" and ratio is not None and 0 < ratio < 1:
-                warnings.warn(
-                    f"l1_ratio parameter is only used when penalty is 'elasticnet'. Got (penalty={name})",
-                    stacklevel=3,
-                )
-            if (name == "l2" and ratio != 0) or (name == "l1" and ratio != 1):
-                warnings.warn(
-                    f"Inconsistent values: penalty={name} with l1_ratio={ratio}. "
-                    "penalty is deprecated. Please use l1_ratio only.",
-                    stacklevel=3,
-                )
-            if name is None and self.C != 1.0:
-                warnings.warn(
-                    "Setting penalty=None will ignore the C and l1_ratio parameters", stacklevel=3
-                )
-        self._check_solver(name)
-        if name == "elasticnet" and ratio is None:
-            raise ValueError(self._prefix("l1_ratio must be specified when penalty is elasticnet."))
-        share = {"l1": 1.0, "elasticnet": ratio}.get(name or "", 0.0)
-        assert share is not None
-        strength = 0.0 if name is None else 1.0 / self.C
-        return _Penalty((1 - share) * strength, share * strength)
-
-    def _check_solver(self, penalty: str | None) -> None:
-        solver = self.solver
-        if solver not in _TAKES_L1 and penalty not in ("l2", None):
-            raise ValueError(
-                self._prefix(f"Solver {solver} supports only 'l2' or None penalties, got {penalty} penalty.")
-            )
-        if solver != "liblinear" and self.dual:
-            raise ValueError(self._prefix(f"Solver {solver} supports only dual=False, got dual={self.dual}"))
-        if penalty == "elasticnet" and solver != "saga":
-            raise ValueError(
-                self._prefix(f"Only 'saga' solver supports elasticnet penalty, got solver={solver}.")
-            )
-        if solver == "liblinear" and penalty is None:
-            raise ValueError(
-                self._prefix("C=np.inf as well as penalty=None is not supported for the liblinear solver")
-            )
-        if self.dual and penalty == "l1":
-            raise ValueError(self._prefix("The combination of penalty='l1' and dual=True is not supported"))
 
     def _check_labels(self, y: Array) -> tuple[Array, Array]:
         check_classification_targets(y)
@@ -280,7 +211,7 @@ class LogisticRegression(LinearClassifier):
             Where finite data have an objective that is not; nothing of an earlier fit has changed.
         """
         self._validate_params()
-        penalty = self._resolve_penalty()
+        penalty = resolve_penalty(self)
         if self.n_jobs is not None:
             warnings.warn(
                 f"'n_jobs' has no effect. You provided 'n_jobs={self.n_jobs}', please leave it unspecified.",
@@ -326,9 +257,7 @@ class LogisticRegression(LinearClassifier):
         self._store(objective, minimum, cupy_input)
         return self
 
-    def _row_weights(
-        self, X: Any, y: Array, classes: Array, ids: Array, sample_weight: Any
-    ) -> Array | None:
+    def _row_weights(self, X: Any, y: Array, classes: Array, ids: Array, sample_weight: Any) -> Array | None:
         weights = validate_weights(self, sample_weight, X)
         by_class = self._class_weights(y, classes, weights)
         if by_class is None:
@@ -381,15 +310,20 @@ class LogisticRegression(LinearClassifier):
         return minimum
 
     def _report(self, n_iter: int, value: float, gradient: float) -> None:
-        print(f"Iteration {n_iter}, objective = {value:.8f}, largest component of the gradient = {gradient:.2e}")
+        print(
+            f"Iteration {n_iter}, objective = {value:.8f}, largest component of the gradient = {gradient:.2e}"
+        )
 
     def _store(self, objective: LogisticObjective, minimum: Minimum, cupy: bool) -> None:
         library = "cuda" if cupy else "cpu"
         d, dtype = objective.d, objective.dtype
         coef = np.ascontiguousarray(minimum.point[:d].T.astype(dtype))
-        intercept = (objective.intercept * minimum.point[d:].sum(axis=0)).astype(dtype)
+        intercept = objective.intercept * minimum.point[d:].sum(axis=0)
+        if len(intercept) > 1:
+            # Softmax takes no notice of what all classes share: of all solutions, the one of mean zero.
+            intercept = intercept - intercept.mean()
         self.coef_ = to_device(coef, library)
-        self.intercept_ = to_device(intercept, library)
+        self.intercept_ = to_device(intercept.astype(dtype), library)
         self.n_iter_ = np.array([minimum.n_iter], np.int32)
 
     # ------------------------------------------------------------------------------------------- predictions
@@ -399,7 +333,7 @@ class LogisticRegression(LinearClassifier):
         scores = self._linear_output(X)
         if scores.shape[1] > 1:
             return scores
-        logits = array_namespace(scores).zeros((len(scores), 2), scores.dtype)
+        logits: Array = array_namespace(scores).zeros((len(scores), 2), scores.dtype)
         logits[:, 1:] = scores
         return logits
 

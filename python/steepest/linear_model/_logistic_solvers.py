@@ -26,13 +26,19 @@ _HESSIAN_ROWS = 256
 
 
 def minimize_smooth(
-    objective: LogisticObjective, start: Float64 | None, *, tol: float, max_iter: int, seed: int, report: Report
+    objective: LogisticObjective,
+    start: Float64 | None,
+    *,
+    tol: float,
+    max_iter: int,
+    seed: int,
+    report: Report,
 ) -> Minimum:
     """Minimise by L-BFGS whose first approximation of the Hessian is that of a sample of the rows.
 
-    Without a start, it is found on samples of growing size, each minimised until its own randomness exceeds what is left
-    to gain (A. Mokhtari and A. Ribeiro, "First-order adaptive sample size methods to reduce complexity of empirical risk
-    minimization", 2017). Few passes over all rows are left to make.
+    Without a start, it is found on samples of growing size, each minimised until its own randomness exceeds what is
+    left to gain (A. Mokhtari and A. Ribeiro, "First-order adaptive sample size methods to reduce complexity of
+    empirical risk minimization", 2017). Few passes over all rows are left to make.
 
     Parameters
     ----------
@@ -105,7 +111,13 @@ def _representative(objective: LogisticObjective, seed: int) -> LogisticObjectiv
 
 
 def minimize_by_newton(
-    objective: LogisticObjective, start: Float64 | None, *, tol: float, max_iter: int, seed: int, report: Report
+    objective: LogisticObjective,
+    start: Float64 | None,
+    *,
+    tol: float,
+    max_iter: int,
+    seed: int,
+    report: Report,
 ) -> Minimum:
     """Minimise by Newton's method with the Hessian of all rows, where it is not too large for one."""
     if objective.shape[0] * objective.shape[1] > MOST_PARAMETERS:

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
-import scipy.special
 
 from steepest import kernels as K
-from steepest._memory import array_namespace, to_device, to_host
+from steepest._memory import aligned_zeros, array_namespace, to_device, to_host
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -22,9 +21,9 @@ _BLOCK_ITEMS = {"cpu": 1 << 18, "cuda": 1 << 25}
 class LogisticObjective:
     """Mean log-loss of a linear model, plus ``1/2 sum_j l2_j |theta_j|^2``, as a function of a table theta.
 
-    theta has a row for each feature, then one for the intercept where there is one, and a column for each linear function:
-    one for two classes (logistic regression, the log-odds of the second), one for each of more (softmax regression). Passes
-    over X are made on its device and in its dtype; theta and gradients are float64 on the host.
+    theta has a row for each feature, then one for the intercept where there is one, and a column for each linear
+    function: one for two classes (logistic regression, the log-odds of the second), one for each of more (softmax
+    regression). Passes over X are made on its device and in its dtype; theta and gradients are float64 on the host.
 
     Parameters
     ----------
@@ -105,11 +104,10 @@ class LogisticObjective:
         if self.shape[1] > 1:
             loss, d_scores = K.softmax_cross_entropy(scores, self.labels, self.sample_weight)
             return float(loss), d_scores
-        z = scores[:, 0]
-        each = np.logaddexp(0, z) - self.labels * z
-        weights = np.ones(self.n, self.dtype) if self.sample_weight is None else self.sample_weight
-        d = weights * (scipy.special.expit(z) - self.labels) / weights.sum()
-        return float((each * weights).sum(dtype=np.float64) / weights.sum(dtype=np.float64)), d[:, None].astype(self.dtype)
+        logits = aligned_zeros((self.n, 2), self.dtype, self.device)
+        logits[:, 1:] = scores
+        loss, d_logits = K.softmax_cross_entropy(logits, self.labels, self.sample_weight)
+        return float(loss), d_logits[:, 1:]
 
     # --------------------------------------------------------------------------------------------- curvature
 
@@ -135,7 +133,7 @@ class LogisticObjective:
     def hessian(self, theta: Float64) -> Float64:
         """Return the Hessian, of shape (p k, p k) for theta of shape (p, k), over theta's transpose, raveled.
 
-        ``sum_i s_i (diag(p_i) - p_i p_i^T) (x) x_i x_i^T`` and the penalty; for logistic regression ``p (1 - p) x x^T``.
+        ``sum_i s_i (diag(p_i) - p_i p_i^T) (x) x_i x_i^T`` and the penalty; for two classes ``p (1 - p) x x^T``.
         """
         rows, k = self.shape
         total = np.zeros((k, rows, k, rows))
@@ -154,7 +152,7 @@ class LogisticObjective:
     def factors(self, theta: Float64) -> tuple[Float64, Float64]:
         """Return A and G of shapes (k, k) and (p, p) such that the Hessian of the loss is about ``A (x) G``.
 
-        ``A = sum_i s_i (diag(p_i) - p_i p_i^T)``, and G is the mean of ``x_i x_i^T`` with the traces of A's terms for weights.
+        ``A = sum_i s_i (diag(p_i) - p_i p_i^T)``, and G is the mean of ``x_i x_i^T``, weighted by traces of A's terms.
         """
         rows, k = self.shape
         A, G = np.zeros((k, k)), np.zeros((rows, rows))

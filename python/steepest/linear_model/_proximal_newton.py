@@ -14,7 +14,7 @@ Float64 = npt.NDArray[np.float64]
 
 _HALVINGS = 30
 _SWEEPS = 200
-# Coordinates that violate the conditions of optimality by less than this share of the worst are left to the Newton step.
+# Coordinates that violate the conditions of optimality by less than this share of the worst wait for the Newton step.
 _WORST = 0.1
 
 
@@ -28,8 +28,8 @@ def violation(point: Float64, gradient: Float64, l1: Float64) -> Float64:
 def minimize_quadratic(H: Float64, c: Float64, l1: Float64, start: Float64, tol: float) -> Float64:
     """Minimise ``u^T H u / 2 + c^T u + sum_j l1_j |u_j|``.
 
-    Coordinate descent finds signs and zeros (J. Friedman et al., "Pathwise coordinate optimization", 2007); a
-    Newton step for the coordinates that are not zero, projected so that none changes its sign, then does in one go what many
+    Coordinate descent finds signs and zeros (J. Friedman et al., "Pathwise coordinate optimization", 2007); a Newton
+    step for the coordinates that are not zero, projected so that none changes its sign, then does in one go what many
     sweeps would. Neither ever increases the function.
 
     Parameters
@@ -106,8 +106,8 @@ def minimize_proximal_newton(
 ) -> Minimum:
     """Minimise ``function + sum_j l1_j |u_j|`` by proximal Newton steps.
 
-    J. Lee, Y. Sun and M. Saunders, "Proximal Newton-type methods for minimizing composite functions", SIAM J. Optim. 24,
-    2014; as in glmnet and newGLMNET.
+    J. Lee, Y. Sun and M. Saunders, "Proximal Newton-type methods for minimizing composite functions", SIAM J. Optim.
+    24, 2014; as in glmnet and newGLMNET.
 
     Parameters
     ----------
