@@ -71,7 +71,9 @@ def test_the_optimum(rng, options, k):
 @pytest.mark.parametrize("scaling", [1, 10.0])
 def test_liblinear_penalises_the_intercept(rng, options, scaling):
     X, y = classes(rng, 300, 5, 2)
-    model = LogisticRegression(solver="liblinear", C=0.1, tol=1e-8, intercept_scaling=scaling, **options).fit(X, y)
+    model = LogisticRegression(solver="liblinear", C=0.1, tol=1e-8, intercept_scaling=scaling, **options).fit(
+        X, y
+    )
     l1_ratio = options.get("l1_ratio", 0.0)
     assert logistic_violation(model, X, y, C=0.1, l1_ratio=l1_ratio, scaled_intercept=scaling) < 1e-8 + 1e-13
 
@@ -81,7 +83,9 @@ def test_liblinear_penalises_the_intercept(rng, options, scaling):
 def test_float32_stays_float32(rng, k, options):
     X, y = classes(rng, 500, 6, k, np.float32)
     model = LogisticRegression(tol=1e-5, **options).fit(X, y)
-    assert {model.coef_.dtype, model.predict_proba(X).dtype, model.decision_function(X).dtype} == {np.dtype("float32")}
+    assert {model.coef_.dtype, model.predict_proba(X).dtype, model.decision_function(X).dtype} == {
+        np.dtype("float32")
+    }
     l1_ratio = options.get("l1_ratio", 0.0)
     # The gradient is a mean of rounded terms of size at most 10.
     assert logistic_violation(model, X, y, l1_ratio=l1_ratio) < 1e-5 + 10 * np.finfo(np.float32).eps
@@ -196,7 +200,9 @@ def test_quadratics_with_l1(rng, p):
     assert violation(u, H @ u + c, l1).max() <= 1e-11
     start = rng.standard_normal(p)
     np.testing.assert_allclose(minimize_quadratic(H, c, l1, start, 1e-11), u, atol=1e-8)
-    smooth = minimize_fista(lambda v: (0.5 * v @ H @ v + c @ v, H @ v + c), start, l1, tol=1e-9, max_iter=20_000)
+    smooth = minimize_fista(
+        lambda v: (0.5 * v @ H @ v + c @ v, H @ v + c), start, l1, tol=1e-9, max_iter=20_000
+    )
     assert smooth.converged
     np.testing.assert_allclose(smooth.point, u, atol=1e-5)
 
@@ -242,7 +248,9 @@ def test_predictions(rng):
     np.testing.assert_allclose(model.predict_proba(X)[:, 1], 1 / (1 + np.exp(-z)), rtol=1e-12)
     assert model.predict_proba(X[:1]).shape == (1, 2)
     # A probability that underflows has a logarithm all the same.
-    np.testing.assert_allclose(model.predict_log_proba(X * 1e5).min(1), -np.abs(X * 1e5 @ model.coef_[0] + model.intercept_))
+    np.testing.assert_allclose(
+        model.predict_log_proba(X * 1e5).min(1), -np.abs(X * 1e5 @ model.coef_[0] + model.intercept_)
+    )
     sparse = LogisticRegression(**LASSO, C=0.1).fit(X, labels)
     expected = sparse.decision_function(X)
     assert scipy.sparse.issparse(sparse.sparsify().coef_)
@@ -260,7 +268,9 @@ def test_sparse(rng, options, k):
     dense = LogisticRegression(tol=1e-9, **options).fit(X, y, s)
     model = LogisticRegression(tol=1e-9, **options).fit(scipy.sparse.coo_array(X), y, s)
     np.testing.assert_allclose(model.coef_, dense.coef_, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(model.predict_proba(scipy.sparse.csc_array(X)), dense.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(
+        model.predict_proba(scipy.sparse.csc_array(X)), dense.predict_proba(X), atol=1e-6
+    )
 
 
 def test_a_warm_start_begins_at_the_last_solution(rng):

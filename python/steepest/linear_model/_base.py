@@ -17,7 +17,7 @@ from steepest._backends import is_cupy
 from steepest._estimators.data import in_library_of
 from steepest._estimators.device import resolve_device
 from steepest._estimators.validation import validate
-from steepest._memory import array_namespace, to_device, to_host
+from steepest._memory import to_device, to_host
 
 Array = npt.NDArray[Any]
 
@@ -29,6 +29,7 @@ class LinearModel(BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]]
     device: str
+    device_: str
     coef_: Any
     intercept_: Any
 
@@ -36,13 +37,16 @@ class LinearModel(BaseEstimator):
         return f"[{type(self).__name__}] {text}"
 
     def _resolve_device(self, X: Any) -> str:
-        """Return where to compute with X; sparse matrices are read on the host, in blocks."""
+        """Return where to fit to X; sparse matrices are read on the host."""
+        if scipy.sparse.issparse(X) and self.device == "cuda":
+            raise ValueError(self._prefix("a sparse X is computed with on the CPU: use device='auto'"))
         return resolve_device(self.device, type(self).__name__, X)
 
     def _linear_output(self, X: Any) -> Array:
         """Validate X and return ``X @ coef_.T + intercept_`` of shape (n_samples, n_outputs), where it was computed."""
         check_is_fitted(self)
-        device = self._resolve_device(X)
+        # A model that was unpickled is on the CPU, until it is given an array of CuPy's.
+        device = self._resolve_device(X) if is_cupy(X) else self.device_
         X = validate(self, X, reset=False, accept_sparse=True)
         if scipy.sparse.issparse(X):
             coef = self.coef_ if scipy.sparse.issparse(self.coef_) else np.atleast_2d(to_host(self.coef_))
@@ -51,10 +55,9 @@ class LinearModel(BaseEstimator):
             result: Array = output + np.atleast_1d(to_host(self.intercept_)).astype(output.dtype, copy=False)
             return result
         coef = self.coef_.toarray() if scipy.sparse.issparse(self.coef_) else self.coef_
-        xp = array_namespace(coef)
-        coef = xp.atleast_2d(coef)
-        intercept = xp.asarray(self.intercept_, dtype=coef.dtype)
-        bias = xp.ascontiguousarray(xp.broadcast_to(intercept.reshape(-1), coef.shape[:1]))
+        coef = coef.reshape(-1, coef.shape[-1])
+        bias = np.zeros(len(coef), coef.dtype)
+        bias[...] = to_host(self.intercept_)
         coef, bias, X = (to_device(array, device) for array in (coef, bias, X))
         return K.linear(X.astype(coef.dtype, copy=False), coef.T, bias)
 
@@ -70,7 +73,5 @@ class LinearModel(BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         # A model that was fitted to CuPy arrays is of use on a machine without CuPy.
-        return {
-            name: to_host(value) if is_cupy(value) else value
-            for name, value in super().__getstate__().items()
-        }
+        state = {name: to_host(value) for name, value in super().__getstate__().items()}
+        return {**state, "device_": "cpu"} if "device_" in state else state

@@ -17,7 +17,7 @@ import scipy.optimize
 import scipy.sparse
 
 from steepest import kernels as K
-from steepest._memory import aligned_empty, array_namespace, to_device, to_host
+from steepest._memory import aligned_empty, aligned_zeros, array_namespace, to_device, to_host
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -61,8 +61,8 @@ class Problem:
             self.x_centre = self._dense(self.X[::step]).mean(axis=0)
             self.y_centre = self.Y[::step].mean(axis=0)
         else:
-            xp = array_namespace(self.Y)
-            self.x_centre, self.y_centre = xp.zeros(self.d, self.X.dtype), xp.zeros(self.m, self.Y.dtype)
+            self.x_centre = aligned_zeros((self.d,), self.X.dtype, self.device)
+            self.y_centre = aligned_zeros((self.m,), self.X.dtype, self.device)
 
     def _dense(self, rows: Any) -> Array:
         dense: Array = to_device(rows.toarray() if scipy.sparse.issparse(rows) else rows, self.device)
@@ -81,7 +81,7 @@ class Problem:
             xp.subtract(X, self.x_centre, out=Z[:, self.first : self.first + self.d])
             xp.subtract(self.Y[start : start + rows], self.y_centre, out=Z[:, self.first + self.d :])
             if self.sample_weight is not None:
-                Z *= xp.sqrt(self.sample_weight[start : start + rows])[:, None]
+                xp.multiply(Z, xp.sqrt(self.sample_weight[start : start + rows])[:, None], out=Z)
             yield Z
 
     def moments(self) -> Float64:

@@ -138,24 +138,23 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
         given = X
         X, y = validate(self, X, y, reset=True, accept_sparse=not self.positive, finite=False, **options)
         weights = validate_weights(self, sample_weight, X)
-        if scipy.sparse.issparse(X):
-            device = "cpu"
         targets = np.asarray(y, dtype=X.dtype).reshape(len(y), -1)
         cupy_input = is_cupy(X)
         if not scipy.sparse.issparse(X):
             X, targets, weights = to_estimator_device((X, targets, weights), device, type(self).__name__)
-        problem = Problem(X, targets, weights, self.fit_intercept, device)
-        if scipy.sparse.issparse(X) and X.shape[1] > _MOST_DENSE_COLUMNS:
-            solution = self._solve_iteratively(problem)
-        else:
-            # Numbers that are not finite are found by what comes of them.
-            with np.errstate(invalid="ignore", over="ignore"):
-                found = solve(problem, alpha=float(self.alpha), tol=float(self.tol), positive=self.positive)
-            if found is None:
-                # Says which item of X is not finite; where all are, their squares overflow.
-                validate(self, given, y, reset=True, accept_sparse=not self.positive, **options)
-                raise ValueError(self._prefix("squares of the numbers in X or y overflow; scale them"))
-            solution = found
+        # Numbers that are not finite are found by what comes of them.
+        with np.errstate(invalid="ignore", over="ignore"):
+            problem = Problem(X, targets, weights, self.fit_intercept, device)
+            if scipy.sparse.issparse(X) and X.shape[1] > _MOST_DENSE_COLUMNS:
+                solution: Solution | None = self._solve_iteratively(problem)
+            else:
+                solution = solve(
+                    problem, alpha=float(self.alpha), tol=float(self.tol), positive=self.positive
+                )
+        if solution is None:
+            # Says which item of X is not finite; where all are, sums of them overflow.
+            validate(self, given, y, reset=True, accept_sparse=not self.positive, **options)
+            raise ValueError(self._prefix("sums of the numbers in X or y overflow; scale them"))
         self.device_ = device
         self._store(solution, X.dtype, flat=y.ndim == 1, cupy=cupy_input)
         return self

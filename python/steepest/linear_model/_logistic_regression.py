@@ -16,10 +16,10 @@ from sklearn.utils.multiclass import check_classification_targets
 
 import steepest
 from steepest import kernels as K
-from steepest._backends import is_cupy
+from steepest._backends import device_of, is_cupy
 from steepest._estimators.data import in_library_of, to_estimator_device
 from steepest._estimators.validation import validate, validate_weights
-from steepest._memory import array_namespace, to_device, to_host
+from steepest._memory import aligned_zeros, to_device, to_host
 
 from ._base import DEVICE
 from ._classification import LinearClassifier
@@ -224,9 +224,7 @@ class LogisticRegression(LinearClassifier):
         classes, ids = self._check_labels(y)
         weights = self._row_weights(X, y, classes, ids, sample_weight)
         cupy_input = is_cupy(X)
-        if scipy.sparse.issparse(X):
-            device = "cpu"
-        else:
+        if not scipy.sparse.issparse(X):
             X, ids, weights = to_estimator_device((X, ids, weights), device, type(self).__name__)
         total = X.shape[0] if weights is None else float(weights.sum(dtype=np.float64))
         scaled = self.solver == "liblinear"
@@ -333,7 +331,7 @@ class LogisticRegression(LinearClassifier):
         scores = self._linear_output(X)
         if scores.shape[1] > 1:
             return scores
-        logits: Array = array_namespace(scores).zeros((len(scores), 2), scores.dtype)
+        logits = aligned_zeros((len(scores), 2), scores.dtype, device_of(scores))
         logits[:, 1:] = scores
         return logits
 

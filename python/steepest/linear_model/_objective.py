@@ -9,7 +9,8 @@ import numpy.typing as npt
 import scipy.sparse
 
 from steepest import kernels as K
-from steepest._memory import aligned_zeros, array_namespace, to_device, to_host
+from steepest._backends import device_of
+from steepest._memory import aligned_empty, aligned_zeros, to_device, to_host
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -62,7 +63,7 @@ class LogisticObjective:
         self.penalty = np.full((self.shape[0], 1), l2)
         self.penalty[self.d :] = l2_intercept
         self.dtype = X.dtype
-        self.device = "cpu" if array_namespace(labels) is np else "cuda"
+        self.device = device_of(labels)
 
     def sample(self, size: int, seed: int) -> LogisticObjective:
         """Return the objective of so many random rows, with penalties that keep their weight against one row."""
@@ -118,15 +119,15 @@ class LogisticObjective:
 
     def _blocks(self, probabilities: Array) -> Any:
         """Yield consecutive dense rows of [X, intercept], and their probabilities and shares of the weight."""
-        rows = max(64, _BLOCK_ITEMS[self.device] // self.shape[0])
-        xp = array_namespace(probabilities)
+        rows = min(self.n, max(64, _BLOCK_ITEMS[self.device] // self.shape[0]))
+        buffer = aligned_empty((rows, self.shape[0]), self.dtype, self.device)
+        buffer[:, self.d :] = self.intercept
         total = self.n if self.sample_weight is None else float(self.sample_weight.sum(dtype=np.float64))
         for start in range(0, self.n, rows):
             part = slice(start, start + rows)
-            X = self.X[part].toarray() if scipy.sparse.issparse(self.X) else self.X[part]
-            if self.intercept:
-                X = xp.concatenate([X, xp.full((len(X), 1), self.intercept, self.dtype)], axis=1)
             p = probabilities[part]
+            X = buffer[: len(p)]
+            X[:, : self.d] = self.X[part].toarray() if scipy.sparse.issparse(self.X) else self.X[part]
             share = 1 / total if self.sample_weight is None else self.sample_weight[part][:, None] / total
             yield X, p, share
 
