@@ -157,6 +157,9 @@ ascontiguousarray = _function("ascontiguousarray")
 average = _function("average")
 isfinite = _function("isfinite")
 isnan = _function("isnan")
+multiply = _function("multiply")
+sqrt = _function("sqrt")
+subtract = _function("subtract")
 
 
 linalg = SimpleNamespace(

@@ -20,7 +20,18 @@ from steepest.config import show_config
 from steepest.graph import Graph, Profile, capture
 
 if TYPE_CHECKING:
-    from steepest import callbacks, cli, datasets, decomposition, kernels, neural_network, nn, optim, plots
+    from steepest import (
+        callbacks,
+        cli,
+        datasets,
+        decomposition,
+        kernels,
+        linear_model,
+        neural_network,
+        nn,
+        optim,
+        plots,
+    )
     from steepest._saving import load, save
 
 __all__ = [
@@ -35,6 +46,7 @@ __all__ = [
     "decomposition",
     "get_num_threads",
     "kernels",
+    "linear_model",
     "load",
     "neural_network",
     "nn",
@@ -47,7 +59,18 @@ __all__ = [
 ]
 
 _SUBMODULES = frozenset(
-    {"callbacks", "cli", "datasets", "decomposition", "kernels", "neural_network", "nn", "optim", "plots"}
+    {
+        "callbacks",
+        "cli",
+        "datasets",
+        "decomposition",
+        "kernels",
+        "linear_model",
+        "neural_network",
+        "nn",
+        "optim",
+        "plots",
+    }
 )
 # What needs NumPy, and the module it is in: `import steepest` does not wait for either.
 _FUNCTIONS = {"load": "steepest._saving", "save": "steepest._saving"}

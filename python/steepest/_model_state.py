@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
 
 # Where classes come from. The first module that exports a class gives it its name in files.
-ESTIMATOR_MODULES = ("steepest.neural_network", "steepest.decomposition")
+ESTIMATOR_MODULES = ("steepest.neural_network", "steepest.linear_model", "steepest.decomposition")
 PART_MODULES = ("steepest.nn", "steepest.optim")
 
 # Kinds of dtypes that are tensors of the format: bool, signed and unsigned integers, floating point.

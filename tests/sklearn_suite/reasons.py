@@ -19,4 +19,7 @@ REASONS: dict[str, dict[str, str]] = {
         "test_predict_proba_multilabel": "Multilabel targets are not offered.",
         "test_sparse_matrices": "Sparse inputs are not offered.",
     },
+    "base": {
+        "test_inplace_data_preprocessing": "X is never written to, whatever `copy_X`.",
+    },
 }

@@ -34,6 +34,18 @@ SUITES = {
         "steepest.neural_network",
         ("MLPClassifier", "MLPRegressor"),
     ),
+    "base": Suite(
+        "sklearn.linear_model.tests.test_base",
+        "sklearn.linear_model",
+        "steepest.linear_model",
+        ("LinearRegression",),
+    ),
+    "logistic": Suite(
+        "sklearn.linear_model.tests.test_logistic",
+        "sklearn.linear_model._logistic",
+        "steepest.linear_model",
+        ("LogisticRegression",),
+    ),
     "pca": Suite(
         "sklearn.decomposition.tests.test_pca",
         "sklearn.decomposition",

@@ -1,0 +1,155 @@
+"""What linear classifiers share: labels and their weights, decisions, sparse coefficients."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils import compute_class_weight
+from sklearn.utils.validation import check_is_fitted
+
+from steepest import kernels as K
+from steepest._backends import is_cupy
+from steepest._estimators.data import in_library_of
+from steepest._memory import to_device, to_host
+
+from ._base import LinearModel
+
+Array = npt.NDArray[Any]
+Self = TypeVar("Self", bound="SparseCoefficients")
+
+
+class SparseCoefficients(LinearModel):
+    """Coefficients that may be kept as a sparse matrix."""
+
+    def sparsify(self: Self) -> Self:
+        """Turn `coef_` into a CSR matrix, which is smaller where most coefficients are zero.
+
+        Returns
+        -------
+        estimator
+            Itself.
+        """
+        check_is_fitted(self, msg="Estimator, %(name)s, must be fitted before sparsifying.")
+        if not scipy.sparse.issparse(self.coef_):
+            self.coef_ = scipy.sparse.csr_matrix(np.atleast_2d(to_host(self.coef_)))
+        return self
+
+    def densify(self: Self) -> Self:
+        """Turn `coef_` back into an array.
+
+        Returns
+        -------
+        estimator
+            Itself.
+        """
+        check_is_fitted(self, msg="Estimator, %(name)s, must be fitted before densifying.")
+        if scipy.sparse.issparse(self.coef_):
+            self.coef_ = self.coef_.toarray()
+        return self
+
+
+class LinearClassifier(ClassifierMixin, SparseCoefficients):
+    """Base of the classifiers: one linear function for two classes, one a class for more."""
+
+    classes_: Array
+    class_weight: Any
+
+    def _store_classes(self, classes: Array, like: Any) -> None:
+        """Keep the labels, in the library of y where both y and the model are on CUDA."""
+        self.classes_ = to_device(
+            classes, "cuda" if is_cupy(like) and classes.dtype.kind in "biuf" else "cpu"
+        )
+
+    def _class_weights(self, y: Array, classes: Array, sample_weight: Array | None = None) -> Array | None:
+        """Return the weight of each class, or None where all are one.
+
+        Raises
+        ------
+        ValueError
+            `class_weight` has a key that is no class, or a weight that is negative.
+        """
+        if self.class_weight is None:
+            return None
+        if isinstance(self.class_weight, dict):
+            known = set(classes.tolist())
+            unknown = [label for label in self.class_weight if label not in known]
+            if unknown:
+                raise ValueError(
+                    self._prefix(f"class_weight names {unknown}, not among the classes {classes.tolist()}")
+                )
+            negative = {label: w for label, w in self.class_weight.items() if not w >= 0}
+            if negative:
+                raise ValueError(self._prefix(f"class_weight has negative weights: {negative}"))
+        if sample_weight is not None and self.class_weight == "balanced":
+            totals = np.bincount(np.searchsorted(classes, y), sample_weight, len(classes))
+            balanced: Array = sample_weight.sum() / (len(classes) * totals)
+            return balanced
+        try:
+            weights: Array = compute_class_weight(self.class_weight, classes=classes, y=y)
+        except ValueError as error:
+            raise ValueError(self._prefix(error)) from error
+        return weights
+
+    # ------------------------------------------------------------------------------------------- predictions
+
+    def decision_function(self, X: Any) -> Array:
+        """Return the linear functions of X.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes, positive values stand for the second; otherwise the largest one decides.
+        """
+        scores = in_library_of(X, self._linear_output(X))
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict(self, X: Any) -> Array:
+        """Predict class labels.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels from `classes_`: a NumPy array for NumPy inputs; for CuPy inputs of the library of `classes_`.
+        """
+        scores = self._linear_output(X)
+        ids = (scores[:, 0] > 0).astype(np.int64) if scores.shape[1] == 1 else K.argmax(scores)
+        if is_cupy(X) and is_cupy(self.classes_):
+            labels: Array = self.classes_[to_device(ids, "cuda")]
+        else:
+            labels = to_host(self.classes_)[to_host(ids)]
+        return labels
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of `predict`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,)
+            True labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            Share of the samples whose label is predicted.
+        """
+        predicted = to_host(self.predict(X))
+        return float(accuracy_score(to_host(y), predicted, sample_weight=to_host(sample_weight)))

@@ -1,0 +1,372 @@
+"""Logistic and softmax regression."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils._param_validation import Hidden, Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+
+import steepest
+from steepest import kernels as K
+from steepest._backends import device_of, is_cupy
+from steepest._estimators.data import in_library_of, to_estimator_device
+from steepest._estimators.validation import validate, validate_weights
+from steepest._memory import aligned_zeros, to_device, to_host
+
+from ._base import DEVICE
+from ._classification import LinearClassifier
+from ._logistic_solvers import minimize_by_newton, minimize_smooth, minimize_with_l1
+from ._objective import LogisticObjective
+from ._penalties import resolve_penalty
+from ._quasi_newton import Minimum
+
+Array = npt.NDArray[Any]
+
+SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
+_NEWTON = ("newton-cg", "newton-cholesky")
+
+
+class LogisticRegression(LinearClassifier):
+    """Logistic regression for two classes, softmax regression for more.
+
+    Minimises ``C * sum_i s_i loss_i + (1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1``, the losses being negative
+    log-likelihoods. Parameters, defaults and attributes are those of ``sklearn.linear_model.LogisticRegression``, and
+    `device`. Every solver finds the minimum of the same objective as scikit-learn's of that name, by a method that
+    needs few passes over X.
+
+    Parameters
+    ----------
+    penalty : {"l2", "l1", "elasticnet", None}
+        Deprecated, as in scikit-learn: `l1_ratio` and `C` say the same.
+    C : float, default=1.0
+        Inverse of the strength of the penalty; ``np.inf`` is none.
+    l1_ratio : float, default=0.0
+        Share of the L1 penalty: 0 is ridge, 1 the lasso, whose coefficients are in part exactly zero.
+    dual : bool, default=False
+        Accepted with ``solver="liblinear"`` and an L2 penalty; the solution is the same.
+    tol : float, default=1e-4
+        Largest component of the gradient of the mean objective at which to stop; for an L1 penalty, of its smallest
+        subgradient.
+    fit_intercept : bool, default=True
+        Whether there is an intercept.
+    intercept_scaling : float, default=1
+        For ``solver="liblinear"``, which penalises the intercept: the value of its constant input.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of classes; ``"balanced"`` is inversely proportional to their frequencies.
+    random_state : int, RandomState or None, default=None
+        Seeds the samples of rows from which solvers take starts and curvatures; the solution does not depend on it
+        beyond `tol`.
+    solver : {"lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"}, default="lbfgs"
+        - ``"lbfgs"``, ``"sag"``: L-BFGS, preconditioned by the Hessian of a sample; L2 penalty or none.
+        - ``"newton-cholesky"``, ``"newton-cg"``: Newton's method (Fisher scoring, iteratively reweighted least
+          squares).
+        - ``"saga"``: as ``"lbfgs"``, and proximal Newton steps for an L1 penalty or a mixture of both.
+        - ``"liblinear"``: the same for two classes, with a penalised intercept.
+    max_iter : int, default=100
+        The most iterations.
+    verbose : int, default=0
+        Whether to print a line an iteration.
+    warm_start : bool, default=False
+        Whether `fit` begins at the last solution.
+    n_jobs : None
+        Deprecated, as in scikit-learn.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+        Where passes over X are made; ``"auto"`` is where X lies.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted.
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Coefficients, of the dtype of X and in its library.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts; zeros without one.
+    n_iter_ : ndarray of shape (1,)
+        Number of iterations over all rows.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str
+        Their names, where X had names.
+    device_ : str
+        Where it was fitted.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from steepest.linear_model import LogisticRegression
+    >>> X, y = load_iris(return_X_y=True)
+    >>> round(LogisticRegression().fit(X, y).score(X, y), 2)
+    0.97
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "penalty": [StrOptions({"l1", "l2", "elasticnet"}), None, Hidden(StrOptions({"deprecated"}))],
+        "C": [Interval(Real, 0, None, closed="right")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
+        "dual": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "fit_intercept": ["boolean"],
+        "intercept_scaling": [Interval(Real, 0, None, closed="neither")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "random_state": ["random_state"],
+        "solver": [StrOptions(set(SOLVERS))],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "n_jobs": [None, Integral],
+        **DEVICE,
+    }
+
+    def __init__(
+        self,
+        penalty: str | None = "deprecated",
+        *,
+        C: float = 1.0,
+        l1_ratio: float | None = 0.0,
+        dual: bool = False,
+        tol: float = 1e-4,
+        fit_intercept: bool = True,
+        intercept_scaling: float = 1,
+        class_weight: Any = None,
+        random_state: Any = None,
+        solver: str = "lbfgs",
+        max_iter: int = 100,
+        verbose: int = 0,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        device: str = "auto",
+    ) -> None:
+        self.penalty = penalty
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.dual = dual
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.intercept_scaling = intercept_scaling
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.solver = solver
+        self.max_iter = max_iter
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.device = device
+
+    # ---------------------------------------------------------------------------------------------- checking
+
+    def _check_labels(self, y: Array) -> tuple[Array, Array]:
+        check_classification_targets(y)
+        classes, ids = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(
+                self._prefix(
+                    "This solver needs samples of at least 2 classes in the data, but the data contains only one "
+                    f"class: {classes[0]!r}"
+                )
+            )
+        if self.solver == "liblinear" and len(classes) > 2:
+            raise ValueError(
+                self._prefix(
+                    "Only binary classification is supported. The type of the target is multiclass. "
+                    "The 'liblinear' solver does not support multiclass classification (n_classes >= 3). Either "
+                    "use another solver or wrap the estimator in a OneVsRestClassifier to keep applying a "
+                    "one-versus-rest scheme."
+                )
+            )
+        return classes, ids.astype(np.int64, copy=False)
+
+    # ----------------------------------------------------------------------------------------------- fitting
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LogisticRegression:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs; float32 stays float32, everything else becomes float64.
+        y : array-like of shape (n_samples,)
+            Class labels, numbers or strings.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, not negative.
+
+        Returns
+        -------
+        LogisticRegression
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            Where X, y, the weights or a parameter are not as described; the message names the first item of X that is
+            not finite.
+        DivergenceError
+            Where finite data have an objective that is not; nothing of an earlier fit has changed.
+        """
+        self._validate_params()
+        penalty = resolve_penalty(self)
+        if self.n_jobs is not None:
+            warnings.warn(
+                f"'n_jobs' has no effect. You provided 'n_jobs={self.n_jobs}', please leave it unspecified.",
+                FutureWarning,
+                stacklevel=2,
+            )
+        device = self._resolve_device(X)
+        given, given_y = X, y
+        X, y = validate(self, X, y, reset=True, accept_sparse=True, finite=False)
+        classes, ids = self._check_labels(y)
+        weights = self._row_weights(X, y, classes, ids, sample_weight)
+        cupy_input = is_cupy(X)
+        if not scipy.sparse.issparse(X):
+            X, ids, weights = to_estimator_device((X, ids, weights), device, type(self).__name__)
+        total = X.shape[0] if weights is None else float(weights.sum(dtype=np.float64))
+        scaled = self.solver == "liblinear"
+        objective = LogisticObjective(
+            X,
+            ids,
+            len(classes),
+            weights,
+            l2=penalty.l2 / total,
+            intercept=float(self.intercept_scaling if scaled else 1.0) if self.fit_intercept else 0.0,
+            l2_intercept=penalty.l2 / total if scaled else 0.0,
+        )
+        l1 = np.full((objective.shape[0], 1), penalty.l1 / total)
+        if not scaled:
+            l1[objective.d :] = 0.0
+        minimum = self._minimise(objective, self._start(objective, classes), l1 if penalty.l1 else None)
+        if not np.isfinite(minimum.value):
+            # Says which item of X is not finite, if that is why.
+            validate(self, given, given_y, reset=True, accept_sparse=True)
+            raise steepest.DivergenceError(
+                self._prefix(
+                    "the objective is not finite: scale the inputs, for instance with "
+                    "sklearn.preprocessing.StandardScaler"
+                )
+            )
+        self._store_classes(classes, given_y)
+        self.device_ = device
+        self._store(objective, minimum, cupy_input)
+        return self
+
+    def _row_weights(self, X: Any, y: Array, classes: Array, ids: Array, sample_weight: Any) -> Array | None:
+        weights = validate_weights(self, sample_weight, X)
+        by_class = self._class_weights(y, classes, weights)
+        if by_class is None:
+            return weights
+        rows: Array = by_class.astype(X.dtype)[ids]
+        return rows if weights is None else rows * weights
+
+    def _start(self, objective: LogisticObjective, classes: Array) -> npt.NDArray[np.float64] | None:
+        """Return the last solution, where this fit begins there."""
+        coef = self.__dict__.get("coef_") if self.warm_start else None
+        if coef is None:
+            return None
+        coef = np.atleast_2d(to_host(coef.toarray() if scipy.sparse.issparse(coef) else coef))
+        if coef.shape != (objective.shape[1], objective.d):
+            raise ValueError(
+                self._prefix(
+                    f"warm_start needs as many features and classes as before: coef_ has shape {coef.shape}, "
+                    f"expected {(objective.shape[1], objective.d)}"
+                )
+            )
+        start = np.zeros(objective.shape)
+        start[: objective.d] = coef.T
+        if objective.intercept:
+            start[objective.d :] = to_host(self.intercept_) / objective.intercept
+        return start
+
+    def _minimise(
+        self, objective: LogisticObjective, start: npt.NDArray[np.float64] | None, l1: Any
+    ) -> Minimum:
+        options: dict[str, Any] = {
+            "tol": float(self.tol),
+            "max_iter": int(self.max_iter),
+            "seed": int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
+            "report": self._report if self.verbose else None,
+        }
+        if l1 is not None:
+            minimum = minimize_with_l1(objective, start, l1, **options)
+        elif self.solver in _NEWTON:
+            minimum = minimize_by_newton(objective, start, **options)
+        else:
+            minimum = minimize_smooth(objective, start, **options)
+        if not minimum.converged and np.isfinite(minimum.value):
+            warnings.warn(
+                f"{self.solver} failed to converge after {minimum.n_iter} iteration(s): the max_iter was reached "
+                "which means the coef_ did not converge, or rounding keeps the gradient above tol. Increase the number "
+                f"of iterations (max_iter={self.max_iter}) or scale the data.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return minimum
+
+    def _report(self, n_iter: int, value: float, gradient: float) -> None:
+        print(
+            f"Iteration {n_iter}, objective = {value:.8f}, largest component of the gradient = {gradient:.2e}"
+        )
+
+    def _store(self, objective: LogisticObjective, minimum: Minimum, cupy: bool) -> None:
+        library = "cuda" if cupy else "cpu"
+        d, dtype = objective.d, objective.dtype
+        coef = np.ascontiguousarray(minimum.point[:d].T.astype(dtype))
+        intercept = objective.intercept * minimum.point[d:].sum(axis=0)
+        if len(intercept) > 1:
+            # Softmax takes no notice of what all classes share: of all solutions, the one of mean zero.
+            intercept = intercept - intercept.mean()
+        self.coef_ = to_device(coef, library)
+        self.intercept_ = to_device(intercept.astype(dtype), library)
+        self.n_iter_ = np.array([minimum.n_iter], np.int32)
+
+    # ------------------------------------------------------------------------------------------- predictions
+
+    def _logits(self, X: Any) -> Array:
+        """Return a column for every class: for two, zero and the log-odds."""
+        scores = self._linear_output(X)
+        if scores.shape[1] > 1:
+            return scores
+        logits = aligned_zeros((len(scores), 2), scores.dtype, device_of(scores))
+        logits[:, 1:] = scores
+        return logits
+
+    def predict_proba(self, X: Any) -> Array:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of `classes_` and in the library of X.
+        """
+        return in_library_of(X, K.softmax(self._logits(X)))
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Predict logarithms of class probabilities, finite where a probability underflows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Log-probabilities, in the order of `classes_` and in the library of X.
+        """
+        return in_library_of(X, K.log_softmax(self._logits(X)))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        if self.solver == "liblinear":
+            tags.classifier_tags.multi_class = False
+        return tags

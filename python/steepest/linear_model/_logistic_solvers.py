@@ -1,0 +1,160 @@
+"""The solvers of logistic regression: which method minimises which objective, from which start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from ._curvature import MOST_PARAMETERS, dense_solve, preconditioner
+from ._objective import LogisticObjective
+from ._proximal_newton import minimize_fista, minimize_proximal_newton
+from ._quasi_newton import Minimum, Solve, minimize_lbfgs, minimize_newton
+
+Float64 = npt.NDArray[np.float64]
+Report = Callable[[int, float, float], None] | None
+
+# Rows of the smallest sample, each sample's size relative to the one before, and the least rows for a parameter.
+_LEAST_SAMPLE, _GROWTH, _ROWS_PER_PARAMETER = 2048, 8, 16
+_SAMPLE_STEPS = 20
+# The most parameters for which Newton's method takes less time on small data.
+_FEW_PARAMETERS = 128
+# Rows for a parameter in a Hessian that stands for that of all rows in proximal steps.
+_HESSIAN_ROWS = 256
+
+
+def minimize_smooth(
+    objective: LogisticObjective,
+    start: Float64 | None,
+    *,
+    tol: float,
+    max_iter: int,
+    seed: int,
+    report: Report,
+) -> Minimum:
+    """Minimise by L-BFGS whose first approximation of the Hessian is that of a sample of the rows.
+
+    Without a start, it is found on samples of growing size, each minimised until its own randomness exceeds what is
+    left to gain (A. Mokhtari and A. Ribeiro, "First-order adaptive sample size methods to reduce complexity of
+    empirical risk minimization", 2017). Few passes over all rows are left to make.
+
+    Parameters
+    ----------
+    objective : LogisticObjective
+        What to minimise.
+    start : ndarray or None
+        Where to begin; None for zeros, with the search on samples.
+    tol : float
+        Largest component of the gradient at which to stop.
+    max_iter : int
+        The most steps on all rows.
+    seed : int
+        Of the samples.
+    report : callable or None
+        Given steps, value and largest component of the gradient.
+
+    Returns
+    -------
+    Minimum
+        Where it ended.
+    """
+    theta = np.zeros(objective.shape) if start is None else start
+    solve: Solve | None = None
+    eps = float(np.finfo(objective.dtype).eps)
+    parameters = objective.shape[0] * objective.shape[1]
+    size = max(_LEAST_SAMPLE, _ROWS_PER_PARAMETER * objective.shape[0])
+    level, sample = 0, None
+    if parameters <= _FEW_PARAMETERS and size * _GROWTH // 2 > objective.n:
+        return minimize_by_newton(objective, start, tol=tol, max_iter=max_iter, seed=seed, report=report)
+    while start is None and max_iter > 0 and size * _GROWTH // 2 <= objective.n:
+        sample = objective.sample(size, seed + level)
+        found = minimize_lbfgs(
+            sample,
+            theta,
+            curvature=partial(preconditioner, sample),
+            solve=solve,
+            tol=tol,
+            max_iter=_SAMPLE_STEPS,
+            eps=eps,
+            enough=0.05 * parameters / size,
+        )
+        if np.isfinite(found.point).all():
+            theta = found.point
+        solve = preconditioner(sample, theta)
+        size, level = size * _GROWTH, level + 1
+    if sample is None:
+        sample = _representative(objective, seed)
+    else:
+        # The curvature of the penalty is that of all rows.
+        sample.penalty = objective.penalty
+    return minimize_lbfgs(
+        objective,
+        theta,
+        curvature=partial(preconditioner, sample),
+        tol=tol,
+        max_iter=max_iter,
+        eps=eps,
+        report=report,
+    )
+
+
+def _representative(objective: LogisticObjective, seed: int) -> LogisticObjective:
+    """Return the objective of enough rows for an estimate of the curvature."""
+    size = max(_LEAST_SAMPLE, _HESSIAN_ROWS * objective.shape[0])
+    if size * 2 > objective.n:
+        return objective
+    sample = objective.sample(size, seed)
+    sample.penalty = objective.penalty
+    return sample
+
+
+def minimize_by_newton(
+    objective: LogisticObjective,
+    start: Float64 | None,
+    *,
+    tol: float,
+    max_iter: int,
+    seed: int,
+    report: Report,
+) -> Minimum:
+    """Minimise by Newton's method with the Hessian of all rows, where it is not too large for one."""
+    if objective.shape[0] * objective.shape[1] > MOST_PARAMETERS:
+        return minimize_smooth(objective, start, tol=tol, max_iter=max_iter, seed=seed, report=report)
+    return minimize_newton(
+        objective,
+        np.zeros(objective.shape) if start is None else start,
+        curvature=lambda theta: dense_solve(objective, theta),
+        tol=tol,
+        max_iter=max_iter,
+        eps=float(np.finfo(objective.dtype).eps),
+        report=report,
+    )
+
+
+def minimize_with_l1(
+    objective: LogisticObjective,
+    start: Float64 | None,
+    l1: Float64,
+    *,
+    tol: float,
+    max_iter: int,
+    seed: int,
+    report: Report,
+) -> Minimum:
+    """Minimise the objective plus ``sum_j l1_j |theta_j|``, with the Hessian of a sample, or without one."""
+    theta = np.zeros(objective.shape) if start is None else start
+    if objective.shape[0] * objective.shape[1] > MOST_PARAMETERS:
+        return minimize_fista(objective, theta, l1, tol=tol, max_iter=max_iter, report=report)
+    sample = _representative(objective, seed)
+    return minimize_proximal_newton(
+        objective,
+        theta,
+        l1,
+        hessian=sample.hessian,
+        tol=tol,
+        max_iter=max_iter,
+        eps=float(np.finfo(objective.dtype).eps),
+        report=report,
+    )

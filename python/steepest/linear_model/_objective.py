@@ -1,0 +1,166 @@
+"""The objective of logistic and softmax regression: its value, gradient and Hessian in passes over the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from steepest import kernels as K
+from steepest._backends import device_of
+from steepest._memory import aligned_empty, aligned_zeros, to_device, to_host
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+
+# Items of a block of dense rows in a Hessian; see _least_squares.
+_BLOCK_ITEMS = {"cpu": 1 << 18, "cuda": 1 << 25}
+
+
+class LogisticObjective:
+    """Mean log-loss of a linear model, plus ``1/2 sum_j l2_j |theta_j|^2``, as a function of a table theta.
+
+    theta has a row for each feature, then one for the intercept where there is one, and a column for each linear
+    function: one for two classes (logistic regression, the log-odds of the second), one for each of more (softmax
+    regression). Passes over X are made on its device and in its dtype; theta and gradients are float64 on the host.
+
+    Parameters
+    ----------
+    X : ndarray, cupy.ndarray or CSR of shape (n, d)
+        Inputs.
+    labels : ndarray of shape (n,), int64
+        Class ids, where X is.
+    n_classes : int
+        Number of classes, at least two.
+    sample_weight : ndarray of shape (n,) or None
+        Weights of the samples, where X is, of its dtype.
+    l2 : float
+        Penalty of the features.
+    intercept : float
+        Constant by which the last row of theta is multiplied; 0 for a model without an intercept.
+    l2_intercept : float, default=0.0
+        Penalty of the last row of theta.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        labels: Array,
+        n_classes: int,
+        sample_weight: Array | None,
+        *,
+        l2: float,
+        intercept: float,
+        l2_intercept: float = 0.0,
+    ) -> None:
+        self.X, self.labels, self.sample_weight = X, labels, sample_weight
+        self.n_classes, self.intercept = n_classes, intercept
+        self.n, self.d = X.shape
+        self.l2, self.l2_intercept = l2, l2_intercept
+        self.shape = (self.d + (intercept != 0.0), 1 if n_classes == 2 else n_classes)
+        self.penalty = np.full((self.shape[0], 1), l2)
+        self.penalty[self.d :] = l2_intercept
+        self.dtype = X.dtype
+        self.device = device_of(labels)
+
+    def sample(self, size: int, seed: int) -> LogisticObjective:
+        """Return the objective of so many random rows, with penalties that keep their weight against one row."""
+        rows = to_device(np.sort(np.random.default_rng(seed).integers(self.n, size=size)), self.device)
+        larger = self.n / size
+        return LogisticObjective(
+            self.X[rows] if scipy.sparse.issparse(self.X) else K.take_rows(self.X, rows),
+            self.labels[rows],
+            self.n_classes,
+            None if self.sample_weight is None else self.sample_weight[rows],
+            l2=self.l2 * larger,
+            intercept=self.intercept,
+            l2_intercept=self.l2_intercept * larger,
+        )
+
+    # ---------------------------------------------------------------------------------- value and gradient
+
+    def __call__(self, theta: Float64) -> tuple[float, Float64]:
+        """Return value and gradient."""
+        loss, d_scores = self._loss(self._scores(theta))
+        gradient = np.empty(self.shape)
+        if scipy.sparse.issparse(self.X):
+            gradient[: self.d] = self.X.T @ d_scores
+        else:
+            gradient[: self.d] = to_host(K.matmul(self.X.T, d_scores))
+        gradient[self.d :] = self.intercept * to_host(K.sum(d_scores, axis=0))
+        gradient += self.penalty * theta
+        return loss + 0.5 * float((self.penalty * theta * theta).sum()), gradient
+
+    def _scores(self, theta: Float64) -> Array:
+        weights = theta[: self.d].astype(self.dtype)
+        bias = (self.intercept * theta[self.d :].sum(axis=0)).astype(self.dtype)
+        if scipy.sparse.issparse(self.X):
+            scores: Array = np.asarray(self.X @ weights) + bias
+            return scores
+        return K.linear(self.X, to_device(weights, self.device), to_device(bias, self.device))
+
+    def _loss(self, scores: Array) -> tuple[float, Array]:
+        if self.shape[1] > 1:
+            loss, d_scores = K.softmax_cross_entropy(scores, self.labels, self.sample_weight)
+            return float(loss), d_scores
+        logits = aligned_zeros((self.n, 2), self.dtype, self.device)
+        logits[:, 1:] = scores
+        loss, d_logits = K.softmax_cross_entropy(logits, self.labels, self.sample_weight)
+        return float(loss), d_logits[:, 1:]
+
+    # --------------------------------------------------------------------------------------------- curvature
+
+    def _probabilities(self, theta: Float64) -> Array:
+        """Return the class probabilities, one column for two classes."""
+        scores = self._scores(theta)
+        return K.sigmoid(scores) if self.shape[1] == 1 else K.softmax(scores)
+
+    def _blocks(self, probabilities: Array) -> Any:
+        """Yield consecutive dense rows of [X, intercept], and their probabilities and shares of the weight."""
+        rows = min(self.n, max(64, _BLOCK_ITEMS[self.device] // self.shape[0]))
+        buffer = aligned_empty((rows, self.shape[0]), self.dtype, self.device)
+        buffer[:, self.d :] = self.intercept
+        total = self.n if self.sample_weight is None else float(self.sample_weight.sum(dtype=np.float64))
+        for start in range(0, self.n, rows):
+            part = slice(start, start + rows)
+            p = probabilities[part]
+            X = buffer[: len(p)]
+            X[:, : self.d] = self.X[part].toarray() if scipy.sparse.issparse(self.X) else self.X[part]
+            share = 1 / total if self.sample_weight is None else self.sample_weight[part][:, None] / total
+            yield X, p, share
+
+    def hessian(self, theta: Float64) -> Float64:
+        """Return the Hessian, of shape (p k, p k) for theta of shape (p, k), over theta's transpose, raveled.
+
+        ``sum_i s_i (diag(p_i) - p_i p_i^T) (x) x_i x_i^T`` and the penalty; for two classes ``p (1 - p) x x^T``.
+        """
+        rows, k = self.shape
+        total = np.zeros((k, rows, k, rows))
+        for X, p, share in self._blocks(self._probabilities(theta)):
+            for a in range(k):
+                for b in range(a, k):
+                    factor = p[:, a : a + 1] * ((1.0 if a == b else 0.0) - p[:, b : b + 1]) * share
+                    product = to_host(K.matmul((X * factor).T, X)).astype(np.float64)
+                    total[a, :, b] += product
+                    if a != b:
+                        total[b, :, a] += product.T
+        result = total.reshape(rows * k, rows * k)
+        result[np.diag_indices_from(result)] += np.tile(self.penalty[:, 0], k)
+        return result
+
+    def factors(self, theta: Float64) -> tuple[Float64, Float64]:
+        """Return A and G of shapes (k, k) and (p, p) such that the Hessian of the loss is about ``A (x) G``.
+
+        ``A = sum_i s_i (diag(p_i) - p_i p_i^T)``, and G is the mean of ``x_i x_i^T``, weighted by traces of A's terms.
+        """
+        rows, k = self.shape
+        A, G = np.zeros((k, k)), np.zeros((rows, rows))
+        for X, p, share in self._blocks(self._probabilities(theta)):
+            weighted = p * share
+            A -= to_host(K.matmul(weighted.T, p))
+            A[np.diag_indices(k)] += to_host(weighted.sum(axis=0))
+            factor = (weighted * (1 - p)).sum(axis=1)[:, None]
+            G += to_host(K.matmul((X * factor).T, X))
+        return A, G / max(float(np.trace(A)), np.finfo(np.float64).tiny)

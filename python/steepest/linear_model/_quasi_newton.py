@@ -1,0 +1,205 @@
+"""Minimisation of smooth convex functions in few evaluations: L-BFGS with a preconditioner, and Newton's method."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+Function = Callable[[Float64], tuple[float, Float64]]
+Solve = Callable[[Float64], Float64]
+
+_MEMORY = 10
+# Steps after which an approximation of the curvature is made anew.
+_RENEWAL = 8
+_HALVINGS = 30
+# Armijo's share of the expected decrease, and the share of the slope that may remain.
+_DECREASE, _SLOPE = 1e-4, 0.9
+
+
+@dataclass
+class Minimum:
+    """Where a minimisation ended.
+
+    Attributes
+    ----------
+    point, gradient : ndarray
+        The point and the gradient there.
+    value : float
+        The value there.
+    n_iter : int
+        Number of steps.
+    converged : bool
+        Whether the tolerance was met, or the precision of the function exhausted.
+    """
+
+    point: Float64
+    value: float
+    gradient: Float64
+    n_iter: int
+    converged: bool
+
+
+def search_line(
+    function: Function, point: Float64, value: float, slope: float, direction: Float64, noise: float
+) -> tuple[Float64, float, Float64] | None:
+    """Return the first of ``point + direction / 2^i`` that decreases the function enough, its value and gradient.
+
+    Where differences of values are smaller than `noise`, slopes decide instead (W. Hager and H. Zhang, "A new conjugate
+    gradient method with guaranteed descent", SIAM J. Optim. 16, 2005: the approximate Wolfe conditions).
+    """
+    length = 1.0
+    for _ in range(_HALVINGS):
+        candidate = point + length * direction
+        new, gradient = function(candidate)
+        if np.isfinite(new) and np.isfinite(gradient).all():
+            if new <= value + _DECREASE * length * slope:
+                return candidate, new, gradient
+            if new <= value + noise and float(np.vdot(gradient, direction)) <= -_SLOPE * slope:
+                return candidate, new, gradient
+        length /= 2
+    return None
+
+
+def minimize_lbfgs(
+    function: Function,
+    start: Float64,
+    *,
+    curvature: Callable[[Float64], Solve | None],
+    solve: Solve | None = None,
+    tol: float,
+    max_iter: int,
+    eps: float,
+    enough: float = 0.0,
+    report: Callable[[int, float, float], None] | None = None,
+) -> Minimum:
+    """Minimise a convex function by L-BFGS (J. Nocedal and S. Wright, "Numerical Optimization", 2006, algorithm 7.4).
+
+    Parameters
+    ----------
+    function : callable
+        Point -> value and gradient.
+    start : ndarray
+        Where to begin.
+    curvature : callable
+        Point -> function that applies an approximate inverse of the Hessian there, or None where there is none.
+    solve : callable, optional
+        Such a function to begin with.
+    tol : float
+        Largest component of the gradient at which to stop.
+    max_iter : int
+        The most steps.
+    eps : float
+        Relative precision of values.
+    enough : float, default=0.0
+        Stop once the decrease that is still expected is smaller.
+    report : callable, optional
+        Given the number of steps, value and largest component of the gradient.
+
+    Returns
+    -------
+    Minimum
+        Where it ended.
+    """
+    point = start
+    value, gradient = function(point)
+    solve = curvature(point) if solve is None else solve
+    steps: deque[tuple[Float64, Float64, float]] = deque(maxlen=_MEMORY)
+    for n_iter in range(max_iter + 1):
+        largest = float(np.abs(gradient).max(initial=0.0))
+        if report is not None:
+            report(n_iter, value, largest)
+        if largest <= tol:
+            return Minimum(point, value, gradient, n_iter, True)
+        if n_iter == max_iter or not np.isfinite(value):
+            break
+        if n_iter and n_iter % _RENEWAL == 0:
+            solve = curvature(point)
+        direction = -_two_loops(gradient, steps, solve)
+        slope = float(np.vdot(gradient, direction))
+        noise = eps * max(abs(value), 1.0)
+        if -slope <= max(2 * enough, noise / 8):
+            return Minimum(point, value, gradient, n_iter, True)
+        found = search_line(function, point, value, slope, direction, noise)
+        if found is None:
+            break
+        new_point, new_value, new_gradient = found
+        step, change = new_point - point, new_gradient - gradient
+        product = float(np.vdot(step, change))
+        if product > 0.0:
+            steps.append((step, change, product))
+        point, value, gradient = new_point, new_value, new_gradient
+    return Minimum(point, value, gradient, n_iter, False)
+
+
+def _two_loops(
+    gradient: Float64,
+    steps: deque[tuple[Float64, Float64, float]],
+    solve: Solve | None,
+) -> Float64:
+    """Return the L-BFGS approximation of the inverse Hessian times the gradient."""
+    q = gradient.copy()
+    factors = []
+    for step, change, curvature in reversed(steps):
+        factors.append(float(np.vdot(step, q)) / curvature)
+        q -= factors[-1] * change
+    if solve is not None:
+        q = solve(q)
+    elif steps:
+        _, change, curvature = steps[-1]
+        q *= curvature / float(np.vdot(change, change))
+    else:
+        q /= max(1.0, float(np.linalg.norm(q)))
+    for (step, change, curvature), factor in zip(steps, reversed(factors), strict=True):
+        q += step * (factor - float(np.vdot(change, q)) / curvature)
+    return q
+
+
+def minimize_newton(
+    function: Function,
+    start: Float64,
+    *,
+    curvature: Callable[[Float64], Solve],
+    tol: float,
+    max_iter: int,
+    eps: float,
+    report: Callable[[int, float, float], None] | None = None,
+) -> Minimum:
+    """Minimise by Newton's method with step halving; for a logistic objective these are Fisher scoring and IRLS.
+
+    Parameters
+    ----------
+    curvature : callable
+        Point -> function that applies the inverse of the Hessian there.
+    function, start, tol, max_iter, eps, report
+        As in `minimize_lbfgs`.
+
+    Returns
+    -------
+    Minimum
+        Where it ended.
+    """
+    point = start
+    value, gradient = function(point)
+    for n_iter in range(max_iter + 1):
+        largest = float(np.abs(gradient).max(initial=0.0))
+        if report is not None:
+            report(n_iter, value, largest)
+        if largest <= tol:
+            return Minimum(point, value, gradient, n_iter, True)
+        if n_iter == max_iter or not np.isfinite(value):
+            break
+        direction = -curvature(point)(gradient)
+        slope = float(np.vdot(gradient, direction))
+        noise = eps * max(abs(value), 1.0)
+        if -slope <= noise / 8:
+            return Minimum(point, value, gradient, n_iter, True)
+        found = search_line(function, point, value, slope, direction, noise)
+        if found is None:
+            break
+        point, value, gradient = found
+    return Minimum(point, value, gradient, n_iter, False)

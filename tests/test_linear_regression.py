@@ -1,0 +1,169 @@
+"""Least squares: the minimum whatever the shape, rank and condition of X, and our own promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse
+from linear_models import least_squares
+from sklearn import linear_model as theirs
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from steepest.linear_model import LinearRegression, _least_squares, _linear_regression
+
+CHECKED = [LinearRegression(), LinearRegression(positive=True), LinearRegression(alpha=1.0)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    [case for estimator in CHECKED for case in estimator_checks_generator(estimator)],
+    ids=lambda value: repr(value) if isinstance(value, LinearRegression) else value.func.__name__,
+)
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def test_parameters_are_those_of_scikit_learn():
+    ours, others = LinearRegression().get_params(), theirs.LinearRegression().get_params()
+    assert (ours.pop("device"), ours.pop("alpha")) == ("auto", 0.0)
+    # scikit-learn has had tol since 1.7.
+    assert ours == {"tol": 1e-6, **others}
+
+
+@pytest.mark.parametrize("alpha", [0.0, 3.0])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    "shape", [(300, 7, 1), (300, 7, 3), (9, 7, 2), (8, 7, 1), (7, 7, 1), (5, 7, 2), (1, 3, 1)], ids=str
+)
+def test_the_minimum(rng, dtype, shape, weighted, fit_intercept, alpha):
+    n, d, m = shape
+    X = (rng.standard_normal((n, d)) + 3).astype(dtype)
+    Y = (X[:, :1] + rng.standard_normal((n, m)) - 5).astype(dtype)
+    s = rng.uniform(0.2, 2.0, n).astype(dtype) if weighted else None
+    coef, intercept = least_squares(X, Y, s, fit_intercept, alpha)
+    model = LinearRegression(fit_intercept=fit_intercept, alpha=alpha).fit(X, Y, s)
+    singular = np.linalg.svd(X - X.mean(0) if fit_intercept else X, compute_uv=False)
+    condition = singular[0] / singular[min(max(n - fit_intercept, 1), d) - 1] if n > 1 else 1.0
+    # Backward stable: an error of some eps of X and Y, times the square of the condition in the worst case.
+    scale = (1 + np.abs(coef).max()) * (1 + np.abs(X).max())
+    atol = 20 * np.finfo(dtype).eps * scale * condition * (condition if n > d else 1)
+    np.testing.assert_allclose(model.coef_, coef.T, rtol=0, atol=atol)
+    np.testing.assert_allclose(model.intercept_, intercept if fit_intercept else 0.0, rtol=0, atol=10 * atol)
+    assert model.coef_.dtype == dtype
+    np.testing.assert_allclose(model.predict(X), X @ coef + intercept, rtol=0, atol=10 * atol)
+    flat = LinearRegression(fit_intercept=fit_intercept, alpha=alpha).fit(X, Y[:, 0], s)
+    assert flat.coef_.shape == (d,) and np.ndim(flat.intercept_) == 0
+    np.testing.assert_allclose(flat.coef_, coef[:, 0], rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("n", [40, 12, 6])
+def test_rank_and_the_shortest_solution(rng, n):
+    X = rng.standard_normal((n, 10))
+    X[:, 9] = X[:, :3].sum(1)
+    y = rng.standard_normal(n)
+    ours, other = LinearRegression().fit(X, y), theirs.LinearRegression().fit(X, y)
+    assert ours.rank_ == other.rank_ == min(n - 1, 9)
+    np.testing.assert_allclose(ours.singular_, other.singular_, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(ours.coef_, least_squares(X, y[:, None])[0][:, 0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("condition", [1e3, 1e5, 1e7])
+def test_a_step_of_refinement_makes_up_for_the_square_of_the_condition(rng, condition):
+    u, _ = np.linalg.qr(rng.standard_normal((500, 20)))
+    v, _ = np.linalg.qr(rng.standard_normal((20, 20)))
+    X = u * np.geomspace(1, 1 / condition, 20) @ v
+    w = rng.standard_normal(20)
+    model = LinearRegression(fit_intercept=False, tol=1e-9).fit(X, X @ w)
+    # With residuals of zero, the error of a stable method is some eps times the condition, not its square.
+    np.testing.assert_allclose(model.coef_, w, rtol=0, atol=50 * np.finfo(float).eps * condition)
+
+
+def test_large_means_cost_no_digits(rng):
+    X = rng.standard_normal((400, 5)) + 1e6
+    w = rng.standard_normal(5)
+    model = LinearRegression().fit(X, (X - 1e6) @ w + 1e4)
+    # X itself is rounded to 1e6 eps.
+    np.testing.assert_allclose(model.coef_, w, rtol=0, atol=1e6 * 10 * np.finfo(float).eps)
+
+
+@pytest.mark.parametrize("case", ["normal equations", "triangle"])
+def test_blocks_are_parts_of_one_problem(rng, monkeypatch, case):
+    X, y = rng.standard_normal((333, 6)), rng.standard_normal(333)
+    if case == "triangle":
+        X[:, 5] = X[:, 0]
+    whole = LinearRegression().fit(X, y)
+    monkeypatch.setitem(_least_squares._BLOCK_ITEMS, "cpu", 1)
+    in_parts = LinearRegression().fit(X, y)
+    np.testing.assert_allclose(in_parts.coef_, whole.coef_, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"alpha": 2.0}, {"positive": True}, {"fit_intercept": False}], ids=str
+)
+def test_weights_are_repetitions(rng, dtype, options):
+    X, y = rng.standard_normal((50, 4)).astype(dtype), rng.standard_normal(50).astype(dtype)
+    counts = rng.integers(0, 4, 50)
+    weighted = LinearRegression(**options).fit(X, y, counts)
+    repeated = LinearRegression(**options).fit(np.repeat(X, counts, 0), np.repeat(y, counts))
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=0, atol=100 * np.finfo(dtype).eps)
+
+
+def test_positive_coefficients(rng):
+    X = rng.standard_normal((60, 8))
+    Y = X @ rng.standard_normal((8, 2)) + rng.standard_normal((60, 2))
+    model = LinearRegression(positive=True).fit(X, Y)
+    gradient = (X - X.mean(0)).T @ (model.predict(X) - Y)
+    assert (model.coef_ >= 0).all() and (model.coef_ == 0).any()
+    # The conditions of Karush, Kuhn and Tucker: no slope where positive, none downwards at zero.
+    np.testing.assert_allclose(gradient.T[model.coef_ > 0], 0, atol=1e-11)
+    assert (gradient.T[model.coef_ == 0] > -1e-11).all()
+    assert not hasattr(model, "rank_")
+
+
+@pytest.mark.parametrize("path", ["moments", "LSQR"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("alpha", [0.0, 2.0])
+def test_sparse(rng, monkeypatch, path, weighted, alpha):
+    X = scipy.sparse.random(200, 9, 0.3, "csr", random_state=0)
+    y = rng.standard_normal((200, 2))
+    s = rng.uniform(0.5, 2.0, 200) if weighted else None
+    if path == "LSQR":
+        monkeypatch.setattr(_linear_regression, "_MOST_DENSE_COLUMNS", 0)
+    model = LinearRegression(alpha=alpha, tol=1e-12).fit(X, y, s)
+    dense = LinearRegression(alpha=alpha).fit(X.toarray(), y, s)
+    np.testing.assert_allclose(model.coef_, dense.coef_, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(model.intercept_, dense.intercept_, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(model.predict(X.tocsc()), dense.predict(X.toarray()), rtol=0, atol=1e-10)
+
+
+def test_float32_loses_no_more_than_its_rounding(rng):
+    X = rng.standard_normal((20_000, 8)).astype(np.float32) + 2
+    w = rng.standard_normal(8)
+    y = (X @ w).astype(np.float32)
+    model = LinearRegression().fit(X, y)
+    np.testing.assert_allclose(model.coef_, w, rtol=0, atol=20 * np.finfo(np.float32).eps)
+
+
+def test_squares_that_overflow(rng):
+    X, y = rng.standard_normal((20, 3)), rng.standard_normal(20)
+    expected = LinearRegression().fit(X, y).coef_
+    np.testing.assert_allclose(LinearRegression().fit(X * 1e200, y).coef_ * 1e200, expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="overflow"):
+        LinearRegression().fit(np.full_like(X, 1e308), y)
+
+
+def test_bad_input(rng):
+    X, y = rng.standard_normal((20, 3)), rng.standard_normal(20)
+    for bad in (np.nan, np.inf, -np.inf):
+        wrong = X.copy()
+        wrong[7, 2] = bad
+        with pytest.raises(ValueError, match=rf"^\[LinearRegression\] X is {bad} at row 7, column 2"):
+            LinearRegression().fit(wrong, y)
+    with pytest.raises(ValueError, match=r"^\[LinearRegression\] .*[Nn]egative"):
+        LinearRegression().fit(X, y, np.r_[-1.0, np.ones(19)])
+    with pytest.raises(ValueError, match=r"^\[LinearRegression\] .*zero"):
+        LinearRegression().fit(X, y, np.zeros(20))
+    with pytest.raises(ValueError, match=r"^\[LinearRegression\] X has 2 features"):
+        LinearRegression().fit(X, y).predict(X[:, :2])

@@ -1,0 +1,313 @@
+"""Logistic and softmax regression: the optimum of every objective, by every solver; labels, weights and bad input."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.sparse
+from linear_models import classes, logistic_gradient, logistic_violation
+from sklearn import linear_model as theirs
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from steepest.linear_model import LogisticRegression, _logistic_solvers, _objective
+from steepest.linear_model._curvature import dense_solve, kronecker_solve
+from steepest.linear_model._objective import LogisticObjective
+from steepest.linear_model._proximal_newton import minimize_fista, minimize_quadratic, violation
+
+LASSO = {"solver": "saga", "l1_ratio": 1.0}
+CHECKED = [{}, {"solver": "newton-cholesky"}, LASSO, {"solver": "liblinear"}]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    [case for options in CHECKED for case in estimator_checks_generator(LogisticRegression(**options))],
+    ids=lambda value: repr(value) if isinstance(value, LogisticRegression) else value.func.__name__,
+)
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def test_parameters_are_those_of_scikit_learn():
+    ours, others = LogisticRegression().get_params(), theirs.LogisticRegression().get_params()
+    if others["penalty"] != "deprecated":
+        pytest.skip("this scikit-learn has the parameters of before 1.8")
+    assert ours.pop("device") == "auto"
+    assert ours == others
+
+
+# --------------------------------------------------------------------------------------------- the optimum
+
+
+SMOOTH = [
+    {"solver": solver, **penalty}
+    for solver, penalty in itertools.product(
+        ("lbfgs", "newton-cholesky", "newton-cg", "sag", "saga"), ({}, {"C": 0.05}, {"C": np.inf})
+    )
+]
+WITH_L1 = [
+    {"solver": "saga", "l1_ratio": ratio, "C": C} for ratio, C in itertools.product((1.0, 0.5), (1.0, 0.05))
+]
+
+
+@pytest.mark.parametrize("options", SMOOTH + WITH_L1, ids=str)
+@pytest.mark.parametrize("k", [2, 4])
+def test_the_optimum(rng, options, k):
+    X, y = classes(rng, 400, 6, k)
+    s = rng.uniform(0.2, 2.0, 400)
+    for fit_intercept, sample_weight in ((True, None), (False, s)):
+        model = LogisticRegression(tol=1e-8, fit_intercept=fit_intercept, **options)
+        model.fit(X, y, sample_weight)
+        penalty = {"C": options.get("C", 1.0), "l1_ratio": options.get("l1_ratio", 0.0)}
+        # What is left of the gradient is the tolerance, and rounding.
+        assert logistic_violation(model, X, y, sample_weight=sample_weight, **penalty) < 1e-8 + 1e-13
+        assert fit_intercept or not model.intercept_.any()
+
+
+@pytest.mark.parametrize("options", [{}, {"l1_ratio": 1.0}, {"dual": True}], ids=str)
+@pytest.mark.parametrize("scaling", [1, 10.0])
+def test_liblinear_penalises_the_intercept(rng, options, scaling):
+    X, y = classes(rng, 300, 5, 2)
+    model = LogisticRegression(solver="liblinear", C=0.1, tol=1e-8, intercept_scaling=scaling, **options).fit(
+        X, y
+    )
+    l1_ratio = options.get("l1_ratio", 0.0)
+    assert logistic_violation(model, X, y, C=0.1, l1_ratio=l1_ratio, scaled_intercept=scaling) < 1e-8 + 1e-13
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("options", [{}, {"solver": "newton-cholesky"}, LASSO], ids=str)
+def test_float32_stays_float32(rng, k, options):
+    X, y = classes(rng, 500, 6, k, np.float32)
+    model = LogisticRegression(tol=1e-5, **options).fit(X, y)
+    assert {model.coef_.dtype, model.predict_proba(X).dtype, model.decision_function(X).dtype} == {
+        np.dtype("float32")
+    }
+    l1_ratio = options.get("l1_ratio", 0.0)
+    # The gradient is a mean of rounded terms of size at most 10.
+    assert logistic_violation(model, X, y, l1_ratio=l1_ratio) < 1e-5 + 10 * np.finfo(np.float32).eps
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_many_rows_need_few_passes(rng, k):
+    X, y = classes(rng, 40_000, 6, k)
+    model = LogisticRegression(tol=1e-7, random_state=0).fit(X, y)
+    assert logistic_violation(model, X, y) < 1e-7 + 1e-13
+    # From a start on a sample, with its curvature, every step takes off a digit or two.
+    assert model.n_iter_[0] <= 8
+    other = LogisticRegression(tol=1e-7, random_state=1).fit(X, y)
+    np.testing.assert_allclose(model.coef_, other.coef_, rtol=0, atol=1e-4)
+
+
+def test_a_bad_start_on_a_sample_does_no_harm(rng):
+    """A class of one row, of which a sample knows nothing."""
+    X, y = classes(rng, 30_000, 5, 3)
+    y[y == 2] = 1
+    y[17] = 2
+    model = LogisticRegression(tol=1e-6, random_state=0).fit(X, y)
+    assert logistic_violation(model, X, y) < 1e-6 + 1e-13
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_zeros_are_exact_and_those_of_scikit_learn(rng, k):
+    X, y = classes(rng, 200, 8, k)
+    X = np.c_[X, rng.standard_normal((200, 6))]
+    options = {"C": 0.05, "solver": "saga", "tol": 1e-9}
+    ours = LogisticRegression(l1_ratio=1.0, **options).fit(X, y)
+    assert 0 < (ours.coef_ == 0).sum() < ours.coef_.size
+    try:
+        other = theirs.LogisticRegression(l1_ratio=1.0, max_iter=20_000, **options).fit(X, y)
+    except ValueError:
+        pytest.skip("this scikit-learn takes no l1_ratio without penalty")
+    np.testing.assert_array_equal(ours.coef_ == 0, other.coef_ == 0)
+    np.testing.assert_allclose(ours.coef_, other.coef_, rtol=0, atol=1e-5)
+
+
+def test_more_parameters_than_a_matrix_can_hold(rng, monkeypatch):
+    monkeypatch.setattr(_logistic_solvers, "MOST_PARAMETERS", 3)
+    monkeypatch.setattr("steepest.linear_model._curvature.MOST_PARAMETERS", 3)
+    monkeypatch.setattr(_logistic_solvers, "_FEW_PARAMETERS", 3)
+    X, y = classes(rng, 300, 6, 3)
+    for options in ({}, {"solver": "newton-cholesky"}, LASSO):
+        model = LogisticRegression(tol=1e-6, max_iter=2000, **options).fit(X, y)
+        assert logistic_violation(model, X, y, l1_ratio=options.get("l1_ratio", 0.0)) < 1e-6 + 1e-13
+
+
+# ------------------------------------------------------------------------------------ parts of the solvers
+
+
+def make_objective(rng, k, sparse=False, weighted=True, **options):
+    X, y = classes(rng, 150, 4, k)
+    if sparse:
+        X = scipy.sparse.csr_array(X)
+    s = rng.uniform(0.1, 2.0, 150) if weighted else None
+    return LogisticObjective(X, y, k, s, **{"l2": 0.3, "intercept": 1.0, **options}), y, s
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("k", [2, 3])
+def test_gradient_and_hessian(rng, monkeypatch, k, sparse):
+    objective, y, s = make_objective(rng, k, sparse, intercept=2.0, l2_intercept=0.1)
+    monkeypatch.setitem(_objective._BLOCK_ITEMS, "cpu", 1)
+    theta = rng.standard_normal(objective.shape)
+    X = objective.X.toarray() if sparse else objective.X
+
+    def reference(theta):
+        d_coef, d_intercept = logistic_gradient(X, y, theta[:-1].T, 2.0 * theta[-1], s)
+        return np.r_[d_coef.T, 2.0 * d_intercept[None]] / s.sum() + objective.penalty * theta
+
+    np.testing.assert_allclose(objective(theta)[1], reference(theta), rtol=0, atol=1e-14)
+    hessian = objective.hessian(theta)
+    for column, (j, c) in enumerate((j, c) for c in range(theta.shape[1]) for j in range(len(theta))):
+        step = np.zeros_like(theta)
+        step[j, c] = 1e-5
+        # Central differences of a function with third derivatives of about one: an error of step^2.
+        difference = (reference(theta + step) - reference(theta - step)) / 2e-5
+        np.testing.assert_allclose(hessian[:, column], difference.T.ravel(), rtol=0, atol=1e-8)
+
+
+def test_factors_are_exact_where_all_rows_have_the_same_probabilities(rng):
+    objective, _, _ = make_objective(rng, 4)
+    theta = np.zeros(objective.shape)
+    v = rng.standard_normal(objective.shape)
+    v -= v.mean(axis=1, keepdims=True)  # as gradients are
+    hessian = objective.hessian(theta)
+    for solve in (dense_solve, kronecker_solve):
+        u = solve(objective, theta)(v)
+        np.testing.assert_allclose(hessian @ u.T.ravel(), v.T.ravel(), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("solve", [dense_solve, kronecker_solve])
+@pytest.mark.parametrize("k", [2, 3])
+def test_columns_of_zeros_and_copies(rng, solve, k):
+    X, y = classes(rng, 100, 3, k)
+    X = np.c_[X, np.zeros(100), X[:, 0]]
+    objective = LogisticObjective(X, y, k, None, l2=0.0, intercept=1.0)
+    gradient = objective(np.zeros(objective.shape))[1]
+    direction = solve(objective, np.zeros(objective.shape))(gradient)
+    assert np.isfinite(direction).all() and np.vdot(direction, gradient) > 0
+
+
+@pytest.mark.parametrize("p", [1, 5, 60])
+def test_quadratics_with_l1(rng, p):
+    A = rng.standard_normal((p + 2, p))
+    H, c, l1 = A.T @ A, 5 * rng.standard_normal(p), rng.uniform(0, 8, p)
+    l1[0] = 0.0
+    u = minimize_quadratic(H, c, l1, np.zeros(p), 1e-11)
+    assert violation(u, H @ u + c, l1).max() <= 1e-11
+    start = rng.standard_normal(p)
+    np.testing.assert_allclose(minimize_quadratic(H, c, l1, start, 1e-11), u, atol=1e-8)
+    smooth = minimize_fista(
+        lambda v: (0.5 * v @ H @ v + c @ v, H @ v + c), start, l1, tol=1e-9, max_iter=20_000
+    )
+    assert smooth.converged
+    np.testing.assert_allclose(smooth.point, u, atol=1e-5)
+
+
+# ------------------------------------------------------------------------------ weights, labels, input
+
+
+@pytest.mark.parametrize("options", [{}, {"solver": "newton-cholesky"}, LASSO], ids=str)
+@pytest.mark.parametrize("k", [2, 3])
+def test_weights_are_repetitions(rng, options, k):
+    X, y = classes(rng, 60, 4, k)
+    counts = rng.integers(0, 4, 60)
+    counts[:k] = 1
+    weighted = LogisticRegression(tol=1e-10, **options).fit(X, y, counts)
+    repeated = LogisticRegression(tol=1e-10, **options).fit(np.repeat(X, counts, 0), np.repeat(y, counts))
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=0, atol=1e-7)
+
+
+def test_class_weights(rng):
+    X, y = classes(rng, 80, 4, 3)
+    labels = np.array(["a", "b", "c"])[y]
+    weights = {"a": 2.0, "c": 0.5}
+    s = rng.uniform(0.5, 2.0, 80)
+    by_class = LogisticRegression(class_weight=weights, tol=1e-9).fit(X, labels, s)
+    by_row = LogisticRegression(tol=1e-9).fit(X, labels, s * np.array([2.0, 1.0, 0.5])[y])
+    np.testing.assert_allclose(by_class.coef_, by_row.coef_, rtol=0, atol=1e-8)
+    balanced = LogisticRegression(class_weight="balanced", tol=1e-9).fit(X, labels, s)
+    totals = np.bincount(y, s)
+    by_row = LogisticRegression(tol=1e-9).fit(X, labels, s * (s.sum() / (3 * totals))[y])
+    np.testing.assert_allclose(balanced.coef_, by_row.coef_, rtol=0, atol=1e-8)
+    for bad, text in (({"d": 1.0}, r"names \['d'\]"), ({"a": -1.0}, "negative weights")):
+        with pytest.raises(ValueError, match=rf"^\[LogisticRegression\] class_weight .*{text}"):
+            LogisticRegression(class_weight=bad).fit(X, labels)
+
+
+def test_predictions(rng):
+    X, y = classes(rng, 90, 4, 2)
+    labels = np.array(["no", "yes"])[y]
+    model = LogisticRegression().fit(X, labels)
+    z = model.decision_function(X)
+    np.testing.assert_allclose(z, X @ model.coef_[0] + model.intercept_, rtol=1e-12)
+    np.testing.assert_array_equal(model.predict(X), np.where(z > 0, "yes", "no"))
+    np.testing.assert_allclose(model.predict_proba(X)[:, 1], 1 / (1 + np.exp(-z)), rtol=1e-12)
+    assert model.predict_proba(X[:1]).shape == (1, 2)
+    # A probability that underflows has a logarithm all the same.
+    np.testing.assert_allclose(
+        model.predict_log_proba(X * 1e5).min(1), -np.abs(X * 1e5 @ model.coef_[0] + model.intercept_)
+    )
+    sparse = LogisticRegression(**LASSO, C=0.1).fit(X, labels)
+    expected = sparse.decision_function(X)
+    assert scipy.sparse.issparse(sparse.sparsify().coef_)
+    np.testing.assert_allclose(sparse.decision_function(X), expected, rtol=1e-12)
+    np.testing.assert_allclose(sparse.decision_function(scipy.sparse.csr_array(X)), expected, rtol=1e-12)
+    assert isinstance(sparse.densify().coef_, np.ndarray)
+
+
+@pytest.mark.parametrize("options", [{}, {"solver": "newton-cholesky"}, LASSO], ids=str)
+@pytest.mark.parametrize("k", [2, 3])
+def test_sparse(rng, options, k):
+    X, y = classes(rng, 200, 5, k)
+    X[rng.random(X.shape) < 0.6] = 0.0
+    s = rng.uniform(0.5, 2.0, 200)
+    dense = LogisticRegression(tol=1e-9, **options).fit(X, y, s)
+    model = LogisticRegression(tol=1e-9, **options).fit(scipy.sparse.coo_array(X), y, s)
+    np.testing.assert_allclose(model.coef_, dense.coef_, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        model.predict_proba(scipy.sparse.csc_array(X)), dense.predict_proba(X), atol=1e-6
+    )
+
+
+def test_a_warm_start_begins_at_the_last_solution(rng):
+    X, y = classes(rng, 200, 5, 3)
+    for options in ({}, {"solver": "newton-cg"}, LASSO):
+        model = LogisticRegression(warm_start=True, tol=1e-7, **options).fit(X, y)
+        assert model.n_iter_[0] > 0
+        assert model.fit(X, y).n_iter_[0] == 0
+    with pytest.raises(ValueError, match="warm_start needs as many features and classes"):
+        model.fit(X[:, :4], y)
+
+
+def test_too_few_iterations(rng, capsys):
+    X, y = classes(rng, 200, 5, 3)
+    with pytest.warns(ConvergenceWarning, match="lbfgs failed to converge after 1 iteration"):
+        LogisticRegression(max_iter=1, tol=1e-9, verbose=1).fit(X, y)
+    assert capsys.readouterr().out.count("\n") == 2
+    LogisticRegression().fit(X, y)
+    assert capsys.readouterr().out == ""
+
+
+def test_bad_input(rng):
+    X, y = classes(rng, 40, 3, 2)
+    fit = LogisticRegression().fit
+    for bad in (np.nan, np.inf, -np.inf):
+        wrong = X.copy()
+        wrong[7, 2] = bad
+        for options in CHECKED:
+            with pytest.raises(ValueError, match=rf"^\[LogisticRegression\] X is {bad} at row 7, column 2"):
+                LogisticRegression(**options).fit(wrong, y)
+    with pytest.raises(ValueError, match="only one class"):
+        fit(X, np.zeros(40))
+    with pytest.raises(ValueError, match="Unknown label type"):
+        fit(X, rng.standard_normal(40))
+    with pytest.raises(ValueError, match=r"^\[LogisticRegression\] .*[Nn]egative"):
+        fit(X, y, np.r_[-1.0, np.ones(39)])
+    with pytest.raises(ValueError, match="does not support multiclass"):
+        LogisticRegression(solver="liblinear").fit(X, np.arange(40) % 3)
+    with pytest.raises(ValueError, match="supports only 'l2' or None penalties"):
+        LogisticRegression(l1_ratio=1.0).fit(X, y)
