@@ -1,6 +1,7 @@
 """Multilayer perceptrons with scikit-learn's interface, trained by captured graphs of fused kernels."""
 
+from ._autoencoder import Autoencoder
 from ._classifier import MLPClassifier
 from ._regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["Autoencoder", "MLPClassifier", "MLPRegressor"]

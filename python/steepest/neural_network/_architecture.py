@@ -90,5 +90,6 @@ def draw_initial_values(network: nn.Network, random_state: np.random.RandomState
             if isinstance(behind, nn.Activation):
                 factor = 2.0 if behind.name == "sigmoid" else 6.0
             bound = math.sqrt(factor / (layer.n_in + layer.n_out))
-            assign(values[f"{i}.weight"], random_state.uniform(-bound, bound, (layer.n_in, layer.n_out)))
+            if layer.tied_to is None:
+                assign(values[f"{i}.weight"], random_state.uniform(-bound, bound, (layer.n_in, layer.n_out)))
             assign(values[f"{i}.bias"], random_state.uniform(-bound, bound, layer.n_out))

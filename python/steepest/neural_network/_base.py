@@ -170,6 +170,10 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
         """Return what to stratify the validation split by, or None."""
         return None
 
+    def _make_layers(self, n_in: int, n_out: int) -> tuple[nn.layers.Layer, ...]:
+        """Return the layers of the network, before the activation of its output."""
+        return make_layers(self, n_in, n_out)
+
     @abstractmethod
     def _output_shape(self, y: Array) -> tuple[int, str]:
         """Return the number of outputs and the name of the activation of the last layer."""
@@ -247,7 +251,7 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
         sample_weight = self._check_weights(sample_weight, y, X.dtype)
 
         n_outputs, out_activation = self._output_shape(y)
-        layers = make_layers(self, X.shape[1], n_outputs)
+        layers = self._make_layers(X.shape[1], n_outputs)
         if first_pass or "_network" not in self.__dict__:
             self.n_outputs_, self.out_activation_ = n_outputs, out_activation
             self._build_network(layers, X.dtype, device)

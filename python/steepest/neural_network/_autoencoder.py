@@ -1,0 +1,399 @@
+"""The autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from steepest import nn
+from steepest._backends import is_cupy
+from steepest._estimators.data import in_library_of
+from steepest._estimators.device import resolve_device
+from steepest._memory import to_device, to_host
+from steepest.callbacks import Callback
+from steepest.nn.losses import Loss
+
+from ._architecture import ACTIVATIONS, hidden_sizes
+from ._base import BaseMultilayerPerceptron, _is_stochastic
+from ._halves import autoencoder_layers, half_of
+
+Array = npt.NDArray[Any]
+
+
+class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultilayerPerceptron):
+    """A network that learns to give back its inputs through a narrow layer, the code.
+
+    The encoder's layers have the sizes of `hidden_layer_sizes`, of which the last is the code's; the decoder's have the
+    same sizes backwards. `transform` is the encoder, `inverse_transform` the decoder. With a single layer, identity
+    activations and the squared error, the code spans the principal components [1]_.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(32,)
+        Numbers of units of the encoder's layers, the code's last.
+    activation : str, pair or list, default="relu"
+        Activation of the encoder's layers before the code: a name, a pair of a name and its parameter, or a list of
+        these, one for each layer.
+    code_activation : str or pair, default="identity"
+        Activation of the code.
+    decoder_activation : str, pair, list or None, default=None
+        Activation of the decoder's layers before the output, the first of them behind the code; None: that of the
+        encoder, backwards.
+    output_activation : str or pair, default="identity"
+        Activation of the output, such as ``"logistic"`` for data in [0, 1].
+    loss : {"squared_error"}, default="squared_error"
+        Half the squared error, a mean over the features.
+    tied_weights : bool, default=False
+        Whether the decoder's weights are the encoder's, transposed; its biases are its own.
+    dropout : float, default=0.0
+        Share of the inputs that are set to zero at random in each training step, while the others are divided by 1
+        minus it: a denoising autoencoder [2]_, which has to give back what is missing. In [0, 1); not with ``"lbfgs"``.
+    solver : {"adam", "sgd", "lbfgs"}, default="adam"
+        This and all parameters below: as of `MLPRegressor`.
+    alpha : float, default=0.0
+        L2 penalty of the weights; tied ones count once.
+    batch_size : int or "auto", default="auto"
+        Samples in a mini-batch.
+    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
+        Schedule for ``solver="sgd"``.
+    learning_rate_init : float, default=1e-3
+        Initial learning rate.
+    power_t : float, default=0.5
+        Exponent of ``"invscaling"``.
+    max_iter : int, default=200
+        The most epochs, or iterations of L-BFGS.
+    shuffle : bool, default=True
+        Whether each epoch has an order of its own.
+    random_state : int, RandomState or None, default=None
+        Seeds initial weights, dropout, shuffles and the validation split.
+    tol : float, default=1e-4
+        Least improvement that counts.
+    verbose, warm_start : bool, default=False
+        Whether to print a line per epoch, and whether `fit` goes on from the last solution.
+    momentum, nesterovs_momentum : float and bool, default=0.9 and True
+        Momentum of SGD, and whether it looks ahead.
+    early_stopping : bool, default=False
+        Whether to hold out samples, stop once their score no longer improves, and restore the best weights.
+    validation_fraction : float, default=0.1
+        Share of the samples held out.
+    beta_1, beta_2, epsilon : float, default=0.9, 0.999 and 1e-8
+        Of Adam.
+    n_iter_no_change : int, default=10
+        Epochs without improvement after which to stop.
+    max_fun : int, default=15000
+        The most loss evaluations of L-BFGS.
+    callbacks : list of Callback or None, default=None
+        Are told of every epoch (`steepest.callbacks`).
+    device : {"auto", "cpu", "cuda"}, default="auto"
+        Where to compute.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : list of ndarray
+        Weights (n_in, n_out) and biases of each layer, encoder and decoder; tied weights are listed once.
+    loss_, loss_curve_, best_loss_, validation_scores_, validation_loss_curve_, best_validation_score_ : object
+        As of `MLPRegressor`.
+    n_iter_, t_, n_layers_, n_outputs_, n_features_in_ : int
+        As of `MLPRegressor`.
+    device_ : str
+        Where the model is.
+
+    References
+    ----------
+    .. [1] P. Baldi, K. Hornik, "Neural networks and principal component analysis: learning from examples without local
+       minima", Neural Networks 2, 1989.
+    .. [2] P. Vincent et al., "Extracting and composing robust features with denoising autoencoders", ICML 2008.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from steepest.neural_network import Autoencoder
+    >>> X = load_digits().data / 16
+    >>> model = Autoencoder((64, 8), learning_rate_init=0.01, max_iter=50, n_iter_no_change=50, random_state=0)
+    >>> model.fit_transform(X).shape
+    (1797, 8)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseMultilayerPerceptron._parameter_constraints,
+        "code_activation": [StrOptions(set(ACTIVATIONS)), tuple, list],
+        "decoder_activation": [StrOptions(set(ACTIVATIONS)), tuple, list, None],
+        "output_activation": [StrOptions(set(ACTIVATIONS)), tuple, list],
+        "loss": [StrOptions({"squared_error"})],
+        "tied_weights": ["boolean"],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+    }
+    _validation_options: ClassVar[dict[str, Any]] = {}
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Iterable[int] = (32,),
+        activation: Any = "relu",
+        *,
+        code_activation: Any = "identity",
+        decoder_activation: Any = None,
+        output_activation: Any = "identity",
+        loss: str = "squared_error",
+        tied_weights: bool = False,
+        dropout: float = 0.0,
+        solver: str = "adam",
+        alpha: float = 0.0,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        callbacks: Iterable[Callback] | None = None,
+        device: str = "auto",
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.code_activation = code_activation
+        self.decoder_activation = decoder_activation
+        self.output_activation = output_activation
+        self.loss = loss
+        self.tied_weights = tied_weights
+        self.dropout = dropout
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.callbacks = callbacks
+        self.device = device
+
+    # ------------------------------------------------------------------------------------------ public methods
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: Any = None) -> Autoencoder:
+        """Fit the network to give back X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples; float32 stays float32, everything else becomes float64.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, not negative.
+        eval_set : array-like of shape (n, n_features), default=None
+            Samples to validate on after each epoch.
+
+        Returns
+        -------
+        Autoencoder
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            Where X, the weights or a parameter are not as described; the message names the first bad item of X.
+        DivergenceError
+            Where the loss stops being finite. The last finite weights remain.
+        """
+        self._fit(X, None, sample_weight, incremental=False, eval_set=_twice(eval_set))
+        return self
+
+    @available_if(_is_stochastic)
+    def partial_fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: Any = None
+    ) -> Autoencoder:
+        """Train for one epoch over the samples given, going on from the last call.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        eval_set : array-like of shape (n, n_features), default=None
+            Samples to validate on.
+
+        Returns
+        -------
+        Autoencoder
+            Itself.
+
+        Raises
+        ------
+        ValueError, DivergenceError
+            As `fit`.
+        """
+        self._fit(X, None, sample_weight, incremental=True, eval_set=_twice(eval_set))
+        return self
+
+    def transform(self, X: Any) -> Array:
+        """Return the code of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_code)
+            The encoder's output, of the dtype that was fitted and in the library of X.
+        """
+        check_is_fitted(self)
+        checked = self._check_data(X, "no_validation", reset=False)
+        return self._run_part(checked, X, decoder=False)
+
+    def inverse_transform(self, X: Any) -> Array:
+        """Return samples from their code.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_code)
+            Codes.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            The decoder's output, of the dtype that was fitted and in the library of X.
+
+        Raises
+        ------
+        ValueError
+            Where the shape does not fit, or X is not finite.
+        """
+        check_is_fitted(self)
+        dtype = self._network.dtype
+        code = X if is_cupy(X) else check_array(X, input_name="X", dtype=dtype, order="C")
+        code = code.astype(dtype, copy=False)
+        if code.ndim != 2 or code.shape[1] != self._n_features_out:
+            raise ValueError(
+                self._prefix(f"X has shape {code.shape}, but a code has {self._n_features_out} items")
+            )
+        return self._run_part(code, X, decoder=True)
+
+    def reconstruct(self, X: Any) -> Array:
+        """Return what the network makes of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            ``inverse_transform(transform(X))``, in the library of X.
+        """
+        return self._predict(X, lambda output: output)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the share of the variance of X that its reconstruction explains.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            ``1 - sum((X - reconstruction)^2) / sum((X - mean)^2)``: 1 for a perfect reconstruction, 0 for that by the
+            mean; what ``explained_variance_ratio_.sum()`` is for PCA.
+        """
+        weights = None if sample_weight is None else to_host(sample_weight)
+        return _explained(to_host(X), to_host(self.reconstruct(X)), weights)
+
+    # --------------------------------------------------------------------------------------------- for the base
+
+    def _check_data(self, X: Any, y: Any, reset: bool) -> Any:
+        checked = super()._check_data(X, "no_validation", reset)
+        return checked if isinstance(y, str) else (checked, checked)
+
+    def _check_weights(self, sample_weight: Any, y: Array, dtype: Any) -> Array | None:
+        return super()._check_weights(sample_weight, np.empty((len(y), 0)), dtype)
+
+    def _validate_targets(self, y: Array, X: Array, first_pass: bool, incremental: bool) -> Array:
+        return X
+
+    def _loss_function(self) -> Loss:
+        return nn.MeanSquaredError(half=True)
+
+    def _output_shape(self, y: Array) -> tuple[int, str]:
+        return y.shape[1], str(self.output_activation)
+
+    def _score_output(self, output: Array, y: Array, sample_weight: Array | None) -> float:
+        output = to_host(output)
+        if not np.isfinite(output).all():
+            return float("nan")
+        return _explained(to_host(y), output, to_host(sample_weight))
+
+    def _make_layers(self, n_in: int, n_out: int) -> tuple[nn.layers.Layer, ...]:
+        return autoencoder_layers(self, n_in)
+
+    # ----------------------------------------------------------------------------------------------- internals
+
+    def _run_part(self, X: Array, given: Any, decoder: bool) -> Array:
+        """Return the output of the encoder or the decoder, in the library of `given`."""
+        network = self._network
+        if is_cupy(given):
+            network = network.to(resolve_device(self.device, type(self).__name__, given))
+        return in_library_of(given, half_of(network, decoder).predict(to_device(X, network.device)))
+
+    @property
+    def _n_features_out(self) -> int:
+        return hidden_sizes(self)[-1]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _twice(eval_set: Any) -> Any:
+    """Return the validation samples as inputs and targets."""
+    return None if eval_set is None else (eval_set, eval_set)
+
+
+def _explained(X: Any, reconstruction: Array, sample_weight: Any) -> float:
+    return float(r2_score(X, reconstruction, sample_weight=sample_weight, multioutput="variance_weighted"))
