@@ -131,7 +131,7 @@ def test_every_height_of_a_column(rng, dtype, name):
 
 @every_loss
 def test_threads(rng, dtype, name, threads):
-    for shape in ((3001, 33), (70001, 1)):
+    for shape in ((3001, 133), (5001, 10), (70001, 1)):
         z, t = make(rng, dtype, name, *shape)
         check_loss(name, z, t, rng.random(len(z)).astype(dtype), layouts=("c",))
         check_loss(name, z, t, layouts=("c",))

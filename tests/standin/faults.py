@@ -86,6 +86,15 @@ FAULTS = [
         WRONG,
     ),
     Fault(
+        "losses: items past the end of a row count",
+        "cuda/device/item_loss.cuh",
+        "if (x[0].position_of(q) < x[0].size) row_sum",
+        "row_sum",
+        "pointwise_loss.cu",
+        "test_pointwise_loss.py",
+        WRONG,
+    ),
+    Fault(
         "softmax: partial maxima are overwritten by partial sums",
         "cuda/device/warp.cuh",
         "__syncthreads();  // and may be overwritten now",
