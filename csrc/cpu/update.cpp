@@ -10,24 +10,31 @@ namespace {
 
 constexpr int kAhead = 128;  // items that are fetched ahead: the second-level cache answers about that late
 
+// `lanes` contiguous items.
+template <class Rule, bool kAdjusts, class T>
+STEEPEST_HD void update_vector(const StepNumbers<T>& numbers, T* param, const T* grad, T* state0, T* state1,
+                               int lanes) {
+    using V = Vec<T>;
+    V p = load_items<T>(param, 1, lanes), s0(0), s1(0);
+    const V g = load_items<T>(grad, 1, lanes);
+    if constexpr (Rule::kStates > 0) s0 = load_items<T>(state0, 1, lanes);
+    if constexpr (Rule::kStates > 1) s1 = load_items<T>(state1, 1, lanes);
+    take_step<Rule, kAdjusts>(numbers, p, g, s0, s1);
+    if constexpr (Rule::kStates > 1) store_items(s1, state1, 1, lanes);
+    if constexpr (Rule::kStates > 0) store_items(s0, state0, 1, lanes);
+    store_items(p, param, 1, lanes);
+}
+
 // n contiguous items.
 template <class Rule, bool kAdjusts, class T>
 STEEPEST_HD void update_span(StepNumbers<T> numbers, T* param, const T* grad, T* state0, T* state1, int64_t n) {
-    using V = Vec<T>;
-    const auto update_vector = [=](int64_t j, int lanes) {
+    for_each_vector<T>(0, n, [=](int64_t j, int lanes) {
         __builtin_prefetch(param + j + kAhead, 1), __builtin_prefetch(grad + j + kAhead);
         if constexpr (Rule::kStates > 0) __builtin_prefetch(state0 + j + kAhead, 1);
         if constexpr (Rule::kStates > 1) __builtin_prefetch(state1 + j + kAhead, 1);
-        V p = load_items<T>(param + j, 1, lanes), s0(0), s1(0);
-        const V g = load_items<T>(grad + j, 1, lanes);
-        if constexpr (Rule::kStates > 0) s0 = load_items<T>(state0 + j, 1, lanes);
-        if constexpr (Rule::kStates > 1) s1 = load_items<T>(state1 + j, 1, lanes);
-        take_step<Rule, kAdjusts>(numbers, p, g, s0, s1);
-        if constexpr (Rule::kStates > 1) store_items(s1, state1 + j, 1, lanes);
-        if constexpr (Rule::kStates > 0) store_items(s0, state0 + j, 1, lanes);
-        store_items(p, param + j, 1, lanes);
-    };
-    for_each_vector<T>(0, n, update_vector);
+        update_vector<Rule, kAdjusts>(numbers, param + j, grad + j, Rule::kStates > 0 ? state0 + j : nullptr,
+                                      Rule::kStates > 1 ? state1 + j : nullptr, lanes);
+    });
 }
 
 // Columns begin .. end of row i. Strided items are copied together and back, a vector at a time.
@@ -49,7 +56,7 @@ void update_row(const StepNumbers<T>& numbers, const ops::UpdateTensor<T>& t, in
             for (int l = 0; m && l < lanes; ++l) m(i, j + l) = from[l];
         };
         gather(t.param, copy[0]), gather(t.grad, copy[1]), gather(t.state[0], copy[2]), gather(t.state[1], copy[3]);
-        update_span<Rule, kAdjusts>(numbers, copy[0], copy[1], copy[2], copy[3], lanes);
+        update_vector<Rule, kAdjusts>(numbers, copy[0], copy[1], copy[2], copy[3], lanes);
         scatter(t.param, copy[0]), scatter(t.state[0], copy[2]), scatter(t.state[1], copy[3]);
     });
 }
