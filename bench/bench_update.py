@@ -43,8 +43,14 @@ MOMENTUM = {"momentum": 0.9}
 RULES = {
     "SGD": Rule("sgd"),
     "momentum": Rule("momentum", 1, MOMENTUM, MOMENTUM, torch_options=MOMENTUM),
+    # PyTorch's foreach form adds the velocities to the gradients in place: they would not be the same in the next step.
     "Nesterov": Rule(
-        "nesterov", 1, MOMENTUM | {"nesterov": True}, MOMENTUM, torch_options=MOMENTUM | {"nesterov": True}
+        "nesterov",
+        1,
+        MOMENTUM | {"nesterov": True},
+        MOMENTUM,
+        torch_options=MOMENTUM | {"nesterov": True},
+        kinds=("fused",),
     ),
     "AdaGrad": Rule("adagrad", 1, torch="Adagrad"),
     "RMSprop": Rule("rmsprop", 1, torch="RMSprop", kinds=("foreach",)),
