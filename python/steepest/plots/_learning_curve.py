@@ -1,10 +1,12 @@
-"""Plots. Matplotlib is imported when one is drawn, without pyplot: no window system is needed."""
+"""Losses and scores against the epoch."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from ._style import MISSING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +50,7 @@ def learning_curve(
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
     except ImportError as error:
-        raise ImportError("plots need Matplotlib: pip install 'steepest[plot]'") from error
+        raise ImportError(MISSING) from error
 
     if isinstance(source, Mapping):
         losses = dict(source)

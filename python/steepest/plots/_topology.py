@@ -1,0 +1,162 @@
+"""The units and weights of a network."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from steepest import nn
+from steepest._memory import to_host
+
+from ._style import NEGATIVE, POSITIVE, make_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = npt.NDArray[Any]
+
+_WIDEST = 3.0  # line of the largest weight, in points
+_FAINT = 0.02  # weights below this share of the largest are not drawn
+
+
+class _Column(NamedTuple):
+    """A layer of units: how many, which of them are drawn, at which heights, and what is written below."""
+
+    units: Array
+    heights: Array
+    gap: float | None  # the height at which units are left out
+    label: str
+
+
+def network_topology(model: Any, *, ax: Axes | None = None, max_units: int = 12) -> Axes:
+    """Draw the units of a network as circles, and its weights as lines between them.
+
+    Lines are as wide, and as dark, as the weight is large against the largest one between the same two layers: blue for
+    positive weights, orange for negative ones. Of wide layers the first and the last units are shown.
+
+    Parameters
+    ----------
+    model : Network or fitted estimator
+        The network, or an estimator that has one.
+    ax : Axes or None, default=None
+        Where to draw.
+    max_units : int, default=12
+        The most units to draw of a layer.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ImportError
+        Where Matplotlib is not installed.
+    TypeError, ValueError
+        Where the model has no weights, or fewer than two units may be drawn.
+    """
+    if max_units < 2:
+        raise ValueError(f"[network_topology] max_units must be at least 2, got {max_units}")
+    weights, labels = _weights_and_labels(model)
+    sizes = [len(weights[0]), *(w.shape[1] for w in weights)]
+    tallest = min(max(sizes), max_units)
+    columns = [
+        _column(size, max_units, 1.0 / max(tallest - 1, 4), label)
+        for size, label in zip(sizes, labels, strict=True)
+    ]
+    ax = make_axes(ax, (1.6 * len(columns) + 1.0, 4.2))
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import to_rgba
+
+    for x, ((left, right), w) in enumerate(zip(pairwise(columns), weights, strict=True)):
+        shown = w[np.ix_(left.units, right.units)]
+        scale = float(np.abs(w).max()) or 1.0
+        share = shown.ravel() / scale
+        # The largest last, on top of the others.
+        order = [int(i) for i in np.abs(share).argsort() if abs(share[i]) >= _FAINT]
+        i, j = np.unravel_index(order, shown.shape)
+        ends = [
+            [(float(x), float(left.heights[a])), (x + 1.0, float(right.heights[b]))]
+            for a, b in zip(i, j, strict=True)
+        ]
+        strength = np.abs(share[order])
+        drawn = [
+            to_rgba(POSITIVE if share[k] > 0 else NEGATIVE, alpha=0.15 + 0.75 * float(s))
+            for k, s in zip(order, strength, strict=True)
+        ]
+        ax.add_collection(
+            LineCollection(ends, colors=drawn, linewidths=(0.2 + _WIDEST * strength).tolist(), zorder=1)
+        )
+    _draw_units(ax, columns)
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=colour, linewidth=_WIDEST, label=name)
+        for colour, name in ((POSITIVE, "positive weight"), (NEGATIVE, "negative weight"))
+    ]
+    ax.legend(
+        handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=8
+    )
+    ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.75, 0.6))
+    ax.set_axis_off()
+    return ax
+
+
+def _draw_units(ax: Axes, columns: list[_Column]) -> None:
+    # Circles that do not touch, in points, where the units of the tallest column share about three inches.
+    tallest = max(len(column.heights) for column in columns)
+    size = min(16.0, 130.0 / tallest)
+    for x, column in enumerate(columns):
+        at = [x] * len(column.heights)
+        ax.plot(at, column.heights, "o", markersize=size, color="white", markeredgecolor="#444444", zorder=2)
+        if column.gap is not None:
+            ax.text(x, column.gap, "⋮", ha="center", va="center", fontsize=16, color="#444444", zorder=3)
+        ax.text(x, -0.56, column.label, ha="center", va="top", fontsize=9)
+
+
+def _column(size: int, max_units: int, spacing: float, label: str) -> _Column:
+    if size <= max_units:
+        units, slots = np.arange(size), np.arange(size, dtype=np.float64)
+        gap = None
+    else:
+        first = max_units // 2
+        last = max_units - first - 1
+        units = np.concatenate([np.arange(first), np.arange(size - last, size)])
+        slots = np.concatenate([np.arange(first), np.arange(first + 1, max_units)]).astype(np.float64)
+        gap = float(first)
+    middle = (min(size, max_units) - 1) / 2
+    # From the top down.
+    heights = (middle - slots) * spacing
+    return _Column(units, heights, None if gap is None else (middle - gap) * spacing, label)
+
+
+def _weights_and_labels(model: Any) -> tuple[list[Array], list[str]]:
+    """Return the weights between layers, and what to write below each layer of units."""
+    network = model if isinstance(model, nn.Network) else getattr(model, "_network", None)
+    if network is None:
+        if not hasattr(model, "coefs_"):
+            raise TypeError(f"[network_topology] a {type(model).__name__} has no network, or is not fitted")
+        weights = [np.asarray(to_host(w), dtype=np.float64) for w in model.coefs_]
+        sizes = [len(weights[0]), *(w.shape[1] for w in weights)]
+        return weights, [str(size) for size in sizes]
+    values = {p.name: to_host(p.value).astype(np.float64) for p in network.parameters()}
+    weights = []
+    labels: list[str] = []
+    for i, layer in enumerate(network.layers):
+        if isinstance(layer, nn.Linear):
+            tied_to = layer.tied_to
+            weights.append(values[f"{i}.weight"] if tied_to is None else values[f"{tied_to}.weight"].T)
+            if not labels:
+                labels.append(f"{layer.n_in}\ninputs")
+            labels.append(str(layer.n_out))
+        elif labels and isinstance(layer, nn.Activation) and layer.name != "identity":
+            labels[-1] += f"\n{layer.name}"
+    if not weights:
+        raise ValueError("[network_topology] the network has no linear layer")
+    output = getattr(model, "out_activation_", "identity")
+    if "\n" not in labels[-1] and output != "identity":
+        labels[-1] += f"\n{output}"
+    return weights, labels

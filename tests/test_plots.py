@@ -1,0 +1,239 @@
+"""Plots: what is drawn, where, and that nothing overlaps that is to be read."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from backends import run_python
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from perceptrons import blobs
+
+from steepest import nn, plots
+from steepest.decomposition import PCA
+from steepest.neural_network import Autoencoder, MLPClassifier
+from steepest.plots import _style
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def halves(n=40):
+    """Samples left and right of zero, and a model that knows."""
+    X = np.random.default_rng(0).uniform(-1, 1, (n, 2))
+    y = np.where(X[:, 0] > 0, "right", "left")
+    return X, y, MLPClassifier((8,), solver="lbfgs", max_iter=200, alpha=1e-5, random_state=0).fit(X, y)
+
+
+def image_of(ax):
+    return np.asarray(ax.images[0].get_array())
+
+
+def draw(ax):
+    """Draw, as saving would, and return the axes."""
+    ax.figure.draw_without_rendering()
+    return ax
+
+
+CALLS = {
+    "decision_regions": lambda **o: plots.decision_regions(halves()[2], *halves()[:2], **o),
+    "projection": lambda **o: plots.projection(*blobs(), **o),
+    "confusion_matrix": lambda **o: plots.confusion_matrix([1, 2, 2], [1, 1, 2], **o),
+    "weight_images": lambda **o: plots.weight_images(np.eye(9), **o),
+    "reconstructions": lambda **o: plots.reconstructions(np.eye(9), np.eye(9), **o),
+    "network_topology": lambda **o: plots.network_topology(nn.Network([nn.Linear(3, 2)]), **o),
+}
+
+
+def test_every_plot_is_tested():
+    assert {*CALLS, "learning_curve"} == set(plots.__all__)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_axes(name, tmp_path):
+    """Without axes there is a figure of its own, which can be saved; given ones are drawn into."""
+    ax = CALLS[name]()
+    ax.figure.savefig(tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    given = Figure().subplots()
+    assert CALLS[name](ax=given) is given
+    assert given.has_data() or given.texts
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_matplotlib_missing(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"pip install 'steepest\[plot\]'"):
+        CALLS[name]()
+
+
+def test_no_window_system_is_needed():
+    run_python(
+        "import sys, steepest.plots\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "steepest.plots.confusion_matrix([1, 2], [1, 2])\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+
+
+def test_the_palette_is_for_all_eyes():
+    """Colours of neighbours in it differ in lightness or hue by enough (redmean distance of 8-bit colours)."""
+    rgb = 255 * np.array([to_rgba(c)[:3] for c in _style.COLOURS])
+    for i, j in zip(*np.triu_indices(len(rgb), 1), strict=True):
+        mean, d = (rgb[i, 0] + rgb[j, 0]) / 2, rgb[i] - rgb[j]
+        distance = np.sqrt(
+            (2 + mean / 256) * d[0] ** 2 + 4 * d[1] ** 2 + (2 + (255 - mean) / 256) * d[2] ** 2
+        )
+        assert distance > 100
+
+
+# ---------------------------------------------------------------------------------------------------------- classes
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_decision_regions(probabilities):
+    X, y, model = halves()
+    ax = draw(plots.decision_regions(model, X, y, probabilities=probabilities, resolution=51))
+    image = image_of(ax)
+    assert image.shape == (51, 51, 3)
+    assert ((image >= 0) & (image <= 1)).all()
+    colours = _style.colours(2)
+    for column, colour in ((0, colours[0]), (-1, colours[1])):
+        # The hue of the class, mixed with white.
+        shade = 1 - image[25, column]
+        assert np.corrcoef(shade, 1 - colour)[0, 1] > 0.99
+    left, right, low, high = ax.images[0].get_extent()
+    assert left < X[:, 0].min() < X[:, 0].max() < right
+    assert low < X[:, 1].min() < X[:, 1].max() < high
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["left", "right"]
+    assert sum(len(c.get_offsets()) for c in ax.collections if c.get_label() in ("left", "right")) == 40
+    assert len(plots.decision_regions(model, X).collections) < len(ax.collections)
+
+
+def test_decision_regions_of_a_data_frame():
+    pandas = pytest.importorskip("pandas")
+    X, y, _ = halves()
+    frame = pandas.DataFrame(X, columns=["width", "height"])
+    model = MLPClassifier((4,), max_iter=2).fit(frame, y)
+    ax = plots.decision_regions(model, frame, y)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
+    with pytest.raises(ValueError, match=r"\[decision_regions\] X has shape \(40, 3\)"):
+        plots.decision_regions(model, np.ones((40, 3)))
+
+
+def test_projection():
+    X, y = blobs()
+    ax = plots.projection(X, y, labels=["a", "b", "c"])
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "b", "c"]
+    np.testing.assert_array_equal(ax.collections[1].get_offsets(), X[y == 1, :2])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("component 1", "component 2")
+    many = plots.projection(np.arange(40).reshape(20, 2), np.arange(20) % 10)
+    assert [t.get_text() for t in many.texts] == [str(i) for i in range(10)]
+    assert (
+        len({(c.get_facecolor().tobytes(), c.get_paths()[0].vertices.tobytes()) for c in many.collections})
+        == 10
+    )
+    assert len(plots.projection(X).collections) == 1
+    assert len(plots.projection(X, X[:, 0]).figure.axes) == 2  # with a scale of colours
+    with pytest.raises(ValueError, match="there are 2 labels for 3 classes"):
+        plots.projection(X, y, labels=["a", "b"])
+    with pytest.raises(ValueError, match="two columns are needed"):
+        plots.projection(X[:, :1])
+
+
+def test_confusion_matrix():
+    truth, predicted = ["cat", "cat", "cat", "dog", "bird"], ["cat", "cat", "dog", "dog", "cat"]
+    ax = plots.confusion_matrix(truth, predicted)
+    written = {(t.get_position()[1], t.get_position()[0]): t.get_text() for t in ax.texts}
+    # Rows are true classes, sorted: bird, cat, dog.
+    assert written == {(0, 1): "1", (1, 1): "2", (1, 2): "1", (2, 2): "1"}
+    np.testing.assert_allclose(image_of(ax), [[0, 1, 0], [0, 2 / 3, 1 / 3], [0, 0, 1]])
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["bird", "cat", "dog"]
+    percent = plots.confusion_matrix(truth, predicted, normalize=True, labels=["B", "C", "D"])
+    assert sorted(t.get_text() for t in percent.texts) == ["100", "100", "33", "67"]
+
+
+# ----------------------------------------------------------------------------------------------------------- images
+
+
+def test_weight_images():
+    weights = np.arange(12.0 * 5).reshape(12, 5) - 20
+    ax = plots.weight_images(weights, (3, 4), columns=2)
+    image = image_of(ax)
+    assert image.shape == (3 * 4 - 1, 2 * 5 - 1)
+    np.testing.assert_array_equal(image[:3, :4], weights[:, 0].reshape(3, 4))
+    np.testing.assert_array_equal(image[4:7, 5:9], weights[:, 3].reshape(3, 4))
+    assert np.isnan(np.ma.filled(image, np.nan)[3]).all()
+    assert ax.images[0].get_clim() == (-39, 39)
+    with pytest.raises(ValueError, match="12 pixels are no image of 3 x 3: pass shape"):
+        plots.weight_images(weights)
+
+
+def test_weight_images_of_models():
+    X = np.random.default_rng(0).standard_normal((30, 9))
+    model = MLPClassifier((4,), max_iter=1).fit(X, np.arange(30) % 2)
+    np.testing.assert_array_equal(
+        image_of(plots.weight_images(model))[:3, :3], model.coefs_[0][:, 0].reshape(3, 3)
+    )
+    pca = PCA(2).fit(X)
+    np.testing.assert_array_equal(
+        image_of(plots.weight_images(pca))[:3, 4:], pca.components_[1].reshape(3, 3)
+    )
+
+
+def test_reconstructions():
+    X = np.random.default_rng(0).random((12, 6))
+    ax = plots.reconstructions(X, X + 1, (2, 3), n=4)
+    image = image_of(ax)
+    assert image.shape == (5, 15)
+    np.testing.assert_array_equal(image[:2, 4:7], X[1].reshape(2, 3))
+    np.testing.assert_array_equal(image[3:, 4:7], X[1].reshape(2, 3) + 1)
+    with pytest.raises(ValueError, match="reconstruction"):
+        plots.reconstructions(X, X[:3])
+
+
+# --------------------------------------------------------------------------------------------------------- topology
+
+
+def test_every_weight_is_a_line():
+    net = nn.Network([nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1)])
+    first, second = net.parameters()[0].value, net.parameters()[2].value
+    first[...] = [[1.0, -0.5], [0.25, 0.0], [-0.75, 0.001]]
+    second[...] = [[2.0], [-2.0]]
+    ax = draw(plots.network_topology(net))
+    lines, others = ax.collections
+    # Zero, and what is nothing against the largest, are not drawn.
+    assert len(lines.get_segments()) == 4
+    assert len(others.get_segments()) == 2
+    widths = lines.get_linewidths()
+    assert list(widths) == sorted(widths)
+    blue = [np.allclose(colour[:3], to_rgba(_style.POSITIVE)[:3]) for colour in lines.get_colors()]
+    assert blue == [True, False, False, True]  # 0.25, -0.5, -0.75, 1
+    assert [t.get_text() for t in ax.texts] == ["3\ninputs", "2\ntanh", "1"]
+    columns = [line.get_ydata() for line in ax.lines]
+    assert [len(column) for column in columns] == [3, 2, 1]
+    assert all((np.diff(column) < 0).all() for column in columns)  # the first unit on top
+
+
+def test_wide_layers_are_thinned():
+    net = nn.Network([nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10)])
+    ax = draw(plots.network_topology(net, max_units=8))
+    assert [len(line.get_ydata()) for line in ax.lines] == [7, 7, 7]
+    assert sum(t.get_text() == "⋮" for t in ax.texts) == 3
+    assert len(ax.collections[0].get_segments()) <= 49
+    with pytest.raises(ValueError, match="max_units must be at least 2"):
+        plots.network_topology(net, max_units=1)
+
+
+def test_topology_of_estimators():
+    X, y = blobs()
+    model = MLPClassifier((5,), max_iter=1).fit(X, y)
+    labels = [t.get_text() for t in plots.network_topology(model).texts]
+    assert labels == ["10\ninputs", "5\nrelu", "3\nsoftmax"]
+    autoencoder = Autoencoder((5, 2), tied_weights=True, max_iter=1).fit(X)
+    assert [len(line.get_ydata()) for line in plots.network_topology(autoencoder).lines] == [10, 5, 2, 5, 10]
+    with pytest.raises(TypeError, match="a MLPClassifier has no network, or is not fitted"):
+        plots.network_topology(MLPClassifier())
+    with pytest.raises(ValueError, match="no linear layer"):
+        plots.network_topology(nn.Network([nn.ReLU()]))
