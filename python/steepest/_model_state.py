@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -115,6 +116,13 @@ def _exports(module: str) -> dict[str, type]:
     exported = importlib.import_module(module)
     values = {name: getattr(exported, name) for name in exported.__all__}
     return {name: value for name, value in values.items() if isinstance(value, type)}
+
+
+def _dtype(text: Any) -> np.dtype[Any]:
+    """Return the dtype of a code such as "<f4"; NumPy itself would parse any text."""
+    if not re.fullmatch(r"[<>=|][?biufOU]\d{0,6}", str(text)):
+        raise StateError(f"there is no dtype {text!r}")
+    return np.dtype(text)
 
 
 class _Encoder:
@@ -267,7 +275,7 @@ class _Decoder:
         return part
 
     def _array(self, value: dict[str, Any]) -> Array:
-        dtype = np.dtype(value["dtype"])
+        dtype = _dtype(value["dtype"])
         if dtype.kind not in "OU":
             raise StateError(f"an array of strings cannot have dtype {dtype}")
         items: Array = np.empty(len(value["$array"]), dtype)
@@ -296,5 +304,5 @@ class _Decoder:
         "$float": lambda self, value: float(value["$float"]),
         "$tuple": lambda self, value: tuple(self.decode(value["$tuple"])),
         "$dict": lambda self, value: dict(self.decode(value["$dict"])),
-        "$dtype": lambda self, value: np.dtype(value["$dtype"]),
+        "$dtype": lambda self, value: _dtype(value["$dtype"]),
     }
