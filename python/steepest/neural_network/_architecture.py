@@ -69,7 +69,7 @@ def _activations(model: BaseMultilayerPerceptron, n: int) -> list[nn.Activation]
 
 def _activation(model: BaseMultilayerPerceptron, given: Any) -> nn.Activation:
     try:
-        return nn.Activation(_ALIASES.get(given, given))
+        return nn.Activation(_ALIASES.get(given, given)) if isinstance(given, str) else nn.Activation(*given)
     except (TypeError, ValueError) as error:
         raise ValueError(
             model._prefix(f"The 'activation' parameter must be of {', '.join(ACTIVATIONS)}, got {given!r}")
