@@ -112,8 +112,8 @@ def _operator(function, swapped=False):
     return apply
 
 
-for _name in ("add", "sub", "mul", "truediv", "pow", "eq", "ne", "lt", "le", "gt", "ge"):
-    setattr(ndarray, f"__{_name}__", _operator(getattr(operator, _name)))
+for _name in ("add", "sub", "mul", "truediv", "pow", "eq", "ne", "lt", "le", "gt", "ge", "and_"):
+    setattr(ndarray, f"__{_name.strip('_')}__", _operator(getattr(operator, _name)))
 for _name in ("add", "sub", "mul", "truediv"):
     setattr(ndarray, f"__r{_name}__", _operator(getattr(operator, _name), swapped=True))
 

@@ -64,9 +64,7 @@ def test_architecture(rng):
     X = samples(rng)
     model = quick(
         hidden_layer_sizes=(5, 4, 2),
-        activation=["tanh", ("leaky_relu", 0.1)]
-        if "leaky_relu" in nn.layers.K.ACTIVATIONS
-        else ["tanh", "relu"],
+        activation=["tanh", ("leaky_relu", 0.1)],
         code_activation="logistic",
         output_activation="identity",
         dropout=0.25,
@@ -108,6 +106,29 @@ def test_tied_weights_are_one(rng):
     expected = model.transform(X) @ model.coefs_[1].T + model.intercepts_[2]
     expected = expected @ model.coefs_[0].T + model.intercepts_[3]
     np.testing.assert_allclose(model.reconstruct(X), expected, rtol=0, atol=1e-12)
+
+
+def test_log_loss(dtype):
+    """Of data in [0, 1], the loss is their cross-entropy, and the output the logistic function of the network's."""
+    X = (load_digits().data[:200] / 16).astype(dtype)
+    model = quick(loss="log_loss", hidden_layer_sizes=(16, 8), learning_rate_init=0.01, max_iter=20).fit(
+        X, eval_set=X
+    )
+    made = model.reconstruct(X).astype(np.float64)
+    assert ((made > 0) & (made < 1)).all()
+    np.testing.assert_allclose(model.inverse_transform(model.transform(X)), made, rtol=1e-5)
+    expected = -(X * np.log(made) + (1 - X) * np.log1p(-made)).mean()
+    # Where the output is within 1e-3 of 0 or 1, its logarithm is a thousand times as sensitive to rounding.
+    np.testing.assert_allclose(model.validation_loss_curve_[-1], expected, rtol=1e3 * np.finfo(dtype).eps)
+    assert model.validation_scores_[-1] == pytest.approx(model.score(X), rel=1e-5)
+    assert model.out_activation_ == "logistic"
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    with pytest.raises(ValueError, match=r"X must be in \[0, 1\] with loss='log_loss'"):
+        model.fit(X + 0.5)
+    with pytest.raises(
+        ValueError, match="output_activation is the logistic function with loss='log_loss', got 'tanh'"
+    ):
+        quick(loss="log_loss", output_activation="tanh").fit(X)
 
 
 @pytest.mark.cpu_only("its fits take the stand-in too long")

@@ -122,7 +122,8 @@ def _dtype(text: Any) -> np.dtype[Any]:
     """Return the dtype of a code such as "<f4"; NumPy itself would parse any text."""
     if not re.fullmatch(r"[<>=|][?biufOU]\d{0,6}", str(text)):
         raise StateError(f"there is no dtype {text!r}")
-    return np.dtype(text)
+    dtype: np.dtype[Any] = np.dtype(text)
+    return dtype
 
 
 class _Encoder:

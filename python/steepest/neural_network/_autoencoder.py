@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from steepest import kernels as K
 from steepest import nn
 from steepest._backends import is_cupy
 from steepest._estimators.data import in_library_of
@@ -49,10 +50,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
     decoder_activation : str, pair, list or None, default=None
         Activation of the decoder's layers before the output, the first of them behind the code; None: that of the
         encoder, backwards.
-    output_activation : str or pair, default="identity"
-        Activation of the output, such as ``"logistic"`` for data in [0, 1].
-    loss : {"squared_error"}, default="squared_error"
-        Half the squared error, a mean over the features.
+    output_activation : str or pair, default="auto"
+        Activation of the output; ``"auto"`` is the identity for the squared error and, as the only one that it can be,
+        the logistic function for the log loss.
+    loss : {"squared_error", "log_loss"}, default="squared_error"
+        Half the squared error, or the cross-entropy of data in [0, 1]: a mean over the features.
     tied_weights : bool, default=False
         Whether the decoder's weights are the encoder's, transposed; its biases are its own.
     dropout : float, default=0.0
@@ -64,38 +66,29 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         L2 penalty of the weights; tied ones count once.
     batch_size : int or "auto", default="auto"
         Samples in a mini-batch.
-    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        Schedule for ``solver="sgd"``.
+    learning_rate, power_t : str and float, default="constant" and 0.5
+        Schedule for ``solver="sgd"``, and the exponent of ``"invscaling"``.
     learning_rate_init : float, default=1e-3
         Initial learning rate.
-    power_t : float, default=0.5
-        Exponent of ``"invscaling"``.
     max_iter : int, default=200
         The most epochs, or iterations of L-BFGS.
-    shuffle : bool, default=True
-        Whether each epoch has an order of its own.
-    random_state : int, RandomState or None, default=None
-        Seeds initial weights, dropout, shuffles and the validation split.
-    tol : float, default=1e-4
-        Least improvement that counts.
+    shuffle, random_state : object
+        Whether each epoch has an order of its own; the seed of initial weights, dropout, orders and validation split.
+    tol, n_iter_no_change : float, default=1e-4 and 10
+        Least improvement that counts, and epochs without one after which to stop.
     verbose, warm_start : bool, default=False
         Whether to print a line per epoch, and whether `fit` goes on from the last solution.
     momentum, nesterovs_momentum : float and bool, default=0.9 and True
         Momentum of SGD, and whether it looks ahead.
-    early_stopping : bool, default=False
-        Whether to hold out samples, stop once their score no longer improves, and restore the best weights.
-    validation_fraction : float, default=0.1
-        Share of the samples held out.
+    early_stopping, validation_fraction : bool and float, default=False and 0.1
+        Whether to hold out this share of the samples, stop once their score no longer improves, and restore the best
+        weights.
     beta_1, beta_2, epsilon : float, default=0.9, 0.999 and 1e-8
         Of Adam.
-    n_iter_no_change : int, default=10
-        Epochs without improvement after which to stop.
     max_fun : int, default=15000
         The most loss evaluations of L-BFGS.
-    callbacks : list of Callback or None, default=None
-        Are told of every epoch (`steepest.callbacks`).
-    device : {"auto", "cpu", "cuda"}, default="auto"
-        Where to compute.
+    callbacks, device : object
+        Objects of `steepest.callbacks` that are told of every epoch; where to compute.
 
     Attributes
     ----------
@@ -103,10 +96,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         Weights (n_in, n_out) and biases of each layer, encoder and decoder; tied weights are listed once.
     loss_, loss_curve_, best_loss_, validation_scores_, validation_loss_curve_, best_validation_score_ : object
         As of `MLPRegressor`.
-    n_iter_, t_, n_layers_, n_outputs_, n_features_in_ : int
+    n_iter_, t_, n_layers_, n_outputs_, n_features_in_, device_ : object
         As of `MLPRegressor`.
-    device_ : str
-        Where the model is.
 
     References
     ----------
@@ -128,8 +119,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         **BaseMultilayerPerceptron._parameter_constraints,
         "code_activation": [StrOptions(set(ACTIVATIONS)), tuple, list],
         "decoder_activation": [StrOptions(set(ACTIVATIONS)), tuple, list, None],
-        "output_activation": [StrOptions(set(ACTIVATIONS)), tuple, list],
-        "loss": [StrOptions({"squared_error"})],
+        "output_activation": [StrOptions({"auto", *ACTIVATIONS}), tuple, list],
+        "loss": [StrOptions({"squared_error", "log_loss"})],
         "tied_weights": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
     }
@@ -142,7 +133,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         *,
         code_activation: Any = "identity",
         decoder_activation: Any = None,
-        output_activation: Any = "identity",
+        output_activation: Any = "auto",
         loss: str = "squared_error",
         tied_weights: bool = False,
         dropout: float = 0.0,
@@ -321,7 +312,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         ndarray of shape (n_samples, n_features)
             ``inverse_transform(transform(X))``, in the library of X.
         """
-        return self._predict(X, lambda output: output)
+        return self._predict(X, self._activated)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the share of the variance of X that its reconstruction explains.
@@ -354,16 +345,25 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         return super()._check_weights(sample_weight, np.empty((len(y), 0)), dtype)
 
     def _validate_targets(self, y: Array, X: Array, first_pass: bool, incremental: bool) -> Array:
+        if self.loss == "log_loss" and not bool(((X >= 0) & (X <= 1)).all()):
+            raise ValueError(self._prefix("X must be in [0, 1] with loss='log_loss'"))
         return X
 
     def _loss_function(self) -> Loss:
-        return nn.MeanSquaredError(half=True)
+        return nn.BinaryCrossEntropy() if self.loss == "log_loss" else nn.MeanSquaredError(half=True)
 
     def _output_shape(self, y: Array) -> tuple[int, str]:
-        return y.shape[1], str(self.output_activation)
+        given = self.output_activation
+        if given == "auto":
+            given = "logistic" if self.loss == "log_loss" else "identity"
+        return y.shape[1], str(given)
+
+    def _activated(self, output: Array) -> Array:
+        """Return the reconstruction from the output of the network, which for the log loss are logits."""
+        return K.activation(output, "sigmoid") if self.loss == "log_loss" else output
 
     def _score_output(self, output: Array, y: Array, sample_weight: Array | None) -> float:
-        output = to_host(output)
+        output = to_host(self._activated(output))
         if not np.isfinite(output).all():
             return float("nan")
         return _explained(to_host(y), output, to_host(sample_weight))
@@ -378,7 +378,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         network = self._network
         if is_cupy(given):
             network = network.to(resolve_device(self.device, type(self).__name__, given))
-        return in_library_of(given, half_of(network, decoder).predict(to_device(X, network.device)))
+        output = half_of(network, decoder).predict(to_device(X, network.device))
+        return in_library_of(given, self._activated(output) if decoder else output)
 
     @property
     def _n_features_out(self) -> int:

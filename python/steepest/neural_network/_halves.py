@@ -45,10 +45,22 @@ def autoencoder_layers(model: Autoencoder, n_features: int) -> tuple[nn.layers.L
     for i, activation in enumerate([*encoder, model.code_activation]):
         positions.append(len(layers))
         layers += [nn.Linear(units[i], units[i + 1]), _activation(model, activation)]
-    for i, activation in zip(range(depth, 0, -1), [*decoder, model.output_activation], strict=True):
+    for i, activation in zip(range(depth, 0, -1), [*decoder, _last_activation(model)], strict=True):
         tied_to = positions[i - 1] if model.tied_weights else None
         layers += [nn.Linear(units[i], units[i - 1], tied_to=tied_to), _activation(model, activation)]
     return tuple(layers)
+
+
+def _last_activation(model: Autoencoder) -> Any:
+    """Return the activation of the network's last layer, whose output the loss takes: for the log loss, logits."""
+    given = model.output_activation
+    if model.loss != "log_loss":
+        return "identity" if given == "auto" else given
+    if given not in ("auto", "logistic"):
+        raise ValueError(
+            model._prefix(f"output_activation is the logistic function with loss='log_loss', got {given!r}")
+        )
+    return "identity"
 
 
 def _listed(model: Autoencoder, name: str, n: int) -> list[Any]:
