@@ -7,6 +7,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from sphinx.pycode import ModuleAnalyzer
+
 MODULES = (
     "steepest",
     "steepest.kernels",
@@ -55,7 +57,8 @@ def page(name):
             constants.append(member)
     lines = [*underlined(name, "="), f".. automodule:: {name}", "   :no-members:", ""]
     for member in constants:
-        lines += [f".. autodata:: {definition(module, member)}.{member}", "   :no-value:", ""]
+        lines += [f".. py:data:: {member}", f"   :module: {name}", ""]
+        lines += [f"   {line}" for line in docstring(module, member)] + [""]
     for family in sorted(families):
         lines += underlined(family, "-") if len(families) > 1 else []
         lines += [f".. currentmodule:: {name}", "", ".. autosummary::", "   :toctree: generated", ""]
@@ -63,14 +66,14 @@ def page(name):
     return "\n".join(lines)
 
 
-def definition(module, constant):
-    """Return the module that assigns a constant, which is where its docstring stands."""
-    assigned = re.compile(rf"^{constant}\b.*=", re.MULTILINE)
-    for name, owner in sorted(sys.modules.items()):
-        inside = name == module.__name__ or name.startswith(f"{module.__name__}.")
-        if inside and hasattr(owner, constant) and assigned.search(inspect.getsource(owner)):
-            return name
-    raise ValueError(f"{module.__name__}.{constant} is assigned nowhere in {module.__name__}")
+def docstring(module, constant):
+    """Return the lines of a constant's docstring, which stands below its assignment, often in a submodule."""
+    for name in sorted(sys.modules):
+        if name == module.__name__ or name.startswith(f"{module.__name__}."):
+            documented = ModuleAnalyzer.for_module(name).find_attr_docs()
+            if ("", constant) in documented:
+                return documented["", constant]
+    raise ValueError(f"{module.__name__}.{constant} has no docstring")
 
 
 def write_pages(docs):
