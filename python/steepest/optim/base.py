@@ -50,7 +50,7 @@ class Optimizer(ABC):
     """
 
     rule: ClassVar[str]
-    """Name of the rule in `steepest.kernels.UPDATE_RULES`."""
+    """Name of the rule in ``steepest.kernels.UPDATE_RULES``."""
     formula: ClassVar[str]
     """The step, with the gradient g after clipping and penalties."""
     source: ClassVar[str]
