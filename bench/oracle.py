@@ -8,9 +8,10 @@ from bench.environment import ROOT
 
 sys.path.insert(0, str(ROOT / "tests"))
 try:
+    import linear_model_reference
     import reference
     import tolerances
 finally:
     sys.path.remove(str(ROOT / "tests"))
 
-__all__ = ["reference", "tolerances"]
+__all__ = ["linear_model_reference", "reference", "tolerances"]

@@ -88,6 +88,31 @@ def _linear_backward_accumulating(m):
     return case
 
 
+def _linear_loss(kind):
+    def make(m):
+        target = m.labels() if kind == "softmax_cross_entropy" else m.positive(m.n, m.c)
+        args = (
+            m.normal(m.n, m.k),
+            m.normal(m.k, m.c) * m.dtype.type(0.1),
+            m.normal(m.c),
+            target,
+            m.positive(m.n),
+        )
+        outputs = {"loss": _scalar(), "d_w": m.empty(m.k, m.c), "d_b": m.empty(m.c)}
+        return _case(K.linear_loss, args, outputs, kind=kind, l2=0.1)
+
+    return make
+
+
+def _linear_sgd(m):
+    w, b, step = m.normal(m.k, m.c) * m.dtype.type(0.1), m.normal(m.c), np.array(3)
+    state = {"l1_applied": np.zeros((m.k, m.c), m.dtype), "l1_total": np.zeros(m.c)}
+    state |= {"average_w": np.zeros((m.k, m.c), m.dtype), "average_b": np.zeros(m.c, m.dtype)}
+    options = {"lr": np.array(0.01), "l1": 1e-4, "l2": 1e-3, "order": m.rng.permutation(m.n)[:40]}
+    args = (m.normal(m.n, m.k), m.labels(), w, b, step)
+    return _in_place(K.linear_sgd, args, [w, b, step, *state.values()], **state, **options)
+
+
 def _dropout(m):
     args = (m.normal(m.n, m.k), 0.3)
     return _case(K.dropout, args, {"out": m.empty(m.n, m.k)}, seed=5, stream=np.array(2))
@@ -207,6 +232,9 @@ CASES = {
     "linear": _linear,
     "linear_backward": _linear_backward,
     "linear_backward/accumulate": _linear_backward_accumulating,
+    "linear_loss": _linear_loss("squared_error"),
+    "linear_loss/softmax": _linear_loss("softmax_cross_entropy"),
+    "linear_sgd": _linear_sgd,
     "dropout": _dropout,
     "activation": _activation,
     "activation_backward": _activation_backward,

@@ -17,6 +17,8 @@ STEMS = (
     "matmul",
     "linear",
     "linear_backward",
+    "linear_loss",
+    "linear_sgd",
     "activation",
     "softmax",
     "softmax_cross_entropy",

@@ -212,6 +212,42 @@ def gaussian(dtype, prediction, target, w, value, derivative, reduction="mean"):
     return mean_of_items(dtype, value, derivative, np.abs(s) + 5.0 * square, errors, w, reduction)
 
 
+def linear_loss(dtype, x, scores, error, items, w, penalty, d_penalty):
+    """(loss, d_w, d_b) for row weights w that sum to 1, scores and their `error`, and items(scores) -> (l, l').
+
+    The scores err by those of a product: what that does to l and l' is what they differ by at scores + error and
+    scores - error. The formulas add up to eight roundings of terms that the larger of 1, |l| and |l'| bounds, and the
+    sums over n rows those of `dot`; penalties are summed in float64.
+    """
+    value, slope = items(scores)
+    moved = [items(scores + error), items(scores - error)]
+    d_value = np.max([np.abs(m[0] - value) for m in moved], axis=0)
+    d_slope = np.max([np.abs(m[1] - slope) for m in moved], axis=0)
+    size = np.maximum(1.0, np.maximum(np.abs(value), np.abs(slope)))
+    share, x = w[:, None], _abs(x)
+    loss = float((share * (d_value + 8.0 * eps(dtype) * size)).sum())
+    d_z = share * (d_slope + 8.0 * eps(dtype) * size)
+    d_w = x.T @ d_z + dot(dtype, len(x), x.T @ (share * np.abs(slope))) + 2.0 * eps(dtype) * np.abs(d_penalty)
+    d_b = d_z.sum(axis=0) + dot(dtype, len(x), (share * np.abs(slope)).sum(axis=0))
+    return loss + 4.0 * np.sqrt(d_penalty.size) * eps(np.float64) * penalty, d_w, d_b
+
+
+def linear_sgd(dtype, steps, x, largest):
+    """Weights after so many steps: each rounds a score of d terms, whose error moves the weights along the sample by at
+    most as much as the weights' own rounding does in all columns; steps of convex losses bring solutions no further
+    apart, so that errors add up, and as random ones do (lambda = 4, see `dot`).
+    """
+    d = x.shape[1]
+    return (
+        4.0
+        * np.sqrt(steps)
+        * (2.0 + 2.0 * np.sqrt(d))
+        * eps(dtype)
+        * max(1.0, largest)
+        * max(1.0, np.abs(x).max(initial=0.0))
+    )
+
+
 def update(
     rule, dtype, p, g, states=(), *, lr, step=1, count=1, clip=1.0, l2=0.0, decay=0.0, l1=0.0, **numbers
 ):

@@ -8,6 +8,8 @@
 namespace steepest {
 
 struct CpuBackend : NumpyArrays, Recorder<Graph> {
+    static constexpr bool kOnGpu = false;
+
     template <class Op>
     static void submit(Op op, const std::vector<py::object>& arguments) {
         if (record(op, arguments)) return;

@@ -11,6 +11,7 @@ namespace steepest {
 
 template <class Arrays>
 struct CudaBackend : Arrays, Recorder<Graph> {
+    static constexpr bool kOnGpu = true;
     using typename Recorder<Graph>::Graph;
     using Recorder<Graph>::record;
 

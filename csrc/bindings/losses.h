@@ -11,6 +11,34 @@ struct LossArrays {
 };
 
 template <class B>
+const LossEntry& loss_named(const Call<B>& call, py::handle kind) {
+    const std::string name = call.text("kind", kind);
+    std::string known;
+    for (const LossEntry& entry : kLosses) {
+        if (name == entry.name) return entry;
+        known += (known.empty() ? "" : ", ") + std::string(entry.name);
+    }
+    ops::reject(call.name(), "kind '", name, "' is not one of: ", known);
+}
+
+template <class B>
+double loss_parameter(const Call<B>& call, const LossEntry& entry, py::handle given) {
+    if (given.is_none()) return entry.standard;
+    if (!entry.parameter) ops::reject(call.name(), "there is no parameter, but one was given");
+    if (!PyFloat_Check(given.ptr()) && !PyLong_Check(given.ptr()))
+        reject_type(call.name(), entry.parameter, " must be a number");
+    return py::cast<double>(given);
+}
+
+// Whether the losses of a row's outputs are added up, and not averaged.
+template <class B>
+bool adds_outputs(const Call<B>& call, py::handle reduction) {
+    const std::string name = call.text("reduction", reduction);
+    if (name != "mean" && name != "sum") ops::reject(call.name(), "reduction '", name, "' is not one of: mean, sum");
+    return name == "sum";
+}
+
+template <class B>
 struct Losses {
     static py::tuple softmax_cross_entropy(py::handle logits_, py::handle labels_, py::handle weight_,
                                            py::handle ignore_label, py::handle loss_, py::handle d_logits_) {
@@ -45,10 +73,10 @@ struct Losses {
     static py::tuple pointwise(py::handle kind, py::handle prediction_, py::handle target_, py::handle weight_,
                                py::handle parameter_, bool half, py::handle reduction, py::handle loss_,
                                py::handle d_prediction_) {
-        const LossEntry& entry = loss_named(kind);
+        const LossEntry& entry = loss_named(Call<B>("pointwise_loss"), kind);
         Call<B> call(entry.name);
         const LossArrays a = loss_arrays(call, prediction_, target_, weight_, loss_, d_prediction_);
-        const double parameter = parameter_of(call, entry, parameter_);
+        const double parameter = loss_parameter(call, entry, parameter_);
         const bool adds = adds_outputs(call, reduction);
         call.submit_float([&]<class T>() {
             return ops::PointwiseLoss<T>{a.prediction.matrix<const T>(),
@@ -103,29 +131,6 @@ struct Losses {
 
     static bool is_text(py::handle object, const char* text) {
         return PyUnicode_Check(object.ptr()) && PyUnicode_CompareWithASCIIString(object.ptr(), text) == 0;
-    }
-
-    static const LossEntry& loss_named(py::handle kind) {
-        std::string known;
-        for (const LossEntry& entry : kLosses)
-            if (is_text(kind, entry.name)) return entry;
-        for (const LossEntry& entry : kLosses) known += (known.empty() ? "" : ", ") + std::string(entry.name);
-        const Call<B> call("pointwise_loss");
-        ops::reject(call.name(), "kind '", call.text("kind", kind), "' is not one of: ", known);
-    }
-
-    static double parameter_of(const Call<B>& call, const LossEntry& entry, py::handle given) {
-        if (given.is_none()) return entry.standard;
-        if (!entry.parameter) ops::reject(call.name(), "there is no parameter, but one was given");
-        if (!PyFloat_Check(given.ptr()) && !PyLong_Check(given.ptr()))
-            reject_type(call.name(), entry.parameter, " must be a number");
-        return py::cast<double>(given);
-    }
-
-    static bool adds_outputs(const Call<B>& call, py::handle reduction) {
-        if (is_text(reduction, "mean")) return false;
-        if (is_text(reduction, "sum")) return true;
-        ops::reject(call.name(), "reduction '", call.text("reduction", reduction), "' is not one of: mean, sum");
     }
 
     static std::pair<bool, int64_t> ignored_label(Call<B>& call, py::handle label) {

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/data_operations.h"
+#include "bindings/linear_model_operations.h"
 #include "bindings/losses.h"
 #include "bindings/operations.h"
 #include "bindings/update_operations.h"
@@ -40,6 +41,7 @@ void export_operations(py::module_& m) {
         arg("out") = none);
 
     export_losses<B>(m);
+    export_linear_models<B>(m);
 
     const auto update = [&]<class... Own>(const char* name, auto function, const Own&... own) {
         m.def(name, function, own..., arg("weight_decay") = 0.0, arg("decoupled_decay") = 0.0, arg("l1") = 0.0,

@@ -7,6 +7,8 @@
 #include "ops/gaussian_loss.h"
 #include "ops/linear.h"
 #include "ops/linear_backward.h"
+#include "ops/linear_loss.h"
+#include "ops/linear_sgd.h"
 #include "ops/matmul.h"
 #include "ops/pointwise_loss.h"
 #include "ops/random.h"
@@ -23,6 +25,8 @@
     X(MatMul)                        \
     X(Linear)                        \
     X(LinearBackward)                \
+    X(LinearLoss)                    \
+    X(LinearSgd)                     \
     X(ActivationForward)             \
     X(ActivationBackward)            \
     X(Dropout)                       \

@@ -18,6 +18,13 @@ void check_loss_outputs(const Op& op) {
     require_apart(op.name(), "d_prediction", op.d_prediction, "sample_weight", op.sample_weight);
 }
 
+inline void check_loss_parameter(const char* name, Loss kind, double parameter) {
+    const LossEntry& entry = kLosses[static_cast<int>(kind)];
+    if (entry.parameter)
+        require(parameter > entry.above && parameter < entry.below, name, entry.parameter, " is ", parameter,
+                "; it must lie strictly between ", entry.above, " and ", entry.below);
+}
+
 template <class T>
 struct PointwiseLoss {
     static constexpr const char* kName = "pointwise_loss";
@@ -45,10 +52,7 @@ struct PointwiseLoss {
                 ": an empty batch has no mean loss");
         require_same_shape(name(), "target", target, "prediction", prediction);
         check_loss_outputs(*this);
-        const LossEntry& entry = kLosses[static_cast<int>(kind)];
-        if (entry.parameter)
-            require(parameter > entry.above && parameter < entry.below, name(), entry.parameter, " is ", parameter,
-                    "; it must lie strictly between ", entry.above, " and ", entry.below);
+        check_loss_parameter(name(), kind, parameter);
     }
 
     double flops() const { return 4.0 * prediction.rows * prediction.cols; }

@@ -105,6 +105,51 @@ def zero_one_loss(
     scores: _Array, labels: _Array, ignore_label: int | None = None, out: _Loss | None = None
 ) -> _Loss: ...
 
+# Linear models with few outputs.
+def linear_loss(
+    x: _Array,
+    w: _Array,
+    b: _Array | None,
+    target: _Array,
+    sample_weight: _Array | None = None,
+    *,
+    kind: str = "log_loss",
+    parameter: float | None = None,
+    half: bool = False,
+    reduction: str = "mean",
+    l2: float = 0.0,
+    gradient: bool = True,
+    loss: _Loss | None = None,
+    d_w: _Array | None = None,
+    d_b: _Array | None = None,
+) -> tuple[_Loss, _Array | None, _Array | None]: ...
+def linear_sgd(
+    x: _Array,
+    target: _Array,
+    w: _Array,
+    b: _Array | None,
+    step: _Counter,
+    *,
+    lr: float | _Loss,
+    kind: str = "log_loss",
+    parameter: float | None = None,
+    half: bool = False,
+    power: float = 0.0,
+    t0: float = 0.0,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    passive_aggressive: int = 0,
+    sample_weight: _Array | None = None,
+    class_weight: _Array | None = None,
+    order: _Indices | None = None,
+    l1_applied: _Array | None = None,
+    l1_total: _Loss | None = None,
+    average_w: _Array | None = None,
+    average_b: _Array | None = None,
+    average_start: int = 1,
+    objective: _Loss | None = None,
+) -> _Loss: ...
+
 # Updates of parameters.
 def sgd_update(
     params: _Arrays,

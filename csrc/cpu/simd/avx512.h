@@ -161,6 +161,8 @@ STEEPEST_HD double reduce_max(Vec<double> a) { return _mm512_reduce_max_pd(a.v);
 STEEPEST_HD Vec<double> widen_low(Vec<float> a) { return _mm512_cvtps_pd(_mm512_castps512_ps256(a.v)); }
 STEEPEST_HD Vec<double> widen_high(Vec<float> a) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1)); }
 
+STEEPEST_HD double first_lane(Vec<double> a) { return _mm512_cvtsd_f64(a.v); }
+
 // The sum of all lanes in float64.
 STEEPEST_HD double reduce_add_wide(Vec<float> a) { return reduce_add(widen_low(a) + widen_high(a)); }
 STEEPEST_HD double reduce_add_wide(Vec<double> a) { return _mm512_reduce_add_pd(a.v); }

@@ -179,6 +179,8 @@ STEEPEST_HD Vec<double> widen_high(Vec<float> a) {
     for (int i = 0; i < Vec<double>::kSize; ++i) r.lane[i] = a.lane[Vec<double>::kSize + i];
     return r;
 }
+STEEPEST_HD double first_lane(Vec<double> a) { return a.lane[0]; }
+
 // The sum of all lanes in float64.
 template <class T>
 STEEPEST_HD double reduce_add_wide(Vec<T> a) {

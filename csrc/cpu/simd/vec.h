@@ -3,7 +3,7 @@
 //     Vec<T>::kSize, load(p), load(p, n), load(p, n, rest), store(p), store(p, n)
 //     + - * /, fma, min, max, abs, sqrt, select, >, ==, quotient, rounding_of_square,
 //     scale_by_power_of_two, split_exponent, transpose
-//     reduce_add, reduce_max, reduce_add_wide, widen_low, widen_high, and the register tile of the matrix product
+//     reduce_add, reduce_max, reduce_add_wide, widen_low, widen_high, first_lane, and the register tile of the matrix product
 // A partial load or store touches the first n lanes only, 0 <= n <= kSize; absent lanes are zero or `rest`.
 #pragma once
 

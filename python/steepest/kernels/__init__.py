@@ -48,6 +48,7 @@ from steepest.kernels.classification_loss import (
 from steepest.kernels.counters import accumulate, increment, look_up, require_finite
 from steepest.kernels.dropout import dropout
 from steepest.kernels.linear import linear, linear_backward, matmul
+from steepest.kernels.linear_model import linear_loss, linear_sgd
 from steepest.kernels.loss import LOSSES
 from steepest.kernels.random import permutation, random_bits, random_uniform
 from steepest.kernels.reduce import argmax, max, mean, min, sum, sum_squares
@@ -89,6 +90,8 @@ __all__ = [
     "leaky_relu",
     "linear",
     "linear_backward",
+    "linear_loss",
+    "linear_sgd",
     "log_loss",
     "log_softmax",
     "look_up",

@@ -1,0 +1,105 @@
+// The loss of a linear model with few outputs, z = x @ w + b, and its gradient, in one pass over x:
+//     loss = factor sum_i s_i (mean_j or sum_j) l(z_ij, t_ij) / sum_i s_i + l2/2 |w|²
+// for a pointwise loss l with targets t (n, k), or the softmax cross-entropy of labels (n,).
+#pragma once
+
+#include "ops/pointwise_loss.h"
+
+namespace steepest::ops {
+
+// How the rows are shared out on the CPU: in chunks that depend on the shapes alone, each of which leaves sums.
+struct LinearLossChunks {
+    static constexpr int64_t kRows = 64;  // of a block, the least that a chunk has
+    static constexpr int64_t kAlign = 16;
+
+    int64_t rows, outputs;
+    int64_t width;  // of a row of d_w in the sums, whole vectors
+    int64_t count;
+
+    LinearLossChunks(int64_t n, int64_t d, int64_t k)
+        : rows(n), outputs(k), width((d + kAlign - 1) / kAlign * kAlign), count((n + kRows - 1) / kRows) {
+        constexpr int64_t kMost = 64, kItems = 4 << 20;
+        if (count > kMost) count = kMost;
+        if (count * items() > kItems) count = kItems / items();
+        if (count < 1) count = 1;
+    }
+
+    // The sums of a chunk: d_w, output by output, d_b, the loss and the weights of the rows, up to whole vectors.
+    int64_t items() const { return (outputs * (width + 1) + 2 + kAlign - 1) / kAlign * kAlign; }
+    int64_t begin(int64_t chunk) const {
+        const int64_t blocks = (rows + kRows - 1) / kRows, row = blocks * chunk / count * kRows;
+        return row < rows ? row : rows;
+    }
+};
+
+template <class T>
+struct LinearLoss {
+    static constexpr const char* kName = "linear_loss";
+    static constexpr bool kMayFail = true;
+    MatrixView<const T> x;              // (n, d)
+    MatrixView<const T> w;              // (d, k)
+    VectorView<const T> b;              // (k,) or absent
+    MatrixView<const T> target;         // (n, k), or absent where labels are given
+    IntegerVectorView labels;           // (n,)
+    VectorView<const T> sample_weight;  // (n,) or absent
+    Loss kind = Loss::kSquaredError;    // of targets
+    double parameter = 0, factor = 1;
+    bool adds_outputs = false;
+    double l2 = 0;
+    double* loss = nullptr;
+    MatrixView<T> d_w;             // (d, k), or absent with d_b: only the loss is wanted
+    VectorView<T> d_b;             // (k,)
+    VectorView<double> workspace;  // of at least the items that the device needs
+
+    // What stands before s_i l_ij / sum_i s_i.
+    double item_factor() const { return factor / (adds_outputs || !target ? 1.0 : static_cast<double>(w.cols)); }
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(x), v.read(w), v.read(b), v.read(target), v.read(labels), v.read(sample_weight);
+        v.write(VectorView<double>{loss, 1, 1}), v.write(d_w), v.write(d_b), v.write(workspace);
+    }
+
+    void check() const {
+        const int64_t k = w.cols;
+        require(x.rows > 0 && k > 0, kName, "x has shape ", shape_of(x), " and w has shape ", shape_of(w),
+                ": an empty batch has no mean loss");
+        require(x.cols == w.rows, kName, "x has shape ", shape_of(x), ", but w has shape ", shape_of(w),
+                ": they must be (n, d) and (d, k)");
+        require(!b || b.size == k, kName, "b has shape ", shape_of(b), ", but w has ", k, " columns");
+        if (target)
+            require(target.rows == x.rows && target.cols == k, kName, "target has shape ", shape_of(target),
+                    ", but x has ", x.rows, " rows and w has ", k, " columns");
+        else
+            require(labels.size == x.rows, kName, "labels has shape ", ShapeText{-1, labels.size}, ", but x has ",
+                    x.rows, " rows");
+        require(!sample_weight || sample_weight.size == x.rows, kName, "sample_weight has shape ",
+                shape_of(sample_weight), ", but x has ", x.rows, " rows");
+        if (target) check_loss_parameter(kName, kind, parameter);
+        require(l2 >= 0, kName, "l2 is ", l2, "; it must not be negative");
+        if (!d_w) return;
+        require_same_shape(kName, "d_w", d_w, "w", w);
+        require(d_b.size == k, kName, "d_b has shape ", shape_of(d_b), ", but w has ", k, " columns");
+        const auto apart = [&](const char* name, const auto& out) {
+            require_apart(kName, name, out, "x", x);
+            require_apart(kName, name, out, "w", w);
+            require_apart(kName, name, out, "b", b);
+            require_apart(kName, name, out, "target", target);
+            require_apart(kName, name, out, "sample_weight", sample_weight);
+        };
+        apart("d_w", d_w), apart("d_b", d_b);
+        require_apart(kName, "d_w", d_w, "d_b", d_b);
+    }
+
+    // float64 numbers: the sums of all chunks, or the scores of all rows.
+    template <bool OnGpu>
+    int64_t workspace_items() const {
+        if constexpr (OnGpu) return (x.rows * w.cols * static_cast<int64_t>(sizeof(T)) + 7) / 8;
+        const LinearLossChunks chunks(x.rows, x.cols, w.cols);
+        return chunks.count * chunks.items();
+    }
+
+    double flops() const { return (d_w ? 4.0 : 2.0) * x.rows * x.cols * w.cols; }
+};
+
+}  // namespace steepest::ops

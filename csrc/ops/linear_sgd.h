@@ -1,0 +1,99 @@
+// Stochastic gradient descent for the linear models z = x @ w + b, a sample at a time, all samples in one operation.
+// For i = 1, 2, ... and x, t the sample of row order[i] (or i), each output by itself:
+//     z = x w + b,   w <- (1 - rate l2) w - rate s l'(z, t) x,   b <- b - rate s l'(z, t),   rate = lr / (t0 + i)^power,
+// where s is the weight of the sample. The L1 penalty is the cumulative one of Y. Tsuruoka, J. Tsujii, S. Ananiadou,
+// "Stochastic gradient descent training for L1-regularized log-linear models with cumulative penalty", ACL 2009.
+#pragma once
+
+#include "common/linear_sgd.h"
+#include "ops/pointwise_loss.h"
+
+namespace steepest::ops {
+
+template <class T>
+struct LinearSgd {
+    static constexpr const char* kName = "linear_sgd";
+    static constexpr bool kMayFail = true;
+    MatrixView<const T> x;              // (n, d)
+    MatrixView<const T> target;         // (n, k), or absent where labels are given
+    IntegerVectorView labels;           // (n,)
+    VectorView<const T> sample_weight;  // (n,) or absent
+    MatrixView<const T> class_weight;   // (2, k) for negative and positive targets, or absent
+    VectorView<const int64_t> order;    // rows of x, or absent: all of them as they stand
+    Loss loss = Loss::kLogLoss;
+    double parameter = 0, loss_scale = 1;
+    ScalarView<double> lr;
+    double power = 0, t0 = 0, l1 = 0, l2 = 0;
+    PassiveAggressive passive_aggressive = PassiveAggressive::kNot;
+    MatrixView<T> w;               // (d, k)
+    VectorView<T> b;               // (k,) or absent
+    int64_t* step = nullptr;       // samples so far
+    MatrixView<T> l1_applied;      // (d, k), what the L1 penalty has taken off each weight, or absent
+    VectorView<double> l1_total;   // (k,), what it could have taken
+    MatrixView<T> average_w;       // (d, k), or absent
+    VectorView<T> average_b;       // (k,), or absent
+    int64_t average_start = 1;     // the first sample that counts
+    VectorView<double> objective;  // (k,) sums over the samples of l(z, t) and the penalty, before their steps
+
+    int64_t samples() const { return order ? order.size : x.rows; }
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(x), v.read(target), v.read(labels), v.read(sample_weight), v.read(class_weight), v.read(order);
+        v.read(lr), v.read(w), v.read(b), v.read(l1_applied), v.read(l1_total), v.read(average_w), v.read(average_b);
+        v.write(w), v.write(b), v.write(VectorView<int64_t>{step, 1, 1});
+        v.write(l1_applied), v.write(l1_total), v.write(average_w), v.write(average_b), v.write(objective);
+    }
+
+    void check() const {
+        const int64_t k = w.cols;
+        require(x.cols == w.rows, kName, "x has shape ", shape_of(x), ", but w has shape ", shape_of(w),
+                ": they must be (n, d) and (d, k)");
+        if (target)
+            require(target.rows == x.rows && target.cols == k, kName, "target has shape ", shape_of(target),
+                    ", but x has ", x.rows, " rows and w has ", k, " columns");
+        else
+            require(labels.size == x.rows, kName, "labels has shape ", ShapeText{-1, labels.size}, ", but x has ",
+                    x.rows, " rows");
+        require(!sample_weight || sample_weight.size == x.rows, kName, "sample_weight has shape ",
+                shape_of(sample_weight), ", but x has ", x.rows, " rows");
+        require(!class_weight || (class_weight.rows == 2 && class_weight.cols == k), kName, "class_weight has shape ",
+                shape_of(class_weight), "; ", ShapeText{2, k}, " is needed");
+        const auto of_outputs = [&](const char* name, const auto& v) {
+            require(!v || v.size == k, kName, name, " has shape ", shape_of(v), ", but w has ", k, " columns");
+        };
+        of_outputs("b", b), of_outputs("l1_total", l1_total), of_outputs("average_b", average_b);
+        if (l1_applied) require_same_shape(kName, "l1_applied", l1_applied, "w", w);
+        if (average_w) require_same_shape(kName, "average_w", average_w, "w", w);
+        require(l1 == 0 || (l1_applied && l1_total), kName, "l1_applied and l1_total are needed when l1 is not 0");
+        require(l1 >= 0 && l2 >= 0, kName, "l1 is ", l1, " and l2 is ", l2, "; they must not be negative");
+        check_loss_parameter(kName, loss, parameter);
+        require(t0 > -1, kName, "t0 is ", t0, "; it must be above -1");
+        require(average_start >= 1, kName, "average_start is ", average_start, "; samples are counted from 1");
+        require(passive_aggressive == PassiveAggressive::kNot || power == 0, kName, "power is ", power,
+                ", but passive-aggressive steps do not shrink with time");
+        check_apart();
+    }
+
+    double flops() const { return 4.0 * samples() * w.rows * w.cols; }
+
+  private:
+    void check_apart() const {
+        const auto apart_from_inputs = [&](const char* name, const auto& out) {
+            require_apart(kName, name, out, "x", x);
+            require_apart(kName, name, out, "target", target);
+            require_apart(kName, name, out, "sample_weight", sample_weight);
+            require_apart(kName, name, out, "class_weight", class_weight);
+            require_apart(kName, name, out, "order", order);
+        };
+        apart_from_inputs("w", w), apart_from_inputs("b", b), apart_from_inputs("l1_applied", l1_applied);
+        apart_from_inputs("average_w", average_w), apart_from_inputs("average_b", average_b);
+        require_apart(kName, "w", w, "b", b);
+        require_apart(kName, "w", w, "l1_applied", l1_applied);
+        require_apart(kName, "w", w, "average_w", average_w);
+        require_apart(kName, "b", b, "average_b", average_b);
+        require_apart(kName, "l1_applied", l1_applied, "average_w", average_w);
+    }
+};
+
+}  // namespace steepest::ops
