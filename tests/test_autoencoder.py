@@ -252,3 +252,5 @@ def test_cuda(cupy, rng, dtype):
     np.testing.assert_allclose(cupy.asnumpy(back), on_cpu.reconstruct(X), rtol=0, atol=1e4 * eps)
     assert isinstance(quick(device="cuda", max_iter=1).fit_transform(X), np.ndarray)
     assert on_cuda.score(cupy.asarray(X)) == pytest.approx(on_cpu.score(X), rel=1e-3)
+    unit = (X - X.min()) / (X.max() - X.min())
+    assert np.isfinite(quick(loss="log_loss").fit(cupy.asarray(unit)).score(cupy.asarray(unit)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pickle
@@ -17,7 +18,7 @@ from safetensors.numpy import load_file
 from sklearn.linear_model import LinearRegression
 
 import steepest
-from steepest import nn
+from steepest import nn, optim
 from steepest._model_state import encode_model
 from steepest.neural_network import MLPClassifier, MLPRegressor
 
@@ -173,6 +174,44 @@ def test_values(value, tmp_path):
         assert found.dtype == value.dtype.newbyteorder("=")
         assert found.shape == value.shape
         assert found.flags.writeable
+
+
+def parts():
+    """One of each layer, loss and schedule, whose classes are named in files."""
+    schedules = optim.schedules
+    without_defaults = {
+        nn.Activation: ("elu", 0.5),
+        nn.Linear: (4, 3, False, "orthogonal"),
+        schedules.Constant: (0.5,),
+        schedules.Cosine: (0.5, 10),
+        schedules.InverseScaling: (0.5,),
+        schedules.OneCycle: (0.5, 10),
+        schedules.Step: (0.5, 3),
+        schedules.WarmUp: (5, schedules.Constant(0.5)),
+    }
+    kinds = [getattr(module, name) for module in (nn, schedules) for name in module.__all__]
+    kinds = [kind for kind in kinds if dataclasses.is_dataclass(kind) and kind is not nn.Parameter]
+    return [kind(*without_defaults.get(kind, ())) for kind in kinds]
+
+
+@pytest.mark.parametrize("part", parts(), ids=repr)
+def test_parts(part, tmp_path):
+    found = by_file(MLPClassifier(alpha=part), tmp_path).alpha
+    assert type(found) is type(part)
+    assert found == part
+    assert repr(found) == repr(part)
+
+
+def test_dropout_goes_on(tmp_path, rng):
+    """A network that was loaded draws the masks that the saved one would have drawn."""
+    net = nn.Network([nn.Dropout(0.5), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 6, tied_to=1)], seed=9)
+    x = rng.standard_normal((5, 6)).astype(np.float32)
+    net.forward(x)
+    twin = by_file(net, tmp_path)
+    assert twin.seed == 9
+    for _ in range(2):
+        assert twin.forward(x).tobytes() == net.forward(x).tobytes()
+    assert set(load_file(tmp_path / "model.safetensors")) == {"1.weight", "1.bias", "3.bias"}
 
 
 def test_not_a_number(tmp_path):

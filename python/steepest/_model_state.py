@@ -24,7 +24,7 @@ Tensors = Mapping[str, Array]
 
 # Where classes come from. The first module that exports a class gives it its name in files.
 ESTIMATOR_MODULES = ("steepest.neural_network", "steepest.linear_model", "steepest.decomposition")
-PART_MODULES = ("steepest.nn", "steepest.optim")
+PART_MODULES = ("steepest.nn", "steepest.optim", "steepest.optim.schedules")
 
 # Kinds of dtypes that are tensors of the format: bool, signed and unsigned integers, floating point.
 _TENSOR_KINDS = "biuf"
