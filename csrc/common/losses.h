@@ -200,7 +200,11 @@ STEEPEST_HD Formula make_loss(double parameter) {
         return Formula{parameter};
 }
 
-// Calls f(formula) with the formula of `kind`, so that loops are compiled once per formula.
+// Calls f(formula) with the formula of `kind`, so that loops are compiled once per formula. f may be a function of the
+// host alone, or of the device.
+#if defined(__CUDACC__)
+#pragma nv_exec_check_disable
+#endif
 template <class F>
 STEEPEST_HD void with_loss(Loss kind, double parameter, F&& f) {
     switch (kind) {
