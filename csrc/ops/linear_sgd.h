@@ -35,7 +35,7 @@ struct LinearSgd {
     int64_t average_start = 1;     // the first sample that counts
     VectorView<double> objective;  // (k,) sums over the samples of l(z, t) and the penalty, before their steps
 
-    int64_t samples() const { return order ? order.size : x.rows; }
+    STEEPEST_HD int64_t samples() const { return order ? order.size : x.rows; }
 
     template <class Visitor>
     void visit(Visitor&& v) const {

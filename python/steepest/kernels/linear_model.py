@@ -48,7 +48,7 @@ def linear_loss(
     sample_weight : ndarray of shape (n,), optional
         Weights of the samples.
     kind : str
-        The loss: ``"softmax_cross_entropy"``, or the name of a pointwise loss, one of those in `LOSSES`.
+        The loss: ``"softmax_cross_entropy"``, or the name of a pointwise loss, one of those in ``LOSSES``.
     parameter : float, optional
         The loss's parameter, where it has one.
     half : bool
@@ -165,7 +165,7 @@ def linear_sgd(
     lr : float or 0-d float64 ndarray
         The rate, before it shrinks; C of passive-aggressive steps.
     kind : str
-        The loss, the name of one in `LOSSES` that compares predictions with targets one by one. At its kink the hinge
+        The loss, the name of one in ``LOSSES`` that compares predictions with targets one by one. At its kink the hinge
         counts as violated. With ``"hinge"`` and parameter 0, these are the steps of a perceptron.
     parameter : float, optional
         The loss's parameter, where it has one.
