@@ -21,7 +21,7 @@ struct CpuBackend : NumpyArrays, Recorder<Graph> {
             failure = run_team(1, body);
         } else {
             py::gil_scoped_release released;
-            failure = run_team(seconds < kWorthATeam ? 1 : get_num_threads(), body);
+            failure = run_team(seconds < kWorthATeam ? 1 : ops::members_of(op, get_num_threads()), body);
         }
         if (failure.kind != Failure::kNone) raise(failure, 0);
     }

@@ -5,6 +5,7 @@
 //     visit(v)              calls v.read(view) and v.write(view) for every array it touches
 //     check()               throws std::invalid_argument where shapes or aliasing break the contract
 //     flops()               floating-point operations, for profiles and for choosing the number of threads
+//     most_members()        where only so many threads find work, whatever there is of it
 //     kMayFail              present and true where the data can be wrong in a way that only running it shows
 #pragma once
 
@@ -121,6 +122,14 @@ void require_same_shape(const char* name, const char* a_name, const MatrixView<A
                         const MatrixView<B>& b) {
     require(a.rows == b.rows && a.cols == b.cols, name, a_name, " has shape ", shape_of(a), ", but ", b_name,
             " has shape ", shape_of(b));
+}
+
+// How many of `threads` an operation is worth.
+template <class Op>
+int members_of(const Op& op, int threads) {
+    if constexpr (requires { op.most_members(); })
+        if (op.most_members() < threads) return op.most_members() < 1 ? 1 : static_cast<int>(op.most_members());
+    return threads;
 }
 
 template <class Op>

@@ -75,6 +75,7 @@ struct LinearSgd {
         check_apart();
     }
 
+    int64_t most_members() const { return w.cols; }
     double flops() const { return 4.0 * samples() * w.rows * w.cols; }
 
   private:
