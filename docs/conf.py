@@ -1,6 +1,7 @@
 """Sphinx's configuration: `make docs` builds the pages, the reference and the gallery into docs/_build/html.
 
-Warnings are errors, and nothing is fetched from the network: there is no intersphinx.
+Warnings are errors. Nothing is fetched from the network, neither here nor by the pages: there is no intersphinx, and
+formulas are text.
 """
 
 import sys
@@ -22,7 +23,6 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
     "reference",
@@ -37,7 +37,7 @@ smartquotes = False  # quotes in the docstrings are those of the language
 
 # --- pages ------------------------------------------------------------------------------------------------------
 
-myst_enable_extensions = ["dollarmath", "deflist"]
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
 # --- the reference, from the docstrings -------------------------------------------------------------------------
@@ -84,3 +84,5 @@ html_theme_options = {
 }
 html_sidebars = {"index": [], "quick_start": [], "performance": [], "gallery/index": []}
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["steepest.css"]

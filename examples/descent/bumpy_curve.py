@@ -1,10 +1,10 @@
-r"""
+"""
 Descent on a bumpy curve
 ========================
 
 Gradient descent goes downhill from where it starts, and stays in the first hollow. With momentum a ball rolls on:
 its velocity carries it over bumps that are low enough, and past hollows that plain descent would have settled in,
-but not always into the deepest one. The curve is :math:`f(x) = 0.15 x^2 + 0.7 \sin 3x`; one call of
+but not always into the deepest one. The curve is f(x) = 0.15 x² + 0.7 sin 3x; one call of
 `steepest.kernels.sgd_update` moves all starting points at once.
 """
 

@@ -1,11 +1,11 @@
-r"""
+"""
 Raw features against standardised ones
 ======================================
 
 How long gradient descent takes depends on the condition number of the Hessian, and for least squares the Hessian is
-:math:`2 X^\top X / n`: it is the features that make the valley narrow. Here the progression of diabetes is
-regressed on two measurements in their own units, body mass index and cholesterol, and on the same two standardised.
-Both descents take the best constant step size there is, :math:`2 / (\lambda_{\min} + \lambda_{\max})`.
+2 XᵀX / n: it is the features that make the valley narrow. Here the progression of diabetes is regressed on two
+measurements in their own units, body mass index and cholesterol, and on the same two standardised. Both descents
+take the best constant step size there is, 2 / (λ + Λ), with the least and the largest eigenvalue of the Hessian.
 """
 
 import matplotlib.pyplot as plt

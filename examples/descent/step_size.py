@@ -1,11 +1,11 @@
-r"""
+"""
 The step size: too small, right, too large
 ==========================================
 
-Gradient descent on a quadratic cost multiplies the error along each eigenvector of the Hessian by :math:`1 -
-\eta\lambda` in every step. It converges where :math:`\eta < 2 / \lambda_{\max}`, and fastest where :math:`\eta = 2
-/ (\lambda_{\min} + \lambda_{\max})`, which shrinks the error along the flattest and along the steepest direction
-alike. Below, least squares with two weights is solved from one start with four step sizes.
+Gradient descent on a quadratic cost multiplies the error along each eigenvector of the Hessian by 1 − ηλ in every
+step, η being the step size and λ the eigenvalue. It converges where η < 2 / Λ for the largest eigenvalue Λ, and
+fastest where η = 2 / (λ + Λ), which shrinks the error along the flattest direction as fast as along the steepest.
+Below, least squares with two weights is solved from one start with four step sizes.
 """
 
 import matplotlib.pyplot as plt

@@ -1,12 +1,12 @@
-r"""
+"""
 Why cross-entropy, and not squared error, with a sigmoid
 ========================================================
 
-One neuron, :math:`a = \sigma(wx + b)`, is to learn to say 0 to the input 1. The gradient of the squared error
-:math:`\frac12 (a - y)^2` with respect to :math:`z = wx + b` is :math:`(a - y)\,a\,(1 - a)`: where the neuron is
-badly wrong, the sigmoid is flat, and there is next to no gradient. Cross-entropy is the cost whose derivative
-divides that factor away: its gradient is :math:`a - y`, and the worse the error, the faster it is corrected. (After
-M. Nielsen, *Neural Networks and Deep Learning*, 2015, chapter 3.)
+One neuron, a = σ(wx + b), is to learn to say 0 to the input 1. The gradient of the squared error ½ (a − y)² with
+respect to z = wx + b is (a − y) a (1 − a): where the neuron is badly wrong, the sigmoid is flat, and there is next
+to no gradient. Cross-entropy is the cost whose derivative divides that factor away: its gradient is a − y, and the
+worse the error, the faster it is corrected. (After M. Nielsen, *Neural Networks and Deep Learning*, 2015, chapter
+3.)
 """
 
 import matplotlib.pyplot as plt

@@ -176,7 +176,7 @@ def linear_sgd(
     l1, l2 : float
         Strengths of the penalties of the weights.
     passive_aggressive : {0, 1, 2}
-        1 and 2 take steps whose length follows from the loss: min(lr, l / |x|**2), or l / (|x|**2 + 1 / (2 lr)).
+        1 and 2 take steps whose length follows from the loss: ``min(lr, l / |x|²)``, or ``l / (|x|² + 1 / (2 lr))``.
         The first passes over samples that are 0.
     sample_weight : ndarray of shape (n,), optional
         Factors of the steps.
