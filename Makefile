@@ -39,11 +39,11 @@ KERNEL_TESTS ?= $(filter-out $(OTHER_TESTS:%=tests/test_%.py),$(wildcard tests/t
 STANDIN_TESTS ?= $(filter-out tests/test_processes.py tests/test_threads.py,$(KERNEL_TESTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-matrix sklearn-tests standin lint format sanitize sanitize-standin wheel wheel-cuda gpu bench clean
+.PHONY: help demo docs test test-matrix sklearn-tests sklearn-versions standin lint format sanitize sanitize-standin wheel wheel-cuda gpu bench clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo | docs | test | lint | format | test-matrix | sklearn-tests | standin | sanitize | sanitize-standin | wheel | wheel-cuda | gpu | bench | clean"
+	@echo "make demo | docs | test | lint | format | test-matrix | sklearn-tests | sklearn-versions | standin | sanitize | sanitize-standin | wheel | wheel-cuda | gpu | bench | clean"
 
 demo: $(VENV)/.plot
 	$(BIN)/steepest train --output build/demo
@@ -68,6 +68,22 @@ test-matrix: $(VENV)/.test
 # scikit-learn's own tests, on this package's classes; writes docs/scikit-learn-tests.md.
 sklearn-tests: $(VENV)/.test
 	$(BIN)/python -m tests.sklearn_suite
+
+# The estimators on each release of scikit-learn that is supported: its checks of estimators, its tests, ours.
+SKLEARN_VERSIONS ?= 1.6 1.7 1.8 1.9
+SKLEARN_TESTS ?= $(patsubst %,tests/test_%.py,neural_network neural_network_parity validation sklearn_suite)
+sklearn-versions: $(VENV)/.test
+	@set -e; \
+	for version in $(SKLEARN_VERSIONS); do \
+	  folder=build/sklearn-$$version; \
+	  echo "== scikit-learn $$version"; \
+	  $(PYTHON) -m venv $$folder; \
+	  $$folder/bin/python -m pip --disable-pip-version-check --quiet install $(BUILD_REQUIREMENTS) \
+	    --requirement $(VENV)/.test.txt "scikit-learn==$$version.*"; \
+	  $$folder/bin/python -m pip --disable-pip-version-check --quiet install --no-build-isolation . \
+	    "scikit-learn==$$version.*" --config-settings=build-dir=$(BUILD_DIR); \
+	  $$folder/bin/python -m pytest -q $(SKLEARN_TESTS); \
+	done
 
 # The CUDA kernels on the stand-in for CUDA, which runs them on the host: the operation tests, and planted faults.
 standin: $(STANDIN_DIR)/.built $(VENV)/.test

@@ -25,12 +25,14 @@ NAMES = (
     "update",
     "train_step",
     "fit",
+    "regression",
     "overhead",
 )
 # On a device that is lent for minutes, what has a goal to meet runs first.
 CUDA_ORDER = (
     "train_step",
     "fit",
+    "regression",
     "softmax_cross_entropy",
     "loss",
     "linear_loss",

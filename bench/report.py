@@ -41,6 +41,7 @@ TITLES = {
     "update": "Other update rules",
     "train_step": "Training step of 784-128-64-10",
     "fit": "Whole fit of 784-128-64-10",
+    "regression": "Whole fit of MLPRegressor, 8-100-1",
     "overhead": "Overhead",
 }
 

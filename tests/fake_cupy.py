@@ -70,6 +70,9 @@ class ndarray:  # noqa: N801 (CuPy's name)
     def __setitem__(self, index, value):
         self._host[_unwrap(index)] = _unwrap(value)
 
+    def __neg__(self):
+        return ndarray(-self._host)
+
     def __invert__(self):
         return ndarray(~self._host)
 
@@ -145,21 +148,30 @@ def _function(name):
     function = getattr(np, name)
 
     def call(*args, **kwargs):
-        if not isinstance(args[0], ndarray):
-            raise TypeError(f"cupy.{name} was called with a {type(args[0]).__name__}")
+        first = args[0][0] if isinstance(args[0], list) else args[0]
+        if not isinstance(first, ndarray):
+            raise TypeError(f"cupy.{name} was called with a {type(first).__name__}")
         return ndarray(function(*map(_unwrap, args), **{k: _unwrap(v) for k, v in kwargs.items()}))
 
     return call
 
 
+abs = _function("abs")
 argsort = _function("argsort")
 ascontiguousarray = _function("ascontiguousarray")
 average = _function("average")
+concatenate = _function("concatenate")
+exp = _function("exp")
 isfinite = _function("isfinite")
 isnan = _function("isnan")
+log = _function("log")
+log1p = _function("log1p")
+maximum = _function("maximum")
+minimum = _function("minimum")
 multiply = _function("multiply")
 sqrt = _function("sqrt")
 subtract = _function("subtract")
+where = _function("where")
 
 
 linalg = SimpleNamespace(

@@ -153,11 +153,11 @@ def test_random_state(estimator):
 def test_lbfgs_counts_weights_as_repetitions(estimator):
     X, y = data_for(estimator, 40)
     counts = np.random.default_rng(1).integers(0, 4, 40)
-    options = {"hidden_layer_sizes": (5,), "activation": "tanh", "solver": "lbfgs", "alpha": 1.0, "tol": 1e-9}
-    weighted = estimator(**options, max_iter=500, random_state=0).fit(X, y, sample_weight=counts)
-    repeated = estimator(**options, max_iter=500, random_state=0).fit(X.repeat(counts, 0), y.repeat(counts))
-    # SciPy's L-BFGS also ends where an iteration gains less than 2e-9; some hundreds of those may be left.
-    np.testing.assert_allclose(weighted.loss_, repeated.loss_, rtol=0, atol=1e-6)
+    options = {"hidden_layer_sizes": (5,), "activation": "tanh", "solver": "lbfgs", "alpha": 1.0}
+    # The same function from the same start: few enough iterations that rounding does not part them.
+    weighted = estimator(**options, max_iter=10, random_state=0).fit(X, y, sample_weight=counts)
+    repeated = estimator(**options, max_iter=10, random_state=0).fit(X.repeat(counts, 0), y.repeat(counts))
+    np.testing.assert_allclose(weighted.loss_, repeated.loss_, rtol=1e-9)
     with pytest.raises(AttributeError, match="no attribute 'partial_fit'"):
         weighted.partial_fit(X, y)
 

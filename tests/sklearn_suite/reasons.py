@@ -10,16 +10,13 @@ _EXACT = '`"arpack"` and `"randomized"` are the exact solvers here, which have f
 
 REASONS: dict[str, dict[str, str]] = {
     "mlp": {
-        "test_adaptive_learning_rate": "Reads `learning_rate` of the private optimizer.",
-        "test_fit": "Sets the weights of one logistic output for two classes, which have two outputs here.",
+        "test_adaptive_learning_rate": "Reads `learning_rate` of the private optimizer, which is `lr` here.",
         "test_gradient": "Calls the private `_loss_grad_lbfgs`.",
-        "test_learning_rate_warmstart": "Reads `learning_rate` of the private optimizer.",
-        "test_mlp_diverging_loss": "A loss that stops being finite is a `DivergenceError` here.",
-        "test_mlp_vs_poisson_glm_equivalent": '`loss="poisson"` is not offered.',
-        "test_multilabel_classification": "Multilabel targets are not offered.",
-        "test_nonfinite_params": "A loss that stops being finite is a `DivergenceError` here.",
-        "test_predict_proba_multilabel": "Multilabel targets are not offered.",
-        "test_sparse_matrices": "Sparse inputs are not offered.",
+        "test_learning_rate_warmstart": "Reads `learning_rate` of the private optimizer, which is `lr` here.",
+        "test_mlp_diverging_loss": "Trains on after the loss has become infinite; here that is a `DivergenceError`, "
+        "and the last finite weights remain.",
+        "test_nonfinite_params": "Expects a `ValueError` in other words; here it is a `DivergenceError` that names "
+        "epoch and step.",
     },
     "base": {
         "test_inplace_data_preprocessing": "X is never written to, whatever `copy_X`.",

@@ -17,13 +17,68 @@ from steepest._memory import assign, to_host
 from steepest.nn import Network
 from steepest.nn.losses import Loss
 
+from .sparse_rows import SparseRows
+
 Array = npt.NDArray[Any]
+
+
+# Sparse samples are made dense so many rows at a time.
+_BLOCK_ROWS = 2048
+
+
+class _Objective:
+    """The penalised mean loss of all samples and its gradient, in one pass, or block by block where X is sparse."""
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        X: Array | SparseRows,
+        y: Array,
+        sample_weight: Array | None,
+        alpha: float,
+    ) -> None:
+        self._network = network
+        total_weight = float(len(X)) if sample_weight is None else float(sample_weight.sum(dtype=np.float64))
+        self._l2 = alpha / total_weight
+        self._X, self._y, self._sample_weight, self._loss = X, y, sample_weight, loss
+        self._total_weight = total_weight
+        if not isinstance(X, SparseRows):
+            with steepest.capture() as self._graph:
+                self._value, d_output = loss(network.forward(X), y, sample_weight)
+                network.backward(d_output, l2=self._l2)
+
+    def evaluate(self) -> tuple[float, Array]:
+        network, l2 = self._network, self._l2
+        penalty = (
+            0.5 * l2 * float(K.sum_squares(network.weight_arena)) if l2 and network.weight_arena.size else 0.0
+        )
+        if isinstance(self._X, SparseRows):
+            value, gradient = self._sum_blocks(self._X)
+            return value + penalty, gradient
+        self._graph.replay()
+        return float(self._value) + penalty, to_host(network.grad_arena).astype(np.float64)
+
+    def _sum_blocks(self, X: SparseRows) -> tuple[float, Array]:
+        network, value = self._network, 0.0
+        gradient: Array = np.zeros(network.arena.shape)
+        for start, x in X.blocks(_BLOCK_ROWS):
+            rows = slice(start, start + len(x))
+            weights = None if self._sample_weight is None else self._sample_weight[rows]
+            block_weight = float(len(x)) if weights is None else float(weights.sum(dtype=np.float64))
+            share = block_weight / self._total_weight
+            block_value, d_output = self._loss(network.forward(x), self._y[rows], weights)
+            # The penalty of a block is its share of that of all.
+            network.backward(d_output, l2=self._l2)
+            value += share * float(block_value)
+            gradient += share * to_host(network.grad_arena).astype(np.float64)
+        return value, gradient
 
 
 def minimize_lbfgs(
     network: Network,
     loss: Loss,
-    X: Array,
+    X: Array | SparseRows,
     y: Array,
     sample_weight: Array | None,
     *,
@@ -46,7 +101,7 @@ def minimize_lbfgs(
         Start; holds the solution afterwards.
     loss : SoftmaxCrossEntropy or MeanSquaredError
         The loss to minimise.
-    X, y, sample_weight : ndarray
+    X, y, sample_weight : ndarray, X also SparseRows
         All samples, as `MiniBatchTrainer` takes them, on the network's device.
     alpha : float
         L2 penalty.
@@ -71,21 +126,12 @@ def minimize_lbfgs(
     DivergenceError
         Where the solution is not finite; the initial weights are restored then.
     """
-    total_weight = float(len(X)) if sample_weight is None else float(sample_weight.sum(dtype=np.float64))
-    l2 = alpha / total_weight
-    value: npt.NDArray[np.float64] = np.zeros(())
-    with steepest.capture() as graph:
-        value, d_output = loss(network.forward(X), y, sample_weight)
-        network.backward(d_output, l2=l2)
+    objective = _Objective(network, loss, X, y, sample_weight, alpha)
     start: Array = np.array(to_host(network.arena))
 
     def evaluate(point: Array) -> tuple[float, Array]:
         assign(network.arena, point)
-        graph.replay()
-        penalty = (
-            0.5 * l2 * float(K.sum_squares(network.weight_arena)) if l2 and network.weight_arena.size else 0.0
-        )
-        return float(value) + penalty, to_host(network.grad_arena).astype(np.float64)
+        return objective.evaluate()
 
     stopped = False
 

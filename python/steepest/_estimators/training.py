@@ -18,6 +18,8 @@ from steepest.nn import Network
 from steepest.nn.losses import Loss
 from steepest.optim import Optimizer
 
+from .sparse_rows import SparseRows
+
 Array = npt.NDArray[Any]
 
 # An epoch whose progress is watched is replayed in about this many parts.
@@ -48,7 +50,7 @@ class MiniBatchTrainer:
         The loss to minimise.
     optimizer : Optimizer
         The rule, over the parameters of `network`.
-    X : ndarray of shape (n, n_in)
+    X : ndarray or SparseRows of shape (n, n_in)
         Inputs, of the network's dtype and on its device. Read in place.
     y : ndarray of shape (n,) or (n, m)
         Targets as `loss` takes them, on the network's device.
@@ -60,6 +62,8 @@ class MiniBatchTrainer:
         Samples in a mini-batch, at most k.
     alpha : float
         L2 penalty ``alpha / 2 * sum(w^2)`` of a batch's summed loss, hence ``alpha / batch`` of its mean.
+    l1 : float
+        L1 penalty ``l1 * sum(abs(w))`` of a batch's summed loss; the optimizer takes its proximal step.
     shuffle : bool
         Whether each epoch has an order of its own.
     seed : int
@@ -76,13 +80,14 @@ class MiniBatchTrainer:
         network: Network,
         loss: Loss,
         optimizer: Optimizer,
-        X: Array,
+        X: Array | SparseRows,
         y: Array,
         sample_weight: Array | None = None,
         *,
         rows: Array | None = None,
         batch_size: int,
         alpha: float = 0.0,
+        l1: float = 0.0,
         shuffle: bool = True,
         seed: int = 0,
         random_state: np.random.RandomState | None = None,
@@ -101,16 +106,17 @@ class MiniBatchTrainer:
             1.0 if sample_weight is None else float(sample_weight[self._rows].mean(dtype=np.float64))
         )
         self._alpha = alpha / mean_weight
+        self._l1 = l1 / mean_weight
         self._shuffle = shuffle
         self._seed = seed
         self._random_state = random_state
         self._track_accuracy = track_accuracy
         self._order = self._rows.copy()
         self._cursor = aligned_zeros((), np.int64, network.device)
-        # Sums of the losses and of the errors, the squared norm of the weights, and whether all parameters are finite:
+        # Sums of the losses and of the errors, the penalty of a summed loss, and whether all parameters are finite:
         # one array, to be read at once.
         self._totals = aligned_zeros((4,), np.float64, network.device)
-        self._loss_total, self._error_total, self._norm_total, self._all_finite = (
+        self._loss_total, self._error_total, self._penalty, self._all_finite = (
             self._totals[i : i + 1].reshape(()) for i in range(4)
         )
         n_full, tail = divmod(self.samples, batch_size)
@@ -119,7 +125,7 @@ class MiniBatchTrainer:
             (self._capture(length), length, replays) for length, replays in lengths if length and replays
         ]
         self.steps = sum(replays for _, _, replays in self._plan)
-        self._squared_norm = self._read_totals()[2]
+        self._last_penalty = self._read_totals()[2]
 
     def _capture(self, length: int) -> steepest.Graph:
         with steepest.capture() as graph:
@@ -127,7 +133,7 @@ class MiniBatchTrainer:
         return graph
 
     def _step(self, length: int) -> None:
-        x, y = self._take(self._X, length), self._take(self._y, length)
+        x, y = self._take_inputs(length), self._take(self._y, length)
         sample_weight = None if self._sample_weight is None else self._take(self._sample_weight, length)
         K.increment(self._cursor, by=length)
         output = self.network.forward(x)
@@ -136,19 +142,35 @@ class MiniBatchTrainer:
         K.accumulate(self._loss_total, value, scale=length)
         if self._track_accuracy:
             K.accumulate(self._error_total, K.zero_one_loss(output, y), scale=length)
-        self.network.backward(d_output, l2=self._alpha / length)
+        l2 = self._alpha / length
+        clipped = self.optimizer.max_norm is not None
+        # The product that computes a gradient adds the penalty's, unless only the loss's is to be clipped.
+        if self._l1:
+            self.optimizer.l1 = self._l1 / length
+        if clipped and l2:
+            self.optimizer.l2 = l2
+        self.network.backward(d_output, l2=0.0 if clipped else l2)
         self.optimizer.step()
+
+    def _take_inputs(self, length: int) -> Array:
+        if not isinstance(self._X, SparseRows):
+            return self._take(self._X, length)
+        out = aligned_empty((length, self._X.shape[1]), self._X.dtype, self.network.device)
+        return self._X.take(self._order, out, start=self._cursor)
 
     def _take(self, source: Array, length: int) -> Array:
         out = aligned_empty((length, *source.shape[1:]), source.dtype, self.network.device)
         return K.take_rows(source, self._order, out=out, start=self._cursor)
 
     def _read_totals(self) -> list[float]:
-        """Return the items of `_totals`, the squared norm as 0 where there is no penalty."""
+        """Return the items of `_totals`, the penalty as 0 where there is none."""
         arena, weights = self.network.arena, self.network.weight_arena
+        xp = array_namespace(arena)
         if self._alpha != 0.0 and weights.size:
-            self._norm_total[...] = K.sum_squares(weights)
-        self._all_finite[...] = array_namespace(arena).isfinite(arena).all()
+            self._penalty[...] = 0.5 * self._alpha * K.sum_squares(weights)
+        if self._l1 != 0.0:
+            self._penalty[...] += self._l1 * xp.abs(weights).sum(dtype=np.float64)
+        self._all_finite[...] = xp.isfinite(arena).all()
         totals: list[float] = to_host(self._totals).tolist()
         return totals
 
@@ -201,13 +223,13 @@ class MiniBatchTrainer:
                 step += n
                 if on_progress is not None:
                     on_progress(n * length)
-        loss_total, error_total, squared_norm, all_finite = self._read_totals()
+        loss_total, error_total, last_penalty, all_finite = self._read_totals()
         if not all_finite:
             raise _divergence("a parameter is not finite", self.steps - 1)
         # The mean penalty is taken by the trapezium rule over the epoch: the weights move too little within it for a
         # sum of squares in every step to be worth its time.
-        penalty = 0.5 * self._alpha * 0.5 * (self._squared_norm + squared_norm) * self.steps
-        self._squared_norm = squared_norm
+        penalty = 0.5 * (self._last_penalty + last_penalty) * self.steps
+        self._last_penalty = last_penalty
         return (loss_total + penalty) / self.samples, 1.0 - error_total / self.samples
 
 

@@ -16,6 +16,9 @@ from steepest._memory import assign
 if TYPE_CHECKING:
     from ._base import BaseMultilayerPerceptron
 
+# `draw_initial_values` fills in the weights; the network is to draw none.
+_DRAWN_LATER = 0.0
+
 # scikit-learn's name of an activation -> that of the kernels.
 _ALIASES = {"logistic": "sigmoid"}
 ACTIVATIONS = (*K.ACTIVATIONS, *_ALIASES)
@@ -45,14 +48,14 @@ def make_layers(model: BaseMultilayerPerceptron, n_in: int, n_out: int) -> tuple
         The model's parameters ask for none, or for lists of the wrong length.
     """
     sizes = hidden_sizes(model)
-    activations = _activations(model, len(sizes))
-    units = [n_in, *sizes, n_out]
+    activations, rates = _activations(model, len(sizes)), _dropout_rates(model, len(sizes))
+    init = _DRAWN_LATER if model.init == "auto" else model.init
     layers: list[nn.layers.Layer] = []
-    for (before, after), activation in zip(pairwise(units), [*activations, None], strict=True):
-        layers.append(nn.Linear(before, after))
-        if activation is not None:
-            layers.append(activation)
-    return tuple(layers)
+    for (before, after), activation, rate in zip(pairwise([n_in, *sizes]), activations, rates, strict=True):
+        layers += [nn.Linear(before, after, init=init), activation]
+        if rate > 0:
+            layers.append(nn.Dropout(rate))
+    return (*layers, nn.Linear(sizes[-1] if sizes else n_in, n_out, init=init))
 
 
 def _activations(model: BaseMultilayerPerceptron, n: int) -> list[nn.Activation]:
@@ -67,13 +70,39 @@ def _activations(model: BaseMultilayerPerceptron, n: int) -> list[nn.Activation]
     return [_activation(model, one) for one in listed]
 
 
-def _activation(model: BaseMultilayerPerceptron, given: Any) -> nn.Activation:
-    try:
-        return nn.Activation(_ALIASES.get(given, given)) if isinstance(given, str) else nn.Activation(*given)
-    except (TypeError, ValueError) as error:
+def _dropout_rates(model: BaseMultilayerPerceptron, n: int) -> list[float]:
+    given: Any = model.dropout
+    rates: list[Any] = list(given) if isinstance(given, Iterable) else [given] * n
+    if len(rates) != n:
         raise ValueError(
-            model._prefix(f"The 'activation' parameter must be of {', '.join(ACTIVATIONS)}, got {given!r}")
-        ) from error
+            model._prefix(
+                f"dropout has {len(rates)} items, but there are {n} hidden layers: one each is needed"
+            )
+        )
+    rates = [float(rate) for rate in rates]
+    if not all(0 <= rate < 1 for rate in rates):
+        raise ValueError(model._prefix(f"dropout must be in [0, 1), got {given}"))
+    if model.solver == "lbfgs" and any(rates):
+        raise ValueError(
+            model._prefix("dropout needs a stochastic solver: lbfgs minimises one fixed function")
+        )
+    return rates
+
+
+def _activation(model: BaseMultilayerPerceptron, given: Any) -> nn.Activation:
+    name, *parameters = [given] if isinstance(given, str) else given
+    name = _ALIASES.get(name, name)
+    if name not in K.ACTIVATIONS or len(parameters) > (name in K.ACTIVATION_PARAMETERS):
+        raise ValueError(
+            model._prefix(
+                f"The 'activation' parameter must be one of {', '.join(ACTIVATIONS)}, or a pair of "
+                f"{' or '.join(K.ACTIVATION_PARAMETERS)} and its parameter, got {given!r}"
+            )
+        )
+    try:
+        return nn.Activation(name, *parameters)
+    except (TypeError, ValueError) as error:
+        raise ValueError(model._prefix(f"activation={given!r}: {error}")) from error
 
 
 def draw_initial_values(network: nn.Network, random_state: np.random.RandomState) -> None:

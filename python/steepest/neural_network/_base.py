@@ -5,14 +5,12 @@ from __future__ import annotations
 import copy
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from steepest import nn
@@ -21,87 +19,34 @@ from steepest._estimators.cupy_data import validate_cupy
 from steepest._estimators.data import in_library_of, locate_nonfinite, resume, to_estimator_device
 from steepest._estimators.device import resolve_device
 from steepest._estimators.parameter_list import ParameterList
+from steepest._estimators.sparse_rows import SparseRows, is_sparse
 from steepest._estimators.training import Monitor
 from steepest._memory import to_device, to_host
-from steepest.callbacks import Callback
 from steepest.nn.losses import Loss
 
-from ._architecture import ACTIVATIONS, draw_initial_values, make_layers
+from ._architecture import draw_initial_values, make_layers
 from ._full_batch import fit_lbfgs
-from ._records import Samples
+from ._parameters import STOCHASTIC, PerceptronParameters
+from ._records import Samples, predict
 from ._stochastic import StochasticFit, make_optimizer
 
 Array = npt.NDArray[Any]
 
-_STOCHASTIC = ("sgd", "adam")
+# Items of X up to which `predict` looks itself whether X is valid.
+_SMALL = 4096
 
 
 def _is_stochastic(estimator: BaseMultilayerPerceptron) -> bool:
     """Whether there is a `partial_fit`; raises the AttributeError that says why not."""
-    if estimator.solver not in _STOCHASTIC:
+    if estimator.solver not in STOCHASTIC:
         raise AttributeError(
             f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
         )
     return True
 
 
-class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
+class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=ABCMeta):
     """Base of the multilayer perceptrons; see `MLPClassifier` and `MLPRegressor`."""
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS)), tuple, list],
-        "solver": [StrOptions({"lbfgs", *_STOCHASTIC})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "callbacks": [list, tuple, None],
-        "device": [StrOptions({"auto", "cpu", "cuda"})],
-    }
-
-    # Set by the constructors of the subclasses, as scikit-learn's `clone` requires.
-    hidden_layer_sizes: int | Iterable[int]
-    activation: Any
-    solver: str
-    alpha: float
-    batch_size: int | str
-    learning_rate: str
-    learning_rate_init: float
-    power_t: float
-    max_iter: int
-    shuffle: bool
-    random_state: Any
-    tol: float
-    verbose: bool | int
-    warm_start: bool
-    momentum: float
-    nesterovs_momentum: bool
-    early_stopping: bool
-    validation_fraction: float
-    beta_1: float
-    beta_2: float
-    epsilon: float
-    n_iter_no_change: float
-    max_fun: int
-    callbacks: Iterable[Callback] | None
-    device: str
 
     @property
     def coefs_(self) -> list[Array]:
@@ -174,11 +119,16 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
         """Return the layers of the network, before the activation of its output."""
         return make_layers(self, n_in, n_out)
 
+    def _weigh(self, y: Array, sample_weight: Array | None, dtype: Any) -> Array | None:
+        """Return the weights of the samples, with those of their classes where there are any."""
+        return sample_weight
+
     @abstractmethod
     def _output_shape(self, y: Array) -> tuple[int, str]:
         """Return the number of outputs and the name of the activation of the last layer."""
 
     _validation_options: ClassVar[dict[str, Any]]
+    _accepts_sparse: ClassVar[bool] = False
 
     # ---------------------------------------------------------------------------------------------- checking
 
@@ -196,26 +146,57 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
                 dtype = None if reset else self._network.dtype
                 return validate_cupy(self, X, y, dtype=dtype, reset=reset, **options)
             dtypes = (np.float64, np.float32) if reset else self._network.dtype
-            return validate_data(self, X, to_host(y), dtype=dtypes, order="C", reset=reset, **options)
+            return validate_data(
+                self,
+                X,
+                to_host(y),
+                accept_sparse="csr" if self._accepts_sparse else False,
+                dtype=dtypes,
+                order="C",
+                reset=reset,
+                **options,
+            )
         except ValueError as error:
             # For CuPy's arrays the error names the item itself.
-            where = "" if is_cupy(X) else locate_nonfinite(X)
+            where = "" if is_cupy(X) or is_sparse(X) else locate_nonfinite(X)
             raise ValueError(self._prefix(where + str(error))) from error
 
-    def _on_device(
-        self, X: Array, y: Array, sample_weight: Array | None
-    ) -> tuple[Array, Array, Array | None]:
+    def _on_device(self, X: Any, y: Array, sample_weight: Array | None) -> Samples:
         """Return validated data on the device of the network."""
-        return to_estimator_device((X, y, sample_weight), self._network.device, type(self).__name__)
+        device = self._network.device
+        dense = X.data if is_sparse(X) else X
+        moved, y, weights = to_estimator_device((dense, y, sample_weight), device, type(self).__name__)
+        return Samples(SparseRows(X, device) if is_sparse(X) else moved, y, weights)
 
     def _decision(self, X: Any) -> Array:
         """Validate X and return the network's output, on the device that computed it."""
-        check_is_fitted(self)
+        if "_network" not in self.__dict__:
+            check_is_fitted(self)
         network = self._network
+        if self._needs_no_validation(X):
+            return network.predict(X)
         if is_cupy(X):
             # A model that was unpickled lies on the CPU until it is fitted again.
             network = network.to(resolve_device(self.device, type(self).__name__, X))
-        return network.predict(to_device(self._check_data(X, "no_validation", reset=False), network.device))
+        X = self._check_data(X, "no_validation", reset=False)
+        return predict(
+            network, SparseRows(X, network.device) if is_sparse(X) else to_device(X, network.device)
+        )
+
+    def _needs_no_validation(self, X: Any) -> bool:
+        """Whether X is a small array as `validate_data` would return it: checking that takes longer than predicting."""
+        network = self._network
+        return (
+            type(X) is np.ndarray
+            and X.dtype == network.dtype
+            and X.ndim == 2
+            and 0 < X.size <= _SMALL
+            and X.shape[1] == self.n_features_in_
+            and X.flags.c_contiguous
+            and network.device == "cpu"
+            and "feature_names_in_" not in self.__dict__
+            and bool(np.isfinite(X).all())
+        )
 
     def _predict(self, X: Any, function: Callable[[Array], Array]) -> Array:
         """Return a function of the network's output, in the library of X."""
@@ -243,28 +224,28 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
                     "the samples of one call would be another validation set than those of the next"
                 )
             )
-        goes_on = "_network" in self.__dict__ or len(self.__dict__.get("_given", {})) == 2
-        first_pass = not (goes_on and (self.warm_start or incremental))
+        goes_on = self.warm_start or incremental
+        first_pass = "_network" not in self.__dict__ or not goes_on
         cupy_inputs, cupy_labels = is_cupy(X), is_cupy(y)
-        X, y = self._check_data(X, y, reset=first_pass or "_network" not in self.__dict__)
+        X, y = self._check_data(X, y, reset=first_pass)
         y = self._validate_targets(y, X, first_pass, incremental)
-        sample_weight = self._check_weights(sample_weight, y, X.dtype)
+        sample_weight = self._weigh(y, self._check_weights(sample_weight, y, X.dtype), X.dtype)
 
         n_outputs, out_activation = self._output_shape(y)
         layers = self._make_layers(X.shape[1], n_outputs)
-        if first_pass or "_network" not in self.__dict__:
+        if first_pass:
             self.n_outputs_, self.out_activation_ = n_outputs, out_activation
-            self._build_network(layers, X.dtype, device)
+            self._build_network(layers, X.dtype, device, self.__dict__.pop("_given", {}) if goes_on else {})
         elif layers != self._network.layers:
             raise ValueError(
                 self._prefix(
-                    "hidden_layer_sizes, activation and the number of outputs cannot change once fitted"
+                    "hidden_layer_sizes, activation, dropout, init and the number of outputs cannot change once fitted"
                 )
             )
         self._move_to(device)
         # What coefs_, classes_ and predictions are given back as.
         self._cupy_inputs, self._cupy_labels = cupy_inputs, cupy_labels
-        samples = Samples(*self._on_device(X, y, sample_weight))
+        samples = self._on_device(X, y, sample_weight)
         validation = self._validation_samples(eval_set, X.dtype)
         callbacks = [*(self.callbacks or ()), *([] if monitor is None else [monitor])]
         try:
@@ -281,6 +262,11 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
                 self._network.release_buffers()
             for callback in callbacks:
                 callback.fit_done(self)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self._accepts_sparse
+        return tags
 
     def _check_weights(self, sample_weight: Any, y: Array, dtype: Any) -> Array | None:
         if sample_weight is None:
@@ -303,22 +289,23 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
             weights = self._check_weights(eval_set[2] if len(eval_set) == 3 else None, y, dtype)
         except ValueError as error:
             raise ValueError(f"{error} (in eval_set)") from error
-        return Samples(*self._on_device(X, y, weights))
+        return self._on_device(X, y, weights)
 
-    def _build_network(self, layers: tuple[nn.layers.Layer, ...], dtype: Any, device: str) -> None:
+    def _build_network(
+        self, layers: tuple[nn.layers.Layer, ...], dtype: Any, device: str, given: dict[str, list[Array]]
+    ) -> None:
+        """Make a network with the weights that were set, or with initial ones."""
         random_state = check_random_state(self.random_state)
         # Drawn from a copy: initial weights and orders are to be those of scikit-learn.
         seed = int(copy.deepcopy(random_state).randint(np.iinfo(np.int32).max))
         network = nn.Network(layers, seed=seed, dtype=dtype, device=device)
-        given = self.__dict__.get("_given", {})
         if len(given) == 2:
             for attribute, role in (("coefs_", "weight"), ("intercepts_", "bias")):
                 own = [p.value for p in network.parameters() if p.name.endswith(role)]
                 ParameterList(own, attribute).assign(given[attribute])
-        else:
+        elif self.init == "auto":
             draw_initial_values(network, random_state)
         self._network = network
-        self.__dict__.pop("_given", None)
         self.n_layers_ = sum(isinstance(layer, nn.Linear) for layer in layers) + 1
         # The orders of later fits go on from here, and their validation split is that of the first.
         self._random_state, self._split_state = random_state, copy.deepcopy(random_state)
@@ -346,6 +333,7 @@ class BaseMultilayerPerceptron(BaseEstimator, metaclass=ABCMeta):
         self.__dict__.pop("_optimizer", None)
         self.n_iter_ = 0
         self.t_ = 0
+        self._steps_taken = 0
         self.loss_curve_: list[float] = []
         self.best_loss_: float | None = None if self.early_stopping else np.inf
         self.best_validation_score_: float | None = -np.inf if self.early_stopping else None

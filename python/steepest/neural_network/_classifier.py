@@ -2,57 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils import column_or_1d
+from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from steepest import kernels as K
-from steepest import nn
 from steepest._backends import is_cupy
-from steepest._memory import array_namespace, to_device, to_host
+from steepest._estimators.data import in_library_of
+from steepest._memory import to_host
 from steepest.callbacks import Callback
-from steepest.nn.losses import Loss
+from steepest.optim.schedules import Schedule
 
-from ._base import BaseMultilayerPerceptron, _is_stochastic
+from ._base import _is_stochastic
+from ._class_targets import ClassTargets
+from ._labels import (
+    decide,
+    log_probabilities,
+    probabilities,
+)
 
 Array = npt.NDArray[Any]
 
 
-class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
-    """Multilayer perceptron that minimises the cross-entropy of a softmax.
+def _has_probabilities(estimator: MLPClassifier) -> bool:
+    """Whether there is a `predict_proba`; raises the AttributeError that says why not."""
+    if estimator.loss != "log_loss":
+        raise AttributeError(f"probabilities are not available for loss={estimator.loss!r}")
+    return True
 
-    Parameters, defaults and attributes are those of ``sklearn.neural_network.MLPClassifier``, and `device`.
-    The differences: two classes are two softmax outputs, not one logistic output; the
-    penalty in `loss_` is averaged over the epoch's ends; `warm_start` keeps the moments of the optimizer;
-    there are no multilabel targets and no sparse inputs; numbers are computed in the dtype of the X that was
-    fitted.
+
+class MLPClassifier(ClassifierMixin, ClassTargets):
+    """Multilayer perceptron for classification, by default with the cross-entropy.
+
+    Parameters, defaults and attributes are those of ``sklearn.neural_network.MLPClassifier``, and more. The same
+    `random_state` gives the same fit, with these differences: the penalty in `loss_` is averaged over the ends of
+    the epoch; `warm_start` keeps the moments of the optimizer; a loss that stops being finite is an error.
 
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int, default=(100,)
         Number of units of each hidden layer.
-    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
-        Activation of the hidden layers.
-    solver : {"adam", "sgd", "lbfgs"}, default="adam"
-        Adam or stochastic gradient descent on mini-batches, or L-BFGS on all samples.
+    activation : str, pair or list, default="relu"
+        Activation of the hidden layers: one of ``kernels.ACTIVATIONS``, or ``"logistic"``, which is ``"sigmoid"``; a
+        pair of a name and its parameter, such as ``("elu", 0.5)``; or a list of these, one for each hidden layer.
+    loss : {"log_loss", "hinge", "squared_hinge", "exponential"}, default="log_loss"
+        Cross-entropy: of one logistic output for two classes, of a softmax for more, and for several labels the sum of
+        those of their logistic outputs. The others, of a margin, are summed over the classes, each against the rest;
+        they give no probabilities.
+    solver : {"adam", "sgd", "lbfgs", "momentum", "nesterov", "adagrad", "rmsprop", "adamw"}, default="adam"
+        Rule of the steps on mini-batches, or ``"lbfgs"``: L-BFGS on all samples. ``"sgd"`` is ``"nesterov"``, or
+        ``"momentum"`` without `nesterovs_momentum`, or plain descent with `momentum` 0. ``"adamw"`` takes `alpha` as
+        its decoupled decay.
     alpha : float, default=1e-4
         L2 penalty of the weights, ``alpha / 2 * sum(w^2)`` per mini-batch, divided by the number of its
         samples.
     batch_size : int or "auto", default="auto"
         Samples in a mini-batch; ``"auto"`` is min(200, n_samples). A shorter last batch is trained on as
         well.
-    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        Schedule for ``solver="sgd"``: constant, ``learning_rate_init / (t_ + 1)^power_t`` after each epoch,
-        or divided by 5 whenever `n_iter_no_change` epochs bring no improvement.
+    learning_rate : str or Schedule, default="constant"
+        For ``solver="sgd"`` ``"constant"``, ``"invscaling"``: ``learning_rate_init / (t_ + 1)^power_t`` after each
+        epoch, or ``"adaptive"``: divided by 5 whenever `n_iter_no_change` epochs bring no improvement. For all rules
+        ``"cosine"`` or ``"one_cycle"``, over the steps of `max_iter` epochs, or an object of
+        ``steepest.optim.schedules``, which gives the rate of each step.
     learning_rate_init : float, default=1e-3
-        Initial learning rate of Adam and SGD.
+        Initial learning rate, or with ``"one_cycle"`` the largest.
     power_t : float, default=0.5
         Exponent of ``"invscaling"``.
     max_iter : int, default=200
@@ -70,7 +87,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
     warm_start : bool, default=False
         Whether `fit` goes on from the last solution.
     momentum : float, default=0.9
-        Momentum of SGD, in [0, 1].
+        Momentum of ``"sgd"``, ``"momentum"`` and ``"nesterov"``, in [0, 1].
     nesterovs_momentum : bool, default=True
         Whether SGD with momentum looks ahead.
     early_stopping : bool, default=False
@@ -79,13 +96,28 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
     validation_fraction : float, default=0.1
         Share of the samples held out for early stopping.
     beta_1, beta_2 : float, default=0.9 and 0.999
-        Decays of Adam's running means, in [0, 1).
+        Decays of Adam's running means, in [0, 1); `beta_2` is RMSprop's too.
     epsilon : float, default=1e-8
         Added to the root of Adam's second moment, after the correction of its bias (scikit-learn: before).
     n_iter_no_change : int, default=10
         Epochs without improvement after which to stop.
     max_fun : int, default=15000
         The most loss evaluations of L-BFGS.
+    class_weight : mapping, "balanced" or list of mappings, default=None
+        Weights by class, 1 for those not named, which multiply `sample_weight`; ``"balanced"`` gives all classes the
+        same share (not in `partial_fit`). For several labels, a list of mappings of 0 and 1, one for each label.
+    l1_ratio : float, default=0.0
+        Share of L1 in the penalty: ``alpha * (l1_ratio * sum(abs(w)) + (1 - l1_ratio) / 2 * sum(w^2))``. The L1 part
+        makes weights exactly 0. Not with ``"lbfgs"`` and ``"adamw"``.
+    max_norm : float or None, default=None
+        Largest norm of all gradients together in a step; longer ones are scaled down to it. Not with ``"lbfgs"``.
+    dropout : float or list of float, default=0.0
+        Share of the units of every hidden layer, or of each, that are left out at random in each step, in [0, 1).
+        Not with ``"lbfgs"``.
+    init : {"auto", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", \
+"orthogonal"}, default="auto"
+        Initial weights: ``"auto"`` draws scikit-learn's weights and biases; the others are those of `nn.Linear`, with
+        biases of 0.
     callbacks : list of Callback or None, default=None
         Are told of every epoch and may end the fit (`steepest.callbacks`).
     device : {"auto", "cpu", "cuda"}, default="auto"
@@ -137,18 +169,16 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
     True
     """
 
-    _classes: Array  # classes_ as a NumPy array
-    _validation_options: ClassVar[dict[str, Any]] = {"multi_output": True}
-
     def __init__(
         self,
         hidden_layer_sizes: int | Iterable[int] = (100,),
-        activation: str = "relu",
+        activation: Any = "relu",
         *,
+        loss: str = "log_loss",
         solver: str = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        learning_rate: str | Schedule = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -166,9 +196,15 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        class_weight: Mapping[Any, float] | list[Mapping[int, float]] | str | None = None,
+        l1_ratio: float = 0.0,
+        max_norm: float | None = None,
+        dropout: float | Iterable[float] = 0.0,
+        init: str = "auto",
         callbacks: Iterable[Callback] | None = None,
         device: str = "auto",
     ) -> None:
+        self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.solver = solver
@@ -192,70 +228,28 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.class_weight = class_weight
+        self.l1_ratio = l1_ratio
+        self.max_norm = max_norm
+        self.dropout = dropout
+        self.init = init
         self.callbacks = callbacks
         self.device = device
 
-    def _validate_targets(self, y: Array, X: Array, first_pass: bool, incremental: bool) -> Array:
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if y.ndim == 2 or type_of_target(y, input_name="y").startswith("multilabel"):
-            raise ValueError(self._prefix(f"y has shape {y.shape}: multilabel targets are not supported"))
-        check_classification_targets(y)
-        classes, ids = np.unique(y, return_inverse=True)
-        # partial_fit has set _classes before its first pass.
-        if first_pass and not incremental:
-            self._classes = classes
-            return ids.astype(np.int64, copy=False)
-        if not incremental and not np.array_equal(classes, self._classes):
-            raise ValueError(
-                self._prefix(
-                    "warm_start can only be used where `y` has the same classes as in the previous call "
-                    f"to fit. Previously got {self._classes}, `y` has {classes}"
-                )
-            )
-        unseen = np.setdiff1d(classes, self._classes)
-        if unseen.size:
-            raise ValueError(
-                self._prefix(
-                    f"`y` has classes not in `self.classes_`: {unseen} are not among {self._classes}"
-                )
-            )
-        return np.searchsorted(self._classes, classes)[ids].astype(np.int64, copy=False)
-
-    def _strata(self, y: Array) -> Array | None:
-        # As in scikit-learn, for two classes only.
-        return y.astype(bool)[:, None] if len(self._classes) == 2 else None
-
-    def _loss_function(self) -> Loss:
-        return nn.SoftmaxCrossEntropy()
-
-    def _output_shape(self, y: Array) -> tuple[int, str]:
-        return len(self._classes), "softmax"
-
-    def _score_output(self, output: Array, y: Array, sample_weight: Array | None) -> float:
-        hits = K.argmax(output) == y
-        return float(array_namespace(hits).average(hits, weights=sample_weight))
-
-    @property
-    def classes_(self) -> Array:
-        """Class labels, sorted: a CuPy array where the model is on CUDA and y was one, else a NumPy array."""
-        if "_classes" not in self.__dict__:
-            raise AttributeError(f"{type(self).__name__} has no classes_ before it is fitted")
-        return to_device(self._classes, "cuda") if self._has_cupy_labels() else self._classes
-
-    def _has_cupy_labels(self) -> bool:
-        state = self.__dict__
-        return bool(state.get("_cupy_labels", False)) and state.get("device_") == "cuda"
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> MLPClassifier:
         """Fit the network.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs; float32 stays float32, everything else becomes float64.
-        y : array-like of shape (n_samples,)
-            Class labels, numbers or strings.
+        y : array-like of shape (n_samples,), or (n_samples, n_labels)
+            Class labels, numbers or strings; or for each label whether it holds, 1 or 0.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, not negative.
         eval_set : tuple (X, y) or (X, y, sample_weight), default=None
@@ -286,7 +280,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs.
         y : array-like of shape (n_samples,)
             Class labels.
@@ -309,19 +303,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         DivergenceError
             As `fit`.
         """
-        if "_network" not in self.__dict__:
-            if classes is None:
-                raise ValueError(self._prefix("classes must be passed on the first call to partial_fit."))
-            self._classes = np.unique(np.asarray(to_host(classes)))
-        elif classes is not None and not np.array_equal(
-            np.unique(np.asarray(to_host(classes))), self._classes
-        ):
-            raise ValueError(
-                self._prefix(
-                    f"`classes={classes}` is not the same as on last call to partial_fit, "
-                    f"was: {self._classes}"
-                )
-            )
+        self._check_partial_fit(y, classes)
         self._fit(X, y, sample_weight, incremental=True, eval_set=eval_set)
         return self
 
@@ -330,7 +312,7 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs.
 
         Returns
@@ -338,17 +320,35 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         ndarray of shape (n_samples,)
             Labels from `classes_`: a NumPy array for NumPy inputs; for CuPy inputs of the library of `classes_`.
         """
-        ids = K.argmax(self._decision(X))
+        ids = decide(self._decision(X), self._task)
+        if self._task == "multilabel":
+            return in_library_of(X, ids)
         on_cuda = is_cupy(X) and self._has_cupy_labels()
         labels: Array = self.classes_[ids] if on_cuda else self._classes[to_host(ids)]
         return labels
 
+    def decision_function(self, X: Any) -> Array:
+        """Return the network's output, before the logistic function or the softmax.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
+            Scores: of the second of two classes, or of each class or label, in the library of X.
+        """
+        return self._predict(X, lambda output: output[:, 0] if self._task == "binary" else output)
+
+    @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> Array:
         """Predict class probabilities.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs.
 
         Returns
@@ -356,14 +356,15 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         ndarray of shape (n_samples, n_classes)
             Probabilities, in the order of `classes_`, of the dtype that was fitted and in the library of X.
         """
-        return self._predict(X, K.softmax)
+        return self._predict(X, lambda output: probabilities(output, self._task))
 
+    @available_if(_has_probabilities)
     def predict_log_proba(self, X: Any) -> Array:
         """Predict logarithms of class probabilities, finite where a probability underflows.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs.
 
         Returns
@@ -371,14 +372,14 @@ class MLPClassifier(ClassifierMixin, BaseMultilayerPerceptron):
         ndarray of shape (n_samples, n_classes)
             Log-probabilities, in the order of `classes_` and in the library of X.
         """
-        return self._predict(X, K.log_softmax)
+        return self._predict(X, lambda output: log_probabilities(output, self._task))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy of `predict`.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs.
         y : array-like of shape (n_samples,)
             True labels.

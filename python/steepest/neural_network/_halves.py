@@ -40,7 +40,8 @@ def autoencoder_layers(model: Autoencoder, n_features: int) -> tuple[nn.layers.L
     decoder = (
         encoder[::-1] if model.decoder_activation is None else _listed(model, "decoder_activation", depth - 1)
     )
-    layers: list[nn.layers.Layer] = [nn.Dropout(float(model.dropout))] if model.dropout else []
+    rate: Any = model.dropout
+    layers: list[nn.layers.Layer] = [nn.Dropout(float(rate))] if rate else []
     positions = []
     for i, activation in enumerate([*encoder, model.code_activation]):
         positions.append(len(layers))

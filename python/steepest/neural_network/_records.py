@@ -8,21 +8,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from steepest._estimators.sparse_rows import SparseRows
+from steepest._memory import array_namespace
 from steepest.callbacks import Callback, Epoch
+from steepest.nn import Network
 
 if TYPE_CHECKING:
     from ._base import BaseMultilayerPerceptron
 
 Array = npt.NDArray[Any]
 
+# Rows of a sparse X that are dense at a time.
+_PREDICT_ROWS = 2048
+
 
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Samples on the network's device, with the targets as the loss takes them."""
 
-    X: Array
+    X: Array | SparseRows
     y: Array
     sample_weight: Array | None
+
+
+def predict(network: Network, X: Array | SparseRows) -> Array:
+    """Return the output of a network for all rows."""
+    if not isinstance(X, SparseRows):
+        return network.predict(X)
+    output: Array = array_namespace(network.arena).concatenate(
+        [network.predict(x) for _, x in X.blocks(_PREDICT_ROWS)]
+    )
+    return output
 
 
 class Recorder:
@@ -68,7 +84,7 @@ class Recorder:
 
     def _validate(self, epoch: Epoch, validation: Samples) -> Epoch:
         model = self._model
-        output = model._network.predict(validation.X)
+        output = predict(model._network, validation.X)
         loss = float(model._loss_function()(output, validation.y, validation.sample_weight)[0])
         score = model._score_output(output, validation.y, validation.sample_weight)
         assert model.validation_scores_ is not None

@@ -13,46 +13,59 @@ from sklearn.utils import Tags, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from steepest import nn
-from steepest._memory import to_host
+from steepest._estimators.data import in_library_of
+from steepest._estimators.regression_losses import LOSSES, loss_name, regression_loss
+from steepest._memory import array_namespace, to_host
 from steepest.callbacks import Callback
 from steepest.nn.losses import Loss
+from steepest.optim.schedules import Schedule
 
 from ._base import BaseMultilayerPerceptron, _is_stochastic
 
 Array = npt.NDArray[Any]
 
 
-class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
-    """Multilayer perceptron that minimises half the mean squared error.
+def _drop_axis(values: Array) -> Array:
+    return values[:, 0] if values.shape[1] == 1 else values
 
-    Parameters, defaults and attributes are those of ``sklearn.neural_network.MLPRegressor``, and `device`.
-    The differences: for m outputs the gradient is that of the mean over them, which is 1/m of what
-    scikit-learn follows; the penalty in `loss_` is averaged over the epoch's ends;
-    `warm_start` keeps the moments of the optimizer; there are no sparse inputs; numbers are computed in the
-    dtype of the X that was fitted.
+
+class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
+    """Multilayer perceptron for regression, by default with half the mean squared error.
+
+    Parameters, defaults and attributes are those of ``sklearn.neural_network.MLPRegressor``, and more. The same
+    `random_state` gives the same fit, with these differences: the loss of several outputs is their sum, whose
+    gradient scikit-learn follows, too, while it reports their mean; the penalty in `loss_` is averaged over the ends of
+    the epoch; `warm_start` keeps the moments of the optimizer; a loss that stops being finite is an error.
 
     Parameters
     ----------
-    loss : {"squared_error"}, default="squared_error"
-        ``mean((prediction - y)^2) / 2``.
+    loss : str or pair, default="squared_error"
+        ``"squared_error"`` (half of it), ``"absolute_error"``, ``"huber"`` or ``("huber", delta)``, ``"quantile"`` or
+        ``("quantile", q)``, ``"poisson"`` (counts, or other y >= 0, whose mean is the exponential of the network's
+        output), or ``"gaussian"`` (the network gives mean and log-variance, and `predict` the deviations too). A mean
+        over the samples, and for several outputs the sum over these.
     hidden_layer_sizes : int or sequence of int, default=(100,)
         Number of units of each hidden layer.
-    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
-        Activation of the hidden layers.
-    solver : {"adam", "sgd", "lbfgs"}, default="adam"
-        Adam or stochastic gradient descent on mini-batches, or L-BFGS on all samples.
+    activation : str, pair or list, default="relu"
+        Activation of the hidden layers: one of ``kernels.ACTIVATIONS``, or ``"logistic"``, which is ``"sigmoid"``; a
+        pair of a name and its parameter, such as ``("elu", 0.5)``; or a list of these, one for each hidden layer.
+    solver : {"adam", "sgd", "lbfgs", "momentum", "nesterov", "adagrad", "rmsprop", "adamw"}, default="adam"
+        Rule of the steps on mini-batches, or ``"lbfgs"``: L-BFGS on all samples. ``"sgd"`` is ``"nesterov"``, or
+        ``"momentum"`` without `nesterovs_momentum`, or plain descent with `momentum` 0. ``"adamw"`` takes `alpha` as
+        its decoupled decay.
     alpha : float, default=1e-4
         L2 penalty of the weights, ``alpha / 2 * sum(w^2)`` per mini-batch, divided by the number of its
         samples.
     batch_size : int or "auto", default="auto"
         Samples in a mini-batch; ``"auto"`` is min(200, n_samples). A shorter last batch is trained on as
         well.
-    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        Schedule for ``solver="sgd"``: constant, ``learning_rate_init / (t_ + 1)^power_t`` after each epoch,
-        or divided by 5 whenever `n_iter_no_change` epochs bring no improvement.
+    learning_rate : str or Schedule, default="constant"
+        For ``solver="sgd"`` ``"constant"``, ``"invscaling"``: ``learning_rate_init / (t_ + 1)^power_t`` after each
+        epoch, or ``"adaptive"``: divided by 5 whenever `n_iter_no_change` epochs bring no improvement. For all rules
+        ``"cosine"`` or ``"one_cycle"``, over the steps of `max_iter` epochs, or an object of
+        ``steepest.optim.schedules``, which gives the rate of each step.
     learning_rate_init : float, default=1e-3
-        Initial learning rate of Adam and SGD.
+        Initial learning rate, or with ``"one_cycle"`` the largest.
     power_t : float, default=0.5
         Exponent of ``"invscaling"``.
     max_iter : int, default=200
@@ -70,7 +83,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
     warm_start : bool, default=False
         Whether `fit` goes on from the last solution.
     momentum : float, default=0.9
-        Momentum of SGD, in [0, 1].
+        Momentum of ``"sgd"``, ``"momentum"`` and ``"nesterov"``, in [0, 1].
     nesterovs_momentum : bool, default=True
         Whether SGD with momentum looks ahead.
     early_stopping : bool, default=False
@@ -79,13 +92,25 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
     validation_fraction : float, default=0.1
         Share of the samples held out for early stopping.
     beta_1, beta_2 : float, default=0.9 and 0.999
-        Decays of Adam's running means, in [0, 1).
+        Decays of Adam's running means, in [0, 1); `beta_2` is RMSprop's too.
     epsilon : float, default=1e-8
         Added to the root of Adam's second moment, after the correction of its bias (scikit-learn: before).
     n_iter_no_change : int, default=10
         Epochs without improvement after which to stop.
     max_fun : int, default=15000
         The most loss evaluations of L-BFGS.
+    l1_ratio : float, default=0.0
+        Share of L1 in the penalty: ``alpha * (l1_ratio * sum(abs(w)) + (1 - l1_ratio) / 2 * sum(w^2))``. The L1 part
+        makes weights exactly 0. Not with ``"lbfgs"`` and ``"adamw"``.
+    max_norm : float or None, default=None
+        Largest norm of all gradients together in a step; longer ones are scaled down to it. Not with ``"lbfgs"``.
+    dropout : float or list of float, default=0.0
+        Share of the units of every hidden layer, or of each, that are left out at random in each step, in [0, 1).
+        Not with ``"lbfgs"``.
+    init : {"auto", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", \
+"orthogonal"}, default="auto"
+        Initial weights: ``"auto"`` draws scikit-learn's weights and biases; the others are those of `nn.Linear`, with
+        biases of 0.
     callbacks : list of Callback or None, default=None
         Are told of every epoch and may end the fit (`steepest.callbacks`).
     device : {"auto", "cpu", "cuda"}, default="auto"
@@ -138,20 +163,21 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMultilayerPerceptron._parameter_constraints,
-        "loss": [StrOptions({"squared_error"})],
+        "loss": [StrOptions(set(LOSSES)), tuple],
     }
+    _accepts_sparse: ClassVar[bool] = True
     _validation_options: ClassVar[dict[str, Any]] = {"multi_output": True, "y_numeric": True}
 
     def __init__(
         self,
-        loss: str = "squared_error",
+        loss: str | tuple[str, float] = "squared_error",
         hidden_layer_sizes: int | Iterable[int] = (100,),
-        activation: str = "relu",
+        activation: Any = "relu",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        learning_rate: str | Schedule = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -169,6 +195,10 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        l1_ratio: float = 0.0,
+        max_norm: float | None = None,
+        dropout: float | Iterable[float] = 0.0,
+        init: str = "auto",
         callbacks: Iterable[Callback] | None = None,
         device: str = "auto",
     ) -> None:
@@ -196,6 +226,10 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.l1_ratio = l1_ratio
+        self.max_norm = max_norm
+        self.dropout = dropout
+        self.init = init
         self.callbacks = callbacks
         self.device = device
 
@@ -211,26 +245,42 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
             y = y.reshape(len(y), -1).astype(X.dtype, order="C")
         if not np.isfinite(y).all():
             raise ValueError(self._prefix(f"y has a value too large for {X.dtype}"))
+        if loss_name(self.loss) == "poisson" and (y < 0).any():
+            raise ValueError(
+                self._prefix("y has a negative value, of which loss='poisson' has no probability")
+            )
+        if first_pass:
+            self._n_targets = y.shape[1]
+        elif y.shape[1] != self._n_targets:
+            raise ValueError(self._prefix(f"y has {y.shape[1]} outputs, but the model {self._n_targets}"))
         return y
 
     def _loss_function(self) -> Loss:
-        return nn.MeanSquaredError(half=True)
+        return regression_loss(self.loss, type(self).__name__)
 
     def _output_shape(self, y: Array) -> tuple[int, str]:
-        return y.shape[1], "identity"
+        self._loss_function()
+        name = loss_name(self.loss)
+        # Of a Gaussian the means, then the log-variances.
+        return (2 if name == "gaussian" else 1) * y.shape[1], "exp" if name == "poisson" else "identity"
+
+    def _mean(self, output: Array) -> Array:
+        """Return what is predicted, (n, n_targets), from the network's output."""
+        mean: Array = output[:, : self._n_targets]
+        return array_namespace(mean).exp(mean) if self.out_activation_ == "exp" else mean
 
     def _score_output(self, output: Array, y: Array, sample_weight: Array | None) -> float:
-        output = to_host(output)
-        if not np.isfinite(output).all():
+        predicted = to_host(self._mean(output))
+        if not np.isfinite(predicted).all():
             return float("nan")
-        return float(r2_score(to_host(y), output, sample_weight=to_host(sample_weight)))
+        return float(r2_score(to_host(y), predicted, sample_weight=to_host(sample_weight)))
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> MLPRegressor:
         """Fit the network.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs; float32 stays float32, everything else becomes float64.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             True values.
@@ -262,7 +312,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             True values.
@@ -284,27 +334,42 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         self._fit(X, y, sample_weight, incremental=True, eval_set=eval_set)
         return self
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
         """Predict values.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs.
+        return_std : bool, default=False
+            Whether to return the standard deviation of each prediction, too; for ``loss="gaussian"``.
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        mean : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Predictions, of the dtype that was fitted and in the library of X.
+        std : ndarray of the same shape
+            Standard deviations, with `return_std`.
+
+        Raises
+        ------
+        ValueError
+            Where X is not as in `fit`, or the loss predicts no standard deviation.
         """
-        return self._predict(X, lambda output: output[:, 0] if output.shape[1] == 1 else output)
+        if not return_std:
+            return self._predict(X, lambda output: _drop_axis(self._mean(output)))
+        output = self._decision(X)
+        if output.shape[1] != 2 * self._n_targets:
+            raise ValueError(self._prefix("return_std needs a fit with loss='gaussian'"))
+        deviation = array_namespace(output).exp(output[:, self._n_targets :] / 2)
+        return in_library_of(X, _drop_axis(self._mean(output))), in_library_of(X, _drop_axis(deviation))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination R2 of `predict`.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             True values.
@@ -316,5 +381,5 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         float
             1 for perfect predictions, 0 for the mean of y; for several outputs the mean over them.
         """
-        predicted = to_host(self.predict(X))
+        predicted = to_host(self._predict(X, self._mean))
         return float(r2_score(to_host(y), predicted, sample_weight=to_host(sample_weight)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from steepest._estimators.data import resume
 from steepest._estimators.training import MiniBatchTrainer, Monitor, train
 from steepest._memory import assign, to_device, to_host
 from steepest.callbacks import Callback, Epoch
+from steepest.optim import schedules
+from steepest.optim.schedules import Schedule
 
 from ._records import Recorder, Samples
 
@@ -30,11 +33,33 @@ _SMALLEST_ADAPTIVE_RATE = 1e-6
 def make_optimizer(model: BaseMultilayerPerceptron) -> optim.Optimizer:
     """Return a new optimizer over the model's network, by the model's parameters."""
     parameters, lr = model._network.parameters(), float(model.learning_rate_init)
-    if model.solver == "sgd":
-        momentum = float(model.momentum)
-        return optim.SGD(parameters, lr, momentum, nesterov=model.nesterovs_momentum and momentum > 0)
+    options: dict[str, Any] = {"max_norm": model.max_norm}
+    momentum, solver = float(model.momentum), model.solver
+    if solver == "sgd":
+        return optim.SGD(parameters, lr, momentum, model.nesterovs_momentum and momentum > 0, **options)
+    if solver in ("momentum", "nesterov"):
+        rule = optim.Momentum if solver == "momentum" else optim.Nesterov
+        return rule(parameters, lr, momentum, **options)
+    eps = float(model.epsilon)
+    if solver == "adagrad":
+        return optim.AdaGrad(parameters, lr, eps, **options)
+    if solver == "rmsprop":
+        return optim.RMSprop(parameters, lr, float(model.beta_2), eps, **options)
     betas = (float(model.beta_1), float(model.beta_2))
-    return optim.Adam(parameters, lr, betas=betas, eps=float(model.epsilon))
+    if solver == "adamw":
+        return optim.AdamW(parameters, lr, betas, eps, weight_decay=float(model.alpha), **options)
+    return optim.Adam(parameters, lr, betas, eps, **options)
+
+
+@dataclass(frozen=True)
+class _Rest(Schedule):
+    """What is left of a schedule after some steps."""
+
+    schedule: Schedule
+    done: int
+
+    def _rate(self, t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return self.schedule(t + self.done)
 
 
 class StochasticFit:
@@ -69,7 +94,9 @@ class StochasticFit:
         if model.early_stopping and validation is None:
             rows, validation = self._split(samples)
         self.recorder = Recorder(model, validation, callbacks)
-        self.optimizer = self._prepare_optimizer()
+        n_rows = len(samples.X) if rows is None else len(rows)
+        batch_size = self._batch_size(n_rows)
+        self.optimizer = self._prepare_optimizer(-(-n_rows // batch_size))
         self.trainer = MiniBatchTrainer(
             model._network,
             model._loss_function(),
@@ -78,8 +105,10 @@ class StochasticFit:
             samples.y,
             samples.sample_weight,
             rows=rows,
-            batch_size=self._batch_size(len(samples.X) if rows is None else len(rows)),
-            alpha=float(model.alpha),
+            batch_size=batch_size,
+            # AdamW subtracts the penalty's gradient itself.
+            alpha=0.0 if model.solver == "adamw" else float(model.alpha) * (1.0 - model.l1_ratio),
+            l1=float(model.alpha) * model.l1_ratio,
             shuffle=model.shuffle,
             random_state=model._random_state,
             track_accuracy=any(monitor.track_accuracy for monitor in self.monitors),
@@ -107,6 +136,9 @@ class StochasticFit:
             # Its moments may not be finite; the next call starts with new ones.
             del model._optimizer
             raise
+        finally:
+            # Another call has another number of steps.
+            self.optimizer.follow(None)
         if model._best_parameters is not None and (model.stopped_early_ or not self.incremental):
             assign(model._network.arena, model._best_parameters)
             model._best_parameters = None
@@ -125,18 +157,37 @@ class StochasticFit:
 
     # ------------------------------------------------------------------------------------------ preparation
 
-    def _prepare_optimizer(self) -> optim.Optimizer:
+    def _prepare_optimizer(self, steps_per_epoch: int) -> optim.Optimizer:
         """Return the last call's optimizer for partial_fit; a new one with its moments for a warm start."""
         model = self.model
         before: optim.Optimizer | None = model.__dict__.get("_optimizer")
-        if before is not None and self.incremental:
-            return before
-        model._optimizer = make_optimizer(model)
-        if before is not None:
-            resume(model._optimizer, {**before.state_dict(), "lr": model._optimizer.lr})
-        if model.t_:
-            self._schedule(model._optimizer)
+        if before is None or not self.incremental:
+            model._optimizer = make_optimizer(model)
+            if before is not None:
+                resume(model._optimizer, {**before.state_dict(), "lr": model._optimizer.lr})
+            if model.t_:
+                self._schedule(model._optimizer)
+        epochs = 1 if self.incremental else model.max_iter
+        if schedule := self._schedule_of_steps(epochs * steps_per_epoch):
+            model._optimizer.follow(schedule, epochs * steps_per_epoch)
+        self._steps_per_epoch = steps_per_epoch
         return model._optimizer
+
+    def _schedule_of_steps(self, steps: int) -> Schedule | None:
+        """Return the schedule for the steps of this call, where the rate depends on their number."""
+        model, given, rate = self.model, self.model.learning_rate, float(self.model.learning_rate_init)
+        if isinstance(given, Schedule):
+            return _Rest(given, model._steps_taken)
+        if given not in ("cosine", "one_cycle"):
+            return None
+        if self.incremental:
+            raise ValueError(
+                model._prefix(
+                    f"learning_rate={given!r} ends with the last epoch of a fit, of which partial_fit knows nothing: "
+                    "pass a schedule of steepest.optim.schedules"
+                )
+            )
+        return schedules.Cosine(rate, steps) if given == "cosine" else schedules.OneCycle(rate, steps)
 
     def _schedule(self, optimizer: optim.Optimizer) -> None:
         model = self.model
@@ -185,6 +236,7 @@ class StochasticFit:
         """Keep the records of an epoch; returns whether to stop."""
         model = self.model
         model.t_ += epoch.samples
+        model._steps_taken += self._steps_per_epoch
         epoch = self.recorder.record(epoch)
         if model.early_stopping:
             self._compare_scores(epoch)

@@ -1,0 +1,68 @@
+"""Weights of classes, as factors of the weights of the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def class_weights(
+    class_weight: Mapping[Any, float] | str | None,
+    classes: Array,
+    ids: Array,
+    sample_weight: Array | None,
+    name: str,
+) -> npt.NDArray[np.float64]:
+    """Return the weight of each class.
+
+    Parameters
+    ----------
+    class_weight : mapping, "balanced" or None
+        Weights by label, 1 for those that are not named; or weights that give all classes the same share of the
+        samples' weight, ``sum(w) / (n_classes * sum of w in the class)``, 0 for a class without samples.
+    classes : ndarray of shape (k,)
+        The labels, sorted.
+    ids : ndarray of shape (n,)
+        Class of each sample, as an index into `classes`.
+    sample_weight : ndarray of shape (n,) or None
+        Weights w of the samples.
+    name : str
+        What the messages start with.
+
+    Returns
+    -------
+    ndarray of shape (k,), float64
+        The weights.
+
+    Raises
+    ------
+    ValueError
+        A label is not among the classes, or its weight is negative or not finite.
+    """
+    weights = np.ones(len(classes))
+    if class_weight is None:
+        return weights
+    if isinstance(class_weight, str):
+        totals = np.bincount(ids, sample_weight, minlength=len(classes)).astype(np.float64)
+        present = totals > 0
+        weights[present] = totals.sum() / (len(classes) * totals[present])
+        weights[~present] = 0.0
+        return weights
+    known = {label: i for i, label in enumerate(classes.tolist())}
+    for label, weight in class_weight.items():
+        plain = label.item() if isinstance(label, np.generic) else label
+        if plain not in known:
+            raise ValueError(
+                f"[{name}] class_weight has a weight for {plain!r}, which is not among the classes {classes.tolist()}"
+            )
+        if not (np.isfinite(weight) and weight >= 0):
+            raise ValueError(
+                f"[{name}] class_weight of {plain!r} must be finite and not negative, got {weight}"
+            )
+        weights[known[plain]] = weight
+    return weights

@@ -1,0 +1,56 @@
+"""The losses that regressors take by name, or as a pair of a name and its parameter."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from steepest import nn
+from steepest.nn.losses import Loss
+
+_LOSSES: dict[str, Any] = {
+    "squared_error": partial(nn.MeanSquaredError, half=True),
+    "absolute_error": nn.MeanAbsoluteError,
+    "huber": nn.Huber,
+    "quantile": nn.Quantile,
+    "poisson": nn.Poisson,
+    "gaussian": nn.Gaussian,
+}
+# Name of the parameter of those that have one.
+_PARAMETERS = {"huber": "delta", "quantile": "quantile"}
+
+LOSSES = tuple(_LOSSES)
+
+
+def loss_name(loss: Any) -> str:
+    """Return the name in a name or a pair."""
+    return loss if isinstance(loss, str) else str(loss[0]) if len(loss) else ""
+
+
+def regression_loss(loss: Any, estimator: str) -> Loss:
+    """Return the loss, of which that of a row is the sum over its outputs.
+
+    Parameters
+    ----------
+    loss : str or (str, float)
+        One of `LOSSES`, or ``("huber", delta)`` or ``("quantile", q)``.
+    estimator : str
+        What messages start with.
+
+    Raises
+    ------
+    ValueError
+        The name is not known, or the parameter is out of range or of a loss that has none.
+    """
+    name, parameters = loss_name(loss), () if isinstance(loss, str) else tuple(loss[1:])
+    if name not in _LOSSES or len(parameters) > (name in _PARAMETERS):
+        raise ValueError(
+            f"[{estimator}] The 'loss' parameter must be one of {', '.join(LOSSES)}, or a pair of "
+            f"{' or '.join(_PARAMETERS)} and its parameter, got {loss!r}"
+        )
+    try:
+        options = {_PARAMETERS[name]: float(parameters[0])} if parameters else {}
+        made: Loss = _LOSSES[name](reduction="sum", **options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"[{estimator}] loss={loss!r}: {error}") from error
+    return made

@@ -1,0 +1,63 @@
+"""Sparse samples: a CSR matrix whose rows are made dense a mini-batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from steepest import kernels as K
+from steepest._memory import aligned_empty, to_device, to_host
+
+Array = npt.NDArray[Any]
+
+
+class SparseRows:
+    """A CSR matrix on a device.
+
+    Parameters
+    ----------
+    matrix : scipy.sparse.csr_array or csr_matrix
+        The samples. Read in place on the CPU.
+    device : {"cpu", "cuda"}
+        Where the numbers go.
+    """
+
+    def __init__(self, matrix: Any, device: str) -> None:
+        self._matrix = matrix
+        self.device = device
+        self.shape: tuple[int, int] = matrix.shape
+        self.dtype = matrix.dtype
+        self._data, self._indices, self._indptr = (
+            to_device(array, device) for array in (matrix.data, matrix.indices, matrix.indptr)
+        )
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Array) -> SparseRows:
+        """Return some of the rows."""
+        return SparseRows(self._matrix[to_host(rows)], self.device)
+
+    def take(self, rows: Array, out: Array, start: Array | None = None) -> Array:
+        """Write the dense rows ``rows[start : start + len(out)]`` into `out`; captured like `K.take_sparse_rows`."""
+        return K.take_sparse_rows(self._data, self._indices, self._indptr, rows, out, start=start)
+
+    def blocks(self, size: int) -> Iterator[tuple[int, Array]]:
+        """Yield all rows in order, dense, in blocks of at most `size`, each with the number of its first row.
+
+        The array of one block is used again by the next.
+        """
+        rows = to_device(np.arange(len(self)), self.device)
+        buffer = aligned_empty((min(size, len(self)), self.shape[1]), self.dtype, self.device)
+        for start in range(0, len(self), size):
+            block = buffer[: min(size, len(self) - start)]
+            yield start, self.take(rows[start : start + len(block)], block)
+
+
+def is_sparse(X: object) -> bool:
+    """Whether X is a sparse matrix or array of SciPy's."""
+    return bool(scipy.sparse.issparse(X))

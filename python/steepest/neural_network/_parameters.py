@@ -1,0 +1,89 @@
+"""The parameters that the multilayer perceptrons share, and what they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from steepest.callbacks import Callback
+from steepest.nn.initializers import INITIALIZERS
+from steepest.optim.schedules import Schedule
+
+from ._architecture import ACTIVATIONS
+
+STOCHASTIC = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
+
+
+class PerceptronParameters:
+    """Parameters of `MLPClassifier` and `MLPRegressor`, which describe them."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS)), tuple, list],
+        "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [
+            StrOptions({"constant", "invscaling", "adaptive", "cosine", "one_cycle"}),
+            Schedule,
+        ],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "max_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+        "init": [StrOptions({"auto", *INITIALIZERS})],
+        "callbacks": [list, tuple, None],
+        "device": [StrOptions({"auto", "cpu", "cuda"})],
+    }
+
+    # Set by the constructors of the estimators, as scikit-learn's `clone` requires.
+    hidden_layer_sizes: int | Iterable[int]
+    activation: Any
+    solver: str
+    alpha: float
+    batch_size: int | str
+    learning_rate: str | Schedule
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float
+    verbose: bool | int
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: float
+    max_fun: int
+    # The autoencoder has no parameters of these names, but for `dropout`.
+    l1_ratio: float = 0.0
+    max_norm: float | None = None
+    dropout: float | Iterable[float] = 0.0
+    init: str = "auto"
+    callbacks: Iterable[Callback] | None
+    device: str
