@@ -26,6 +26,7 @@ NAMES = (
     "train_step",
     "fit",
     "regression",
+    "pca",
     "overhead",
 )
 # On a device that is lent for minutes, what has a goal to meet runs first.
@@ -40,6 +41,7 @@ CUDA_ORDER = (
     "matmul",
     "overhead",
     "update",
+    "pca",
 )
 PEERS = {"cpu": ("numpy", "torch", "jax", "sklearn"), "cuda": ("cupy", "torch", "jax", "sklearn")}
 RESULTS = environment.ROOT / "bench" / "results"

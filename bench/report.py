@@ -42,6 +42,7 @@ TITLES = {
     "train_step": "Training step of 784-128-64-10",
     "fit": "Whole fit of 784-128-64-10",
     "regression": "Whole fit of MLPRegressor, 8-100-1",
+    "pca": "Principal components",
     "overhead": "Overhead",
 }
 
