@@ -56,10 +56,11 @@ def test_train(tmp_path):
     assert len(model.loss_curve_) == len(model.validation_loss_curve_) == 2
 
 
-def test_train_on_idx_files(tmp_path, capsys):
+@pytest.mark.parametrize(("classes", "outputs"), [(10, 10), (2, 1)])
+def test_train_on_idx_files(tmp_path, capsys, classes, outputs):
     for part, n in (("train", 60), ("test", 10)):
         images, _ = digits(n, seed=n)
-        for kind, array in (("images", images), ("labels", np.arange(n, dtype=np.uint8) % 10)):
+        for kind, array in (("images", images), ("labels", np.arange(n, dtype=np.uint8) % classes)):
             (tmp_path / NAMES[f"{part}_{kind}"]).write_bytes(idx(array))
     arguments = [
         "train",
@@ -73,7 +74,10 @@ def test_train_on_idx_files(tmp_path, capsys):
         str(tmp_path / "o"),
     ]
     assert cli.main(arguments) == 0
-    assert "48 training, 12 validation, 10 test images; network 784-8-10" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"48 training, 12 validation, 10 test images; network 784-8-{outputs}\n" in shown
+    # Training errors are counted by the largest output.
+    assert ("  accuracy " in shown) == (outputs > 1)
 
 
 def test_the_same_seed_gives_the_same_model(tmp_path):

@@ -69,11 +69,13 @@ class _Terminal(Monitor):
         self._bar.update(samples)
 
     def epoch_done(self, model: Any, epoch: Epoch) -> None:
-        assert epoch.accuracy is not None
-        self.accuracies.append(epoch.accuracy)
+        # It is not counted where two classes have one output.
+        accuracy = "" if epoch.accuracy is None else f"accuracy {epoch.accuracy:.4f}  "
+        if epoch.accuracy is not None:
+            self.accuracies.append(epoch.accuracy)
         self._bar.clear()
         print(
-            f"epoch {epoch.number}/{self._epochs}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.4f}  "
+            f"epoch {epoch.number}/{self._epochs}  loss {epoch.loss:.4f}  {accuracy}"
             f"validation loss {epoch.validation_loss:.4f}  validation accuracy {epoch.validation_score:.4f}  "
             f"{epoch.samples / epoch.seconds:,.0f} samples/s",
             flush=True,
@@ -125,7 +127,8 @@ def train_command(arguments: argparse.Namespace) -> int:
         random_state=arguments.seed,
         device=arguments.device,
     )
-    units = [data.X_train.shape[1], *arguments.hidden, len(set(data.y_train.tolist()))]
+    n_classes = len(set(data.y_train.tolist()))
+    units = [data.X_train.shape[1], *arguments.hidden, 1 if n_classes == 2 else n_classes]
     print(
         f"{data.name}: {len(data.X_train)} training, {len(data.X_validation)} validation, "
         f"{len(data.X_test)} test images; network {'-'.join(map(str, units))}",
@@ -161,7 +164,8 @@ def _save(model: MLPClassifier, accuracies: list[float], output: Path) -> None:
         print(f"model written to {output / MODEL_FILE} (steepest.load reads it)")
         if not model.loss_curve_:
             return
-        scores = {"training accuracy": accuracies, "validation accuracy": model.validation_scores_ or []}
+        scores = {"training accuracy": accuracies} if accuracies else {}
+        scores["validation accuracy"] = model.validation_scores_ or []
         plots.learning_curve(model, output / CURVE_FILE, scores=scores)
         print(f"learning curve written to {output / CURVE_FILE}")
     except ImportError as error:

@@ -111,7 +111,9 @@ class StochasticFit:
             l1=float(model.alpha) * model.l1_ratio,
             shuffle=model.shuffle,
             random_state=model._random_state,
-            track_accuracy=any(monitor.track_accuracy for monitor in self.monitors),
+            # Errors are counted by the largest of several outputs.
+            track_accuracy=model.out_activation_ == "softmax"
+            and any(monitor.track_accuracy for monitor in self.monitors),
         )
         self.stopped = False  # before max_iter, by itself or by a callback
         if model.early_stopping and not incremental and np.isfinite(model.best_validation_score_ or np.nan):
