@@ -10,7 +10,8 @@ import scipy.sparse
 
 from steepest import kernels as K
 from steepest._backends import device_of
-from steepest._memory import aligned_empty, aligned_zeros, to_device, to_host
+from steepest._memory import aligned_empty, to_device, to_host
+from steepest.kernels.linear_model import linear_loss
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -63,6 +64,8 @@ class LogisticObjective:
         self.penalty = np.full((self.shape[0], 1), l2)
         self.penalty[self.d :] = l2_intercept
         self.dtype = X.dtype
+        # Of two classes, the probability of the second.
+        self._target = labels.astype(X.dtype) if n_classes == 2 else labels
         self.device = device_of(labels)
 
     def sample(self, size: int, seed: int) -> LogisticObjective:
@@ -83,32 +86,48 @@ class LogisticObjective:
 
     def __call__(self, theta: Float64) -> tuple[float, Float64]:
         """Return value and gradient."""
-        loss, d_scores = self._loss(self._scores(theta))
         gradient = np.empty(self.shape)
         if scipy.sparse.issparse(self.X):
+            loss, d_scores = self._loss(self._scores(theta))
             gradient[: self.d] = self.X.T @ d_scores
+            d_bias = K.sum(d_scores, axis=0)
         else:
-            gradient[: self.d] = to_host(K.matmul(self.X.T, d_scores))
-        gradient[self.d :] = self.intercept * to_host(K.sum(d_scores, axis=0))
+            loss, d_weights, d_bias = self._pass(*self._parameters(theta))
+            gradient[: self.d] = to_host(d_weights)
+        gradient[self.d :] = self.intercept * to_host(d_bias)
         gradient += self.penalty * theta
         return loss + 0.5 * float((self.penalty * theta * theta).sum()), gradient
 
-    def _scores(self, theta: Float64) -> Array:
+    def _parameters(self, theta: Float64) -> tuple[Array, Array]:
+        """Return weights and biases in the dtype of X, on its device."""
         weights = theta[: self.d].astype(self.dtype)
         bias = (self.intercept * theta[self.d :].sum(axis=0)).astype(self.dtype)
+        return to_device(weights, self.device), to_device(bias, self.device)
+
+    def _pass(self, weights: Array, bias: Array) -> tuple[float, Array, Array]:
+        """Return the mean loss and its gradients, in one pass over X."""
+        kind = "log_loss" if self.shape[1] == 1 else "softmax_cross_entropy"
+        loss, d_weights, d_bias = linear_loss(
+            self.X, weights, bias, self._target, self.sample_weight, kind=kind
+        )
+        assert d_weights is not None
+        assert d_bias is not None
+        return float(loss), d_weights, d_bias
+
+    def _scores(self, theta: Float64) -> Array:
+        weights, bias = self._parameters(theta)
         if scipy.sparse.issparse(self.X):
             scores: Array = np.asarray(self.X @ weights) + bias
             return scores
-        return K.linear(self.X, to_device(weights, self.device), to_device(bias, self.device))
+        return K.linear(self.X, weights, bias)
 
     def _loss(self, scores: Array) -> tuple[float, Array]:
+        loss: Any
         if self.shape[1] > 1:
             loss, d_scores = K.softmax_cross_entropy(scores, self.labels, self.sample_weight)
-            return float(loss), d_scores
-        logits = aligned_zeros((self.n, 2), self.dtype, self.device)
-        logits[:, 1:] = scores
-        loss, d_logits = K.softmax_cross_entropy(logits, self.labels, self.sample_weight)
-        return float(loss), d_logits[:, 1:]
+        else:
+            loss, d_scores = K.log_loss(scores, self._target[:, None], self.sample_weight)
+        return float(loss), d_scores
 
     # --------------------------------------------------------------------------------------------- curvature
 

@@ -1,0 +1,375 @@
+"""Linear classifiers by stochastic gradient descent."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+
+from steepest import kernels as K
+from steepest._backends import device_of
+from steepest._estimators.data import in_library_of
+from steepest._estimators.validation import validate, validate_weights
+from steepest._memory import aligned_zeros, to_host
+
+from ._classification import LinearClassifier
+from ._sgd import LEARNING_RATES, LOSSES, StochasticLinearModel
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+Self = TypeVar("Self", bound="StochasticClassifier")
+
+
+def _gives_probabilities(estimator: SGDClassifier) -> bool:
+    if estimator.loss not in ("log_loss", "modified_huber"):
+        raise AttributeError(f"probability estimates are not available for loss={estimator.loss!r}")
+    return True
+
+
+class StochasticClassifier(LinearClassifier, StochasticLinearModel):
+    """Base of the classifiers: two classes are one linear function, more are each one against the others."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **StochasticLinearModel._parameter_constraints,
+        "n_jobs": [Integral, None],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+    }
+    _aggressive_loss = "hinge"
+
+    def _split(self, y: Array, weights: Array | None) -> tuple[Array, Array]:
+        splitter = StratifiedShuffleSplit(test_size=self.validation_fraction, random_state=self.random_state)
+        train, held_out = next(splitter.split(np.zeros((len(y), 1)), y))
+        if weights is not None and not weights[held_out].any():
+            raise ValueError(
+                self._prefix(
+                    "The sample weights for validation set are all zero, consider using a different random state."
+                )
+            )
+        return np.sort(train), held_out
+
+    def _score_outputs(self, outputs: Array, target: Array, weights: Array | None, classes: Array) -> Float64:
+        positive = target[:, None] == (classes if len(self.classes_) > 2 else 1)
+        scores: Float64 = np.average((outputs > 0) == positive, axis=0, weights=weights)
+        return scores
+
+    def _fit(
+        self: Self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        start: tuple[Any, Any],
+        incremental: bool,
+        classes: Any,
+    ) -> Self:
+        device = self._resolve_device(X)
+        with self._unless_it_fails():
+            reset = not incremental or "classes_" not in self.__dict__
+            given_y = y
+            X, y = validate(self, X, y, reset=reset, accept_sparse=True)
+            check_classification_targets(y)
+            if reset:
+                self._store_classes(np.unique(y) if classes is None else classes, given_y)
+            known = to_host(self.classes_)
+            if len(known) < 2:
+                raise ValueError(
+                    self._prefix(f"The number of classes has to be greater than one; got {len(known)} class")
+                )
+            unseen = np.setdiff1d(y, known)
+            if unseen.size:
+                raise ValueError(
+                    self._prefix(f"`y` has classes not in `self.classes_`: {unseen} are not among {known}")
+                )
+            weights = validate_weights(self, sample_weight, X)
+            if not incremental:
+                self._forget()
+            if "t_" not in self.__dict__:
+                self.t_ = 1.0
+            n_outputs = 1 if len(known) == 2 else len(known)
+            self._set_start(*start, (n_outputs, X.shape[1]), X.dtype)
+            data = X, np.searchsorted(known, y).astype(np.int64), weights
+            class_weight = self._weights_of_outputs(y, known, X.dtype)
+            self._train(data, class_weight, n_outputs, 1 if incremental else self.max_iter, device)
+        return self
+
+    def _weights_of_outputs(self, y: Array, classes: Array, dtype: np.dtype[Any]) -> Array | None:
+        """Return the weights of targets that are not positive and of those that are, of shape (2, k)."""
+        weights = self._class_weights(y, classes)
+        if weights is None:
+            return None
+        pairs = np.ones((2, 1 if len(classes) == 2 else len(classes)), dtype)
+        if len(classes) == 2:
+            pairs[:, 0] = weights
+        else:
+            pairs[1] = weights
+        return pairs
+
+    def fit(
+        self: Self,
+        X: Any,
+        y: Any,
+        coef_init: Any = None,
+        intercept_init: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs; float32 stays float32, everything else becomes float64.
+        y : array-like of shape (n_samples,)
+            Class labels, numbers or strings.
+        coef_init, intercept_init : array-like, default=None
+            Where to begin.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, not negative.
+
+        Returns
+        -------
+        estimator
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            Where X, y, the weights or a parameter are not as described.
+        DivergenceError
+            Where a parameter stops being finite; the model is as it was before.
+        """
+        self._validate_params()
+        self._check_parameters(incremental=False)
+        self._fit(X, y, sample_weight, (coef_init, intercept_init), incremental=False, classes=None)
+        self._warn_if_not_converged()
+        return self
+
+    def partial_fit(self: Self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Take one step for each of the samples given, going on from the last call.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,)
+            Class labels.
+        classes : array-like of shape (n_classes,), default=None
+            All classes of all calls; needed in the first.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        estimator
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            As `fit`; where `classes` is missing in the first call or changes later, and where y has another.
+        DivergenceError
+            As `fit`.
+        """
+        self._validate_params()
+        self._check_parameters(incremental=True)
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                self._prefix(
+                    f"class_weight '{self.class_weight}' is not supported for partial_fit. In order to use 'balanced' "
+                    "weights, use compute_class_weight('balanced', classes=classes, y=y). In place of y you can use a "
+                    "large enough sample of the full training set target to properly estimate the class frequency "
+                    "distributions. Pass the resulting weights as the class_weight parameter."
+                )
+            )
+        labels = None if classes is None else np.unique(np.asarray(to_host(classes)))
+        if "classes_" not in self.__dict__:
+            if labels is None:
+                raise ValueError(self._prefix("classes must be passed on the first call to partial_fit."))
+        elif labels is not None and not np.array_equal(labels, to_host(self.classes_)):
+            raise ValueError(
+                self._prefix(
+                    f"`classes={classes}` is not the same as on last call to partial_fit, was: {self.classes_}"
+                )
+            )
+        return self._fit(X, y, sample_weight, (None, None), incremental=True, classes=labels)
+
+
+class SGDClassifier(StochasticClassifier):
+    """Linear classifier, one step of gradient descent a sample.
+
+    With the hinge loss a linear support-vector machine, with ``"log_loss"`` logistic regression, with ``"perceptron"``
+    the perceptron. Parameters, defaults and attributes are those of ``sklearn.linear_model.SGDClassifier``, and
+    `device`; steps are the same, so that without shuffling so are the coefficients, up to rounding. More than two
+    classes are each one against the others, side by side in one pass.
+
+    Parameters
+    ----------
+    loss : str, default="hinge"
+        ``"hinge"``, ``"log_loss"``, ``"squared_hinge"``, ``"perceptron"``, ``"exponential"``, ``"squared_error"`` or
+        ``"huber"``, with targets ±1.
+    penalty : {"l2", "l1", "elasticnet", None}, default="l2"
+        Penalty of the coefficients.
+    alpha : float, default=1e-4
+        Its strength, for the mean loss.
+    l1_ratio : float, default=0.15
+        Share of L1 in ``"elasticnet"``.
+    fit_intercept : bool, default=True
+        Whether there is an intercept.
+    max_iter : int, default=1000
+        The most epochs of `fit`.
+    tol : float or None, default=1e-3
+        Least improvement of an epoch's mean objective that counts.
+    shuffle : bool, default=True
+        Whether each epoch has an order of its own.
+    verbose : int, default=0
+        Whether to print a line an epoch.
+    epsilon : float, default=0.1
+        Parameter of the losses that have one.
+    n_jobs : int or None, default=None
+        Accepted for compatibility: the number of threads is `steepest.set_num_threads`.
+    random_state : int, RandomState or None, default=None
+        Seeds orders and the validation split.
+    learning_rate : str, default="optimal"
+        ``"constant"``, eta0; ``"optimal"``, ``1 / (alpha (t + t0))``; ``"invscaling"``, ``eta0 / t^power_t``;
+        ``"adaptive"``, eta0, divided by 5 on a plateau; ``"pa1"`` and ``"pa2"``, passive-aggressive steps.
+    eta0 : float, default=0.01
+        Initial rate.
+    power_t : float, default=0.5
+        Exponent of ``"invscaling"``.
+    early_stopping : bool, default=False
+        Whether the accuracy on held-out samples, instead of the objective, says when to stop.
+    validation_fraction : float, default=0.1
+        Share held out.
+    n_iter_no_change : int, default=5
+        Epochs without improvement after which to stop.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of classes; ``"balanced"`` is inversely proportional to their frequencies.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last solution.
+    average : bool or int, default=False
+        Whether coefficients are averages over the steps, or from which sample on.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+        Where to compute; ``"auto"`` is where X lies.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted.
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Coefficients, of the dtype of X and in its library.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts.
+    n_iter_ : int
+        Epochs of the last fit, the most of any class.
+    t_ : float
+        Steps so far, and one.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str
+        Their names, where X had names.
+    device_ : str
+        Where it was fitted.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **StochasticClassifier._parameter_constraints,
+        "loss": [StrOptions(set(LOSSES))],
+        "epsilon": [Interval(Real, 0, None, closed="left")],
+        "learning_rate": [StrOptions(set(LEARNING_RATES))],
+        "power_t": [Interval(Real, None, None, closed="neither")],
+        "average": [Interval(Integral, 0, None, closed="neither"), "boolean"],
+    }
+
+    def __init__(
+        self,
+        loss: str = "hinge",
+        *,
+        penalty: str | None = "l2",
+        alpha: float = 0.0001,
+        l1_ratio: float | None = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        epsilon: float = 0.1,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        learning_rate: str = "optimal",
+        eta0: float = 0.01,
+        power_t: float = 0.5,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        average: bool | int = False,
+        device: str = "auto",
+    ) -> None:
+        self.loss = loss
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.shuffle = shuffle
+        self.verbose = verbose
+        self.epsilon = epsilon
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.learning_rate = learning_rate
+        self.eta0 = eta0
+        self.power_t = power_t
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.average = average
+        self.device = device
+
+    @available_if(_gives_probabilities)
+    def predict_proba(self, X: Any) -> Array:
+        """Predict class probabilities; for more than two classes, those of each against the others, normalised.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of `classes_` and in the library of X.
+        """
+        scores = self._linear_output(X)
+        if scores.shape[1] == 1:
+            logits = aligned_zeros((len(scores), 2), scores.dtype, device_of(scores))
+            logits[:, 1:] = scores
+            return in_library_of(X, K.softmax(logits))
+        shares = K.sigmoid(scores)
+        total = K.sum(shares, axis=1)[:, None]
+        # Where all have underflown, none is likelier than another.
+        shares = shares + (total == 0)
+        return in_library_of(X, shares / K.sum(shares, axis=1)[:, None])
+
+    @available_if(_gives_probabilities)
+    def predict_log_proba(self, X: Any) -> Array:
+        """Predict logarithms of class probabilities.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Logarithms of `predict_proba`, in the library of X.
+        """
+        return in_library_of(X, np.log(to_host(self.predict_proba(X))))

@@ -1,0 +1,276 @@
+"""Linear regression by stochastic gradient descent."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.model_selection import ShuffleSplit
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from steepest._estimators.validation import validate, validate_weights
+from steepest._memory import to_host
+
+from ._classification import SparseCoefficients
+from ._sgd import LEARNING_RATES, LOSSES, StochasticLinearModel
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+
+_LOSSES = {"squared_error", "huber"} & set(LOSSES)
+
+
+class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
+    """Linear regression, one step of gradient descent a sample.
+
+    Parameters, defaults and attributes are those of ``sklearn.linear_model.SGDRegressor``, and `device`; steps are the
+    same, so that without shuffling so are the coefficients, up to rounding.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "huber"}, default="squared_error"
+        Half the squared error, or Huber's loss with a delta of `epsilon`.
+    penalty : {"l2", "l1", "elasticnet", None}, default="l2"
+        Penalty of the coefficients.
+    alpha : float, default=1e-4
+        Its strength, for the mean loss.
+    l1_ratio : float, default=0.15
+        Share of L1 in ``"elasticnet"``.
+    fit_intercept : bool, default=True
+        Whether there is an intercept.
+    max_iter : int, default=1000
+        The most epochs of `fit`.
+    tol : float or None, default=1e-3
+        Least improvement of an epoch's mean objective that counts.
+    shuffle : bool, default=True
+        Whether each epoch has an order of its own.
+    verbose : int, default=0
+        Whether to print a line an epoch.
+    epsilon : float, default=0.1
+        Parameter of the loss.
+    random_state : int, RandomState or None, default=None
+        Seeds orders and the validation split.
+    learning_rate : {"constant", "optimal", "invscaling", "adaptive"}, default="invscaling"
+        ``eta0``; ``1 / (alpha (t + t0))``; ``eta0 / t^power_t``; eta0, divided by 5 on a plateau.
+    eta0 : float, default=0.01
+        Initial rate.
+    power_t : float, default=0.25
+        Exponent of ``"invscaling"``.
+    early_stopping : bool, default=False
+        Whether the score on held-out samples, instead of the objective, says when to stop.
+    validation_fraction : float, default=0.1
+        Share held out.
+    n_iter_no_change : int, default=5
+        Epochs without improvement after which to stop.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last solution.
+    average : bool or int, default=False
+        Whether coefficients are averages over the steps, or from which sample on.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+        Where to compute; ``"auto"`` is where X lies.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,)
+        Coefficients, of the dtype of X and in its library.
+    intercept_ : ndarray of shape (1,)
+        Intercept.
+    n_iter_ : int
+        Epochs of the last fit.
+    t_ : float
+        Steps so far, and one.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str
+        Their names, where X had names.
+    device_ : str
+        Where it was fitted.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **StochasticLinearModel._parameter_constraints,
+        "loss": [StrOptions(_LOSSES)],
+        "epsilon": [Interval(Real, 0, None, closed="left")],
+        "learning_rate": [StrOptions(set(LEARNING_RATES))],
+        "power_t": [Interval(Real, None, None, closed="neither")],
+        "average": [Interval(Integral, 0, None, closed="neither"), "boolean"],
+    }
+    _aggressive_loss = "epsilon_insensitive"
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        *,
+        penalty: str | None = "l2",
+        alpha: float = 0.0001,
+        l1_ratio: float | None = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        epsilon: float = 0.1,
+        random_state: Any = None,
+        learning_rate: str = "invscaling",
+        eta0: float = 0.01,
+        power_t: float = 0.25,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        average: bool | int = False,
+        device: str = "auto",
+    ) -> None:
+        self.loss = loss
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.shuffle = shuffle
+        self.verbose = verbose
+        self.epsilon = epsilon
+        self.random_state = random_state
+        self.learning_rate = learning_rate
+        self.eta0 = eta0
+        self.power_t = power_t
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.average = average
+        self.device = device
+
+    def _split(self, y: Array, weights: Array | None) -> tuple[Array, Array]:
+        splitter = ShuffleSplit(test_size=self.validation_fraction, random_state=self.random_state)
+        train, held_out = next(splitter.split(np.zeros((len(y), 1))))
+        if weights is not None and not weights[held_out].any():
+            raise ValueError(
+                self._prefix(
+                    "The sample weights for validation set are all zero, consider using a different random state."
+                )
+            )
+        return np.sort(train), held_out
+
+    def _score_outputs(self, outputs: Array, target: Array, weights: Array | None, classes: Array) -> Float64:
+        return np.array([r2_score(target, outputs[:, 0], sample_weight=weights)])
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, start: tuple[Any, Any], incremental: bool
+    ) -> SGDRegressor:
+        device = self._resolve_device(X)
+        with self._unless_it_fails():
+            reset = not incremental or self.__dict__.get("coef_") is None
+            X, y = validate(self, X, y, reset=reset, accept_sparse=True, y_numeric=True)
+            weights = validate_weights(self, sample_weight, X)
+            if not incremental:
+                self._forget()
+            if "t_" not in self.__dict__:
+                self.t_ = 1.0
+            self._set_start(*start, (1, X.shape[1]), X.dtype)
+            data = X, y.astype(X.dtype, copy=False), weights
+            self._train(data, None, 1, 1 if incremental else self.max_iter, device)
+        return self
+
+    def _store_model(self, coef: Array, intercept: Array) -> None:
+        self.coef_, self.intercept_ = coef.reshape(-1), intercept
+
+    def fit(
+        self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None
+    ) -> SGDRegressor:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs; float32 stays float32, everything else becomes float64.
+        y : array-like of shape (n_samples,)
+            Targets.
+        coef_init, intercept_init : array-like, default=None
+            Where to begin.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, not negative.
+
+        Returns
+        -------
+        SGDRegressor
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            Where X, y, the weights or a parameter are not as described.
+        DivergenceError
+            Where a parameter stops being finite; the model is as it was before.
+        """
+        self._validate_params()
+        self._check_parameters(incremental=False)
+        self._fit(X, y, sample_weight, (coef_init, intercept_init), incremental=False)
+        self._warn_if_not_converged()
+        return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> SGDRegressor:
+        """Take one step for each of the samples given, going on from the last call.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        SGDRegressor
+            Itself.
+
+        Raises
+        ------
+        ValueError, DivergenceError
+            As `fit`.
+        """
+        self._validate_params()
+        self._check_parameters(incremental=True)
+        return self._fit(X, y, sample_weight, (None, None), incremental=True)
+
+    def predict(self, X: Any) -> Array:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Predictions, in the library of X.
+        """
+        output = self._outputs(X)
+        return output if output.ndim == 1 else output[:, 0]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination of `predict`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,)
+            True targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            ``1 - sum (y - prediction)^2 / sum (y - mean)^2``.
+        """
+        return float(r2_score(to_host(y), to_host(self.predict(X)), sample_weight=to_host(sample_weight)))

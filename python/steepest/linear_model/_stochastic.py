@@ -1,0 +1,324 @@
+"""Stochastic gradient descent for linear models: epochs of one step a sample, and when to stop, for each output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+import steepest
+from steepest import kernels as K
+from steepest._memory import aligned_empty, aligned_zeros, to_device, to_host
+from steepest.kernels.linear_model import linear_sgd
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+_SMALLEST_ADAPTIVE_RATE = 1e-6
+# Rows of a sparse X that are made dense at once: the memory of that many items.
+_DENSE_ITEMS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a step is made; the arguments of `steepest.kernels.linear_sgd`.
+
+    Attributes
+    ----------
+    kind, parameter, half
+        The loss.
+    lr, power, t0 : float
+        Its rate, ``lr / (t0 + t) ** power``.
+    adaptive : bool
+        Whether the rate is divided by 5 instead of stopping.
+    l1, l2 : float
+        Penalties.
+    passive_aggressive : {0, 1, 2}
+        The kind of passive-aggressive steps, 0 for none.
+    """
+
+    kind: str
+    parameter: float | None
+    half: bool
+    lr: float
+    power: float
+    t0: float
+    adaptive: bool
+    l1: float
+    l2: float
+    passive_aggressive: int
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When to stop: after `patience` epochs that do not improve by `tol`, or `max_iter`."""
+
+    max_iter: int
+    tol: float
+    patience: int
+
+
+@dataclass
+class State:
+    """What steps change: arrays of k rows, on the device, in a copy that belongs to the fit.
+
+    Attributes
+    ----------
+    coef, intercept : ndarray of shape (k, d) and (k,)
+        The model; the intercept is None for a model without one.
+    average_coef, average_intercept : ndarray or None
+        Averages over the samples, where they are wanted.
+    seen : int
+        Samples so far.
+    """
+
+    coef: Array
+    intercept: Array | None
+    average_coef: Array | None
+    average_intercept: Array | None
+    seen: int
+
+    def arrays(self) -> Iterator[tuple[str, Array]]:
+        """Yield the arrays that are there."""
+        for name in ("coef", "intercept", "average_coef", "average_intercept"):
+            if getattr(self, name) is not None:
+                yield name, getattr(self, name)
+
+    def take(self, outputs: Indices) -> State:
+        """Return a copy of some outputs."""
+        intercept, mean, mean_intercept = (
+            None if a is None else a[outputs]
+            for a in (self.intercept, self.average_coef, self.average_intercept)
+        )
+        return State(self.coef[outputs], intercept, mean, mean_intercept, self.seen)
+
+    def put(self, outputs: Indices, part: State) -> None:
+        """Write some outputs back."""
+        for name, array in part.arrays():
+            getattr(self, name)[outputs] = array
+
+    def is_finite(self) -> bool:
+        """Whether all numbers are finite."""
+        return all(np.isfinite(to_host(array)).all() for _, array in self.arrays())
+
+
+@dataclass
+class Samples:
+    """What is trained on.
+
+    Attributes
+    ----------
+    X : ndarray or CSR of shape (n, d)
+        Inputs, on the device.
+    target : ndarray of shape (n,)
+        Targets of a regression, or class ids, on the host.
+    sample_weight : ndarray of shape (n,) or None
+        Weights, on the device.
+    class_weight : ndarray of shape (2, k) or None
+        Weights of targets that are not positive, and of those that are, on the host.
+    rows : ndarray of int64
+        The rows to train on, on the host.
+    n_outputs : int
+        k. More than one are classes against the others.
+    device : {"cpu", "cuda"}
+        Where it is computed.
+    """
+
+    X: Any
+    target: Array
+    sample_weight: Array | None
+    class_weight: Array | None
+    rows: Indices
+    n_outputs: int
+    device: str
+
+    def targets_of(self, outputs: Indices) -> Array:
+        """Return the targets of some outputs as the kernel takes them, on the device."""
+        target = self.target
+        if self.n_outputs > 1:
+            # Positions among the outputs; of a single one, whether it is that class.
+            position = np.full(self.n_outputs, -1, np.int64)
+            position[outputs] = np.arange(len(outputs)) if len(outputs) > 1 else 1
+            target = position[target]
+        return to_device(target, self.device)
+
+
+def train(
+    samples: Samples,
+    state: State,
+    rule: Rule,
+    stopping: Stopping,
+    *,
+    average_start: int,
+    shuffle: bool,
+    seed: int,
+    score: Callable[[State, Indices], Float64] | None,
+    report: Callable[[int, Float64], None] | None,
+    name: str,
+) -> int:
+    """Train every output until it stops.
+
+    Parameters
+    ----------
+    samples, rule, stopping
+        What, how, how long.
+    state : State
+        Start; holds the result afterwards.
+    average_start : int
+        The first sample that averages count, from 1.
+    shuffle : bool
+        Whether each epoch has an order of its own, drawn from `seed`.
+    seed : int
+        Of the orders.
+    score : callable or None
+        Scores outputs on validation samples, where that says when to stop.
+    report : callable or None
+        Given the number of the epoch and the objective, or score, of each output.
+    name : str
+        What messages start with.
+
+    Returns
+    -------
+    int
+        The most epochs of any output.
+
+    Raises
+    ------
+    DivergenceError
+        A parameter is not finite after an epoch; `state` holds what it did before the outputs concerned were trained.
+    """
+    everything = np.arange(samples.n_outputs)
+    # Each output has a rate of its own where rates adapt; the kernel has one for all.
+    groups = [everything[i : i + 1] for i in everything] if rule.adaptive else [everything]
+    epochs = 0
+    for group in groups:
+        training = _Training(samples, state.take(group), group, rule, average_start)
+        epochs = max(epochs, training.run(stopping, shuffle, seed, score, report, name, state))
+    return epochs
+
+
+class _Training:
+    """Some outputs, trained side by side."""
+
+    def __init__(
+        self, samples: Samples, state: State, outputs: Indices, rule: Rule, average_start: int
+    ) -> None:
+        self.samples, self.rule, self.average_start = samples, rule, average_start
+        # Of all samples ever, for rates that shrink and averages that start late.
+        self._step = aligned_zeros((), np.int64, samples.device)
+        self._step[...] = state.seen
+        self._lr = rule.lr
+        shape = state.coef.shape
+        self._begin(outputs, state, np.zeros(shape, state.coef.dtype), np.zeros(shape[0]))
+
+    def _begin(self, outputs: Indices, state: State, taken: Array, allowed: Float64) -> None:
+        """Go on with these outputs, and what the L1 penalty has taken off them, and could have."""
+        samples, device = self.samples, self.samples.device
+        self.outputs, self.state = outputs, state
+        self._target = samples.targets_of(outputs)
+        weight = samples.class_weight
+        self._class_weight = None if weight is None else to_device(weight[:, outputs], device)
+        self._taken, self._allowed = to_device(taken, device), to_device(allowed, device)
+        self._objective = aligned_zeros((len(outputs),), np.float64, device)
+
+    def run(
+        self,
+        stopping: Stopping,
+        shuffle: bool,
+        seed: int,
+        score: Callable[[State, Indices], Float64] | None,
+        report: Callable[[int, Float64], None] | None,
+        name: str,
+        result: State,
+    ) -> int:
+        """Train until all outputs have stopped; what each comes to is written into `result`."""
+        order, random = self.samples.rows.copy(), np.random.default_rng(seed)
+        best, waited = np.full(len(self.outputs), np.inf), np.zeros(len(self.outputs), np.int64)
+        for epoch in range(1, stopping.max_iter + 1):
+            if shuffle:
+                random.shuffle(order)
+            cost = self._epoch(order) / len(order)
+            if not (np.isfinite(cost).all() and self.state.is_finite()):
+                raise _divergence(name, epoch)
+            if score is not None:
+                cost = -score(self.state, self.outputs)
+            if report is not None:
+                report(epoch, cost if score is None else -cost)
+            waited = np.where((stopping.tol > -np.inf) & (cost > best - stopping.tol), waited + 1, 0)
+            best = np.minimum(best, cost)
+            stopped = waited >= stopping.patience
+            if stopped.any() and self.rule.adaptive and self._lr > _SMALLEST_ADAPTIVE_RATE:
+                self._lr /= 5
+                waited[:] = 0
+            elif stopped.any():
+                result.put(self.outputs[stopped], self.state.take(np.flatnonzero(stopped)))
+                kept = np.flatnonzero(~stopped)
+                if not len(kept):
+                    return epoch
+                penalty = to_host(self._taken)[kept], to_host(self._allowed)[kept]
+                self._begin(self.outputs[kept], self.state.take(kept), *penalty)
+                best, waited = best[kept], waited[kept]
+        result.put(self.outputs, self.state)
+        return stopping.max_iter
+
+    def _epoch(self, order: Indices) -> Float64:
+        """Take a step for each row in order, and return the sum of the objective of each output."""
+        samples = self.samples
+        if not scipy.sparse.issparse(samples.X):
+            self._steps(samples.X, self._target, samples.sample_weight, to_device(order, samples.device))
+            result: Float64 = to_host(self._objective)
+            return result
+        total = np.zeros(len(self.outputs))
+        X = samples.X
+        rows = max(1, min(len(order), _DENSE_ITEMS // X.shape[1]))
+        buffer = aligned_empty((rows, X.shape[1]), X.dtype)
+        for start in range(0, len(order), rows):
+            part = order[start : start + rows]
+            dense = K.take_sparse_rows(X.data, X.indices, X.indptr, part, buffer[: len(part)])
+            weight = None if samples.sample_weight is None else samples.sample_weight[part]
+            self._steps(dense, self._target[part], weight, None)
+            total += self._objective
+        return total
+
+    def _steps(self, X: Array, target: Array, sample_weight: Array | None, order: Indices | None) -> None:
+        rule, state = self.rule, self.state
+        averages = state.average_coef is not None
+        linear_sgd(
+            X,
+            target,
+            state.coef.T,
+            state.intercept,
+            self._step,
+            lr=self._lr,
+            kind=rule.kind,
+            parameter=rule.parameter,
+            half=rule.half,
+            power=rule.power,
+            t0=rule.t0,
+            l1=rule.l1,
+            l2=rule.l2,
+            passive_aggressive=rule.passive_aggressive,
+            sample_weight=sample_weight,
+            class_weight=self._class_weight,
+            order=order,
+            l1_applied=self._taken.T if rule.l1 else None,
+            l1_total=self._allowed if rule.l1 else None,
+            average_w=state.average_coef.T if state.average_coef is not None else None,
+            average_b=state.average_intercept,
+            average_start=self.average_start if averages else 1,
+            objective=self._objective,
+        )
+
+
+def _divergence(name: str, epoch: int) -> steepest.DivergenceError:
+    error = steepest.DivergenceError(
+        f"[{name}] Floating-point under-/overflow occurred at epoch #{epoch}. Scaling input data with "
+        "sklearn.preprocessing.StandardScaler, or a lower eta0, might help. The last finite parameters were kept"
+    )
+    error.epoch = epoch  # type: ignore[attr-defined]
+    return error
