@@ -27,6 +27,7 @@ NAMES = (
     "fit",
     "regression",
     "pca",
+    "linear_model",
     "overhead",
 )
 # On a device that is lent for minutes, what has a goal to meet runs first.
@@ -42,6 +43,7 @@ CUDA_ORDER = (
     "overhead",
     "update",
     "pca",
+    "linear_model",
 )
 PEERS = {"cpu": ("numpy", "torch", "jax", "sklearn"), "cuda": ("cupy", "torch", "jax", "sklearn")}
 RESULTS = environment.ROOT / "bench" / "results"

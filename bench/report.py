@@ -43,6 +43,7 @@ TITLES = {
     "fit": "Whole fit of 784-128-64-10",
     "regression": "Whole fit of MLPRegressor, 8-100-1",
     "pca": "Principal components",
+    "linear_model": "Linear models",
     "overhead": "Overhead",
 }
 

@@ -46,6 +46,18 @@ SUITES = {
         "steepest.linear_model",
         ("LogisticRegression",),
     ),
+    "sgd": Suite(
+        "sklearn.linear_model.tests.test_sgd",
+        "sklearn.linear_model",
+        "steepest.linear_model",
+        ("SGDClassifier", "SGDRegressor"),
+    ),
+    "perceptron": Suite(
+        "sklearn.linear_model.tests.test_perceptron",
+        "sklearn.linear_model",
+        "steepest.linear_model",
+        ("Perceptron",),
+    ),
     "pca": Suite(
         "sklearn.decomposition.tests.test_pca",
         "sklearn.decomposition",

@@ -11,7 +11,6 @@ import scipy.sparse
 from steepest import kernels as K
 from steepest._backends import device_of
 from steepest._memory import aligned_empty, to_device, to_host
-from steepest.kernels.linear_model import linear_loss
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -107,7 +106,7 @@ class LogisticObjective:
     def _pass(self, weights: Array, bias: Array) -> tuple[float, Array, Array]:
         """Return the mean loss and its gradients, in one pass over X."""
         kind = "log_loss" if self.shape[1] == 1 else "softmax_cross_entropy"
-        loss, d_weights, d_bias = linear_loss(
+        loss, d_weights, d_bias = K.linear_loss(
             self.X, weights, bias, self._target, self.sample_weight, kind=kind
         )
         assert d_weights is not None

@@ -13,7 +13,6 @@ import scipy.sparse
 import steepest
 from steepest import kernels as K
 from steepest._memory import aligned_empty, aligned_zeros, to_device, to_host
-from steepest.kernels.linear_model import linear_sgd
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -288,7 +287,7 @@ class _Training:
     def _steps(self, X: Array, target: Array, sample_weight: Array | None, order: Indices | None) -> None:
         rule, state = self.rule, self.state
         averages = state.average_coef is not None
-        linear_sgd(
+        K.linear_sgd(
             X,
             target,
             state.coef.T,
