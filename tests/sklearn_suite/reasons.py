@@ -8,6 +8,10 @@ from __future__ import annotations
 
 _EXACT = '`"arpack"` and `"randomized"` are the exact solvers here, which have fewer restrictions.'
 
+_DECAY = "scikit-learn takes hundredths of the intercept's steps for sparse inputs; here they are as for dense ones."
+_ORDER = "The order of five samples decides, and is drawn by another generator; with `shuffle=False` results are equal."
+_LOSSES = "`modified_huber`, `epsilon_insensitive` and `squared_epsilon_insensitive` are not offered."
+
 REASONS: dict[str, dict[str, str]] = {
     "mlp": {
         "test_adaptive_learning_rate": "Reads `learning_rate` of the private optimizer, which is `lr` here.",
@@ -20,6 +24,26 @@ REASONS: dict[str, dict[str, str]] = {
     },
     "base": {
         "test_inplace_data_preprocessing": "X is never written to, whatever `copy_X`.",
+    },
+    "sgd": {
+        "test_average_binary_computed_correctly[SparseSGDClassifier]": _DECAY,
+        "test_average_sparse": _DECAY,
+        "test_class_weights": _ORDER,
+        "test_late_onset_averaging_reached[SparseSGDClassifier]": _DECAY,
+        "test_late_onset_averaging_reached[SparseSGDRegressor]": _DECAY,
+        "test_loss_function_epsilon": "Reads the private table of loss classes.",
+        "test_regression_losses": _LOSSES,
+        "test_sample_weights": _ORDER,
+        "test_sgd_averaged_computed_correctly[SparseSGDRegressor]": _DECAY,
+        "test_sgd_averaged_partial_fit[SparseSGDRegressor]": _DECAY,
+        "test_sgd_clf": _LOSSES,
+        "test_sgd_epsilon_insensitive": _LOSSES,
+        "test_sgd_error_on_zero_validation_weight": "That all weights are zero is said first.",
+        "test_sgd_multiclass_average[SparseSGDClassifier]": _DECAY,
+        "test_sgd_predict_proba_method_access": "Reads the private table of loss classes.",
+        "test_sgd_proba": _LOSSES,
+        "test_underflow_or_overflow": "A parameter that stops being finite is a `DivergenceError` here.",
+        "test_validation_mask_correctly_subsets": "Replaces a private method.",
     },
     "pca": {
         "test_n_components_mle_error": _EXACT,

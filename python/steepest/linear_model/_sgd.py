@@ -160,8 +160,8 @@ class StochasticLinearModel(LinearModel):
         """Train on validated X, y and weights from the model as it is, or from zeros, and store what comes of it."""
         X, y, weights = data
         dtype = X.dtype
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         split = self._split(y, weights) if self.early_stopping else None
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         rows = np.arange(X.shape[0]) if split is None else split[0]
         cupy = is_cupy(X)
         if not scipy.sparse.issparse(X):
@@ -263,8 +263,8 @@ class StochasticLinearModel(LinearModel):
         self.t_ = 1.0
         if not self.warm_start or "coef_" not in self.__dict__:
             self.coef_ = self.intercept_ = None
-        self._standard_coef, self._standard_intercept = self.coef_, self.intercept_
-        self._average_coef, self._average_intercept = None, None
+        for name in ("_standard_coef", "_standard_intercept", "_average_coef", "_average_intercept"):
+            self.__dict__.pop(name, None)
 
     def _set_start(self, coef: Any, intercept: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
         """Take the start that `fit` was given."""
@@ -272,16 +272,16 @@ class StochasticLinearModel(LinearModel):
             start = np.array(to_host(coef), dtype)
             if start.size != shape[0] * shape[1] or (shape[0] > 1 and start.shape != shape):
                 raise ValueError(self._prefix("Provided coef_init does not match dataset."))
-            self.coef_ = self._standard_coef = start.reshape(shape)
+            self.coef_ = start.reshape(shape)
             if self.intercept_ is None:
-                self.intercept_ = self._standard_intercept = np.zeros(shape[0], dtype)
+                self.intercept_ = np.zeros(shape[0], dtype)
         if intercept is not None:
             offset = np.array(to_host(intercept), dtype)
             if offset.size != shape[0]:
                 raise ValueError(self._prefix("Provided intercept_init does not match dataset."))
-            self.intercept_ = self._standard_intercept = offset.reshape(shape[0])
+            self.intercept_ = offset.reshape(shape[0])
             if self.coef_ is None:
-                self.coef_ = self._standard_coef = np.zeros(shape, dtype)
+                self.coef_ = np.zeros(shape, dtype)
 
     def _warn_if_not_converged(self) -> None:
         if self.tol is not None and self.n_iter_ == self.max_iter:

@@ -12,6 +12,7 @@ import scipy.sparse
 
 import steepest
 from steepest import kernels as K
+from steepest._backends import device_of
 from steepest._memory import aligned_empty, aligned_zeros, to_device, to_host
 
 Array = npt.NDArray[Any]
@@ -90,6 +91,7 @@ class State:
 
     def take(self, outputs: Indices) -> State:
         """Return a copy of some outputs."""
+        outputs = to_device(outputs, device_of(self.coef))
         intercept, mean, mean_intercept = (
             None if a is None else a[outputs]
             for a in (self.intercept, self.average_coef, self.average_intercept)
@@ -98,6 +100,7 @@ class State:
 
     def put(self, outputs: Indices, part: State) -> None:
         """Write some outputs back."""
+        outputs = to_device(outputs, device_of(self.coef))
         for name, array in part.arrays():
             getattr(self, name)[outputs] = array
 
