@@ -18,6 +18,7 @@ from bench.show import duration, table
 
 NAMES = (
     "matmul",
+    "activation",
     "softmax_cross_entropy",
     "loss",
     "linear_loss",
@@ -44,6 +45,7 @@ CUDA_ORDER = (
     "update",
     "pca",
     "linear_model",
+    "activation",
 )
 PEERS = {"cpu": ("numpy", "torch", "jax", "sklearn"), "cuda": ("cupy", "torch", "jax", "sklearn")}
 RESULTS = environment.ROOT / "bench" / "results"

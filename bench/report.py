@@ -35,6 +35,7 @@ product, whichever allows less."""
 LIBRARIES = ("NumPy", "CuPy", "PyTorch", "JAX", "scikit-learn")
 TITLES = {
     "matmul": "Matrix products and layers",
+    "activation": "Activations",
     "softmax_cross_entropy": "Softmax-cross-entropy",
     "loss": "Losses of single predictions",
     "adam": "Adam update",

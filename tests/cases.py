@@ -131,6 +131,24 @@ def _elementwise(name):
     return lambda m: _case(getattr(K, name), (m.normal(m.n, m.c),), {"out": m.empty(m.n, m.c)})
 
 
+def _prelu(slopes):
+    return lambda m: _case(K.prelu, (m.normal(m.n, m.k), m.normal(m.k)[:slopes]), {"out": m.empty(m.n, m.k)})
+
+
+def _prelu_backward(slopes):
+    def make(m):
+        slope = m.normal(m.k)[:slopes]
+        outputs = {"d_x": m.empty(m.n, m.k), "d_slope": m.empty(*slope.shape)}
+        return _case(K.prelu_backward, (m.normal(m.n, m.k), m.normal(m.n, m.k), slope), outputs)
+
+    return make
+
+
+def _softmax_backward(m):
+    args = (m.normal(m.n, m.c), m.positive(m.n, m.c))
+    return _case(K.softmax_backward, args, {"out": m.empty(m.n, m.c)})
+
+
 def _softmax_cross_entropy(m):
     args = (m.normal(m.n, m.c), m.labels(), m.positive(m.n))
     return _case(
@@ -239,6 +257,11 @@ CASES = {
     "activation": _activation,
     "activation_backward": _activation_backward,
     **{name: _elementwise(name) for name in (*K.ACTIVATIONS, "softmax", "log_softmax")},
+    "prelu": _prelu(None),
+    "prelu/one slope": _prelu(1),
+    "prelu_backward": _prelu_backward(None),
+    "prelu_backward/one slope": _prelu_backward(1),
+    "softmax_backward": _softmax_backward,
     "softmax_cross_entropy": _softmax_cross_entropy,
     "squared_error": _pointwise_loss("squared_error", half=True),
     **{

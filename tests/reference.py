@@ -127,6 +127,22 @@ def activation_backward(d_y, y, activation="relu"):
         return _f64(d_y) * ACTIVATIONS[name][1](_f64(y), parameter)
 
 
+def prelu(x, slope):
+    """x where x > 0, else slope x."""
+    with np.errstate(all="ignore"):
+        x = _f64(x)
+        return np.where(x > 0, x, _f64(slope) * x)
+
+
+def prelu_backward(d_y, x, slope):
+    """(d_x, d_slope), summed down the columns or over everything."""
+    with np.errstate(all="ignore"):
+        d_y, x, slope = _f64(d_y), _f64(x), _f64(slope)
+        terms = np.where(x > 0, 0.0, d_y * x)
+        d_slope = terms.sum(axis=0) if len(slope) == x.shape[1] else terms.sum(keepdims=True)[0]
+        return np.where(x > 0, d_y, slope * d_y), d_slope
+
+
 # ------------------------------------------------------------------------------------------------- products
 
 
@@ -169,6 +185,13 @@ def softmax(x):
     with np.errstate(all="ignore"):
         e = np.exp(x - x.max(axis=-1, keepdims=True))
         return e / e.sum(axis=-1, keepdims=True)
+
+
+def softmax_backward(d_y, y):
+    """y (d_y - sum(d_y y)) over the last axis."""
+    d_y, y = _f64(d_y), _f64(y)
+    with np.errstate(all="ignore"):
+        return y * (d_y - (d_y * y).sum(axis=-1, keepdims=True))
 
 
 def one_hot(labels, c):

@@ -193,6 +193,24 @@ def test_empty(dtype, name):
         assert K.activation_backward(x, x, name).shape == shape
 
 
+@pytest.mark.every_isa
+@pytest.mark.parametrize("offset", [0, 3])
+def test_results_that_are_written_past_the_caches(rng, offset, threads):
+    """Results of more than 32 MiB, from an aligned address and from another, up to their last item."""
+    n = (32 << 18) + 1001
+    x = np.tile(rng.standard_normal(n // 64 + 1).astype(np.float32), 64)[:n]
+    out = np.full(n + offset + 1, 77, np.float32)
+    y = reference.activation(x, "tanh")
+    K.tanh(x, out=out[offset:-1])
+    assert_close(out[offset:-1], y, activation_tolerance(x, y, "tanh"), "forward")
+    K.activation_backward(x, x, "leaky_relu", out=out[offset:-1])
+    assert_close(
+        out[offset:-1], reference.activation_backward(x, x, "leaky_relu"), tolerances.eps(np.float32), ""
+    )
+    assert (out[:offset] == 77).all()
+    assert out[-1] == 77
+
+
 def test_threads(rng, dtype, threads):
     x = rng.standard_normal((700, 333)).astype(dtype)
     for name in K.ACTIVATIONS:

@@ -36,8 +36,9 @@ def test_links_between_pages_exist():
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_the_table_of_update_rules_is_current():
-    name = ROOT / "scripts" / "update_rules_table.py"
+@pytest.mark.parametrize("name", ["update_rules_table.py", "activations_table.py"])
+def test_generated_table_is_current(name):
+    name = ROOT / "scripts" / name
     spec = importlib.util.spec_from_file_location(name.stem, name)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)

@@ -193,6 +193,9 @@ def test_output_over_an_input(name, position, output, shift):
         ("activation_backward", "out"),
         ("softmax", "out"),
         ("log_softmax", "out"),
+        ("softmax_backward", "out"),
+        ("prelu", "out"),
+        ("prelu_backward", "d_x"),
         ("softmax_cross_entropy", "d_logits"),
         ("squared_error", "d_prediction"),
         ("log_loss", "d_prediction"),
@@ -245,6 +248,21 @@ SHAPE_ERRORS = {
     "linear_backward": [((3, 6), (3, 4), (5, 6)), ((2, 6), (3, 4), (4, 6)), ((3, 5), (3, 4), (4, 6))],
     "activation_backward": [((3, 4), (4, 3)), ((3, 4), (3,))],
     "squared_error": [((3, 4), (4, 3)), ((3, 4), (3,)), ((3, 4), (3, 4), (4,)), ((3, 4), (3, 4), (3, 1))],
+    "prelu": [
+        ((3, 4), (3,)),
+        ((3, 4), (1, 4)),
+        ((3, 4), ()),
+        ((4,), (4,)),
+        ((3, 4), (0,)),
+        ((2, 3, 4), (4,)),
+    ],
+    "prelu_backward": [
+        ((3, 4), (4, 3), (4,)),
+        ((3, 4), (3, 4), (3,)),
+        ((3, 4), (3, 4), (1, 4)),
+        ((4,), (4,), (4,)),
+    ],
+    "softmax_backward": [((3, 4), (4, 3)), ((3, 4), (3,)), ((4,), (4,))],
     "softmax_cross_entropy": [((3, 4), (4, 3)), ((3, 4), (3, 4), (4,)), ((3,), (3,))],
 }
 

@@ -12,6 +12,7 @@ import pytest
 import test_pointwise_loss as pointwise
 import test_reduce
 import test_softmax
+import test_softmax_backward
 import test_softmax_cross_entropy as cross_entropy
 import test_zero_one_loss
 from backends import LAYOUTS, assert_close, lay_out
@@ -34,6 +35,13 @@ def test_softmax_of_wide_rows(rng, dtype, c):
     logits = test_softmax.spiked_logits(rng, dtype, 5, c)
     for name in test_softmax.FUNCTIONS:
         test_softmax.check_rows(name, logits, layouts=some_layouts(c))
+
+
+@pytest.mark.parametrize("c", WIDTHS)
+def test_softmax_backward_of_wide_rows(rng, dtype, c):
+    test_softmax_backward.check_backward(
+        *test_softmax_backward.make(rng, dtype, 5, c), layouts=some_layouts(c)
+    )
 
 
 @pytest.mark.parametrize("c", WIDTHS)

@@ -138,6 +138,23 @@ def sum_over_rows(w, magnitude):
     return 2.0 * (2.0 + 2.0 * np.sqrt(len(w))) * eps(np.float64) * magnitude
 
 
+def softmax_backward(dtype, d_y, y):
+    """The dot product of the row, a difference and a product, each of the magnitudes of their terms."""
+    d_y, y = np.nan_to_num(_abs(d_y), posinf=0.0), np.nan_to_num(_abs(y))
+    total = (d_y * y).sum(axis=-1, keepdims=True)
+    return y * (dot(dtype, y.shape[-1], total) + 2.0 * eps(dtype) * (d_y + total)) + tiny(dtype)
+
+
+def prelu_backward(dtype, d_y, x, d_x, one):
+    """(d_x, d_slope): one rounding; terms that are rounded once, and summed in float64."""
+    with np.errstate(invalid="ignore"):
+        terms = np.nan_to_num(_abs(d_y) * np.maximum(-np.asarray(x).astype(np.float64), 0.0), posinf=0.0)
+    sums = terms.sum(keepdims=True)[0] if one else terms.sum(axis=0)
+    return eps(dtype) * np.nan_to_num(_abs(d_x), posinf=0.0) + tiny(dtype), reduction(
+        dtype, terms.size, 2.0 * sums
+    )
+
+
 def softmax_cross_entropy(dtype, logits, target, w, expected_loss):
     """(loss, gradient) for row weights w that sum to 1: log_softmax weighted, softmax less target."""
     mass = _abs(target).sum(axis=1, keepdims=True)

@@ -33,6 +33,10 @@ void export_operations(py::module_& m) {
           arg("out") = none);
     m.def("dropout", &Elementwise<B>::dropout, arg("x"), arg("rate"), py::kw_only(), arg("seed"), arg("stream"),
           arg("out") = none);
+    m.def("prelu", &Elementwise<B>::prelu, arg("x"), arg("slope"), arg("out") = none);
+    m.def("prelu_backward", &Elementwise<B>::prelu_backward, arg("d_y"), arg("x"), arg("slope"), arg("d_x") = none,
+          arg("d_slope") = none);
+    m.def("softmax_backward", &Elementwise<B>::softmax_backward, arg("d_y"), arg("y"), arg("out") = none);
     m.def(
         "softmax", [](py::handle x, py::handle out) { return Elementwise<B>::softmax(x, false, out); }, arg("x"),
         arg("out") = none);

@@ -161,11 +161,44 @@ struct Elementwise {
         return out.object;
     }
 
+    static py::object prelu(py::handle x_, py::handle slope_, py::handle out_) {
+        Call<B> call("prelu");
+        const Array x = call.floats("x", x_, 2), slope = call.floats("slope", slope_, 1);
+        const Array out = call.output("out", out_, x.shape_vector());
+        call.submit_float(
+            [&]<class T>() { return ops::Prelu<T>{x.matrix<const T>(), slope.vector<const T>(), out.matrix<T>()}; });
+        return out.object;
+    }
+
+    static py::tuple prelu_backward(py::handle d_y_, py::handle x_, py::handle slope_, py::handle d_x_,
+                                    py::handle d_slope_) {
+        Call<B> call("prelu_backward");
+        const Array d_y = call.floats("d_y", d_y_, 2), x = call.floats("x", x_, 2);
+        const Array slope = call.floats("slope", slope_, 1);
+        const Array d_x = call.output("d_x", d_x_, x.shape_vector());
+        const Array d_slope = call.output("d_slope", d_slope_, slope.shape_vector());
+        call.submit_float([&]<class T>() {
+            return ops::PreluBackward<T>{d_y.matrix<const T>(), x.matrix<const T>(), slope.vector<const T>(),
+                                         d_x.matrix<T>(), d_slope.vector<T>()};
+        });
+        return py::make_tuple(d_x.object, d_slope.object);
+    }
+
     static py::object softmax(py::handle x_, bool logarithm, py::handle out_) {
         Call<B> call(logarithm ? "log_softmax" : "softmax");
         const Array x = call.floats("x", x_, 2);
         const Array out = call.output("out", out_, x.shape_vector());
         call.submit_float([&]<class T>() { return ops::Softmax<T>{x.matrix<const T>(), out.matrix<T>(), logarithm}; });
+        return out.object;
+    }
+
+    static py::object softmax_backward(py::handle d_y_, py::handle y_, py::handle out_) {
+        Call<B> call("softmax_backward");
+        const Array d_y = call.floats("d_y", d_y_, 2), y = call.floats("y", y_, 2);
+        const Array out = call.output("out", out_, y.shape_vector());
+        call.submit_float([&]<class T>() {
+            return ops::SoftmaxBackward<T>{d_y.matrix<const T>(), y.matrix<const T>(), out.matrix<T>()};
+        });
         return out.object;
     }
 

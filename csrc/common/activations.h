@@ -115,7 +115,7 @@ struct Elu {
 struct Sigmoid {
     template <class V>
     STEEPEST_HD V value(V x) const {
-        const V e = exp_nonpositive(-abs(x));
+        const V e = exp_nonpositive(minus_abs(x));
         return select(x > V(0), V(1), e) / (V(1) + e);
     }
     template <class V>
@@ -155,7 +155,7 @@ struct Tanh {
 struct Softplus {
     template <class V>
     STEEPEST_HD V value(V x) const {
-        return max(V(0), x) + log1p_unit(exp_nonpositive(-abs(x)));
+        return max(V(0), x) + log1p_unit(exp_nonpositive(minus_abs(x)));
     }
     template <class V>
     STEEPEST_HD V derivative(V y) const {
@@ -180,22 +180,23 @@ struct Gelu {
     }
 };
 
-// x sigmoid(x), where x sigmoid(-|x|) = x exp(-|x|) / (1 + exp(-|x|)) may be a normal number and the exponential not.
+// x sigmoid(x), which is x / (1 + exp(-|x|)) times exp(x) where x < 0: that product may be a normal number where the
+// exponential is none.
 struct Silu {
     template <class V>
     STEEPEST_HD V value(V x) const {
-        const V down = -min(V(kSiluRange), abs(x)), e = exp_nonpositive(down);
-        return select(V(0) > x, times_exp(down / (V(1) + e), down), x / (V(1) + e));
+        const V down = max(V(-kRange), minus_abs(x));
+        const V quotient = max(x, down) / (V(1) + exp_nonpositive(down));
+        return select(V(0) > x, times_exp(quotient, down), quotient);
     }
     // s (1 + x (1 - s)), s = sigmoid(x)
     template <class V>
     STEEPEST_HD V derivative(V x) const {
-        const V down = -min(V(kSiluRange), abs(x)), e = exp_nonpositive(down), sum = V(1) + e;
-        const V square = sum * sum;
+        const V down = max(V(-kRange), minus_abs(x)), e = exp_nonpositive(down), sum = V(1) + e, square = sum * sum;
         const V above = (sum - down * e) / square;
-        return select(x > V(0), above, times_exp((sum + down) / square, down));
+        return select(V(0) > x, times_exp((sum + down) / square, down), above);
     }
-    static constexpr double kSiluRange = 800;  // x exp(x) is 0 in double from here on down, and all sums are finite
+    static constexpr double kRange = 800;  // x exp(x) is 0 in double from -800 down, and all sums are finite
 };
 
 template <class Formula>

@@ -4,29 +4,10 @@
 #include "common/item_loss.h"
 #include "cpu/flush_subnormals.h"
 #include "cpu/rows.h"
+#include "cpu/wide_sum.h"
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
-
-// Sums in float64 of what the lanes of vectors hold.
-template <class T>
-struct WideSum;
-
-template <>
-struct WideSum<double> {
-    Vec<double> sum{0};
-
-    STEEPEST_HD void add(Vec<double> v) { sum = sum + v; }
-    STEEPEST_HD double total() const { return reduce_add(sum); }
-};
-
-template <>
-struct WideSum<float> {
-    Vec<double> low{0}, high{0};
-
-    STEEPEST_HD void add(Vec<float> v) { low = low + widen_low(v), high = high + widen_high(v); }
-    STEEPEST_HD double total() const { return reduce_add(low + high); }
-};
 
 // Items that lie side by side.
 template <class T, int In, int Out>

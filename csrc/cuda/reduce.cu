@@ -1,3 +1,4 @@
+#include "cuda/device/columns.cuh"
 #include "cuda/device/first_largest.cuh"
 #include "cuda/device/guard.cuh"
 #include "cuda/device/last_block.cuh"
@@ -106,25 +107,6 @@ void reduce_pieces(const MatrixView<const T>& x, bool whole, const VectorView<T>
 
 constexpr int kRowsAhead = 4;  // that a thread has on their way
 
-template <class R, int W>
-struct ColumnsMemory {
-    SharedArray<typename R::Total, kThreads * W> total;
-    SharedArray<int, 1> last;
-};
-
-// Merges the totals of the threads that are `width` apart into those of the first `width` threads.
-template <class R, int W>
-__device__ void merge_down(typename R::Total (&total)[W], int width, ColumnsMemory<R, W>& memory) {
-    const int t = static_cast<int>(threadIdx.x);
-    for (int active = kThreads / 2; active >= width; active /= 2) {
-        if (t >= active && t < 2 * active)
-            for (int k = 0; k < W; ++k) memory.total[k * kThreads + t] = total[k];
-        __syncthreads();  // the upper half has left its totals to the lower
-        if (t < active)
-            for (int k = 0; k < W; ++k) total[k] = R::merge(total[k], memory.total[k * kThreads + t + active]);
-    }
-}
-
 // A block takes `width` neighbouring vectors of W columns, and a part of their rows: its threads stand side by side
 // along a row, and below one another.
 template <class R, class T, int W>
@@ -133,7 +115,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
                           int64_t rows_of_block, typename R::Total* partial, unsigned* tickets) {
     if (is_stopped(guard)) return;
     using Total = typename R::Total;
-    auto& memory = shared_memory<ColumnsMemory<R, W>>();
+    auto& memory = shared_memory<ColumnsMemory<Total, kThreads, W>>();
     const int down = static_cast<int>(threadIdx.x) / width, height = kThreads / width;
     const int64_t column = (int64_t{blockIdx.x} * width + threadIdx.x % width) * W;
     const bool mine = column < x.cols;
@@ -153,7 +135,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
         for (int r = 0; r < kRowsAhead; ++r)
             for (int k = 0; k < W; ++k) total[k] = R::combine(total[k], item[r][k]);
     }
-    merge_down<R, W>(total, width, memory);
+    merge_down(total, width, memory, Merge<R>());
     if (gridDim.y > 1) {
         if (mine && down == 0)
             for (int k = 0; k < W; ++k) partial[blockIdx.y * x.cols + column + k] = total[k];
@@ -163,7 +145,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
             for (unsigned b = down; mine && b < gridDim.y; b += height)
                 total[k] = R::merge(total[k], partial[b * x.cols + column + k]);
         }
-        merge_down<R, W>(total, width, memory);
+        merge_down(total, width, memory, Merge<R>());
     }
     if (mine && down == 0)
         for (int k = 0; k < W; ++k) out[column + k] = static_cast<T>(scale * static_cast<double>(total[k]));
@@ -182,8 +164,8 @@ void reduce_columns(const MatrixView<const T>& x, const VectorView<T>& out, doub
     void* const partial = parts > 1 ? stream.state.workspace(parts * x.cols * sizeof(typename R::Total)) : nullptr;
     launch_kernel(stream, reduce_columns_kernel<R, T, W>,
                   dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(parts)), dim3(kThreads),
-                  sizeof(ColumnsMemory<R, W>), stream.guard(), x, out, scale, width, rows_of_block,
-                  static_cast<typename R::Total*>(partial), stream.state.tickets());
+                  sizeof(ColumnsMemory<typename R::Total, kThreads, W>), stream.guard(), x, out, scale, width,
+                  rows_of_block, static_cast<typename R::Total*>(partial), stream.state.tickets());
 }
 
 // ------------------------------------------------------------------------------------------------ which kernel

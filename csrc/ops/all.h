@@ -11,9 +11,11 @@
 #include "ops/linear_sgd.h"
 #include "ops/matmul.h"
 #include "ops/pointwise_loss.h"
+#include "ops/prelu.h"
 #include "ops/random.h"
 #include "ops/reduce.h"
 #include "ops/softmax.h"
+#include "ops/softmax_backward.h"
 #include "ops/softmax_cross_entropy.h"
 #include "ops/take_rows.h"
 #include "ops/take_sparse_rows.h"
@@ -30,7 +32,10 @@
     X(ActivationForward)             \
     X(ActivationBackward)            \
     X(Dropout)                       \
+    X(Prelu)                         \
+    X(PreluBackward)                 \
     X(Softmax)                       \
+    X(SoftmaxBackward)               \
     X(SoftmaxCrossEntropy)           \
     X(PointwiseLoss)                 \
     X(GaussianLoss)                  \

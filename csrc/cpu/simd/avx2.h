@@ -35,6 +35,7 @@ struct Vec<float> {
         return _mm256_blendv_ps(rest.v, _mm256_maskload_ps(p, first(n)), _mm256_castsi256_ps(first(n)));
     }
     STEEPEST_HD void store(float* p) const { _mm256_storeu_ps(p, v); }
+    STEEPEST_HD void stream(float* p) const { _mm256_stream_ps(p, v); }
     STEEPEST_HD void store(float* p, int n) const { _mm256_maskstore_ps(p, first(n), v); }
 };
 
@@ -57,8 +58,12 @@ struct Vec<double> {
         return _mm256_blendv_pd(rest.v, _mm256_maskload_pd(p, first(n)), _mm256_castsi256_pd(first(n)));
     }
     STEEPEST_HD void store(double* p) const { _mm256_storeu_pd(p, v); }
+    STEEPEST_HD void stream(double* p) const { _mm256_stream_pd(p, v); }
     STEEPEST_HD void store(double* p, int n) const { _mm256_maskstore_pd(p, first(n), v); }
 };
+
+// After streams: they are written before what follows.
+STEEPEST_HD void finish_streams() { _mm_sfence(); }
 
 STEEPEST_HD Vec<float> operator+(Vec<float> a, Vec<float> b) { return _mm256_add_ps(a.v, b.v); }
 STEEPEST_HD Vec<float> operator-(Vec<float> a, Vec<float> b) { return _mm256_sub_ps(a.v, b.v); }
@@ -90,6 +95,8 @@ STEEPEST_HD Vec<double> select(__m256d m, Vec<double> a, Vec<double> b) { return
 
 STEEPEST_HD Vec<float> abs(Vec<float> a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v); }
 STEEPEST_HD Vec<double> abs(Vec<double> a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a.v); }
+STEEPEST_HD Vec<float> minus_abs(Vec<float> a) { return _mm256_or_ps(_mm256_set1_ps(-0.0f), a.v); }
+STEEPEST_HD Vec<double> minus_abs(Vec<double> a) { return _mm256_or_pd(_mm256_set1_pd(-0.0), a.v); }
 STEEPEST_HD Vec<float> sqrt(Vec<float> a) { return _mm256_sqrt_ps(a.v); }
 STEEPEST_HD Vec<double> sqrt(Vec<double> a) { return _mm256_sqrt_pd(a.v); }
 STEEPEST_HD Vec<float> round(Vec<float> a) {

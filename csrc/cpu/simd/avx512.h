@@ -28,6 +28,7 @@ struct Vec<float> {
     static STEEPEST_HD Vec load(const float* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }
     static STEEPEST_HD Vec load(const float* p, int n, Vec rest) { return _mm512_mask_loadu_ps(rest.v, first(n), p); }
     STEEPEST_HD void store(float* p) const { _mm512_storeu_ps(p, v); }
+    STEEPEST_HD void stream(float* p) const { _mm512_stream_ps(p, v); }
     STEEPEST_HD void store(float* p, int n) const { _mm512_mask_storeu_ps(p, first(n), v); }
 };
 
@@ -47,8 +48,12 @@ struct Vec<double> {
     static STEEPEST_HD Vec load(const double* p, int n) { return _mm512_maskz_loadu_pd(first(n), p); }
     static STEEPEST_HD Vec load(const double* p, int n, Vec rest) { return _mm512_mask_loadu_pd(rest.v, first(n), p); }
     STEEPEST_HD void store(double* p) const { _mm512_storeu_pd(p, v); }
+    STEEPEST_HD void stream(double* p) const { _mm512_stream_pd(p, v); }
     STEEPEST_HD void store(double* p, int n) const { _mm512_mask_storeu_pd(p, first(n), v); }
 };
+
+// After streams: they are written before what follows.
+STEEPEST_HD void finish_streams() { _mm_sfence(); }
 
 STEEPEST_HD Vec<float> operator+(Vec<float> a, Vec<float> b) { return _mm512_add_ps(a.v, b.v); }
 STEEPEST_HD Vec<float> operator-(Vec<float> a, Vec<float> b) { return _mm512_sub_ps(a.v, b.v); }
@@ -80,6 +85,8 @@ STEEPEST_HD Vec<double> select(__mmask8 m, Vec<double> a, Vec<double> b) { retur
 
 STEEPEST_HD Vec<float> abs(Vec<float> a) { return _mm512_abs_ps(a.v); }
 STEEPEST_HD Vec<double> abs(Vec<double> a) { return _mm512_abs_pd(a.v); }
+STEEPEST_HD Vec<float> minus_abs(Vec<float> a) { return _mm512_or_ps(_mm512_set1_ps(-0.0f), a.v); }
+STEEPEST_HD Vec<double> minus_abs(Vec<double> a) { return _mm512_or_pd(_mm512_set1_pd(-0.0), a.v); }
 STEEPEST_HD Vec<float> sqrt(Vec<float> a) { return _mm512_sqrt_ps(a.v); }
 STEEPEST_HD Vec<double> sqrt(Vec<double> a) { return _mm512_sqrt_pd(a.v); }
 

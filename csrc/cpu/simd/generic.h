@@ -47,10 +47,13 @@ struct Vec {
     STEEPEST_HD void store(T* p) const {
         for (int i = 0; i < kSize; ++i) p[i] = lane[i];
     }
+    STEEPEST_HD void stream(T* p) const { store(p); }
     STEEPEST_HD void store(T* p, int n) const {
         for (int i = 0; i < n; ++i) p[i] = lane[i];
     }
 };
+
+STEEPEST_HD void finish_streams() {}
 
 #define STEEPEST_LANEWISE(signature, expression)                          \
     template <class T>                                                    \
@@ -70,6 +73,7 @@ STEEPEST_LANEWISE(fma(Vec<T> a, Vec<T> b, Vec<T> c), a.lane[i] * b.lane[i] + c.l
 STEEPEST_LANEWISE(max(Vec<T> a, Vec<T> b), a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i])
 STEEPEST_LANEWISE(min(Vec<T> a, Vec<T> b), a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i])
 STEEPEST_LANEWISE(abs(Vec<T> a), std::abs(a.lane[i]))
+STEEPEST_LANEWISE(minus_abs(Vec<T> a), -std::abs(a.lane[i]))
 STEEPEST_LANEWISE(sqrt(Vec<T> a), static_cast<T>(std::sqrt(a.lane[i])))
 STEEPEST_LANEWISE(quotient(Vec<T> a, Vec<T> b), a.lane[i] / b.lane[i])
 #undef STEEPEST_LANEWISE

@@ -32,18 +32,33 @@ struct ExpConstants<double> {
                                           5.0000000000000127418e-1};
 };
 
-// x = n ln 2 + r; returns exp(r) - 1.
+// x = n ln 2 + r; returns r.
 template <class T>
-STEEPEST_HD Vec<T> reduced_expm1(Vec<T> x, Vec<T>& n) {
+STEEPEST_HD Vec<T> reduce_by_ln2(Vec<T> x, Vec<T>& n) {
     using K = ExpConstants<T>;
     using V = Vec<T>;
     // Adding 1.5 2^23 (1.5 2^52) rounds to an integer, in one operation with the product.
     const V shift(sizeof(T) == 4 ? 0x1.8p23 : 0x1.8p52);
     n = fma(x, V(1.4426950408889634074), shift) - shift;
-    const V r = fma(n, V(-K::kLn2Low), fma(n, V(-K::kLn2High), x));
-    V q(K::kQ[0]);
-    for (int i = 1; i < K::kTerms; ++i) q = fma(q, r, V(K::kQ[i]));
+    return fma(n, V(-K::kLn2Low), fma(n, V(-K::kLn2High), x));
+}
+
+// exp(r) - 1 for |r| <= ln(2)/2.
+template <class T>
+STEEPEST_HD Vec<T> expm1_near_0(Vec<T> r) {
+    using K = ExpConstants<T>;
+    Vec<T> q(K::kQ[0]);
+    for (int i = 1; i < K::kTerms; ++i) q = fma(q, r, Vec<T>(K::kQ[i]));
     return fma(q, r * r, r);
+}
+
+// exp(r) for |r| <= ln(2)/2.
+template <class T>
+STEEPEST_HD Vec<T> exp_near_0(Vec<T> r) {
+    using K = ExpConstants<T>;
+    Vec<T> q(K::kQ[0]);
+    for (int i = 1; i < K::kTerms; ++i) q = fma(q, r, Vec<T>(K::kQ[i]));
+    return fma(fma(q, r, Vec<T>(1)), r, Vec<T>(1));
 }
 
 // exp(x) to about 1 ulp (1.02 at worst in a sample of all float32 arguments, with AVX-512); the order of the clamp's arguments keeps a NaN.
@@ -52,8 +67,8 @@ STEEPEST_HD Vec<T> exp(Vec<T> x) {
     using V = Vec<T>;
     V n;
     const V clamped = min(V(ExpConstants<T>::kHighest), max(V(ExpConstants<T>::kLowest), x));
-    const V p = reduced_expm1(clamped, n);
-    return scale_by_power_of_two(p + V(1), n);
+    const V r = reduce_by_ln2(clamped, n);
+    return scale_by_power_of_two(exp_near_0(r), n);
 }
 
 // exp(x) for x <= 0, as above.
@@ -61,8 +76,8 @@ template <class T>
 STEEPEST_HD Vec<T> exp_nonpositive(Vec<T> x) {
     using V = Vec<T>;
     V n;
-    const V p = reduced_expm1(max(V(ExpConstants<T>::kLowest), x), n);
-    return scale_by_power_of_two(p + V(1), n);
+    const V r = reduce_by_ln2(max(V(ExpConstants<T>::kLowest), x), n);
+    return scale_by_power_of_two(exp_near_0(r), n);
 }
 
 // a exp(x) for x <= 0, rounded once where it is below the normal range.
@@ -70,7 +85,16 @@ template <class T>
 STEEPEST_HD Vec<T> times_exp(Vec<T> a, Vec<T> x) {
     using V = Vec<T>;
     V n;
-    const V p = reduced_expm1(max(V(ExpConstants<T>::kLowest), x), n);
+    const V p = expm1_near_0(reduce_by_ln2(max(V(ExpConstants<T>::kLowest), x), n));
+    return scale_by_power_of_two(fma(a, p, a), n);
+}
+
+// a exp(x + rest), as above, for a rest far below 1.
+template <class T>
+STEEPEST_HD Vec<T> times_exp(Vec<T> a, Vec<T> x, Vec<T> rest) {
+    using V = Vec<T>;
+    V n;
+    const V p = expm1_near_0(reduce_by_ln2(max(V(ExpConstants<T>::kLowest), x), n) + rest);
     return scale_by_power_of_two(fma(a, p, a), n);
 }
 
@@ -79,7 +103,7 @@ template <class T>
 STEEPEST_HD Vec<T> expm1(Vec<T> x) {
     using V = Vec<T>;
     V n;
-    const V p = reduced_expm1(max(V(-80), x), n);
+    const V p = expm1_near_0(reduce_by_ln2(max(V(-80), x), n));
     const V power = scale_by_power_of_two(V(1), n);
     return fma(p, power, power - V(1));
 }

@@ -34,6 +34,7 @@ STEEPEST_LANE(min(Lane<T> a, Lane<T> b), a.value < b.value ? a.value : b.value)
 STEEPEST_LANE(sqrt(Lane<T> a), std::sqrt(a.value))
 STEEPEST_LANE(quotient(Lane<T> a, Lane<T> b), a.value / b.value)
 STEEPEST_LANE(abs(Lane<T> a), std::fabs(a.value))
+STEEPEST_LANE(minus_abs(Lane<T> a), -std::fabs(a.value))
 STEEPEST_LANE(exp(Lane<T> a), std::exp(a.value))
 STEEPEST_LANE(exp_nonpositive(Lane<T> a), std::exp(a.value))
 STEEPEST_LANE(log1p_unit(Lane<T> a), std::log1p(a.value))
@@ -48,6 +49,13 @@ template <class T>
 STEEPEST_HD Lane<T> times_exp(Lane<T> a, Lane<T> x) {
     const T root = std::exp(T(0.5) * x.value);
     return Lane<T>(a.value * root * root);
+}
+
+// a exp(x + rest) for a rest far below 1, rounded once where it is below the normal range.
+template <class T>
+STEEPEST_HD Lane<T> times_exp(Lane<T> a, Lane<T> x, Lane<T> rest) {
+    const T root = std::exp(T(0.5) * x.value);
+    return Lane<T>(std::fma(a.value, rest.value, a.value) * root * root);
 }
 
 template <class T>

@@ -31,6 +31,8 @@ from steepest.kernels.activation import (
     hard_sigmoid,
     identity,
     leaky_relu,
+    prelu,
+    prelu_backward,
     relu,
     sigmoid,
     silu,
@@ -60,7 +62,7 @@ from steepest.kernels.regression_loss import (
     quantile,
     squared_error,
 )
-from steepest.kernels.softmax import log_softmax, softmax
+from steepest.kernels.softmax import log_softmax, softmax, softmax_backward
 from steepest.kernels.take_rows import take_rows, take_sparse_rows
 from steepest.kernels.update import UPDATE_RULES, adagrad_update, adam_update, rmsprop_update, sgd_update
 
@@ -101,6 +103,8 @@ __all__ = [
     "min",
     "permutation",
     "poisson",
+    "prelu",
+    "prelu_backward",
     "quantile",
     "random_bits",
     "random_uniform",
@@ -111,6 +115,7 @@ __all__ = [
     "sigmoid",
     "silu",
     "softmax",
+    "softmax_backward",
     "softmax_cross_entropy",
     "softplus",
     "squared_error",

@@ -125,3 +125,68 @@ def gelu(x: Array, out: Array | None = None) -> Array:
 def silu(x: Array, out: Array | None = None) -> Array:
     """Return x / (1 + exp(-x)), also known as swish (S. Elfwing et al., 2018); see `activation`."""
     return backend_of(x).activation(x, "silu", out)
+
+
+def prelu(x: Array, slope: Array, out: Array | None = None) -> Array:
+    """Return x where x > 0, else slope * x, with learned slopes [1]_.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, m)
+        Values.
+    slope : ndarray of shape (m,) or (1,)
+        A slope for each column, or one for all. It may have any sign.
+    out : ndarray of shape (n, m), optional
+        Receives the result; it may be x.
+
+    Returns
+    -------
+    ndarray of shape (n, m)
+        The values.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+
+    References
+    ----------
+    .. [1] K. He, X. Zhang, S. Ren, J. Sun, "Delving deep into rectifiers", ICCV 2015.
+    """
+    return backend_of(x).prelu(x, slope, out)
+
+
+def prelu_backward(
+    d_y: Array, x: Array, slope: Array, d_x: Array | None = None, d_slope: Array | None = None
+) -> tuple[Array, Array]:
+    """Return the gradients of `prelu`, taken at its input.
+
+    ``d_x = where(x > 0, d_y, slope * d_y)``, and d_slope is the sum of ``d_y * x`` over the items with ``x <= 0``, down
+    each column or over all. Sums are accumulated in float64, in an order that depends on the shape alone.
+
+    Parameters
+    ----------
+    d_y : ndarray of shape (n, m)
+        Gradient of the loss with respect to the output.
+    x : ndarray of shape (n, m)
+        The input.
+    slope : ndarray of shape (m,) or (1,)
+        The slopes.
+    d_x : ndarray of shape (n, m), optional
+        Receives the gradient with respect to x; it may be d_y or x.
+    d_slope : ndarray of slope's shape, optional
+        Receives the gradient with respect to the slopes.
+
+    Returns
+    -------
+    d_x : ndarray of shape (n, m)
+        Gradient of the loss with respect to x.
+    d_slope : ndarray of slope's shape
+        Gradient of the loss with respect to the slopes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+    """
+    return backend_of(d_y).prelu_backward(d_y, x, slope, d_x, d_slope)

@@ -1,4 +1,4 @@
-"""Softmax and its logarithm."""
+"""Softmax, its gradient and its logarithm."""
 
 from __future__ import annotations
 
@@ -27,6 +27,31 @@ def softmax(x: Array, out: Array | None = None) -> Array:
         See the package's conventions.
     """
     return backend_of(x).softmax(x, out)
+
+
+def softmax_backward(d_y: Array, y: Array, out: Array | None = None) -> Array:
+    """Return ``y * (d_y - (d_y * y).sum(1))``, the gradient of a loss with respect to what `softmax` was given.
+
+    Parameters
+    ----------
+    d_y : ndarray of shape (n, c)
+        Gradient of the loss with respect to the probabilities.
+    y : ndarray of shape (n, c)
+        The probabilities that `softmax` returned.
+    out : ndarray of shape (n, c), optional
+        Receives the result; it may be d_y or y.
+
+    Returns
+    -------
+    ndarray of shape (n, c)
+        The gradient.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+    """
+    return backend_of(d_y).softmax_backward(d_y, y, out)
 
 
 def log_softmax(x: Array, out: Array | None = None) -> Array:

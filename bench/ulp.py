@@ -1,0 +1,182 @@
+"""The largest error of each activation, every float32 tried: `python -m bench.ulp [--write]`.
+
+An error is in units in the last place (ULP) of the exact result, whose exponent is at least that of the smallest normal
+number: half a unit is the best that a rounded result can guarantee. Each instruction set runs in a process of its own,
+by STEEPEST_ISA.
+
+Where 2**-31 <= |x| < 2**7, each result is compared with float64 functions of NumPy and SciPy. Outside, every
+activation is a constant or a multiple of x to within a hundredth of a unit, and results are compared with that.
+`--stride` tries every n-th number only, for a quick look.
+
+`--write` puts the figures into bench/results/ulp.json and the table of docs/activations.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from bench.environment import ROOT
+from bench.oracle import reference
+
+RESULT = ROOT / "bench" / "results" / "ulp.json"
+CHUNK = 1 << 16  # stays in the second-level cache, with a dozen arrays of float64
+SMALL, LARGE = 2.0**-31, 2.0**7
+BITS = {
+    name: int(np.float32(value).view(np.uint32)) for name, value in {"small": SMALL, "large": LARGE}.items()
+}
+INFINITY = 0x7F800000
+SIGN = 0x80000000
+
+# name -> (a, b) of a + b x: below -2**7, from there to 0, from 0 on, above 2**7.
+LOG2 = float(np.log(2.0))
+ASYMPTOTES = {
+    "identity": ((0, 1), (0, 1), (0, 1), (0, 1)),
+    "relu": ((0, 0), (0, 0), (0, 1), (0, 1)),
+    "leaky_relu": ((0, 0.01), (0, 0.01), (0, 1), (0, 1)),
+    "elu": ((-1, 0), (0, 1), (0, 1), (0, 1)),
+    "sigmoid": ((0, 0), (0.5, 0), (0.5, 0), (1, 0)),
+    "hard_sigmoid": ((0, 0), (0.5, 0), (0.5, 0), (1, 0)),
+    "tanh": ((-1, 0), (0, 1), (0, 1), (1, 0)),
+    "softplus": ((0, 0), (LOG2, 0), (LOG2, 0), (0, 1)),
+    "gelu": ((0, 0), (0, 0.5), (0, 0.5), (0, 1)),
+    "silu": ((0, 0), (0, 0.5), (0, 0.5), (0, 1)),
+}
+
+
+def units(y: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """|y - exact| in units in the last place of exact, as float32."""
+    exponent = np.maximum((exact.view(np.int64) >> 52) & 0x7FF, 1023 - 126)
+    unit = ((exponent - 23) << 52).view(np.float64)
+    return np.abs(y - exact) / unit
+
+
+def floats(first: int, last: int, stride: int) -> np.ndarray:
+    """The numbers whose bits are first, first + stride, ... below last."""
+    return np.arange(first, last, stride, dtype=np.uint32).view(np.float32)
+
+
+class Worst:
+    """The largest error and where it is."""
+
+    def __init__(self) -> None:
+        self.error, self.x = 0.0, 0.0
+
+    def add(self, x: np.ndarray, y: np.ndarray, exact: np.ndarray) -> None:
+        error = units(y.astype(np.float64), exact)
+        if not np.isfinite(y).all():
+            error = np.where(np.isfinite(y), error, np.inf)
+        at = int(error.argmax())
+        if error[at] > self.error:
+            self.error, self.x = float(error[at]), float(x[at])
+
+
+def compare(worst: Worst, f: Callable, oracle: Callable, first: int, last: int, stride: int) -> None:
+    """Compare f with the oracle over numbers by their bits, a chunk at a time."""
+    for begin in range(first, last, CHUNK * stride):
+        x = floats(begin, min(last, begin + CHUNK * stride), stride)
+        worst.add(x, f(x), oracle(x.astype(np.float64)))
+
+
+def compare_with_line(worst: Worst, f: Callable, line: tuple, first: int, last: int, stride: int) -> None:
+    """The same where f is a line: results that are its rounded values need no further look."""
+    a, b = line
+    start = int(np.float32(a + b * 0.0).view(np.uint32))
+    for begin in range(first, last, CHUNK * stride):
+        x = floats(begin, min(last, begin + CHUNK * stride), stride)
+        y = f(x)
+        if b == 0 and a == float(np.uint32(start).view(np.float32)):
+            same = (y == np.float32(a)).all()
+        elif b == 1:
+            same = np.array_equal(y, x)
+        else:
+            same = False
+        if not same:
+            worst.add(x, y, a + b * x.astype(np.float64))
+
+
+def largest_error(name: str, stride: int = 1) -> Worst:
+    """Try every `stride`-th float32 on the instruction set of this process."""
+    from steepest import kernels as K
+
+    out = np.empty(CHUNK, np.float32)
+
+    def f(x: np.ndarray) -> np.ndarray:
+        return K.activation(x, name, out=out[: x.size])
+
+    def oracle(x: np.ndarray) -> np.ndarray:
+        return reference.activation(x, name)
+
+    worst = Worst()
+    small, large = BITS["small"], BITS["large"]
+    below, to_zero, from_zero, above = ASYMPTOTES[name]
+    compare(worst, f, oracle, SIGN + small, SIGN + large, stride)
+    compare(worst, f, oracle, small, large, stride)
+    compare_with_line(worst, f, below, SIGN + large, SIGN + INFINITY, stride)
+    compare_with_line(worst, f, to_zero, SIGN, SIGN + small, stride)
+    compare_with_line(worst, f, from_zero, 0, small, stride)
+    compare_with_line(worst, f, above, large, INFINITY, stride)
+    return worst
+
+
+def measure(names: Sequence[str], stride: int) -> dict[str, dict[str, float]]:
+    """The figures of this process's instruction set, printed as they come."""
+    from steepest import _cpu, set_num_threads
+
+    set_num_threads(1)
+    figures = {}
+    for name in names:
+        start = time.perf_counter()
+        worst = largest_error(name, stride)
+        figures[name] = {"ulp": round(worst.error, 3), "x": worst.x}
+        print(
+            f"{_cpu.info()['isa']:8} {name:13} {worst.error:6.3f} at {worst.x!r}, "
+            f"{time.perf_counter() - start:.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+    return figures
+
+
+def measure_on(isa: str, names: Sequence[str], stride: int) -> dict[str, dict[str, float]]:
+    """The same for another instruction set, in a process of its own."""
+    command = [sys.executable, "-m", "bench.ulp", "--here", "--stride", str(stride), *names]
+    done = subprocess.run(
+        command, env={**os.environ, "STEEPEST_ISA": isa}, cwd=ROOT, stdout=subprocess.PIPE, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    from steepest import _cpu
+    from steepest import kernels as K
+
+    parser = argparse.ArgumentParser(prog="python -m bench.ulp", description=__doc__)
+    parser.add_argument("names", nargs="*", default=[], help="activations; all by default")
+    parser.add_argument("--stride", type=int, default=1, help="try every n-th number")
+    parser.add_argument("--here", action="store_true", help="only this process's instruction set, as JSON")
+    parser.add_argument("--write", action="store_true", help="save the figures and the table")
+    options = parser.parse_args(arguments)
+    names = options.names or list(K.ACTIVATIONS)
+    if options.here:
+        print(json.dumps(measure(names, options.stride)))
+        return 0
+    figures = {isa: measure_on(isa, names, options.stride) for isa in _cpu.info()["isas_available"]}
+    if options.write:
+        saved = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+        for isa, measured in figures.items():
+            for name, figure in measured.items():
+                saved.setdefault(isa, {})[name] = figure | {"stride": options.stride}
+        RESULT.write_text(json.dumps(saved, indent=1) + "\n")
+        subprocess.run([sys.executable, ROOT / "scripts" / "activations_table.py"], check=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

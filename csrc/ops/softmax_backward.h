@@ -1,0 +1,30 @@
+// The gradient of softmax along the rows, from its output: d_x = y (d_y - s), s the sum of d_y y over the row.
+#pragma once
+
+#include "ops/contract.h"
+
+namespace steepest::ops {
+
+template <class T>
+struct SoftmaxBackward {
+    static constexpr const char* kName = "softmax_backward";
+    MatrixView<const T> d_y;  // (n, c)
+    MatrixView<const T> y;    // (n, c)
+    MatrixView<T> out;        // the same items as d_y or y, or apart from them
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(d_y), v.read(y), v.write(out);
+    }
+
+    void check() const {
+        require_same_shape(kName, "d_y", d_y, "y", y);
+        require_same_shape(kName, "out", out, "y", y);
+        require_same_or_apart(kName, "out", out, "d_y", d_y);
+        require_same_or_apart(kName, "out", out, "y", y);
+    }
+
+    double flops() const { return 4.0 * y.rows * y.cols; }
+};
+
+}  // namespace steepest::ops
