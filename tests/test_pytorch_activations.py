@@ -43,7 +43,9 @@ for dtype in (np.float32, np.float64):
         at = x if name in K.INPUT_DERIVATIVES else y
         gradient = K.activation_backward(d_y, at, activation)
         scale = np.abs(d_y) + tolerance
-        np.testing.assert_allclose(gradient / scale, z.grad.numpy() / scale, rtol=0, atol=tolerance, err_msg=name)
+        # Its 1/6 is rounded to float32, whatever the dtype.
+        near = max(tolerance, 2.0**-24) if name == "hard_sigmoid" else tolerance
+        np.testing.assert_allclose(gradient / scale, z.grad.numpy() / scale, rtol=0, atol=near, err_msg=name)
 
     for slopes in (1, 7):
         x, d_y = rng.standard_normal((2, 50, 7)).astype(dtype)
