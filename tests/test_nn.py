@@ -51,6 +51,15 @@ ARCHITECTURES = {
         *(nn.GELU(), nn.Linear(7, 9), nn.GELU(), nn.Linear(9, 8), nn.Tanh(), nn.SiLU(), nn.Linear(8, 3)),
         *(nn.SiLU(), nn.GELU()),
     ],
+    "learned slopes": [
+        nn.PReLU(7),
+        nn.Linear(7, 6),
+        nn.PReLU(),
+        nn.Tanh(),
+        nn.PReLU(6, 0.1),
+        nn.Linear(6, 3),
+    ],
+    "softmax inside": [nn.Linear(7, 6), nn.Tanh(), nn.Softmax(), nn.Linear(6, 3), nn.Softmax()],
     "tied weights": [
         *(nn.Linear(7, 5), nn.Sigmoid(), nn.Linear(5, 2), nn.Tanh()),
         *(nn.Linear(2, 5, tied_to=2), nn.Sigmoid(), nn.Linear(5, 7, bias=False, tied_to=0), nn.Linear(7, 3)),
@@ -109,6 +118,10 @@ def oracle_forward(layers, values, x):
         x = chain[-1]
         if isinstance(layer, nn.Linear):
             chain.append(reference.linear(x, weight_of(layers, values, i), values.get(f"{i}.bias")))
+        elif isinstance(layer, nn.PReLU):
+            chain.append(np.where(x > 0, x, values[f"{i}.slope"] * x))
+        elif isinstance(layer, nn.Softmax):
+            chain.append(reference.softmax(x))
         else:
             chain.append(ACTIVATIONS[layer.name][0](x, parameter_of(layer)))
     return chain
@@ -117,7 +130,7 @@ def oracle_forward(layers, values, x):
 def oracle_backward(layers, values, x, d, l2):
     chain, grads = oracle_forward(layers, values, x), {}
     for i, layer in reversed(list(enumerate(layers))):
-        x = chain[i]
+        x, y = chain[i], chain[i + 1]
         if isinstance(layer, nn.Linear):
             own = layer.tied_to is None
             weight = weight_of(layers, values, i)
@@ -126,6 +139,12 @@ def oracle_backward(layers, values, x, d, l2):
             grads[name] = grads.get(name, 0.0) + (d_w if own else d_w.T)
             if layer.bias:
                 grads[f"{i}.bias"] = d_b
+        elif isinstance(layer, nn.PReLU):
+            slopes = (d * np.minimum(x, 0)).sum(axis=0)
+            grads[f"{i}.slope"] = slopes if layer.n_features > 1 else slopes.sum(keepdims=True)
+            d = d * np.where(x > 0, 1.0, values[f"{i}.slope"])
+        elif isinstance(layer, nn.Softmax):
+            d = y * (d - (d * y).sum(axis=1, keepdims=True))
         else:
             d = d * ACTIVATIONS[layer.name][1](x, parameter_of(layer))
     return grads
@@ -349,9 +368,15 @@ def test_errors():
     for slope in (-0.5, np.inf, np.nan):
         with pytest.raises(ValueError, match=r"^\[Activation\] slope must be finite and not negative"):
             nn.LeakyReLU(slope)
+    with pytest.raises(ValueError, match=r"^\[PReLU\] n_features must be positive"):
+        nn.PReLU(0)
+    with pytest.raises(ValueError, match=r"^\[PReLU\] init must be finite"):
+        nn.PReLU(3, np.inf)
     for rate in (-0.1, 1.0, np.nan):
         with pytest.raises(ValueError, match=r"^\[Dropout\] rate must be in \[0, 1\)"):
             nn.Dropout(rate)
+    with pytest.raises(ValueError, match="layer 1 has 5 slopes, but 4 features come out"):
+        nn.Network([nn.Linear(3, 4), nn.PReLU(5)])
     for tied_to in (1, 2, -1, 9):
         with pytest.raises(ValueError, match=f"layer 2 is tied to {tied_to}, which is not an earlier Linear"):
             nn.Network([nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3, tied_to=tied_to)])

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from steepest import kernels as K
 from steepest.kernels._types import Activation as Function
 
-from .layers import Dropout, Layer, Linear
+from .layers import Activation, Dropout, Layer, Linear, PReLU
 
 Array = npt.NDArray[Any]
 
@@ -150,6 +150,35 @@ class ActivationStage(Stage):
             apply_derivative(before, x, d_x)
 
 
+class SoftmaxStage(Stage):
+    """The softmax of every row."""
+
+    def forward(self, x: Array, out: Array) -> None:
+        K.softmax(x, out=out)
+
+    def backward(self, d: Array, x: Array, y: Array, d_x: Array | None, before: Function, l2: float) -> None:
+        if d_x is not None:
+            K.softmax_backward(d, y, out=d_x)
+            apply_derivative(before, x, d_x)
+
+
+class PReLUStage(Stage):
+    """A rectifier with learned slopes."""
+
+    learns = True
+
+    def __init__(self, slope: Parameter) -> None:
+        self.slope = slope
+
+    def forward(self, x: Array, out: Array) -> None:
+        K.prelu(x, self.slope.value, out=out)
+
+    def backward(self, d: Array, x: Array, y: Array, d_x: Array | None, before: Function, l2: float) -> None:
+        K.prelu_backward(d, x, self.slope.value, d_x=d_x, d_slope=self.slope.grad)
+        if d_x is not None:
+            apply_derivative(before, x, d_x)
+
+
 class DropoutStage(Stage):
     """Dropout, whose mask is drawn anew in every forward pass and once more in its backward pass.
 
@@ -220,9 +249,13 @@ def plan(
                 weight = Parameter(weight.name, weight.value.T, weight.grad.T)
             fusible = LinearStage(weight, parameters.get(f"{i}.bias"), accumulates=writers[source] != i)
             stages.append(fusible)
+        elif isinstance(layer, PReLU):
+            stages.append(PReLUStage(parameters[f"{i}.slope"]))
         elif isinstance(layer, Dropout):
             if layer.rate > 0:
                 stages.append(DropoutStage(layer.rate, _mask_seed(seed, i), passes))
+        elif not isinstance(layer, Activation):
+            stages.append(SoftmaxStage())
         elif layer.name == "identity":
             fusible = before
         elif before is not None and has_output_derivative(layer.function):

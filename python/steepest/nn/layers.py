@@ -195,6 +195,48 @@ class SiLU(Activation):
 
 
 @dataclass(frozen=True)
+class PReLU:
+    """A rectifier with learned slopes: f(x) = x where x > 0, and slope x elsewhere.
+
+    K. He et al., "Delving deep into rectifiers", ICCV 2015. Penalties do not act on the slopes.
+
+    Parameters
+    ----------
+    n_features : int, default=1
+        Number of inputs, for a slope each, or 1 for one slope that all share.
+    init : float, default=0.25
+        Initial slope.
+
+    Raises
+    ------
+    ValueError
+        Where `n_features` is not positive or `init` is not finite.
+    """
+
+    n_features: int = 1
+    init: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.n_features < 1:
+            raise ValueError(f"[PReLU] n_features must be positive, got {self.n_features}")
+        if not math.isfinite(self.init):
+            raise ValueError(f"[PReLU] init must be finite, got {self.init}")
+
+    @property
+    def shapes(self) -> Shapes:
+        """Shapes of its parameters, by role."""
+        return {"slope": (self.n_features,)}
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """f(x)_j = exp(x_j) / sum_k exp(x_k) in every row.
+
+    In front of a cross-entropy leave it out: `SoftmaxCrossEntropy` takes logits.
+    """
+
+
+@dataclass(frozen=True)
 class Dropout:
     """Sets items to zero at random while training, and scales the others by 1 / (1 - rate); `predict` does nothing.
 
@@ -219,12 +261,12 @@ class Dropout:
             raise ValueError(f"[Dropout] rate must be in [0, 1), got {self.rate}")
 
 
-Layer = Linear | Activation | Dropout
+Layer = Linear | Activation | PReLU | Softmax | Dropout
 
 
 def shapes_of(layer: Layer) -> Shapes:
     """Return the shapes of a layer's parameters, by role."""
-    return layer.shapes if isinstance(layer, Linear) else {}
+    return layer.shapes if isinstance(layer, Linear | PReLU) else {}
 
 
 def check_layers(layers: tuple[Layer, ...]) -> None:
@@ -241,7 +283,12 @@ def check_layers(layers: tuple[Layer, ...]) -> None:
             if layer.tied_to is not None:
                 _check_tie(layers, i, layer, layer.tied_to)
             width = layer.n_out
-        elif not isinstance(layer, Activation | Dropout):
+        elif isinstance(layer, PReLU):
+            if width is not None and layer.n_features not in (1, width):
+                raise ValueError(
+                    f"[Network] layer {i} has {layer.n_features} slopes, but {width} features come out of those before"
+                )
+        elif not isinstance(layer, Activation | Softmax | Dropout):
             raise TypeError(f"[Network] layer {i} is a {type(layer).__name__}, not a layer of steepest.nn")
 
 

@@ -17,7 +17,7 @@ from steepest._memory import aligned_empty, aligned_zeros, assign, to_host
 from ._arena import allocate
 from ._stages import Parameter, Stage, plan
 from .initializers import initialize
-from .layers import Layer, Linear, check_layers
+from .layers import Layer, Linear, PReLU, check_layers
 
 Array = npt.NDArray[Any]
 
@@ -100,6 +100,8 @@ class Network:
             layer = self.layers[int(position)]
             if role == "weight" and isinstance(layer, Linear):
                 initialize(parameter.value, layer.init, seed=seed, stream=stream)
+            elif isinstance(layer, PReLU):
+                parameter.value[...] = layer.init
 
     def _build(self, layers: tuple[Layer, ...], seed: int, dtype: np.dtype[Any], device: str) -> None:
         if dtype not in (np.float32, np.float64):
