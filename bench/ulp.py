@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name, figure in measured.items():
                 saved.setdefault(isa, {})[name] = figure | {"stride": options.stride}
         RESULT.write_text(json.dumps(saved, indent=1) + "\n")
-        subprocess.run([sys.executable, ROOT / "scripts" / "activations_table.py"], check=True)
+        subprocess.run([sys.executable, "-m", "scripts.tables"], cwd=ROOT, check=True)
     return 0
 
 

@@ -27,7 +27,6 @@ CPU_ONLY = {
             "test_examples",
             "test_import",
             "test_model_files",
-            "test_loss_table",
             "test_sklearn_suite",
         ),
         "it does not test kernels",

@@ -19,8 +19,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 if not (ROOT / "bench" / "__main__.py").is_file():
     pytest.skip("the source tree without bench/", allow_module_level=True)
-if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
 
 from bench import device as devices  # noqa: E402
 from bench import environment, harness, show  # noqa: E402

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 if not (ROOT / "bench" / "__main__.py").is_file():
     pytest.skip("the source tree without bench/", allow_module_level=True)
-if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
 
 from bench import harness, report, targets  # noqa: E402
 

@@ -5,12 +5,12 @@ Those that import CuPy run where there is a GPU.
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
 import backends
 import pytest
+from scripts import tables
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,14 +36,11 @@ def test_links_between_pages_exist():
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("name", ["update_rules_table.py", "activations_table.py"])
-def test_generated_table_is_current(name):
-    name = ROOT / "scripts" / name
-    spec = importlib.util.spec_from_file_location(name.stem, name)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    page = script.PAGE.read_text(encoding="utf-8")
-    assert page == script.with_table(page), f"run python {name.relative_to(ROOT)}"
+@pytest.mark.parametrize("name", tables.NAMES)
+def test_tables_of_registries_are_current(name):
+    assert tables.path_of(name).read_text(encoding="utf-8") == tables.current_page(name), (
+        "python -m scripts.tables"
+    )
 
 
 def test_every_page_is_in_a_table_of_contents():

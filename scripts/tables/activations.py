@@ -1,9 +1,4 @@
-"""Write the table of activations in docs/activations.md from the registry and bench/results/ulp.json.
-
-Usage: python scripts/activations_table.py
-
-`python -m bench.ulp --write` measures the errors, and calls this.
-"""
+"""The activations, from their registry and the errors that `python -m bench.ulp --write` measures."""
 
 from __future__ import annotations
 
@@ -12,10 +7,8 @@ from pathlib import Path
 
 from steepest import kernels as K
 
-ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "activations.md"
-RESULTS = ROOT / "bench" / "results" / "ulp.json"
-BEGIN, END = "<!-- activations: begin -->\n", "<!-- activations: end -->\n"
+PAGE = "activations.md"
+RESULTS = Path(__file__).parent.parent.parent / "bench" / "results" / "ulp.json"
 SETS = {"generic": "generic", "avx2": "AVX2", "avx512": "AVX-512"}
 
 # name -> (f(x), f', range)
@@ -49,13 +42,3 @@ def table() -> str:
     stride = max(errors[isa][name]["stride"] for isa in SETS for name in K.ACTIVATIONS)
     tried = "every finite float32" if stride == 1 else f"one of {stride} consecutive finite float32"
     return "\n".join(lines) + f"\n\nULP: the largest error of {tried}.\n"
-
-
-def with_table(page: str) -> str:
-    """Return the page with the table between the marks."""
-    before, rest = page.split(BEGIN)
-    return before + BEGIN + table() + END + rest.split(END)[1]
-
-
-if __name__ == "__main__":
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

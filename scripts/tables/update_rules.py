@@ -1,18 +1,13 @@
-"""Write the table of update rules in docs/optimization.md from `steepest.optim.RULES`.
-
-Usage: python scripts/update_rules_table.py
-"""
+"""The update rules, from `steepest.optim.RULES`."""
 
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 
 from steepest import kernels as K
 from steepest import optim
 
-PAGE = Path(__file__).parent.parent / "docs" / "optimization.md"
-BEGIN, END = "<!-- update rules: begin -->\n", "<!-- update rules: end -->\n"
+PAGE = "optimization.md"
 # What all rules take alike is described below the table.
 COMMON = {"params", "l1", "l2", "max_norm"}
 
@@ -34,13 +29,3 @@ def table() -> str:
         name = f"`{rule.__name__}`, `{function}`"
         lines.append(f"| {name} | {rule.formula} | {kept} | {defaults(rule)} | {rule.source} |")
     return "\n".join(lines) + "\n"
-
-
-def with_table(page: str) -> str:
-    """Return the page with the table between the marks."""
-    before, rest = page.split(BEGIN)
-    return before + BEGIN + table() + END + rest.split(END)[1]
-
-
-if __name__ == "__main__":
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,20 +1,15 @@
-"""Write the table of the losses into docs/losses.md, from the registry and the classes of `steepest.nn`.
-
-Usage: python scripts/loss_table.py
-"""
+"""The losses, from their registry and the classes of `steepest.nn`."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 
 from steepest import kernels as K
 from steepest import nn
 
-PAGE = Path(__file__).parent.parent / "docs" / "losses.md"
-BEGIN, END = "<!-- written by scripts/loss_table.py -->\n", "<!-- end of what is written -->\n"
+PAGE = "losses.md"
 
 # Name -> loss l, its derivative by z, what z predicts, what it is for. The rest comes from the registry.
 FORMULAS = {
@@ -95,13 +90,3 @@ def table() -> str:
         behind = K.LOSSES[name] or "–"
         lines.append(f"| `{name}` | {call} | {value} | {derivative} | {link} | {behind} | {use} |")
     return "\n".join(lines) + "\n"
-
-
-def page() -> str:
-    """Return the page with the table of today."""
-    head, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    return head + BEGIN + table() + END + rest.split(END)[1]
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
