@@ -61,10 +61,8 @@ STEEPEST_HD void with_sparse_rows(const Op& op, int64_t start, F&& f) {
         f(SparseRows<std::remove_const_t<std::remove_pointer_t<decltype(op.data.data)>>, Index>{
             op.data, indices, op.indptr, rows, start, op.out.cols, op.kName});
     };
-    if (op.indices.type == IntegerType::kInt32)
-        call(int32_t());
-    else
-        call(int64_t());
+    if (op.indices.type == IntegerType::kInt32) return call(int32_t());
+    call(int64_t());
 }
 
 // The mini-batch does not lie within the `size` numbers of rows.
