@@ -121,10 +121,10 @@ def permutation(n: int, *, seed: int, stream: int = 0, block: int = 1, device: s
         raise ValueError(f"[permutation] n is {n}; it must not be negative")
     if block < 1:
         raise ValueError(f"[permutation] block is {block}; it must be positive")
-    xp = np if device == "cpu" else import_cupy()
     # The keys of the blocks follow those of the numbers, so that no two are the same.
     blocks = -(-n // block) if block > 1 else 0
     keys = random_bits(n + blocks, seed=seed, stream=stream, device=device)
+    xp = np if device == "cpu" else import_cupy()
     if block == 1:
         order: Int64Array = xp.argsort(keys).astype(np.int64, copy=False)
         return order
