@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from test_datasets import NAMES, digits, idx
 
 import steepest
-from steepest import cli, datasets, plots
-from steepest.neural_network import MLPClassifier, MLPRegressor
+from steepest import cli, datasets
+from steepest.neural_network import MLPClassifier
 
 TRAIN_LINE = "epoch 1/2  loss "
 
@@ -183,28 +182,6 @@ def test_bench_finds_the_source_tree(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cli, "__file__", str(tmp_path / "site-packages" / "steepest" / "cli.py"))
     assert cli.main(["bench"]) == 2
     assert "the benchmarks are not in the installed package" in capsys.readouterr().err
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_learning_curve(tmp_path, rng):
-    X, y = rng.standard_normal((50, 3)), rng.standard_normal(50)
-    model = MLPRegressor(max_iter=3, early_stopping=True).fit(X, y)
-    figure = plots.learning_curve(model, tmp_path / "curve.svg", title="A fit")
-    assert isinstance(figure, Figure)
-    assert (tmp_path / "curve.svg").stat().st_size > 0
-    loss, score = figure.axes
-    assert {line.get_label() for line in loss.lines} == {"training loss", "validation loss"}
-    np.testing.assert_array_equal(loss.lines[0].get_ydata(), model.loss_curve_)
-    np.testing.assert_array_equal(score.lines[0].get_ydata(), model.validation_scores_)
-    assert len(plots.learning_curve({"loss": [3.0, 2.0]}).axes) == 1
-    with pytest.raises(ValueError, match="there is no loss to draw"):
-        plots.learning_curve(MLPRegressor())
-
-
-def test_matplotlib_missing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install 'steepest\[plot\]'"):
-        plots.learning_curve({"loss": [1.0]})
 
 
 def test_source_path_of_the_benchmarks():

@@ -13,7 +13,7 @@ from perceptrons import blobs
 
 from steepest import nn, plots
 from steepest.decomposition import PCA
-from steepest.neural_network import Autoencoder, MLPClassifier
+from steepest.neural_network import Autoencoder, MLPClassifier, MLPRegressor
 from steepest.plots import _style
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -37,6 +37,7 @@ def draw(ax):
 
 
 CALLS = {
+    "learning_curve": lambda **o: plots.learning_curve({"loss": [3.0, 2.0]}, **o),
     "decision_regions": lambda **o: plots.decision_regions(halves()[2], *halves()[:2], **o),
     "projection": lambda **o: plots.projection(*blobs(), **o),
     "confusion_matrix": lambda **o: plots.confusion_matrix([1, 2, 2], [1, 1, 2], **o),
@@ -47,7 +48,7 @@ CALLS = {
 
 
 def test_every_plot_is_tested():
-    assert {*CALLS, "learning_curve"} == set(plots.__all__)
+    assert set(CALLS) == set(plots.__all__)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -75,6 +76,29 @@ def test_no_window_system_is_needed():
         "steepest.plots.confusion_matrix([1, 2], [1, 2])\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
+
+
+def test_learning_curve(tmp_path, rng):
+    X, y = rng.standard_normal((50, 3)), rng.standard_normal(50)
+    model = MLPRegressor(max_iter=3, early_stopping=True).fit(X, y)
+    loss = draw(plots.learning_curve(model, tmp_path / "curve.svg", title="A fit"))
+    assert (tmp_path / "curve.svg").stat().st_size > 0
+    assert loss.get_title() == "A fit"
+    score = loss.figure.axes[1]
+    assert {line.get_label() for line in loss.lines} == {"training loss", "validation loss"}
+    np.testing.assert_array_equal(loss.lines[0].get_ydata(), model.loss_curve_)
+    np.testing.assert_array_equal(score.lines[0].get_ydata(), model.validation_scores_)
+    # One legend names the lines of both scales, which differ by colour.
+    assert [text.get_text() for text in score.get_legend().get_texts()] == [
+        *("training loss", "validation loss", "validation score")
+    ]
+    assert len({line.get_color() for line in (*loss.lines, *score.lines)}) == 3
+    # Given scores take the place of the model's; without any, there is one scale.
+    given = plots.learning_curve(model, scores={"accuracy": [0.5, 0.6, 0.7]}).figure.axes[1]
+    assert [line.get_label() for line in given.lines] == ["accuracy"]
+    assert len(plots.learning_curve({"loss": [3.0, 2.0]}).figure.axes) == 1
+    with pytest.raises(ValueError, match="there is no loss to draw"):
+        plots.learning_curve(MLPRegressor())
 
 
 def test_the_palette_is_for_all_eyes():

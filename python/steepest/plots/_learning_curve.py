@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._style import MISSING
+from ._style import COLOURS, make_axes
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 _CURVES = {"loss_curve_": "training loss", "validation_loss_curve_": "validation loss"}
 
@@ -20,7 +20,8 @@ def learning_curve(
     *,
     title: str | None = None,
     scores: Mapping[str, Sequence[float]] | None = None,
-) -> Figure:
+    ax: Axes | None = None,
+) -> Axes:
     """Draw the loss, and scores if any, against the epoch.
 
     Parameters
@@ -30,14 +31,17 @@ def learning_curve(
     path : path or None, default=None
         Where to save the figure; its suffix chooses the format.
     title : str or None, default=None
-        Title of the figure.
+        Title of the axes.
     scores : mapping or None, default=None
-        Scores per epoch by name, on an axis of their own; by default `validation_scores_` of the estimator.
+        Scores per epoch by name, dashed, with a scale of their own on the right; by default `validation_scores_` of the
+        estimator.
+    ax : matplotlib.axes.Axes or None, default=None
+        Where to draw; None for the axes of a new figure.
 
     Returns
     -------
-    matplotlib.figure.Figure
-        The figure.
+    matplotlib.axes.Axes
+        The axes of the losses.
 
     Raises
     ------
@@ -46,12 +50,6 @@ def learning_curve(
     ValueError
         Where there is nothing to draw.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-    except ImportError as error:
-        raise ImportError(MISSING) from error
-
     if isinstance(source, Mapping):
         losses = dict(source)
     else:
@@ -65,17 +63,27 @@ def learning_curve(
             "[learning_curve] there is no loss to draw: fit the model first, by a stochastic solver"
         )
 
-    figure = Figure(figsize=(9.0 if scores else 5.5, 4.0), layout="constrained")
-    panels = figure.subplots(1, 2 if scores else 1, squeeze=False)[0]
-    for axes, curves, label in zip(panels, (losses, scores), ("loss", "score"), strict=False):
+    axes = make_axes(ax, (6.0, 4.0))
+    from matplotlib.ticker import MaxNLocator
+
+    lines: list[Any] = []
+    panels = [(axes, losses, "loss", "-")]
+    if scores:
+        panels.append((axes.twinx(), scores, "score", "--"))
+    for panel, curves, label, style in panels:
         for name, curve in curves.items():
-            axes.plot(range(1, len(curve) + 1), curve, label=name, marker="o" if len(curve) < 20 else None)
-        axes.set(xlabel="epoch", ylabel=label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.legend()
+            epochs, few = range(1, len(curve) + 1), len(curve) < 20
+            colour = COLOURS[len(lines) % len(COLOURS)]
+            lines += panel.plot(epochs, curve, style, label=name, color=colour, marker="o" if few else None)
+        panel.set_ylabel(label)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    # On the axes that are drawn last, so that no line lies over it, and between falling losses and rising scores.
+    panel.legend(handles=lines, loc="center right")
     if title is not None:
-        figure.suptitle(title)
+        axes.set_title(title)
     if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
+        whole: Any = axes.figure
+        whole.figure.savefig(path, dpi=150)  # that of a subfigure, too
+    return axes
