@@ -10,8 +10,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from steepest import nn
+from steepest import nn, optim
 from steepest.neural_network import Autoencoder
+from steepest.optim import schedules
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -198,6 +199,36 @@ def test_weights_of_samples(rng):
     assert weighted.score(X, sample_weight=counts) == pytest.approx(
         weighted.score(X.repeat(counts, 0)), rel=1e-9
     )
+
+
+def test_options_of_the_perceptrons(rng):
+    """Rules, schedules, penalties, clipping and initial values are those of the base; here they reach it."""
+    X = samples(rng)
+    model = quick(solver="rmsprop", learning_rate=schedules.Cosine(0.02, 3), init="orthogonal").fit(X)
+    assert isinstance(model._optimizer, optim.RMSprop)
+    assert {layer.init for layer in model._network.layers if isinstance(layer, nn.Linear)} == {"orthogonal"}
+    assert quick(tied_weights=True, init="he_normal").fit(X).score(X) < 1
+    sparse = quick(alpha=200.0, l1_ratio=1.0, learning_rate_init=0.05, max_iter=20).fit(X)
+    assert sum((w == 0).sum() for w in sparse.coefs_) > 0
+    frozen, clipped = (
+        quick(solver="sgd", momentum=0.0, batch_size=120, max_iter=1, learning_rate_init=1.0, max_norm=norm)
+        for norm in (1e-300, 1e-3)
+    )
+    moved = clipped.fit(X)._network.arena - frozen.fit(X)._network.arena
+    assert np.linalg.norm(moved) == pytest.approx(1e-3, rel=1e-9)
+
+
+@pytest.mark.parametrize("options", [{}, {"tied_weights": True, "dropout": 0.3}], ids=str)
+def test_the_parts_are_not_copied(rng, options, monkeypatch):
+    X = samples(rng)
+    model = quick(**options).fit(X)
+    monkeypatch.setattr(nn, "Network", None)
+    model.coefs_[0][...] = 0.0
+    model.intercepts_[0][...] = 0.0
+    code = model.transform(X)
+    # Nothing of X is left behind the first layer.
+    assert (code == code[0]).all()
+    np.testing.assert_allclose(model.inverse_transform(code), model.reconstruct(X), rtol=0, atol=1e-14)
 
 
 def test_in_a_pipeline(rng):

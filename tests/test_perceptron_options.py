@@ -152,6 +152,15 @@ def test_l1_makes_weights_zero(estimator):
 
 
 @both
+def test_l1_is_refused_where_it_would_not_count(estimator):
+    X, y = data_for(estimator)
+    with pytest.raises(ValueError, match="l1_ratio needs a stochastic solver"):
+        estimator(solver="lbfgs", l1_ratio=0.5).fit(X, y)
+    with pytest.raises(ValueError, match="l1_ratio is not for solver='adamw'"):
+        estimator(solver="adamw", l1_ratio=0.5).fit(X, y)
+
+
+@both
 def test_max_norm_bounds_the_step(estimator):
     X, y = data_for(estimator)
     options = {

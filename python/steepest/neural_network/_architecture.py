@@ -49,13 +49,26 @@ def make_layers(model: BaseMultilayerPerceptron, n_in: int, n_out: int) -> tuple
     """
     sizes = hidden_sizes(model)
     activations, rates = _activations(model, len(sizes)), _dropout_rates(model, len(sizes))
-    init = _DRAWN_LATER if model.init == "auto" else model.init
+    init = initializer(model)
     layers: list[nn.layers.Layer] = []
     for (before, after), activation, rate in zip(pairwise([n_in, *sizes]), activations, rates, strict=True):
         layers += [nn.Linear(before, after, init=init), activation]
         if rate > 0:
             layers.append(nn.Dropout(rate))
     return (*layers, nn.Linear(sizes[-1] if sizes else n_in, n_out, init=init))
+
+
+def initializer(model: BaseMultilayerPerceptron) -> str | float:
+    """Return what the linear layers of the model draw their weights by."""
+    return _DRAWN_LATER if model.init == "auto" else model.init
+
+
+def require_stochastic(model: BaseMultilayerPerceptron, name: str) -> None:
+    """Refuse L-BFGS with a parameter that makes the loss of each step another function, or one without a gradient."""
+    if model.solver == "lbfgs":
+        raise ValueError(
+            model._prefix(f"{name} needs a stochastic solver: lbfgs minimises one fixed, smooth function")
+        )
 
 
 def _activations(model: BaseMultilayerPerceptron, n: int) -> list[nn.Activation]:
@@ -82,10 +95,8 @@ def _dropout_rates(model: BaseMultilayerPerceptron, n: int) -> list[float]:
     rates = [float(rate) for rate in rates]
     if not all(0 <= rate < 1 for rate in rates):
         raise ValueError(model._prefix(f"dropout must be in [0, 1), got {given}"))
-    if model.solver == "lbfgs" and any(rates):
-        raise ValueError(
-            model._prefix("dropout needs a stochastic solver: lbfgs minimises one fixed function")
-        )
+    if any(rates):
+        require_stochastic(model, "dropout")
     return rates
 
 

@@ -19,14 +19,14 @@ from steepest import kernels as K
 from steepest import nn
 from steepest._backends import is_cupy
 from steepest._estimators.data import in_library_of
-from steepest._estimators.device import resolve_device
 from steepest._memory import to_device, to_host
 from steepest.callbacks import Callback
 from steepest.nn.losses import Loss
+from steepest.optim.schedules import Schedule
 
 from ._architecture import ACTIVATIONS, hidden_sizes
 from ._base import BaseMultilayerPerceptron, _is_stochastic
-from ._halves import autoencoder_layers, half_of
+from ._halves import autoencoder_layers, halves
 
 Array = npt.NDArray[Any]
 
@@ -60,16 +60,16 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
     dropout : float, default=0.0
         Share of the inputs that are set to zero at random in each training step, while the others are divided by 1
         minus it: a denoising autoencoder [2]_, which has to give back what is missing. In [0, 1); not with ``"lbfgs"``.
-    solver : {"adam", "sgd", "lbfgs"}, default="adam"
+    solver : {"adam", "sgd", "lbfgs", "momentum", "nesterov", "adagrad", "rmsprop", "adamw"}, default="adam"
         This and all parameters below: as of `MLPRegressor`.
     alpha : float, default=0.0
         L2 penalty of the weights; tied ones count once.
     batch_size : int or "auto", default="auto"
         Samples in a mini-batch.
-    learning_rate, power_t : str and float, default="constant" and 0.5
-        Schedule for ``solver="sgd"``, and the exponent of ``"invscaling"``.
-    learning_rate_init : float, default=1e-3
-        Initial learning rate.
+    learning_rate : str or Schedule, default="constant"
+        Schedule of the learning rate: a name, or an object of ``steepest.optim.schedules``.
+    learning_rate_init, power_t : float, default=1e-3 and 0.5
+        Initial learning rate, or with ``"one_cycle"`` the largest; exponent of ``"invscaling"``.
     max_iter : int, default=200
         The most epochs, or iterations of L-BFGS.
     shuffle, random_state : object
@@ -87,6 +87,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         Of Adam.
     max_fun : int, default=15000
         The most loss evaluations of L-BFGS.
+    l1_ratio, max_norm, init : float, float or None, and str, default=0.0, None and "auto"
+        Share of L1 in the penalty; largest norm of all gradients together in a step; initial weights.
     callbacks, device : object
         Objects of `steepest.callbacks` that are told of every epoch; where to compute.
 
@@ -140,7 +142,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         solver: str = "adam",
         alpha: float = 0.0,
         batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        learning_rate: str | Schedule = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -158,6 +160,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        l1_ratio: float = 0.0,
+        max_norm: float | None = None,
+        init: str = "auto",
         callbacks: Iterable[Callback] | None = None,
         device: str = "auto",
     ) -> None:
@@ -190,6 +195,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.l1_ratio = l1_ratio
+        self.max_norm = max_norm
+        self.init = init
         self.callbacks = callbacks
         self.device = device
 
@@ -268,8 +276,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
             The encoder's output, of the dtype that was fitted and in the library of X.
         """
         check_is_fitted(self)
-        checked = self._check_data(X, "no_validation", reset=False)
-        return self._run_part(checked, X, decoder=False)
+        encoder, _ = halves(self._network.layers)
+        return in_library_of(X, self._decision(X, encoder))
 
     def inverse_transform(self, X: Any) -> Array:
         """Return samples from their code.
@@ -297,7 +305,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
             raise ValueError(
                 self._prefix(f"X has shape {code.shape}, but a code has {self._n_features_out} items")
             )
-        return self._run_part(code, X, decoder=True)
+        network = self._network_for(X)
+        _, decoder = halves(network.layers)
+        output = network.predict(to_device(code, network.device), decoder)
+        return in_library_of(X, self._activated(output))
 
     def reconstruct(self, X: Any) -> Array:
         """Return what the network makes of X.
@@ -370,16 +381,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
 
     def _make_layers(self, n_in: int, n_out: int) -> tuple[nn.layers.Layer, ...]:
         return autoencoder_layers(self, n_in)
-
-    # ----------------------------------------------------------------------------------------------- internals
-
-    def _run_part(self, X: Array, given: Any, decoder: bool) -> Array:
-        """Return the output of the encoder or the decoder, in the library of `given`."""
-        network = self._network
-        if is_cupy(given):
-            network = network.to(resolve_device(self.device, type(self).__name__, given))
-        output = half_of(network, decoder).predict(to_device(X, network.device))
-        return in_library_of(given, self._activated(output) if decoder else output)
 
     @property
     def _n_features_out(self) -> int:

@@ -24,7 +24,7 @@ from steepest._estimators.training import Monitor
 from steepest._memory import to_device, to_host
 from steepest.nn.losses import Loss
 
-from ._architecture import draw_initial_values, make_layers
+from ._architecture import draw_initial_values, make_layers, require_stochastic
 from ._full_batch import fit_lbfgs
 from ._parameters import STOCHASTIC, PerceptronParameters
 from ._records import Samples, predict
@@ -168,20 +168,23 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         moved, y, weights = to_estimator_device((dense, y, sample_weight), device, type(self).__name__)
         return Samples(SparseRows(X, device) if is_sparse(X) else moved, y, weights)
 
-    def _decision(self, X: Any) -> Array:
-        """Validate X and return the network's output, on the device that computed it."""
+    def _decision(self, X: Any, layers: slice | None = None) -> Array:
+        """Validate X and return the output of the network, or of its first layers, on the device that computed it."""
         if "_network" not in self.__dict__:
             check_is_fitted(self)
-        network = self._network
         if self._needs_no_validation(X):
-            return network.predict(X)
-        if is_cupy(X):
-            # A model that was unpickled lies on the CPU until it is fitted again.
-            network = network.to(resolve_device(self.device, type(self).__name__, X))
+            return self._network.predict(X, layers)
+        network = self._network_for(X)
         X = self._check_data(X, "no_validation", reset=False)
-        return predict(
-            network, SparseRows(X, network.device) if is_sparse(X) else to_device(X, network.device)
-        )
+        if is_sparse(X):
+            return predict(network, SparseRows(X, network.device))
+        return network.predict(to_device(X, network.device), layers)
+
+    def _network_for(self, X: Any) -> nn.Network:
+        """Return the network where it can take X: one that was unpickled lies on the CPU until it is fitted again."""
+        if not is_cupy(X):
+            return self._network
+        return self._network.to(resolve_device(self.device, type(self).__name__, X))
 
     def _needs_no_validation(self, X: Any) -> bool:
         """Whether X is a small array as `validate_data` would return it: checking that takes longer than predicting."""
@@ -216,6 +219,10 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
     ) -> bool:
         """Fit; returns whether the user interrupted it."""
         self._validate_params()
+        if self.alpha and self.l1_ratio:
+            require_stochastic(self, "l1_ratio")
+            if self.solver == "adamw":
+                raise ValueError(self._prefix("l1_ratio is not for solver='adamw', whose decay alpha is"))
         device = resolve_device(self.device, type(self).__name__, X)
         if incremental and self.early_stopping and eval_set is None:
             raise ValueError(

@@ -19,7 +19,7 @@ STOCHASTIC = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adam
 
 
 class PerceptronParameters:
-    """Parameters of `MLPClassifier` and `MLPRegressor`, which describe them."""
+    """Parameters of the multilayer perceptrons, which describe them."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -80,10 +80,9 @@ class PerceptronParameters:
     epsilon: float
     n_iter_no_change: float
     max_fun: int
-    # The autoencoder has no parameters of these names, but for `dropout`.
-    l1_ratio: float = 0.0
-    max_norm: float | None = None
-    dropout: float | Iterable[float] = 0.0
-    init: str = "auto"
+    l1_ratio: float
+    max_norm: float | None
+    dropout: float | Iterable[float]
+    init: str
     callbacks: Iterable[Callback] | None
     device: str

@@ -221,9 +221,9 @@ def apply_derivative(function: Function, y: Array, d: Array) -> None:
 
 
 def plan(
-    layers: tuple[Layer, ...], parameters: Mapping[str, Parameter], seed: int, passes: Array
+    layers: tuple[Layer, ...], parameters: Mapping[str, Parameter], seed: int, passes: Array, part: slice
 ) -> list[Stage]:
-    """Return the stages of a network.
+    """Return the stages of a part of a network.
 
     Parameters
     ----------
@@ -235,12 +235,15 @@ def plan(
         Seed of the network.
     passes : 0-d int64 ndarray
         Counts the forward passes.
+    part : slice
+        Of the layers.
     """
     # The last of the layers that share weights is the first to write their gradient.
     writers = {_source(layers, i): i for i, layer in enumerate(layers) if isinstance(layer, Linear)}
     stages: list[Stage] = []
     fusible: LinearStage | None = None  # the last stage, if it is a linear layer that has no activation yet
-    for i, layer in enumerate(layers):
+    for i in range(len(layers))[part]:
+        layer = layers[i]
         before, fusible = fusible, None
         if isinstance(layer, Linear):
             source = _source(layers, i)

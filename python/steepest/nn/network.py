@@ -118,11 +118,15 @@ class Network:
         self.arena, self.grad_arena, self.weight_arena = arena.values, arena.grads, arena.weights
         self._parameters = list(arena.parameters.values())
         self._passes: npt.NDArray[np.int64] = aligned_zeros((), np.int64, device)
-        self._stages = plan(layers, arena.parameters, seed, self._passes)
+        self._stages = self._plan(slice(None))
         self._predicting = [stage for stage in self._stages if not stage.training_only]
         self._draws = len(self._predicting) < len(self._stages)
         self._buffers: OrderedDict[int, _Buffers] = OrderedDict()
         self._last: _Buffers | None = None
+
+    def _plan(self, part: slice) -> list[Stage]:
+        by_name = {parameter.name: parameter for parameter in self._parameters}
+        return plan(self.layers, by_name, self.seed, self._passes, part)
 
     def parameters(self) -> list[Parameter]:
         """Return the parameters, layer by layer, weight before bias."""
@@ -182,35 +186,43 @@ class Network:
         self._last = buffers
         return buffers.x[-1]
 
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, layers: slice | None = None) -> Array:
         """Compute the output without dropout, and keep nothing.
 
         Parameters
         ----------
         x : ndarray of shape (n, n_in)
             Inputs, of the network's dtype.
+        layers : slice or None, default=None
+            Which of `layers` to compute, such as ``slice(2)`` for what the first two make of x, or ``slice(2, None)``
+            for what the others make of that; None for all.
 
         Returns
         -------
         ndarray of shape (n, n_out)
-            The output, in a new array.
+            The output of the last of them, in a new array.
 
         Raises
         ------
         ValueError, TypeError
-            Where the shape or the dtype does not fit.
+            Where the shape or the dtype does not fit, or the slice has a step.
         """
         self._check_input("predict", x)
-        if not self._predicting:
+        stages = self._predicting
+        if layers is not None:
+            if layers.step not in (None, 1):
+                raise ValueError(f"[Network.predict] layers must follow each other, got {layers}")
+            stages = [stage for stage in self._plan(layers) if not stage.training_only]
+        if not stages:
             return x.copy()
-        n, widths = len(x), _widths(self._predicting, x.shape[1])
+        n, widths = len(x), _widths(stages, x.shape[1])
         output = aligned_empty((n, widths[-1]), self.dtype, self.device)
         rows = _PREDICT_ROWS[self.device]
         hidden = [aligned_empty((min(n, rows), width), self.dtype, self.device) for width in widths[1:-1]]
         for start in range(0, n, rows):
             block = x[start : start + rows]
             outs = [h[: len(block)] for h in hidden] + [output[start : start + len(block)]]
-            for stage, out in zip(self._predicting, outs, strict=True):
+            for stage, out in zip(stages, outs, strict=True):
                 stage.forward(block, out)
                 block = out
         return output
