@@ -11,7 +11,8 @@ try:
     import linear_model_reference
     import reference
     import tolerances
+    import update_reference
 finally:
     sys.path.remove(str(ROOT / "tests"))
 
-__all__ = ["linear_model_reference", "reference", "tolerances"]
+__all__ = ["linear_model_reference", "reference", "tolerances", "update_reference"]

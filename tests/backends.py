@@ -130,6 +130,14 @@ def aligned_empty(shape, dtype, offset=0):
     return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
 
 
+def misaligned(a):
+    """The same values at an address that is no multiple of the item size."""
+    raw = np.zeros(a.nbytes + 1, np.uint8)
+    view = raw[1:].view(a.dtype).reshape(a.shape)
+    view[...] = a
+    return view
+
+
 def _c(shape, dtype):
     base = aligned_empty(shape, dtype)
     return base, base

@@ -13,6 +13,9 @@ import numpy as np
 
 from steepest import kernels as K
 
+# What a call that is refused raises.
+REFUSED = (TypeError, ValueError)
+
 
 @dataclass
 class Case:

@@ -1,7 +1,8 @@
 """Plain float64 NumPy and SciPy oracles of every kernel.
 
-Nothing here calls a kernel. Each function takes arrays of any float dtype, computes in float64, and returns
-new arrays. `philox4x32` is written in Python integers from the paper, and shares no code with the kernels.
+Nothing here calls a kernel. Each function takes arrays of any float dtype, computes in float64, and returns new arrays.
+Update rules are in `update_reference.py`, linear models in `linear_model_reference.py`, networks in
+`network_reference.py`. `philox4x32` is written in Python integers from the paper, and shares no code with the kernels.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from scipy import special
 F64 = np.float64
 
 
-def _f64(x):
+def f64(x):
+    """x in float64."""
     return np.asarray(x).astype(F64)
 
 
@@ -106,7 +108,7 @@ def split_activation(activation):
 def _value(x, activation):
     name, parameter = split_activation(activation)
     with np.errstate(all="ignore"):
-        return ACTIVATIONS[name][0](_f64(x), parameter)
+        return ACTIVATIONS[name][0](f64(x), parameter)
 
 
 def lipschitz(activation):
@@ -124,20 +126,20 @@ def activation_backward(d_y, y, activation="relu"):
     """d_y * f', with f' evaluated at the output y = f(x), or at the input for the INPUT_DERIVATIVES."""
     name, parameter = split_activation(activation)
     with np.errstate(all="ignore"):
-        return _f64(d_y) * ACTIVATIONS[name][1](_f64(y), parameter)
+        return f64(d_y) * ACTIVATIONS[name][1](f64(y), parameter)
 
 
 def prelu(x, slope):
     """x where x > 0, else slope x."""
     with np.errstate(all="ignore"):
-        x = _f64(x)
-        return np.where(x > 0, x, _f64(slope) * x)
+        x = f64(x)
+        return np.where(x > 0, x, f64(slope) * x)
 
 
 def prelu_backward(d_y, x, slope):
     """(d_x, d_slope), summed down the columns or over everything."""
     with np.errstate(all="ignore"):
-        d_y, x, slope = _f64(d_y), _f64(x), _f64(slope)
+        d_y, x, slope = f64(d_y), f64(x), f64(slope)
         terms = np.where(x > 0, 0.0, d_y * x)
         d_slope = terms.sum(axis=0) if len(slope) == x.shape[1] else terms.sum(keepdims=True)[0]
         return np.where(x > 0, d_y, slope * d_y), d_slope
@@ -149,21 +151,21 @@ def prelu_backward(d_y, x, slope):
 def matmul(a, b):
     """a @ b."""
     with np.errstate(all="ignore"):
-        return _f64(a) @ _f64(b)
+        return f64(a) @ f64(b)
 
 
 def linear(x, w, b=None, activation="identity"):
     """f(x @ w + b)."""
     z = matmul(x, w)
     if b is not None:
-        z = z + _f64(b)
+        z = z + f64(b)
     return _value(z, activation)
 
 
 def linear_backward(d_out, x, w, activation="identity", l2=0.0):
     """(d_x, d_w, d_b); `activation` is the one that produced x."""
-    d_w = matmul(np.asarray(x).T, d_out) + l2 * _f64(w)
-    d_b = _f64(d_out).sum(axis=0)
+    d_w = matmul(np.asarray(x).T, d_out) + l2 * f64(w)
+    d_b = f64(d_out).sum(axis=0)
     d_x = activation_backward(matmul(d_out, np.asarray(w).T), x, activation)
     return d_x, d_w, d_b
 
@@ -173,7 +175,7 @@ def linear_backward(d_out, x, w, activation="identity", l2=0.0):
 
 def log_softmax(x):
     """x - log(sum(exp(x))) over the last axis."""
-    x = _f64(x)
+    x = f64(x)
     with np.errstate(all="ignore"):
         shifted = x - x.max(axis=-1, keepdims=True)
         return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
@@ -181,7 +183,7 @@ def log_softmax(x):
 
 def softmax(x):
     """exp(x) / sum(exp(x)) over the last axis."""
-    x = _f64(x)
+    x = f64(x)
     with np.errstate(all="ignore"):
         e = np.exp(x - x.max(axis=-1, keepdims=True))
         return e / e.sum(axis=-1, keepdims=True)
@@ -189,7 +191,7 @@ def softmax(x):
 
 def softmax_backward(d_y, y):
     """y (d_y - sum(d_y y)) over the last axis."""
-    d_y, y = _f64(d_y), _f64(y)
+    d_y, y = f64(d_y), f64(y)
     with np.errstate(all="ignore"):
         return y * (d_y - (d_y * y).sum(axis=-1, keepdims=True))
 
@@ -201,7 +203,7 @@ def one_hot(labels, c):
 
 def row_weights(n, sample_weight=None, labels=None, ignore_label=None):
     """Weight of each row divided by the sum of the weights; all zero when that sum is zero."""
-    w = np.ones(n) if sample_weight is None else _f64(sample_weight)
+    w = np.ones(n) if sample_weight is None else f64(sample_weight)
     if ignore_label is not None:
         w = np.where(np.asarray(labels) == ignore_label, 0.0, w)
     total = w.sum()
@@ -210,11 +212,11 @@ def row_weights(n, sample_weight=None, labels=None, ignore_label=None):
 
 def softmax_cross_entropy(logits, labels, sample_weight=None, ignore_label=None):
     """(mean loss, gradient). A target probability of 0 contributes 0 even where log p is -inf."""
-    x = _f64(logits)
+    x = f64(logits)
     n, c = x.shape
     labels = np.asarray(labels)
     by_id = labels.ndim == 1
-    target = one_hot(labels, c) if by_id else _f64(labels)
+    target = one_hot(labels, c) if by_id else f64(labels)
     w = row_weights(n, sample_weight, labels if by_id else None, ignore_label if by_id else None)
     counted = w > 0
     log_p = log_softmax(x)
@@ -229,7 +231,7 @@ def softmax_cross_entropy(logits, labels, sample_weight=None, ignore_label=None)
 
 def squared_error(prediction, target, sample_weight=None, half=False):
     """(weighted mean over rows of the mean over columns of (p - t)^2, gradient)."""
-    p, t = _f64(prediction), _f64(target)
+    p, t = f64(prediction), f64(target)
     n, m = p.shape
     s = 0.5 if half else 1.0
     w = row_weights(n, sample_weight)
@@ -283,13 +285,13 @@ POINTWISE_LOSSES = {
 def pointwise_items(name, z, t, parameter=None):
     """(l, dl/dz) of every item."""
     with np.errstate(all="ignore"):
-        return tuple(f(_f64(z), _f64(t), parameter) for f in POINTWISE_LOSSES[name])
+        return tuple(f(f64(z), f64(t), parameter) for f in POINTWISE_LOSSES[name])
 
 
 def gaussian_items(prediction, target):
     """(l, (dl/dmu, dl/ds)) of every target, for predictions (mu, s): l = (s + (t - mu)^2 exp(-s)) / 2."""
-    t = _f64(target)
-    mu, s = np.split(_f64(prediction), 2, axis=1)
+    t = f64(target)
+    mu, s = np.split(f64(prediction), 2, axis=1)
     with np.errstate(all="ignore"):
         square = np.where(t == mu, 0.0, (t - mu) ** 2 * np.exp(-s))
         slope = np.where(t == mu, 0.0, (mu - t) * np.exp(-s))
@@ -328,66 +330,6 @@ def zero_one_loss(scores, labels, ignore_label=None):
     return float((np.asarray(scores)[keep].argmax(axis=1) != labels[keep]).mean())
 
 
-# -------------------------------------------------------------------------------------------------- updates
-
-
-def _adam_step(p, g, states, lr, step, beta1=0.9, beta2=0.999, eps=1e-8):
-    m = beta1 * states[0] + (1.0 - beta1) * g
-    v = beta2 * states[1] + (1.0 - beta2) * g * g
-    return p - lr * (m / (1.0 - beta1**step)) / (np.sqrt(v / (1.0 - beta2**step)) + eps), m, v
-
-
-def _momentum_step(p, g, states, lr, step, momentum=0.9):
-    v = momentum * states[0] - lr * g
-    return p + v, v
-
-
-def _nesterov_step(p, g, states, lr, step, momentum=0.9):
-    v = momentum * states[0] - lr * g
-    return p + momentum * v - lr * g, v
-
-
-def _adagrad_step(p, g, states, lr, step, eps=1e-10):
-    s = states[0] + g * g
-    return p - lr * g / (np.sqrt(s) + eps), s
-
-
-def _rmsprop_step(p, g, states, lr, step, rho=0.99, eps=1e-8):
-    v = rho * states[0] + (1.0 - rho) * g * g
-    return p - lr * g / (np.sqrt(v) + eps), v
-
-
-# name -> (p, *states) after step number `step`, counted from 1, by the formulas of the papers
-UPDATE_RULES = {
-    "sgd": lambda p, g, states, lr, step: (p - lr * g,),
-    "momentum": _momentum_step,
-    "nesterov": _nesterov_step,
-    "adagrad": _adagrad_step,
-    "rmsprop": _rmsprop_step,
-    "adam": _adam_step,
-}
-
-
-def clipping(grads, max_norm=None):
-    """The factor that brings the norm of all gradients together down to `max_norm`."""
-    norm = np.sqrt(sum((_f64(g) ** 2).sum() for g in grads))
-    return 1.0 if max_norm is None or norm <= max_norm else max_norm / norm
-
-
-def soft_threshold(x, t):
-    """The proximal operator of t |x|: the minimiser of (y - x)^2 / 2 + t |y|."""
-    return np.sign(x) * np.maximum(np.abs(x) - t, 0.0)
-
-
-def update(rule, p, g, states=(), *, lr, step=1, clip=1.0, l2=0.0, decay=0.0, l1=0.0, **numbers):
-    """(p, *states) after one step: clipping, penalties and the rule, in the order of the documentation."""
-    p, g = _f64(p), _f64(g)
-    g = clip * g + l2 * p
-    p = p - lr * decay * p
-    p, *states = UPDATE_RULES[rule](p, g, [_f64(s) for s in states], lr, step, **numbers)
-    return (soft_threshold(p, lr * l1), *states)
-
-
 # ------------------------------------------------------------------------------------------- random numbers
 
 _MASK32 = 0xFFFFFFFF
@@ -411,7 +353,7 @@ def philox4x32(counter, key, rounds=10):
 
 def dropout(x, rate, seed, stream):
     """x / (1 - rate) where an item's word, over 2**32, is at least the rate in steps of 2**-32; 0 elsewhere."""
-    x = _f64(x)
+    x = f64(x)
     key, high = (seed & _MASK32, seed >> 32), (stream & _MASK32, stream >> 32)
     counters = range(-(-x.size // 4))
     words = [w for i in counters for w in philox4x32((i & _MASK32, i >> 32, *high), key)][: x.size]
@@ -425,7 +367,7 @@ def dropout(x, rate, seed, stream):
 
 def finite_difference(f, x, h=1e-6):
     """Gradient of the scalar function f at x by central differences (error O(h^2) + O(eps / h))."""
-    x = _f64(x)
+    x = f64(x)
     gradient = np.empty_like(x)
     for i in np.ndindex(x.shape):
         up, down = x.copy(), x.copy()

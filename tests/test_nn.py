@@ -10,149 +10,14 @@ import weakref
 import numpy as np
 import pytest
 import reference
-from scipy.special import expit, ndtr
+from network_reference import ARCHITECTURES, bound, oracle_backward, oracle_forward, values_of
 from tolerances import eps
 
 import steepest
 from steepest import kernels as K
 from steepest import nn, optim
 
-ARCHITECTURES = {
-    "one layer": [nn.Linear(7, 3)],
-    "no bias": [nn.Linear(7, 5, bias=False), nn.ReLU(), nn.Linear(5, 3, bias=False)],
-    "every activation": [
-        *(nn.Linear(7, 9), nn.ReLU(), nn.Linear(9, 8), nn.Tanh()),
-        *(nn.Linear(8, 6), nn.Sigmoid(), nn.Linear(6, 5), nn.Identity(), nn.Linear(5, 3)),
-    ],
-    "activation last": [nn.Linear(7, 6), nn.Tanh(), nn.Linear(6, 3), nn.Sigmoid()],
-    "activation first": [nn.Tanh(), nn.Linear(7, 6), nn.Sigmoid(), nn.Linear(6, 3)],
-    "activations in a row": [
-        nn.Linear(7, 6),
-        nn.Tanh(),
-        nn.Sigmoid(),
-        nn.ReLU(),
-        nn.Linear(6, 3),
-        nn.Tanh(),
-        nn.Tanh(),
-    ],
-    "activations alone": [nn.Sigmoid(), nn.Tanh()],
-    "parameters of activations": [
-        *(
-            nn.Linear(7, 9),
-            nn.LeakyReLU(0.2),
-            nn.Linear(9, 8),
-            nn.ELU(0.7),
-            nn.Linear(8, 6),
-            nn.Activation("leaky_relu"),
-        ),
-        *(nn.HardSigmoid(), nn.Linear(6, 3), nn.Softplus()),
-    ],
-    "derivatives at the input": [
-        *(nn.GELU(), nn.Linear(7, 9), nn.GELU(), nn.Linear(9, 8), nn.Tanh(), nn.SiLU(), nn.Linear(8, 3)),
-        *(nn.SiLU(), nn.GELU()),
-    ],
-    "learned slopes": [
-        nn.PReLU(7),
-        nn.Linear(7, 6),
-        nn.PReLU(),
-        nn.Tanh(),
-        nn.PReLU(6, 0.1),
-        nn.Linear(6, 3),
-    ],
-    "softmax inside": [nn.Linear(7, 6), nn.Tanh(), nn.Softmax(), nn.Linear(6, 3), nn.Softmax()],
-    "tied weights": [
-        *(nn.Linear(7, 5), nn.Sigmoid(), nn.Linear(5, 2), nn.Tanh()),
-        *(nn.Linear(2, 5, tied_to=2), nn.Sigmoid(), nn.Linear(5, 7, bias=False, tied_to=0), nn.Linear(7, 3)),
-    ],
-    "tied twice": [
-        nn.Linear(7, 4),
-        nn.Linear(4, 7, tied_to=0),
-        nn.Tanh(),
-        nn.Linear(7, 7),
-        nn.Linear(7, 7, tied_to=3),
-    ],
-    "nothing to do": [nn.Identity()],
-}
 architectures = pytest.mark.parametrize("layers", ARCHITECTURES.values(), ids=ARCHITECTURES.keys())
-
-
-def values_of(net):
-    return {p.name: p.value.astype(np.float64) for p in net.parameters()}
-
-
-def normal_density(x):
-    return np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
-
-
-# Name of an activation -> f(x, parameter) and f'(x, parameter).
-ACTIVATIONS = {
-    "identity": (lambda x, _: x, lambda x, _: np.ones_like(x)),
-    "relu": (lambda x, _: np.maximum(x, 0), lambda x, _: 1.0 * (x > 0)),
-    "leaky_relu": (lambda x, a: np.where(x > 0, x, a * x), lambda x, a: np.where(x > 0, 1.0, a)),
-    "elu": (
-        lambda x, a: np.where(x > 0, x, a * np.expm1(x)),
-        lambda x, a: np.where(x > 0, 1.0, a * np.exp(x)),
-    ),
-    "sigmoid": (lambda x, _: expit(x), lambda x, _: expit(x) * expit(-x)),
-    "hard_sigmoid": (lambda x, _: np.clip(x + 3, 0, 6) / 6, lambda x, _: (np.abs(x) < 3) / 6),
-    "tanh": (lambda x, _: np.tanh(x), lambda x, _: np.cosh(x) ** -2.0),
-    "softplus": (lambda x, _: np.logaddexp(0, x), lambda x, _: expit(x)),
-    "gelu": (lambda x, _: x * ndtr(x), lambda x, _: ndtr(x) + x * normal_density(x)),
-    "silu": (lambda x, _: x * expit(x), lambda x, _: expit(x) * (1 + x * expit(-x))),
-}
-
-
-def parameter_of(layer):
-    return {"leaky_relu": 0.01, "elu": 1.0}.get(layer.name) if layer.parameter is None else layer.parameter
-
-
-def weight_of(layers, values, i):
-    tied_to = layers[i].tied_to
-    return values[f"{i}.weight"] if tied_to is None else values[f"{tied_to}.weight"].T
-
-
-def oracle_forward(layers, values, x):
-    """Inputs of every layer, and the output last, layer by layer and unfused."""
-    chain = [x.astype(np.float64)]
-    for i, layer in enumerate(layers):
-        x = chain[-1]
-        if isinstance(layer, nn.Linear):
-            chain.append(reference.linear(x, weight_of(layers, values, i), values.get(f"{i}.bias")))
-        elif isinstance(layer, nn.PReLU):
-            chain.append(np.where(x > 0, x, values[f"{i}.slope"] * x))
-        elif isinstance(layer, nn.Softmax):
-            chain.append(reference.softmax(x))
-        else:
-            chain.append(ACTIVATIONS[layer.name][0](x, parameter_of(layer)))
-    return chain
-
-
-def oracle_backward(layers, values, x, d, l2):
-    chain, grads = oracle_forward(layers, values, x), {}
-    for i, layer in reversed(list(enumerate(layers))):
-        x, y = chain[i], chain[i + 1]
-        if isinstance(layer, nn.Linear):
-            own = layer.tied_to is None
-            weight = weight_of(layers, values, i)
-            d, d_w, d_b = reference.linear_backward(d, x, weight, l2=l2 if own else 0.0)
-            name = f"{i if own else layer.tied_to}.weight"
-            grads[name] = grads.get(name, 0.0) + (d_w if own else d_w.T)
-            if layer.bias:
-                grads[f"{i}.bias"] = d_b
-        elif isinstance(layer, nn.PReLU):
-            slopes = (d * np.minimum(x, 0)).sum(axis=0)
-            grads[f"{i}.slope"] = slopes if layer.n_features > 1 else slopes.sum(keepdims=True)
-            d = d * np.where(x > 0, 1.0, values[f"{i}.slope"])
-        elif isinstance(layer, nn.Softmax):
-            d = y * (d - (d * y).sum(axis=1, keepdims=True))
-        else:
-            d = d * ACTIVATIONS[layer.name][1](x, parameter_of(layer))
-    return grads
-
-
-def bound(net, dtype, scale=1.0):
-    """A layer is a dot product of at most 9 terms near 1 and a function of slope at most 1: 16 eps in all."""
-    return 16 * len(net.layers) * eps(dtype) * scale
 
 
 @architectures
@@ -333,6 +198,21 @@ def test_predict_in_blocks(rng):
         np.testing.assert_allclose(
             output, oracle_forward(net.layers, values_of(net), x)[-1], rtol=0, atol=bound(net, np.float64, 16)
         )
+
+
+@architectures
+def test_predict_by_parts(rng, dtype, layers):
+    """Wherever a network is cut, the parts make up the whole, also where an activation is cut off its linear layer."""
+    net = nn.Network(layers, seed=3, dtype=dtype)
+    x = rng.uniform(-1, 1, (5, 7)).astype(dtype)
+    chain = oracle_forward(layers, values_of(net), x)
+    for cut, expected in enumerate(chain):
+        hidden = net.predict(x, slice(cut))
+        np.testing.assert_allclose(hidden, expected, rtol=0, atol=bound(net, dtype, 4))
+        output = net.predict(hidden, slice(cut, None))
+        np.testing.assert_allclose(output, chain[-1], rtol=0, atol=bound(net, dtype, 4))
+    with pytest.raises(ValueError, match=r"^\[Network.predict\] layers must follow each other"):
+        net.predict(x, slice(None, None, 2))
 
 
 def test_losses(rng, dtype):

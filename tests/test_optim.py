@@ -6,7 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
-import reference
+import update_reference
 from tolerances import eps
 
 import steepest
@@ -62,11 +62,11 @@ class Oracle:
 
     def step(self, grads, lr):
         self.t += 1
-        clip = reference.clipping(grads, self.max_norm)
+        clip = update_reference.clipping(grads, self.max_norm)
         for i, (row, g) in enumerate(zip(self.rows, grads, strict=True)):
             penalties = self.penalties if self.is_weight[i] else {}
             self.rows[i] = list(
-                reference.update(
+                update_reference.update(
                     self.rule, row[0], g, row[1:], lr=lr, step=self.t, clip=clip, **penalties, **self.numbers
                 )
             )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference
 import tolerances
+import update_reference
 from backends import LAYOUTS, SIZES, assert_close, identical
 from updates import RULES, SHAPES, call, check, every_byte, make
 
@@ -36,7 +36,7 @@ rules_and_numbers = pytest.mark.parametrize(
 
 
 def test_every_rule_has_an_oracle():
-    assert set(RULES) == set(reference.UPDATE_RULES) == set(NUMBERS)
+    assert set(RULES) == set(update_reference.UPDATE_RULES) == set(NUMBERS)
 
 
 @pytest.mark.every_isa
@@ -84,14 +84,16 @@ def test_many_steps_follow_the_oracle(rng, dtype, rule):
     total = 0.0
     for step in range(1, 31):
         g = make(rng, rule, dtype, shapes)[1]
-        clip = reference.clipping(g, 5.0)
+        clip = update_reference.clipping(g, 5.0)
         for i, row in enumerate(rows):
             # An error of the past is passed on, at most, once for itself and once for the velocity.
             tolerance = tolerances.update(
                 rule, dtype, row[0], g[i], row[1:], step=step, clip=clip, count=55, **options
             )
             total += max(np.max(t, initial=0.0) for t in tolerance[:1])
-            rows[i] = list(reference.update(rule, row[0], g[i], row[1:], step=step, clip=clip, **options))
+            rows[i] = list(
+                update_reference.update(rule, row[0], g[i], row[1:], step=step, clip=clip, **options)
+            )
         call(rule, p, g, *states, step=step, max_norm=5.0, **options)
     for array, row in zip(p, rows, strict=True):
         assert_close(array, row[0], 2.0 * total, rule)

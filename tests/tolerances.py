@@ -8,7 +8,7 @@ result may underflow, because a flushed subnormal is not an error.
 from __future__ import annotations
 
 import numpy as np
-import reference
+import update_reference
 
 
 def eps(dtype):
@@ -293,7 +293,7 @@ def update(
         return 4.0 * e * (p + step_size * (1.0 + momentum)) + (1.0 + momentum) * error * lr * g + around, v
     # The scaled rules: eight roundings of the magnitudes over the root, and the gradient's error above and below it.
     cancel = 4.0 if l2 else 1.0
-    after, *squares = reference.update(rule, p, g, states, lr=lr, step=step, **numbers)
+    after, *squares = update_reference.update(rule, p, g, states, lr=lr, step=step, **numbers)
     tolerance = around + cancel * (8.0 * e + 2.0 * error) * np.abs(p - after)
     return (tolerance, *((8.0 * e + 2.0 * error) * s + tiny(dtype) for s in squares))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import reference
 import tolerances
+import update_reference
 from backends import assert_close, identical, lay_out
 
 from steepest import kernels as K
@@ -41,7 +41,7 @@ def call(rule, p, g, *states, lr=0.1, step=2, **options):
 def check(rule, p, g, *states, lr=0.1, step=2, max_norm=None, penalised=None, **options):
     """One call against the oracle, tensor by tensor."""
     names = ("params", *K.UPDATE_RULES[rule][1])
-    common = {"lr": float(lr), "step": int(step), "clip": reference.clipping(g, max_norm)}
+    common = {"lr": float(lr), "step": int(step), "clip": update_reference.clipping(g, max_norm)}
     count = sum(a.size for a in g)
     own = [
         {
@@ -52,7 +52,7 @@ def check(rule, p, g, *states, lr=0.1, step=2, max_norm=None, penalised=None, **
         for i in range(len(p))
     ]
     rows = list(zip(p, g, zip(*states, strict=True) if states else [()] * len(p), own, strict=True))
-    expected = [reference.update(rule, a, b, s, **common, **o) for a, b, s, o in rows]
+    expected = [update_reference.update(rule, a, b, s, **common, **o) for a, b, s, o in rows]
     tolerance = [tolerances.update(rule, a.dtype, a, b, s, count=count, **common, **o) for a, b, s, o in rows]
     before = [a.copy() for a in g]
     extra = {} if max_norm is None else {"max_norm": max_norm}
