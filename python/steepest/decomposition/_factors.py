@@ -184,3 +184,8 @@ def _log_evidence(variances: Float64, k: int, n_samples: int) -> float:
     return float(
         prior + likelihood + volume - (hessian + parameters * log(n_samples)) / 2.0 - k * log(n_samples) / 2.0
     )
+
+
+def working_copy(array: Any, dtype: Any, device: str) -> Array:
+    """Return an array of the model as a computation takes it: C-ordered, of its dtype and on its device."""
+    return to_device(np.ascontiguousarray(to_host(array), dtype=dtype), device)

@@ -20,7 +20,8 @@ from steepest._estimators.device import resolve_device
 from steepest._estimators.validation import FLOATS, validate
 from steepest._memory import aligned_empty, to_device, to_host
 
-from ._factors import Factors, block_rows, by_covariance, by_svd, dense, minka_dimension
+from ._factors import Factors, block_rows, by_covariance, by_svd, dense, minka_dimension, working_copy
+from ._probabilistic import ProbabilisticModel
 
 Array = npt.NDArray[Any]
 
@@ -28,7 +29,7 @@ Array = npt.NDArray[Any]
 _TALL = 10
 
 
-class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Principal component analysis: the orthogonal directions of the largest variance.
 
     Parameters, defaults and attributes are those of ``sklearn.decomposition.PCA``, and `device`. The differences: all
@@ -215,94 +216,8 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"(n, {self.n_components_})"
             )
         axes = to_host(self.components_) * (self._deviations()[:, None] if self.whiten else 1)
-        axes, mean = (self._working(a, X.dtype, device) for a in (axes, self.mean_))
+        axes, mean = (working_copy(a, X.dtype, device) for a in (axes, self.mean_))
         return in_library_of(given, K.linear(to_device(X, device), axes, mean))
-
-    def score_samples(self, X: Any) -> Array:
-        """Return the logarithm of the probability density of each sample, under probabilistic PCA.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Log-likelihoods: X is normal with the mean `mean_` and the covariance `get_covariance()`.
-
-        Raises
-        ------
-        numpy.linalg.LinAlgError
-            The covariance is singular: there is no density.
-        """
-        check_is_fitted(self)
-        checked = validate(self, X, reset=False, accept_sparse=True)
-        device = resolve_device(self.device, type(self).__name__, checked)
-        variances, noise = self._model_variances()
-        axes, mean = (self._working(a, np.float64, device) for a in (self.components_, self.mean_))
-        centred = dense(checked, device).astype(np.float64) - mean
-        coordinates = K.matmul(centred, axes.T)
-        weights = self._working(1.0 / variances, np.float64, device)
-        squares = (coordinates * coordinates * weights).sum(axis=1)
-        left_out = self.n_features_in_ - self.n_components_
-        determinant = float(np.log(variances).sum())
-        if left_out:
-            # Not |x|² minus the sum of squares of the coordinates, which would cancel.
-            rest = centred - K.matmul(coordinates, axes)
-            squares = squares + (rest * rest).sum(axis=1) / noise
-            determinant += left_out * float(np.log(noise))
-        result = (squares + (determinant + self.n_features_in_ * float(np.log(2.0 * np.pi)))) * -0.5
-        return in_library_of(X, result.astype(checked.dtype))
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean of `score_samples`.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Samples.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        float
-            Mean log-likelihood of the samples.
-        """
-        return float(self.score_samples(X).mean(dtype=np.float64))
-
-    def get_covariance(self) -> Array:
-        """Return the covariance of the model, ``components_.T @ diag(v - s) @ components_ + s I``.
-
-        Returns
-        -------
-        ndarray of shape (n_features_in_, n_features_in_)
-            With v the explained variances, at least s, and s the noise variance; in the library of `components_`.
-        """
-        check_is_fitted(self)
-        noise = float(self.noise_variance_)
-        variances = np.maximum(to_host(self.explained_variance_), noise)
-        return self._on_axes(variances - noise, noise)
-
-    def get_precision(self) -> Array:
-        """Return the inverse of `get_covariance`.
-
-        Returns
-        -------
-        ndarray of shape (n_features_in_, n_features_in_)
-            The inverse, in the library of `components_`.
-
-        Raises
-        ------
-        numpy.linalg.LinAlgError
-            The covariance is singular.
-        """
-        check_is_fitted(self)
-        variances, noise = self._model_variances()
-        if self.n_components_ == self.n_features_in_:
-            return self._on_axes(1.0 / variances, 0.0)
-        return self._on_axes(1.0 / variances - 1.0 / noise, 1.0 / noise)
 
     # ------------------------------------------------------------------------------------------------ internals
 
@@ -390,7 +305,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         axes = to_host(self.components_)
         if self.whiten:
             axes = axes / self._deviations()[:, None]
-        axes, mean = (self._working(a, X.dtype, device) for a in (axes, self.mean_))
+        axes, mean = (working_copy(a, X.dtype, device) for a in (axes, self.mean_))
         n_samples = X.shape[0]
         result = aligned_empty((n_samples, self.n_components_), X.dtype, device)
         rows = block_rows(X.shape[1], device)
@@ -405,28 +320,6 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         deviations: Array = np.sqrt(to_host(self.explained_variance_))
         smallest: Array = np.maximum(deviations, np.finfo(deviations.dtype).eps)
         return smallest
-
-    def _model_variances(self) -> tuple[Array, float]:
-        """Return the variances of the model along the components, and in all other directions, none of them zero."""
-        noise = float(self.noise_variance_)
-        variances = np.maximum(to_host(self.explained_variance_).astype(np.float64), noise)
-        if not (variances > 0).all() or (noise == 0 and self.n_components_ < self.n_features_in_):
-            raise np.linalg.LinAlgError(
-                "[PCA] the covariance of the model is singular: the samples vary in fewer directions than they have "
-                "features. Fit with a smaller n_components"
-            )
-        return variances, noise
-
-    def _on_axes(self, along: Array, elsewhere: float) -> Array:
-        """Return the matrix whose eigenvalues are `elsewhere`, plus `along` on the components."""
-        axes = to_host(self.components_)
-        matrix = K.matmul((axes.T * along).astype(axes.dtype), axes)
-        matrix[np.diag_indices_from(matrix)] += elsewhere
-        return in_library_of(self.components_, matrix)
-
-    @staticmethod
-    def _working(array: Any, dtype: Any, device: str) -> Array:
-        return to_device(np.ascontiguousarray(to_host(array), dtype=dtype), device)
 
     @property
     def _n_features_out(self) -> int:

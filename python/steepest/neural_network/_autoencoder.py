@@ -343,8 +343,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
             ``1 - sum((X - reconstruction)^2) / sum((X - mean)^2)``: 1 for a perfect reconstruction, 0 for that by the
             mean; what ``explained_variance_ratio_.sum()`` is for PCA.
         """
-        weights = None if sample_weight is None else to_host(sample_weight)
-        return _explained(to_host(X), to_host(self.reconstruct(X)), weights)
+        return _explained(to_host(X), to_host(self.reconstruct(X)), to_host(sample_weight))
 
     # --------------------------------------------------------------------------------------------- for the base
 
