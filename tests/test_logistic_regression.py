@@ -233,7 +233,11 @@ def test_class_weights(rng):
     totals = np.bincount(y, s)
     by_row = LogisticRegression(tol=1e-9).fit(X, labels, s * (s.sum() / (3 * totals))[y])
     np.testing.assert_allclose(balanced.coef_, by_row.coef_, rtol=0, atol=1e-8)
-    for bad, text in (({"d": 1.0}, r"names \['d'\]"), ({"a": -1.0}, "negative weights")):
+    for bad, text in (
+        ({"d": 1.0}, "has a weight for 'd'"),
+        ({"a": -1.0}, "of 'a' must be finite and not negative"),
+        ({"a": "2"}, "of 'a' must be finite and not negative, got '2'"),
+    ):
         with pytest.raises(ValueError, match=rf"^\[LogisticRegression\] class_weight .*{text}"):
             LogisticRegression(class_weight=bad).fit(X, labels)
 

@@ -305,7 +305,10 @@ def test_labels(rng, estimator):
     model.partial_fit(X, labels, classes=["c", "b", "a"])
     with pytest.raises(ValueError, match="is not the same as on last call"):
         model.partial_fit(X, labels, classes=["a", "b", "d"])
-    for weights, text in (({"d": 1.0}, r"names \['d'\]"), ({"a": -1.0}, "negative weights")):
+    for weights, text in (
+        ({"d": 1.0}, "has a weight for 'd'"),
+        ({"a": -1.0}, "of 'a' must be finite and not negative"),
+    ):
         with pytest.raises(ValueError, match=text):
             estimator(class_weight=weights).fit(X, labels)
     with pytest.raises(ValueError, match="not supported for partial_fit"):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .data import is_number
+
 Array = npt.NDArray[Any]
 
 
@@ -60,9 +62,9 @@ def class_weights(
             raise ValueError(
                 f"[{name}] class_weight has a weight for {plain!r}, which is not among the classes {classes.tolist()}"
             )
-        if not (np.isfinite(weight) and weight >= 0):
+        if not (is_number(weight) and 0 <= weight < np.inf):
             raise ValueError(
-                f"[{name}] class_weight of {plain!r} must be finite and not negative, got {weight}"
+                f"[{name}] class_weight of {plain!r} must be finite and not negative, got {weight!r}"
             )
         weights[known[plain]] = weight
     return weights

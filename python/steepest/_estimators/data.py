@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,11 @@ def in_library_of(X: Any, result: Array) -> Array:
         return to_device(result, "cuda")
     host: Array = to_host(result)
     return host
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number, of Python or of NumPy."""
+    return isinstance(value, Real)
 
 
 def resume(optimizer: Optimizer, state: Mapping[str, Any]) -> None:

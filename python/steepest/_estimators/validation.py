@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from steepest._backends import is_cupy
@@ -28,6 +29,7 @@ def validate(
     reset: bool,
     accept_sparse: bool = False,
     finite: bool = True,
+    dtype: np.dtype[Any] | None = None,
     **options: Any,
 ) -> Any:
     """Validate X, and y where it is given, in scikit-learn's words after the estimator's name.
@@ -46,6 +48,8 @@ def validate(
         Whether X may be sparse; it becomes CSR then.
     finite : bool, default=True
         False leaves NaN and infinities of a dense NumPy X to be found by the computation, which saves a pass over it.
+    dtype : dtype or None, default=None
+        Of the X returned; None keeps float32 and makes everything else float64.
     **options
         Of scikit-learn's `validate_data`, for y.
 
@@ -63,15 +67,18 @@ def validate(
     """
     name = type(estimator).__name__
     try:
+        y = to_host(y)
+        if options.get("y_numeric"):
+            y = _as_numbers(y)
         if is_cupy(X):
-            return validate_cupy(estimator, X, y, dtype=None, reset=reset, **options)
+            return validate_cupy(estimator, X, y, dtype=dtype, reset=reset, **options)
         if not finite and not hasattr(X, "tocsr"):
             options = {**options, "ensure_all_finite": False}
         return validate_data(
             estimator,
             X,
-            to_host(y),
-            dtype=FLOATS,
+            y,
+            dtype=FLOATS if dtype is None else dtype,
             order="C",
             reset=reset,
             accept_sparse="csr" if accept_sparse else False,
@@ -81,6 +88,30 @@ def validate(
         # For CuPy's arrays the error names the item itself.
         where = "" if is_cupy(X) or hasattr(X, "tocsr") else locate_nonfinite(X)
         raise ValueError(f"[{name}] {where}{error}") from error
+
+
+def _as_numbers(y: Any) -> Any:
+    """Return a y of strings as the numbers that they spell, and any other as it is."""
+    if not (isinstance(y, np.ndarray) and y.dtype.kind in "US"):
+        return y
+    try:
+        return y.astype(np.float64)
+    except ValueError as error:
+        raise ValueError(f"y must be numbers: {error}") from error
+
+
+def validate_labels(estimator: BaseEstimator, y: Array) -> None:
+    """Refuse a y that is not made of classes.
+
+    Raises
+    ------
+    ValueError
+        It looks like the targets of a regression, or is of another kind.
+    """
+    try:
+        check_classification_targets(y)
+    except ValueError as error:
+        raise ValueError(f"[{type(estimator).__name__}] {error}") from error
 
 
 def validate_weights(estimator: BaseEstimator, sample_weight: Any, X: Any) -> Array | None:

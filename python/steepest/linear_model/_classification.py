@@ -9,7 +9,6 @@ import numpy.typing as npt
 import scipy.sparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
 from steepest import kernels as K
@@ -64,36 +63,6 @@ class LinearClassifier(ClassifierMixin, SparseCoefficients):
         self.classes_ = to_device(
             classes, "cuda" if is_cupy(like) and classes.dtype.kind in "biuf" else "cpu"
         )
-
-    def _class_weights(self, y: Array, classes: Array, sample_weight: Array | None = None) -> Array | None:
-        """Return the weight of each class, or None where all are one.
-
-        Raises
-        ------
-        ValueError
-            `class_weight` has a key that is no class, or a weight that is negative.
-        """
-        if self.class_weight is None:
-            return None
-        if isinstance(self.class_weight, dict):
-            known = set(classes.tolist())
-            unknown = [label for label in self.class_weight if label not in known]
-            if unknown:
-                raise ValueError(
-                    self._prefix(f"class_weight names {unknown}, not among the classes {classes.tolist()}")
-                )
-            negative = {label: w for label, w in self.class_weight.items() if not w >= 0}
-            if negative:
-                raise ValueError(self._prefix(f"class_weight has negative weights: {negative}"))
-        if sample_weight is not None and self.class_weight == "balanced":
-            totals = np.bincount(np.searchsorted(classes, y), sample_weight, len(classes))
-            balanced: Array = sample_weight.sum() / (len(classes) * totals)
-            return balanced
-        try:
-            weights: Array = compute_class_weight(self.class_weight, classes=classes, y=y)
-        except ValueError as error:
-            raise ValueError(self._prefix(error)) from error
-        return weights
 
     # ------------------------------------------------------------------------------------------- predictions
 

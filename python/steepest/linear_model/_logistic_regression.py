@@ -12,13 +12,13 @@ import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
 
 import steepest
 from steepest import kernels as K
 from steepest._backends import device_of, is_cupy
+from steepest._estimators.class_weights import class_weights
 from steepest._estimators.data import in_library_of, to_estimator_device
-from steepest._estimators.validation import validate, validate_weights
+from steepest._estimators.validation import validate, validate_labels, validate_weights
 from steepest._memory import aligned_zeros, to_device, to_host
 
 from ._base import DEVICE
@@ -163,7 +163,7 @@ class LogisticRegression(LinearClassifier):
     # ---------------------------------------------------------------------------------------------- checking
 
     def _check_labels(self, y: Array) -> tuple[Array, Array]:
-        check_classification_targets(y)
+        validate_labels(self, y)
         classes, ids = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
@@ -257,9 +257,9 @@ class LogisticRegression(LinearClassifier):
 
     def _row_weights(self, X: Any, y: Array, classes: Array, ids: Array, sample_weight: Any) -> Array | None:
         weights = validate_weights(self, sample_weight, X)
-        by_class = self._class_weights(y, classes, weights)
-        if by_class is None:
+        if self.class_weight is None:
             return weights
+        by_class = class_weights(self.class_weight, classes, ids, weights, type(self).__name__)
         rows: Array = by_class.astype(X.dtype)[ids]
         return rows if weights is None else rows * weights
 

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
 
 from steepest import kernels as K
 from steepest._backends import device_of
+from steepest._estimators.class_weights import class_weights
 from steepest._estimators.data import in_library_of
-from steepest._estimators.validation import validate, validate_weights
+from steepest._estimators.validation import validate, validate_labels, validate_weights
 from steepest._memory import aligned_zeros, to_host
 
 from ._classification import LinearClassifier
@@ -72,7 +72,7 @@ class StochasticClassifier(LinearClassifier, StochasticLinearModel):
             reset = not incremental or "classes_" not in self.__dict__
             given_y = y
             X, y = validate(self, X, y, reset=reset, accept_sparse=True)
-            check_classification_targets(y)
+            validate_labels(self, y)
             if reset:
                 self._store_classes(np.unique(y) if classes is None else classes, given_y)
             known = to_host(self.classes_)
@@ -93,15 +93,15 @@ class StochasticClassifier(LinearClassifier, StochasticLinearModel):
             n_outputs = 1 if len(known) == 2 else len(known)
             self._set_start(*start, (n_outputs, X.shape[1]), X.dtype)
             data = X, np.searchsorted(known, y).astype(np.int64), weights
-            class_weight = self._weights_of_outputs(y, known, X.dtype)
+            class_weight = self._weights_of_outputs(data[1], known, X.dtype)
             self._train(data, class_weight, n_outputs, 1 if incremental else self.max_iter, device)
         return self
 
-    def _weights_of_outputs(self, y: Array, classes: Array, dtype: np.dtype[Any]) -> Array | None:
+    def _weights_of_outputs(self, ids: Array, classes: Array, dtype: np.dtype[Any]) -> Array | None:
         """Return the weights of targets that are not positive and of those that are, of shape (2, k)."""
-        weights = self._class_weights(y, classes)
-        if weights is None:
+        if self.class_weight is None:
             return None
+        weights = class_weights(self.class_weight, classes, ids, None, type(self).__name__)
         pairs = np.ones((2, 1 if len(classes) == 2 else len(classes)), dtype)
         if len(classes) == 2:
             pairs[:, 0] = weights

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from itertools import pairwise
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from steepest import kernels as K
 from steepest import nn
+from steepest._estimators.data import is_number
 from steepest._memory import assign
 
 if TYPE_CHECKING:
@@ -30,10 +32,12 @@ def hidden_sizes(model: BaseMultilayerPerceptron) -> list[int]:
     Raises
     ------
     ValueError
-        One of them is not positive.
+        One of them is not a whole number, or not positive.
     """
     sizes: Any = model.hidden_layer_sizes
     sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
+    if not all(isinstance(size, Integral) for size in sizes):
+        raise ValueError(model._prefix(f"hidden_layer_sizes must be whole numbers, got {sizes}"))
     if any(size <= 0 for size in sizes):
         raise ValueError(model._prefix(f"hidden_layer_sizes must be > 0, got {sizes}."))
     return [int(size) for size in sizes]
@@ -92,17 +96,17 @@ def _dropout_rates(model: BaseMultilayerPerceptron, n: int) -> list[float]:
                 f"dropout has {len(rates)} items, but there are {n} hidden layers: one each is needed"
             )
         )
-    rates = [float(rate) for rate in rates]
-    if not all(0 <= rate < 1 for rate in rates):
+    if not all(is_number(rate) and 0 <= rate < 1 for rate in rates):
         raise ValueError(model._prefix(f"dropout must be in [0, 1), got {given}"))
     if any(rates):
         require_stochastic(model, "dropout")
-    return rates
+    return [float(rate) for rate in rates]
 
 
 def _activation(model: BaseMultilayerPerceptron, given: Any) -> nn.Activation:
-    name, *parameters = [given] if isinstance(given, str) else given
-    name = _ALIASES.get(name, name)
+    name, *parameters = given if isinstance(given, (tuple, list)) and given else [given]
+    if isinstance(name, str):
+        name = _ALIASES.get(name, name)
     if name not in K.ACTIVATIONS or len(parameters) > (name in K.ACTIVATION_PARAMETERS):
         raise ValueError(
             model._prefix(

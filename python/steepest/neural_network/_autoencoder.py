@@ -119,9 +119,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMultilayerPerceptron._parameter_constraints,
-        "code_activation": [StrOptions(set(ACTIVATIONS)), tuple, list],
+        "code_activation": [StrOptions(set(ACTIVATIONS)), tuple],
         "decoder_activation": [StrOptions(set(ACTIVATIONS)), tuple, list, None],
-        "output_activation": [StrOptions({"auto", *ACTIVATIONS}), tuple, list],
+        "output_activation": [StrOptions({"auto", *ACTIVATIONS}), tuple],
         "loss": [StrOptions({"squared_error", "log_loss"})],
         "tied_weights": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
@@ -229,7 +229,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         DivergenceError
             Where the loss stops being finite. The last finite weights remain.
         """
-        self._fit(X, None, sample_weight, incremental=False, eval_set=_twice(eval_set))
+        self._fit(X, None, sample_weight, incremental=False, eval_set=self._twice(eval_set))
         return self
 
     @available_if(_is_stochastic)
@@ -259,7 +259,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         ValueError, DivergenceError
             As `fit`.
         """
-        self._fit(X, None, sample_weight, incremental=True, eval_set=_twice(eval_set))
+        self._fit(X, None, sample_weight, incremental=True, eval_set=self._twice(eval_set))
         return self
 
     def transform(self, X: Any) -> Array:
@@ -351,9 +351,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         checked = super()._check_data(X, "no_validation", reset)
         return checked if isinstance(y, str) else (checked, checked)
 
-    def _check_weights(self, sample_weight: Any, y: Array, dtype: Any) -> Array | None:
-        return super()._check_weights(sample_weight, np.empty((len(y), 0)), dtype)
-
     def _validate_targets(self, y: Array, X: Array, first_pass: bool, incremental: bool) -> Array:
         if self.loss == "log_loss" and not bool(((X >= 0) & (X <= 1)).all()):
             raise ValueError(self._prefix("X must be in [0, 1] with loss='log_loss'"))
@@ -378,6 +375,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
             return float("nan")
         return _explained(to_host(y), output, to_host(sample_weight))
 
+    def _twice(self, eval_set: Any) -> Any:
+        """Return the validation samples as inputs and targets."""
+        if isinstance(eval_set, tuple):
+            raise ValueError(self._prefix("eval_set must be samples alone, as X is, and not a tuple"))
+        return None if eval_set is None else (eval_set, eval_set)
+
     def _make_layers(self, n_in: int, n_out: int) -> tuple[nn.layers.Layer, ...]:
         return autoencoder_layers(self, n_in)
 
@@ -389,11 +392,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _twice(eval_set: Any) -> Any:
-    """Return the validation samples as inputs and targets."""
-    return None if eval_set is None else (eval_set, eval_set)
 
 
 def _explained(X: Any, reconstruction: Array, sample_weight: Any) -> float:

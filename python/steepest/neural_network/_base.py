@@ -11,17 +11,18 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from steepest import nn
 from steepest._backends import is_cupy
-from steepest._estimators.cupy_data import validate_cupy
-from steepest._estimators.data import in_library_of, locate_nonfinite, resume, to_estimator_device
+from steepest._estimators.data import in_library_of, resume, to_estimator_device
 from steepest._estimators.device import resolve_device
 from steepest._estimators.parameter_list import ParameterList
 from steepest._estimators.sparse_rows import SparseRows, is_sparse
 from steepest._estimators.training import Monitor
+from steepest._estimators.validation import validate, validate_weights
 from steepest._memory import to_device, to_host
+from steepest.callbacks import Callback
 from steepest.nn.losses import Loss
 
 from ._architecture import draw_initial_values, make_layers, require_stochastic
@@ -141,25 +142,8 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         X stays in its library; y becomes a NumPy array.
         """
         options = {} if isinstance(y, str) else self._validation_options
-        try:
-            if is_cupy(X):
-                dtype = None if reset else self._network.dtype
-                return validate_cupy(self, X, y, dtype=dtype, reset=reset, **options)
-            dtypes = (np.float64, np.float32) if reset else self._network.dtype
-            return validate_data(
-                self,
-                X,
-                to_host(y),
-                accept_sparse="csr" if self._accepts_sparse else False,
-                dtype=dtypes,
-                order="C",
-                reset=reset,
-                **options,
-            )
-        except ValueError as error:
-            # For CuPy's arrays the error names the item itself.
-            where = "" if is_cupy(X) or is_sparse(X) else locate_nonfinite(X)
-            raise ValueError(self._prefix(where + str(error))) from error
+        dtype = None if reset else self._network.dtype
+        return validate(self, X, y, reset=reset, accept_sparse=self._accepts_sparse, dtype=dtype, **options)
 
     def _on_device(self, X: Any, y: Array, sample_weight: Array | None) -> Samples:
         """Return validated data on the device of the network."""
@@ -219,6 +203,13 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
     ) -> bool:
         """Fit; returns whether the user interrupted it."""
         self._validate_params()
+        for callback in self.callbacks or ():
+            if not isinstance(callback, Callback):
+                raise TypeError(
+                    self._prefix(
+                        f"callbacks must be objects of steepest.callbacks.Callback, got {callback!r}"
+                    )
+                )
         if self.alpha and self.l1_ratio:
             require_stochastic(self, "l1_ratio")
             if self.solver == "adamw":
@@ -236,7 +227,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         cupy_inputs, cupy_labels = is_cupy(X), is_cupy(y)
         X, y = self._check_data(X, y, reset=first_pass)
         y = self._validate_targets(y, X, first_pass, incremental)
-        sample_weight = self._weigh(y, self._check_weights(sample_weight, y, X.dtype), X.dtype)
+        sample_weight = self._weigh(y, validate_weights(self, sample_weight, X), X.dtype)
 
         n_outputs, out_activation = self._output_shape(y)
         layers = self._make_layers(X.shape[1], n_outputs)
@@ -275,16 +266,6 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         tags.input_tags.sparse = self._accepts_sparse
         return tags
 
-    def _check_weights(self, sample_weight: Any, y: Array, dtype: Any) -> Array | None:
-        if sample_weight is None:
-            return None
-        weights: Array = _check_sample_weight(
-            to_host(sample_weight), y, dtype=dtype, ensure_non_negative=True
-        )
-        if not weights.sum(dtype=np.float64) > 0:
-            raise ValueError(self._prefix("sample_weight is zero for every sample"))
-        return weights
-
     def _validation_samples(self, eval_set: Any, dtype: Any) -> Samples | None:
         if eval_set is None:
             return None
@@ -293,7 +274,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         try:
             X, y = self._check_data(eval_set[0], eval_set[1], reset=False)
             y = self._validate_targets(y, X, first_pass=False, incremental=True)
-            weights = self._check_weights(eval_set[2] if len(eval_set) == 3 else None, y, dtype)
+            weights = validate_weights(self, eval_set[2] if len(eval_set) == 3 else None, X)
         except ValueError as error:
             raise ValueError(f"{error} (in eval_set)") from error
         return self._on_device(X, y, weights)

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import type_of_target
 
 from steepest._estimators.class_weights import class_weights
 from steepest._estimators.sparse_rows import is_sparse
+from steepest._estimators.validation import validate_labels
 from steepest._memory import array_namespace, to_device, to_host
 from steepest.nn.losses import Loss
 
@@ -61,7 +62,7 @@ class ClassTargets(BaseMultilayerPerceptron):
         if multilabel:
             ids, classes = y.astype(np.int64), np.arange(y.shape[1])
         else:
-            check_classification_targets(y)
+            validate_labels(self, y)
             if y.ndim == 2:
                 raise ValueError(
                     self._prefix(
