@@ -24,6 +24,7 @@ CPU_ONLY = {
             "test_cli",
             "test_datasets",
             "test_docs",
+            "test_estimator_errors",
             "test_examples",
             "test_import",
             "test_model_files",

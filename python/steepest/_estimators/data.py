@@ -18,7 +18,9 @@ Array = npt.NDArray[Any]
 def locate_nonfinite(X: Any) -> str:
     """Return a sentence that names the first NaN or infinite item of X, or "" where there is none."""
     try:
-        values = np.asarray(X, dtype=np.float64)
+        values = np.asarray(X)
+        # The cast of complex numbers would warn.
+        values = np.empty(0) if values.dtype.kind == "c" else values.astype(np.float64, copy=False)
     except (TypeError, ValueError):
         return ""
     return "" if values.ndim != 2 else first_nonfinite(values, values)
