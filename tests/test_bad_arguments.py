@@ -95,15 +95,20 @@ def test_empty_batch_has_no_mean_loss(name, dtype):
         getattr(K, name)(np.ones((0, 3), dtype), second)
 
 
+def calls_with_activation(activation):
+    """A call of everything that takes an activation."""
+    x = np.ones((2, 2))
+    return (
+        lambda: K.activation(x, activation),
+        lambda: K.activation_backward(x, x, activation),
+        lambda: K.linear(x, x, None, activation),
+        lambda: K.linear_backward(x, x, x, activation=activation),
+    )
+
+
 @pytest.mark.parametrize("bad", ["swish", "", "ReLU", None, 3])
 def test_unknown_activation(bad):
-    x = np.ones((2, 2))
-    for call in (
-        lambda: K.activation(x, bad),
-        lambda: K.activation_backward(x, x, bad),
-        lambda: K.linear(x, x, None, bad),
-        lambda: K.linear_backward(x, x, x, activation=bad),
-    ):
+    for call in calls_with_activation(bad):
         with pytest.raises(REFUSED, match=r"^\[\w+\] ") as caught:
             call()
         if isinstance(bad, str):
@@ -127,13 +132,7 @@ def test_unknown_activation(bad):
     ids=str,
 )
 def test_bad_parameter_of_an_activation(bad, error, message):
-    x = np.ones((2, 2))
-    for call in (
-        lambda: K.activation(x, bad),
-        lambda: K.activation_backward(x, x, bad),
-        lambda: K.linear(x, x, None, bad),
-        lambda: K.linear_backward(x, x, x, activation=bad),
-    ):
+    for call in calls_with_activation(bad):
         with pytest.raises(error, match=rf"^\[\w+\] .*{message}"):
             call()
 

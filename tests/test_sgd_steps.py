@@ -21,6 +21,16 @@ PENALTIES = {
     "elasticnet": (0.3 * ALPHA, 0.7 * ALPHA),
     None: (0.0, 0.0),
 }
+# Two epochs of the estimators, in the order of the rows.
+STEPS = {
+    "alpha": ALPHA,
+    "l1_ratio": 0.3,
+    "eta0": 0.05,
+    "power_t": 0.3,
+    "shuffle": False,
+    "max_iter": 2,
+    "tol": None,
+}
 
 
 def epochs_like(model, x, target, kind, parameter, rate, penalty, average, **options):
@@ -64,15 +74,9 @@ def test_steps_of_the_classifier(rng, loss, kind, parameter, rate, penalty, aver
     weights = {0: 1.0, 1: 2.0, 2: 0.5}
     model = SGDClassifier(
         loss=loss,
+        **STEPS,
         penalty=penalty,
-        alpha=ALPHA,
-        l1_ratio=0.3,
         learning_rate=rate,
-        eta0=0.05,
-        power_t=0.3,
-        shuffle=False,
-        max_iter=2,
-        tol=None,
         average=average,
         class_weight=weights,
     ).fit(x, labels)
@@ -92,15 +96,9 @@ def test_steps_of_the_regressor(rng, loss, parameter, rate, penalty, average):
     model = SGDRegressor(
         loss=loss,
         epsilon=0.1,
+        **STEPS,
         penalty=penalty,
-        alpha=ALPHA,
-        l1_ratio=0.3,
         learning_rate=rate,
-        eta0=0.05,
-        power_t=0.3,
-        shuffle=False,
-        max_iter=2,
-        tol=None,
         average=average,
     ).fit(x, target[:, 0], sample_weight=weight)
     options = {"half": loss == "squared_error", "sample_weight": weight}
