@@ -259,7 +259,9 @@ def test_bad_parameters(rng, options, message):
 def test_bad_data(rng):
     X = samples(rng)
     model = quick().fit(X)
-    with pytest.raises(ValueError, match=r"\[Autoencoder\] X has shape \(3, 5\), but a code has 2 items"):
+    with pytest.raises(
+        ValueError, match=r"\[Autoencoder\] X has shape \(3, 5\), but what transform returns has 2 columns"
+    ):
         model.inverse_transform(np.ones((3, 5)))
     X[3, 2] = np.nan
     with pytest.raises(ValueError, match="X is nan at row 3, column 2"):

@@ -184,6 +184,18 @@ def test_the_activation_of_the_code_is_one():
             make(Autoencoder, **{name: ["relu"]}).fit(X)
 
 
+@pytest.mark.parametrize("estimator", TRANSFORMERS)
+def test_bad_x_of_inverse_transform(estimator):
+    model = make(estimator).fit(X)
+    Z = model.transform(X)
+    with refused(estimator, f"X has shape .*, but what transform returns has {Z.shape[1]} columns"):
+        model.inverse_transform(Z[:, 1:])
+    with refused(estimator, "NaN"):
+        model.inverse_transform(np.full_like(Z, np.nan))
+    with refused(estimator, "Expected 2D array, got 1D array"):
+        model.inverse_transform(Z[0])
+
+
 @everyone
 def test_lists_are_taken(estimator):
     y = {name: values.tolist() for name, values in targets(estimator).items()}

@@ -62,7 +62,7 @@ def test_files_that_are_not_there(tmp_path):
     assert caught.value.filename == str(tmp_path / "model")
     with pytest.raises(OSError, match="directory"):
         steepest.load(tmp_path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"\[save\] there is no folder: .*/no folder"):
         steepest.save(MLPClassifier(), tmp_path / "no folder" / "model")
 
 

@@ -211,8 +211,9 @@ def test_predict_by_parts(rng, dtype, layers):
         np.testing.assert_allclose(hidden, expected, rtol=0, atol=bound(net, dtype, 4))
         output = net.predict(hidden, slice(cut, None))
         np.testing.assert_allclose(output, chain[-1], rtol=0, atol=bound(net, dtype, 4))
-    with pytest.raises(ValueError, match=r"^\[Network.predict\] layers must follow each other"):
-        net.predict(x, slice(None, None, 2))
+    for bad in (slice(None, None, 2), 1, (0, 1)):
+        with pytest.raises(ValueError, match=r"^\[Network.predict\] layers must be a slice"):
+            net.predict(x, bad)
 
 
 def test_losses(rng, dtype):
@@ -268,6 +269,8 @@ def test_errors():
         nn.Network([nn.Linear(3, 4), nn.ReLU(), nn.Linear(5, 2)])
     with pytest.raises(TypeError, match="layer 1 is a str"):
         nn.Network([nn.Linear(3, 4), "relu"])
+    with pytest.raises(TypeError, match="layer 1 is the class ReLU"):
+        nn.Network([nn.Linear(3, 4), nn.ReLU])
     with pytest.raises(TypeError, match="dtype float16 is not supported"):
         nn.Network([nn.Linear(3, 4)], dtype=np.float16)
     net = nn.Network([nn.Linear(3, 4)])
@@ -276,6 +279,8 @@ def test_errors():
     for method in (net.forward, net.predict):
         with pytest.raises(TypeError, match="x is float64, but the network is float32"):
             method(np.zeros((2, 3)))
+        with pytest.raises(TypeError, match="x must be a NumPy or CuPy array, not list"):
+            method([[0.0] * 3])
         with pytest.raises(ValueError, match=r"x has shape \(3,\)"):
             method(np.zeros(3, np.float32))
         with pytest.raises(ValueError, match=r"^\[linear\]"):

@@ -271,3 +271,16 @@ def test_a_schedule_is_left():
 def test_errors(make, match):
     with pytest.raises(ValueError, match=match):
         make(network(np.float32).parameters())
+
+
+def test_wrong_objects():
+    net = network(np.float32)
+    for bad in (net, net.parameters, [net.arena], 3):
+        with pytest.raises(
+            TypeError, match=r"^\[Adam\] params must be parameters, as net.parameters\(\) returns them"
+        ):
+            optim.Adam(bad)
+    with pytest.raises(
+        TypeError, match=r"^\[Adam\] schedule must be one of steepest.optim.schedules, got 0.1"
+    ):
+        optim.Adam(net.parameters()).follow(0.1, 3)

@@ -228,7 +228,9 @@ def test_bad_input(X, options, message):
 
 def test_bad_coordinates(rng):
     model = PCA(2).fit(samples(rng))
-    with pytest.raises(ValueError, match=r"\[PCA\] X has shape \(4, 3\), but there are 2 components"):
+    with pytest.raises(
+        ValueError, match=r"\[PCA\] X has shape \(4, 3\), but what transform returns has 2 columns"
+    ):
         model.inverse_transform(np.ones((4, 3)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -133,6 +134,8 @@ def _move(model: Any, device: str) -> Any:
 
 def _replace(path: Path, content: bytes) -> None:
     """Write a file anew such that at any time either the old or the new one is there, whole."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "[save] there is no folder", str(path.parent))
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(new, "xb") as file:

@@ -53,7 +53,7 @@ def validate_cupy(
     ValueError
         Where they are not as described.
     """
-    X = _validate_matrix(X, dtype, type(estimator).__name__)
+    X = validate_matrix(X, dtype, type(estimator).__name__)
     if isinstance(y, str) and y == "no_validation":
         _check_feature_names(estimator, X, reset=reset)
         _check_n_features(estimator, X, reset=reset)
@@ -64,7 +64,8 @@ def validate_cupy(
     return X, y
 
 
-def _validate_matrix(X: Array, dtype: np.dtype[Any] | None, name: str) -> Array:
+def validate_matrix(X: Array, dtype: np.dtype[Any] | None, name: str) -> Array:
+    """Return a CuPy array of finite numbers with two axes and a dtype as `validate_cupy` says, or raise ValueError."""
     if X.ndim != 2:
         raise ValueError(f"Expected 2D array, got {X.ndim}D array instead: X has shape {X.shape}.")
     if X.dtype.kind not in "biuf":

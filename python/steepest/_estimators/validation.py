@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
 from steepest._backends import is_cupy
 from steepest._memory import to_host
 
-from .cupy_data import validate_cupy
+from .cupy_data import validate_cupy, validate_matrix
 from .data import locate_nonfinite
 
 Array = npt.NDArray[Any]
@@ -88,6 +88,43 @@ def validate(
         # For CuPy's arrays the error names the item itself.
         where = "" if is_cupy(X) or hasattr(X, "tocsr") else locate_nonfinite(X)
         raise ValueError(f"[{name}] {where}{error}") from error
+
+
+def validate_transformed(
+    estimator: BaseEstimator, X: Any, n_columns: int, dtype: np.dtype[Any] | None = None
+) -> Array:
+    """Validate what an inverse transform takes: C-ordered, in its own library.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose name messages start with.
+    X : array-like of shape (n_samples, n_columns)
+        As `transform` returns it.
+    n_columns : int
+        How many columns it has to have.
+    dtype : dtype or None, default=None
+        Of the X returned; None keeps float32 and makes everything else float64.
+
+    Raises
+    ------
+    ValueError
+        The shape is another, or an item is not finite.
+    """
+    name = type(estimator).__name__
+    try:
+        if is_cupy(X):
+            checked = validate_matrix(X, dtype, name)
+        else:
+            dtypes = FLOATS if dtype is None else dtype
+            checked = check_array(X, input_name="X", dtype=dtypes, order="C", ensure_min_features=0)
+    except ValueError as error:
+        raise ValueError(f"[{name}] {error}") from error
+    if checked.shape[1] != n_columns:
+        raise ValueError(
+            f"[{name}] X has shape {checked.shape}, but what transform returns has {n_columns} columns"
+        )
+    return checked
 
 
 def _as_numbers(y: Any) -> Any:

@@ -11,13 +11,13 @@ import scipy.sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from steepest import kernels as K
 from steepest._backends import is_cupy
 from steepest._estimators.data import in_library_of
 from steepest._estimators.device import resolve_device
-from steepest._estimators.validation import FLOATS, validate
+from steepest._estimators.validation import validate, validate_transformed
 from steepest._memory import aligned_empty, to_device, to_host
 
 from ._factors import Factors, block_rows, by_covariance, by_svd, dense, minka_dimension, working_copy
@@ -206,15 +206,8 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             ``X @ components_ + mean_``, after the inverse of whitening, in the library of X.
         """
         check_is_fitted(self)
-        given = X
-        if not is_cupy(X):
-            X = check_array(X, input_name="X", dtype=FLOATS, order="C", ensure_min_features=0)
+        given, X = X, validate_transformed(self, X, self.n_components_)
         device = resolve_device(self.device, type(self).__name__, X)
-        if X.ndim != 2 or X.shape[1] != self.n_components_:
-            raise ValueError(
-                f"[PCA] X has shape {X.shape}, but there are {self.n_components_} components: it must be "
-                f"(n, {self.n_components_})"
-            )
         axes = to_host(self.components_) * (self._deviations()[:, None] if self.whiten else 1)
         axes, mean = (working_copy(a, X.dtype, device) for a in (axes, self.mean_))
         return in_library_of(given, K.linear(to_device(X, device), axes, mean))

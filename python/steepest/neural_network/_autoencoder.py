@@ -13,12 +13,12 @@ from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from steepest import kernels as K
 from steepest import nn
-from steepest._backends import is_cupy
 from steepest._estimators.data import in_library_of
+from steepest._estimators.validation import validate_transformed
 from steepest._memory import to_device, to_host
 from steepest.callbacks import Callback
 from steepest.nn.losses import Loss
@@ -298,13 +298,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
             Where the shape does not fit, or X is not finite.
         """
         check_is_fitted(self)
-        dtype = self._network.dtype
-        code = X if is_cupy(X) else check_array(X, input_name="X", dtype=dtype, order="C")
-        code = code.astype(dtype, copy=False)
-        if code.ndim != 2 or code.shape[1] != self._n_features_out:
-            raise ValueError(
-                self._prefix(f"X has shape {code.shape}, but a code has {self._n_features_out} items")
-            )
+        code = validate_transformed(self, X, self._n_features_out, self._network.dtype)
         network = self._network_for(X)
         _, decoder = halves(network.layers)
         output = network.predict(to_device(code, network.device), decoder)

@@ -289,7 +289,11 @@ def check_layers(layers: tuple[Layer, ...]) -> None:
                     f"[Network] layer {i} has {layer.n_features} slopes, but {width} features come out of those before"
                 )
         elif not isinstance(layer, Activation | Softmax | Dropout):
-            raise TypeError(f"[Network] layer {i} is a {type(layer).__name__}, not a layer of steepest.nn")
+            raise TypeError(f"[Network] layer {i} is {_described(layer)}, not a layer of steepest.nn")
+
+
+def _described(layer: object) -> str:
+    return f"the class {layer.__name__}" if isinstance(layer, type) else f"a {type(layer).__name__}"
 
 
 def _check_tie(layers: tuple[Layer, ...], i: int, layer: Linear, tied_to: int) -> None:

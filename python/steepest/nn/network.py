@@ -205,13 +205,15 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            Where the shape or the dtype does not fit, or the slice has a step.
+            Where the shape or the dtype does not fit, or `layers` is not such a slice.
         """
         self._check_input("predict", x)
         stages = self._predicting
         if layers is not None:
-            if layers.step not in (None, 1):
-                raise ValueError(f"[Network.predict] layers must follow each other, got {layers}")
+            if not isinstance(layers, slice) or layers.step not in (None, 1):
+                raise ValueError(
+                    f"[Network.predict] layers must be a slice of layers that follow each other, got {layers!r}"
+                )
             stages = [stage for stage in self._plan(layers) if not stage.training_only]
         if not stages:
             return x.copy()
@@ -273,6 +275,8 @@ class Network:
         self._last = None
 
     def _check_input(self, method: str, x: Array) -> None:
+        if not hasattr(x, "ndim") or not hasattr(x, "dtype"):
+            raise TypeError(f"[Network.{method}] x must be a NumPy or CuPy array, not {type(x).__name__}")
         if x.ndim != 2:
             raise ValueError(f"[Network.{method}] x has shape {x.shape}: it must be (n, n_in)")
         if x.dtype != self.dtype:

@@ -66,9 +66,7 @@ class Optimizer(ABC):
         weight_decay: float,
         max_norm: float | None,
     ) -> None:
-        self.params = list(params)
-        if not self.params:
-            raise ValueError(f"[{type(self).__name__}] there are no parameters to update")
+        self.params = _list_parameters(params, type(self).__name__)
         self._require(0.0, math.inf, l1=l1, l2=l2, weight_decay=weight_decay)
         if max_norm is not None and not max_norm > 0:
             raise ValueError(f"[{type(self).__name__}] max_norm must be above 0, got {max_norm}")
@@ -119,6 +117,8 @@ class Optimizer(ABC):
         if schedule is None:
             self._rates = None
             return
+        if not isinstance(schedule, Schedule):
+            raise TypeError(f"[{name}] schedule must be one of steepest.optim.schedules, got {schedule!r}")
         if steps < 1:
             raise ValueError(f"[{name}] a schedule is followed for at least one step, got steps={steps}")
         rates = schedule.rates(steps)
@@ -209,3 +209,14 @@ class Optimizer(ABC):
             if not low <= value < high:
                 name = type(self).__name__
                 raise ValueError(f"[{name}] {what} must be in [{low:g}, {high:g}), got {value}")
+
+
+def _list_parameters(params: object, name: str) -> list[Parameter]:
+    listed: list[Any] = list(params) if isinstance(params, Iterable) else [params]
+    if not all(isinstance(parameter, Parameter) for parameter in listed):
+        raise TypeError(
+            f"[{name}] params must be parameters, as net.parameters() returns them, got {type(params).__name__}"
+        )
+    if not listed:
+        raise ValueError(f"[{name}] there are no parameters to update")
+    return listed
