@@ -221,6 +221,16 @@ def test_weights_are_repetitions(rng, options, k):
     np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=0, atol=1e-7)
 
 
+def test_coefficients_that_were_set_by_hand(rng):
+    """As scikit-learn's LogisticRegressionCV does, which computes scores along its path by them."""
+    X, y = classes(rng, 80, 4, 2)
+    fitted = LogisticRegression().fit(X, y)
+    made = LogisticRegression()
+    made.classes_, made.coef_, made.intercept_ = fitted.classes_, fitted.coef_, fitted.intercept_
+    np.testing.assert_array_equal(made.decision_function(X), fitted.decision_function(X))
+    np.testing.assert_array_equal(made.predict(X), fitted.predict(X))
+
+
 def test_class_weights(rng):
     X, y = classes(rng, 80, 4, 3)
     labels = np.array(["a", "b", "c"])[y]

@@ -45,8 +45,8 @@ class LinearModel(BaseEstimator):
     def _linear_output(self, X: Any) -> Array:
         """Validate X and return ``X @ coef_.T + intercept_`` of shape (n_samples, n_outputs), where it was computed."""
         check_is_fitted(self)
-        # A model that was unpickled is on the CPU, until it is given an array of CuPy's.
-        device = self._resolve_device(X) if is_cupy(X) else self.device_
+        # One that was unpickled, or whose coefficients were set by hand, is on the CPU until it is given a CuPy array.
+        device = self._resolve_device(X) if is_cupy(X) else getattr(self, "device_", "cpu")
         X = validate(self, X, reset=False, accept_sparse=True)
         if scipy.sparse.issparse(X):
             coef = self.coef_ if scipy.sparse.issparse(self.coef_) else np.atleast_2d(to_host(self.coef_))
