@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,19 @@ class Monitor(Callback):
 
     def steps_done(self, samples: int) -> None:
         """Hear that so many more samples have been trained on."""
+
+
+class Trainer(Protocol):
+    """What `train` asks of a trainer; see `MiniBatchTrainer`."""
+
+    network: Network
+    optimizer: Optimizer
+    samples: int
+    steps: int
+    track_accuracy: bool
+
+    def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, float]:
+        """Train on every row once; return loss and accuracy."""
 
 
 class MiniBatchTrainer:
@@ -98,7 +111,8 @@ class MiniBatchTrainer:
         self._loss = loss
         self._X, self._y, self._sample_weight = X, y, sample_weight
         rows = np.arange(len(X)) if rows is None else rows
-        self._rows = to_device(rows, network.device).astype(np.int64, copy=False)
+        # A copy, since `visit` writes into it.
+        self._rows = to_device(rows, network.device).astype(np.int64)
         self.samples = len(self._rows)
         # A weighted batch is a mean over its weights: the penalty is divided by their expected sum, not their
         # number.
@@ -110,7 +124,7 @@ class MiniBatchTrainer:
         self._shuffle = shuffle
         self._seed = seed
         self._random_state = random_state
-        self._track_accuracy = track_accuracy
+        self.track_accuracy = track_accuracy
         self._order = self._rows.copy()
         self._cursor = aligned_zeros((), np.int64, network.device)
         # Sums of the losses and of the errors, the penalty of a summed loss, and whether all parameters are finite:
@@ -140,7 +154,7 @@ class MiniBatchTrainer:
         value, d_output = self._loss(output, y, sample_weight)
         K.require_finite(value)
         K.accumulate(self._loss_total, value, scale=length)
-        if self._track_accuracy:
+        if self.track_accuracy:
             K.accumulate(self._error_total, K.zero_one_loss(output, y), scale=length)
         l2 = self._alpha / length
         clipped = self.optimizer.max_norm is not None
@@ -149,8 +163,12 @@ class MiniBatchTrainer:
             self.optimizer.l1 = self._l1 / length
         if clipped and l2:
             self.optimizer.l2 = l2
-        self.network.backward(d_output, l2=0.0 if clipped else l2)
+        self._backward(x, y, d_output, 0.0 if clipped else l2)
         self.optimizer.step()
+
+    def _backward(self, x: Array, y: Array, d_output: Array, l2: float) -> None:
+        """Leave the gradient of a step's mean loss in the network, with the penalty's."""
+        self.network.backward(d_output, l2=l2)
 
     def _take_inputs(self, length: int) -> Array:
         if not isinstance(self._X, SparseRows):
@@ -184,6 +202,17 @@ class MiniBatchTrainer:
         self._random_state.shuffle(permutation)
         before = to_host(self._order)
         assign(self._order, before[permutation])
+
+    def visit(self, rows: Array) -> None:
+        """Take other rows, as many as before, from the next epoch on.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (k,), int64
+            Indices, on the host.
+        """
+        assign(self._rows, rows)
+        assign(self._order, rows)
 
     def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, float]:
         """Train on every row once.
@@ -225,7 +254,7 @@ class MiniBatchTrainer:
                     on_progress(n * length)
         loss_total, error_total, last_penalty, all_finite = self._read_totals()
         if not all_finite:
-            raise _divergence("a parameter is not finite", self.steps - 1)
+            raise divergence("a parameter is not finite", self.steps - 1)
         # The mean penalty is taken by the trapezium rule over the epoch: the weights move too little within it for a
         # sum of squares in every step to be worth its time.
         penalty = 0.5 * (self._last_penalty + last_penalty) * self.steps
@@ -233,14 +262,15 @@ class MiniBatchTrainer:
         return (loss_total + penalty) / self.samples, 1.0 - error_total / self.samples
 
 
-def _divergence(text: str, step: int) -> steepest.DivergenceError:
+def divergence(text: str, step: int) -> steepest.DivergenceError:
+    """Return the error for a step that diverged, counted from 0."""
     error = steepest.DivergenceError(text)
     error.step = step
     return error
 
 
 def train(
-    trainer: MiniBatchTrainer,
+    trainer: Trainer,
     max_epochs: int,
     after_epoch: Callable[[Epoch], bool],
     *,
@@ -252,7 +282,7 @@ def train(
 
     Parameters
     ----------
-    trainer : MiniBatchTrainer
+    trainer : Trainer
         What to train.
     max_epochs : int
         The most epochs.
@@ -285,7 +315,7 @@ def train(
             start = time.perf_counter()
             loss, accuracy = trainer.run_epoch(first_stream + epoch - 1, on_progress)
             seconds = time.perf_counter() - start
-            tracked = accuracy if trainer._track_accuracy else None
+            tracked = accuracy if trainer.track_accuracy else None
             if after_epoch(Epoch(epoch, loss, tracked, trainer.samples, seconds)):
                 break
     except steepest.DivergenceError as error:
@@ -297,7 +327,7 @@ def train(
             f"Lower learning_rate_init (the rate was {trainer.optimizer.lr:g}), or scale the inputs, "
             "for instance with sklearn.preprocessing.StandardScaler. The last finite weights were kept"
         )
-        described = _divergence(message, error.step)
+        described = divergence(message, error.step)
         described.epoch = epoch  # type: ignore[attr-defined]
         raise described from error
     except KeyboardInterrupt:

@@ -12,9 +12,9 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from steepest import kernels as K
-from steepest._backends import is_cupy
+from steepest._backends import device_of, is_cupy
 from steepest._estimators.data import in_library_of
-from steepest._memory import to_device, to_host
+from steepest._memory import aligned_zeros, to_device, to_host
 
 from ._base import LinearModel
 
@@ -122,3 +122,46 @@ class LinearClassifier(ClassifierMixin, SparseCoefficients):
         """
         predicted = to_host(self.predict(X))
         return float(accuracy_score(to_host(y), predicted, sample_weight=to_host(sample_weight)))
+
+
+class LogisticClassifier(LinearClassifier):
+    """Base of the classifiers whose linear functions are log-odds, or logits."""
+
+    def _logits(self, X: Any) -> Array:
+        """Return a column for every class: for two, zero and the log-odds."""
+        scores = self._linear_output(X)
+        if scores.shape[1] > 1:
+            return scores
+        logits = aligned_zeros((len(scores), 2), scores.dtype, device_of(scores))
+        logits[:, 1:] = scores
+        return logits
+
+    def predict_proba(self, X: Any) -> Array:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of `classes_` and in the library of X.
+        """
+        return in_library_of(X, K.softmax(self._logits(X)))
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Predict logarithms of class probabilities, finite where a probability underflows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Log-probabilities, in the order of `classes_` and in the library of X.
+        """
+        return in_library_of(X, K.log_softmax(self._logits(X)))

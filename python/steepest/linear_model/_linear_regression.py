@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -10,17 +11,21 @@ import numpy.typing as npt
 import scipy.sparse
 import scipy.sparse.linalg
 from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
+from steepest import nn
 from steepest._backends import is_cupy
 from steepest._estimators.data import to_estimator_device
 from steepest._estimators.validation import validate, validate_weights
 from steepest._memory import to_device, to_host
 
 from ._base import DEVICE, LinearModel
+from ._descent import descend
 from ._least_squares import Problem, Solution, solve
+from ._regimes import REGIME_PARAMETERS, REGIMES, Descent, Objective
 
 Array = npt.NDArray[Any]
 
@@ -32,8 +37,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
     """Linear regression by least squares, with an optional ridge penalty.
 
     Minimises ``sum_i s_i |y_i - x_i w - b|^2 + alpha |w|^2`` over coefficients w and intercept b. Parameters, defaults
-    and attributes are those of ``sklearn.linear_model.LinearRegression``, and `alpha` and `device`. Of several
-    solutions, the one with the smallest coefficients is returned.
+    and attributes are those of ``sklearn.linear_model.LinearRegression``, `alpha`, `device`, and those of gradient
+    descent. Of several solutions, the closed form returns the one with the smallest coefficients.
 
     Parameters
     ----------
@@ -42,13 +47,34 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
     copy_X : bool, default=True
         Accepted for compatibility: X is never written to.
     tol : float, default=1e-6
-        Singular values of X below ``tol`` times the largest count as zero.
+        Singular values of X below ``tol`` times the largest count as zero. Gradient descent stops where the largest
+        component of the gradient of the mean objective is at most ``tol`` times the standard deviation of y.
     n_jobs : int or None, default=None
         Accepted for compatibility: the number of threads is `steepest.set_num_threads`.
     positive : bool, default=False
         Whether coefficients must not be negative.
     alpha : float, default=0.0
         Ridge penalty, as that of ``sklearn.linear_model.Ridge``.
+    solver : {"auto", "closed", "batch", "mini-batch", "stochastic"}, default="auto"
+        ``"closed"``: normal equations or orthogonal factors, also what ``"auto"`` takes; or gradient descent by steps
+        on all rows, some, or one, for which X should be standardised.
+    rule : {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"}, default="nesterov"
+        Rule of gradient descent, by its name in `steepest.optim`.
+    learning_rate_init : float or None, default=None
+        Its first rate; None for the largest that the curvature of the objective allows.
+    momentum : float, default=0.9
+        Of ``"momentum"`` and ``"nesterov"``.
+    batch_size : int, default=32
+        Rows of a step of ``"mini-batch"``.
+    n_iter_no_change : int, default=5
+        Epochs in a row without a fall of the objective after which the rate is divided by 5; plain steps on all
+        rows keep theirs.
+    shuffle : bool, default=True
+        Whether each epoch of ``"mini-batch"`` and ``"stochastic"`` has an order of its own.
+    max_iter : int, default=1000
+        The most epochs of gradient descent.
+    random_state : int, RandomState or None, default=None
+        Seeds the orders.
     device : {"auto", "cpu", "cuda"}, default="auto"
         Where to compute; ``"auto"`` is where X lies. Passes over X are made there, matrices of (n_features, n_features)
         are factorised on the CPU.
@@ -60,9 +86,15 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
     intercept_ : float or ndarray of shape (n_targets,)
         Intercepts.
     rank_ : int
-        Rank of the centred, weighted X; not there for `positive`, nor for a sparse X of many columns.
+        Rank of the centred, weighted X; not there for `positive`, for gradient descent, nor for a sparse X of many
+        columns.
     singular_ : ndarray of shape (min(n_samples, n_features),)
         Its singular values, descending; there where `rank_` is.
+    n_iter_ : int
+        Epochs of gradient descent; 1 for the closed form.
+    loss_curve_ : list of float
+        Half the mean squared error, with the penalty, after each epoch of gradient descent; not there for the closed
+        form.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
@@ -87,6 +119,10 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
         "n_jobs": [None, Integral],
         "positive": ["boolean"],
         "alpha": [Interval(Real, 0, None, closed="left")],
+        "solver": [StrOptions({"auto", "closed", *REGIMES})],
+        **REGIME_PARAMETERS,
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
         **DEVICE,
     }
 
@@ -99,6 +135,15 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
         n_jobs: int | None = None,
         positive: bool = False,
         alpha: float = 0.0,
+        solver: str = "auto",
+        rule: str = "nesterov",
+        learning_rate_init: float | None = None,
+        momentum: float = 0.9,
+        batch_size: int = 32,
+        n_iter_no_change: int = 5,
+        shuffle: bool = True,
+        max_iter: int = 1000,
+        random_state: Any = None,
         device: str = "auto",
     ) -> None:
         self.fit_intercept = fit_intercept
@@ -107,6 +152,15 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
         self.n_jobs = n_jobs
         self.positive = positive
         self.alpha = alpha
+        self.solver = solver
+        self.rule = rule
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.batch_size = batch_size
+        self.n_iter_no_change = n_iter_no_change
+        self.shuffle = shuffle
+        self.max_iter = max_iter
+        self.random_state = random_state
         self.device = device
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LinearRegression:
@@ -131,17 +185,30 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
         ValueError
             Where X, y, the weights or a parameter are not as described; the message names the first item of X that is
             not finite.
+        DivergenceError
+            Where gradient descent diverged; the last finite coefficients are kept.
         """
         self._validate_params()
+        descending = self.solver in REGIMES
+        if descending and self.positive:
+            raise ValueError(
+                self._prefix(f"positive=True is for the closed form, not for solver={self.solver!r}")
+            )
         device = self._resolve_device(X)
         options: dict[str, Any] = {"y_numeric": True, "multi_output": True}
         given = X
-        X, y = validate(self, X, y, reset=True, accept_sparse=not self.positive, finite=False, **options)
+        X, y = validate(self, X, y, reset=True, accept_sparse=not self.positive, finite=descending, **options)
         weights = validate_weights(self, sample_weight, X)
         targets = np.asarray(y, dtype=X.dtype).reshape(len(y), -1)
         cupy_input = is_cupy(X)
         if not scipy.sparse.issparse(X):
             X, targets, weights = to_estimator_device((X, targets, weights), device, type(self).__name__)
+        for name in ("rank_", "singular_", "loss_curve_"):
+            self.__dict__.pop(name, None)
+        if descending:
+            self.device_ = device
+            self._descend(X, targets, weights, flat=y.ndim == 1, cupy=cupy_input)
+            return self
         # Numbers that are not finite are found by what comes of them.
         with np.errstate(invalid="ignore", over="ignore"):
             problem = Problem(X, targets, weights, self.fit_intercept, device)
@@ -155,7 +222,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
             # Says which item of X is not finite; where all are, sums of them overflow.
             validate(self, given, y, reset=True, accept_sparse=not self.positive, **options)
             raise ValueError(self._prefix("sums of the numbers in X or y overflow; scale them"))
-        self.device_ = device
+        self.device_, self.n_iter_ = device, 1
         self._store(solution, X.dtype, flat=y.ndim == 1, cupy=cupy_input)
         return self
 
@@ -167,11 +234,40 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
             self.intercept_: Any = 0.0
         else:
             self.intercept_ = intercept[0] if flat else to_device(intercept, library)
-        for name in ("rank_", "singular_"):
-            self.__dict__.pop(name, None)
         if solution.rank is not None and solution.singular is not None:
             self.rank_ = solution.rank
             self.singular_ = to_device(solution.singular.astype(dtype), library)
+
+    def _descend(self, X: Any, targets: Array, weights: Array | None, *, flat: bool, cupy: bool) -> None:
+        """Fit by gradient descent, from the mean of the targets."""
+        total = len(targets) if weights is None else float(weights.sum(dtype=np.float64))
+        start = np.zeros((X.shape[1], targets.shape[1])), np.zeros(targets.shape[1])
+        if self.fit_intercept:
+            start = start[0], np.average(to_host(targets).astype(np.float64), 0, to_host(weights))
+        loss = nn.MeanSquaredError(half=True, reduction="sum")
+        objective = Objective(
+            X,
+            targets,
+            weights,
+            loss,
+            len(start[1]),
+            self.fit_intercept,
+            self.alpha / total,
+            0.0,
+            self.device_,
+        )
+        found = descend(objective, Descent.of(self), start, type(self).__name__)
+        self._store(Solution(found.coef, found.intercept, None, None), X.dtype, flat=flat, cupy=cupy)
+        self.n_iter_, self.loss_curve_ = found.n_iter, found.loss_curve
+        if found.error is not None:
+            raise found.error
+        if not found.converged:
+            warnings.warn(
+                f"Gradient descent did not converge in {found.n_iter} epochs: increase max_iter={self.max_iter}, or "
+                "scale the inputs, for instance with sklearn.preprocessing.StandardScaler",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
     def _solve_iteratively(self, problem: Problem) -> Solution:
         """LSQR (C. Paige and M. Saunders, 1982) on the centred X, which stays sparse."""

@@ -14,33 +14,34 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 
 import steepest
-from steepest import kernels as K
-from steepest._backends import device_of, is_cupy
+from steepest._backends import is_cupy
 from steepest._estimators.class_weights import class_weights
-from steepest._estimators.data import in_library_of, to_estimator_device
+from steepest._estimators.data import to_estimator_device
 from steepest._estimators.validation import validate, validate_labels, validate_weights
-from steepest._memory import aligned_zeros, to_device, to_host
+from steepest._memory import to_device, to_host
 
 from ._base import DEVICE
-from ._classification import LinearClassifier
-from ._logistic_solvers import minimize_by_newton, minimize_smooth, minimize_with_l1
+from ._classification import LogisticClassifier
+from ._descent import Descended
+from ._logistic_solvers import minimize_by_descent, minimize_by_newton, minimize_smooth, minimize_with_l1
 from ._objective import LogisticObjective
 from ._penalties import resolve_penalty
 from ._quasi_newton import Minimum
+from ._regimes import REGIME_PARAMETERS, REGIMES, Descent
 
 Array = npt.NDArray[Any]
 
-SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
+SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga", *REGIMES)
 _NEWTON = ("newton-cg", "newton-cholesky")
 
 
-class LogisticRegression(LinearClassifier):
+class LogisticRegression(LogisticClassifier):
     """Logistic regression for two classes, softmax regression for more.
 
     Minimises ``C * sum_i s_i loss_i + (1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1``, the losses being negative
-    log-likelihoods. Parameters, defaults and attributes are those of ``sklearn.linear_model.LogisticRegression``, and
-    `device`. Every solver finds the minimum of the same objective as scikit-learn's of that name, by a method that
-    needs few passes over X.
+    log-likelihoods. Parameters, defaults and attributes are those of ``sklearn.linear_model.LogisticRegression``,
+    `device`, and those of gradient descent. Every solver finds the minimum of the same objective as scikit-learn's of
+    that name, by a method that needs few passes over X.
 
     Parameters
     ----------
@@ -64,20 +65,34 @@ class LogisticRegression(LinearClassifier):
     random_state : int, RandomState or None, default=None
         Seeds the samples of rows from which solvers take starts and curvatures; the solution does not depend on it
         beyond `tol`.
-    solver : {"lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"}, default="lbfgs"
+    solver : str, default="lbfgs"
         - ``"lbfgs"``, ``"sag"``: L-BFGS, preconditioned by the Hessian of a sample; L2 penalty or none.
         - ``"newton-cholesky"``, ``"newton-cg"``: Newton's method (Fisher scoring, iteratively reweighted least
           squares).
         - ``"saga"``: as ``"lbfgs"``, and proximal Newton steps for an L1 penalty or a mixture of both.
         - ``"liblinear"``: the same for two classes, with a penalised intercept.
+        - ``"batch"``, ``"mini-batch"``, ``"stochastic"``: gradient descent by steps on all rows, some, or one.
     max_iter : int, default=100
-        The most iterations.
+        The most iterations; epochs of gradient descent.
     verbose : int, default=0
         Whether to print a line an iteration.
     warm_start : bool, default=False
         Whether `fit` begins at the last solution.
     n_jobs : None
         Deprecated, as in scikit-learn.
+    rule : {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"}, default="nesterov"
+        Rule of gradient descent, by its name in `steepest.optim`; for an L1 penalty, one of the first three.
+    learning_rate_init : float or None, default=None
+        Its first rate; None for the largest that the curvature of the loss allows.
+    momentum : float, default=0.9
+        Of ``"momentum"`` and ``"nesterov"``.
+    batch_size : int, default=32
+        Rows of a step of ``"mini-batch"``.
+    n_iter_no_change : int, default=5
+        Epochs in a row without a fall of the objective after which the rate is divided by 5; plain steps on all
+        rows keep theirs.
+    shuffle : bool, default=True
+        Whether each epoch of ``"mini-batch"`` and ``"stochastic"`` has an order of its own.
     device : {"auto", "cpu", "cuda"}, default="auto"
         Where passes over X are made; ``"auto"`` is where X lies.
 
@@ -91,6 +106,8 @@ class LogisticRegression(LinearClassifier):
         Intercepts; zeros without one.
     n_iter_ : ndarray of shape (1,)
         Number of iterations over all rows.
+    loss_curve_ : list of float
+        The mean objective after each epoch of gradient descent; not there for the other solvers.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
@@ -122,6 +139,7 @@ class LogisticRegression(LinearClassifier):
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
         "n_jobs": [None, Integral],
+        **REGIME_PARAMETERS,
         **DEVICE,
     }
 
@@ -142,6 +160,12 @@ class LogisticRegression(LinearClassifier):
         verbose: int = 0,
         warm_start: bool = False,
         n_jobs: int | None = None,
+        rule: str = "nesterov",
+        learning_rate_init: float | None = None,
+        momentum: float = 0.9,
+        batch_size: int = 32,
+        n_iter_no_change: int = 5,
+        shuffle: bool = True,
         device: str = "auto",
     ) -> None:
         self.penalty = penalty
@@ -158,6 +182,12 @@ class LogisticRegression(LinearClassifier):
         self.verbose = verbose
         self.warm_start = warm_start
         self.n_jobs = n_jobs
+        self.rule = rule
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.batch_size = batch_size
+        self.n_iter_no_change = n_iter_no_change
+        self.shuffle = shuffle
         self.device = device
 
     # ---------------------------------------------------------------------------------------------- checking
@@ -208,7 +238,8 @@ class LogisticRegression(LinearClassifier):
             Where X, y, the weights or a parameter are not as described; the message names the first item of X that is
             not finite.
         DivergenceError
-            Where finite data have an objective that is not; nothing of an earlier fit has changed.
+            Where finite data have an objective that is not; nothing of an earlier fit has changed. Where gradient
+            descent diverged; the last finite coefficients are kept.
         """
         self._validate_params()
         penalty = resolve_penalty(self)
@@ -220,7 +251,7 @@ class LogisticRegression(LinearClassifier):
             )
         device = self._resolve_device(X)
         given, given_y = X, y
-        X, y = validate(self, X, y, reset=True, accept_sparse=True, finite=False)
+        X, y = validate(self, X, y, reset=True, accept_sparse=True, finite=self.solver in REGIMES)
         classes, ids = self._check_labels(y)
         weights = self._row_weights(X, y, classes, ids, sample_weight)
         cupy_input = is_cupy(X)
@@ -240,7 +271,15 @@ class LogisticRegression(LinearClassifier):
         l1 = np.full((objective.shape[0], 1), penalty.l1 / total)
         if not scaled:
             l1[objective.d :] = 0.0
-        minimum = self._minimise(objective, self._start(objective, classes), l1 if penalty.l1 else None)
+        start = self._start(objective, classes)
+        descended: Descended | None = None
+        if self.solver in REGIMES:
+            descent = Descent.of(self, bool(self.verbose))
+            minimum, descended = minimize_by_descent(
+                objective, start, penalty.l1 / total, descent, type(self).__name__
+            )
+        else:
+            minimum = self._minimise(objective, start, l1 if penalty.l1 else None)
         if not np.isfinite(minimum.value):
             # Says which item of X is not finite, if that is why.
             validate(self, given, given_y, reset=True, accept_sparse=True)
@@ -253,6 +292,12 @@ class LogisticRegression(LinearClassifier):
         self._store_classes(classes, given_y)
         self.device_ = device
         self._store(objective, minimum, cupy_input)
+        self.__dict__.pop("loss_curve_", None)
+        if descended is not None:
+            self.loss_curve_ = descended.loss_curve
+            if descended.error is not None:
+                raise descended.error
+        self._warn_unless_converged(minimum)
         return self
 
     def _row_weights(self, X: Any, y: Array, classes: Array, ids: Array, sample_weight: Any) -> Array | None:
@@ -292,12 +337,13 @@ class LogisticRegression(LinearClassifier):
             "report": self._report if self.verbose else None,
         }
         if l1 is not None:
-            minimum = minimize_with_l1(objective, start, l1, **options)
-        elif self.solver in _NEWTON:
-            minimum = minimize_by_newton(objective, start, **options)
-        else:
-            minimum = minimize_smooth(objective, start, **options)
-        if not minimum.converged and np.isfinite(minimum.value):
+            return minimize_with_l1(objective, start, l1, **options)
+        if self.solver in _NEWTON:
+            return minimize_by_newton(objective, start, **options)
+        return minimize_smooth(objective, start, **options)
+
+    def _warn_unless_converged(self, minimum: Minimum) -> None:
+        if not minimum.converged:
             warnings.warn(
                 f"{self.solver} failed to converge after {minimum.n_iter} iteration(s): the max_iter was reached "
                 "which means the coef_ did not converge, or rounding keeps the gradient above tol. Increase the number "
@@ -305,7 +351,6 @@ class LogisticRegression(LinearClassifier):
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        return minimum
 
     def _report(self, n_iter: int, value: float, gradient: float) -> None:
         print(
@@ -323,47 +368,6 @@ class LogisticRegression(LinearClassifier):
         self.coef_ = to_device(coef, library)
         self.intercept_ = to_device(intercept.astype(dtype), library)
         self.n_iter_ = np.array([minimum.n_iter], np.int32)
-
-    # ------------------------------------------------------------------------------------------- predictions
-
-    def _logits(self, X: Any) -> Array:
-        """Return a column for every class: for two, zero and the log-odds."""
-        scores = self._linear_output(X)
-        if scores.shape[1] > 1:
-            return scores
-        logits = aligned_zeros((len(scores), 2), scores.dtype, device_of(scores))
-        logits[:, 1:] = scores
-        return logits
-
-    def predict_proba(self, X: Any) -> Array:
-        """Predict class probabilities.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of `classes_` and in the library of X.
-        """
-        return in_library_of(X, K.softmax(self._logits(X)))
-
-    def predict_log_proba(self, X: Any) -> Array:
-        """Predict logarithms of class probabilities, finite where a probability underflows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Log-probabilities, in the order of `classes_` and in the library of X.
-        """
-        return in_library_of(X, K.log_softmax(self._logits(X)))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

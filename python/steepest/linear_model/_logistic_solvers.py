@@ -8,10 +8,14 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from steepest import nn
+
 from ._curvature import MOST_PARAMETERS, dense_solve, preconditioner
+from ._descent import Descended, descend
 from ._objective import LogisticObjective
 from ._proximal_newton import minimize_fista, minimize_proximal_newton
 from ._quasi_newton import Minimum, Solve, minimize_lbfgs, minimize_newton
+from ._regimes import Descent, Objective
 
 Float64 = npt.NDArray[np.float64]
 Report = Callable[[int, float, float], None] | None
@@ -158,3 +162,30 @@ def minimize_with_l1(
         eps=float(np.finfo(objective.dtype).eps),
         report=report,
     )
+
+
+def minimize_by_descent(
+    objective: LogisticObjective, start: Float64 | None, l1: float, descent: Descent, name: str
+) -> tuple[Minimum, Descended]:
+    """Minimise the objective, with an L1 penalty of the features, by gradient descent in one of its regimes."""
+    theta = np.zeros(objective.shape) if start is None else start
+    d, (rows, k) = objective.d, objective.shape
+    descended = descend(
+        Objective(
+            objective.X,
+            objective.target,
+            objective.sample_weight,
+            nn.BinaryCrossEntropy(reduction="sum") if k == 1 else nn.SoftmaxCrossEntropy(),
+            k,
+            rows > d,
+            objective.l2,
+            l1,
+            objective.device,
+        ),
+        descent,
+        (theta[:d], theta[d:].sum(axis=0)),
+        name,
+    )
+    point = np.concatenate([descended.coef, descended.intercept[None]])[:rows]
+    value = min(descended.loss_curve, default=0.0)
+    return Minimum(point, value, np.zeros(0), descended.n_iter, descended.converged), descended

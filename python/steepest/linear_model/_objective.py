@@ -64,7 +64,7 @@ class LogisticObjective:
         self.penalty[self.d :] = l2_intercept
         self.dtype = X.dtype
         # Of two classes, the probability of the second.
-        self._target = labels.astype(X.dtype) if n_classes == 2 else labels
+        self.target = labels.astype(X.dtype) if n_classes == 2 else labels
         self.device = device_of(labels)
 
     def sample(self, size: int, seed: int) -> LogisticObjective:
@@ -107,7 +107,7 @@ class LogisticObjective:
         """Return the mean loss and its gradients, in one pass over X."""
         kind = "log_loss" if self.shape[1] == 1 else "softmax_cross_entropy"
         loss, d_weights, d_bias = K.linear_loss(
-            self.X, weights, bias, self._target, self.sample_weight, kind=kind
+            self.X, weights, bias, self.target, self.sample_weight, kind=kind
         )
         assert d_weights is not None
         assert d_bias is not None
@@ -125,7 +125,7 @@ class LogisticObjective:
         if self.shape[1] > 1:
             loss, d_scores = K.softmax_cross_entropy(scores, self.labels, self.sample_weight)
         else:
-            loss, d_scores = K.log_loss(scores, self._target[:, None], self.sample_weight)
+            loss, d_scores = K.log_loss(scores, self.target[:, None], self.sample_weight)
         return float(loss), d_scores
 
     # --------------------------------------------------------------------------------------------- curvature

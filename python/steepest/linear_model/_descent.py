@@ -1,0 +1,292 @@
+"""Gradient descent on linear models by captured steps, in whichever regime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+import steepest
+from steepest import kernels as K
+from steepest import nn, optim
+from steepest._estimators.sparse_rows import SparseRows
+from steepest._estimators.training import divergence, train
+from steepest._memory import aligned_zeros, array_namespace, assign, to_host
+from steepest.callbacks import Epoch
+from steepest.optim.schedules import Adaptive
+
+from ._anchored_steps import AnchoredTrainer
+from ._proximal_newton import violation
+from ._regimes import Descent, Objective
+from ._smoothness import Smoothness
+from ._visits import draw_by_weight
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+
+_MOMENTA: dict[str, type[optim.SGD]] = {"momentum": optim.Momentum, "nesterov": optim.Nesterov}
+_SCALING: dict[str, Callable[..., optim.Optimizer]] = {
+    "adagrad": optim.AdaGrad,
+    "rmsprop": optim.RMSprop,
+    "adam": optim.Adam,
+}
+# The rate of rules that scale the gradient, whatever its size; and how small rates become on plateaus, relatively.
+_RATE_OF_SCALING_RULES = 0.05
+_SMALLEST_RATE = 1e-4
+_STEPS_OF_A_CYCLE = 10
+# Rounding keeps the components of a gradient above some eps of their terms.
+_ROUNDING = 10.0
+
+
+@dataclass(frozen=True)
+class Descended:
+    """Where a descent ended.
+
+    Attributes
+    ----------
+    coef, intercept : float64 ndarray of shape (d, k) and (k,)
+        The weights that met the tolerance, or else those with the smallest objective of all epochs; where it diverged,
+        the last finite ones.
+    n_iter : int
+        Epochs.
+    loss_curve : list of float
+        The objective of all rows after every epoch.
+    converged : bool
+        Whether the tolerance was met.
+    error : DivergenceError or None
+        What is to be raised once the weights are stored.
+    """
+
+    coef: Float64
+    intercept: Float64
+    n_iter: int
+    loss_curve: list[float]
+    converged: bool
+    error: steepest.DivergenceError | None
+
+
+class _Epochs:
+    """What `train` runs: steps on all rows, and the objective and its gradient after them."""
+
+    track_accuracy = False
+
+    def __init__(self, objective: Objective, descent: Descent, start: tuple[Float64, Float64]) -> None:
+        self.objective, self.descent = objective, descent
+        n, d = objective.X.shape
+        layer = nn.Linear(d, objective.n_outputs, bias=objective.fit_intercept, init=0.0)
+        self.network = nn.Network([layer], dtype=objective.X.dtype, device=objective.device)
+        self._parameters = self.network.parameters()
+        for parameter, value in zip(self._parameters, start, strict=False):
+            assign(parameter.value, value.astype(self.network.dtype))
+        self._batch = descent.rows_of_a_step(n)
+        self._value = aligned_zeros((), np.float64, objective.device)
+        self.evaluate()
+        # Of least squares, gradients and coefficients are in units of y.
+        squared = isinstance(objective.loss, nn.MeanSquaredError)
+        loss = float(self._value)
+        self.unit = float(np.sqrt(2 * loss)) if squared and loss > 0 else 1.0
+        self.optimizer = self._make_optimizer()
+        self._random = np.random.default_rng(descent.seed)
+        self._graph: steepest.Graph | None = None
+        self._trainer: AnchoredTrainer | None = None
+        self.samples, self.steps = n, 1
+        if descent.regime != "batch":
+            self._trainer = self._make_trainer()
+            self.samples, self.steps = self._trainer.samples, self._trainer.steps
+        if self._trainer is None and not scipy.sparse.issparse(objective.X):
+            with steepest.capture() as self._graph:
+                self._step_on_all_rows()
+
+    def _make_optimizer(self) -> optim.Optimizer:
+        objective, descent = self.objective, self.descent
+        parameters, rate = self._parameters, descent.learning_rate_init
+        momentum = descent.momentum if descent.rule in _MOMENTA else 0.0
+        if rate is None and descent.rule in _SCALING:
+            rate = _RATE_OF_SCALING_RULES * self.unit
+        elif rate is None:
+            smoothness = Smoothness.of(
+                objective.X, objective.sample_weight, objective.loss, objective.fit_intercept, descent.seed
+            )
+            rate = smoothness.rate(self._batch, momentum, objective.l2)
+        # Velocities add up gradients, 1 / (1 - momentum) of each, and know nothing of the proximal step.
+        options: dict[str, Any] = {"l2": objective.l2, "l1": objective.l1 / (1 - momentum)}
+        if descent.rule in _MOMENTA:
+            return _MOMENTA[descent.rule](parameters, float(rate), momentum, **options)
+        rule = _SCALING.get(descent.rule, optim.SGD)
+        return rule(parameters, float(rate), **options)
+
+    def _make_trainer(self) -> AnchoredTrainer:
+        objective = self.objective
+        sparse = scipy.sparse.issparse(objective.X)
+        rows = self._draw_rows()
+        return AnchoredTrainer(
+            self.network,
+            objective.loss,
+            self.optimizer,
+            SparseRows(objective.X, objective.device) if sparse else objective.X,
+            objective.target,
+            rows=rows,
+            batch_size=min(self._batch, len(rows)),
+            shuffle=self.descent.shuffle,
+            seed=self.descent.seed,
+        )
+
+    def _draw_rows(self) -> Array:
+        """Return the rows of an epoch, each as often as its weight says."""
+        weights = self.objective.sample_weight
+        if weights is None:
+            return np.arange(self.objective.X.shape[0])
+        return draw_by_weight(to_host(weights), self._random)
+
+    # ------------------------------------------------------------------------------------------ every epoch
+
+    def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, float]:
+        """Take the steps of an epoch, and return the objective."""
+        if self._trainer is not None:
+            if stream and self.objective.sample_weight is not None:
+                self._trainer.visit(self._draw_rows())
+            self._trainer.anchor()
+            self._trainer.run_epoch(stream, on_progress)
+            self.evaluate()
+        elif self._graph is not None:
+            self._graph.replay()
+        else:
+            self._step_on_all_rows()
+        value, arena = self.value(), self.network.arena
+        if not (np.isfinite(value) and array_namespace(arena).isfinite(arena).all()):
+            raise divergence("the objective is not finite", self.steps - 1)
+        return value, 0.0
+
+    def _step_on_all_rows(self) -> None:
+        self.optimizer.step()
+        self.evaluate()
+
+    def evaluate(self) -> None:
+        """Compute the mean loss of all rows and its gradient."""
+        objective, loss = self.objective, self.objective.loss
+        weight, bias = self._parameters[0], self._parameters[1] if objective.fit_intercept else None
+        if scipy.sparse.issparse(objective.X):
+            scores = np.asarray(objective.X @ weight.value) + (0 if bias is None else bias.value)
+            value, d_scores = loss(scores, objective.target, objective.sample_weight)
+            self._value[...] = value
+            assign(weight.grad, objective.X.T @ d_scores)
+            if bias is not None:
+                assign(bias.grad, K.sum(d_scores, axis=0))
+            return
+        pointwise = not isinstance(loss, nn.SoftmaxCrossEntropy)
+        K.linear_loss(
+            objective.X,
+            weight.value,
+            None if bias is None else bias.value,
+            objective.target,
+            objective.sample_weight,
+            kind=loss.kernel,
+            half=isinstance(loss, nn.MeanSquaredError),
+            reduction="sum" if pointwise else "mean",
+            loss=self._value,
+            d_w=weight.grad,
+            d_b=None if bias is None else bias.grad,
+        )
+
+    def value(self) -> float:
+        """Return the objective, of the last evaluation."""
+        weights = self._weights()
+        penalty = 0.5 * self.objective.l2 * float((weights**2).sum())
+        return float(self._value) + penalty + self.objective.l1 * float(np.abs(weights).sum())
+
+    def steepness(self) -> float:
+        """Return the largest component of the smallest subgradient of the objective, of the last evaluation."""
+        weights = self._weights()
+        gradient = to_host(self._parameters[0].grad) + self.objective.l2 * weights
+        largest = float(violation(weights, gradient, np.asarray(self.objective.l1)).max())
+        if self.objective.fit_intercept:
+            largest = max(largest, float(np.abs(to_host(self._parameters[1].grad)).max()))
+        return largest
+
+    def _weights(self) -> Float64:
+        weights: Float64 = to_host(self._parameters[0].value).astype(np.float64)
+        return weights
+
+    def parameters(self) -> tuple[Float64, Float64]:
+        """Return copies of coefficients and intercepts."""
+        coef, intercept = self._weights(), np.zeros(self.objective.n_outputs)
+        if self.objective.fit_intercept:
+            intercept[...] = to_host(self._parameters[1].value)
+        return coef, intercept
+
+
+def descend(objective: Objective, descent: Descent, start: tuple[Float64, Float64], name: str) -> Descended:
+    """Minimise an objective by gradient descent.
+
+    The end is where the largest component of the gradient is as small as the tolerance, whatever the regime. Steps on
+    some of the rows are made so that their noise vanishes (`AnchoredTrainer`); their rate is divided by 5 where the
+    objective has not fallen for some epochs.
+
+    Parameters
+    ----------
+    objective : Objective
+        What to minimise.
+    descent : Descent
+        How.
+    start : tuple of float64 ndarrays of shape (d, k) and (k,)
+        Coefficients and intercepts to begin with.
+    name : str
+        What messages start with.
+
+    Returns
+    -------
+    Descended
+        Where it ended.
+
+    Raises
+    ------
+    ValueError
+        There is an L1 penalty, and the rule scales gradients.
+    """
+    if objective.l1 and descent.rule in _SCALING:
+        raise ValueError(
+            f"[{name}] the proximal step of the L1 penalty belongs to rules that do not scale the gradient: use "
+            f"rule='sgd', 'momentum' or 'nesterov', not {descent.rule!r}"
+        )
+    epochs = _Epochs(objective, descent, start)
+    first, best = epochs.value(), epochs.parameters()
+    enough = max(descent.tol, _ROUNDING * float(np.finfo(objective.X.dtype).eps)) * epochs.unit
+    batch, scaling = descent.regime == "batch", descent.rule in _SCALING
+    rate = epochs.optimizer.lr
+    # Rules with a memory rise and fall over several steps, of which an epoch may have but one.
+    patience = descent.n_iter_no_change * -(-_STEPS_OF_A_CYCLE // min(epochs.steps, _STEPS_OF_A_CYCLE))
+    rates = Adaptive(rate, tol=0.0, patience=patience, smallest=rate * _SMALLEST_RATE)
+    curve: list[float] = []
+    converged = epochs.steepness() <= enough
+    lowest = first
+
+    def after_epoch(epoch: Epoch) -> bool:
+        nonlocal converged, lowest, best
+        curve.append(epoch.loss)
+        if epoch.loss <= lowest:
+            lowest, best = epoch.loss, epochs.parameters()
+        # On all rows, only rules that scale the gradient go round the minimum instead of to it.
+        if scaling or not batch:
+            epochs.optimizer.lr = rates(epoch.loss)
+        steepness = epochs.steepness()
+        if descent.verbose:
+            text = f"Epoch {epoch.number}, objective = {epoch.loss:.8f}"
+            print(f"{text}, largest component of the gradient = {steepness:.2e}")
+        converged = steepness <= enough
+        if converged:
+            best = epochs.parameters()
+        return converged
+
+    error = None
+    try:
+        if descent.max_iter:
+            # Numbers that overflow are an error of their own.
+            with np.errstate(over="ignore", invalid="ignore"):
+                train(epochs, descent.max_iter, after_epoch, name=name)
+    except steepest.DivergenceError as diverged:
+        error, best = diverged, epochs.parameters()
+    return Descended(*best, len(curve), curve, converged, error)

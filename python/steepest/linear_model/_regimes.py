@@ -1,0 +1,110 @@
+"""What descent on a linear model minimises, and in which regime: batch, mini-batch or stochastic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from steepest import nn
+
+Array = npt.NDArray[Any]
+LinearLoss = nn.MeanSquaredError | nn.BinaryCrossEntropy | nn.SoftmaxCrossEntropy
+
+REGIMES = ("batch", "mini-batch", "stochastic")
+REGIME_PARAMETERS: dict[str, list[Any]] = {
+    "rule": [StrOptions({"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"})],
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither"), None],
+    "momentum": [Interval(Real, 0, 1, closed="neither")],
+    "batch_size": [Interval(Integral, 1, None, closed="left")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+    "shuffle": ["boolean"],
+}
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How to descend; parameters of the estimators, which say what they mean.
+
+    Attributes
+    ----------
+    regime : {"batch", "mini-batch", "stochastic"}
+        How many samples a step sees: all, some, or one.
+    tol : float
+        Largest component of the gradient at which to stop; for least squares, over the deviation of the targets.
+    seed : int
+        Of the orders.
+    """
+
+    regime: str
+    rule: str
+    learning_rate_init: float | None
+    momentum: float
+    batch_size: int
+    max_iter: int
+    tol: float
+    n_iter_no_change: int
+    shuffle: bool
+    seed: int
+    verbose: bool = False
+
+    @classmethod
+    def of(cls, model: Any, verbose: bool = False) -> Descent:
+        """Return what the parameters of an estimator ask for."""
+        return cls(
+            regime=model.solver,
+            rule=model.rule,
+            learning_rate_init=model.learning_rate_init,
+            momentum=float(model.momentum),
+            batch_size=int(model.batch_size),
+            max_iter=int(model.max_iter),
+            tol=float(model.tol),
+            n_iter_no_change=int(model.n_iter_no_change),
+            shuffle=bool(model.shuffle),
+            seed=int(check_random_state(model.random_state).randint(np.iinfo(np.int32).max)),
+            verbose=verbose,
+        )
+
+    def rows_of_a_step(self, n: int) -> int:
+        """Return how many of n samples a step sees."""
+        return {"batch": n, "stochastic": 1}.get(self.regime, min(self.batch_size, n))
+
+
+@dataclass(frozen=True)
+class Objective:
+    """``sum_i s_i loss(x_i w + b, y_i) / sum_i s_i + l2 / 2 |w|^2 + l1 |w|_1``.
+
+    Attributes
+    ----------
+    X : ndarray, cupy.ndarray or CSR of shape (n, d)
+        Inputs.
+    target : ndarray
+        Targets as the loss takes them, where X is.
+    sample_weight : ndarray of shape (n,) or None
+        Weights s, where X is, of its dtype.
+    loss : SoftmaxCrossEntropy, BinaryCrossEntropy or MeanSquaredError
+        Of a row, a sum over its outputs.
+    n_outputs : int
+        Number of outputs.
+    fit_intercept : bool
+        Whether there is an intercept b.
+    l2, l1 : float
+        Penalties.
+    device : {"cpu", "cuda"}
+        Where it is computed.
+    """
+
+    X: Any
+    target: Array
+    sample_weight: Array | None
+    loss: LinearLoss
+    n_outputs: int
+    fit_intercept: bool
+    l2: float
+    l1: float
+    device: str

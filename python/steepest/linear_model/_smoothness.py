@@ -1,0 +1,128 @@
+"""How large a step of gradient descent on a linear model may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from steepest import kernels as K
+from steepest import nn
+from steepest._backends import device_of
+from steepest._memory import to_device, to_host
+
+Array = npt.NDArray[Any]
+
+# Rows from which the largest eigenvalue is estimated, steps of the power method, and an allowance for both.
+_SAMPLE = 4096
+_POWER_STEPS = 30
+_BLOCK_ITEMS = 1 << 20
+_ALLOWANCE = 1.1
+
+
+@dataclass(frozen=True)
+class Smoothness:
+    """Bounds of the curvature of a mean loss of n rows.
+
+    Attributes
+    ----------
+    n : int
+        Number of rows.
+    mean : float
+        Largest eigenvalue of the Hessian.
+    single : float
+        That of the row for which it is largest.
+    """
+
+    n: int
+    mean: float
+    single: float
+
+    @classmethod
+    def of(
+        cls, X: Any, sample_weight: Array | None, loss: object, fit_intercept: bool, seed: int
+    ) -> Smoothness:
+        """Return that of a linear model, ``c |x|^2`` of a row.
+
+        Parameters
+        ----------
+        X : ndarray, cupy.ndarray or CSR of shape (n, d)
+            Inputs.
+        sample_weight : ndarray of shape (n,) or None
+            Weights, where X is.
+        loss : SoftmaxCrossEntropy, BinaryCrossEntropy or MeanSquaredError
+            Its largest curvature c is 1/2, 1/4 or, halved, 1.
+        fit_intercept : bool
+            Whether every x has a further item 1.
+        seed : int
+            Of the sample of rows and of the power method.
+        """
+        n, random = X.shape[0], np.random.default_rng(seed)
+        weights = None if sample_weight is None else to_host(sample_weight).astype(np.float64)
+        if scipy.sparse.issparse(X):
+            squares: Array = np.asarray(X.multiply(X).sum(axis=1)).ravel()
+        else:
+            rows_of_a_block = max(1, _BLOCK_ITEMS // X.shape[1])
+            blocks = (X[start : start + rows_of_a_block] for start in range(0, n, rows_of_a_block))
+            squares = np.concatenate([to_host(K.sum(block * block, axis=1)) for block in blocks])
+        rows, shares = np.arange(n), np.full(n, 1 / n) if weights is None else weights / weights.sum()
+        if n > _SAMPLE:
+            rows = np.sort(random.choice(n, _SAMPLE, p=shares))
+            shares = np.full(_SAMPLE, 1 / _SAMPLE)
+        sample = X[rows] if scipy.sparse.issparse(X) else to_host(X[to_device(rows, device_of(X))])
+        curvature = _curvature(loss)
+        one = float(fit_intercept)
+        counted = squares if weights is None else squares[weights > 0]
+        return cls(
+            n,
+            curvature * _ALLOWANCE * _largest_eigenvalue(sample, shares, one, random),
+            curvature * (float(counted.max()) + one),
+        )
+
+    def rate(self, batch: int, momentum: float, l2: float) -> float:
+        """Return a rate for steps on so many rows.
+
+        The reciprocal of the expected smoothness of batches drawn without replacement (R. Gower et al., "SGD: general
+        analysis and improved rates", ICML 2019), whose noise a momentum multiplies by 1 / (1 - momentum).
+
+        Parameters
+        ----------
+        batch : int
+            Rows of a step.
+        momentum : float
+            Of the rule, 0 for none.
+        l2 : float
+            Penalty.
+        """
+        noise = 0.0 if batch >= self.n else (self.n - batch) / (batch * (self.n - 1))
+        signal = 1.0 if self.n == 1 else self.n * (batch - 1) / (batch * (self.n - 1))
+        curvature = signal * self.mean + noise * self.single / (1 - momentum) + l2
+        return 1 / curvature if curvature > 0 else 1.0
+
+
+def _curvature(loss: object) -> float:
+    if isinstance(loss, nn.BinaryCrossEntropy):
+        return 0.25
+    return 0.5 if isinstance(loss, nn.SoftmaxCrossEntropy) else 1.0
+
+
+def _shares(weights: Array | None) -> Array | None:
+    return None if weights is None else weights / weights.sum()
+
+
+def _largest_eigenvalue(X: Any, shares: Array, one: float, random: np.random.Generator) -> float:
+    """Return that of ``sum_i shares_i [x_i, one] [x_i, one]^T``, by the power method."""
+    v, last = random.standard_normal(X.shape[1]), one
+    value = 0.0
+    for _ in range(_POWER_STEPS):
+        length = float(np.sqrt(v @ v + last * last))
+        if length == 0:
+            break
+        v, last = v / length, last / length
+        outputs = shares * (X @ v + one * last)
+        v, last = X.T @ outputs, one * float(outputs.sum())
+        value = float(np.sqrt(v @ v + last * last))
+    return value
