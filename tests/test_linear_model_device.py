@@ -28,11 +28,15 @@ MODELS = [
     LinearRegression(),
     LinearRegression(alpha=1.0, fit_intercept=False),
     LinearRegression(positive=True),
+    LinearRegression(solver="batch", tol=1e-9),
+    LinearRegression(solver="mini-batch", random_state=0, tol=1e-9),
     LogisticRegression(tol=1e-9),
     LogisticRegression(tol=1e-9, solver="newton-cholesky"),
     LogisticRegression(tol=1e-9, solver="saga", l1_ratio=1.0, C=0.1),
+    LogisticRegression(solver="mini-batch", random_state=0, tol=1e-9, max_iter=3000, l1_ratio=0.5, C=0.1),
     SGDClassifier(**SMALL, penalty="elasticnet", average=True, alpha=0.1),
     SGDRegressor(**SMALL, early_stopping=True),
+    SGDClassifier(**SMALL, batch_size=8, alpha=0.1),
     Perceptron(**SMALL),
 ]
 each = pytest.mark.parametrize("model", MODELS, ids=repr)

@@ -241,6 +241,19 @@ def test_a_schedule_is_left():
     assert "schedule_step" not in optimizer.state_dict()
 
 
+def test_captured_steps_follow_a_later_schedule_of_as_many_steps():
+    parameter = nn.Network([nn.Linear(1, 1, bias=False, init=0.0)], dtype=np.float64).parameters()[0]
+    parameter.grad[...] = 1.0
+    optimizer = optim.SGD([parameter])
+    optimizer.follow(schedules.Constant(1.0), 2)
+    with steepest.capture() as graph:
+        optimizer.step()
+    graph.replay(2)
+    optimizer.follow(schedules.InverseScaling(8.0, 1.0), 2)
+    graph.replay(2)
+    assert parameter.value.item() == -(1 + 1 + 8 + 4)
+
+
 @pytest.mark.parametrize(
     ("make", "match"),
     [

@@ -6,6 +6,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from steepest._estimators.data import to_estimator_device
 from steepest._memory import to_device, to_host
 
 from ._base import DEVICE, LinearModel
+from ._mini_batches import MiniBatchTraining
 from ._stochastic import Rule, Samples, State, Stopping, train
 
 Array = npt.NDArray[Any]
@@ -83,6 +85,8 @@ class StochasticLinearModel(LinearModel):
     n_iter_no_change: int
     warm_start: bool
     average: bool | int
+    # Of all but the perceptron a parameter.
+    batch_size: int = 1
 
     _standard_coef: Any
     _standard_intercept: Any
@@ -119,6 +123,11 @@ class StochasticLinearModel(LinearModel):
             )
         if self.penalty == "elasticnet" and self.l1_ratio is None:
             raise ValueError(self._prefix("l1_ratio must be set when penalty is 'elasticnet'"))
+        if self.batch_size > 1 and (self.average or self.learning_rate in ("pa1", "pa2")):
+            what = "average" if self.average else f"learning_rate={self.learning_rate!r}"
+            raise ValueError(
+                self._prefix(f"{what} goes with steps of one sample, not with batch_size={self.batch_size}")
+            )
 
     def _rule(self) -> Rule:
         kind, parameter, half = LOSSES[self.loss]
@@ -158,7 +167,7 @@ class StochasticLinearModel(LinearModel):
         device: str,
     ) -> None:
         """Train on validated X, y and weights from the model as it is, or from zeros, and store what comes of it."""
-        X, y, weights = data
+        (X, y, weights), name = data, type(self).__name__
         dtype = X.dtype
         split = self._split(y, weights) if self.early_stopping else None
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -167,7 +176,7 @@ class StochasticLinearModel(LinearModel):
         if not scipy.sparse.issparse(X):
             # The targets stay on the host, where those of each output are made.
             empty = np.empty(0, dtype)
-            X, _, weights = to_estimator_device((X, empty, weights), device, type(self).__name__)
+            X, _, weights = to_estimator_device((X, empty, weights), device, name)
         samples = Samples(X, y, weights, class_weight, rows.astype(np.int64), n_outputs, device)
         state, intercept = self._begin(X.shape[1], n_outputs, dtype, device)
         self.n_iter_ = train(
@@ -180,9 +189,13 @@ class StochasticLinearModel(LinearModel):
             seed=seed,
             score=None if split is None else self._validation(samples, split[1]),
             report=self._report if self.verbose else None,
-            name=type(self).__name__,
+            name=name,
+            make=None
+            if self.batch_size == 1
+            else partial(MiniBatchTraining, batch_size=self.batch_size, name=name),
         )
-        self.t_ += float(self.n_iter_ * X.shape[0])
+        steps = X.shape[0] if self.batch_size == 1 else -(-len(rows) // self.batch_size)
+        self.t_ += float(self.n_iter_ * steps)
         self.device_ = device
         self._store(state, intercept, "cuda" if cupy else "cpu")
 

@@ -252,6 +252,8 @@ class SGDClassifier(StochasticClassifier):
         Whether `fit` goes on from the last solution.
     average : bool or int, default=False
         Whether coefficients are averages over the steps, or from which sample on.
+    batch_size : int, default=1
+        Samples of a step. Above 1, a step follows the mean gradient of a mini-batch, and learning rates count steps.
     device : {"auto", "cpu", "cuda"}, default="auto"
         Where to compute; ``"auto"`` is where X lies.
 
@@ -282,6 +284,7 @@ class SGDClassifier(StochasticClassifier):
         "learning_rate": [StrOptions(set(LEARNING_RATES))],
         "power_t": [Interval(Real, None, None, closed="neither")],
         "average": [Interval(Integral, 0, None, closed="neither"), "boolean"],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -308,6 +311,7 @@ class SGDClassifier(StochasticClassifier):
         class_weight: Any = None,
         warm_start: bool = False,
         average: bool | int = False,
+        batch_size: int = 1,
         device: str = "auto",
     ) -> None:
         self.loss = loss
@@ -331,6 +335,7 @@ class SGDClassifier(StochasticClassifier):
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.average = average
+        self.batch_size = batch_size
         self.device = device
 
     @available_if(_gives_probabilities)

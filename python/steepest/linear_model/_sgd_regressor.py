@@ -70,6 +70,8 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
         Whether `fit` goes on from the last solution.
     average : bool or int, default=False
         Whether coefficients are averages over the steps, or from which sample on.
+    batch_size : int, default=1
+        Samples of a step. Above 1, a step follows the mean gradient of a mini-batch, and learning rates count steps.
     device : {"auto", "cpu", "cuda"}, default="auto"
         Where to compute; ``"auto"`` is where X lies.
 
@@ -98,6 +100,7 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
         "learning_rate": [StrOptions(set(LEARNING_RATES))],
         "power_t": [Interval(Real, None, None, closed="neither")],
         "average": [Interval(Integral, 0, None, closed="neither"), "boolean"],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
     }
     _aggressive_loss = "epsilon_insensitive"
 
@@ -123,6 +126,7 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
         n_iter_no_change: int = 5,
         warm_start: bool = False,
         average: bool | int = False,
+        batch_size: int = 1,
         device: str = "auto",
     ) -> None:
         self.loss = loss
@@ -144,6 +148,7 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
         self.average = average
+        self.batch_size = batch_size
         self.device = device
 
     def _split(self, y: Array, weights: Array | None) -> tuple[Array, Array]:

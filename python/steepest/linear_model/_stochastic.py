@@ -162,6 +162,7 @@ def train(
     score: Callable[[State, Indices], Float64] | None,
     report: Callable[[int, Float64], None] | None,
     name: str,
+    make: Callable[..., Training] | None = None,
 ) -> int:
     """Train every output until it stops.
 
@@ -183,6 +184,8 @@ def train(
         Given the number of the epoch and the objective, or score, of each output.
     name : str
         What messages start with.
+    make : callable or None, default=None
+        Makes the training of one output, in place of `Training`, from the same arguments.
 
     Returns
     -------
@@ -196,16 +199,16 @@ def train(
     """
     everything = np.arange(samples.n_outputs)
     # Each output has a rate of its own where rates adapt; the kernel has one for all.
-    groups = [everything[i : i + 1] for i in everything] if rule.adaptive else [everything]
+    groups = [everything[i : i + 1] for i in everything] if rule.adaptive or make else [everything]
     epochs = 0
     for group in groups:
-        training = _Training(samples, state.take(group), group, rule, average_start)
+        training = (make or Training)(samples, state.take(group), group, rule, average_start)
         epochs = max(epochs, training.run(stopping, shuffle, seed, score, report, name, state))
     return epochs
 
 
-class _Training:
-    """Some outputs, trained side by side."""
+class Training:
+    """Some outputs, trained side by side, a step for each sample."""
 
     def __init__(
         self, samples: Samples, state: State, outputs: Indices, rule: Rule, average_start: int

@@ -99,7 +99,8 @@ class Optimizer(ABC):
 
         The rates are computed here, once, into a table of float64. `step` looks its own up by a counter that lies
         beside it, so that a step captured afterwards follows the schedule when it is replayed. What `lr` is set to
-        meanwhile is overwritten by the next step.
+        meanwhile is overwritten by the next step. Where a schedule for as many steps was followed before, its table is
+        written anew, so that steps captured then follow this one.
 
         Parameters
         ----------
@@ -125,7 +126,10 @@ class Optimizer(ABC):
         if not (np.isfinite(rates) & (rates >= 0)).all():
             step = int(np.argmin(np.isfinite(rates) & (rates >= 0)))
             raise ValueError(f"[{name}] the rate of step {step} is {rates[step]}: not finite, or negative")
-        self._rates = to_device(rates, self._device)
+        if self._rates is not None and len(self._rates) == steps:
+            assign(self._rates, rates)
+        else:
+            self._rates = to_device(rates, self._device)
         self._turn[...] = 0
         self.lr = float(rates[0])
 

@@ -1,0 +1,156 @@
+"""Stochastic gradient descent for linear models by steps on mini-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+import steepest
+from steepest import nn, optim
+from steepest._estimators.sparse_rows import SparseRows
+from steepest._estimators.training import MiniBatchTrainer
+from steepest._memory import assign, to_host
+from steepest.nn.losses import Loss
+from steepest.optim.schedules import Schedule
+
+from ._stochastic import Rule, Samples, State, Training
+from ._visits import draw_by_weight
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+_LOSSES: dict[str, Callable[[Rule], Loss]] = {
+    "hinge": lambda rule: nn.Hinge(1.0 if rule.parameter is None else rule.parameter),
+    "squared_hinge": lambda rule: nn.SquaredHinge(),
+    "log_loss": lambda rule: nn.BinaryCrossEntropy(),
+    "exponential": lambda rule: nn.Exponential(),
+    "squared_error": lambda rule: nn.MeanSquaredError(half=rule.half),
+    "huber": lambda rule: nn.Huber(1.0 if rule.parameter is None else rule.parameter),
+}
+
+
+@dataclass(frozen=True)
+class _Decay(Schedule):
+    """``lr / (t0 + done + t)^power`` for the steps t = 1, 2, ... after some."""
+
+    lr: float
+    t0: float
+    power: float
+    done: int
+
+    def _rate(self, t: Float64) -> Float64:
+        return self.lr / (self.t0 + self.done + t + 1.0) ** self.power
+
+
+class MiniBatchTraining(Training):
+    """One output, trained by steps on several samples, captured and replayed.
+
+    Parameters
+    ----------
+    batch_size : int
+        Samples of a step, the last of an epoch excepted.
+    name : str
+        What messages start with.
+    samples, state, outputs, rule, average_start
+        As those of `Training`, with one output; without averages and passive-aggressive steps.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        state: State,
+        outputs: Indices,
+        rule: Rule,
+        average_start: int,
+        *,
+        batch_size: int,
+        name: str,
+    ) -> None:
+        super().__init__(samples, state, outputs, rule, average_start)
+        self._weights = self._visits_of_rows()
+        # Rows are drawn by weight, whose mean is then a factor of the rate for the loss and not for the penalties.
+        self._scale = (
+            1.0 if self._weights is None else float(self._weights[samples.rows].mean(dtype=np.float64))
+        )
+        if not self._scale > 0:
+            raise ValueError(
+                f"[{name}] the weights of all samples are zero: there is nothing to draw batches from"
+            )
+        self._random = np.random.default_rng(state.seen)
+        dtype, d = samples.X.dtype, samples.X.shape[1]
+        self._network = nn.Network(
+            [nn.Linear(d, 1, bias=state.intercept is not None, init=0.0)], dtype=dtype, device=samples.device
+        )
+        self._parameters = [parameter.value for parameter in self._network.parameters()]
+        assign(self._parameters[0], state.coef.T)
+        if state.intercept is not None:
+            assign(self._parameters[1], state.intercept)
+        l1, l2 = rule.l1 / self._scale, rule.l2 / self._scale
+        self._optimizer = optim.SGD(self._network.parameters(), l1=l1, l2=l2)
+        self._seen, self._steps_of_an_epoch = state.seen, -(-len(samples.rows) // batch_size)
+        self._follow()
+        self._trainer = MiniBatchTrainer(
+            self._network,
+            _LOSSES[rule.kind](rule),
+            self._optimizer,
+            SparseRows(samples.X, samples.device) if scipy.sparse.issparse(samples.X) else samples.X,
+            self._values_of_target(),
+            rows=samples.rows,
+            batch_size=min(batch_size, len(samples.rows)),
+            shuffle=False,
+        )
+
+    def _values_of_target(self) -> Array:
+        """Return the targets as the loss takes them: of classes, 0 and 1 for the log loss, and -1 and 1 for others."""
+        target = self._target
+        if target.dtype.kind == "i":
+            positive = target > 0
+            target = positive if self.rule.kind == "log_loss" else 2 * positive.astype(np.int8) - 1
+        return target.astype(self.samples.X.dtype)
+
+    def _visits_of_rows(self) -> Array | None:
+        """Return the product of the weights of samples and of classes, or None where all are one."""
+        samples = self.samples
+        weights = None if samples.sample_weight is None else to_host(samples.sample_weight)
+        if self._class_weight is None:
+            return weights
+        positive = (to_host(self._target) > 0).astype(np.int64)
+        of_classes: Array = to_host(self._class_weight)[positive, 0]
+        return of_classes if weights is None else of_classes * weights
+
+    def _follow(self) -> None:
+        rule = self.rule
+        self._optimizer.follow(
+            _Decay(self._lr * self._scale, rule.t0, rule.power, self._seen), self._steps_of_an_epoch
+        )
+
+    def _epoch(self, order: Indices) -> Float64:
+        self._follow()
+        self._trainer.visit(self._visits(order))
+        try:
+            loss, _ = self._trainer.run_epoch(0)
+        except steepest.DivergenceError:
+            return np.full(1, np.nan)
+        self._seen += self._steps_of_an_epoch
+        coef = self._parameters[0]
+        assign(self.state.coef, coef.T)
+        if self.state.intercept is not None:
+            assign(self.state.intercept, self._parameters[1])
+        w = to_host(coef).astype(np.float64)
+        penalty = 0.5 * self.rule.l2 * float((w * w).sum()) + self.rule.l1 * float(np.abs(w).sum())
+        return np.full(1, (loss * self._scale + penalty) * len(order))
+
+    def _visits(self, order: Indices) -> Indices:
+        """Return as many rows as there are in `order`, each about as often as its weight says."""
+        if self._weights is None:
+            return order
+        drawn = order[draw_by_weight(self._weights[order], self._random, len(order))]
+        # Visits to one row stand side by side.
+        self._random.shuffle(drawn)
+        return drawn
