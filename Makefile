@@ -36,7 +36,7 @@ TIDY_CUDA_FLAGS = -x c++ -Itests -DSTEEPEST_STANDIN -DSTEEPEST_TARGET=cuda -DSTE
 ESTIMATOR_TESTS := autoencoder callbacks classifier_targets estimator_errors linear_regimes linear_regression \
   logistic_regression model_files neural_network neural_network_parity pca perceptron_options regressor_losses saving sgd \
   sgd_mini_batches validation
-TOOL_TESTS := bench bench_report cli datasets docs examples import isa plots pytorch_activations sklearn_suite
+TOOL_TESTS := bench bench_report cli datasets docs examples import isa plots pytorch sklearn_suite
 # The tests that they can change: kernels, graphs, nn, optim, training.
 KERNEL_TESTS ?= $(filter-out $(ESTIMATOR_TESTS:%=tests/test_%.py) $(TOOL_TESTS:%=tests/test_%.py),$(wildcard tests/test_*.py))
 # Those of them that say something about the CUDA kernels on the stand-in.

@@ -12,7 +12,7 @@ import steepest
 CPU_ONLY = {
     "test_isa": "instruction sets are the CPU's",
     "test_threads": "threads are the CPU's",
-    "test_pytorch_activations": "its fresh interpreter computes on the CPU",
+    "test_pytorch": "its fresh interpreters compute on the CPU",
     "test_processes": "its fresh interpreters compute on the CPU",
     "test_neural_network_parity": "its fits take the stand-in too long",
     "test_neural_network": "its fits take the stand-in too long; test_device.py has short ones",

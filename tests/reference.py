@@ -261,6 +261,14 @@ POINTWISE_LOSSES = {
         lambda z, t, q: np.where(z > t, (1.0 - q) * (z - t), q * (t - z)),
         lambda z, t, q: np.sign(z - t) * np.where(z > t, 1.0 - q, q),
     ),
+    "epsilon_insensitive": (
+        lambda z, t, c: np.maximum(0.0, np.abs(z - t) - c),
+        lambda z, t, c: np.sign(z - t) * np.heaviside(np.abs(z - t) - c, 0.0),
+    ),
+    "squared_epsilon_insensitive": (
+        lambda z, t, c: np.maximum(0.0, np.abs(z - t) - c) ** 2,
+        lambda z, t, c: 2.0 * np.sign(z - t) * np.maximum(0.0, np.abs(z - t) - c),
+    ),
     # log(1 + exp(z)) - t z, in the form that does not cancel.
     "log_loss": (
         lambda z, t, _: _product(_wrong_share(z, t), np.abs(z)) + np.log1p(np.exp(-np.abs(z))),
@@ -273,6 +281,10 @@ POINTWISE_LOSSES = {
     "squared_hinge": (
         lambda z, t, _: np.maximum(0.0, 1.0 - t * z) ** 2,
         lambda z, t, _: -2.0 * t * np.maximum(0.0, 1.0 - t * z),
+    ),
+    "modified_huber": (
+        lambda z, t, _: np.where(t * z >= -1.0, np.maximum(0.0, 1.0 - t * z) ** 2, -4.0 * t * z),
+        lambda z, t, _: np.where(t * z >= -1.0, -2.0 * t * np.maximum(0.0, 1.0 - t * z), -4.0 * t),
     ),
     "exponential": (lambda z, t, _: np.exp(-t * z), lambda z, t, _: -t * np.exp(-t * z)),
     "poisson": (

@@ -13,7 +13,13 @@ import steepest
 from steepest import kernels as K
 
 KINDS = tuple(reference.POINTWISE_LOSSES)
-PARAMETERS = {"huber": 0.7, "quantile": 0.3, "hinge": 1.0}
+PARAMETERS = {
+    "huber": 0.7,
+    "epsilon_insensitive": 0.1,
+    "squared_epsilon_insensitive": 0.1,
+    "quantile": 0.3,
+    "hinge": 1.0,
+}
 # Around blocks of rows (64), rows multiplied together (4), vectors of the gradient (8 of 4, 8 or 16 items), and chunks.
 ROWS = (1, 2, 3, 4, 5, 63, 64, 65, 127, 129, 200)
 WIDTHS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 128, 129, 257)
@@ -26,7 +32,7 @@ def make(rng, dtype, n, d, k, kind):
     b = rng.standard_normal(k).astype(dtype)
     if kind == "softmax_cross_entropy":
         return x, w, b, rng.integers(0, k, n)
-    if kind in {"hinge", "squared_hinge", "exponential"}:
+    if kind in {"hinge", "squared_hinge", "modified_huber", "exponential"}:
         target = rng.choice([-1.0, 1.0], (n, k))
     elif kind == "log_loss":
         target = rng.choice([0.0, 0.25, 1.0], (n, k))

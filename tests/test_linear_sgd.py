@@ -16,10 +16,13 @@ KINDS = {
     "squared_error": None,
     "absolute_error": None,
     "huber": 0.5,
+    "epsilon_insensitive": 0.1,
+    "squared_epsilon_insensitive": 0.1,
     "quantile": 0.3,
     "log_loss": None,
     "hinge": 1.0,
     "squared_hinge": None,
+    "modified_huber": None,
     "exponential": None,
     "poisson": None,
 }
@@ -28,7 +31,7 @@ KINDS = {
 def make(rng, dtype, n, d, k, kind="log_loss"):
     x = (rng.standard_normal((n, d)) / np.sqrt(d)).astype(dtype)
     score = x @ rng.standard_normal((d, k))
-    if kind in {"hinge", "squared_hinge", "exponential"}:
+    if kind in {"hinge", "squared_hinge", "modified_huber", "exponential"}:
         target = np.where(score > 0, 1.0, -1.0)
     elif kind in {"log_loss", "poisson"}:
         target = score > 0

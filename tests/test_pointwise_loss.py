@@ -16,9 +16,9 @@ from steepest import kernels as K
 
 NAMES = tuple(_cpu.POINTWISE_LOSSES)
 OUTPUTS = ("loss", "d_prediction")
-SIGNS = ("hinge", "squared_hinge", "exponential")  # whose targets are ±1
+SIGNS = ("hinge", "squared_hinge", "modified_huber", "exponential")  # whose targets are ±1
 # Parameters beside the default.
-OTHER = {"huber": (0.3, 2.5), "quantile": (0.1, 0.75), "hinge": (0.0, 0.5)}
+OTHER = {"huber": (0.3, 2.5), "quantile": (0.1, 0.75), "hinge": (0.0, 0.5), "epsilon_insensitive": (0.5,)}
 
 
 def parameters_of(name):
@@ -262,6 +262,7 @@ def test_quantile_loss_is_smallest_at_the_quantile(rng):
     ("name", "bad"),
     [
         *(("huber", delta) for delta in (0.0, -1.0, np.nan, np.inf)),
+        *(("squared_epsilon_insensitive", epsilon) for epsilon in (0.0, -1.0, np.nan)),
         *(("quantile", q) for q in (0.0, 1.0, -0.5, np.nan)),
         *(("hinge", margin) for margin in (np.nan, np.inf)),
     ],

@@ -83,7 +83,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize(
-    "loss", ["hinge", "squared_hinge", "perceptron", "log_loss", "squared_error", "huber"]
+    "loss", ["hinge", "squared_hinge", "modified_huber", "perceptron", "log_loss", "squared_error", "huber"]
 )
 @pytest.mark.parametrize("options", [*OPTIONS, {"class_weight": {0: 0.5, 1: 2.0}}], ids=str)
 def test_classifiers_take_the_steps_of_scikit_learn(rng, loss, options):
@@ -95,7 +95,9 @@ def test_classifiers_take_the_steps_of_scikit_learn(rng, loss, options):
         assert_same(ours, theirs.SGDClassifier(**options).fit(X, y, sample_weight=s))
 
 
-@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+@pytest.mark.parametrize(
+    "loss", ["squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive"]
+)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_regressors_take_the_steps_of_scikit_learn(rng, loss, options):
     X = rng.standard_normal((150, 5))

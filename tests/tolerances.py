@@ -183,7 +183,14 @@ def _pointwise_items(name, z, t, value, derivative, parameter):
             return 8.0 * v, 6.0 * (np.where(z > 0, 1.0 - t, t) + np.exp(-np.abs(z)))
         if name == "hinge":
             return np.where(v > 0, 2.0 * (abs(parameter) + product), 0.0), d
-        if name == "squared_hinge":
+        if name == "epsilon_insensitive":  # the error rounds once, and once more less epsilon
+            return np.where(v > 0, 2.0 * (v + parameter), 0.0), d
+        if name == "squared_epsilon_insensitive":
+            excess = np.sqrt(v)
+            return 4.0 * excess * (excess + parameter) + 2.0 * v, 4.0 * np.where(
+                v > 0, excess + parameter, 0.0
+            )
+        if name in ("squared_hinge", "modified_huber"):
             margin = np.sqrt(v)
             return 4.0 * margin * (1.0 + product) + 2.0 * v, np.where(
                 v > 0, 4.0 * (1.0 + product), 0.0

@@ -12,15 +12,18 @@
 
 // X(enumerator, public name, parameter, its default, the numbers that it lies between, the distribution whose negative
 // log-likelihood the loss is, up to terms without z). Adding a loss is a struct below and a line here.
-#define STEEPEST_LOSSES(X)                                                     \
-    X(SquaredError, "squared_error", nullptr, 0, 0, 0, "gaussian")             \
-    X(AbsoluteError, "absolute_error", nullptr, 0, 0, 0, "laplace")            \
-    X(Huber, "huber", "delta", 1, 0, __builtin_inf(), nullptr)                 \
-    X(Quantile, "quantile", "quantile", 0.5, 0, 1, nullptr)                    \
-    X(LogLoss, "log_loss", nullptr, 0, 0, 0, "bernoulli")                      \
-    X(Hinge, "hinge", "margin", 1, -__builtin_inf(), __builtin_inf(), nullptr) \
-    X(SquaredHinge, "squared_hinge", nullptr, 0, 0, 0, nullptr)                \
-    X(Exponential, "exponential", nullptr, 0, 0, 0, nullptr)                   \
+#define STEEPEST_LOSSES(X)                                                                                   \
+    X(SquaredError, "squared_error", nullptr, 0, 0, 0, "gaussian")                                           \
+    X(AbsoluteError, "absolute_error", nullptr, 0, 0, 0, "laplace")                                          \
+    X(Huber, "huber", "delta", 1, 0, __builtin_inf(), nullptr)                                               \
+    X(Quantile, "quantile", "quantile", 0.5, 0, 1, nullptr)                                                  \
+    X(LogLoss, "log_loss", nullptr, 0, 0, 0, "bernoulli")                                                    \
+    X(EpsilonInsensitive, "epsilon_insensitive", "epsilon", 0.1, 0, __builtin_inf(), nullptr)                \
+    X(SquaredEpsilonInsensitive, "squared_epsilon_insensitive", "epsilon", 0.1, 0, __builtin_inf(), nullptr) \
+    X(Hinge, "hinge", "margin", 1, -__builtin_inf(), __builtin_inf(), nullptr)                               \
+    X(SquaredHinge, "squared_hinge", nullptr, 0, 0, 0, nullptr)                                              \
+    X(ModifiedHuber, "modified_huber", nullptr, 0, 0, 0, nullptr)                                            \
+    X(Exponential, "exponential", nullptr, 0, 0, 0, nullptr)                                                 \
     X(Poisson, "poisson", nullptr, 0, 0, 0, "poisson")
 
 namespace steepest {
@@ -118,6 +121,36 @@ struct Quantile {
     }
 };
 
+// max(0, |e| - epsilon) for an error e = z - t: support-vector regression.
+// V. Vapnik, "The nature of statistical learning theory", 1995.
+struct EpsilonInsensitive {
+    double epsilon;
+
+    template <class V>
+    STEEPEST_HD V value(V z, V t) const {
+        return max(V(0), abs(z - t) - V(epsilon));
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V z, V t) const {
+        return by_sign(abs(z - t) - V(epsilon), V(1), V(0)) * by_sign(z - t, V(1), V(-1));
+    }
+};
+
+// The square of the above.
+struct SquaredEpsilonInsensitive {
+    double epsilon;
+
+    template <class V>
+    STEEPEST_HD V value(V z, V t) const {
+        const V excess = max(V(0), abs(z - t) - V(epsilon));
+        return excess * excess;
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V z, V t) const {
+        return V(2) * max(V(0), abs(z - t) - V(epsilon)) * by_sign(z - t, V(1), V(-1));
+    }
+};
+
 // log(1 + exp(z)) - t z: binary cross-entropy of the logit z. With the share u of the target that z has the wrong sign
 // for, it is u |z| + log(1 + exp(-|z|)), a sum of positive terms; the derivative is ±(u - 1 / (1 + exp(|z|))).
 struct LogLoss {
@@ -164,6 +197,22 @@ struct SquaredHinge {
     template <class V>
     STEEPEST_HD V derivative(V z, V t) const {
         return V(-2) * t * max(V(0), fma(-t, z, V(1)));
+    }
+};
+
+// max(0, 1 - t z)² up to t z = -1, then the line -4 t z, for targets ±1: outliers weigh less, and min(max(z, -1), 1)
+// is an estimate of P(t = 1) - P(t = -1).
+// T. Zhang, "Solving large scale linear prediction problems using stochastic gradient descent algorithms", ICML 2004.
+struct ModifiedHuber {
+    template <class V>
+    STEEPEST_HD V value(V z, V t) const {
+        const V missing = max(V(0), fma(-t, z, V(1)));
+        const V inner = min(V(2), missing);
+        return inner * (missing + missing - inner);
+    }
+    template <class V>
+    STEEPEST_HD V derivative(V z, V t) const {
+        return V(-2) * t * min(V(2), max(V(0), fma(-t, z, V(1))));
     }
 };
 

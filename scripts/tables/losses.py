@@ -21,6 +21,18 @@ FORMULAS = {
         "between mean and median of t",
         "regression with outliers",
     ),
+    "epsilon_insensitive": (
+        "max(0, \\|z − t\\| − ε)",
+        "sign(z − t) beyond ε, 0 within",
+        "t within ±ε",
+        "support-vector regression",
+    ),
+    "squared_epsilon_insensitive": (
+        "max(0, \\|z − t\\| − ε)²",
+        "2 sign(z − t) max(0, \\|z − t\\| − ε)",
+        "t within ±ε",
+        "smooth support-vector regression",
+    ),
     "quantile": (
         "q (t − z) below t, (1 − q) (z − t) above",
         "−q below t, 1 − q above",
@@ -39,6 +51,12 @@ FORMULAS = {
         "−2 t max(0, 1 − t z)",
         "sign of t",
         "smooth support-vector machines",
+    ),
+    "modified_huber": (
+        "max(0, 1 − t z)² up to t z = −1, −4 t z beyond",
+        "−2 t min(2, max(0, 1 − t z))",
+        "sign of t",
+        "support-vector machines with outliers",
     ),
     "exponential": ("exp(−t z)", "−t exp(−t z)", "half the log odds of t = 1", "boosting"),
     "poisson": ("exp(z) − t z", "exp(z) − t", "log: the mean of t is exp(z)", "counts"),

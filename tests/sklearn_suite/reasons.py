@@ -9,8 +9,7 @@ from __future__ import annotations
 _EXACT = '`"arpack"` and `"randomized"` are the exact solvers here, which have fewer restrictions.'
 
 _DECAY = "scikit-learn takes hundredths of the intercept's steps for sparse inputs; here they are as for dense ones."
-_ORDER = "The order of five samples decides, and is drawn by another generator; with `shuffle=False` results are equal."
-_LOSSES = "`modified_huber`, `epsilon_insensitive` and `squared_epsilon_insensitive` are not offered."
+_ORDER = "The order of few samples decides, and is drawn by another generator; with `shuffle=False` results are equal."
 
 REASONS: dict[str, dict[str, str]] = {
     "mlp": {
@@ -32,16 +31,14 @@ REASONS: dict[str, dict[str, str]] = {
         "test_late_onset_averaging_reached[SparseSGDClassifier]": _DECAY,
         "test_late_onset_averaging_reached[SparseSGDRegressor]": _DECAY,
         "test_loss_function_epsilon": "Reads the private table of loss classes.",
-        "test_regression_losses": _LOSSES,
+        "test_regression_losses": _ORDER,
         "test_sample_weights": _ORDER,
         "test_sgd_averaged_computed_correctly[SparseSGDRegressor]": _DECAY,
         "test_sgd_averaged_partial_fit[SparseSGDRegressor]": _DECAY,
-        "test_sgd_clf": _LOSSES,
-        "test_sgd_epsilon_insensitive": _LOSSES,
         "test_sgd_error_on_zero_validation_weight": "That all weights are zero is said first.",
         "test_sgd_multiclass_average[SparseSGDClassifier]": _DECAY,
+        "test_sgd_proba[SparseSGDClassifier]": _DECAY,
         "test_sgd_predict_proba_method_access": "Reads the private table of loss classes.",
-        "test_sgd_proba": _LOSSES,
         "test_underflow_or_overflow": "A parameter that stops being finite is a `DivergenceError` here.",
         "test_validation_mask_correctly_subsets": "Replaces a private method.",
     },

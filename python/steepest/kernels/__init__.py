@@ -43,6 +43,7 @@ from steepest.kernels.classification_loss import (
     exponential,
     hinge,
     log_loss,
+    modified_huber,
     softmax_cross_entropy,
     squared_hinge,
     zero_one_loss,
@@ -56,10 +57,12 @@ from steepest.kernels.random import permutation, random_bits, random_uniform
 from steepest.kernels.reduce import argmax, max, mean, min, sum, sum_squares
 from steepest.kernels.regression_loss import (
     absolute_error,
+    epsilon_insensitive,
     gaussian,
     huber,
     poisson,
     quantile,
+    squared_epsilon_insensitive,
     squared_error,
 )
 from steepest.kernels.softmax import log_softmax, softmax, softmax_backward
@@ -81,6 +84,7 @@ __all__ = [
     "argmax",
     "dropout",
     "elu",
+    "epsilon_insensitive",
     "exponential",
     "gaussian",
     "gelu",
@@ -101,6 +105,7 @@ __all__ = [
     "max",
     "mean",
     "min",
+    "modified_huber",
     "permutation",
     "poisson",
     "prelu",
@@ -118,6 +123,7 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softplus",
+    "squared_epsilon_insensitive",
     "squared_error",
     "squared_hinge",
     "sum",

@@ -159,6 +159,27 @@ def squared_hinge(
     )
 
 
+def modified_huber(
+    prediction: Array,
+    target: Array,
+    sample_weight: Array | None = None,
+    *,
+    reduction: str = "mean",
+    loss: Float64Array | None = None,
+    d_prediction: Array | None = None,
+) -> tuple[Float64Array, Array]:
+    """Return the modified Huber loss of a mini-batch and its gradient.
+
+    ``l = max(0, 1 - t * z)**2`` up to ``t * z = -1``, and ``-4 * t * z`` beyond, for targets ±1: a squared hinge for
+    which outliers weigh less. With z clipped to [-1, 1], ``(z + 1) / 2`` estimates the probability of t = 1 (T. Zhang,
+    "Solving large scale linear prediction problems using stochastic gradient descent algorithms", ICML 2004).
+    Parameters, results and errors are those of `squared_error`.
+    """
+    return backend_of(prediction).pointwise_loss(
+        "modified_huber", prediction, target, sample_weight, None, False, reduction, loss, d_prediction
+    )
+
+
 def exponential(
     prediction: Array,
     target: Array,

@@ -119,6 +119,85 @@ def huber(
     )
 
 
+def epsilon_insensitive(
+    prediction: Array,
+    target: Array,
+    sample_weight: Array | None = None,
+    epsilon: float = 0.1,
+    *,
+    reduction: str = "mean",
+    loss: Float64Array | None = None,
+    d_prediction: Array | None = None,
+) -> tuple[Float64Array, Array]:
+    """Return the epsilon-insensitive loss of a mini-batch, ``l = max(0, |z - t| - epsilon)``, and its gradient.
+
+    The loss of support-vector regression: errors up to `epsilon` count for nothing. The gradient is ``sign(z - t)``
+    beyond, 0 within. V. Vapnik, "The nature of statistical learning theory", 1995.
+
+    Parameters
+    ----------
+    prediction, target : ndarray of shape (n, m)
+        Predictions z and targets t.
+    sample_weight : ndarray of shape (n,), optional
+        As in `squared_error`.
+    epsilon : float
+        Above 0, in units of the target.
+    reduction, loss, d_prediction
+        As in `squared_error`.
+
+    Returns
+    -------
+    loss : 0-d float64 ndarray
+        The loss, in units of the target.
+    d_prediction : ndarray of shape (n, m)
+        Its gradient.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An `epsilon` that is not above 0, and as `squared_error`.
+    """
+    return backend_of(prediction).pointwise_loss(
+        "epsilon_insensitive",
+        prediction,
+        target,
+        sample_weight,
+        epsilon,
+        False,
+        reduction,
+        loss,
+        d_prediction,
+    )
+
+
+def squared_epsilon_insensitive(
+    prediction: Array,
+    target: Array,
+    sample_weight: Array | None = None,
+    epsilon: float = 0.1,
+    *,
+    reduction: str = "mean",
+    loss: Float64Array | None = None,
+    d_prediction: Array | None = None,
+) -> tuple[Float64Array, Array]:
+    """Return ``l = max(0, |z - t| - epsilon)**2`` of a mini-batch, and its gradient.
+
+    The gradient is ``2 * max(0, |z - t| - epsilon) * sign(z - t)``. Parameters, results and errors are those of
+    `epsilon_insensitive`, but that the loss is in squared units of the target.
+    """
+    return backend_of(prediction).pointwise_loss(
+        "squared_epsilon_insensitive",
+        prediction,
+        target,
+        sample_weight,
+        epsilon,
+        False,
+        reduction,
+        loss,
+        d_prediction,
+    )
+
+
 def quantile(
     prediction: Array,
     target: Array,

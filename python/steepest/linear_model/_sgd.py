@@ -39,9 +39,14 @@ LOSSES: dict[str, tuple[str, float | None, bool]] = {
     "exponential": ("exponential", None, False),
     "squared_error": ("squared_error", None, True),
     "huber": ("huber", None, False),
+    "modified_huber": ("modified_huber", None, False),
+    "epsilon_insensitive": ("epsilon_insensitive", None, False),
+    "squared_epsilon_insensitive": ("squared_epsilon_insensitive", None, False),
 }
+# What is left of a loss whose `epsilon` is 0.
+_WITHOUT_EPSILON = {"epsilon_insensitive": "absolute_error", "squared_epsilon_insensitive": "squared_error"}
 # Losses whose parameter is `epsilon`.
-_TAKES_EPSILON = ("huber",)
+_TAKES_EPSILON = ("huber", "epsilon_insensitive", "squared_epsilon_insensitive")
 
 
 class StochasticLinearModel(LinearModel):
@@ -133,6 +138,8 @@ class StochasticLinearModel(LinearModel):
         kind, parameter, half = LOSSES[self.loss]
         if self.loss in _TAKES_EPSILON:
             parameter = float(self.epsilon)
+            if parameter == 0 and kind in _WITHOUT_EPSILON:
+                kind, parameter = _WITHOUT_EPSILON[kind], None
         share = {"l1": 1.0, "elasticnet": self.l1_ratio}.get(self.penalty or "", 0.0)
         strength = 0.0 if self.penalty is None else float(self.alpha)
         assert share is not None

@@ -16,7 +16,7 @@ from steepest._backends import device_of
 from steepest._estimators.class_weights import class_weights
 from steepest._estimators.data import in_library_of
 from steepest._estimators.validation import validate, validate_labels, validate_weights
-from steepest._memory import aligned_zeros, to_host
+from steepest._memory import aligned_zeros, array_namespace, to_host
 
 from ._classification import LinearClassifier
 from ._sgd import LEARNING_RATES, LOSSES, StochasticLinearModel
@@ -30,6 +30,16 @@ def _gives_probabilities(estimator: SGDClassifier) -> bool:
     if estimator.loss not in ("log_loss", "modified_huber"):
         raise AttributeError(f"probability estimates are not available for loss={estimator.loss!r}")
     return True
+
+
+def _normalised(shares: Array) -> Array:
+    """Return probabilities, given that of the second class alone or of each class against the others."""
+    if shares.shape[1] == 1:
+        both: Array = array_namespace(shares).concatenate([1 - shares, shares], axis=1)
+        return both
+    # Where all are zero, none is likelier than another.
+    shares = shares + (K.sum(shares, axis=1)[:, None] == 0)
+    return shares / K.sum(shares, axis=1)[:, None]
 
 
 class StochasticClassifier(LinearClassifier, StochasticLinearModel):
@@ -209,8 +219,8 @@ class SGDClassifier(StochasticClassifier):
     Parameters
     ----------
     loss : str, default="hinge"
-        ``"hinge"``, ``"log_loss"``, ``"squared_hinge"``, ``"perceptron"``, ``"exponential"``, ``"squared_error"`` or
-        ``"huber"``, with targets ±1.
+        ``"hinge"``, ``"log_loss"``, ``"modified_huber"``, ``"squared_hinge"``, ``"perceptron"``, ``"exponential"``, or
+        one of a regressor's, with targets ±1.
     penalty : {"l2", "l1", "elasticnet", None}, default="l2"
         Penalty of the coefficients.
     alpha : float, default=1e-4
@@ -342,6 +352,8 @@ class SGDClassifier(StochasticClassifier):
     def predict_proba(self, X: Any) -> Array:
         """Predict class probabilities; for more than two classes, those of each against the others, normalised.
 
+        For ``loss="modified_huber"``, that of a class is (1 + z) / 2, with the decision z clipped to [-1, 1].
+
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
@@ -353,15 +365,13 @@ class SGDClassifier(StochasticClassifier):
             Probabilities, in the order of `classes_` and in the library of X.
         """
         scores = self._linear_output(X)
+        if self.loss == "modified_huber":
+            return in_library_of(X, _normalised((array_namespace(scores).clip(scores, -1, 1) + 1) / 2))
         if scores.shape[1] == 1:
             logits = aligned_zeros((len(scores), 2), scores.dtype, device_of(scores))
             logits[:, 1:] = scores
             return in_library_of(X, K.softmax(logits))
-        shares = K.sigmoid(scores)
-        total = K.sum(shares, axis=1)[:, None]
-        # Where all have underflown, none is likelier than another.
-        shares = shares + (total == 0)
-        return in_library_of(X, shares / K.sum(shares, axis=1)[:, None])
+        return in_library_of(X, _normalised(K.sigmoid(scores)))
 
     @available_if(_gives_probabilities)
     def predict_log_proba(self, X: Any) -> Array:

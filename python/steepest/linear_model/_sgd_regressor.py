@@ -16,12 +16,12 @@ from steepest._estimators.validation import validate, validate_weights
 from steepest._memory import to_host
 
 from ._classification import SparseCoefficients
-from ._sgd import LEARNING_RATES, LOSSES, StochasticLinearModel
+from ._sgd import LEARNING_RATES, StochasticLinearModel
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 
-_LOSSES = {"squared_error", "huber"} & set(LOSSES)
+_LOSSES = {"squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive"}
 
 
 class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
@@ -32,8 +32,9 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
 
     Parameters
     ----------
-    loss : {"squared_error", "huber"}, default="squared_error"
-        Half the squared error, or Huber's loss with a delta of `epsilon`.
+    loss : str, default="squared_error"
+        ``"squared_error"`` (half of it), ``"huber"``, with a delta of `epsilon`, ``"epsilon_insensitive"`` (linear
+        support-vector regression) or ``"squared_epsilon_insensitive"``.
     penalty : {"l2", "l1", "elasticnet", None}, default="l2"
         Penalty of the coefficients.
     alpha : float, default=1e-4

@@ -20,6 +20,7 @@ from .layers import (
 )
 from .losses import (
     BinaryCrossEntropy,
+    EpsilonInsensitive,
     Exponential,
     Gaussian,
     Hinge,
@@ -27,9 +28,11 @@ from .losses import (
     Loss,
     MeanAbsoluteError,
     MeanSquaredError,
+    ModifiedHuber,
     Poisson,
     Quantile,
     SoftmaxCrossEntropy,
+    SquaredEpsilonInsensitive,
     SquaredHinge,
 )
 from .network import Network
@@ -40,6 +43,7 @@ __all__ = [
     "Activation",
     "BinaryCrossEntropy",
     "Dropout",
+    "EpsilonInsensitive",
     "Exponential",
     "Gaussian",
     "HardSigmoid",
@@ -51,6 +55,7 @@ __all__ = [
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "ModifiedHuber",
     "Network",
     "PReLU",
     "Parameter",
@@ -62,6 +67,7 @@ __all__ = [
     "Softmax",
     "SoftmaxCrossEntropy",
     "Softplus",
+    "SquaredEpsilonInsensitive",
     "SquaredHinge",
     "Tanh",
 ]

@@ -186,6 +186,50 @@ class Huber(_OutputLoss):
 
 
 @dataclass(frozen=True)
+class EpsilonInsensitive(_OutputLoss):
+    """Epsilon-insensitive loss, ``max(0, |z - t| - epsilon)``: that of support-vector regression.
+
+    See `steepest.kernels.epsilon_insensitive`.
+
+    Parameters
+    ----------
+    epsilon : float, default=0.1
+        Size of the errors that count for nothing, above 0.
+    reduction : {"mean", "sum"}, default="mean"
+        What becomes of the losses of a row's outputs.
+    """
+
+    epsilon: float = 0.1
+    kernel: ClassVar[str] = "epsilon_insensitive"
+    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_between("epsilon", self.epsilon, 0.0, math.inf)
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.epsilon_insensitive(
+            prediction, target, sample_weight, epsilon=self.epsilon, reduction=self.reduction
+        )
+
+
+@dataclass(frozen=True)
+class SquaredEpsilonInsensitive(EpsilonInsensitive):
+    """The square of the epsilon-insensitive loss.
+
+    See `steepest.kernels.squared_epsilon_insensitive`; parameters as `EpsilonInsensitive`.
+    """
+
+    kernel: ClassVar[str] = "squared_epsilon_insensitive"
+    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.squared_epsilon_insensitive(
+            prediction, target, sample_weight, epsilon=self.epsilon, reduction=self.reduction
+        )
+
+
+@dataclass(frozen=True)
 class Quantile(_OutputLoss):
     """Quantile (pinball) loss, ``q (t - z)`` below the target, ``(1 - q) (z - t)`` above it.
 
@@ -313,6 +357,25 @@ class SquaredHinge(_OutputLoss):
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.squared_hinge(prediction, target, sample_weight, reduction=self.reduction)
+
+
+@dataclass(frozen=True)
+class ModifiedHuber(_OutputLoss):
+    """Modified Huber loss for targets ±1: the squared hinge, but linear where ``t z < -1``.
+
+    See `steepest.kernels.modified_huber`.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default="mean"
+        What becomes of the losses of a row's outputs.
+    """
+
+    kernel: ClassVar[str] = "modified_huber"
+    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.modified_huber(prediction, target, sample_weight, reduction=self.reduction)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Activations and their gradients agree with PyTorch's, where it is installed."""
+"""Activations, losses and their gradients agree with PyTorch's, where it is installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from backends import run_python
 
 # PyTorch stays out of this process: its threads would outlive the test.
-COMPARE = """
+ACTIVATIONS = """
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -66,7 +66,50 @@ for dtype in (np.float32, np.float64):
 """
 
 
-def test_values_and_gradients():
+LOSSES = """
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from steepest import kernels as K
+
+rng = np.random.default_rng(0)
+n, m = 40, 3
+z = 3 * rng.standard_normal((n, m))
+normal, share, count = rng.standard_normal((n, m)), rng.random((n, m)), rng.poisson(2.0, (n, m)).astype(float)
+ids, spread = rng.integers(0, m, n), 3 * rng.standard_normal((n, 2 * m))
+
+
+def gaussian(spread, t):
+    return F.gaussian_nll_loss(spread[:, :m], t, spread[:, m:].exp(), eps=1e-300)
+
+
+cases = {
+    "squared_error": (K.squared_error, z, normal, F.mse_loss),
+    "absolute_error": (K.absolute_error, z, normal, F.l1_loss),
+    "huber": (lambda z, t: K.huber(z, t, delta=0.7), z, normal, lambda z, t: F.huber_loss(z, t, delta=0.7)),
+    "log_loss": (K.log_loss, z, share, F.binary_cross_entropy_with_logits),
+    "poisson": (K.poisson, z, count, F.poisson_nll_loss),
+    "gaussian": (K.gaussian, spread, normal, gaussian),
+    "softmax_cross_entropy": (K.softmax_cross_entropy, z, ids, F.cross_entropy),
+}
+for dtype in (np.float32, np.float64):
+    # A few roundings of each item, and of their sum, on either side.
+    tolerance = 32 * np.finfo(dtype).eps
+    for name, (ours, z, t, theirs) in cases.items():
+        z, t = z.astype(dtype), t if t.dtype == np.int64 else t.astype(dtype)
+        value, gradient = ours(z, t)
+        leaf = torch.from_numpy(z.copy()).requires_grad_()
+        expected = theirs(leaf, torch.from_numpy(t.copy()))
+        expected.backward()
+        np.testing.assert_allclose(value, expected.item(), rtol=tolerance, err_msg=name)
+        scale = np.abs(leaf.grad.numpy()).max()
+        np.testing.assert_allclose(gradient, leaf.grad.numpy(), rtol=0, atol=tolerance * scale, err_msg=name)
+"""
+
+
+@pytest.mark.parametrize("code", [ACTIVATIONS, LOSSES], ids=["activations", "losses"])
+def test_values_and_gradients(code):
     if importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is not installed")
-    run_python(COMPARE, timeout=300)
+    run_python(code, timeout=300)
