@@ -153,35 +153,6 @@ def test_every_position_is_as_likely():
     assert np.abs(counts - 1000).max() < 6 * np.sqrt(6000 * (1 / 6) * (5 / 6))
 
 
-@pytest.mark.parametrize("block", [2, 3, 16])
-@pytest.mark.parametrize("n", [0, 1, 2, 15, 16, 17, 511, 512, 513, 5000])
-def test_permutation_of_blocks(n, block):
-    p = K.permutation(n, seed=5, stream=2, block=block)
-    assert p.dtype == np.int64
-    assert (np.sort(p) == np.arange(n)).all()
-    assert (p == K.permutation(n, seed=5, stream=2, block=block)).all()
-    # A run of 32 blocks holds the rows of so many blocks, and of two more where the short one shifts its ends.
-    for begin in range(0, n, 32 * block):
-        assert len(np.unique(p[begin : begin + 32 * block] // block)) <= 34
-
-
-def test_permutation_of_blocks_is_mixed():
-    p = K.permutation(32_000, seed=1, block=16)
-    assert (p != K.permutation(32_000, seed=2, block=16)).any()
-    # Neighbours in the order are independent, but for those of one block: one in 32.
-    apart = np.abs(np.diff(p)) >= 16
-    z = tolerances.standard_errors(apart.size)
-    assert apart.mean() > 1 - 1 / 32 - z * np.sqrt(1 / 32)
-    # In the first half of the order half of the numbers are from the first half of the range; 2000 blocks decide.
-    assert abs((p[:16_000] < 16_000).mean() - 0.5) < tolerances.standard_errors(1000) * 0.5
-
-
-@pytest.mark.parametrize("block", [0, -3])
-def test_permutation_of_no_blocks(block):
-    with pytest.raises(ValueError, match=r"^\[permutation\] block is "):
-        K.permutation(10, seed=0, block=block)
-
-
 def test_threads_do_not_change_the_numbers(threads):
     bits = K.random_bits(300_001, seed=8)
     assert (bits[:64] == bits64(64, 8, 0)).all()

@@ -151,6 +151,42 @@ def validate_labels(estimator: BaseEstimator, y: Array) -> None:
         raise ValueError(f"[{type(estimator).__name__}] {error}") from error
 
 
+def labels_of_stream(estimator: BaseEstimator, classes: Any, known: Array | None) -> Array:
+    """Return the labels of all calls of partial_fit.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Named in messages.
+    classes : array-like or None
+        What this call was given; needed in the first.
+    known : ndarray or None
+        What an earlier call was given, sorted.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+        Sorted, a NumPy array.
+
+    Raises
+    ------
+    ValueError
+        `classes` is missing in the first call, or is not what it was then.
+    """
+    name = type(estimator).__name__
+    given = None if classes is None else np.unique(np.asarray(to_host(classes)))
+    if known is None:
+        if given is None:
+            raise ValueError(f"[{name}] classes must be passed on the first call to partial_fit.")
+        return given
+    known = to_host(known)
+    if given is not None and not np.array_equal(given, known):
+        raise ValueError(
+            f"[{name}] `classes={classes}` is not the same as on last call to partial_fit, was: {known}"
+        )
+    return known
+
+
 def validate_weights(estimator: BaseEstimator, sample_weight: Any, X: Any) -> Array | None:
     """Return the weights of the samples as a NumPy array of the dtype of X, or None.
 

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from steepest._operations import Backend
 
 
-_BLOCKS_TOGETHER = 32  # blocks of neighbours that a permutation mixes
-
-
 def random_uniform(
     shape: int | tuple[int, ...],
     low: float = 0.0,
@@ -82,12 +79,8 @@ def random_bits(
     return _backend("random_bits", out, device).random_bits(n, seed=seed, stream=stream, out=out)
 
 
-def permutation(n: int, *, seed: int, stream: int = 0, block: int = 1, device: str = "cpu") -> Int64Array:
+def permutation(n: int, *, seed: int, stream: int = 0, device: str = "cpu") -> Int64Array:
     """Return a random permutation of 0..n-1: the order that sorts n 64-bit random keys.
-
-    A `block` above 1 keeps rows that are neighbours in memory near each other in the order, where reading them in a
-    fully random one would wait for memory: blocks of so many neighbours are permuted, and then the numbers within each
-    run of 32 blocks. What stands next to each other still comes from all over the range.
 
     Parameters
     ----------
@@ -95,8 +88,6 @@ def permutation(n: int, *, seed: int, stream: int = 0, block: int = 1, device: s
         Length.
     seed, stream : int
         As in `random_uniform`; the epoch serves as the stream of a shuffle.
-    block : int
-        How many neighbours stay near each other, 1 for a permutation of which all n! are as likely.
     device : {"cpu", "cuda"}, default="cpu"
         Where the result is made, as a NumPy or a CuPy array. It is the same permutation on both.
 
@@ -108,7 +99,7 @@ def permutation(n: int, *, seed: int, stream: int = 0, block: int = 1, device: s
     Raises
     ------
     ValueError
-        n is negative, `block` is not positive, the device is not known, or a graph is being captured.
+        n is negative, the device is not known, or a graph is being captured.
     RuntimeError
         See the package's conventions.
     """
@@ -119,23 +110,9 @@ def permutation(n: int, *, seed: int, stream: int = 0, block: int = 1, device: s
         )
     if n < 0:
         raise ValueError(f"[permutation] n is {n}; it must not be negative")
-    if block < 1:
-        raise ValueError(f"[permutation] block is {block}; it must be positive")
-    # The keys of the blocks follow those of the numbers, so that no two are the same.
-    blocks = -(-n // block) if block > 1 else 0
-    keys = random_bits(n + blocks, seed=seed, stream=stream, device=device)
-    xp = np if device == "cpu" else import_cupy()
-    if block == 1:
-        order: Int64Array = xp.argsort(keys).astype(np.int64, copy=False)
-        return order
-    rows = (xp.argsort(keys[n:])[:, None] * block + xp.arange(block)).ravel()
-    rows = rows[rows < n].astype(np.int64, copy=False)
-    window = block * _BLOCKS_TOGETHER
-    whole = n // window * window
-    within = xp.argsort(keys[:whole].reshape(-1, window), axis=1)
-    shuffled = xp.take_along_axis(rows[:whole].reshape(-1, window), within, axis=1).ravel()
-    mixed: Int64Array = xp.concatenate([shuffled, rows[whole:][xp.argsort(keys[whole:n])]])
-    return mixed
+    keys = random_bits(n, seed=seed, stream=stream, device=device)
+    order: Int64Array = (np if device == "cpu" else import_cupy()).argsort(keys).astype(np.int64, copy=False)
+    return order
 
 
 def _backend(operation: str, out: Array | None, device: str | None) -> Backend:

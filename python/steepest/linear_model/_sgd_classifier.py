@@ -15,7 +15,7 @@ from steepest import kernels as K
 from steepest._backends import device_of
 from steepest._estimators.class_weights import class_weights
 from steepest._estimators.data import in_library_of
-from steepest._estimators.validation import validate, validate_labels, validate_weights
+from steepest._estimators.validation import labels_of_stream, validate, validate_labels, validate_weights
 from steepest._memory import aligned_zeros, array_namespace, to_host
 
 from ._classification import LinearClassifier
@@ -195,16 +195,7 @@ class StochasticClassifier(LinearClassifier, StochasticLinearModel):
                     "distributions. Pass the resulting weights as the class_weight parameter."
                 )
             )
-        labels = None if classes is None else np.unique(np.asarray(to_host(classes)))
-        if "classes_" not in self.__dict__:
-            if labels is None:
-                raise ValueError(self._prefix("classes must be passed on the first call to partial_fit."))
-        elif labels is not None and not np.array_equal(labels, to_host(self.classes_)):
-            raise ValueError(
-                self._prefix(
-                    f"`classes={classes}` is not the same as on last call to partial_fit, was: {self.classes_}"
-                )
-            )
+        labels = labels_of_stream(self, classes, self.__dict__.get("classes_"))
         return self._fit(X, y, sample_weight, (None, None), incremental=True, classes=labels)
 
 

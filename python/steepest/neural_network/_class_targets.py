@@ -13,8 +13,8 @@ from sklearn.utils.multiclass import type_of_target
 
 from steepest._estimators.class_weights import class_weights
 from steepest._estimators.sparse_rows import is_sparse
-from steepest._estimators.validation import validate_labels
-from steepest._memory import array_namespace, to_device, to_host
+from steepest._estimators.validation import labels_of_stream, validate_labels
+from steepest._memory import array_namespace, to_device
 from steepest.nn.losses import Loss
 
 from ._base import BaseMultilayerPerceptron
@@ -155,14 +155,5 @@ class ClassTargets(BaseMultilayerPerceptron):
                     "pass a mapping, for instance from sklearn.utils.compute_class_weight"
                 )
             )
-        given = None if classes is None else np.unique(np.asarray(to_host(classes)))
-        if "_network" not in self.__dict__:
-            if given is None:
-                raise ValueError(self._prefix("classes must be passed on the first call to partial_fit."))
-            self._classes = given
-        elif given is not None and not np.array_equal(given, self._classes):
-            raise ValueError(
-                self._prefix(
-                    f"`classes={classes}` is not the same as on last call to partial_fit, was: {self._classes}"
-                )
-            )
+        known = self._classes if "_network" in self.__dict__ else None
+        self._classes = labels_of_stream(self, classes, known)
