@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -72,11 +73,17 @@ def test_typed():
 def test_stub_names_what_the_extension_has():
     from steepest import _cpu
 
-    stub = (Path(steepest.__file__).parent / "_cpu.pyi").read_text()
-    declared = set(re.findall(r"^(?:def|class) (\w+)", stub, flags=re.MULTILINE))
-    declared = {name for name in declared if not name.startswith("_")}  # types of the stub alone
-    present = {name for name in dir(_cpu) if not name.startswith("_")}
-    assert declared == {name for name in present if callable(getattr(_cpu, name))}
+    declared = set()
+    for stub in ("_cpu.pyi", "_exports.pyi"):
+        for node in ast.parse((Path(steepest.__file__).parent / stub).read_text()).body:
+            match node:
+                case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                    declared.add(name)
+                case ast.Assign(targets=[ast.Name(id=name)]):
+                    declared.add(name)
+    assert {name for name in declared if not name.startswith("_")} == {
+        name for name in dir(_cpu) if not name.startswith("_")
+    }
 
 
 def test_version():

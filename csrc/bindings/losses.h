@@ -16,7 +16,7 @@ const LossEntry& loss_named(const Call<B>& call, py::handle kind) {
     std::string known;
     for (const LossEntry& entry : kLosses) {
         if (name == entry.name) return entry;
-        known += (known.empty() ? "" : ", ") + std::string(entry.name);
+        known.append(known.empty() ? "" : ", ").append(entry.name);
     }
     ops::reject(call.name(), "kind '", name, "' is not one of: ", known);
 }

@@ -31,7 +31,7 @@ Activation activation_named(const Call<B>& call, py::handle activation) {
     std::string known;
     for (const ActivationInfo& info : kActivations) {
         if (name == info.name) return {info.kind, parameter_of(call, info, parameter)};
-        known += (known.empty() ? "" : ", ") + std::string(info.name);
+        known.append(known.empty() ? "" : ", ").append(info.name);
     }
     ops::reject(call.name(), "activation '", name, "' is not one of: ", known);
 }
@@ -44,7 +44,7 @@ Precision precision_named(const Call<B>& call, py::handle precision) {
     STEEPEST_PRECISIONS(STEEPEST_MATCH)
 #undef STEEPEST_MATCH
     std::string known;
-#define STEEPEST_LIST(Name, text) known += (known.empty() ? "" : ", ") + std::string(text);
+#define STEEPEST_LIST(Name, text) known.append(known.empty() ? "" : ", ").append(text);
     STEEPEST_PRECISIONS(STEEPEST_LIST)
 #undef STEEPEST_LIST
     ops::reject(call.name(), "precision '", name, "' is not one of: ", known);

@@ -45,5 +45,23 @@ void reshape_run(ItemLoss<T, In, Out>& items, int64_t cols) {
     for (auto& m : items.out) reshape(m);
 }
 
+// Of an operation's predictions and targets, by one formula for each pair.
+template <template <class> class Op, class T>
+ItemLoss<T, 2, 1> pointwise_items(const Op<T>& op) {
+    const double outputs = op.adds_outputs ? 1.0 : static_cast<double>(op.prediction.cols);
+    return {{op.prediction, op.target}, {op.d_prediction}, op.sample_weight, op.factor / outputs, op.loss};
+}
+
+// Of means, log-variances and targets; the predictions hold the means on the left, the log-variances on the right.
+template <template <class> class Op, class T>
+ItemLoss<T, 3, 2> gaussian_items(const Op<T>& op) {
+    const int64_t n = op.target.rows, m = op.target.cols;
+    return {{op.prediction.block(0, 0, n, m), op.prediction.block(0, m, n, m), op.target},
+            {op.d_prediction.block(0, 0, n, m), op.d_prediction.block(0, m, n, m)},
+            op.sample_weight,
+            op.adds_outputs ? 1.0 : 1.0 / static_cast<double>(m),
+            op.loss};
+}
+
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest

@@ -3,6 +3,7 @@
 // for a pointwise loss l with targets t (n, k), or the softmax cross-entropy of labels (n,).
 #pragma once
 
+#include "ops/linear_model.h"
 #include "ops/pointwise_loss.h"
 
 namespace steepest::ops {
@@ -64,17 +65,7 @@ struct LinearLoss {
         const int64_t k = w.cols;
         require(x.rows > 0 && k > 0, kName, "x has shape ", shape_of(x), " and w has shape ", shape_of(w),
                 ": an empty batch has no mean loss");
-        require(x.cols == w.rows, kName, "x has shape ", shape_of(x), ", but w has shape ", shape_of(w),
-                ": they must be (n, d) and (d, k)");
-        require(!b || b.size == k, kName, "b has shape ", shape_of(b), ", but w has ", k, " columns");
-        if (target)
-            require(target.rows == x.rows && target.cols == k, kName, "target has shape ", shape_of(target),
-                    ", but x has ", x.rows, " rows and w has ", k, " columns");
-        else
-            require(labels.size == x.rows, kName, "labels has shape ", ShapeText{-1, labels.size}, ", but x has ",
-                    x.rows, " rows");
-        require(!sample_weight || sample_weight.size == x.rows, kName, "sample_weight has shape ",
-                shape_of(sample_weight), ", but x has ", x.rows, " rows");
+        check_linear_model(*this);
         if (target) check_loss_parameter(kName, kind, parameter);
         require(l2 >= 0, kName, "l2 is ", l2, "; it must not be negative");
         if (!d_w) return;

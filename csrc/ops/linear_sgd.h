@@ -6,6 +6,7 @@
 #pragma once
 
 #include "common/linear_sgd.h"
+#include "ops/linear_model.h"
 #include "ops/pointwise_loss.h"
 
 namespace steepest::ops {
@@ -47,22 +48,13 @@ struct LinearSgd {
 
     void check() const {
         const int64_t k = w.cols;
-        require(x.cols == w.rows, kName, "x has shape ", shape_of(x), ", but w has shape ", shape_of(w),
-                ": they must be (n, d) and (d, k)");
-        if (target)
-            require(target.rows == x.rows && target.cols == k, kName, "target has shape ", shape_of(target),
-                    ", but x has ", x.rows, " rows and w has ", k, " columns");
-        else
-            require(labels.size == x.rows, kName, "labels has shape ", ShapeText{-1, labels.size}, ", but x has ",
-                    x.rows, " rows");
-        require(!sample_weight || sample_weight.size == x.rows, kName, "sample_weight has shape ",
-                shape_of(sample_weight), ", but x has ", x.rows, " rows");
+        check_linear_model(*this);
         require(!class_weight || (class_weight.rows == 2 && class_weight.cols == k), kName, "class_weight has shape ",
                 shape_of(class_weight), "; ", ShapeText{2, k}, " is needed");
         const auto of_outputs = [&](const char* name, const auto& v) {
             require(!v || v.size == k, kName, name, " has shape ", shape_of(v), ", but w has ", k, " columns");
         };
-        of_outputs("b", b), of_outputs("l1_total", l1_total), of_outputs("average_b", average_b);
+        of_outputs("l1_total", l1_total), of_outputs("average_b", average_b);
         if (l1_applied) require_same_shape(kName, "l1_applied", l1_applied, "w", w);
         if (average_w) require_same_shape(kName, "average_w", average_w, "w", w);
         require(l1 == 0 || (l1_applied && l1_total), kName, "l1_applied and l1_total are needed when l1 is not 0");

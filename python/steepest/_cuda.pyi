@@ -2,46 +2,8 @@
 
 from typing import TypedDict
 
-# ruff: noqa: I001 (one statement for all)
-from steepest._cpu import (
-    ACTIVATION_PARAMETERS as ACTIVATION_PARAMETERS,
-    ACTIVATIONS as ACTIVATIONS,
-    INPUT_DERIVATIVES as INPUT_DERIVATIVES,
-    UPDATE_RULES as UPDATE_RULES,
-    POINTWISE_LOSSES as POINTWISE_LOSSES,
-    DivergenceError as DivergenceError,
-    accumulate as accumulate,
-    activation as activation,
-    activation_backward as activation_backward,
-    adagrad_update as adagrad_update,
-    adam_update as adam_update,
-    argmax as argmax,
-    gaussian as gaussian,
-    increment as increment,
-    linear as linear,
-    linear_backward as linear_backward,
-    log_softmax as log_softmax,
-    look_up as look_up,
-    matmul as matmul,
-    max as max,
-    mean as mean,
-    min as min,
-    pointwise_loss as pointwise_loss,
-    prelu as prelu,
-    prelu_backward as prelu_backward,
-    random_bits as random_bits,
-    random_uniform as random_uniform,
-    require_finite as require_finite,
-    rmsprop_update as rmsprop_update,
-    sgd_update as sgd_update,
-    softmax as softmax,
-    softmax_backward as softmax_backward,
-    softmax_cross_entropy as softmax_cross_entropy,
-    sum as sum,
-    sum_squares as sum_squares,
-    take_rows as take_rows,
-    zero_one_loss as zero_one_loss,
-)
+from steepest._cpu import DivergenceError as DivergenceError
+from steepest._exports import *
 
 class _Device(TypedDict):
     name: str
