@@ -186,15 +186,18 @@ struct Silu {
     template <class V>
     STEEPEST_HD V value(V x) const {
         const V down = max(V(-kRange), minus_abs(x));
-        const V quotient = max(x, down) / (V(1) + exp_nonpositive(down));
-        return select(V(0) > x, times_exp(quotient, down), quotient);
+        const auto e = factored_exp(down);
+        const V quotient = max(x, down) / (V(1) + e.value());
+        return select(V(0) > x, e.times(quotient), quotient);
     }
     // s (1 + x (1 - s)), s = sigmoid(x)
     template <class V>
     STEEPEST_HD V derivative(V x) const {
-        const V down = max(V(-kRange), minus_abs(x)), e = exp_nonpositive(down), sum = V(1) + e, square = sum * sum;
-        const V above = (sum - down * e) / square;
-        return select(V(0) > x, times_exp((sum + down) / square, down), above);
+        const V down = max(V(-kRange), minus_abs(x));
+        const auto factored = factored_exp(down);
+        const V e = factored.value(), sum = V(1) + e, square = sum * sum;
+        const V quotient = select(V(0) > x, sum + down, sum - down * e) / square;
+        return select(V(0) > x, factored.times(quotient), quotient);
     }
     static constexpr double kRange = 800;  // x exp(x) is 0 in double from -800 down, and all sums are finite
 };

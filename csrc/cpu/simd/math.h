@@ -80,22 +80,28 @@ STEEPEST_HD Vec<T> exp_nonpositive(Vec<T> x) {
     return scale_by_power_of_two(exp_near_0(r), n);
 }
 
-// a exp(x) for x <= 0, rounded once where it is below the normal range.
+// exp(x) for x <= 0 as 2^n (1 + p): its product with another number is rounded once where it is below the normal range.
 template <class T>
-STEEPEST_HD Vec<T> times_exp(Vec<T> a, Vec<T> x) {
-    using V = Vec<T>;
-    V n;
-    const V p = expm1_near_0(reduce_by_ln2(max(V(ExpConstants<T>::kLowest), x), n));
-    return scale_by_power_of_two(fma(a, p, a), n);
+struct FactoredExp {
+    Vec<T> n, p;
+
+    STEEPEST_HD Vec<T> value() const { return scale_by_power_of_two(Vec<T>(1) + p, n); }
+    STEEPEST_HD Vec<T> times(Vec<T> a) const { return scale_by_power_of_two(fma(a, p, a), n); }
+};
+
+template <class T>
+STEEPEST_HD FactoredExp<T> factored_exp(Vec<T> x) {
+    FactoredExp<T> e;
+    e.p = expm1_near_0(reduce_by_ln2(max(Vec<T>(ExpConstants<T>::kLowest), x), e.n));
+    return e;
 }
 
-// a exp(x + rest), as above, for a rest far below 1.
+// exp(x + rest) for a rest far below 1.
 template <class T>
-STEEPEST_HD Vec<T> times_exp(Vec<T> a, Vec<T> x, Vec<T> rest) {
-    using V = Vec<T>;
-    V n;
-    const V p = expm1_near_0(reduce_by_ln2(max(V(ExpConstants<T>::kLowest), x), n) + rest);
-    return scale_by_power_of_two(fma(a, p, a), n);
+STEEPEST_HD FactoredExp<T> factored_exp(Vec<T> x, Vec<T> rest) {
+    FactoredExp<T> e;
+    e.p = expm1_near_0(reduce_by_ln2(max(Vec<T>(ExpConstants<T>::kLowest), x), e.n) + rest);
+    return e;
 }
 
 // exp(x) - 1 without cancellation near 0, for x <= 80.

@@ -44,18 +44,25 @@ STEEPEST_LANE(expm1(Lane<T> a), std::expm1(a.value))
 STEEPEST_LANE(select(bool condition, Lane<T> a, Lane<T> b), condition ? a.value : b.value)
 #undef STEEPEST_LANE
 
-// a exp(x), rounded once where it is below the normal range.
+// An exponential as the square of a root: its product with another number is rounded once where it is below the normal
+// range.
 template <class T>
-STEEPEST_HD Lane<T> times_exp(Lane<T> a, Lane<T> x) {
-    const T root = std::exp(T(0.5) * x.value);
-    return Lane<T>(a.value * root * root);
+struct FactoredExp {
+    T root, rest;  // exp(x / 2), and what is left of the exponent
+
+    STEEPEST_HD Lane<T> value() const { return times(Lane<T>(T(1))); }
+    STEEPEST_HD Lane<T> times(Lane<T> a) const { return Lane<T>(std::fma(a.value, rest, a.value) * root * root); }
+};
+
+template <class T>
+STEEPEST_HD FactoredExp<T> factored_exp(Lane<T> x) {
+    return {std::exp(T(0.5) * x.value), T(0)};
 }
 
-// a exp(x + rest) for a rest far below 1, rounded once where it is below the normal range.
+// exp(x + rest) for a rest far below 1.
 template <class T>
-STEEPEST_HD Lane<T> times_exp(Lane<T> a, Lane<T> x, Lane<T> rest) {
-    const T root = std::exp(T(0.5) * x.value);
-    return Lane<T>(std::fma(a.value, rest.value, a.value) * root * root);
+STEEPEST_HD FactoredExp<T> factored_exp(Lane<T> x, Lane<T> rest) {
+    return {std::exp(T(0.5) * x.value), rest.value};
 }
 
 template <class T>
