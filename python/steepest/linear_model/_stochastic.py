@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ Indices = npt.NDArray[np.int64]
 _SMALLEST_ADAPTIVE_RATE = 1e-6
 # Rows of a sparse X that are made dense at once: the memory of that many items.
 _DENSE_ITEMS = 1 << 20
+# Rows from which on drawing an order takes longer than handing it to a thread does.
+_DRAWN_AHEAD = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -242,11 +245,10 @@ class Training:
         result: State,
     ) -> int:
         """Train until all outputs have stopped; what each comes to is written into `result`."""
-        order, random = self.samples.rows.copy(), np.random.default_rng(seed)
+        orders = _orders(self.samples.rows, seed if shuffle else None)
         best, waited = np.full(len(self.outputs), np.inf), np.zeros(len(self.outputs), np.int64)
         for epoch in range(1, stopping.max_iter + 1):
-            if shuffle:
-                random.shuffle(order)
+            order = next(orders)
             cost = self._epoch(order) / len(order)
             if not (np.isfinite(cost).all() and self.state.is_finite()):
                 raise _divergence(name, epoch)
@@ -318,6 +320,29 @@ class Training:
             average_start=self.average_start if averages else 1,
             objective=self._objective,
         )
+
+
+def _orders(rows: Indices, seed: int | None) -> Iterator[Indices]:
+    """Yield the order of the rows in each epoch: as they stand, or shuffled.
+
+    Steps of single samples follow one another on one core; another draws the next order meanwhile.
+    """
+    if seed is None:
+        while True:
+            yield rows
+    random = np.random.default_rng(seed)
+
+    def draw() -> Indices:
+        return rows[random.permutation(len(rows))]
+
+    if len(rows) < _DRAWN_AHEAD:
+        while True:
+            yield draw()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(draw)
+        while True:
+            order, coming = coming.result(), pool.submit(draw)
+            yield order
 
 
 def _divergence(name: str, epoch: int) -> steepest.DivergenceError:
