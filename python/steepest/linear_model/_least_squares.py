@@ -7,7 +7,7 @@ free of the cancellation that large means bring. With the column of ones first, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,8 @@ class Problem:
         Whether there is a column of ones, too.
     device : {"cpu", "cuda"}
         Where the blocks are made and multiplied.
+    precision : dtype, optional
+        That of the blocks; by default that of X.
     """
 
     X: Any
@@ -50,8 +52,10 @@ class Problem:
     sample_weight: Array | None
     fit_intercept: bool
     device: str = "cpu"
+    precision: Any = None
 
     def __post_init__(self) -> None:
+        self.precision = np.dtype(self.X.dtype if self.precision is None else self.precision)
         self.n, self.d = self.X.shape
         self.m = self.Y.shape[1]
         self.first = int(self.fit_intercept)
@@ -72,14 +76,15 @@ class Problem:
         """Yield Z for consecutive rows; the array is used again for the next."""
         columns = self.first + self.d + self.m
         rows = min(self.n, max(64, _BLOCK_ITEMS[self.device] // columns))
-        buffer = aligned_empty((rows, columns), self.X.dtype, self.device)
+        buffer = aligned_empty((rows, columns), self.precision, self.device)
         xp = array_namespace(buffer)
+        last = self.first + self.d
         for start in range(0, self.n, rows):
             X = self._dense(self.X[start : start + rows])
             Z = buffer[: len(X)]
             Z[:, : self.first] = 1
-            xp.subtract(X, self.x_centre, out=Z[:, self.first : self.first + self.d])
-            xp.subtract(self.Y[start : start + rows], self.y_centre, out=Z[:, self.first + self.d :])
+            xp.subtract(X, self.x_centre, out=Z[:, self.first : last], dtype=self.precision)
+            xp.subtract(self.Y[start : start + rows], self.y_centre, out=Z[:, last:], dtype=self.precision)
             if self.sample_weight is not None:
                 xp.multiply(Z, xp.sqrt(self.sample_weight[start : start + rows])[:, None], out=Z)
             yield Z
@@ -95,7 +100,7 @@ class Problem:
     def gradient(self, coef: Float64, intercept: Float64) -> Float64:
         """Return ``Z[:, :-m].T @ (y - prediction)`` for centred coefficients, the residual computed row by row."""
         table = np.concatenate([intercept[None][: self.first], coef, -np.eye(self.m)])
-        table = to_device(table.astype(self.X.dtype), self.device)
+        table = to_device(table.astype(self.precision), self.device)
         total: Any = 0.0
         for Z in self.blocks():
             total = total - K.matmul(Z.T, K.matmul(Z, table)).astype(np.float64)
@@ -134,7 +139,8 @@ def solve(problem: Problem, *, alpha: float, tol: float, positive: bool) -> Solu
 
     Well-conditioned problems are solved by the normal equations, with one step of refinement from residuals of the rows
     (corrected semi-normal equations; Å. Björck, "Stability analysis of the method of seminormal equations", 1987),
-    which costs two passes over X; others from the triangular factor of X and its singular values.
+    which costs two passes over X, or three for a float32 X whose condition asks for products in float64; others from
+    the triangular factor of X and its singular values.
 
     Parameters
     ----------
@@ -154,6 +160,9 @@ def solve(problem: Problem, *, alpha: float, tol: float, positive: bool) -> Solu
     """
     if not positive and problem.n > problem.d + 1:
         solution = _by_normal_equations(problem, alpha, tol)
+        if solution is None and problem.precision != np.float64:
+            problem = replace(problem, precision=np.float64)
+            solution = _by_normal_equations(problem, alpha, tol)
         if solution is not None:
             return solution
     factor = problem.triangle()
@@ -175,7 +184,7 @@ def _by_normal_equations(problem: Problem, alpha: float, tol: float) -> Solution
     penalised = gram + alpha * np.eye(d)
     smallest, largest = eigenvalues[-1] + alpha, eigenvalues[0] + alpha
     # The error of refinement shrinks by (condition of the matrix) * eps; below 1e-3 one step is enough.
-    least = max(1e3 * float(np.finfo(problem.X.dtype).eps), (2 * tol) ** 2 if alpha == 0 else 0.0)
+    least = max(1e3 * float(np.finfo(problem.precision).eps), (2 * tol) ** 2 if alpha == 0 else 0.0)
     if not smallest > least * largest:
         return None
     factor = scipy.linalg.cho_factor(penalised)
