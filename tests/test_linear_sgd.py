@@ -179,6 +179,24 @@ def test_a_penalty_that_leaves_nothing(rng, dtype):
     check_epochs(rng, dtype, (20, 6, 1), "squared_error", lr=0.5, l2=3.0)
 
 
+def test_penalties_that_weaken(rng, dtype):
+    """The first steps leave a few hundredths of the weights, the last nearly all."""
+    check_epochs(rng, dtype, (200, 6, 2), "log_loss", lr=60.0, power=1.0, t0=60.0, l2=0.95)
+
+
+def test_rows_that_no_step_is_taken_along(rng, dtype):
+    """Their squares overflow, which must not reach their neighbours."""
+    x, target = make(rng, dtype, 41, 7, 1, "hinge")
+    x[::3, 2] = np.sqrt(np.finfo(dtype).max) * 4
+    weight = np.ones(41, dtype)
+    weight[::3] = 0
+    state = State(rng, dtype, 7, 1)
+    oracle = state.oracle()
+    state.epoch(x, target, lr=0.1, l2=0.01, kind="hinge", sample_weight=weight)
+    oracle.epoch(x, target, "hinge", parameter=1.0, lr=0.1, l2=0.01, sample_weight=weight)
+    assert_agrees(state, oracle, x[weight > 0])
+
+
 def test_weak_penalties_add_up(dtype):
     """1 - rate l2 would be 1 in float32."""
     x, target = np.zeros((5000, 3), dtype), np.zeros((5000, 1), dtype)
@@ -210,14 +228,16 @@ def test_classes_against_the_others(rng, dtype):
     assert identical(single.w, target.w)
 
 
-def test_threads_and_calls_change_nothing(rng, dtype):
+@pytest.mark.parametrize("penalties", [{"l1": 1e-3, "l2": 1e-2, "average_start": 50}, {"l2": 1e-2}], ids=str)
+def test_threads_and_calls_change_nothing(rng, dtype, penalties):
     x, target = make(rng, dtype, 400, 30, 5)
-    options = {"lr": 0.1, "power": 0.5, "l1": 1e-3, "l2": 1e-2, "average_start": 50}
+    options = {"lr": 0.1, "power": 0.5, **penalties}
+    every = "l1" in penalties
     before = steepest.get_num_threads()
     states = []
     for threads in (1, 2, 3):
         steepest.set_num_threads(threads)
-        state = State(np.random.default_rng(1), dtype, 30, 5, l1=True, average=True)
+        state = State(np.random.default_rng(1), dtype, 30, 5, l1=every, average=every)
         state.epoch(x, target, **options)
         states.append(state)
     steepest.set_num_threads(before)

@@ -148,6 +148,33 @@ FAULTS = [
         "test_update.py",
         WRONG,
     ),
+    Fault(
+        "linear loss: the penalty leaves out columns",
+        "cuda/linear_loss.cu",
+        "e < w.rows * w.cols; e += kThreads",
+        "e < w.rows; e += kThreads",
+        "linear_loss.cu",
+        "test_linear_loss.py",
+        WRONG,
+    ),
+    Fault(
+        "linear SGD: the scale that the penalty left is forgotten",
+        "cuda/linear_sgd.cu",
+        "static_cast<T>(w / divisor)",
+        "static_cast<T>(w)",
+        "linear_sgd.cu",
+        "test_linear_sgd.py",
+        WRONG,
+    ),
+    Fault(
+        "sparse rows: only the first thread's finding counts",
+        "cuda/take_sparse_rows.cu",
+        "bad = combine_block<kThreads>(bad, memory.row, Smaller());",
+        "",
+        "take_sparse_rows.cu",
+        "test_take_sparse_rows.py",
+        "DID NOT RAISE|Regex pattern did not match",
+    ),
 ]
 
 
