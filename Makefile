@@ -75,7 +75,7 @@ sklearn-tests: $(VENV)/.test
 
 # The estimators on each release of scikit-learn that is supported: its checks of estimators, its tests, ours.
 SKLEARN_VERSIONS ?= 1.6 1.7 1.8 1.9
-SKLEARN_TESTS ?= $(patsubst %,tests/test_%.py,neural_network neural_network_parity validation sklearn_suite)
+SKLEARN_TESTS ?= $(patsubst %,tests/test_%.py,$(ESTIMATOR_TESTS) sklearn_suite)
 sklearn-versions: $(VENV)/.test
 	@set -e; \
 	for version in $(SKLEARN_VERSIONS); do \

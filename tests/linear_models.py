@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import sklearn
+
+SCIKIT_LEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 
 
 def least_squares(X, Y, sample_weight=None, fit_intercept=True, alpha=0.0):

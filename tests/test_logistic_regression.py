@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.sparse
-from linear_models import classes, logistic_gradient, logistic_violation
+from linear_models import SCIKIT_LEARN, classes, logistic_gradient, logistic_violation
 from sklearn import linear_model as theirs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import estimator_checks_generator
@@ -29,6 +29,14 @@ CHECKED = [{}, {"solver": "newton-cholesky"}, LASSO, {"solver": "liblinear"}]
     ids=lambda value: repr(value) if isinstance(value, LogisticRegression) else value.func.__name__,
 )
 def test_scikit_learn(estimator, check):
+    if (
+        estimator.solver == "liblinear"
+        and "sample_weight_equivalence" in repr(check)
+        and SCIKIT_LEARN < (1, 7)
+    ):
+        pytest.skip(
+            "the check makes different classes of weighted and of repeated rows where there may be but two"
+        )
     check(estimator)
 
 
@@ -124,6 +132,8 @@ def test_zeros_are_exact_and_those_of_scikit_learn(rng, k):
         other = theirs.LogisticRegression(l1_ratio=1.0, max_iter=20_000, **options).fit(X, y)
     except ValueError:
         pytest.skip("this scikit-learn takes no l1_ratio without penalty")
+    except UserWarning:
+        pytest.skip("this scikit-learn ignores an l1_ratio without penalty")
     np.testing.assert_array_equal(ours.coef_ == 0, other.coef_ == 0)
     np.testing.assert_allclose(ours.coef_, other.coef_, rtol=0, atol=1e-5)
 
