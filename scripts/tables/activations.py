@@ -41,4 +41,4 @@ def table() -> str:
         lines.append(f"| {' | '.join(cells)} |")
     stride = max(errors[isa][name]["stride"] for isa in SETS for name in K.ACTIVATIONS)
     tried = "every finite float32" if stride == 1 else f"one of {stride} consecutive finite float32"
-    return "\n".join(lines) + f"\n\nULP: the largest error of {tried}.\n"
+    return "\n".join(lines) + f"\n\nULP: the largest error over {tried}.\n"
