@@ -54,83 +54,114 @@ bool check_indices(const VectorView<const int64_t>& indices, int64_t n, const ch
     return true;
 }
 
+// The samples of one call, as they pass the outputs of one member.
+template <class T>
+class Descent {
+  public:
+    Descent(const ops::LinearSgd<T>& op, Range outputs, Team& team)
+        : op_(op),
+          rule_{op.lr.get(), op.power, op.t0, op.l1, op.l2, op.passive_aggressive},
+          first_output_(outputs.begin),
+          outputs_(outputs.end - outputs.begin),
+          padded_(Output<T>::padded(op.w.rows)),
+          first_(*op.step) {
+        with_loss(op.loss, op.parameter, [&](auto formula) { loss_ = loss_functions<decltype(formula)>(); });
+        const int64_t output_items = Output<T>::kRows * padded_;
+        const size_t bytes = static_cast<size_t>((outputs_ * output_items + kGroup * padded_) * sizeof(T));
+        char* const memory = static_cast<char*>(team.scratch(bytes + outputs_ * sizeof(Output<T>) + 64));
+        T* const items = reinterpret_cast<T*>(memory);
+        buffers_ = items + outputs_ * output_items;
+        output_ = reinterpret_cast<Output<T>*>(memory + (bytes + 63) / 64 * 64);
+        for (int64_t c = 0; c < outputs_; ++c)
+            new (output_ + c) Output<T>(op, rule_, loss_, first_output_ + c, items + c * output_items);
+    }
+
+    // Returns the number of samples that steps were taken for.
+    int64_t run() {
+        const int64_t n = op_.samples();
+        double rates[kBlock];
+        for (int64_t begin = 0; begin < n; begin += kBlock) {
+            const int64_t end = n - begin < kBlock ? n : begin + kBlock;
+            rates_of_block(rule_, first_ + begin + 1, rates);
+            const bool groups = may_group(rates[0]);
+            const int64_t counted = first_ + taken_ + 1 - op_.average_start;  // samples in the average
+            for (int64_t i = begin; i < end;) {
+                const int64_t together = groups && end - i >= kGroup ? kGroup : 1;
+                for (int64_t a = i + kRowsAhead; a < i + kRowsAhead + together && a < n; ++a)
+                    fetch_row(op_.x, row_of(a));
+                if (together == 1 || !take_group(i, rates + (i - begin)))
+                    for (int64_t a = i; a < i + together; ++a) take(a, rates[a - begin]);
+                i += together;
+            }
+            for (int64_t c = 0; c < outputs_; ++c) output_[c].end_block(counted > 0 ? counted : 0);
+        }
+        for (int64_t c = 0; c < outputs_; ++c) output_[c].store();
+        return taken_;
+    }
+
+  private:
+    int64_t row_of(int64_t i) const { return op_.order ? op_.order[i] : i; }
+
+    OutputSample sample(int64_t row, int64_t output, double rate) const {
+        const int64_t c = first_output_ + output;
+        const double target = op_.target ? static_cast<double>(op_.target(row, c))
+                                         : target_of_class(op_.loss, is_positive(op_.labels[row], c, op_.w.cols));
+        return {target, op_.sample_weight ? static_cast<double>(op_.sample_weight[row]) : 1.0, rate};
+    }
+
+    // No rate of a block is larger than its first.
+    bool may_group(double rate) const {
+        return rule_.passive_aggressive == PassiveAggressive::kNot && op_.l1 == 0 && !op_.average_w &&
+               rule_.decay(rate) > kLeastDecay;
+    }
+
+    STEEPEST_HD void take(int64_t i, double rate) {
+        const int64_t row = row_of(i);
+        const T* const x = contiguous_row(op_.x, row, buffers_);
+        const bool needs_square = rule_.passive_aggressive != PassiveAggressive::kNot;
+        const double square = needs_square ? square_of(x, op_.w.rows) : 0;
+        if (rule_.skips(square)) return;
+        ++taken_;
+        for (int64_t c = 0; c < outputs_; ++c) {
+            OutputSample s = sample(row, c, rate);
+            s.square = square, s.averages = op_.average_w && first_ + taken_ >= op_.average_start;
+            output_[c].take(x, s);
+        }
+    }
+
+    // Returns whether it did: not where a square overflows.
+    STEEPEST_HD bool take_group(int64_t i, const double* rates) {
+        RowGroup<T> rows;
+        for (int a = 0; a < kGroup; ++a) rows.row[a] = contiguous_row(op_.x, row_of(i + a), buffers_ + a * padded_);
+        if (!rows.multiply(op_.w.rows)) return false;
+        taken_ += kGroup;
+        for (int64_t c = 0; c < outputs_; ++c) {
+            OutputSample samples[kGroup];
+            for (int a = 0; a < kGroup; ++a) samples[a] = sample(row_of(i + a), c, rates[a]);
+            output_[c].take(rows, samples);
+        }
+        return true;
+    }
+
+    const ops::LinearSgd<T>& op_;
+    StepRule rule_;
+    LossFunctions loss_{};
+    int64_t first_output_, outputs_, padded_;
+    int64_t first_, taken_ = 0;  // samples before this call, and of it
+    T* buffers_;                 // rows whose columns are strided
+    Output<T>* output_;
+};
+
 }  // namespace
 
 // Samples follow one another, so the members share the outputs.
 template <class T>
 void run(const ops::LinearSgd<T>& op, Team& team) {
-    const int64_t n = op.samples(), d = op.w.rows, k = op.w.cols, first = *op.step;
     if (op.order && !check_indices(op.order, op.x.rows, op.kName, team)) return;
     const FlushSubnormals flush;
-    const StepRule rule{op.lr.get(), op.power, op.t0, op.l1, op.l2, op.passive_aggressive};
-    const bool needs_square = rule.passive_aggressive != PassiveAggressive::kNot;
-    LossFunctions loss{};
-    with_loss(op.loss, op.parameter, [&](auto formula) { loss = loss_functions<decltype(formula)>(); });
-
-    const Range mine = team.split(k, 1);
-    const int64_t outputs = mine.end - mine.begin, padded = Output<T>::padded(d), row_items = Output<T>::kRows * padded;
-    const size_t row_bytes = static_cast<size_t>((outputs * row_items + kGroup * padded) * sizeof(T));
-    char* const memory = static_cast<char*>(team.scratch(row_bytes + outputs * sizeof(Output<T>) + 64));
-    T* const items = reinterpret_cast<T*>(memory);
-    T* const buffers = items + outputs * row_items;
-    auto* const output = reinterpret_cast<Output<T>*>(memory + (row_bytes + 63) / 64 * 64);
-    for (int64_t c = 0; c < outputs; ++c)
-        new (output + c) Output<T>(op, rule, loss, mine.begin + c, items + c * row_items);
-
-    const auto row_of = [&](int64_t i) { return op.order ? op.order[i] : i; };
-    const auto sample_at = [&](int64_t r, int64_t c, double rate) {
-        const double target = op.target ? static_cast<double>(op.target(r, mine.begin + c))
-                                        : target_of_class(op.loss, is_positive(op.labels[r], mine.begin + c, k));
-        return OutputSample{target, op.sample_weight ? static_cast<double>(op.sample_weight[r]) : 1.0, rate};
-    };
-    const bool may_group = !needs_square && op.l1 == 0 && !op.average_w;
-    double rates[kBlock];
-    int64_t taken = 0;
-
-    const auto take_one = [&](int64_t i, double rate) {
-        const int64_t r = row_of(i);
-        const T* const x = contiguous_row(op.x, r, buffers);
-        const double square = needs_square ? square_of(x, d) : 0;
-        if (rule.skips(square)) return;
-        ++taken;
-        for (int64_t c = 0; c < outputs; ++c) {
-            OutputSample sample = sample_at(r, c, rate);
-            sample.square = square, sample.averages = op.average_w && first + taken >= op.average_start;
-            output[c].take(x, sample);
-        }
-    };
-    const auto take_group = [&](int64_t i, const double* rate) {
-        int64_t r[kGroup];
-        RowGroup<T> rows;
-        for (int a = 0; a < kGroup; ++a)
-            r[a] = row_of(i + a), rows.row[a] = contiguous_row(op.x, r[a], buffers + a * padded);
-        rows.multiply(d);
-        taken += kGroup;
-        for (int64_t c = 0; c < outputs; ++c) {
-            OutputSample samples[kGroup];
-            for (int a = 0; a < kGroup; ++a) samples[a] = sample_at(r[a], c, rate[a]);
-            output[c].take(rows, samples);
-        }
-    };
-
-    for (int64_t begin = 0; begin < n && outputs > 0; begin += kBlock) {
-        const int64_t end = n - begin < kBlock ? n : begin + kBlock;
-        rates_of_block(rule, first + begin + 1, rates);
-        const bool groups = may_group && rule.decay(rates[0]) > kLeastDecay;  // the first rate is the largest
-        const int64_t counted = first + taken + 1 - op.average_start;         // samples in the average
-        for (int64_t i = begin; i < end;) {
-            const int64_t together = groups && end - i >= kGroup ? kGroup : 1;
-            for (int64_t a = 0; a < together; ++a)
-                if (i + a + kRowsAhead < n) fetch_row(op.x, row_of(i + a + kRowsAhead));
-            if (together == kGroup)
-                take_group(i, rates + (i - begin));
-            else
-                take_one(i, rates[i - begin]);
-            i += together;
-        }
-        for (int64_t c = 0; c < outputs; ++c) output[c].end_block(counted > 0 ? counted : 0);
-    }
-    for (int64_t c = 0; c < outputs; ++c) output[c].store();
+    const int64_t first = *op.step;
+    const Range outputs = team.split(op.w.cols, 1);
+    const int64_t taken = outputs.empty() ? 0 : Descent<T>(op, outputs, team).run();
     team.barrier();  // all have read the number of samples
     if (team.rank() == 0) *op.step = first + taken;
 }

@@ -1,6 +1,8 @@
 // One output of a linear model while samples pass, and what the samples tell it.
 #pragma once
 
+#include <cmath>
+
 #include "cpu/rows.h"
 #include "cpu/simd/math.h"
 #include "ops/linear_sgd.h"
@@ -51,7 +53,8 @@ struct RowGroup {
     const T* row[kGroup];
     double product[kGroup][kGroup];
 
-    STEEPEST_HD void multiply(int64_t d) {
+    // Returns whether all squares, and so all items and products, are finite.
+    STEEPEST_HD bool multiply(int64_t d) {
         using V = Vec<T>;
         V sum[kGroup][kGroup];
         for (auto& sums : sum)
@@ -67,6 +70,9 @@ struct RowGroup {
         });
         for (int a = 0; a < kGroup; ++a)
             for (int b = 0; b <= a; ++b) product[a][b] = static_cast<double>(reduce_add(sum[a][b]));
+        bool finite = true;
+        for (int a = 0; a < kGroup; ++a) finite &= std::isfinite(product[a][a]);
+        return finite;
     }
 };
 
@@ -150,17 +156,15 @@ class Output {
         double product[kGroup], square = multiply(rows, product);
         T steps[kGroup];
         bool moves = false;
+        // No branch on a step being none, which a hinge makes unpredictable.
         for (int i = 0; i < kGroup; ++i) {
-            // A row that no step was taken along may hold anything.
-            for (int before = 0; before < i; ++before)
-                if (steps[before] != 0) product[i] = std::fma(steps[before], rows.product[i][before], product[i]);
+            for (int before = 0; before < i; ++before) product[i] += steps[before] * rows.product[i][before];
             objective_ += 0.5 * rule_.l2 * scale_ * scale_ * square;
             const double c = step_of(samples[i], scale_ * product[i] + bias_);
             if (rule_.l2 > 0) scale_ *= rule_.decay(samples[i].rate), inverse_scale_ = 1 / scale_;
             if (op_.b) bias_ += c;
             steps[i] = static_cast<T>(c * inverse_scale_);
-            if (steps[i] == 0) continue;
-            moves = true;
+            moves |= steps[i] != 0;
             square += steps[i] * (2 * product[i] + steps[i] * rows.product[i][i]);
         }
         if (moves) move(rows, steps);
@@ -229,8 +233,7 @@ class Output {
         for_each_vector<T>(0, d_, [&](int64_t j, int lanes) {
             V w = V::load(item_ + j);
 #pragma GCC unroll 4
-            for (int i = 0; i < kGroup; ++i)
-                if (steps[i] != 0) w = fma(factor[i], load_items(rows.row[i] + j, 1, lanes), w);
+            for (int i = 0; i < kGroup; ++i) w = fma(factor[i], load_items(rows.row[i] + j, 1, lanes), w);
             w.store(item_ + j);
         });
     }
