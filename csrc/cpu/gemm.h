@@ -80,8 +80,9 @@ class BlockProduct {
           b_(b),
           rows_(rows),
           cols_(cols),
-          packs_a_(pays_to_pack_rows(a, cols.end - cols.begin)),
-          packs_b_(pays_to_pack_panels(b, rows.end - rows.begin)),
+          is_column_(b.cols == 1 && b.row_stride == 1 && a.col_stride == 1),
+          packs_a_(!is_column_ && pays_to_pack_rows(a, cols.end - cols.begin)),
+          packs_b_(!is_column_ && pays_to_pack_panels(b, rows.end - rows.begin)),
           packed_a_(scratch),
           packed_b_(scratch + kRows * kBlockK) {}
 
@@ -106,8 +107,11 @@ class BlockProduct {
                 const int tile_cols = static_cast<int>(cols_.end - j0 < kCols ? cols_.end - j0 : kCols);
                 const T* b_tile = packs_b_ ? packed_b_ + (j0 - cols_.begin) * kn : b_.data + k0 * b_.row_stride + j0;
                 const Tile<T> tile{c + i0 * stride + j0, stride, i0, tile_rows, j0, tile_cols};
-                multiply_tile<T>(tile_rows, tile_cols, kn, a_tile, a_row, a_k, b_tile, packs_b_ ? kCols : b_.row_stride,
-                                 tile.data, stride, accumulate);
+                if (is_column_)
+                    multiply_column(tile_rows, kn, a_tile, a_row, b_tile, tile.data, stride, accumulate);
+                else
+                    multiply_tile(tile_rows, tile_cols, kn, a_tile, a_row, a_k, b_tile,
+                                  packs_b_ ? kCols : b_.row_stride, tile.data, stride, accumulate);
                 finish(tile);
             }
         }
@@ -116,6 +120,7 @@ class BlockProduct {
   private:
     MatrixView<const T> a_, b_;
     Range rows_, cols_;
+    bool is_column_;  // of b, beside contiguous rows of a
     bool packs_a_, packs_b_;
     T *packed_a_, *packed_b_;
 };

@@ -69,7 +69,42 @@ struct TileKernels<T, std::integer_sequence<int, Rows...>> {
          {tile_kernel<T, Rows + 1, 2, false>, tile_kernel<T, Rows + 1, 2, true>}}...};
 };
 
+template <class T, int Rows>
+STEEPEST_HD void column_kernel(int64_t k, const T* a, int64_t a_row, const T* b, T* c, int64_t c_row, bool accumulate) {
+    using V = Vec<T>;
+    V sum[Rows];
+#pragma GCC unroll 8
+    for (int i = 0; i < Rows; ++i) sum[i] = V(0);
+    int64_t p = 0;
+    for (; p + V::kSize <= k; p += V::kSize) {
+        const V items = V::load(b + p);
+#pragma GCC unroll 8
+        for (int i = 0; i < Rows; ++i) sum[i] = fma(V::load(a + i * a_row + p), items, sum[i]);
+    }
+    if (p < k) {
+        const int rest = static_cast<int>(k - p);
+        const V items = V::load(b + p, rest);
+#pragma GCC unroll 8
+        for (int i = 0; i < Rows; ++i) sum[i] = fma(V::load(a + i * a_row + p, rest), items, sum[i]);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < Rows; ++i) {
+        const T product = reduce_add(sum[i]);
+        c[i * c_row] = accumulate ? product + c[i * c_row] : product;
+    }
+}
+
 }  // namespace
+
+template <class T>
+void multiply_column(int rows, int64_t k, const T* a, int64_t a_row, const T* b, T* c, int64_t c_row, bool accumulate) {
+    constexpr int kTogether = 8;  // chains of sums, which overlap
+    int i = 0;
+    for (; i + kTogether <= rows; i += kTogether)
+        column_kernel<T, kTogether>(k, a + i * a_row, a_row, b, c + i * c_row, c_row, accumulate);
+    for (; i + 2 <= rows; i += 2) column_kernel<T, 2>(k, a + i * a_row, a_row, b, c + i * c_row, c_row, accumulate);
+    if (i < rows) column_kernel<T, 1>(k, a + i * a_row, a_row, b, c + i * c_row, c_row, accumulate);
+}
 
 template <class T>
 void multiply_tile(int rows, int cols, int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c,
@@ -81,6 +116,8 @@ void multiply_tile(int rows, int cols, int64_t k, const T* a, int64_t a_row, int
     TileKernels<T>::kKernels[rows - 1][vectors - 1][last < kSize](k, a, a_row, a_k, b, b_k, c, c_row, last, accumulate);
 }
 
+template void multiply_column(int, int64_t, const float*, int64_t, const float*, float*, int64_t, bool);
+template void multiply_column(int, int64_t, const double*, int64_t, const double*, double*, int64_t, bool);
 template void multiply_tile(int, int, int64_t, const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t,
                             bool);
 template void multiply_tile(int, int, int64_t, const double*, int64_t, int64_t, const double*, int64_t, double*,
