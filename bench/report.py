@@ -38,6 +38,7 @@ TITLES = {
     "activation": "Activations",
     "softmax_cross_entropy": "Softmax-cross-entropy",
     "loss": "Losses of single predictions",
+    "linear_loss": "Losses and steps of linear models",
     "adam": "Adam update",
     "update": "Other update rules",
     "train_step": "Training step of 784-128-64-10",

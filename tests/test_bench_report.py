@@ -12,6 +12,7 @@ if not (ROOT / "bench" / "__main__.py").is_file():
     pytest.skip("the source tree without bench/", allow_module_level=True)
 
 from bench import harness, report, targets  # noqa: E402
+from bench.__main__ import NAMES  # noqa: E402
 
 RUN = {"date": "2024-02-29", "commit": "0", "device": "CPU", "isa": "generic", "threads": 2, "versions": {}}
 
@@ -70,6 +71,10 @@ def shown(*rows):
     """What the targets' lines say besides "not yet measured", by the beginning of the target."""
     answers = targets.answers(rows)
     return {target.text.split(":")[0]: result for target, result, _ in answers if result is not None}
+
+
+def test_every_benchmark_has_a_title():
+    assert list(report.TITLES) == list(NAMES)
 
 
 def test_no_figure_without_a_row():
