@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-from steepest._exports import *
+from steepest._exports import *  # noqa: F403
 
 class _Info(TypedDict):
     isa: str

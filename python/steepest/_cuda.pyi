@@ -3,7 +3,7 @@
 from typing import TypedDict
 
 from steepest._cpu import DivergenceError as DivergenceError
-from steepest._exports import *
+from steepest._exports import *  # noqa: F403
 
 class _Device(TypedDict):
     name: str

@@ -1,4 +1,4 @@
-"""The names that both backend modules export, for type checkers: the members of `Backend`, which has their signatures."""
+"""The names that both backend modules export, for type checkers: members of `Backend`, which has the signatures."""
 
 from steepest._operations import Backend
 
