@@ -44,6 +44,7 @@ TITLES = {
     "train_step": "Training step of 784-128-64-10",
     "fit": "Whole fit of 784-128-64-10",
     "regression": "Whole fit of MLPRegressor, 8-100-1",
+    "class_scatter": "Scatter of ten classes",
     "pca": "Principal components",
     "linear_model": "Linear models",
     "overhead": "Overhead",

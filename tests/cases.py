@@ -214,6 +214,13 @@ def _take_sparse_rows(m):
     return _case(K.take_sparse_rows, args, {"out": m.empty(m.n - 2, m.k)}, start=np.array(2))
 
 
+def _class_scatter(m):
+    args = (m.normal(m.n, m.k), m.rng.integers(0, 3, m.n), m.normal(3, m.k), m.normal(m.n) ** 2)
+    shapes = {"weights": (3,), "sums": (3, m.k), "scatter": (m.k, m.k)}
+    outputs = {name: np.full(shape, -77.0) for name, shape in shapes.items()}
+    return _case(K.class_scatter, args, outputs)
+
+
 def _reduction(name, axis):
     def make(m):
         shape = {None: (), 0: (m.k,), 1: (m.n,)}[axis]
@@ -282,6 +289,7 @@ CASES = {
     "adam_update/adjusted": _update("adam", **_ADJUSTED),
     "take_rows": _take_rows,
     "take_sparse_rows": _take_sparse_rows,
+    "class_scatter": _class_scatter,
     **{
         f"{name}/axis={axis}": _reduction(name, axis)
         for name in ("sum", "mean", "max", "min", "sum_squares")

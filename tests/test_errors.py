@@ -123,7 +123,12 @@ def test_bad_output(name, spoiler, dtype):
 
 
 # Where biases and the weights of the rows stand, which may be left out.
-OPTIONAL = {**dict.fromkeys(("linear", *K.LOSSES), (2,)), "linear_loss": (2, 4), "linear_sgd": (3,)}
+OPTIONAL = {
+    **dict.fromkeys(("linear", *K.LOSSES), (2,)),
+    "linear_loss": (2, 4),
+    "linear_sgd": (3,),
+    "class_scatter": (3,),
+}
 
 
 @pytest.mark.parametrize("name", FLOAT_CASES)

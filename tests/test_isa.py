@@ -28,6 +28,7 @@ STEMS = (
     "gaussian_loss",
     "zero_one_loss",
     "update",
+    "class_scatter",
     "take_rows",
     "take_sparse_rows",
     "dropout",

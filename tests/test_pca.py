@@ -90,12 +90,11 @@ def test_float32_with_a_large_mean(rng, solver):
     np.testing.assert_allclose(model.transform(X), expected, rtol=0, atol=1e-5)
 
 
-def test_blocks_and_panels_make_no_difference(rng, monkeypatch, dtype):
+def test_blocks_make_no_difference(rng, monkeypatch, dtype):
     X = samples(rng, 203, 7, dtype=dtype)
     whole = PCA(svd_solver="covariance_eigh").fit(X)
     monkeypatch.setattr(_factors, "_BLOCK_ITEMS", {"cpu": 64 * 8, "cuda": 64 * 8})
-    monkeypatch.setattr(_factors, "_PANEL", 3)
-    parts = PCA(svd_solver="covariance_eigh").fit(X)
+    parts = PCA(svd_solver="covariance_eigh").fit(scipy.sparse.csr_matrix(X))
     np.testing.assert_allclose(parts.explained_variance_, whole.explained_variance_, **tolerance(dtype, 1))
     np.testing.assert_allclose(parts.components_, whole.components_, **tolerance(dtype, 200))
     np.testing.assert_allclose(parts.transform(X), whole.transform(X), **tolerance(dtype, 200))

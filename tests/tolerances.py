@@ -256,6 +256,16 @@ def linear_loss(dtype, x, scores, error, items, w, penalty, d_penalty):
     return loss + 4.0 * np.sqrt(d_penalty.size) * eps(np.float64) * penalty, d_w, d_b
 
 
+def class_scatter(dtype, deviations, weights):
+    """(sums of one class, scatter) of deviations from the centres, which are rounded once, as are the roots of the
+    weights and the products with these; a sum of float32 products runs over at most 4096.
+    """
+    size, s = _abs(deviations), _abs(weights)[:, None]
+    sums = (2.0 * eps(dtype) + 2.0 * len(size) * eps(np.float64)) * (s * size).sum(0)
+    magnitude = (s * size).T @ size
+    return sums, dot(dtype, min(len(size), 4096), magnitude) + 4.0 * eps(dtype) * magnitude
+
+
 def linear_sgd(dtype, steps, x, largest):
     """Weights after so many steps: each rounds a score of d terms, whose error moves the weights along the sample by at
     most as much as the weights' own rounding does in all columns; steps of convex losses bring solutions no further

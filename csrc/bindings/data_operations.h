@@ -36,6 +36,34 @@ struct Reductions {
         return out.object;
     }
 
+    static py::tuple class_scatter(py::handle x_, py::handle labels_, py::handle centre_, py::handle weight_,
+                                   bool accumulate, py::handle weights_, py::handle sums_, py::handle scatter_) {
+        Call<B> call("class_scatter");
+        const Array x = call.floats("x", x_, 2);
+        const Array labels = labels_.is_none() ? Array() : call.integers("labels", labels_);
+        const Array centre = call.floats("centre", centre_, 2),
+                    weight = call.optional_floats("sample_weight", weight_, 1);
+        if (accumulate && (weights_.is_none() || sums_.is_none() || scatter_.is_none()))
+            ops::reject(call.name(), "weights, sums and scatter are needed to add to");
+        const int64_t d = x.shape[1], k = centre.shape[0];
+        const Array weights = call.output("weights", weights_, {k}, DType::kFloat64);
+        const Array sums = call.output("sums", sums_, {k, d}, DType::kFloat64);
+        const Array scatter = call.output("scatter", scatter_, {d, d}, DType::kFloat64);
+        call.submit_float([&]<class T>() {
+            ops::ClassScatter<T> op;
+            op.x = x.matrix<const T>(), op.labels = labels.integers(), op.centre = centre.matrix<const T>();
+            op.sample_weight = weight.vector<const T>(), op.accumulate = accumulate;
+            op.weights = weights.vector<double>(), op.sums = sums.matrix<double>();
+            op.scatter = scatter.matrix<double>();
+            op.check();
+            const Array workspace =
+                call.output("workspace", py::none(), {op.template workspace_items<B::kOnGpu>()}, DType::kFloat64);
+            op.workspace = workspace.vector<double>();
+            return op;
+        });
+        return py::make_tuple(weights.object, sums.object, scatter.object);
+    }
+
     static int checked_axis(Call<B>& call, const Array& x, py::handle axis) {
         if (axis.is_none()) return -1;
         if (!PyLong_Check(axis.ptr())) reject_type(call.name(), "axis must be None or an integer");

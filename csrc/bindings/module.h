@@ -71,6 +71,10 @@ void export_operations(py::module_& m) {
     reduction("max", ops::Reduction::kMax), reduction("min", ops::Reduction::kMin);
     m.def("argmax", &Reductions<B>::argmax, arg("x"), arg("axis") = 1, arg("out") = none);
 
+    m.def("class_scatter", &Reductions<B>::class_scatter, arg("x"), arg("labels"), arg("centre"),
+          arg("sample_weight") = none, py::kw_only(), arg("accumulate") = false, arg("weights") = none,
+          arg("sums") = none, arg("scatter") = none);
+
     m.def("take_rows", &Data<B>::take_rows, arg("x"), arg("indices"), arg("out") = none, py::kw_only(),
           arg("start") = none);
     m.def("take_sparse_rows", &Data<B>::take_sparse_rows, arg("data"), arg("indices"), arg("indptr"), arg("rows"),

@@ -26,15 +26,6 @@ __global__ void __launch_bounds__(kThreads)
     if (threadIdx.x == 0) *loss += 0.5 * l2 * square;
 }
 
-// The kernel of the loss would speak of a bad label under its own name.
-template <class T>
-void check_labels(const ops::LinearLoss<T>& op, Stream& stream) {
-    const BatchRows<T> rows{{{}, op.labels, false, 0}, op.x.rows, op.w.cols, op.kName};
-    auto* const results = static_cast<ScanResult*>(stream.state.workspace((kMaxScanBlocks + 1) * sizeof(ScanResult)));
-    launch_kernel(stream, scan_kernel<T>, scan_grid(rows.size), dim3(kScanThreads), sizeof(ScanMemory), stream.guard(),
-                  rows, results, stream.state.tickets(), &results[kMaxScanBlocks].weight);
-}
-
 }  // namespace
 
 // The scores, and then their slopes, pass through the workspace: with few outputs they are small beside x.
@@ -43,7 +34,8 @@ void launch(const ops::LinearLoss<T>& op, Stream& stream) {
     const int64_t n = op.x.rows, k = op.w.cols;
     const MatrixView<T> scores{reinterpret_cast<T*>(op.workspace.data), n, k, k, 1};
     const MatrixView<const T> read{scores.data, n, k, k, 1};
-    if (op.labels) check_labels(op, stream);
+    // The kernel of the loss would speak of a bad label under its own name.
+    if (op.labels) check_labels(BatchRows<T>{{{}, op.labels, false, 0}, n, k, op.kName}, stream);
     launch(ops::Linear<T>{op.x, op.w, op.b, scores, {}}, stream);
     if (op.target)
         launch(ops::PointwiseLoss<T>{read, op.target, op.sample_weight, op.kind, op.parameter, op.factor,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ops/activation.h"
+#include "ops/class_scatter.h"
 #include "ops/counters.h"
 #include "ops/dropout.h"
 #include "ops/gaussian_loss.h"
@@ -43,6 +44,7 @@
     X(Update)                        \
     X(Reduce)                        \
     X(Argmax)                        \
+    X(ClassScatter)                  \
     X(TakeSparseRows)                \
     X(RandomUniform)
 

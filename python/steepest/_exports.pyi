@@ -15,6 +15,7 @@ activation_backward = _backend.activation_backward
 adagrad_update = _backend.adagrad_update
 adam_update = _backend.adam_update
 argmax = _backend.argmax
+class_scatter = _backend.class_scatter
 dropout = _backend.dropout
 gaussian = _backend.gaussian
 increment = _backend.increment

@@ -245,6 +245,18 @@ class Backend(Protocol):
         *,
         start: int | _Counter | None = None,
     ) -> _Array: ...
+    def class_scatter(
+        self,
+        x: _Array,
+        labels: _Array | None,
+        centre: _Array,
+        sample_weight: _Array | None = None,
+        *,
+        accumulate: bool = False,
+        weights: _Loss | None = None,
+        sums: _Loss | None = None,
+        scatter: _Loss | None = None,
+    ) -> tuple[_Loss, _Loss, _Loss]: ...
     def sum(self, x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...
     def mean(self, x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...
     def max(self, x: _Array, axis: int | None = None, out: _Array | None = None) -> _Array: ...

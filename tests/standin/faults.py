@@ -167,13 +167,22 @@ FAULTS = [
         WRONG,
     ),
     Fault(
-        "sparse rows: only the first thread's finding counts",
+        "class scatter: samples of all parts are those of the first",
+        "cuda/class_scatter.cu",
+        "const Sample<T> sample(op, begin + i);",
+        "const Sample<T> sample(op, i);",
+        "class_scatter.cu",
+        "test_class_scatter.py",
+        WRONG,
+    ),
+    Fault(
+        "sparse rows: the last number of a column stands for their sum",
         "cuda/take_sparse_rows.cu",
-        "bad = combine_block<kThreads>(bad, memory.row, Smaller());",
-        "",
+        "op.out(i, j) += rows.data[p]",
+        "op.out(i, j) = rows.data[p]",
         "take_sparse_rows.cu",
         "test_take_sparse_rows.py",
-        "DID NOT RAISE|Regex pattern did not match",
+        WRONG,
     ),
 ]
 

@@ -100,6 +100,14 @@ __global__ void scan_kernel(Guard guard, BatchRows<T> rows, ScanResult* results,
     *total = mine.weight;
 }
 
+// Launches the kernel that looks at the labels, for an operation whose own kernels do not.
+template <class T>
+void check_labels(const BatchRows<T>& rows, const Stream& stream) {
+    auto* const results = static_cast<ScanResult*>(stream.state.workspace((kMaxScanBlocks + 1) * sizeof(ScanResult)));
+    launch_kernel(stream, scan_kernel<T>, scan_grid(rows.size), dim3(kScanThreads), sizeof(ScanMemory), stream.guard(),
+                  rows, results, stream.state.tickets(), &results[kMaxScanBlocks].weight);
+}
+
 // What a loss keeps in the workspace of its stream.
 struct LossWorkspace {
     double* partial;  // a number for each of its blocks

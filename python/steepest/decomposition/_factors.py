@@ -11,7 +11,8 @@ import scipy.linalg
 import scipy.sparse
 
 from steepest import kernels as K
-from steepest._memory import aligned_empty, array_namespace, to_device, to_host
+from steepest._backends import device_of
+from steepest._memory import aligned_zeros, array_namespace, to_device, to_host
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -19,8 +20,6 @@ Float64 = npt.NDArray[np.float64]
 # Items of a block of rows: about a megabyte, which stays in a second-level cache of the CPU; more on CUDA, where
 # launches count.
 _BLOCK_ITEMS = {"cpu": 1 << 18, "cuda": 1 << 25}
-# Columns of the covariance that are computed at once; those right of its diagonal blocks are not.
-_PANEL = 256
 _CENTRE_ROWS = 1024
 # LAPACK computes this share of the eigenvectors faster than all of them.
 _FEW = 0.25
@@ -61,9 +60,9 @@ def dense(rows: Any, device: str) -> Array:
 def by_covariance(X: Any, device: str, n_axes: int | None) -> Factors:
     """Return the principal axes as eigenvectors of the covariance.
 
-    X is read once, in blocks of rows. From each row a point near the mean is taken away, and ``Z.T @ Z`` of the blocks
-    ``Z = [1, X - point]`` is added up in float64: means that are large against the spread cancel before anything is
-    squared. The eigenvectors are computed in float64, on the host.
+    X is read once. From each row a point near the mean is taken away before anything is squared, so that means that are
+    large against the spread cost no accuracy, and products are added up in float64 (`steepest.kernels.class_scatter`).
+    The eigenvectors are computed in float64, on the host.
 
     Parameters
     ----------
@@ -81,25 +80,20 @@ def by_covariance(X: Any, device: str, n_axes: int | None) -> Factors:
     """
     n, d = X.shape
     point = dense(X[:: -(-n // _CENTRE_ROWS)], device).mean(axis=0)
-    moments = np.zeros((d + 1, d + 1))
-    rows = min(n, block_rows(d + 1, device))
-    buffer = aligned_empty((rows, d + 1), X.dtype, device)
+    shapes = {"weights": (1,), "sums": (1, d), "scatter": (d, d)}
+    totals = {name: aligned_zeros(shape, np.float64, device) for name, shape in shapes.items()}
+    # What must be made dense, or brought to the device, comes in parts.
+    is_there = not scipy.sparse.issparse(X) and device_of(X) == device
+    rows = n if is_there else min(n, block_rows(d, device))
     for start in range(0, n, rows):
-        block = dense(X[start : start + rows], device)
-        Z = buffer[: len(block)]
-        Z[:, :1] = 1
-        Z[:, 1:] = block - point
-        for left in range(0, d + 1, _PANEL):
-            right = min(left + _PANEL, d + 1)
-            moments[:right, left:right] += to_host(K.matmul(Z[:, :right].T, Z[:, left:right]))
-    rest = moments[0, 1:] / n  # of the mean, beside the point
+        K.class_scatter(dense(X[start : start + rows], device), None, point[None], accumulate=True, **totals)
+    sums, scatter = to_host(totals["sums"][0]), to_host(totals["scatter"])
+    rest = sums / n  # of the mean, beside the point
     mean = to_host(point).astype(np.float64) + rest
-    # LAPACK reads the upper triangle.
-    covariance = (moments[1:, 1:] - n * np.outer(rest, rest)) / (n - 1)
+    covariance = (scatter - n * np.outer(rest, rest)) / (n - 1)
     some = n_axes is not None and 0 < n_axes < _FEW * d
     variances, vectors = scipy.linalg.eigh(
         covariance,
-        lower=False,
         overwrite_a=True,
         subset_by_index=(d - n_axes, d - 1) if some and n_axes is not None else None,
     )

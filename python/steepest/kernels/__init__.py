@@ -39,6 +39,7 @@ from steepest.kernels.activation import (
     softplus,
     tanh,
 )
+from steepest.kernels.class_scatter import class_scatter
 from steepest.kernels.classification_loss import (
     exponential,
     hinge,
@@ -82,6 +83,7 @@ __all__ = [
     "adagrad_update",
     "adam_update",
     "argmax",
+    "class_scatter",
     "dropout",
     "elu",
     "epsilon_insensitive",

@@ -1,0 +1,205 @@
+#include <cmath>
+
+#include "cpu/gemm_tile.h"
+#include "cpu/rows.h"
+#include "cpu/run.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+namespace {
+
+using Chunks = ops::ClassScatterChunks;
+constexpr int64_t kRows = Chunks::kRows;
+
+// Where sums are added up: of one chunk, or the results themselves.
+struct Sums {
+    VectorView<double> weights;
+    MatrixView<double> sums, scatter;
+};
+
+// Samples less the centres of their classes, times the roots of their weights, in panels of TileShape::kCols columns that
+// end with zeros: item (i, j) of panel p stands at (p kRows + i) kCols + j.
+template <class T>
+class CentredBlock {
+  public:
+    static constexpr int kCols = TileShape<T>::kCols;
+
+    static int64_t panels_of(int64_t d) { return (d + kCols - 1) / kCols; }
+    static int64_t scratch_items(int64_t d) { return panels_of(d) * kCols * (kRows + 2); }
+
+    CentredBlock(const ops::ClassScatter<T>& op, T* scratch)
+        : op_(op),
+          d_(op.x.cols),
+          panels_(panels_of(d_)),
+          data_(scratch),
+          deviation_(scratch + panels_ * kCols * kRows),
+          row_(deviation_ + panels_ * kCols) {
+        for (int64_t j = 0; j < panels_ * kCols; ++j) deviation_[j] = T(0);
+    }
+
+    // Takes rows begin .. begin + n, and adds columns j0 .. j1 of them to the sums of their classes.
+    STEEPEST_HD void fill(int64_t begin, int64_t n, int64_t j0, int64_t j1, bool counts, const Sums& to) {
+        rows_ = n;
+        for (int64_t i = 0; i < n; ++i) {
+            const int64_t r = begin + i, c = op_.label_of(r);
+            const double weight = op_.sample_weight ? static_cast<double>(op_.sample_weight[r]) : 1;
+            // A sample of no weight may hold anything.
+            if (weight == 0) {
+                for (int64_t p = 0; p < panels_; ++p)
+                    for (int j = 0; j < kCols; ++j) panel_row(p, i)[j] = T(0);
+                continue;
+            }
+            if (counts) to.weights[c] += weight;
+            const T* const x = contiguous_row(op_.x, r, row_);
+            const T* const centre = op_.centre.row(c);
+            const int64_t stride = op_.centre.col_stride;
+            if (stride == 1)
+                for (int64_t j = 0; j < d_; ++j) deviation_[j] = x[j] - centre[j];
+            else
+                for (int64_t j = 0; j < d_; ++j) deviation_[j] = x[j] - centre[j * stride];
+            add(weight, j0, j1, to.sums.row(c), to.sums.col_stride);
+            const Vec<T> root(weight == 1 ? T(1) : static_cast<T>(std::sqrt(weight)));
+            for (int64_t p = 0; p < panels_; ++p)
+                for (int j = 0; j < kCols; j += Vec<T>::kSize)
+                    (root * Vec<T>::load(deviation_ + p * kCols + j)).store(panel_row(p, i) + j);
+        }
+    }
+
+    // The products of panels `down` and `across` <= down join the scatter, as far as they lie on or below its diagonal.
+    STEEPEST_HD void multiply(int64_t down, int64_t across, const MatrixView<double>& scatter) const {
+        constexpr int kTall = TileShape<T>::kRows, kTiles = (kCols + kTall - 1) / kTall;
+        alignas(64) T product[kTall * kCols];
+        const int64_t j0 = across * kCols;
+        for (int t = 0; t < kTiles; ++t) {
+            const int begin = kCols * t / kTiles, rows = kCols * (t + 1) / kTiles - begin;
+            const int64_t i0 = down * kCols + begin;
+            if (i0 >= d_) return;
+            multiply_tile(rows, kCols, rows_, panel_row(down, 0) + begin, 1, kCols, panel_row(across, 0), kCols,
+                          product, kCols, false);
+            for (int64_t i = i0; i < i0 + rows && i < d_; ++i) {
+                const int64_t j1 = i + 1 < j0 + kCols ? i + 1 : j0 + kCols;
+                const T* const from = product + (i - i0) * kCols;
+                double* const to = &scatter(i, j0);
+                const int64_t cols = j1 - j0;
+                if (scatter.col_stride == 1)
+                    for (int64_t j = 0; j < cols; ++j) to[j] += static_cast<double>(from[j]);
+                else
+                    for (int64_t j = 0; j < cols; ++j) to[j * scatter.col_stride] += static_cast<double>(from[j]);
+            }
+        }
+    }
+
+    int64_t panels() const { return panels_; }
+
+  private:
+    STEEPEST_HD T* panel_row(int64_t p, int64_t i) const { return data_ + (p * kRows + i) * kCols; }
+
+    STEEPEST_HD void add(double weight, int64_t j0, int64_t j1, double* to, int64_t stride) const {
+        if (stride == 1)
+            for (int64_t j = j0; j < j1; ++j) to[j] += weight * static_cast<double>(deviation_[j]);
+        else
+            for (int64_t j = j0; j < j1; ++j) to[j * stride] += weight * static_cast<double>(deviation_[j]);
+    }
+
+    const ops::ClassScatter<T>& op_;
+    int64_t d_, panels_, rows_ = 0;
+    T *data_, *deviation_, *row_;  // the panels, and a row less its centre and as it stands
+};
+
+// Panels (down, across) on and below the diagonal, number `pair` in the order of rows.
+void panels_of_pair(int64_t pair, int64_t& down, int64_t& across) {
+    down = static_cast<int64_t>((std::sqrt(8.0 * static_cast<double>(pair) + 1) - 1) / 2);
+    while (down * (down + 1) / 2 > pair) --down;
+    while ((down + 1) * (down + 2) / 2 <= pair) ++down;
+    across = pair - down * (down + 1) / 2;
+}
+
+void clear(const VectorView<double>& v) {
+    for (int64_t i = 0; i < v.size; ++i) v[i] = 0;
+}
+
+// Each chunk has sums of its own, which are added up in the order of the chunks.
+template <class T>
+void run_chunks(const ops::ClassScatter<T>& op, const Chunks& chunks, Team& team) {
+    const int64_t d = op.x.cols, k = op.centre.rows, items = chunks.items();
+    const auto sums_of = [&](int64_t chunk) {
+        double* const at = op.workspace.data + chunk * items;
+        return Sums{{at + d * d + k * d, k, 1}, {at + d * d, k, d, d, 1}, {at, d, d, d, 1}};
+    };
+    CentredBlock<T> block(op, static_cast<T*>(team.scratch(CentredBlock<T>::scratch_items(d) * sizeof(T))));
+    const Range mine = team.split(chunks.count, 1);
+    for (int64_t chunk = mine.begin; chunk < mine.end; ++chunk) {
+        clear({op.workspace.data + chunk * items, items, 1});
+        const Sums to = sums_of(chunk);
+        const int64_t end = chunks.begin(chunk + 1);
+        for (int64_t begin = chunks.begin(chunk); begin < end; begin += kRows) {
+            block.fill(begin, end - begin < kRows ? end - begin : kRows, 0, d, true, to);
+            for (int64_t down = 0; down < block.panels(); ++down)
+                for (int64_t across = 0; across <= down; ++across) block.multiply(down, across, to.scatter);
+        }
+    }
+    team.barrier();  // all chunks are summed
+    const auto total = [&](double& out, auto&& item_of) {
+        double sum = op.accumulate ? out : 0;
+        for (int64_t chunk = 0; chunk < chunks.count; ++chunk) sum += item_of(sums_of(chunk));
+        out = sum;
+    };
+    const Range rows = team.split(d, 1);
+    for (int64_t i = rows.begin; i < rows.end; ++i)
+        for (int64_t j = 0; j <= i; ++j) {
+            total(op.scatter(i, j), [=](const Sums& s) { return s.scatter(i, j); });
+            op.scatter(j, i) = op.scatter(i, j);
+        }
+    const Range classes = team.split(k, 1);
+    for (int64_t c = classes.begin; c < classes.end; ++c) {
+        total(op.weights[c], [=](const Sums& s) { return s.weights[c]; });
+        for (int64_t j = 0; j < d; ++j) total(op.sums(c, j), [=](const Sums& s) { return s.sums(c, j); });
+    }
+}
+
+// All members centre all rows, but each adds up only columns of the sums and panels of the scatter of its own.
+template <class T>
+void run_panels(const ops::ClassScatter<T>& op, Team& team) {
+    const int64_t n = op.x.rows, d = op.x.cols, k = op.centre.rows;
+    CentredBlock<T> block(op, static_cast<T*>(team.scratch(CentredBlock<T>::scratch_items(d) * sizeof(T))));
+    const Range pairs = team.split(block.panels() * (block.panels() + 1) / 2, 1), cols = team.split(d, 1);
+    const bool counts = team.rank() == 0;
+    const Sums to{op.weights, op.sums, op.scatter};
+    if (!op.accumulate) {
+        if (counts) clear(op.weights);
+        for (int64_t c = 0; c < k; ++c)
+            for (int64_t j = cols.begin; j < cols.end; ++j) op.sums(c, j) = 0;
+        for (int64_t i = cols.begin; i < cols.end; ++i)
+            for (int64_t j = 0; j < d; ++j) op.scatter(i, j) = 0;
+        team.barrier();  // the panels of a member lie in rows of others
+    }
+    for (int64_t begin = 0; begin < n; begin += kRows) {
+        block.fill(begin, n - begin < kRows ? n - begin : kRows, cols.begin, cols.end, counts, to);
+        for (int64_t pair = pairs.begin; pair < pairs.end; ++pair) {
+            int64_t down, across;
+            panels_of_pair(pair, down, across);
+            block.multiply(down, across, to.scatter);
+        }
+    }
+    team.barrier();  // the lower triangle is whole
+    for (int64_t i = cols.begin; i < cols.end; ++i)
+        for (int64_t j = 0; j < i; ++j) op.scatter(j, i) = op.scatter(i, j);
+}
+
+}  // namespace
+
+template <class T>
+void run(const ops::ClassScatter<T>& op, Team& team) {
+    const RowWeights<T> rows{op.sample_weight, op.labels, false, 0};
+    if (op.labels && !check_labels(rows, op.centre.rows, op.kName, team)) return;
+    const Chunks chunks(op.x.rows, op.x.cols, op.centre.rows);
+    if (chunks.count > 1)
+        run_chunks(op, chunks, team);
+    else
+        run_panels(op, team);
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest
+
+STEEPEST_INSTANTIATE(ClassScatter)

@@ -1,0 +1,116 @@
+// What discriminant analysis and principal components need of their samples, in one pass. About a centre m_c for each
+// class c, for samples x_i of classes c_i and weights s_i:
+//     weights_c = sum_{i of c} s_i,   sums_c = sum_{i of c} s_i (x_i - m_c),
+//     scatter = sum_i s_i (x_i - m)(x_i - m)^T   with m = m_{c_i}.
+// The means are m_c + sums_c / weights_c, and the scatter about them is scatter - sum_c sums_c sums_c^T / weights_c, from
+// which little cancels where the centres are near the means. All sums are float64; products of float32 are added up in
+// float32 over kRows samples, and float64 from there on.
+#pragma once
+
+#include "ops/contract.h"
+
+namespace steepest::ops {
+
+// How the rows are shared out on the CPU: in chunks that depend on the shapes alone, each with sums of its own.
+struct ClassScatterChunks {
+    static constexpr int64_t kRows = 256;  // of a block, whose products are added up before they join the sums
+    static constexpr int64_t kFew = 8;     // with fewer chunks, the members share the products of each block instead
+
+    int64_t rows, cols, classes;
+    int64_t count;
+
+    ClassScatterChunks(int64_t n, int64_t d, int64_t k) : rows(n), cols(d), classes(k) {
+        constexpr int64_t kMost = 64, kItems = 1 << 20;
+        count = (n + kRows - 1) / kRows;
+        if (count > kMost) count = kMost;
+        if (count * items() > kItems) count = kItems / items();
+        if (count < kFew) count = 1;
+    }
+
+    // The scatter, the sums and the weights of a chunk.
+    int64_t items() const { return cols * cols + classes * (cols + 1); }
+    int64_t begin(int64_t chunk) const {
+        const int64_t blocks = (rows + kRows - 1) / kRows, row = blocks * chunk / count * kRows;
+        return row < rows ? row : rows;
+    }
+};
+
+// How the rows go through the workspace of a GPU, in float64 numbers.
+struct ClassScatterParts {
+    static constexpr int64_t kRows = 4096;      // that are centred and multiplied at once
+    static constexpr int64_t kMostParts = 256;  // of the rows, each with class sums of its own
+
+    int64_t rows, cols, classes, item_bytes, parts;
+
+    ClassScatterParts(int64_t n, int64_t d, int64_t k, int64_t bytes)
+        : rows(n < kRows ? n : kRows), cols(d), classes(k), item_bytes(bytes) {
+        constexpr int64_t kItems = 4 << 20;
+        parts = (n + 255) / 256;
+        if (parts > kMostParts) parts = kMostParts;
+        if (parts * sums() > kItems) parts = kItems / sums();
+        if (parts < 1) parts = 1;
+    }
+
+    int64_t sums() const { return classes * (cols + 1); }
+    int64_t centred() const { return (rows * cols * item_bytes + 7) / 8; }
+    int64_t product() const { return (cols * cols * item_bytes + 7) / 8; }
+    int64_t items() const { return parts * sums() + centred() + product(); }
+};
+
+template <class T>
+struct ClassScatter {
+    static constexpr const char* kName = "class_scatter";
+    static constexpr bool kMayFail = true;
+    MatrixView<const T> x;              // (n, d)
+    IntegerVectorView labels;           // (n,) or absent: all of class 0
+    MatrixView<const T> centre;         // (k, d)
+    VectorView<const T> sample_weight;  // (n,) or absent
+    bool accumulate = false;            // add to what the results hold
+    VectorView<double> weights;         // (k,)
+    MatrixView<double> sums;            // (k, d)
+    MatrixView<double> scatter;         // (d, d)
+    VectorView<double> workspace;       // of at least the items that the device needs
+
+    int64_t label_of(int64_t i) const { return labels ? labels[i] : 0; }
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(x), v.read(labels), v.read(centre), v.read(sample_weight);
+        if (accumulate) v.read(weights), v.read(sums), v.read(scatter);
+        v.write(weights), v.write(sums), v.write(scatter), v.write(workspace);
+    }
+
+    void check() const {
+        const int64_t d = x.cols, k = centre.rows;
+        require(centre.cols == d, kName, "centre has shape ", shape_of(centre), ", but x has ", d, " columns");
+        require(k > 0, kName, "centre has shape ", shape_of(centre), ": there must be a class");
+        if (labels)
+            require(labels.size == x.rows, kName, "labels has shape ", ShapeText{-1, labels.size}, ", but x has ",
+                    x.rows, " rows");
+        else
+            require(k == 1, kName, "centre has ", k, " rows; samples without labels are of one class");
+        require(!sample_weight || sample_weight.size == x.rows, kName, "sample_weight has shape ",
+                shape_of(sample_weight), ", but x has ", x.rows, " rows");
+        const auto apart = [&](const char* name, const auto& out) {
+            require_apart(kName, name, out, "x", x);
+            require_apart(kName, name, out, "centre", centre);
+            require_apart(kName, name, out, "sample_weight", sample_weight);
+        };
+        apart("weights", weights), apart("sums", sums), apart("scatter", scatter);
+        require_apart(kName, "weights", weights, "sums", sums);
+        require_apart(kName, "weights", weights, "scatter", scatter);
+        require_apart(kName, "sums", sums, "scatter", scatter);
+    }
+
+    // float64 numbers: the sums of all chunks, or those of the parts and what is centred and multiplied of one.
+    template <bool OnGpu>
+    int64_t workspace_items() const {
+        if constexpr (OnGpu) return ClassScatterParts(x.rows, x.cols, centre.rows, sizeof(T)).items();
+        const ClassScatterChunks chunks(x.rows, x.cols, centre.rows);
+        return chunks.count > 1 ? chunks.count * chunks.items() : 0;
+    }
+
+    double flops() const { return 1.0 * x.rows * x.cols * (x.cols + 3); }
+};
+
+}  // namespace steepest::ops
