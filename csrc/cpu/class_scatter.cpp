@@ -17,27 +17,38 @@ struct Sums {
     MatrixView<double> sums, scatter;
 };
 
+// to[0 .. lanes] += weight v
+template <class T>
+STEEPEST_HD void add_wide(Vec<T> v, double weight, double* to, int lanes) {
+    using W = Vec<double>;
+    if (lanes < Vec<T>::kSize) {
+        T item[Vec<T>::kSize];
+        v.store(item);
+        for (int l = 0; l < lanes; ++l) to[l] += weight * static_cast<double>(item[l]);
+    } else if constexpr (sizeof(T) == sizeof(double)) {
+        (W::load(to) + W(weight) * v).store(to);
+    } else {
+        (W::load(to) + W(weight) * widen_low(v)).store(to);
+        (W::load(to + W::kSize) + W(weight) * widen_high(v)).store(to + W::kSize);
+    }
+}
+
 // Samples less the centres of their classes, times the roots of their weights, in panels of TileShape::kCols columns that
 // end with zeros: item (i, j) of panel p stands at (p kRows + i) kCols + j.
 template <class T>
 class CentredBlock {
   public:
+    using V = Vec<T>;
     static constexpr int kCols = TileShape<T>::kCols;
 
     static int64_t panels_of(int64_t d) { return (d + kCols - 1) / kCols; }
     static int64_t scratch_items(int64_t d) { return panels_of(d) * kCols * (kRows + 2); }
 
     CentredBlock(const ops::ClassScatter<T>& op, T* scratch)
-        : op_(op),
-          d_(op.x.cols),
-          panels_(panels_of(d_)),
-          data_(scratch),
-          deviation_(scratch + panels_ * kCols * kRows),
-          row_(deviation_ + panels_ * kCols) {
-        for (int64_t j = 0; j < panels_ * kCols; ++j) deviation_[j] = T(0);
-    }
+        : op_(op), d_(op.x.cols), panels_(panels_of(d_)), data_(scratch), row_(scratch + panels_ * kCols * kRows) {}
 
-    // Takes rows begin .. begin + n, and adds columns j0 .. j1 of them to the sums of their classes.
+    // Takes rows begin .. begin + n, and adds columns j0 .. j1 of them, whole vectors but for the last, to the sums of their
+    // classes.
     STEEPEST_HD void fill(int64_t begin, int64_t n, int64_t j0, int64_t j1, bool counts, const Sums& to) {
         rows_ = n;
         for (int64_t i = 0; i < n; ++i) {
@@ -46,22 +57,23 @@ class CentredBlock {
             // A sample of no weight may hold anything.
             if (weight == 0) {
                 for (int64_t p = 0; p < panels_; ++p)
-                    for (int j = 0; j < kCols; ++j) panel_row(p, i)[j] = T(0);
+                    for (int j = 0; j < kCols; j += V::kSize) V(0).store(panel_row(p, i) + j);
                 continue;
             }
             if (counts) to.weights[c] += weight;
             const T* const x = contiguous_row(op_.x, r, row_);
-            const T* const centre = op_.centre.row(c);
-            const int64_t stride = op_.centre.col_stride;
-            if (stride == 1)
-                for (int64_t j = 0; j < d_; ++j) deviation_[j] = x[j] - centre[j];
-            else
-                for (int64_t j = 0; j < d_; ++j) deviation_[j] = x[j] - centre[j * stride];
-            add(weight, j0, j1, to.sums.row(c), to.sums.col_stride);
-            const Vec<T> root(weight == 1 ? T(1) : static_cast<T>(std::sqrt(weight)));
+            const T* const centre = contiguous_row(op_.centre, c, row_ + d_);
+            const V root(weight == 1 ? T(1) : static_cast<T>(std::sqrt(weight)));
+            double* const sums = &to.sums(c, 0);
             for (int64_t p = 0; p < panels_; ++p)
-                for (int j = 0; j < kCols; j += Vec<T>::kSize)
-                    (root * Vec<T>::load(deviation_ + p * kCols + j)).store(panel_row(p, i) + j);
+                for (int j = 0; j < kCols; j += V::kSize) {
+                    const int64_t col = p * kCols + j, left = d_ - col;
+                    const int lanes = left >= V::kSize ? V::kSize : left > 0 ? static_cast<int>(left) : 0;
+                    const V deviation = lanes == V::kSize ? V::load(x + col) - V::load(centre + col)
+                                                          : V::load(x + col, lanes) - V::load(centre + col, lanes);
+                    (root * deviation).store(panel_row(p, i) + j);
+                    if (col >= j0 && col < j1) add_wide(deviation, weight, sums + col, lanes);
+                }
         }
     }
 
@@ -94,16 +106,9 @@ class CentredBlock {
   private:
     STEEPEST_HD T* panel_row(int64_t p, int64_t i) const { return data_ + (p * kRows + i) * kCols; }
 
-    STEEPEST_HD void add(double weight, int64_t j0, int64_t j1, double* to, int64_t stride) const {
-        if (stride == 1)
-            for (int64_t j = j0; j < j1; ++j) to[j] += weight * static_cast<double>(deviation_[j]);
-        else
-            for (int64_t j = j0; j < j1; ++j) to[j * stride] += weight * static_cast<double>(deviation_[j]);
-    }
-
     const ops::ClassScatter<T>& op_;
     int64_t d_, panels_, rows_ = 0;
-    T *data_, *deviation_, *row_;  // the panels, and a row less its centre and as it stands
+    T *data_, *row_;  // the panels, and a row and a centre whose columns are strided
 };
 
 // Panels (down, across) on and below the diagonal, number `pair` in the order of rows.
@@ -162,13 +167,14 @@ template <class T>
 void run_panels(const ops::ClassScatter<T>& op, Team& team) {
     const int64_t n = op.x.rows, d = op.x.cols, k = op.centre.rows;
     CentredBlock<T> block(op, static_cast<T*>(team.scratch(CentredBlock<T>::scratch_items(d) * sizeof(T))));
-    const Range pairs = team.split(block.panels() * (block.panels() + 1) / 2, 1), cols = team.split(d, 1);
+    const Range pairs = team.split(block.panels() * (block.panels() + 1) / 2, 1), cols = team.split(d, Vec<T>::kSize);
     const bool counts = team.rank() == 0;
-    const Sums to{op.weights, op.sums, op.scatter};
+    const MatrixView<double> sums{op.workspace.data, k, d, d, 1};
+    const Sums to{op.weights, sums, op.scatter};
+    if (counts && !op.accumulate) clear(op.weights);
+    for (int64_t c = 0; c < k; ++c)
+        for (int64_t j = cols.begin; j < cols.end; ++j) sums(c, j) = 0;
     if (!op.accumulate) {
-        if (counts) clear(op.weights);
-        for (int64_t c = 0; c < k; ++c)
-            for (int64_t j = cols.begin; j < cols.end; ++j) op.sums(c, j) = 0;
         for (int64_t i = cols.begin; i < cols.end; ++i)
             for (int64_t j = 0; j < d; ++j) op.scatter(i, j) = 0;
         team.barrier();  // the panels of a member lie in rows of others
@@ -181,6 +187,9 @@ void run_panels(const ops::ClassScatter<T>& op, Team& team) {
             block.multiply(down, across, to.scatter);
         }
     }
+    for (int64_t c = 0; c < k; ++c)
+        for (int64_t j = cols.begin; j < cols.end; ++j)
+            op.sums(c, j) = (op.accumulate ? op.sums(c, j) : 0) + sums(c, j);
     team.barrier();  // the lower triangle is whole
     for (int64_t i = cols.begin; i < cols.end; ++i)
         for (int64_t j = 0; j < i; ++j) op.scatter(j, i) = op.scatter(i, j);

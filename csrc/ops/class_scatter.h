@@ -102,12 +102,13 @@ struct ClassScatter {
         require_apart(kName, "sums", sums, "scatter", scatter);
     }
 
-    // float64 numbers: the sums of all chunks, or those of the parts and what is centred and multiplied of one.
+    // float64 numbers. On the CPU the sums of all chunks, or those of the classes; on a GPU the sums of the parts, and what
+    // is centred and multiplied at once.
     template <bool OnGpu>
     int64_t workspace_items() const {
         if constexpr (OnGpu) return ClassScatterParts(x.rows, x.cols, centre.rows, sizeof(T)).items();
         const ClassScatterChunks chunks(x.rows, x.cols, centre.rows);
-        return chunks.count > 1 ? chunks.count * chunks.items() : 0;
+        return chunks.count > 1 ? chunks.count * chunks.items() : centre.rows * x.cols;
     }
 
     double flops() const { return 1.0 * x.rows * x.cols * (x.cols + 3); }
