@@ -33,7 +33,7 @@ TIDY_CPU_FLAGS = -march=x86-64-v4 -DSTEEPEST_SIMD_AVX512 -DSTEEPEST_COMPILER='""
 TIDY_CUDA_FLAGS = -x c++ -Itests -DSTEEPEST_STANDIN -DSTEEPEST_TARGET=cuda -DSTEEPEST_CUDA_TARGETS='""' -DSTEEPEST_CUDA_MAJOR='""'
 
 # The estimators' logic, and what is around the package: instruction sets, threads and sanitizers do not change these.
-ESTIMATOR_TESTS := autoencoder callbacks classifier_targets estimator_errors linear_regimes linear_regression \
+ESTIMATOR_TESTS := autoencoder callbacks classifier_targets discriminant_analysis estimator_errors linear_regimes linear_regression \
   logistic_regression model_files neural_network neural_network_parity pca perceptron_options regressor_losses saving sgd \
   sgd_mini_batches validation
 TOOL_TESTS := bench bench_report cli datasets docs examples import isa plots pytorch sklearn_suite

@@ -45,6 +45,7 @@ TITLES = {
     "fit": "Whole fit of 784-128-64-10",
     "regression": "Whole fit of MLPRegressor, 8-100-1",
     "class_scatter": "Scatter of ten classes",
+    "discriminant": "Linear discriminant analysis",
     "pca": "Principal components",
     "linear_model": "Linear models",
     "overhead": "Overhead",

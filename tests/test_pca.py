@@ -9,7 +9,8 @@ import scipy.stats
 from sklearn.datasets import load_digits
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from steepest.decomposition import PCA, _factors
+from steepest._estimators import row_blocks
+from steepest.decomposition import PCA
 from steepest.decomposition._factors import minka_dimension
 
 SOLVERS = ("full", "covariance_eigh")
@@ -93,7 +94,7 @@ def test_float32_with_a_large_mean(rng, solver):
 def test_blocks_make_no_difference(rng, monkeypatch, dtype):
     X = samples(rng, 203, 7, dtype=dtype)
     whole = PCA(svd_solver="covariance_eigh").fit(X)
-    monkeypatch.setattr(_factors, "_BLOCK_ITEMS", {"cpu": 64 * 8, "cuda": 64 * 8})
+    monkeypatch.setattr(row_blocks, "_BLOCK_ITEMS", {"cpu": 64 * 8, "cuda": 64 * 8})
     parts = PCA(svd_solver="covariance_eigh").fit(scipy.sparse.csr_matrix(X))
     np.testing.assert_allclose(parts.explained_variance_, whole.explained_variance_, **tolerance(dtype, 1))
     np.testing.assert_allclose(parts.components_, whole.components_, **tolerance(dtype, 200))

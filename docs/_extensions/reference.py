@@ -18,6 +18,7 @@ MODULES = (
     "steepest.neural_network",
     "steepest.linear_model",
     "steepest.decomposition",
+    "steepest.discriminant_analysis",
     "steepest.callbacks",
     "steepest.plots",
     "steepest.datasets",

@@ -23,7 +23,12 @@ Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
 
 # Where classes come from. The first module that exports a class gives it its name in files.
-ESTIMATOR_MODULES = ("steepest.neural_network", "steepest.linear_model", "steepest.decomposition")
+ESTIMATOR_MODULES = (
+    "steepest.neural_network",
+    "steepest.linear_model",
+    "steepest.decomposition",
+    "steepest.discriminant_analysis",
+)
 PART_MODULES = ("steepest.nn", "steepest.optim", "steepest.optim.schedules")
 
 # Kinds of dtypes that are tensors of the format: bool, signed and unsigned integers, floating point.

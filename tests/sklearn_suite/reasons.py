@@ -42,6 +42,9 @@ REASONS: dict[str, dict[str, str]] = {
         "test_underflow_or_overflow": "A parameter that stops being finite is a `DivergenceError` here.",
         "test_validation_mask_correctly_subsets": "Replaces a private method.",
     },
+    "lda": {
+        "test_lda_predict": 'Expects an error for `shrinkage` with `solver="svd"`; every solver takes it here.',
+    },
     "pca": {
         "test_n_components_mle_error": _EXACT,
         "test_n_components_none": _EXACT,

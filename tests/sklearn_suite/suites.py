@@ -58,6 +58,12 @@ SUITES = {
         "steepest.linear_model",
         ("Perceptron",),
     ),
+    "lda": Suite(
+        "sklearn.tests.test_discriminant_analysis",
+        "sklearn.discriminant_analysis",
+        "steepest.discriminant_analysis",
+        ("LinearDiscriminantAnalysis",),
+    ),
     "pca": Suite(
         "sklearn.decomposition.tests.test_pca",
         "sklearn.decomposition",

@@ -12,14 +12,12 @@ import scipy.sparse
 
 from steepest import kernels as K
 from steepest._backends import device_of
+from steepest._estimators.row_blocks import block_rows, dense
 from steepest._memory import aligned_zeros, array_namespace, to_device, to_host
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 
-# Items of a block of rows: about a megabyte, which stays in a second-level cache of the CPU; more on CUDA, where
-# launches count.
-_BLOCK_ITEMS = {"cpu": 1 << 18, "cuda": 1 << 25}
 _CENTRE_ROWS = 1024
 # LAPACK computes this share of the eigenvectors faster than all of them.
 _FEW = 0.25
@@ -44,17 +42,6 @@ class Factors(NamedTuple):
     variances: Array
     axes: Array
     total: float
-
-
-def block_rows(columns: int, device: str) -> int:
-    """Return the number of rows of a matrix of so many columns that are worth working on at once."""
-    return max(64, _BLOCK_ITEMS[device] // max(columns, 1))
-
-
-def dense(rows: Any, device: str) -> Array:
-    """Return rows of a matrix, sparse or not, as an array on a device."""
-    array: Array = to_device(rows.toarray() if scipy.sparse.issparse(rows) else rows, device)
-    return array
 
 
 def by_covariance(X: Any, device: str, n_axes: int | None) -> Factors:

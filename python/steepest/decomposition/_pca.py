@@ -17,10 +17,11 @@ from steepest import kernels as K
 from steepest._backends import is_cupy
 from steepest._estimators.data import in_library_of
 from steepest._estimators.device import resolve_device
+from steepest._estimators.row_blocks import centred_product
 from steepest._estimators.validation import validate, validate_transformed
-from steepest._memory import aligned_empty, to_device, to_host
+from steepest._memory import to_device, to_host
 
-from ._factors import Factors, block_rows, by_covariance, by_svd, dense, minka_dimension, working_copy
+from ._factors import Factors, by_covariance, by_svd, minka_dimension, working_copy
 from ._probabilistic import ProbabilisticModel
 
 Array = npt.NDArray[Any]
@@ -299,14 +300,7 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         if self.whiten:
             axes = axes / self._deviations()[:, None]
         axes, mean = (working_copy(a, X.dtype, device) for a in (axes, self.mean_))
-        n_samples = X.shape[0]
-        result = aligned_empty((n_samples, self.n_components_), X.dtype, device)
-        rows = block_rows(X.shape[1], device)
-        for start in range(0, n_samples, rows):
-            block = slice(start, start + rows)
-            # Centred first: after the product, large means would cancel.
-            K.matmul(dense(X[block], device) - mean, axes.T, out=result[block])
-        return in_library_of(X, result)
+        return in_library_of(X, centred_product(X, mean, axes.T, None, device))
 
     def _deviations(self) -> Array:
         """Return the standard deviations of the components, no smaller than can be divided by."""

@@ -11,10 +11,11 @@ from sklearn.utils.validation import check_is_fitted
 from steepest import kernels as K
 from steepest._estimators.data import in_library_of
 from steepest._estimators.device import resolve_device
+from steepest._estimators.row_blocks import dense
 from steepest._estimators.validation import validate
 from steepest._memory import to_host
 
-from ._factors import dense, working_copy
+from ._factors import working_copy
 
 Array = npt.NDArray[Any]
 

@@ -52,7 +52,7 @@ class SparseCoefficients(LinearModel):
         return self
 
 
-class LinearClassifier(ClassifierMixin, SparseCoefficients):
+class LinearClassifier(ClassifierMixin, LinearModel):
     """Base of the classifiers: one linear function for two classes, one a class for more."""
 
     classes_: Array

@@ -21,7 +21,7 @@ from steepest._estimators.validation import validate, validate_labels, validate_
 from steepest._memory import to_device, to_host
 
 from ._base import DEVICE
-from ._classification import LogisticClassifier
+from ._classification import LogisticClassifier, SparseCoefficients
 from ._descent import Descended
 from ._logistic_solvers import minimize_by_descent, minimize_by_newton, minimize_smooth, minimize_with_l1
 from ._objective import LogisticObjective
@@ -35,7 +35,7 @@ SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga", 
 _NEWTON = ("newton-cg", "newton-cholesky")
 
 
-class LogisticRegression(LogisticClassifier):
+class LogisticRegression(LogisticClassifier, SparseCoefficients):
     """Logistic regression for two classes, softmax regression for more.
 
     Minimises ``C * sum_i s_i loss_i + (1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1``, the losses being negative

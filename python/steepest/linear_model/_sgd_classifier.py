@@ -18,7 +18,7 @@ from steepest._estimators.data import in_library_of
 from steepest._estimators.validation import labels_of_stream, validate, validate_labels, validate_weights
 from steepest._memory import aligned_zeros, array_namespace, to_host
 
-from ._classification import LinearClassifier
+from ._classification import LinearClassifier, SparseCoefficients
 from ._sgd import LEARNING_RATES, LOSSES, StochasticLinearModel
 
 Array = npt.NDArray[Any]
@@ -42,7 +42,7 @@ def _normalised(shares: Array) -> Array:
     return shares / K.sum(shares, axis=1)[:, None]
 
 
-class StochasticClassifier(LinearClassifier, StochasticLinearModel):
+class StochasticClassifier(LinearClassifier, SparseCoefficients, StochasticLinearModel):
     """Base of the classifiers: two classes are one linear function, more are each one against the others."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

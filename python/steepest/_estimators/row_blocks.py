@@ -1,0 +1,53 @@
+"""Work on a matrix by blocks of rows, dense or not, on a device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+import scipy.sparse
+
+from steepest import kernels as K
+from steepest._memory import aligned_empty, to_device
+
+Array = npt.NDArray[Any]
+
+# Items of a block: about a megabyte, which stays in a second-level cache of the CPU; more on CUDA, where launches
+# count.
+_BLOCK_ITEMS = {"cpu": 1 << 18, "cuda": 1 << 25}
+
+
+def block_rows(columns: int, device: str) -> int:
+    """Return the number of rows of a matrix of so many columns that are worth working on at once."""
+    return max(64, _BLOCK_ITEMS[device] // max(columns, 1))
+
+
+def dense(rows: Any, device: str) -> Array:
+    """Return rows of a matrix, sparse or not, as an array on a device."""
+    array: Array = to_device(rows.toarray() if scipy.sparse.issparse(rows) else rows, device)
+    return array
+
+
+def centred_product(X: Any, centre: Array, w: Array, b: Array | None, device: str) -> Array:
+    """Return ``(X - centre) @ w + b``. Centred first: after the product, large means would cancel.
+
+    Parameters
+    ----------
+    X : ndarray, cupy.ndarray or CSR of shape (n, d)
+        Samples.
+    centre : ndarray of shape (d,)
+        What is taken away from each, on the device.
+    w : ndarray of shape (d, m)
+        On the device, of X's dtype like all others.
+    b : ndarray of shape (m,) or None
+        On the device.
+    device : {"cpu", "cuda"}
+        Where to compute.
+    """
+    n = X.shape[0]
+    result = aligned_empty((n, w.shape[1]), w.dtype, device)
+    rows = block_rows(X.shape[1], device)
+    for start in range(0, n, rows):
+        block = slice(start, start + rows)
+        K.linear(dense(X[block], device) - centre, w, b, out=result[block])
+    return result

@@ -1,0 +1,5 @@
+"""Discriminant analysis with scikit-learn's interface."""
+
+from ._lda import LinearDiscriminantAnalysis
+
+__all__ = ["LinearDiscriminantAnalysis"]

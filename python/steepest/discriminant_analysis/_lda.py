@@ -1,0 +1,468 @@
+"""The estimator of linear discriminant analysis."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from steepest._backends import is_cupy
+from steepest._estimators.data import in_library_of
+from steepest._estimators.row_blocks import centred_product
+from steepest._estimators.validation import labels_of_stream, validate, validate_labels, validate_weights
+from steepest._memory import to_device, to_host
+from steepest.linear_model._base import DEVICE
+from steepest.linear_model._classification import LogisticClassifier
+
+from ._shrinkage import estimated_by_class, shrunk_by_class
+from ._solution import Discriminants, solve, within_covariance
+from ._statistics import ClassStatistics
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int64]
+
+# Where the least direction of float32 products is above this, their rounding does not matter.
+_CLEAR_OF_ROUNDING = 1e-2
+# Of the deviation of the class means, where a feature has none within the classes.
+_LEAST_DEVIATION = 1e-6
+# Deviations of a feature that are so many roundings of its mean are taken as none.
+_ROUNDINGS = 32.0
+
+
+def _learns_from_statistics(estimator: LinearDiscriminantAnalysis) -> bool:
+    """Whether the samples themselves are not needed any more; otherwise there is no `partial_fit`, and no `merge`."""
+    for what, is_on in (
+        ("shrinkage='auto'", estimator.shrinkage == "auto"),
+        ("covariance_estimator", estimator.covariance_estimator is not None),
+    ):
+        if is_on:
+            name = type(estimator).__name__
+            raise AttributeError(
+                f"[{name}] {what} needs all samples at once: there is no partial_fit or merge"
+            )
+    return True
+
+
+class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LogisticClassifier):
+    """Linear discriminant analysis: classes as normal distributions with one covariance.
+
+    Parameters, defaults and attributes are those of ``sklearn.discriminant_analysis.LinearDiscriminantAnalysis``, and
+    `device`. Beyond it: sample weights, `partial_fit`, `merge`, sparse inputs, shrinkage with every solver. All solvers
+    give the same answer, also with `priors` that are not those of the samples: the covariance within classes is the
+    mean over the samples. Its statistics are summed in float64 from centred samples, so that float32 samples with large
+    means are as exact as others, and memory is that of a few matrices of n_features × n_features.
+
+    Parameters
+    ----------
+    solver : {"svd", "lsqr", "eigen"}, default="svd"
+        ``"lsqr"`` has no `transform`. All are solved by the same factors of the covariance within classes.
+    shrinkage : "auto", float in [0, 1] or None, default=None
+        The covariance within classes goes by this share towards a multiple of the identity of the same trace;
+        ``"auto"``: each class's by the share of Ledoit and Wolf, for standardised features.
+    priors : array-like of shape (n_classes,), default=None
+        Probabilities of the classes; None: their shares of the samples.
+    n_components : int, default=None
+        Number of columns of `transform`, at most min(n_classes - 1, n_features), which is the default.
+    store_covariance : bool, default=False
+        Whether ``solver="svd"`` keeps `covariance_`, too.
+    tol : float, default=1e-6
+        Directions of the standardised features, and of the class means, whose deviation is at most `tol` times the
+        largest are taken as empty. (scikit-learn's is 1e-4, which discards nearly collinear features that tell the
+        classes apart.)
+    covariance_estimator : estimator, default=None
+        With a ``fit(X)`` that sets ``covariance_``: estimates the covariance of each class.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+        Where to compute: ``"auto"`` on CUDA for a CuPy X, on the CPU for any other.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (1, n_features_in_) or (n_classes, n_features_in_)
+        Coefficients of the discriminant functions; for two classes, of their difference.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts of the same.
+    covariance_ : ndarray of shape (n_features_in_, n_features_in_)
+        Within classes: sums of squares about the class means divided by the sum of the weights (the maximum-likelihood
+        estimate), shrunk if asked for.
+    explained_variance_ratio_ : ndarray of shape (n_components,)
+        Shares of the variance of the class means along the axes. Not for ``"lsqr"``.
+    means_ : ndarray of shape (n_classes, n_features_in_)
+        Class means.
+    priors_ : ndarray of shape (n_classes,)
+        Probabilities of the classes.
+    scalings_ : ndarray of shape (n_features_in_, n_axes)
+        Axes, along which the covariance within classes is the identity. Not for ``"lsqr"``.
+    xbar_ : ndarray of shape (n_features_in_,)
+        Mean of the class means, weighted by the priors.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X had them.
+    device_ : str
+        Where the model was fitted.
+
+    References
+    ----------
+    T. Hastie, R. Tibshirani, J. Friedman, "The elements of statistical learning", 2nd edition, §4.3, 2009.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from steepest.discriminant_analysis import LinearDiscriminantAnalysis
+    >>> X = np.array([[-1.0, -1.0], [-2.0, -1.0], [-3.0, -2.0], [1.0, 1.0], [2.0, 1.0], [3.0, 2.0]])
+    >>> y = np.array([1, 1, 1, 2, 2, 2])
+    >>> LinearDiscriminantAnalysis().fit(X, y).predict([[-0.8, -1.0]])
+    array([1])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "solver": [StrOptions({"svd", "lsqr", "eigen"})],
+        "shrinkage": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both"), None],
+        "priors": ["array-like", None],
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "store_covariance": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "covariance_estimator": [HasMethods("fit"), None],
+        **DEVICE,
+    }
+
+    def __init__(
+        self,
+        solver: str = "svd",
+        shrinkage: str | float | None = None,
+        priors: Any = None,
+        n_components: int | None = None,
+        store_covariance: bool = False,
+        tol: float = 1e-6,
+        covariance_estimator: Any = None,
+        device: str = "auto",
+    ) -> None:
+        self.solver = solver
+        self.shrinkage = shrinkage
+        self.priors = priors
+        self.n_components = n_components
+        self.store_covariance = store_covariance
+        self.tol = tol
+        self.covariance_estimator = covariance_estimator
+        self.device = device
+
+    # ---------------------------------------------------------------------------------------------------- fitting
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LinearDiscriminantAnalysis:
+        """Find the discriminant functions and axes.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Samples; float32 stays float32, everything else becomes float64. Parts of a sparse X are made dense.
+        y : array-like of shape (n_samples,)
+            Class labels, numbers or strings; of at least two classes, and fewer than there are samples.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights: a weight of 2 counts like the sample twice.
+
+        Returns
+        -------
+        LinearDiscriminantAnalysis
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            Where X, y, a weight or a parameter is not as described; the message names the first bad item of X.
+
+        Warns
+        -----
+        UserWarning
+            Features that are constant or collinear, by their names; priors whose sum is not 1.
+        """
+        self._check_parameters()
+        given = X
+        X, y = validate(self, X, y, reset=True, accept_sparse=True)
+        if X.shape[0] < 2:
+            raise ValueError(self._prefix("Found array with 1 sample: a deviation needs at least 2"))
+        validate_labels(self, y)
+        classes, ids = np.unique(y, return_inverse=True)
+        sample_weight = validate_weights(self, sample_weight, X)
+        if len(classes) < 2:
+            raise ValueError(self._prefix(f"y has {len(classes)} class; at least 2 classes are needed"))
+        if len(y) == len(classes):
+            raise ValueError(self._prefix("The number of samples must be more than the number of classes."))
+        device = self._resolve_device(given)
+        self.device_ = device
+        arguments = X, ids, len(classes), sample_weight, device
+        statistics = ClassStatistics.of(*arguments)
+        priors = self._check_priors(statistics.weights)
+        self._check_n_components(len(classes), X.shape[1])
+
+        def solution() -> tuple[Float64, Discriminants]:
+            if self.covariance_estimator is not None:
+                by_class = estimated_by_class(
+                    X, ids, len(classes), self.covariance_estimator, type(self).__name__
+                )
+            elif self.shrinkage == "auto":
+                by_class = shrunk_by_class(*arguments)
+            else:
+                by_class = None
+            return self._solve(statistics, priors, by_class, X.dtype)
+
+        covariance, discriminants = solution()
+        if X.dtype == np.float32 and discriminants.whitening.smallest < _CLEAR_OF_ROUNDING:
+            statistics = ClassStatistics.of(*arguments, dtype=np.float64)
+            covariance, discriminants = solution()
+        self._store_classes(classes, given)
+        self._keep(statistics, priors, covariance, discriminants, X.dtype, like=given)
+        return self
+
+    @available_if(_learns_from_statistics)
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> LinearDiscriminantAnalysis:
+        """Take more samples: after all calls the model is that of `fit` to all samples.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,)
+            Class labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will come; needed in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights.
+
+        Returns
+        -------
+        LinearDiscriminantAnalysis
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            As of `fit`; or for a label that is not among the classes.
+        AttributeError
+            With ``shrinkage="auto"`` or a covariance estimator, which need all samples at once.
+        """
+        self._check_parameters()
+        first = not hasattr(self, "_statistics")
+        given = X
+        X, y = validate(self, X, y, reset=first, accept_sparse=True)
+        validate_labels(self, y)
+        labels = labels_of_stream(self, classes, None if first else self.classes_)
+        ids = np.searchsorted(labels, y)
+        ids[ids == len(labels)] = 0
+        if (unknown := labels[ids] != y).any():
+            raise ValueError(
+                self._prefix(f"y contains a label that is not among the classes: {y[unknown][0]!r}")
+            )
+        sample_weight = validate_weights(self, sample_weight, X)
+        if len(labels) < 2:
+            raise ValueError(self._prefix(f"there is {len(labels)} class; at least 2 classes are needed"))
+        self.device_ = self._resolve_device(given)
+        part = ClassStatistics.of(X, ids, len(labels), sample_weight, self.device_, dtype=np.float64)
+        if first:
+            self._store_classes(labels, given)
+        self._refit(part if first else ClassStatistics(*self._statistics).merge(part), X.dtype, given)
+        return self
+
+    @available_if(_learns_from_statistics)
+    def merge(self, other: LinearDiscriminantAnalysis) -> LinearDiscriminantAnalysis:
+        """Take the samples of another fitted model: afterwards the model is that of `fit` to the samples of both.
+
+        Parameters
+        ----------
+        other : LinearDiscriminantAnalysis
+            Fitted, to as many features; its classes may be others. It is not changed.
+
+        Returns
+        -------
+        LinearDiscriminantAnalysis
+            Itself.
+        """
+        check_is_fitted(self)
+        check_is_fitted(other)
+        if other.n_features_in_ != self.n_features_in_:
+            raise ValueError(
+                self._prefix(
+                    f"cannot merge: {self.n_features_in_} features here, {other.n_features_in_} there"
+                )
+            )
+        mine, theirs = (to_host(model.classes_) for model in (self, other))
+        labels = np.union1d(mine, theirs)
+        parts = [
+            ClassStatistics(*model._statistics).of_classes(np.searchsorted(labels, known), len(labels))
+            for model, known in ((self, mine), (other, theirs))
+        ]
+        like = self.coef_
+        self._store_classes(labels, self.classes_)
+        self._refit(parts[0].merge(parts[1]), self.coef_.dtype, like)
+        return self
+
+    def transform(self, X: Any) -> Array:
+        """Return X in the coordinates of the discriminant axes.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            ``(X - xbar_) @ scalings_[:, :n_components]``, in the library of X.
+
+        Raises
+        ------
+        NotImplementedError
+            The solver is ``"lsqr"``.
+        """
+        if self.solver == "lsqr":
+            raise NotImplementedError(
+                self._prefix("transform not implemented for 'lsqr' solver (use 'svd' or 'eigen').")
+            )
+        check_is_fitted(self)
+        return in_library_of(X, self._product(X, self.scalings_[:, : self._max_components], None))
+
+    # -------------------------------------------------------------------------------------------------- internals
+
+    def _linear_output(self, X: Any) -> Array:
+        check_is_fitted(self)
+        return self._product(X, self.coef_.T, self._centred_intercept)
+
+    def _product(self, X: Any, w: Array, b: Array | None) -> Array:
+        """Validate X, and return ``(X - xbar_) @ w + b`` where it is computed."""
+        device = self._resolve_device(X) if is_cupy(X) else getattr(self, "device_", "cpu")
+        X = validate(self, X, reset=False, accept_sparse=True)
+        centre, w = (to_device(to_host(a).astype(X.dtype), device) for a in (self._centre, w))
+        bias = None if b is None else to_device(b.astype(X.dtype), device)
+        return centred_product(X, centre, w, bias, device)
+
+    def _check_parameters(self) -> None:
+        self._validate_params()
+        if self.covariance_estimator is not None and self.shrinkage not in (None, 0):
+            raise ValueError(
+                self._prefix(
+                    "covariance_estimator and shrinkage parameters are not None. Only one of the two can be set."
+                )
+            )
+
+    def _check_priors(self, weights: Float64) -> Float64:
+        if self.priors is None:
+            shares: Float64 = weights / weights.sum()
+            return shares
+        priors = np.asarray(self.priors, np.float64)
+        if priors.shape != weights.shape:
+            raise ValueError(
+                self._prefix(f"priors has shape {priors.shape}, but there are {len(weights)} classes")
+            )
+        if not (priors >= 0).all():
+            raise ValueError(self._prefix("priors must be non-negative"))
+        if abs(priors.sum() - 1.0) > 1e-5:
+            warnings.warn("The priors do not sum to 1. Renormalizing", UserWarning, stacklevel=4)
+            priors = priors / priors.sum()
+        return priors
+
+    def _check_n_components(self, n_classes: int, n_features: int) -> None:
+        most = min(n_classes - 1, n_features)
+        if self.n_components is not None and self.n_components > most:
+            raise ValueError(
+                self._prefix("n_components cannot be larger than min(n_features, n_classes - 1).")
+            )
+        self._max_components = most if self.n_components is None else self.n_components
+
+    def _refit(self, statistics: ClassStatistics, dtype: np.dtype[Any], like: Any) -> None:
+        priors = self._check_priors(statistics.weights)
+        self._check_n_components(*statistics.means.shape)
+        covariance, discriminants = self._solve(statistics, priors, None, dtype)
+        self._keep(statistics, priors, covariance, discriminants, dtype, like)
+
+    def _solve(
+        self, statistics: ClassStatistics, priors: Float64, by_class: Float64 | None, dtype: np.dtype[Any]
+    ) -> tuple[Float64, Discriminants]:
+        """Return the covariance within classes and what follows from it."""
+        covariance = by_class
+        if covariance is None:
+            shrinkage = 0.0 if self.shrinkage is None else float(self.shrinkage)
+            covariance = within_covariance(statistics.scatter, statistics.total, shrinkage)
+        share = statistics.weights / statistics.total
+        overall = share @ statistics.means
+        variances = np.maximum(np.diag(covariance), 0.0)
+        between = np.sqrt(share @ (statistics.means - overall) ** 2)
+        rounding = _ROUNDINGS * np.finfo(dtype).eps * np.abs(statistics.means).max(axis=0)
+        constant = np.sqrt(variances) <= rounding
+        # Constant in each class, but another number in each: it tells them apart. Some deviation has to stand for none.
+        parted = constant & (between > rounding)
+        covariance = covariance.copy()
+        covariance[np.diag_indices_from(covariance)] += np.where(
+            parted, (max(self.tol, _LEAST_DEVIATION) * between) ** 2, 0.0
+        )
+        deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+        deviations[constant & ~parted] = 0.0
+        self._constant = constant
+        return covariance, solve(covariance, deviations, statistics.means, priors, self.tol)
+
+    def _keep(
+        self,
+        statistics: ClassStatistics,
+        priors: Float64,
+        covariance: Float64,
+        found: Discriminants,
+        dtype: np.dtype[Any],
+        like: Any,
+    ) -> None:
+        """Set the fitted attributes, in the library of X, and warn of features that tell nothing."""
+        self._statistics = (statistics.weights, statistics.means, statistics.scatter)
+        self._warn_of("constant within the classes", self._constant)
+        self._warn_of("collinear with others", found.whitening.collinear)
+        coef, intercept = found.coef, found.intercept
+        if len(coef) == 2:
+            coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
+        # Rounded as it will be taken away from the samples, the intercepts for them following exactly.
+        centre = found.centre.astype(dtype)
+        moved = intercept + (centre.astype(np.float64) - found.centre) @ coef.T
+        self._centre, self._centred_intercept = centre, moved
+        attributes = {
+            "means_": statistics.means,
+            "priors_": priors,
+            "xbar_": found.centre,
+            "coef_": coef,
+            "intercept_": moved - centre.astype(np.float64) @ coef.T,
+        }
+        if self.solver != "lsqr":
+            attributes["scalings_"] = found.axes
+            attributes["explained_variance_ratio_"] = found.ratio[: self._max_components]
+        if self.solver != "svd" or self.store_covariance:
+            attributes["covariance_"] = covariance
+        for name in ("scalings_", "explained_variance_ratio_", "covariance_"):
+            if name not in attributes and hasattr(self, name):
+                delattr(self, name)
+        for name, value in attributes.items():
+            setattr(self, name, in_library_of(like, np.ascontiguousarray(value, dtype=dtype)))
+
+    def _warn_of(self, what: str, features: npt.NDArray[np.bool_]) -> None:
+        if not features.any():
+            return
+        named = getattr(self, "feature_names_in_", np.arange(len(features)))[features]
+        names = ", ".join(repr(name) if isinstance(name, str) else str(name) for name in named[:10])
+        more = f" and {len(named) - 10} more" if len(named) > 10 else ""
+        plural = "Features" if len(named) > 1 else "Feature"
+        verb = "are" if len(named) > 1 else "is"
+        warnings.warn(self._prefix(f"{plural} {names}{more} {verb} {what}"), UserWarning, stacklevel=4)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self._max_components)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

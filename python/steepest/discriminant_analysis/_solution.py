@@ -1,0 +1,180 @@
+"""Linear discriminant analysis from class statistics, a function for each step of the textbook.
+
+With the covariance W within classes and the covariance B of the class means, the discriminant axes are the vectors a
+that make ``a^T B a / a^T W a`` largest: the leading generalised eigenvectors of (B, W), of which k classes have at most
+k - 1 (R. Fisher, "The use of multiple measurements in taxonomic problems", 1936; C. Rao, "The utilization of multiple
+measurements in problems of biological classification", 1948; T. Hastie, R. Tibshirani and J. Friedman, "The elements
+of statistical learning", §4.3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+
+Float64 = npt.NDArray[np.float64]
+
+# A feature has a part in empty directions that counts from this share of the largest part on.
+_PART = 0.1
+
+
+@dataclass
+class Discriminants:
+    """What a fit comes to, in float64.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (k, d)
+        Coefficients of the discriminant functions ``x @ coef.T + intercept``.
+    intercept : ndarray of shape (k,)
+        Intercepts for inputs less `centre`.
+    centre : ndarray of shape (d,)
+        The mean of the class means, weighted by the priors.
+    axes : ndarray of shape (d, r)
+        Discriminant axes, the most discriminating first, whose covariance within classes is the identity; the item of
+        each that is largest in units of the features' deviations is positive.
+    ratio : ndarray of shape (r,)
+        Shares of the variance of the class means along the axes.
+    whitening : Whitening
+        Of the covariance within classes.
+    """
+
+    coef: Float64
+    intercept: Float64
+    centre: Float64
+    axes: Float64
+    ratio: Float64
+    whitening: Whitening
+
+
+def within_covariance(scatter: Float64, total: float, shrinkage: float = 0.0) -> Float64:
+    """Return ``(1 - shrinkage) * S + shrinkage * trace(S) / d * I`` for ``S = scatter / total``."""
+    covariance = scatter / total
+    if shrinkage:
+        mean_variance = float(np.trace(covariance)) / len(covariance)
+        covariance = (1.0 - shrinkage) * covariance
+        covariance.flat[:: len(covariance) + 1] += shrinkage * mean_variance
+    return covariance
+
+
+@dataclass
+class Whitening:
+    """What makes a covariance the identity.
+
+    Attributes
+    ----------
+    matrix : ndarray of shape (d, rank)
+        V with ``V^T covariance V = I``, for the directions in which there is variance.
+    smallest : float
+        At most the deviation of the least of all directions, where the largest is 1; 0 if there are empty ones.
+    collinear : ndarray of bool of shape (d,)
+        The features that have a part in empty directions.
+    """
+
+    matrix: Float64
+    smallest: float
+    collinear: npt.NDArray[np.bool_]
+
+
+def whitening(covariance: Float64, deviations: Float64, tol: float) -> Whitening:
+    """Return what makes the covariance the identity.
+
+    It is divided by the deviations of the features first, so that their units do not matter; directions whose deviation
+    is at most `tol` times the largest then count as empty. Without such directions any V will do, and that of
+    Cholesky's factor is computed faster than the eigenvectors.
+
+    Parameters
+    ----------
+    covariance : ndarray of shape (d, d)
+        Symmetric, positive semidefinite.
+    deviations : ndarray of shape (d,)
+        Standard deviations of the features; 0 for one that is left out.
+    tol : float
+        The smallest deviation of a direction.
+    """
+    used = np.flatnonzero(deviations > 0)
+    scaled = covariance[np.ix_(used, used)] / np.outer(deviations[used], deviations[used])
+    largest = min(len(used), np.abs(scaled).sum(axis=0).max(initial=0.0))  # a bound of the largest variance
+    matrix = np.zeros((len(deviations), len(used)))
+    factor, failed = scipy.linalg.lapack.dpotrf(scaled, lower=1, clean=1) if len(used) else (scaled, 1)
+    if not failed:
+        inverse, _ = scipy.linalg.lapack.dtrtri(factor, lower=1)
+        smallest = float(1.0 / (np.linalg.norm(inverse) * np.sqrt(largest)))
+        if smallest > tol:
+            matrix[used] = inverse.T / deviations[used, None]
+            return Whitening(matrix, smallest, np.zeros(len(deviations), bool))
+    variances, directions = (
+        (a[..., ::-1] for a in scipy.linalg.eigh(scaled)) if len(used) else (np.zeros(0), scaled)
+    )
+    roots = np.sqrt(np.maximum(variances, 0.0))
+    kept = (roots > tol * roots.max(initial=0.0)) & (roots > 0)
+    matrix[used] = np.where(kept, directions / np.where(kept, roots, 1.0), 0.0) / deviations[used, None]
+    collinear = np.zeros(len(deviations), bool)
+    if not kept.all():
+        part = np.sqrt((directions[:, ~kept] ** 2).sum(axis=1))
+        collinear[used] = part > _PART * part.max()
+    smallest = float(roots[-1] / roots[0]) if kept.all() and len(used) else 0.0
+    return Whitening(matrix[:, : int(kept.sum())], smallest, collinear)
+
+
+def between_roots(means: Float64, centre: Float64, priors: Float64) -> Float64:
+    """Return R of shape (k, d) with ``R^T R`` the covariance of the class means, ``sum_c p_c (m_c - m)(m_c - m)^T``."""
+    roots: Float64 = np.sqrt(priors)[:, None] * (means - centre)
+    return roots
+
+
+def discriminant_axes(white: Float64, roots: Float64, tol: float) -> tuple[Float64, Float64]:
+    """Return the axes and their shares: the principal axes of the class means, once W is made the identity."""
+    if not white.shape[1]:
+        return white[:, :0], np.zeros(0)
+    _, singular, directions = np.linalg.svd(roots @ white, full_matrices=False)
+    kept = (singular > tol * singular[0]) & (singular > 0)
+    variances = singular[kept] ** 2
+    return white @ directions[kept].T, variances / variances.sum() if kept.any() else variances
+
+
+def with_signs(axes: Float64, deviations: Float64) -> Float64:
+    """Return the axes, each with its largest item positive, where items are those of features of deviation 1."""
+    size = np.abs(axes) * deviations[:, None]
+    if not size.size:
+        return axes
+    largest = axes[size.argmax(axis=0), np.arange(axes.shape[1])]
+    signed: Float64 = axes * np.where(largest < 0, -1.0, 1.0)
+    return signed
+
+
+def solve(
+    covariance: Float64, deviations: Float64, means: Float64, priors: Float64, tol: float
+) -> Discriminants:
+    """Return the discriminant functions and axes.
+
+    The functions are the logarithms of the classes' densities, normal with one covariance, and of the priors, less what
+    is the same for all: ``x @ W^-1 m_c - m_c^T W^-1 m_c / 2 + log p_c``. Where W is singular, its pseudoinverse stands
+    for the inverse.
+
+    Parameters
+    ----------
+    covariance : ndarray of shape (d, d)
+        Within classes.
+    deviations : ndarray of shape (d,)
+        Standard deviations of the features within classes; 0 for one that is left out.
+    means : ndarray of shape (k, d)
+        Of the classes.
+    priors : ndarray of shape (k,)
+        Probabilities of the classes.
+    tol : float
+        See `whitening`; the same for the directions of the class means.
+    """
+    centre = priors @ means
+    whitened = whitening(covariance, deviations, tol)
+    white = whitened.matrix
+    axes, ratio = discriminant_axes(white, between_roots(means, centre, priors), tol)
+    # All that is left of the means, also those of classes whose prior is 0.
+    scores = (means - centre) @ white
+    with np.errstate(divide="ignore"):  # a class of prior 0 is never predicted
+        intercept = np.log(priors) - 0.5 * (scores**2).sum(axis=1)
+    signed = with_signs(axes, deviations)
+    return Discriminants(scores @ white.T, intercept, centre, signed, ratio, whitened)

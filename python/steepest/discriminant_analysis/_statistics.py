@@ -1,0 +1,152 @@
+"""Statistics of labelled samples that can be merged: what linear discriminant analysis learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from steepest import kernels as K
+from steepest._backends import device_of
+from steepest._memory import aligned_zeros, to_device, to_host
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+
+# Items that are made dense, converted or brought to the device at once.
+_PART_ITEMS = {"cpu": 1 << 20, "cuda": 1 << 25}
+_CENTRE_ROWS = 4096
+
+
+@dataclass
+class ClassStatistics:
+    """Weights, means and the pooled scatter within classes, in float64 on the host.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (k,)
+        Sums of the weights of each class.
+    means : ndarray of shape (k, d)
+        Means of the classes; zero for one without samples.
+    scatter : ndarray of shape (d, d)
+        ``sum_i s_i (x_i - mean of its class)(x_i - mean of its class)^T``.
+    """
+
+    weights: Float64
+    means: Float64
+    scatter: Float64
+
+    @classmethod
+    def empty(cls, n_classes: int, n_features: int) -> ClassStatistics:
+        """Return the statistics of no samples."""
+        return cls(np.zeros(n_classes), np.zeros((n_classes, n_features)), np.zeros((n_features, n_features)))
+
+    @classmethod
+    def of(
+        cls,
+        X: Any,
+        ids: npt.NDArray[np.int64],
+        n_classes: int,
+        sample_weight: Array | None,
+        device: str,
+        dtype: npt.DTypeLike | None = None,
+    ) -> ClassStatistics:
+        """Gather the statistics of samples in one pass.
+
+        Parameters
+        ----------
+        X : ndarray, cupy.ndarray or CSR of shape (n, d)
+            Samples; parts of sparse ones are made dense.
+        ids : ndarray of shape (n,)
+            Classes in 0..k-1, on the host.
+        n_classes : int
+            Their number, k.
+        sample_weight : ndarray of shape (n,) or None
+            Weights that are not negative, of X's dtype, on the host.
+        device : {"cpu", "cuda"}
+            Where to compute.
+        dtype : dtype, optional
+            Of the products; by default that of X.
+        """
+        dtype = np.dtype(X.dtype if dtype is None else dtype)
+        centre = to_device(_provisional_means(X, ids, n_classes).astype(dtype), device)
+        d = X.shape[1]
+        shapes = {"weights": (n_classes,), "sums": (n_classes, d), "scatter": (d, d)}
+        totals = {name: aligned_zeros(shape, np.float64, device) for name, shape in shapes.items()}
+        for rows in _parts(X, device, dtype):
+            part = X[rows].toarray() if scipy.sparse.issparse(X) else X[rows]
+            K.class_scatter(
+                to_device(part, device).astype(dtype, copy=False),
+                to_device(ids[rows], device),
+                centre,
+                None if sample_weight is None else to_device(sample_weight[rows].astype(dtype), device),
+                accumulate=True,
+                **totals,
+            )
+        weights, sums, scatter = (to_host(totals[name]) for name in shapes)
+        divisor = np.where(weights > 0, weights, 1.0)[:, None]
+        scaled = sums / np.sqrt(divisor)
+        means = np.where(weights[:, None] > 0, to_host(centre).astype(np.float64) + sums / divisor, 0.0)
+        return cls(weights, means, scatter - scaled.T @ scaled)
+
+    @property
+    def total(self) -> float:
+        """The sum of all weights."""
+        return float(self.weights.sum())
+
+    @property
+    def covariance(self) -> Float64:
+        """The pooled covariance within classes, ``scatter / total``: the maximum-likelihood estimate."""
+        covariance: Float64 = self.scatter / self.total
+        return covariance
+
+    def merge(self, other: ClassStatistics) -> ClassStatistics:
+        """Return the statistics of the samples of both, of the same classes.
+
+        The scatter of a class grows by ``w_a w_b / (w_a + w_b)`` times the outer product of the difference of its means
+        (T. Chan, G. Golub and R. LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances",
+        1979).
+        """
+        weights = self.weights + other.weights
+        share = other.weights / np.where(weights > 0, weights, 1.0)
+        between = other.means - self.means
+        # A class that one side has not seen takes the other's mean, and adds no scatter.
+        moved = np.sqrt(self.weights * share)[:, None] * between
+        means = np.where(self.weights[:, None] > 0, self.means + share[:, None] * between, other.means)
+        return ClassStatistics(weights, means, self.scatter + other.scatter + moved.T @ moved)
+
+    def of_classes(self, positions: npt.NDArray[np.int64], n_classes: int) -> ClassStatistics:
+        """Return the same statistics with class i at ``positions[i]`` of `n_classes`."""
+        wider = ClassStatistics.empty(n_classes, self.means.shape[1])
+        wider.weights[positions], wider.means[positions] = self.weights, self.means
+        wider.scatter = self.scatter
+        return wider
+
+
+def _parts(X: Any, device: str, dtype: np.dtype[Any]) -> Iterator[slice]:
+    """Yield slices of rows: all at once where X can be read as it is."""
+    n, d = X.shape
+    as_it_is = not scipy.sparse.issparse(X) and device_of(X) == device and X.dtype == dtype
+    rows = max(n, 1) if as_it_is else max(256, _PART_ITEMS[device] // max(d, 1))
+    for start in range(0, n, rows):
+        yield slice(start, start + rows)
+
+
+def _provisional_means(X: Any, ids: npt.NDArray[np.int64], n_classes: int) -> Float64:
+    """Return a point near the mean of each class, from some of the samples.
+
+    The nearer it is, the less cancels; a class of which there is no sample among them gets the mean of all.
+    """
+    some = slice(None, None, max(1, -(-len(ids) // _CENTRE_ROWS)))
+    rows = X[some].toarray() if scipy.sparse.issparse(X) else to_host(X[some])
+    rows, ids = rows.astype(np.float64), ids[some]
+    sums = np.zeros((n_classes, X.shape[1]))
+    np.add.at(sums, ids, rows)
+    counts = np.bincount(ids, minlength=n_classes)[:, None]
+    overall = rows.mean(axis=0) if len(rows) else np.zeros(X.shape[1])
+    means: Float64 = np.where(counts > 0, sums / np.maximum(counts, 1), overall)
+    return means
