@@ -1,7 +1,7 @@
 """Fits of linear discriminant analysis, float32, from the arrays to the discriminant functions.
 
-scikit-learn's default solver, and its fastest one that gives the same decisions, which are checked against the equations
-in float64.
+scikit-learn's default solver, and its fastest one that gives the same decisions, which are checked against the
+equations in float64.
 """
 
 from __future__ import annotations

@@ -381,6 +381,15 @@ def test_float32_that_its_products_cannot_tell(rng, monkeypatch):
     assert np.abs(rounded.coef_ / exact.coef_ - 1).max() > 1e-3
 
 
+def test_squares_that_overflow(rng):
+    X, y = data(rng)
+    model = LinearDiscriminantAnalysis().fit(X, y)
+    large = LinearDiscriminantAnalysis().fit((X * 1e25).astype(np.float32), y)
+    np.testing.assert_array_equal(large.predict((X * 1e25).astype(np.float32)), model.predict(X))
+    with pytest.raises(ValueError, match="squares of X overflow"):
+        LinearDiscriminantAnalysis().fit(X * 1e200, y)
+
+
 def test_cholesky_and_eigenvectors_agree(rng):
     X, y = data(rng)
     W, means = within(X, y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -28,7 +29,6 @@ from ._statistics import ClassStatistics
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
 
 # Where the least direction of float32 products is above this, their rounding does not matter.
 _CLEAR_OF_ROUNDING = 1e-2
@@ -36,6 +36,17 @@ _CLEAR_OF_ROUNDING = 1e-2
 _LEAST_DEVIATION = 1e-6
 # Deviations of a feature that are so many roundings of its mean are taken as none.
 _ROUNDINGS = 32.0
+
+
+@dataclass
+class _Solution:
+    """A fit on its way into the attributes."""
+
+    statistics: ClassStatistics
+    priors: Float64
+    covariance: Float64
+    constant: npt.NDArray[np.bool_]
+    found: Discriminants
 
 
 def _learns_from_statistics(estimator: LinearDiscriminantAnalysis) -> bool:
@@ -200,27 +211,22 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         device = self._resolve_device(given)
         self.device_ = device
         arguments = X, ids, len(classes), sample_weight, device
-        statistics = ClassStatistics.of(*arguments)
-        priors = self._check_priors(statistics.weights)
-        self._check_n_components(len(classes), X.shape[1])
-
-        def solution() -> tuple[Float64, Discriminants]:
-            if self.covariance_estimator is not None:
-                by_class = estimated_by_class(
-                    X, ids, len(classes), self.covariance_estimator, type(self).__name__
-                )
-            elif self.shrinkage == "auto":
-                by_class = shrunk_by_class(*arguments)
-            else:
-                by_class = None
-            return self._solve(statistics, priors, by_class, X.dtype)
-
-        covariance, discriminants = solution()
-        if X.dtype == np.float32 and discriminants.whitening.smallest < _CLEAR_OF_ROUNDING:
-            statistics = ClassStatistics.of(*arguments, dtype=np.float64)
-            covariance, discriminants = solution()
+        by_class = None
+        if self.covariance_estimator is not None:
+            by_class = estimated_by_class(
+                X, ids, len(classes), self.covariance_estimator, type(self).__name__
+            )
+        elif self.shrinkage == "auto":
+            by_class = shrunk_by_class(*arguments)
         self._store_classes(classes, given)
-        self._keep(statistics, priors, covariance, discriminants, X.dtype, like=given)
+        # Sums of float32 products may overflow, and are too coarse for directions of little variance.
+        for dtype in dict.fromkeys((X.dtype, np.dtype(np.float64))):
+            statistics = ClassStatistics.of(*arguments, dtype=dtype)
+            if statistics.is_finite() or dtype == np.float64:
+                fitted = self._solve(statistics, by_class, X.dtype)
+                if fitted.found.whitening.smallest >= _CLEAR_OF_ROUNDING:
+                    break
+        self._keep(fitted, X.dtype, like=given)
         return self
 
     @available_if(_learns_from_statistics)
@@ -380,15 +386,18 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._max_components = most if self.n_components is None else self.n_components
 
     def _refit(self, statistics: ClassStatistics, dtype: np.dtype[Any], like: Any) -> None:
-        priors = self._check_priors(statistics.weights)
-        self._check_n_components(*statistics.means.shape)
-        covariance, discriminants = self._solve(statistics, priors, None, dtype)
-        self._keep(statistics, priors, covariance, discriminants, dtype, like)
+        self._keep(self._solve(statistics, None, dtype), dtype, like)
 
     def _solve(
-        self, statistics: ClassStatistics, priors: Float64, by_class: Float64 | None, dtype: np.dtype[Any]
-    ) -> tuple[Float64, Discriminants]:
-        """Return the covariance within classes and what follows from it."""
+        self, statistics: ClassStatistics, by_class: Float64 | None, dtype: np.dtype[Any]
+    ) -> _Solution:
+        """Return what follows from the statistics, and from the covariance if it was estimated class by class."""
+        if not statistics.is_finite():
+            raise ValueError(
+                self._prefix("squares of X overflow: scale it, with StandardScaler for instance")
+            )
+        priors = self._check_priors(statistics.weights)
+        self._check_n_components(*statistics.means.shape)
         covariance = by_class
         if covariance is None:
             shrinkage = 0.0 if self.shrinkage is None else float(self.shrinkage)
@@ -402,26 +411,18 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         # Constant in each class, but another number in each: it tells them apart. Some deviation has to stand for none.
         parted = constant & (between > rounding)
         covariance = covariance.copy()
-        covariance[np.diag_indices_from(covariance)] += np.where(
-            parted, (max(self.tol, _LEAST_DEVIATION) * between) ** 2, 0.0
-        )
+        least = max(self.tol, _LEAST_DEVIATION) * between
+        covariance[np.diag_indices_from(covariance)] += np.where(parted, least**2, 0.0)
         deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))
         deviations[constant & ~parted] = 0.0
-        self._constant = constant
-        return covariance, solve(covariance, deviations, statistics.means, priors, self.tol)
+        found = solve(covariance, deviations, statistics.means, priors, self.tol)
+        return _Solution(statistics, priors, covariance, constant, found)
 
-    def _keep(
-        self,
-        statistics: ClassStatistics,
-        priors: Float64,
-        covariance: Float64,
-        found: Discriminants,
-        dtype: np.dtype[Any],
-        like: Any,
-    ) -> None:
+    def _keep(self, fitted: _Solution, dtype: np.dtype[Any], like: Any) -> None:
         """Set the fitted attributes, in the library of X, and warn of features that tell nothing."""
+        statistics, found = fitted.statistics, fitted.found
         self._statistics = (statistics.weights, statistics.means, statistics.scatter)
-        self._warn_of("constant within the classes", self._constant)
+        self._warn_of("constant within the classes", fitted.constant)
         self._warn_of("collinear with others", found.whitening.collinear)
         coef, intercept = found.coef, found.intercept
         if len(coef) == 2:
@@ -432,7 +433,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._centre, self._centred_intercept = centre, moved
         attributes = {
             "means_": statistics.means,
-            "priors_": priors,
+            "priors_": fitted.priors,
             "xbar_": found.centre,
             "coef_": coef,
             "intercept_": moved - centre.astype(np.float64) @ coef.T,
@@ -441,7 +442,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             attributes["scalings_"] = found.axes
             attributes["explained_variance_ratio_"] = found.ratio[: self._max_components]
         if self.solver != "svd" or self.store_covariance:
-            attributes["covariance_"] = covariance
+            attributes["covariance_"] = fitted.covariance
         for name in ("scalings_", "explained_variance_ratio_", "covariance_"):
             if name not in attributes and hasattr(self, name):
                 delattr(self, name)

@@ -64,7 +64,8 @@ def shrunk_by_class(
             continue
         part = X[rows]
         given = None if sample_weight is None else sample_weight[rows]
-        statistics = ClassStatistics.of(part, np.zeros(len(rows), np.int64), 1, given, device)
+        one_class = np.zeros(len(rows), np.int64)
+        statistics = ClassStatistics.of(part, one_class, 1, given, device, dtype=np.float64)
         deviations = standard_deviations(statistics.covariance)
         dense = part.toarray() if scipy.sparse.issparse(part) else to_host(part)
         lengths = (((dense - statistics.means[0]) / deviations) ** 2).sum(axis=1, dtype=np.float64)

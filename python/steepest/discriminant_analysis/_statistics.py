@@ -89,9 +89,10 @@ class ClassStatistics:
             )
         weights, sums, scatter = (to_host(totals[name]) for name in shapes)
         divisor = np.where(weights > 0, weights, 1.0)[:, None]
-        scaled = sums / np.sqrt(divisor)
-        means = np.where(weights[:, None] > 0, to_host(centre).astype(np.float64) + sums / divisor, 0.0)
-        return cls(weights, means, scatter - scaled.T @ scaled)
+        with np.errstate(over="ignore", invalid="ignore"):  # is_finite() tells
+            scaled = sums / np.sqrt(divisor)
+            means = np.where(weights[:, None] > 0, to_host(centre).astype(np.float64) + sums / divisor, 0.0)
+            return cls(weights, means, scatter - scaled.T @ scaled)
 
     @property
     def total(self) -> float:
@@ -103,6 +104,10 @@ class ClassStatistics:
         """The pooled covariance within classes, ``scatter / total``: the maximum-likelihood estimate."""
         covariance: Float64 = self.scatter / self.total
         return covariance
+
+    def is_finite(self) -> bool:
+        """Whether no sum has overflowed."""
+        return bool(np.isfinite(self.means).all() and np.isfinite(self.scatter).all())
 
     def merge(self, other: ClassStatistics) -> ClassStatistics:
         """Return the statistics of the samples of both, of the same classes.
