@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 import warnings
 
@@ -251,6 +252,14 @@ def test_divergence_past_the_largest_number_restores_the_start_of_the_epoch():
     assert arena_bytes(model) == arena_bytes(untouched)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C interrupts, also where the tests were started by a shell that has background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt_soon():
     # Once the fit is under way: the stand-in for CUDA takes a while to get there.
     timer = threading.Timer(0.3 if backends.ON_CPU else 3.0, _thread.interrupt_main)
@@ -259,6 +268,7 @@ def interrupt_soon():
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupt_leaves_a_usable_model(solver):
     X, y = blobs(4000)
     model = MLPClassifier(
