@@ -464,6 +464,10 @@ def test_bad_streams(rng):
         model.partial_fit(X, y, classes=[0, 1, 2])
     with pytest.raises(ValueError, match="cannot merge: 3 features here, 2 there"):
         model.merge(LinearDiscriminantAnalysis().fit(X[:, :2], y))
+    model.set_params(priors=[0.5, 0.5])
+    with pytest.raises(ValueError, match="priors has shape"):
+        model.merge(LinearDiscriminantAnalysis().fit(X, y + 1))
+    np.testing.assert_array_equal(model.classes_, [0, 1])
     np.testing.assert_array_equal(model.coef_, coef)
 
 
@@ -483,8 +487,10 @@ def test_lsqr_has_no_axes(rng):
 
 
 def test_priors_that_do_not_add_up():
-    with pytest.warns(UserWarning, match="Renormalizing"):
-        model = LinearDiscriminantAnalysis(priors=[0.6, 0.6]).fit(*small())
+    X, y = small()
+    with pytest.warns(UserWarning, match="Renormalizing") as told:
+        model = LinearDiscriminantAnalysis(priors=[0.6, 0.6]).fit(X.astype(np.float32), y)
+    assert len(told) == 1
     np.testing.assert_array_equal(model.priors_, [0.5, 0.5])
 
 

@@ -23,8 +23,8 @@ from steepest._memory import to_device, to_host
 from steepest.linear_model._base import DEVICE
 from steepest.linear_model._classification import LogisticClassifier
 
-from ._shrinkage import estimated_by_class, shrunk_by_class
-from ._solution import Discriminants, solve, within_covariance
+from ._shrinkage import estimated_by_class, shrink, shrunk_by_class
+from ._solution import Discriminants, solve
 from ._statistics import ClassStatistics
 
 Array = npt.NDArray[Any]
@@ -197,7 +197,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             Features that are constant or collinear, by their names; priors whose sum is not 1.
         """
         self._check_parameters()
-        given = X
+        given, given_y = X, y
         X, y = validate(self, X, y, reset=True, accept_sparse=True)
         if X.shape[0] < 2:
             raise ValueError(self._prefix("Found array with 1 sample: a deviation needs at least 2"))
@@ -208,8 +208,9 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             raise ValueError(self._prefix(f"y has {len(classes)} class; at least 2 classes are needed"))
         if len(y) == len(classes):
             raise ValueError(self._prefix("The number of samples must be more than the number of classes."))
+        self._check_n_components(len(classes), X.shape[1])
+        priors = self._check_priors(np.bincount(ids, sample_weight).astype(np.float64))
         device = self._resolve_device(given)
-        self.device_ = device
         arguments = X, ids, len(classes), sample_weight, device
         by_class = None
         if self.covariance_estimator is not None:
@@ -218,15 +219,16 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             )
         elif self.shrinkage == "auto":
             by_class = shrunk_by_class(*arguments)
-        self._store_classes(classes, given)
         # Sums of float32 products may overflow, and are too coarse for directions of little variance.
         for dtype in dict.fromkeys((X.dtype, np.dtype(np.float64))):
             statistics = ClassStatistics.of(*arguments, dtype=dtype)
             if statistics.is_finite() or dtype == np.float64:
-                fitted = self._solve(statistics, by_class, X.dtype)
+                fitted = self._solve(statistics, priors, by_class, X.dtype)
                 if fitted.found.whitening.smallest >= _CLEAR_OF_ROUNDING:
                     break
         self._keep(fitted, X.dtype, like=given)
+        self._store_classes(classes, given_y)
+        self.device_ = device
         return self
 
     @available_if(_learns_from_statistics)
@@ -260,7 +262,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         """
         self._check_parameters()
         first = not hasattr(self, "_statistics")
-        given = X
+        given, given_y = X, y
         X, y = validate(self, X, y, reset=first, accept_sparse=True)
         validate_labels(self, y)
         labels = labels_of_stream(self, classes, None if first else self.classes_)
@@ -273,11 +275,14 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         sample_weight = validate_weights(self, sample_weight, X)
         if len(labels) < 2:
             raise ValueError(self._prefix(f"there is {len(labels)} class; at least 2 classes are needed"))
-        self.device_ = self._resolve_device(given)
-        part = ClassStatistics.of(X, ids, len(labels), sample_weight, self.device_, dtype=np.float64)
+        device = self._resolve_device(given)
+        statistics = ClassStatistics.of(X, ids, len(labels), sample_weight, device, dtype=np.float64)
+        if not first:
+            statistics = ClassStatistics(*self._statistics).merge(statistics)
+        self._refit(statistics, X.dtype, like=given)
         if first:
-            self._store_classes(labels, given)
-        self._refit(part if first else ClassStatistics(*self._statistics).merge(part), X.dtype, given)
+            self._store_classes(labels, given_y)
+        self.device_ = device
         return self
 
     @available_if(_learns_from_statistics)
@@ -308,9 +313,8 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             ClassStatistics(*model._statistics).of_classes(np.searchsorted(labels, known), len(labels))
             for model, known in ((self, mine), (other, theirs))
         ]
-        like = self.coef_
+        self._refit(parts[0].merge(parts[1]), self.coef_.dtype, like=self.coef_)
         self._store_classes(labels, self.classes_)
-        self._refit(parts[0].merge(parts[1]), self.coef_.dtype, like)
         return self
 
     def transform(self, X: Any) -> Array:
@@ -377,31 +381,31 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             priors = priors / priors.sum()
         return priors
 
-    def _check_n_components(self, n_classes: int, n_features: int) -> None:
+    def _check_n_components(self, n_classes: int, n_features: int) -> int:
+        """Return the number of columns of `transform`."""
         most = min(n_classes - 1, n_features)
         if self.n_components is not None and self.n_components > most:
             raise ValueError(
                 self._prefix("n_components cannot be larger than min(n_features, n_classes - 1).")
             )
-        self._max_components = most if self.n_components is None else self.n_components
+        return most if self.n_components is None else int(self.n_components)
 
     def _refit(self, statistics: ClassStatistics, dtype: np.dtype[Any], like: Any) -> None:
-        self._keep(self._solve(statistics, None, dtype), dtype, like)
+        self._check_n_components(*statistics.means.shape)
+        priors = self._check_priors(statistics.weights)
+        self._keep(self._solve(statistics, priors, None, dtype), dtype, like)
 
     def _solve(
-        self, statistics: ClassStatistics, by_class: Float64 | None, dtype: np.dtype[Any]
+        self, statistics: ClassStatistics, priors: Float64, by_class: Float64 | None, dtype: np.dtype[Any]
     ) -> _Solution:
         """Return what follows from the statistics, and from the covariance if it was estimated class by class."""
         if not statistics.is_finite():
             raise ValueError(
                 self._prefix("squares of X overflow: scale it, with StandardScaler for instance")
             )
-        priors = self._check_priors(statistics.weights)
-        self._check_n_components(*statistics.means.shape)
         covariance = by_class
         if covariance is None:
-            shrinkage = 0.0 if self.shrinkage is None else float(self.shrinkage)
-            covariance = within_covariance(statistics.scatter, statistics.total, shrinkage)
+            covariance = shrink(statistics.covariance, float(self.shrinkage or 0.0))
         share = statistics.weights / statistics.total
         overall = share @ statistics.means
         variances = np.maximum(np.diag(covariance), 0.0)
@@ -410,17 +414,16 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         constant = np.sqrt(variances) <= rounding
         # Constant in each class, but another number in each: it tells them apart. Some deviation has to stand for none.
         parted = constant & (between > rounding)
-        covariance = covariance.copy()
-        least = max(self.tol, _LEAST_DEVIATION) * between
-        covariance[np.diag_indices_from(covariance)] += np.where(parted, least**2, 0.0)
-        deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-        deviations[constant & ~parted] = 0.0
+        variances = variances + np.where(parted, (max(self.tol, _LEAST_DEVIATION) * between) ** 2, 0.0)
+        np.fill_diagonal(covariance, variances)
+        deviations = np.where(constant & ~parted, 0.0, np.sqrt(variances))
         found = solve(covariance, deviations, statistics.means, priors, self.tol)
         return _Solution(statistics, priors, covariance, constant, found)
 
     def _keep(self, fitted: _Solution, dtype: np.dtype[Any], like: Any) -> None:
         """Set the fitted attributes, in the library of X, and warn of features that tell nothing."""
         statistics, found = fitted.statistics, fitted.found
+        self._max_components = self._check_n_components(*statistics.means.shape)
         self._statistics = (statistics.weights, statistics.means, statistics.scatter)
         self._warn_of("constant within the classes", fitted.constant)
         self._warn_of("collinear with others", found.whitening.collinear)

@@ -17,6 +17,14 @@ Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 
 
+def shrink(covariance: Float64, share: float) -> Float64:
+    """Return ``(1 - share) * S + share * trace(S) / d * I``."""
+    d = len(covariance)
+    shrunk = (1.0 - share) * covariance
+    shrunk.flat[:: d + 1] += share * float(np.trace(covariance)) / d
+    return shrunk
+
+
 def ledoit_wolf(statistics: ClassStatistics, fourth: float) -> Float64:
     """Return the shrunk covariance of one class.
 
@@ -40,9 +48,7 @@ def ledoit_wolf(statistics: ClassStatistics, fourth: float) -> Float64:
     spread = squares - d * mean_variance**2  # of the covariance about mu I
     noise = min((fourth / n - squares) / n, spread)
     share = noise / spread if noise > 0 else 0.0
-    scaled = (1.0 - share) * scaled
-    scaled.flat[:: d + 1] += share * mean_variance
-    shrunk: Float64 = scaled * np.outer(deviations, deviations)
+    shrunk: Float64 = shrink(scaled, share) * np.outer(deviations, deviations)
     return shrunk
 
 

@@ -50,16 +50,6 @@ class Discriminants:
     whitening: Whitening
 
 
-def within_covariance(scatter: Float64, total: float, shrinkage: float = 0.0) -> Float64:
-    """Return ``(1 - shrinkage) * S + shrinkage * trace(S) / d * I`` for ``S = scatter / total``."""
-    covariance = scatter / total
-    if shrinkage:
-        mean_variance = float(np.trace(covariance)) / len(covariance)
-        covariance = (1.0 - shrinkage) * covariance
-        covariance.flat[:: len(covariance) + 1] += shrinkage * mean_variance
-    return covariance
-
-
 @dataclass
 class Whitening:
     """What makes a covariance the identity.
