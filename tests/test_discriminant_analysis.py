@@ -16,8 +16,8 @@ from sklearn import datasets
 from sklearn import discriminant_analysis as theirs
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
+from steepest._estimators.class_statistics import ClassStatistics
 from steepest.discriminant_analysis import LinearDiscriminantAnalysis, _lda, _solution
-from steepest.discriminant_analysis._statistics import ClassStatistics
 
 SOLVERS = ("svd", "lsqr", "eigen")
 CHECKED = [{}, {"shrinkage": 0.3}, {"solver": "eigen", "shrinkage": "auto"}]

@@ -9,7 +9,8 @@ from linear_models import least_squares
 from sklearn import linear_model as theirs
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from steepest.linear_model import LinearRegression, _least_squares, _linear_regression
+from steepest._estimators import row_blocks
+from steepest.linear_model import LinearRegression, _linear_regression
 from steepest.linear_model._regimes import REGIME_PARAMETERS
 
 CHECKED = [LinearRegression(), LinearRegression(positive=True), LinearRegression(alpha=1.0)]
@@ -96,7 +97,7 @@ def test_blocks_are_parts_of_one_problem(rng, monkeypatch, case):
     if case == "triangle":
         X[:, 5] = X[:, 0]
     whole = LinearRegression().fit(X, y)
-    monkeypatch.setitem(_least_squares._BLOCK_ITEMS, "cpu", 1)
+    monkeypatch.setitem(row_blocks._BLOCK_ITEMS, "cpu", 1)
     in_parts = LinearRegression().fit(X, y)
     np.testing.assert_allclose(in_parts.coef_, whole.coef_, rtol=0, atol=1e-14)
 

@@ -12,7 +12,8 @@ from sklearn import linear_model as theirs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from steepest.linear_model import LogisticRegression, _logistic_solvers, _objective
+from steepest._estimators import row_blocks
+from steepest.linear_model import LogisticRegression, _logistic_solvers
 from steepest.linear_model._curvature import dense_solve, kronecker_solve
 from steepest.linear_model._objective import LogisticObjective
 from steepest.linear_model._proximal_newton import minimize_fista, minimize_quadratic, violation
@@ -163,7 +164,7 @@ def make_objective(rng, k, sparse=False, weighted=True, **options):
 @pytest.mark.parametrize("k", [2, 3])
 def test_gradient_and_hessian(rng, monkeypatch, k, sparse):
     objective, y, s = make_objective(rng, k, sparse, intercept=2.0, l2_intercept=0.1)
-    monkeypatch.setitem(_objective._BLOCK_ITEMS, "cpu", 1)
+    monkeypatch.setitem(row_blocks._BLOCK_ITEMS, "cpu", 1)
     theta = rng.standard_normal(objective.shape)
     X = objective.X.toarray() if sparse else objective.X
 

@@ -10,15 +10,12 @@ import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse
 
-from steepest import kernels as K
-from steepest._backends import device_of
-from steepest._estimators.row_blocks import block_rows, dense
-from steepest._memory import aligned_zeros, array_namespace, to_device, to_host
+from steepest._estimators.class_statistics import ClassStatistics
+from steepest._memory import array_namespace, to_device, to_host
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 
-_CENTRE_ROWS = 1024
 # LAPACK computes this share of the eigenvectors faster than all of them.
 _FEW = 0.25
 
@@ -48,8 +45,8 @@ def by_covariance(X: Any, device: str, n_axes: int | None) -> Factors:
     """Return the principal axes as eigenvectors of the covariance.
 
     X is read once. From each row a point near the mean is taken away before anything is squared, so that means that are
-    large against the spread cost no accuracy, and products are added up in float64 (`steepest.kernels.class_scatter`).
-    The eigenvectors are computed in float64, on the host.
+    large against the spread cost no accuracy, and products are added up in float64: as for discriminant analysis, of
+    one class. The eigenvectors are computed in float64, on the host.
 
     Parameters
     ----------
@@ -66,18 +63,8 @@ def by_covariance(X: Any, device: str, n_axes: int | None) -> Factors:
         On the host, in float64.
     """
     n, d = X.shape
-    point = dense(X[:: -(-n // _CENTRE_ROWS)], device).mean(axis=0)
-    shapes = {"weights": (1,), "sums": (1, d), "scatter": (d, d)}
-    totals = {name: aligned_zeros(shape, np.float64, device) for name, shape in shapes.items()}
-    # What must be made dense, or brought to the device, comes in parts.
-    is_there = not scipy.sparse.issparse(X) and device_of(X) == device
-    rows = n if is_there else min(n, block_rows(d, device))
-    for start in range(0, n, rows):
-        K.class_scatter(dense(X[start : start + rows], device), None, point[None], accumulate=True, **totals)
-    sums, scatter = to_host(totals["sums"][0]), to_host(totals["scatter"])
-    rest = sums / n  # of the mean, beside the point
-    mean = to_host(point).astype(np.float64) + rest
-    covariance = (scatter - n * np.outer(rest, rest)) / (n - 1)
+    statistics = ClassStatistics.of(X, None, 1, None, device)
+    covariance = statistics.scatter / (n - 1)
     some = n_axes is not None and 0 < n_axes < _FEW * d
     variances, vectors = scipy.linalg.eigh(
         covariance,
@@ -87,7 +74,7 @@ def by_covariance(X: Any, device: str, n_axes: int | None) -> Factors:
     # Rounding may make the smallest ones negative.
     variances = np.maximum(variances[::-1], 0.0)
     total = float(np.trace(covariance)) if some else float(variances.sum())
-    return Factors(mean, variances, _with_signs(vectors.T[::-1]), total)
+    return Factors(statistics.means[0], variances, _with_signs(vectors.T[::-1]), total)
 
 
 def by_svd(X: Array, overwrite: bool) -> Factors:

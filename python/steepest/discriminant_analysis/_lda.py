@@ -16,6 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from steepest._backends import is_cupy
+from steepest._estimators.class_statistics import ClassStatistics
 from steepest._estimators.data import in_library_of
 from steepest._estimators.row_blocks import centred_product
 from steepest._estimators.validation import labels_of_stream, validate, validate_labels, validate_weights
@@ -25,7 +26,6 @@ from steepest.linear_model._classification import LogisticClassifier
 
 from ._shrinkage import estimated_by_class, shrink, shrunk_by_class
 from ._solution import Discriminants, solve
-from ._statistics import ClassStatistics
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
 from sklearn.base import clone
 
+from steepest._estimators.class_statistics import ClassStatistics
+from steepest._estimators.row_blocks import dense
 from steepest._memory import to_host
-
-from ._statistics import ClassStatistics
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -70,11 +69,10 @@ def shrunk_by_class(
             continue
         part = X[rows]
         given = None if sample_weight is None else sample_weight[rows]
-        one_class = np.zeros(len(rows), np.int64)
-        statistics = ClassStatistics.of(part, one_class, 1, given, device, dtype=np.float64)
+        statistics = ClassStatistics.of(part, None, 1, given, device, dtype=np.float64)
         deviations = standard_deviations(statistics.covariance)
-        dense = part.toarray() if scipy.sparse.issparse(part) else to_host(part)
-        lengths = (((dense - statistics.means[0]) / deviations) ** 2).sum(axis=1, dtype=np.float64)
+        scaled = (dense(to_host(part), "cpu") - statistics.means[0]) / deviations
+        lengths = (scaled**2).sum(axis=1, dtype=np.float64)
         covariance += statistics.total * ledoit_wolf(statistics, float(weight @ lengths**2))
         total += statistics.total
     return covariance / total
@@ -84,7 +82,7 @@ def estimated_by_class(
     X: Any, ids: npt.NDArray[np.int64], n_classes: int, estimator: Any, name: str
 ) -> Float64:
     """Return the mean of what an estimator makes of each class, weighted by the sizes of the classes."""
-    X = X.toarray() if scipy.sparse.issparse(X) else to_host(X)
+    X = dense(to_host(X), "cpu")
     covariance = np.zeros((X.shape[1], X.shape[1]))
     for c in range(n_classes):
         rows = X[ids == c]

@@ -17,13 +17,12 @@ import scipy.optimize
 import scipy.sparse
 
 from steepest import kernels as K
+from steepest._estimators.row_blocks import block_rows, dense
 from steepest._memory import aligned_empty, aligned_zeros, array_namespace, to_device, to_host
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 
-# Items of a block: some megabytes, which stay in a second-level cache of the CPU; more on CUDA, where launches count.
-_BLOCK_ITEMS = {"cpu": 1 << 18, "cuda": 1 << 25}
 _CENTRE_ROWS = 1024
 
 
@@ -62,25 +61,21 @@ class Problem:
         # Any point will do: it is the exact mean only after the elimination of the column of ones.
         if self.fit_intercept:
             step = -(-self.n // _CENTRE_ROWS)
-            self.x_centre = self._dense(self.X[::step]).mean(axis=0)
+            self.x_centre = dense(self.X[::step], self.device).mean(axis=0)
             self.y_centre = self.Y[::step].mean(axis=0)
         else:
             self.x_centre = aligned_zeros((self.d,), self.X.dtype, self.device)
             self.y_centre = aligned_zeros((self.m,), self.X.dtype, self.device)
 
-    def _dense(self, rows: Any) -> Array:
-        dense: Array = to_device(rows.toarray() if scipy.sparse.issparse(rows) else rows, self.device)
-        return dense
-
     def blocks(self) -> Iterator[Array]:
         """Yield Z for consecutive rows; the array is used again for the next."""
         columns = self.first + self.d + self.m
-        rows = min(self.n, max(64, _BLOCK_ITEMS[self.device] // columns))
+        rows = min(self.n, block_rows(columns, self.device))
         buffer = aligned_empty((rows, columns), self.precision, self.device)
         xp = array_namespace(buffer)
         last = self.first + self.d
         for start in range(0, self.n, rows):
-            X = self._dense(self.X[start : start + rows])
+            X = dense(self.X[start : start + rows], self.device)
             Z = buffer[: len(X)]
             Z[:, : self.first] = 1
             xp.subtract(X, self.x_centre, out=Z[:, self.first : last], dtype=self.precision)

@@ -10,13 +10,11 @@ import scipy.sparse
 
 from steepest import kernels as K
 from steepest._backends import device_of
+from steepest._estimators.row_blocks import block_rows, dense
 from steepest._memory import aligned_empty, to_device, to_host
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
-
-# Items of a block of dense rows in a Hessian; see _least_squares.
-_BLOCK_ITEMS = {"cpu": 1 << 18, "cuda": 1 << 25}
 
 
 class LogisticObjective:
@@ -137,7 +135,7 @@ class LogisticObjective:
 
     def _blocks(self, probabilities: Array) -> Any:
         """Yield consecutive dense rows of [X, intercept], and their probabilities and shares of the weight."""
-        rows = min(self.n, max(64, _BLOCK_ITEMS[self.device] // self.shape[0]))
+        rows = min(self.n, block_rows(self.shape[0], self.device))
         buffer = aligned_empty((rows, self.shape[0]), self.dtype, self.device)
         buffer[:, self.d :] = self.intercept
         total = self.n if self.sample_weight is None else float(self.sample_weight.sum(dtype=np.float64))
@@ -145,7 +143,7 @@ class LogisticObjective:
             part = slice(start, start + rows)
             p = probabilities[part]
             X = buffer[: len(p)]
-            X[:, : self.d] = self.X[part].toarray() if scipy.sparse.issparse(self.X) else self.X[part]
+            X[:, : self.d] = dense(self.X[part], self.device)
             share = 1 / total if self.sample_weight is None else self.sample_weight[part][:, None] / total
             yield X, p, share
 

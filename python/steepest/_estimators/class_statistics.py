@@ -1,8 +1,7 @@
-"""Statistics of labelled samples that can be merged: what linear discriminant analysis learns from."""
+"""Statistics of labelled samples that can be merged: what discriminant analysis and principal components learn from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +13,11 @@ from steepest import kernels as K
 from steepest._backends import device_of
 from steepest._memory import aligned_zeros, to_device, to_host
 
+from .row_blocks import block_rows, dense
+
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 
-# Items that are made dense, converted or brought to the device at once.
-_PART_ITEMS = {"cpu": 1 << 20, "cuda": 1 << 25}
 _CENTRE_ROWS = 4096
 
 
@@ -49,7 +48,7 @@ class ClassStatistics:
     def of(
         cls,
         X: Any,
-        ids: npt.NDArray[np.int64],
+        ids: npt.NDArray[np.int64] | None,
         n_classes: int,
         sample_weight: Array | None,
         device: str,
@@ -61,8 +60,8 @@ class ClassStatistics:
         ----------
         X : ndarray, cupy.ndarray or CSR of shape (n, d)
             Samples; parts of sparse ones are made dense.
-        ids : ndarray of shape (n,)
-            Classes in 0..k-1, on the host.
+        ids : ndarray of shape (n,) or None
+            Classes in 0..k-1, on the host; None for one class.
         n_classes : int
             Their number, k.
         sample_weight : ndarray of shape (n,) or None
@@ -77,11 +76,14 @@ class ClassStatistics:
         d = X.shape[1]
         shapes = {"weights": (n_classes,), "sums": (n_classes, d), "scatter": (d, d)}
         totals = {name: aligned_zeros(shape, np.float64, device) for name, shape in shapes.items()}
-        for rows in _parts(X, device, dtype):
-            part = X[rows].toarray() if scipy.sparse.issparse(X) else X[rows]
+        # What must be made dense, converted, or brought to the device, comes in parts.
+        as_it_is = not scipy.sparse.issparse(X) and device_of(X) == device and X.dtype == dtype
+        step = max(X.shape[0], 1) if as_it_is else block_rows(d, device)
+        for start in range(0, X.shape[0], step):
+            rows = slice(start, start + step)
             K.class_scatter(
-                to_device(part, device).astype(dtype, copy=False),
-                to_device(ids[rows], device),
+                dense(X[rows], device).astype(dtype, copy=False),
+                None if ids is None else to_device(ids[rows], device),
                 centre,
                 None if sample_weight is None else to_device(sample_weight[rows].astype(dtype), device),
                 accumulate=True,
@@ -132,26 +134,18 @@ class ClassStatistics:
         return wider
 
 
-def _parts(X: Any, device: str, dtype: np.dtype[Any]) -> Iterator[slice]:
-    """Yield slices of rows: all at once where X can be read as it is."""
-    n, d = X.shape
-    as_it_is = not scipy.sparse.issparse(X) and device_of(X) == device and X.dtype == dtype
-    rows = max(n, 1) if as_it_is else max(256, _PART_ITEMS[device] // max(d, 1))
-    for start in range(0, n, rows):
-        yield slice(start, start + rows)
-
-
-def _provisional_means(X: Any, ids: npt.NDArray[np.int64], n_classes: int) -> Float64:
+def _provisional_means(X: Any, ids: npt.NDArray[np.int64] | None, n_classes: int) -> Float64:
     """Return a point near the mean of each class, from some of the samples.
 
     The nearer it is, the less cancels; a class of which there is no sample among them gets the mean of all.
     """
-    some = slice(None, None, max(1, -(-len(ids) // _CENTRE_ROWS)))
-    rows = X[some].toarray() if scipy.sparse.issparse(X) else to_host(X[some])
-    rows, ids = rows.astype(np.float64), ids[some]
-    sums = np.zeros((n_classes, X.shape[1]))
-    np.add.at(sums, ids, rows)
-    counts = np.bincount(ids, minlength=n_classes)[:, None]
+    some = slice(None, None, max(1, -(-X.shape[0] // _CENTRE_ROWS)))
+    rows = dense(to_host(X[some]), "cpu").astype(np.float64)
     overall = rows.mean(axis=0) if len(rows) else np.zeros(X.shape[1])
+    if ids is None:
+        return overall[None]
+    sums = np.zeros((n_classes, X.shape[1]))
+    np.add.at(sums, ids[some], rows)
+    counts = np.bincount(ids[some], minlength=n_classes)[:, None]
     means: Float64 = np.where(counts > 0, sums / np.maximum(counts, 1), overall)
     return means
