@@ -18,6 +18,8 @@ struct RowWeights {
         return static_cast<uint64_t>(label) >= static_cast<uint64_t>(classes) && !ignores(label);
     }
 
+    STEEPEST_HD int64_t label_of(int64_t i) const { return labels ? labels[i] : 0; }
+
     // Of row i, whose label is known.
     STEEPEST_HD double weight_of(int64_t i, int64_t label) const {
         return ignores(label) ? 0.0 : weight ? static_cast<double>(weight[i]) : 1.0;

@@ -17,22 +17,6 @@ struct Sums {
     MatrixView<double> sums, scatter;
 };
 
-// to[0 .. lanes] += weight v
-template <class T>
-STEEPEST_HD void add_wide(Vec<T> v, double weight, double* to, int lanes) {
-    using W = Vec<double>;
-    if (lanes < Vec<T>::kSize) {
-        T item[Vec<T>::kSize];
-        v.store(item);
-        for (int l = 0; l < lanes; ++l) to[l] += weight * static_cast<double>(item[l]);
-    } else if constexpr (sizeof(T) == sizeof(double)) {
-        (W::load(to) + W(weight) * v).store(to);
-    } else {
-        (W::load(to) + W(weight) * widen_low(v)).store(to);
-        (W::load(to + W::kSize) + W(weight) * widen_high(v)).store(to + W::kSize);
-    }
-}
-
 // Samples less the centres of their classes, times the roots of their weights, in panels of TileShape::kCols columns that
 // end with zeros: item (i, j) of panel p stands at (p kRows + i) kCols + j.
 template <class T>
@@ -45,15 +29,20 @@ class CentredBlock {
     static int64_t scratch_items(int64_t d) { return panels_of(d) * kCols * (kRows + 2); }
 
     CentredBlock(const ops::ClassScatter<T>& op, T* scratch)
-        : op_(op), d_(op.x.cols), panels_(panels_of(d_)), data_(scratch), row_(scratch + panels_ * kCols * kRows) {}
+        : op_(op),
+          weights_{op.sample_weight, op.labels, false, 0},
+          d_(op.x.cols),
+          panels_(panels_of(d_)),
+          data_(scratch),
+          row_(scratch + panels_ * kCols * kRows) {}
 
     // Takes rows begin .. begin + n, and adds columns j0 .. j1 of them, whole vectors but for the last, to the sums of their
     // classes.
     STEEPEST_HD void fill(int64_t begin, int64_t n, int64_t j0, int64_t j1, bool counts, const Sums& to) {
         rows_ = n;
         for (int64_t i = 0; i < n; ++i) {
-            const int64_t r = begin + i, c = op_.label_of(r);
-            const double weight = op_.sample_weight ? static_cast<double>(op_.sample_weight[r]) : 1;
+            const int64_t r = begin + i, c = weights_.label_of(r);
+            const double weight = weights_.weight_of(r, c);
             // A sample of no weight may hold anything.
             if (weight == 0) {
                 for (int64_t p = 0; p < panels_; ++p)
@@ -72,7 +61,14 @@ class CentredBlock {
                     const V deviation = lanes == V::kSize ? V::load(x + col) - V::load(centre + col)
                                                           : V::load(x + col, lanes) - V::load(centre + col, lanes);
                     (root * deviation).store(panel_row(p, i) + j);
-                    if (col >= j0 && col < j1) add_wide(deviation, weight, sums + col, lanes);
+                    if (col < j0 || col >= j1) continue;
+                    if (lanes == V::kSize) {
+                        add_wide(deviation, sums + col, weight);
+                    } else {
+                        T item[V::kSize];
+                        deviation.store(item);
+                        for (int l = 0; l < lanes; ++l) sums[col + l] += weight * static_cast<double>(item[l]);
+                    }
                 }
         }
     }
@@ -107,6 +103,7 @@ class CentredBlock {
     STEEPEST_HD T* panel_row(int64_t p, int64_t i) const { return data_ + (p * kRows + i) * kCols; }
 
     const ops::ClassScatter<T>& op_;
+    RowWeights<T> weights_;
     int64_t d_, panels_, rows_ = 0;
     T *data_, *row_;  // the panels, and a row and a centre whose columns are strided
 };

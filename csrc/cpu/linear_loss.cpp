@@ -46,17 +46,6 @@ STEEPEST_HD void multiply_rows(const T* x, int64_t stride, const T* w, int64_t d
     for (int r = 0; r < Rows; ++r) z[r] = reduce_add(sum[r][0] + sum[r][1]) + bias;
 }
 
-template <class T>
-STEEPEST_HD void add_wide(Vec<T> v, double* to) {
-    using W = Vec<double>;
-    if constexpr (sizeof(T) == sizeof(double)) {
-        (W::load(to) + v).store(to);
-    } else {
-        (W::load(to) + widen_low(v)).store(to);
-        (W::load(to + W::kSize) + widen_high(v)).store(to + W::kSize);
-    }
-}
-
 // sums += sum_i slope[i] x_i over Vectors vectors of the rows, the last of which has only `last` items.
 template <int Vectors, class T>
 STEEPEST_HD void add_rows(const RowBlock<T>& x, int64_t j, int last, const T* slope, double* sums) {

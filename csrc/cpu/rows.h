@@ -30,6 +30,18 @@ STEEPEST_HD void store_items(Vec<T> v, T* p, int64_t stride, int lanes) {
     for (int l = 0; l < lanes; ++l) p[l * stride] = lane[l];
 }
 
+// The items at `to` += weight v
+template <class T>
+STEEPEST_HD void add_wide(Vec<T> v, double* to, double weight = 1) {
+    using W = Vec<double>;
+    if constexpr (sizeof(T) == sizeof(double)) {
+        (W::load(to) + W(weight) * v).store(to);
+    } else {
+        (W::load(to) + W(weight) * widen_low(v)).store(to);
+        (W::load(to + W::kSize) + W(weight) * widen_high(v)).store(to + W::kSize);
+    }
+}
+
 // A matrix whose rows follow one another is one long row, which is shared out in vectors and not in rows.
 template <class T>
 STEEPEST_HD bool is_flat(const MatrixView<T>& m) {

@@ -10,14 +10,9 @@ constexpr int kThreads = 256;
 constexpr int kColumns = 64;  // of the sums, a thread each
 
 template <class T>
-struct Sample {
-    int64_t label;
-    double weight;
-
-    __device__ Sample(const ops::ClassScatter<T>& op, int64_t i)
-        : label(op.labels ? op.labels[i] : 0),
-          weight(op.sample_weight ? static_cast<double>(op.sample_weight[i]) : 1) {}
-};
+STEEPEST_HD RowWeights<T> weights_of(const ops::ClassScatter<T>& op) {
+    return {op.sample_weight, op.labels, false, 0};
+}
 
 // The sums of a part of the rows for each class, and behind them the weight. A thread keeps one column, in the order of
 // the rows.
@@ -29,13 +24,15 @@ __global__ void __launch_bounds__(kColumns)
     if (j > d) return;
     const int64_t part = blockIdx.y, n = op.x.rows;
     double* const sums = partial + part * k * (d + 1) + j;
+    const RowWeights<T> rows = weights_of(op);
     for (int64_t c = 0; c < k; ++c) sums[c * (d + 1)] = 0;
     for (int64_t i = n * part / parts; i < n * (part + 1) / parts; ++i) {
-        const Sample<T> sample(op, i);
+        const int64_t c = rows.label_of(i);
+        const double weight = rows.weight_of(i, c);
         // A sample of no weight may hold anything.
-        if (sample.weight == 0) continue;
-        const double deviation = j == d ? 1 : static_cast<double>(op.x(i, j) - op.centre(sample.label, j));
-        sums[sample.label * (d + 1)] += sample.weight * deviation;
+        if (weight == 0) continue;
+        const double deviation = j == d ? 1 : static_cast<double>(op.x(i, j) - op.centre(c, j));
+        sums[c * (d + 1)] += weight * deviation;
     }
 }
 
@@ -60,10 +57,11 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t e = int64_t{blockIdx.x} * kThreads + threadIdx.x;
     if (e >= centred.rows * centred.cols) return;
     const int64_t i = e / centred.cols, j = e % centred.cols;
-    const Sample<T> sample(op, begin + i);
+    const RowWeights<T> rows = weights_of(op);
+    const int64_t r = begin + i, c = rows.label_of(r);
+    const double weight = rows.weight_of(r, c);
     T item = 0;
-    if (sample.weight != 0)
-        item = static_cast<T>(sqrt(sample.weight)) * (op.x(begin + i, j) - op.centre(sample.label, j));
+    if (weight != 0) item = static_cast<T>(sqrt(weight)) * (op.x(r, j) - op.centre(c, j));
     centred(i, j) = item;
 }
 

@@ -8,31 +8,26 @@
 #pragma once
 
 #include "ops/contract.h"
+#include "ops/row_chunks.h"
 
 namespace steepest::ops {
 
-// How the rows are shared out on the CPU: in chunks that depend on the shapes alone, each with sums of its own.
-struct ClassScatterChunks {
-    static constexpr int64_t kRows = 256;  // of a block, whose products are added up before they join the sums
+struct ClassScatterChunks : RowChunks {
+    static constexpr int64_t kRows = 256;  // whose products are added up before they join the sums
     static constexpr int64_t kFew = 8;     // with fewer chunks, the members share the products of each block instead
 
-    int64_t rows, cols, classes;
-    int64_t count;
+    int64_t cols, classes;
 
-    ClassScatterChunks(int64_t n, int64_t d, int64_t k) : rows(n), cols(d), classes(k) {
-        constexpr int64_t kMost = 64, kItems = 1 << 20;
-        count = (n + kRows - 1) / kRows;
-        if (count > kMost) count = kMost;
-        if (count * items() > kItems) count = kItems / items();
+    ClassScatterChunks(int64_t n, int64_t d, int64_t k)
+        : RowChunks(n, kRows, items(d, k), 1 << 20), cols(d), classes(k) {
         if (count < kFew) count = 1;
     }
 
+    int64_t items() const { return items(cols, classes); }
+
+  private:
     // The scatter, the sums and the weights of a chunk.
-    int64_t items() const { return cols * cols + classes * (cols + 1); }
-    int64_t begin(int64_t chunk) const {
-        const int64_t blocks = (rows + kRows - 1) / kRows, row = blocks * chunk / count * kRows;
-        return row < rows ? row : rows;
-    }
+    static int64_t items(int64_t d, int64_t k) { return d * d + k * (d + 1); }
 };
 
 // How the rows go through the workspace of a GPU, in float64 numbers.
@@ -70,8 +65,6 @@ struct ClassScatter {
     MatrixView<double> sums;            // (k, d)
     MatrixView<double> scatter;         // (d, d)
     VectorView<double> workspace;       // of at least the items that the device needs
-
-    int64_t label_of(int64_t i) const { return labels ? labels[i] : 0; }
 
     template <class Visitor>
     void visit(Visitor&& v) const {

@@ -5,32 +5,25 @@
 
 #include "ops/linear_model.h"
 #include "ops/pointwise_loss.h"
+#include "ops/row_chunks.h"
 
 namespace steepest::ops {
 
-// How the rows are shared out on the CPU: in chunks that depend on the shapes alone, each of which leaves sums.
-struct LinearLossChunks {
-    static constexpr int64_t kRows = 64;  // of a block, the least that a chunk has
-    static constexpr int64_t kAlign = 16;
+struct LinearLossChunks : RowChunks {
+    static constexpr int64_t kRows = 64, kAlign = 16;
 
-    int64_t rows, outputs;
+    int64_t outputs;
     int64_t width;  // of a row of d_w in the sums, whole vectors
-    int64_t count;
 
     LinearLossChunks(int64_t n, int64_t d, int64_t k)
-        : rows(n), outputs(k), width((d + kAlign - 1) / kAlign * kAlign), count((n + kRows - 1) / kRows) {
-        constexpr int64_t kMost = 64, kItems = 4 << 20;
-        if (count > kMost) count = kMost;
-        if (count * items() > kItems) count = kItems / items();
-        if (count < 1) count = 1;
-    }
+        : RowChunks(n, kRows, items(d, k), 4 << 20), outputs(k), width(whole_vectors(d)) {}
 
-    // The sums of a chunk: d_w, output by output, d_b, the loss and the weights of the rows, up to whole vectors.
-    int64_t items() const { return (outputs * (width + 1) + 2 + kAlign - 1) / kAlign * kAlign; }
-    int64_t begin(int64_t chunk) const {
-        const int64_t blocks = (rows + kRows - 1) / kRows, row = blocks * chunk / count * kRows;
-        return row < rows ? row : rows;
-    }
+    int64_t items() const { return items(width, outputs); }
+
+  private:
+    static int64_t whole_vectors(int64_t items) { return (items + kAlign - 1) / kAlign * kAlign; }
+    // The sums of a chunk: d_w, output by output, d_b, the loss and the weights of the rows.
+    static int64_t items(int64_t d, int64_t k) { return whole_vectors(k * (whole_vectors(d) + 1) + 2); }
 };
 
 template <class T>

@@ -169,8 +169,8 @@ FAULTS = [
     Fault(
         "class scatter: samples of all parts are those of the first",
         "cuda/class_scatter.cu",
-        "const Sample<T> sample(op, begin + i);",
-        "const Sample<T> sample(op, i);",
+        "const int64_t r = begin + i, c",
+        "const int64_t r = i, c",
         "class_scatter.cu",
         "test_class_scatter.py",
         WRONG,

@@ -19,7 +19,6 @@ struct BatchRows : RowWeights<T> {
     // Where an earlier kernel left the sum of the weights, having checked the labels.
     const double* total = nullptr;
 
-    __device__ int64_t label_of(int64_t i) const { return this->labels ? this->labels[i] : 0; }
     __device__ bool has_bad_label(int64_t label) const { return this->labels && this->is_bad(label, classes); }
     // Whether there is anything to find out.
     STEEPEST_HD bool has_labels_or_weights() const { return this->labels || this->weight; }
