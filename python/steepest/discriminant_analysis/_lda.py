@@ -18,11 +18,11 @@ from sklearn.utils.validation import check_is_fitted
 from steepest._backends import is_cupy
 from steepest._estimators.class_statistics import ClassStatistics
 from steepest._estimators.data import in_library_of
+from steepest._estimators.linear_classifier import LogisticClassifier
+from steepest._estimators.linear_model import DEVICE
 from steepest._estimators.row_blocks import centred_product
 from steepest._estimators.validation import labels_of_stream, validate, validate_labels, validate_weights
 from steepest._memory import to_device, to_host
-from steepest.linear_model._base import DEVICE
-from steepest.linear_model._classification import LogisticClassifier
 
 from ._shrinkage import estimated_by_class, shrink, shrunk_by_class
 from ._solution import Discriminants, solve

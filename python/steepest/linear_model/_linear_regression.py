@@ -19,10 +19,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from steepest import nn
 from steepest._backends import is_cupy
 from steepest._estimators.data import to_estimator_device
+from steepest._estimators.linear_model import DEVICE, LinearModel
 from steepest._estimators.validation import validate, validate_weights
 from steepest._memory import to_device, to_host
 
-from ._base import DEVICE, LinearModel
 from ._descent import descend
 from ._least_squares import Problem, Solution, solve
 from ._regimes import REGIME_PARAMETERS, REGIMES, Descent, Objective

@@ -17,11 +17,11 @@ import steepest
 from steepest._backends import is_cupy
 from steepest._estimators.class_weights import class_weights
 from steepest._estimators.data import to_estimator_device
+from steepest._estimators.linear_classifier import LogisticClassifier, SparseCoefficients
+from steepest._estimators.linear_model import DEVICE
 from steepest._estimators.validation import validate, validate_labels, validate_weights
 from steepest._memory import to_device, to_host
 
-from ._base import DEVICE
-from ._classification import LogisticClassifier, SparseCoefficients
 from ._descent import Descended
 from ._logistic_solvers import minimize_by_descent, minimize_by_newton, minimize_smooth, minimize_with_l1
 from ._objective import LogisticObjective

@@ -20,9 +20,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from steepest import kernels as K
 from steepest._backends import is_cupy
 from steepest._estimators.data import to_estimator_device
+from steepest._estimators.linear_model import DEVICE, LinearModel
 from steepest._memory import to_device, to_host
 
-from ._base import DEVICE, LinearModel
 from ._mini_batches import MiniBatchTraining
 from ._stochastic import Rule, Samples, State, Stopping, train
 

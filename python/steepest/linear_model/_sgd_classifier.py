@@ -15,10 +15,10 @@ from steepest import kernels as K
 from steepest._backends import device_of
 from steepest._estimators.class_weights import class_weights
 from steepest._estimators.data import in_library_of
+from steepest._estimators.linear_classifier import LinearClassifier, SparseCoefficients
 from steepest._estimators.validation import labels_of_stream, validate, validate_labels, validate_weights
 from steepest._memory import aligned_zeros, array_namespace, to_host
 
-from ._classification import LinearClassifier, SparseCoefficients
 from ._sgd import LEARNING_RATES, LOSSES, StochasticLinearModel
 
 Array = npt.NDArray[Any]

@@ -12,10 +12,10 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import ShuffleSplit
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from steepest._estimators.linear_classifier import SparseCoefficients
 from steepest._estimators.validation import validate, validate_weights
 from steepest._memory import to_host
 
-from ._classification import SparseCoefficients
 from ._sgd import LEARNING_RATES, StochasticLinearModel
 
 Array = npt.NDArray[Any]

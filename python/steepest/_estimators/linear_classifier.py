@@ -16,7 +16,7 @@ from steepest._backends import device_of, is_cupy
 from steepest._estimators.data import in_library_of
 from steepest._memory import aligned_zeros, to_device, to_host
 
-from ._base import LinearModel
+from .linear_model import LinearModel
 
 Array = npt.NDArray[Any]
 Self = TypeVar("Self", bound="SparseCoefficients")
