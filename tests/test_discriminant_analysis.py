@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -395,14 +396,199 @@ def test_squares_that_overflow(rng):
 def test_cholesky_and_eigenvectors_agree(rng):
     X, y = data(rng)
     W, means = within(X, y)
-    deviations, priors = np.sqrt(np.diag(W)), np.full(3, 1 / 3)
-    fast = _solution.solve(W, deviations, means, priors, 1e-4)
+    deviations, equal = np.sqrt(np.diag(W)), np.full(3, 1 / 3)
+    fast = _solution.solve(W, means, equal, equal, 1e-4, X.dtype)
     # Where the least direction is empty, there is no factor of Cholesky.
-    slow = _solution.solve(W, deviations, means, priors, 0.999999 * fast.whitening.smallest)
+    slow = _solution.solve(W, means, equal, equal, 0.999999 * fast.smallest, X.dtype)
     np.testing.assert_allclose(slow.coef, fast.coef, rtol=0, atol=1e-10)
-    assert fast.whitening.smallest <= np.sqrt(
+    assert fast.smallest <= np.sqrt(
         np.divide(*np.linalg.eigvalsh(W / np.outer(deviations, deviations))[[0, -1]])
     )
+
+
+# ---------------------------------------------------------------------------------------- fewer samples than features
+
+
+def wide(rng, n=40, d=90, k=3, dtype=np.float64):
+    """More features than samples, in units that differ."""
+    y = np.arange(n) % k
+    X = rng.standard_normal((k, d))[y] + rng.standard_normal((n, d)) @ (np.eye(d) + 0.2 * rng.random((d, d)))
+    return (X * 10 ** rng.uniform(-1, 1, d) + 5).astype(dtype), y
+
+
+@pytest.mark.parametrize("shrinkage", [None, 1e-3, 0.3, 1.0, "auto"])
+@pytest.mark.parametrize("k", [2, 5])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("unbiased", [False, True])
+@pytest.mark.filterwarnings("ignore:.*collinear:UserWarning")
+def test_the_space_of_the_samples_gives_the_same(rng, dtype, shrinkage, k, weighted, unbiased):
+    """The covariance of the features, which is formed to be stored, is not needed where there are fewer samples."""
+    X, y = wide(rng, k=k, dtype=dtype)
+    weight = rng.integers(0, 4, len(y)) if weighted else None
+    options = {"shrinkage": shrinkage, "unbiased": unbiased, "priors": rng.dirichlet(np.ones(k))}
+    of_samples = LinearDiscriminantAnalysis(**options).fit(X, y, weight)
+    of_features = LinearDiscriminantAnalysis(store_covariance=True, **options).fit(X, y, weight)
+    assert not hasattr(of_samples, "covariance_")
+    relative = 1e-3 if dtype == np.float32 else 1e-9
+    for name in ("coef_", "intercept_", "scalings_", "explained_variance_ratio_", "means_", "xbar_"):
+        expected = getattr(of_features, name)
+        atol = relative * np.abs(expected).max()
+        np.testing.assert_allclose(getattr(of_samples, name), expected, rtol=0, atol=atol, err_msg=name)
+    expected = of_features.predict_proba(X)
+    np.testing.assert_allclose(of_samples.predict_proba(X), expected, rtol=0, atol=relative)
+
+
+@pytest.mark.parametrize("shrinkage", [None, 0.1, "auto"])
+@pytest.mark.filterwarnings("ignore:.*collinear:UserWarning")
+def test_no_matrix_of_all_features_is_formed(rng, shrinkage):
+    X, y = wide(rng, n=30, d=20)
+    X = np.tile(X, 300) + rng.standard_normal((30, 6000))
+    tracemalloc.start()
+    LinearDiscriminantAnalysis(shrinkage=shrinkage).fit(X, y)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6000**2 * 8 / 10
+
+
+@pytest.mark.filterwarnings("ignore:.*(collinear|constant):UserWarning")
+@pytest.mark.parametrize("shrinkage", [None, 0.1, "auto"])
+def test_features_that_tell_nothing_or_all_among_many(rng, shrinkage):
+    X, y = wide(rng)
+    X[:, 3] = 3.14  # constant
+    X[:, 5] = y  # constant in each class
+    X[:, 7] = X[:, 8]
+    of_samples = LinearDiscriminantAnalysis(shrinkage=shrinkage).fit(X, y)
+    of_features = LinearDiscriminantAnalysis(shrinkage=shrinkage, store_covariance=True).fit(X, y)
+    scale = np.abs(of_features.coef_).max()
+    np.testing.assert_allclose(of_samples.coef_, of_features.coef_, rtol=0, atol=1e-9 * scale)
+    assert (np.abs(of_samples.coef_[:, 3]) <= 1e-9 * scale).all()
+    assert of_samples.score(X, y) == 1
+
+
+def test_duplicated_samples_have_no_factor(rng):
+    """Products of the samples are singular by more than the classes, and eigenvectors take the place of Cholesky's."""
+    X, y = wide(rng)
+    X, y = np.concatenate([X, X[:6]]), np.concatenate([y, y[:6]])
+    with pytest.warns(UserWarning, match="fewer samples than features"):
+        of_samples = LinearDiscriminantAnalysis().fit(X, y)
+    with pytest.warns(UserWarning, match="collinear"):
+        of_features = LinearDiscriminantAnalysis(store_covariance=True).fit(X, y)
+    atol = 1e-9 * np.abs(of_features.coef_).max()
+    np.testing.assert_allclose(of_samples.coef_, of_features.coef_, rtol=0, atol=atol)
+
+
+def test_float32_of_fewer_samples_that_its_products_cannot_tell(rng):
+    X, y = wide(rng, dtype=np.float32)
+    X[:, 0] *= 1e5
+    in_float32, in_float64 = (
+        LinearDiscriminantAnalysis(shrinkage=1e-9).fit(X.astype(dtype), y)
+        for dtype in (np.float32, np.float64)
+    )
+    atol = 1e-5 * np.abs(in_float64.coef_).max()
+    np.testing.assert_allclose(in_float32.coef_, in_float64.coef_, rtol=0, atol=atol)
+    with pytest.raises(ValueError, match="squares of X overflow"):
+        LinearDiscriminantAnalysis(shrinkage=0.1).fit(X.astype(np.float64) * 1e200, y)
+    scaled = LinearDiscriminantAnalysis(shrinkage=0.1).fit(X * np.float32(1e17), y)
+    assert np.isfinite(scaled.coef_).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*collinear:UserWarning")
+def test_sparse_samples_of_many_features(rng):
+    X, y = wide(rng)
+    X[rng.random(X.shape) < 0.7] = 0
+    for shrinkage in (0.1, "auto"):
+        dense, sparse = (
+            LinearDiscriminantAnalysis(shrinkage=shrinkage).fit(form(X), y)
+            for form in (np.asarray, scipy.sparse.csr_matrix)
+        )
+        np.testing.assert_array_equal(sparse.coef_, dense.coef_)
+
+
+def test_what_was_fitted_without_its_covariance_takes_no_more(rng):
+    X, y = wide(rng)
+    model = LinearDiscriminantAnalysis(shrinkage=0.1).fit(X, y)
+    with pytest.raises(ValueError, match="fewer samples than features"):
+        model.partial_fit(X, y)
+    with pytest.raises(ValueError, match="fewer samples than features"):
+        LinearDiscriminantAnalysis(shrinkage=0.1).partial_fit(X, y, classes=[0, 1, 2]).merge(model)
+    stored = LinearDiscriminantAnalysis(shrinkage=0.1, store_covariance=True).fit(X[:20], y[:20])
+    stored.partial_fit(X[20:], y[20:])
+    np.testing.assert_allclose(stored.coef_, model.coef_, rtol=0, atol=1e-9 * np.abs(model.coef_).max())
+
+
+# -------------------------------------------------------------------------------------------- chunks, and conventions
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_chunks_are_the_whole(rng, weighted):
+    """Also where a class comes late, and labels are strings."""
+    X, y = data(rng)
+    order = np.argsort(y, kind="stable")
+    X, names = X[order], np.array(["ash", "beech", "cedar"])[y[order]]
+    weight = rng.integers(1, 4, len(y)) if weighted else None
+    whole = LinearDiscriminantAnalysis().fit(X, names, weight)
+
+    def chunks():
+        for rows in np.array_split(np.arange(len(y)), 7):
+            part = X[rows], names[rows]
+            yield (*part, weight[rows]) if weighted else part
+
+    streamed = LinearDiscriminantAnalysis().fit_chunks(chunks())
+    np.testing.assert_array_equal(streamed.classes_, whole.classes_)
+    np.testing.assert_allclose(streamed.coef_, whole.coef_, rtol=0, atol=1e-10 * np.abs(whole.coef_).max())
+    np.testing.assert_array_equal(streamed.predict(X), whole.predict(X))
+    more = streamed.partial_fit(X, names)
+    twice = LinearDiscriminantAnalysis().fit(
+        np.concatenate([X, X]),
+        np.concatenate([names, names]),
+        None if weight is None else np.concatenate([weight, np.ones(len(y))]),
+    )
+    np.testing.assert_allclose(more.coef_, twice.coef_, rtol=0, atol=1e-10 * np.abs(twice.coef_).max())
+
+
+@pytest.mark.parametrize(
+    ("chunks", "text"),
+    [
+        ([], "there is no chunk"),
+        ([np.ones((4, 2))], r"each chunk has to be \(X, y\)"),
+        ([(np.eye(2), [0, 1]), (np.eye(3), [0, 1, 1])], "3 features"),
+        ([(np.eye(2), [1, 1])], "y has 1 class"),
+        ([(np.array([[1.0, 2.0], [np.nan, 3.0]]), [0, 1])], "X is nan at row 1, column 0"),
+    ],
+    ids=str,
+)
+def test_bad_chunks(chunks, text):
+    with pytest.raises(ValueError, match=text):
+        LinearDiscriminantAnalysis().fit_chunks(chunks)
+
+
+def test_memory_mapped_samples_are_read_where_they_are(rng, tmp_path, dtype):
+    n, d = 20_000, 30
+    X, y = data(rng, n=n, d=d, dtype=dtype)
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    LinearDiscriminantAnalysis().fit(mapped[:100], y[:100])  # what is imported on the way
+    tracemalloc.start()
+    model = LinearDiscriminantAnalysis().fit(mapped, y)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(model.coef_, LinearDiscriminantAnalysis().fit(X, y).coef_)
+    assert peak < X.nbytes / 2, "a copy of X was made"
+
+
+def test_the_unbiased_covariance(rng):
+    """Divided by n - k, as by scikit-learn's default solver until release 1.8."""
+    X, y = data(rng)
+    n, k = len(y), 3
+    biased = LinearDiscriminantAnalysis(solver="lsqr").fit(X, y)
+    unbiased = LinearDiscriminantAnalysis(solver="lsqr", unbiased=True).fit(X, y)
+    np.testing.assert_allclose(unbiased.covariance_, biased.covariance_ * n / (n - k), rtol=1e-12)
+    np.testing.assert_allclose(unbiased.coef_, biased.coef_ * (n - k) / n, rtol=1e-9)
+    with pytest.raises(ValueError, match="unbiased=True needs weights"):
+        LinearDiscriminantAnalysis(unbiased=True).fit(X, y, np.full(n, 0.01))
+    if SCIKIT_LEARN < (1, 9):
+        expected = theirs.LinearDiscriminantAnalysis().fit(X, y).coef_
+        np.testing.assert_allclose(unbiased.coef_, expected, rtol=1e-7)
 
 
 # ------------------------------------------------------------------------------------------------------ bad input
@@ -501,10 +687,16 @@ def test_a_class_of_prior_0_is_never_predicted(rng):
     assert (model.predict_proba(X)[:, 0] == 0).all()
 
 
-def test_cuda(cupy, rng, dtype):
-    X, y = data(rng, dtype=dtype)
-    on_cpu = LinearDiscriminantAnalysis().fit(X, y)
-    on_cuda = LinearDiscriminantAnalysis().fit(cupy.asarray(X), cupy.asarray(y))
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("shrinkage", [None, 0.2, "auto"])
+@pytest.mark.parametrize("few", [False, True])
+@pytest.mark.filterwarnings("ignore:.*collinear:UserWarning")
+def test_cuda(cupy, rng, dtype, solver, shrinkage, few):
+    """CuPy's arrays go in, and come out of every method."""
+    X, y = wide(rng, dtype=dtype) if few else data(rng, dtype=dtype)
+    options = {"solver": solver, "shrinkage": shrinkage}
+    on_cpu = LinearDiscriminantAnalysis(**options).fit(X, y)
+    on_cuda = LinearDiscriminantAnalysis(**options).fit(cupy.asarray(X), cupy.asarray(y))
     assert (on_cpu.device_, on_cuda.device_) == ("cpu", "cuda")
     relative = 1e-3 if dtype == np.float32 else 1e-9
 
@@ -513,7 +705,20 @@ def test_cuda(cupy, rng, dtype):
         atol = relative * np.abs(expected).max()
         np.testing.assert_allclose(cupy.asnumpy(got), expected, rtol=0, atol=atol)
 
-    for name in ("coef_", "scalings_", "means_"):
+    axes = () if solver == "lsqr" else ("scalings_",)
+    for name in ("coef_", "means_", *axes):
         assert_agrees(getattr(on_cuda, name), getattr(on_cpu, name))
-    for name in ("transform", "predict_proba", "decision_function", "predict"):
+    methods = ("predict_proba", "predict_log_proba", "decision_function", "predict")
+    for name in (*methods, *(() if solver == "lsqr" else ("transform",))):
         assert_agrees(getattr(on_cuda, name)(cupy.asarray(X)), getattr(on_cpu, name)(X))
+    assert on_cuda.score(cupy.asarray(X), cupy.asarray(y)) == on_cpu.score(X, y)
+
+
+def test_chunks_on_cuda(cupy, rng, dtype):
+    X, y = data(rng, dtype=dtype)
+    whole = LinearDiscriminantAnalysis().fit(X.astype(np.float64), y)
+    chunks = ((cupy.asarray(X[i : i + 50]), cupy.asarray(y[i : i + 50])) for i in range(0, 200, 50))
+    streamed = LinearDiscriminantAnalysis().fit_chunks(chunks)
+    assert streamed.device_ == "cuda" and isinstance(streamed.coef_, cupy.ndarray)
+    atol = 1e-5 * np.abs(whole.coef_).max()
+    np.testing.assert_allclose(cupy.asnumpy(streamed.coef_), whole.coef_, rtol=0, atol=atol)

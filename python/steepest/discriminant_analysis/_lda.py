@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -24,6 +25,8 @@ from steepest._estimators.row_blocks import centred_product
 from steepest._estimators.validation import labels_of_stream, validate, validate_labels, validate_weights
 from steepest._memory import to_device, to_host
 
+from ._sample_space import SampleProducts, solve_by_samples
+from ._samples import Samples
 from ._shrinkage import estimated_by_class, shrink, shrunk_by_class
 from ._solution import Discriminants, solve
 
@@ -32,27 +35,27 @@ Float64 = npt.NDArray[np.float64]
 
 # Where the least direction of float32 products is above this, their rounding does not matter.
 _CLEAR_OF_ROUNDING = 1e-2
-# Of the deviation of the class means, where a feature has none within the classes.
-_LEAST_DEVIATION = 1e-6
-# Deviations of a feature that are so many roundings of its mean are taken as none.
-_ROUNDINGS = 32.0
 
 
 @dataclass
 class _Solution:
-    """A fit on its way into the attributes."""
+    """A fit on its way into the attributes.
 
-    statistics: ClassStatistics
-    priors: Float64
-    covariance: Float64
-    constant: npt.NDArray[np.bool_]
+    The scatter and the covariance are None where they were not formed.
+    """
+
     found: Discriminants
+    weights: Float64
+    means: Float64
+    scatter: Float64 | None
+    priors: Float64
+    covariance: Float64 | None
 
 
 def _learns_from_statistics(estimator: LinearDiscriminantAnalysis) -> bool:
     """Whether the samples themselves are not needed any more; otherwise there is no `partial_fit`, and no `merge`."""
     for what, is_on in (
-        ("shrinkage='auto'", estimator.shrinkage == "auto"),
+        (f"shrinkage={estimator.shrinkage!r}", isinstance(estimator.shrinkage, str)),
         ("covariance_estimator", estimator.covariance_estimator is not None),
     ):
         if is_on:
@@ -67,10 +70,11 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
     """Linear discriminant analysis: classes as normal distributions with one covariance.
 
     Parameters, defaults and attributes are those of ``sklearn.discriminant_analysis.LinearDiscriminantAnalysis``, and
-    `device`. Beyond it: sample weights, `partial_fit`, `merge`, sparse inputs, shrinkage with every solver. All solvers
-    give the same answer, also with `priors` that are not those of the samples: the covariance within classes is the
-    mean over the samples. Its statistics are summed in float64 from centred samples, so that float32 samples with large
-    means are as exact as others, and memory is that of a few matrices of n_features × n_features.
+    `device`. Beyond it: sample weights, `partial_fit`, `fit_chunks`, `merge`, sparse inputs, shrinkage with every
+    solver. All solvers give the same answer, also with `priors` that are not those of the samples: the covariance
+    within classes is the mean over the samples. Its statistics are summed in float64 from centred samples, so that
+    float32 samples with large means are as exact as others, and memory is that of a few matrices of n_features ×
+    n_features; or of n_samples × n_samples, where there are fewer samples than features.
 
     Parameters
     ----------
@@ -84,13 +88,17 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
     n_components : int, default=None
         Number of columns of `transform`, at most min(n_classes - 1, n_features), which is the default.
     store_covariance : bool, default=False
-        Whether ``solver="svd"`` keeps `covariance_`, too.
+        Whether `covariance_` is kept by ``solver="svd"``, too, and where there are fewer samples than features.
     tol : float, default=1e-6
         Directions of the standardised features, and of the class means, whose deviation is at most `tol` times the
         largest are taken as empty. (scikit-learn's is 1e-4, which discards nearly collinear features that tell the
         classes apart.)
     covariance_estimator : estimator, default=None
         With a ``fit(X)`` that sets ``covariance_``: estimates the covariance of each class.
+    unbiased : bool, default=False
+        Whether the covariance within classes is divided by n_samples - n_classes, which makes it unbiased, instead of
+        n_samples (of weighted samples: the sum of the weights). scikit-learn's default solver did that until release
+        1.8. Not for a covariance estimator.
     device : {"auto", "cpu", "cuda"}, default="auto"
         Where to compute: ``"auto"`` on CUDA for a CuPy X, on the CPU for any other.
 
@@ -102,7 +110,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         Intercepts of the same.
     covariance_ : ndarray of shape (n_features_in_, n_features_in_)
         Within classes: sums of squares about the class means divided by the sum of the weights (the maximum-likelihood
-        estimate), shrunk if asked for.
+        estimate), shrunk if asked for. Not where it was not formed, see `store_covariance`.
     explained_variance_ratio_ : ndarray of shape (n_components,)
         Shares of the variance of the class means along the axes. Not for ``"lsqr"``.
     means_ : ndarray of shape (n_classes, n_features_in_)
@@ -144,6 +152,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         "store_covariance": ["boolean"],
         "tol": [Interval(Real, 0, None, closed="left")],
         "covariance_estimator": [HasMethods("fit"), None],
+        "unbiased": ["boolean"],
         **DEVICE,
     }
 
@@ -156,6 +165,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         store_covariance: bool = False,
         tol: float = 1e-6,
         covariance_estimator: Any = None,
+        unbiased: bool = False,
         device: str = "auto",
     ) -> None:
         self.solver = solver
@@ -165,6 +175,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.store_covariance = store_covariance
         self.tol = tol
         self.covariance_estimator = covariance_estimator
+        self.unbiased = unbiased
         self.device = device
 
     # ---------------------------------------------------------------------------------------------------- fitting
@@ -211,22 +222,8 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._check_n_components(len(classes), X.shape[1])
         priors = self._check_priors(np.bincount(ids, sample_weight).astype(np.float64))
         device = self._resolve_device(given)
-        arguments = X, ids, len(classes), sample_weight, device
-        by_class = None
-        if self.covariance_estimator is not None:
-            by_class = estimated_by_class(
-                X, ids, len(classes), self.covariance_estimator, type(self).__name__
-            )
-        elif self.shrinkage == "auto":
-            by_class = shrunk_by_class(*arguments)
-        # Sums of float32 products may overflow, and are too coarse for directions of little variance.
-        for dtype in dict.fromkeys((X.dtype, np.dtype(np.float64))):
-            statistics = ClassStatistics.of(*arguments, dtype=dtype)
-            if statistics.is_finite() or dtype == np.float64:
-                fitted = self._solve(statistics, priors, by_class, X.dtype)
-                if fitted.found.whitening.smallest >= _CLEAR_OF_ROUNDING:
-                    break
-        self._keep(fitted, X.dtype, like=given)
+        samples = Samples(X, ids, len(classes), sample_weight, device)
+        self._keep(self._fit_samples(samples, priors), X.dtype, like=given)
         self._store_classes(classes, given_y)
         self.device_ = device
         return self
@@ -276,12 +273,60 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         if len(labels) < 2:
             raise ValueError(self._prefix(f"there is {len(labels)} class; at least 2 classes are needed"))
         device = self._resolve_device(given)
-        statistics = ClassStatistics.of(X, ids, len(labels), sample_weight, device, dtype=np.float64)
+        statistics = Samples(X, ids, len(labels), sample_weight, device).statistics()
         if not first:
-            statistics = ClassStatistics(*self._statistics).merge(statistics)
+            statistics = self._known_statistics().merge(statistics)
         self._refit(statistics, X.dtype, like=given)
         if first:
             self._store_classes(labels, given_y)
+        self.device_ = device
+        return self
+
+    @available_if(_learns_from_statistics)
+    def fit_chunks(self, chunks: Iterable[tuple[Any, ...]]) -> LinearDiscriminantAnalysis:
+        """Fit to samples that come in chunks, each of which is read once: as `fit` to all of them.
+
+        Parameters
+        ----------
+        chunks : iterable of (X, y) or (X, y, sample_weight)
+            Samples, their labels and weights, as of `fit`. A chunk need not have samples of all classes.
+
+        Returns
+        -------
+        LinearDiscriminantAnalysis
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            As of `fit`; or there is no chunk, or one is not such a tuple.
+        AttributeError
+            With ``shrinkage="auto"``, ``"cv"`` or a covariance estimator, which need all samples at once.
+        """
+        self._check_parameters()
+        labels, statistics, like = None, None, None
+        for chunk in chunks:
+            if not isinstance(chunk, tuple) or len(chunk) not in (2, 3):
+                raise ValueError(self._prefix("each chunk has to be (X, y) or (X, y, sample_weight)"))
+            X, y = validate(self, *chunk[:2], reset=labels is None, accept_sparse=True)
+            validate_labels(self, y)
+            sample_weight = validate_weights(self, chunk[2] if len(chunk) == 3 else None, X)
+            present, ids = np.unique(y, return_inverse=True)
+            device = self._resolve_device(chunk[0])
+            new = Samples(X, ids, len(present), sample_weight, device).statistics()
+            if labels is None or statistics is None:
+                labels, statistics, like, like_y, dtype = present, new, chunk[0], chunk[1], X.dtype
+                continue
+            union = np.union1d(labels, present)
+            old = statistics.of_classes(np.searchsorted(union, labels), len(union))
+            statistics = old.merge(new.of_classes(np.searchsorted(union, present), len(union)))
+            labels = union
+        if labels is None or statistics is None:
+            raise ValueError(self._prefix("there is no chunk"))
+        if len(labels) < 2:
+            raise ValueError(self._prefix(f"y has {len(labels)} class; at least 2 classes are needed"))
+        self._refit(statistics, dtype, like)
+        self._store_classes(labels, like_y)
         self.device_ = device
         return self
 
@@ -310,7 +355,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         mine, theirs = (to_host(model.classes_) for model in (self, other))
         labels = np.union1d(mine, theirs)
         parts = [
-            ClassStatistics(*model._statistics).of_classes(np.searchsorted(labels, known), len(labels))
+            model._known_statistics().of_classes(np.searchsorted(labels, known), len(labels))
             for model, known in ((self, mine), (other, theirs))
         ]
         self._refit(parts[0].merge(parts[1]), self.coef_.dtype, like=self.coef_)
@@ -390,6 +435,49 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             )
         return most if self.n_components is None else int(self.n_components)
 
+    def _known_statistics(self) -> ClassStatistics:
+        weights, means, scatter = self._statistics
+        if scatter is None:
+            raise ValueError(
+                self._prefix(
+                    "it was fitted to fewer samples than features, without a matrix of n_features × n_features that "
+                    "more samples could be added to: begin with partial_fit, or fit with store_covariance=True"
+                )
+            )
+        return ClassStatistics(weights, means, scatter)
+
+    def _fit_samples(self, samples: Samples, priors: Float64) -> _Solution:
+        """Return the solution for samples, in the space of the features or in that of the samples."""
+        self._divisor(samples.class_weights)
+        by_class = None
+        few = samples.n_samples < samples.n_features
+        if self.covariance_estimator is not None:
+            by_class = estimated_by_class(samples, self.covariance_estimator, type(self).__name__)
+        elif few and not self.store_covariance:
+            return self._solve_by_samples(samples, priors)
+        elif self.shrinkage == "auto":
+            by_class = shrunk_by_class(samples)
+        # Sums of float32 products may overflow, and are too coarse for directions of little variance.
+        for dtype in dict.fromkeys((samples.X.dtype, np.dtype(np.float64))):
+            statistics = samples.statistics(dtype)
+            if statistics.is_finite() or dtype == np.float64:
+                fitted = self._solve(statistics, priors, by_class, samples.X.dtype)
+                if fitted.found.smallest >= _CLEAR_OF_ROUNDING:
+                    break
+        return fitted
+
+    def _solve_by_samples(self, samples: Samples, priors: Float64) -> _Solution:
+        shrinkage = self.shrinkage or 0.0
+        weights = samples.class_weights
+        for dtype in dict.fromkeys((samples.X.dtype, np.dtype(np.float64))):
+            products = SampleProducts.of(samples, shrinkage, self._divisor(weights), self.tol, dtype)
+            if products.is_finite():
+                found = solve_by_samples(products, priors, self.tol)
+                if found.smallest >= _CLEAR_OF_ROUNDING:
+                    break
+        self._refuse_overflow(products.is_finite())
+        return _Solution(found, weights, products.means, None, priors, None)
+
     def _refit(self, statistics: ClassStatistics, dtype: np.dtype[Any], like: Any) -> None:
         self._check_n_components(*statistics.means.shape)
         priors = self._check_priors(statistics.weights)
@@ -399,34 +487,54 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         self, statistics: ClassStatistics, priors: Float64, by_class: Float64 | None, dtype: np.dtype[Any]
     ) -> _Solution:
         """Return what follows from the statistics, and from the covariance if it was estimated class by class."""
-        if not statistics.is_finite():
+        self._refuse_overflow(statistics.is_finite())
+        weights, means, scatter = statistics.weights, statistics.means, statistics.scatter
+        if self.covariance_estimator is not None and by_class is not None:
+            covariance = by_class
+        else:
+            factor = statistics.total / self._divisor(weights)
+            own = (
+                shrink(statistics.covariance, float(self.shrinkage or 0.0)) if by_class is None else by_class
+            )
+            covariance = factor * own
+        found = solve(covariance, means, weights / statistics.total, priors, self.tol, dtype)
+        return _Solution(found, weights, means, scatter, priors, covariance)
+
+    def _divisor(self, weights: Float64) -> float:
+        """Return what the scatter within classes is divided by."""
+        total = float(weights.sum())
+        divisor = total - np.count_nonzero(weights) if self.unbiased else total
+        if not divisor > 0:
+            raise ValueError(
+                self._prefix(
+                    f"unbiased=True needs weights whose sum, {total:g}, is more than the number of classes"
+                )
+            )
+        return divisor
+
+    def _refuse_overflow(self, is_finite: bool) -> None:
+        if not is_finite:
             raise ValueError(
                 self._prefix("squares of X overflow: scale it, with StandardScaler for instance")
             )
-        covariance = by_class
-        if covariance is None:
-            covariance = shrink(statistics.covariance, float(self.shrinkage or 0.0))
-        share = statistics.weights / statistics.total
-        overall = share @ statistics.means
-        variances = np.maximum(np.diag(covariance), 0.0)
-        between = np.sqrt(share @ (statistics.means - overall) ** 2)
-        rounding = _ROUNDINGS * np.finfo(dtype).eps * np.abs(statistics.means).max(axis=0)
-        constant = np.sqrt(variances) <= rounding
-        # Constant in each class, but another number in each: it tells them apart. Some deviation has to stand for none.
-        parted = constant & (between > rounding)
-        variances = variances + np.where(parted, (max(self.tol, _LEAST_DEVIATION) * between) ** 2, 0.0)
-        np.fill_diagonal(covariance, variances)
-        deviations = np.where(constant & ~parted, 0.0, np.sqrt(variances))
-        found = solve(covariance, deviations, statistics.means, priors, self.tol)
-        return _Solution(statistics, priors, covariance, constant, found)
 
     def _keep(self, fitted: _Solution, dtype: np.dtype[Any], like: Any) -> None:
         """Set the fitted attributes, in the library of X, and warn of features that tell nothing."""
-        statistics, found = fitted.statistics, fitted.found
-        self._max_components = self._check_n_components(*statistics.means.shape)
-        self._statistics = (statistics.weights, statistics.means, statistics.scatter)
-        self._warn_of("constant within the classes", fitted.constant)
-        self._warn_of("collinear with others", found.whitening.collinear)
+        found = fitted.found
+        self._max_components = self._check_n_components(*fitted.means.shape)
+        self._statistics = (fitted.weights, fitted.means, fitted.scatter)
+        self._warn_of("constant within the classes", found.constant)
+        if fitted.scatter is None and found.collinear.any():
+            warnings.warn(
+                self._prefix(
+                    "There are fewer samples than features, which are therefore collinear: the pseudoinverse of their "
+                    "covariance is taken. Shrinkage gives it an inverse"
+                ),
+                UserWarning,
+                stacklevel=3,
+            )
+        else:
+            self._warn_of("collinear with others", found.collinear)
         coef, intercept = found.coef, found.intercept
         if len(coef) == 2:
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
@@ -435,7 +543,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         moved = intercept + (centre.astype(np.float64) - found.centre) @ coef.T
         self._centre, self._centred_intercept = centre, moved
         attributes = {
-            "means_": statistics.means,
+            "means_": fitted.means,
             "priors_": fitted.priors,
             "xbar_": found.centre,
             "coef_": coef,
@@ -444,7 +552,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         if self.solver != "lsqr":
             attributes["scalings_"] = found.axes
             attributes["explained_variance_ratio_"] = found.ratio[: self._max_components]
-        if self.solver != "svd" or self.store_covariance:
+        if fitted.covariance is not None and (self.solver != "svd" or self.store_covariance):
             attributes["covariance_"] = fitted.covariance
         for name in ("scalings_", "explained_variance_ratio_", "covariance_"):
             if name not in attributes and hasattr(self, name):

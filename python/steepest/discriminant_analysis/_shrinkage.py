@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,11 @@ from sklearn.base import clone
 
 from steepest._estimators.class_statistics import ClassStatistics
 from steepest._estimators.row_blocks import dense
-from steepest._memory import to_host
+from steepest._memory import to_device, to_host
+
+from ._columns import Gram, column_blocks
+from ._samples import Samples
+from ._solution import rounding_of
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -24,68 +29,129 @@ def shrink(covariance: Float64, share: float) -> Float64:
     return shrunk
 
 
-def ledoit_wolf(statistics: ClassStatistics, fourth: float) -> Float64:
-    """Return the shrunk covariance of one class.
+def ledoit_wolf_share(squares: float, mean_variance: float, fourth: float, n: float, d: int) -> float:
+    """Return the share r of the shrinkage ``(1 - r) S + r mu I`` of a covariance S that is best in expectation.
 
-    Of the standardised samples z, whose covariance S has the mean variance mu, it is ``(1 - r) S + r mu I`` with the
-    share r that is best in expectation, in the units of the samples again (O. Ledoit and M. Wolf, "A well-conditioned
-    estimator for large-dimensional covariance matrices", 2004).
+    O. Ledoit and M. Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004.
+
+    Parameters
+    ----------
+    squares : float
+        The sum of the squares of S.
+    mean_variance : float
+        ``mu = trace(S) / d``.
+    fourth : float
+        ``sum_i s_i |z_i|^4`` of the centred samples z.
+    n : float
+        The sum of the weights s.
+    d : int
+        Number of features.
+    """
+    spread = squares - d * mean_variance**2  # of the covariance about mu I
+    noise = min((fourth / n - squares) / n, spread)
+    return noise / spread if noise > 0 else 0.0
+
+
+def standard_deviations(variances: Float64, means: Float64, dtype: npt.DTypeLike) -> Float64:
+    """Return the roots of the variances of samples of a dtype, and 1 for those that are roundings of 0."""
+    deviations = np.sqrt(np.maximum(variances, 0.0))
+    return np.where(deviations > rounding_of(means, dtype), deviations, 1.0)
+
+
+def ledoit_wolf(statistics: ClassStatistics, deviations: Float64, fourth: float) -> Float64:
+    """Return the shrunk covariance of one class: that of the standardised samples, in the units of the samples again.
 
     Parameters
     ----------
     statistics : ClassStatistics
         Of the class alone.
+    deviations : ndarray of shape (d,)
+        Standard deviations of the features.
     fourth : float
-        ``sum_i s_i |z_i|^4``.
+        As of `ledoit_wolf_share`, of the standardised samples.
     """
-    n, d = statistics.total, len(statistics.scatter)
     covariance = statistics.covariance
-    deviations = standard_deviations(covariance)
     scaled = covariance / np.outer(deviations, deviations)
-    mean_variance = float(np.trace(scaled)) / d
-    squares = float((scaled**2).sum())
-    spread = squares - d * mean_variance**2  # of the covariance about mu I
-    noise = min((fourth / n - squares) / n, spread)
-    share = noise / spread if noise > 0 else 0.0
+    d = len(scaled)
+    squares, mean_variance = float((scaled**2).sum()), float(np.trace(scaled)) / d
+    share = ledoit_wolf_share(squares, mean_variance, fourth, statistics.total, d)
     shrunk: Float64 = shrink(scaled, share) * np.outer(deviations, deviations)
     return shrunk
 
 
-def standard_deviations(covariance: Float64) -> Float64:
-    """Return the roots of the diagonal, and 1 for those that are 0."""
-    deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    return np.where(deviations > 0, deviations, 1.0)
+def classes_with_weight(samples: Samples) -> list[Samples]:
+    """Return the samples of each class that has weight, each as those of one class."""
+    parts = []
+    for c in np.flatnonzero(samples.class_weights > 0):
+        part = samples.rows(np.flatnonzero(samples.ids == c))
+        parts.append(Samples(part.X, np.zeros(part.n_samples, np.int64), 1, part.given_weights, part.device))
+    return parts
 
 
-def shrunk_by_class(
-    X: Any, ids: npt.NDArray[np.int64], n_classes: int, sample_weight: Array | None, device: str
-) -> Float64:
+def shrunk_by_class(samples: Samples) -> Float64:
     """Return the mean of the classes' Ledoit-Wolf covariances, weighted by the weights of the classes."""
-    total, covariance = 0.0, np.zeros((X.shape[1], X.shape[1]))
-    for c in range(n_classes):
-        rows = np.flatnonzero(ids == c)
-        weight = np.ones(len(rows)) if sample_weight is None else sample_weight[rows].astype(np.float64)
-        if not weight.sum() > 0:
-            continue
-        part = X[rows]
-        given = None if sample_weight is None else sample_weight[rows]
-        statistics = ClassStatistics.of(part, None, 1, given, device, dtype=np.float64)
-        deviations = standard_deviations(statistics.covariance)
-        scaled = (dense(to_host(part), "cpu") - statistics.means[0]) / deviations
+    total, covariance = 0.0, np.zeros((samples.n_features, samples.n_features))
+    for part in classes_with_weight(samples):
+        statistics = part.statistics()
+        deviations = standard_deviations(np.diag(statistics.covariance), statistics.means[0], part.X.dtype)
+        scaled = (dense(to_host(part.X), "cpu") - statistics.means[0]) / deviations
         lengths = (scaled**2).sum(axis=1, dtype=np.float64)
-        covariance += statistics.total * ledoit_wolf(statistics, float(weight @ lengths**2))
+        covariance += statistics.total * ledoit_wolf(statistics, deviations, float(part.weights @ lengths**2))
         total += statistics.total
     return covariance / total
 
 
-def estimated_by_class(
-    X: Any, ids: npt.NDArray[np.int64], n_classes: int, estimator: Any, name: str
-) -> Float64:
+@dataclass
+class DiagonalShrinkage:
+    """What shrinkage makes of the scatter of each class: a share of it, and something on the diagonal.
+
+    Attributes
+    ----------
+    kept : ndarray of shape (k,)
+        The share of each class's scatter that is kept.
+    added : ndarray of shape (d,)
+        What is added to the diagonal of the sum of the scatters.
+    """
+
+    kept: Float64
+    added: Float64
+
+    @classmethod
+    def by_number(cls, share: float, squares: Float64) -> DiagonalShrinkage:
+        """Return that of `shrink`, of class scatters whose diagonals are the rows of `squares`."""
+        d = squares.shape[1]
+        return cls(np.full(len(squares), 1.0 - share), np.full(d, share * squares.sum() / d))
+
+    @classmethod
+    def by_ledoit_wolf(cls, samples: Samples, means: Float64, squares: Float64) -> DiagonalShrinkage:
+        """Return that of `shrunk_by_class`, of class scatters whose diagonals are the rows of `squares`, about `means`.
+
+        Squares of a covariance are those of the products of samples with one another: nothing of d × d is formed.
+        """
+        weights = samples.class_weights
+        kept, added = np.ones(len(weights)), np.zeros(samples.n_features)
+        present = np.flatnonzero(weights > 0)
+        for c, part in zip(present, classes_with_weight(samples), strict=True):
+            total, d = weights[c], part.n_features
+            deviations = standard_deviations(squares[c] / total, means[c], samples.X.dtype)
+            gram = Gram(part.n_samples, np.float64, part.device)
+            for block in column_blocks(part):
+                gram.add(block.deviations / to_device(deviations[block.columns], part.device))
+            products, s = gram.result(), part.weights
+            mean_variance = float(s @ np.diag(products)) / (total * d)
+            fourth = float(s @ np.diag(products) ** 2)
+            share = ledoit_wolf_share(float(s @ products**2 @ s) / total**2, mean_variance, fourth, total, d)
+            kept[c] = 1.0 - share
+            added += total * share * mean_variance * deviations**2
+        return cls(kept, added)
+
+
+def estimated_by_class(samples: Samples, estimator: Any, name: str) -> Float64:
     """Return the mean of what an estimator makes of each class, weighted by the sizes of the classes."""
-    X = dense(to_host(X), "cpu")
+    X = dense(to_host(samples.X), "cpu")
     covariance = np.zeros((X.shape[1], X.shape[1]))
-    for c in range(n_classes):
-        rows = X[ids == c]
+    for c in range(samples.n_classes):
+        rows = X[samples.ids == c]
         fitted = clone(estimator, safe=False)
         fitted.fit(rows)
         if not hasattr(fitted, "covariance_"):

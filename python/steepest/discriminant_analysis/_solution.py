@@ -16,9 +16,14 @@ import numpy.typing as npt
 import scipy.linalg
 
 Float64 = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 # A feature has a part in empty directions that counts from this share of the largest part on.
 _PART = 0.1
+# Of the deviation of the class means, where a feature has none within the classes.
+_LEAST_DEVIATION = 1e-6
+# Deviations of a feature that are so many roundings of its mean are taken as none.
+_ROUNDINGS = 32.0
 
 
 @dataclass
@@ -38,8 +43,12 @@ class Discriminants:
         each that is largest in units of the features' deviations is positive.
     ratio : ndarray of shape (r,)
         Shares of the variance of the class means along the axes.
-    whitening : Whitening
-        Of the covariance within classes.
+    smallest : float
+        At most the deviation of the least of all directions, where the largest is 1; 0 if there are empty ones.
+    constant : ndarray of bool of shape (d,)
+        The features without deviation within the classes.
+    collinear : ndarray of bool of shape (d,)
+        The features that have a part in other empty directions.
     """
 
     coef: Float64
@@ -47,7 +56,9 @@ class Discriminants:
     centre: Float64
     axes: Float64
     ratio: Float64
-    whitening: Whitening
+    smallest: float
+    constant: Mask
+    collinear: Mask
 
 
 @dataclass
@@ -66,7 +77,7 @@ class Whitening:
 
     matrix: Float64
     smallest: float
-    collinear: npt.NDArray[np.bool_]
+    collinear: Mask
 
 
 def whitening(covariance: Float64, deviations: Float64, tol: float) -> Whitening:
@@ -136,8 +147,50 @@ def with_signs(axes: Float64, deviations: Float64) -> Float64:
     return signed
 
 
+def rounding_of(means: Float64, dtype: npt.DTypeLike) -> Float64:
+    """Return deviations of features of such means that may be roundings of numbers of a dtype; shape (d,)."""
+    bound: Float64 = _ROUNDINGS * np.finfo(dtype).eps * np.abs(np.atleast_2d(means)).max(axis=0)
+    return bound
+
+
+def feature_deviations(
+    variances: Float64, means: Float64, share: Float64, tol: float, dtype: npt.DTypeLike
+) -> tuple[Float64, Mask]:
+    """Return the standard deviations of the features, 0 for those to leave out, and which are constant.
+
+    A feature that is constant in each class, but not the same in all, tells the classes apart: some deviation has to
+    stand for none.
+
+    Parameters
+    ----------
+    variances : ndarray of shape (d,)
+        Within the classes.
+    means : ndarray of shape (k, d)
+        Of the classes.
+    share : ndarray of shape (k,)
+        Shares of the classes in the samples.
+    tol : float
+        See `whitening`.
+    dtype : dtype
+        Of the samples.
+    """
+    deviations = np.sqrt(np.maximum(variances, 0.0))
+    between = np.sqrt(share @ (means - share @ means) ** 2)
+    rounding = rounding_of(means, dtype)
+    constant = deviations <= rounding
+    stands_in = np.where(between > rounding, max(tol, _LEAST_DEVIATION) * between, 0.0)
+    return np.where(constant, stands_in, deviations), constant
+
+
+def class_log_priors(priors: Float64) -> Float64:
+    """Return the logarithms of the priors; a class of prior 0 is never predicted."""
+    with np.errstate(divide="ignore"):
+        logarithms: Float64 = np.log(priors)
+    return logarithms
+
+
 def solve(
-    covariance: Float64, deviations: Float64, means: Float64, priors: Float64, tol: float
+    covariance: Float64, means: Float64, share: Float64, priors: Float64, tol: float, dtype: npt.DTypeLike
 ) -> Discriminants:
     """Return the discriminant functions and axes.
 
@@ -148,23 +201,35 @@ def solve(
     Parameters
     ----------
     covariance : ndarray of shape (d, d)
-        Within classes.
-    deviations : ndarray of shape (d,)
-        Standard deviations of the features within classes; 0 for one that is left out.
+        Within classes. The variances of features that are constant, but not the same in all classes, are set.
     means : ndarray of shape (k, d)
         Of the classes.
+    share : ndarray of shape (k,)
+        Shares of the classes in the samples.
     priors : ndarray of shape (k,)
         Probabilities of the classes.
     tol : float
         See `whitening`; the same for the directions of the class means.
+    dtype : dtype
+        Of the samples.
     """
+    deviations, constant = feature_deviations(np.diag(covariance), means, share, tol, dtype)
+    np.fill_diagonal(covariance, np.where(constant, deviations**2, np.diag(covariance)))
     centre = priors @ means
     whitened = whitening(covariance, deviations, tol)
     white = whitened.matrix
     axes, ratio = discriminant_axes(white, between_roots(means, centre, priors), tol)
     # All that is left of the means, also those of classes whose prior is 0.
     scores = (means - centre) @ white
-    with np.errstate(divide="ignore"):  # a class of prior 0 is never predicted
-        intercept = np.log(priors) - 0.5 * (scores**2).sum(axis=1)
+    intercept = class_log_priors(priors) - 0.5 * (scores**2).sum(axis=1)
     signed = with_signs(axes, deviations)
-    return Discriminants(scores @ white.T, intercept, centre, signed, ratio, whitened)
+    return Discriminants(
+        scores @ white.T,
+        intercept,
+        centre,
+        signed,
+        ratio,
+        whitened.smallest,
+        constant,
+        whitened.collinear,
+    )

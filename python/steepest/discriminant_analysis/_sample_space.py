@@ -1,0 +1,244 @@
+"""Linear discriminant analysis of fewer samples than features, from the products of samples with one another.
+
+The covariance within classes is ``W = D^T D + diag(t)``: the rows of D are the n weighted deviations from the class
+means, and t is what shrinkage adds. To invert W it is enough to invert a matrix of n × n (M. Woodbury, "Inverting
+modified matrices", 1950), and X is read by blocks of columns: nothing of n_features × n_features is formed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+
+from steepest import kernels as K
+from steepest._memory import to_device, to_host
+
+from ._columns import ColumnBlock, Gram, column_blocks
+from ._samples import Samples
+from ._shrinkage import DiagonalShrinkage
+from ._solution import Discriminants, class_log_priors, feature_deviations, with_signs
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+# Of the largest eigenvalue: what smaller ones are is rounding.
+_ROUNDING = 1e-13
+
+
+@dataclass
+class SampleProducts:
+    """What is known of samples once they have been multiplied with one another.
+
+    Features are in units in which ``W = D^T D + I``, with shrinkage, or in which the diagonal of ``W = D^T D`` is 1.
+
+    Attributes
+    ----------
+    samples : Samples
+        All of them have weight.
+    means : ndarray of shape (k, d)
+        Of the classes, in the units of the samples.
+    deviations : ndarray of shape (d,)
+        Standard deviations of the features in W; 0 for one that is left out.
+    constant : ndarray of bool of shape (d,)
+        The features that are constant within the classes, which D does not have.
+    units : ndarray of shape (d,)
+        Factors that bring features to the units of D; 0 for one that is left out.
+    roots : ndarray of shape (n,)
+        Factors of the rows of D: the deviations from the class means, in those units, times these.
+    is_shrunk : bool
+        Whether W has the identity.
+    gram : ndarray of shape (n, n)
+        ``D D^T``.
+    seen : ndarray of shape (n, k)
+        ``D M^T`` of the class means M, less the mean of all samples, in those units.
+    """
+
+    samples: Samples
+    means: Float64
+    deviations: Float64
+    constant: Mask
+    units: Float64
+    roots: Float64
+    is_shrunk: bool
+    gram: Float64
+    seen: Float64
+
+    @classmethod
+    @np.errstate(over="ignore", invalid="ignore")  # is_finite() tells
+    def of(
+        cls, samples: Samples, shrinkage: float | str, divisor: float, tol: float, dtype: npt.DTypeLike
+    ) -> SampleProducts:
+        """Multiply samples.
+
+        Parameters
+        ----------
+        samples : Samples
+            Those of weight 0 are left out.
+        shrinkage : float or "auto"
+            See `LinearDiscriminantAnalysis`.
+        divisor : float
+            Of the scatter within classes.
+        tol : float
+            See `whitening`.
+        dtype : dtype
+            Of the products; all else is float64.
+        """
+        if samples.given_weights is not None and not samples.given_weights.all():
+            samples = samples.rows(np.flatnonzero(samples.given_weights))
+        weights, device = samples.class_weights, samples.device
+        means, squares = class_moments(samples)
+        if isinstance(shrinkage, str):
+            shrunk = DiagonalShrinkage.by_ledoit_wolf(samples, means, squares)
+        else:
+            shrunk = DiagonalShrinkage.by_number(shrinkage, squares)
+        is_shrunk = bool(shrunk.added.any())
+        variances = (shrunk.kept @ squares + shrunk.added) / divisor
+        deviations, constant = feature_deviations(
+            variances, means, weights / weights.sum(), tol, samples.X.dtype
+        )
+        unit = np.sqrt(shrunk.added / divisor) if is_shrunk else deviations
+        unit = np.where(constant, deviations, unit)
+        units = np.divide(1.0, unit, out=np.zeros(len(unit)), where=unit > 0)
+        roots = np.sqrt(samples.weights * shrunk.kept[samples.ids] / divisor)
+        gram, seen = Gram(samples.n_samples, dtype, device), np.zeros((samples.n_samples, len(weights)))
+        products = cls(samples, means, deviations, constant, units, roots, is_shrunk, seen, seen)
+        for block in column_blocks(samples):
+            rows = products.rows(block)
+            gram.add(rows)
+            centred = block.means - weights / weights.sum() @ block.means
+            scaled = np.ascontiguousarray((centred * units[block.columns]).T)
+            seen += to_host(K.matmul(rows, to_device(scaled, device)))
+        products.gram = gram.result()
+        return products
+
+    def rows(self, block: ColumnBlock) -> Array:
+        """Return D's part of a block of columns, where it is computed."""
+        units = np.where(self.constant, 0.0, self.units)[block.columns]
+        roots, units = (to_device(a, self.samples.device) for a in (self.roots[:, None], units))
+        scaled: Array = block.deviations * roots * units
+        return scaled
+
+    def is_finite(self) -> bool:
+        """Whether no sum has overflowed."""
+        return all(bool(np.isfinite(a).all()) for a in (self.gram, self.means, self.deviations))
+
+
+def class_moments(samples: Samples) -> tuple[Float64, Float64]:
+    """Return the means of the classes, and the sums of squares about them, both of shape (k, d)."""
+    means = np.zeros((samples.n_classes, samples.n_features))
+    squares = np.zeros_like(means)
+    weighting = np.zeros((samples.n_classes, samples.n_samples))
+    weighting[samples.ids, np.arange(samples.n_samples)] = samples.weights
+    weighting = to_device(weighting, samples.device)
+    for block in column_blocks(samples):
+        means[:, block.columns] = block.means
+        squares[:, block.columns] = to_host(K.matmul(weighting, block.deviations**2))
+    return means, squares
+
+
+def solve_by_samples(products: SampleProducts, priors: Float64, tol: float) -> Discriminants:
+    """Return what `solve` does, of the same covariance.
+
+    Parameters
+    ----------
+    products : SampleProducts
+        Of the samples.
+    priors : ndarray of shape (k,)
+        Probabilities of the classes.
+    tol : float
+        See `whitening`.
+    """
+    samples, units, constant = products.samples, products.units, products.constant
+    centre = priors @ products.means
+    centred = (products.means - centre) * units
+    seen = products.seen - (products.seen @ priors)[:, None]
+    combination, smallest = combinations(products, seen, tol)
+    on_device = to_device(np.ascontiguousarray(combination.T), samples.device)
+    solved = np.zeros_like(centred)
+    for block in column_blocks(samples):
+        solved[:, block.columns] = to_host(K.matmul(on_device, products.rows(block)))
+    if products.is_shrunk:
+        solved = centred - solved
+    solved[:, constant] = centred[:, constant]  # where D is 0, and W the identity
+    squares = solved @ centred.T
+    coef = solved * units
+    axes, ratio = axes_of_products(coef, squares, priors, tol)
+    return Discriminants(
+        coef,
+        class_log_priors(priors) - 0.5 * np.diag(squares),
+        centre,
+        with_signs(axes, products.deviations),
+        ratio,
+        smallest,
+        constant,
+        np.full(len(units), not products.is_shrunk) & ~constant,
+    )
+
+
+def combinations(products: SampleProducts, seen: Float64, tol: float) -> tuple[Float64, float]:
+    """Return the combinations of D's rows in the solution for the class means, and the least deviation in W.
+
+    With ``W = D^T D + I``, ``W^-1 m = m - D^T (D D^T + I)^-1 D m``; and the pseudoinverse of ``D^T D`` takes m to
+    ``D^T G^+ G^+ D m``, with the pseudoinverse of ``G = D D^T``.
+
+    Parameters
+    ----------
+    products : SampleProducts
+        Of the samples.
+    seen : ndarray of shape (n, k)
+        ``D m`` of the class means m.
+    tol : float
+        See `whitening`.
+    """
+    gram, n = products.gram, len(products.gram)
+    largest = max(float(np.abs(gram).sum(axis=0).max(initial=0.0)), np.finfo(np.float64).tiny)
+    if products.is_shrunk:
+        shifted = gram + np.eye(n)
+        smallest = float(1.0 / np.sqrt(1.0 + largest))
+    else:
+        # The deviations of a class add up to 0: G is singular by as much as there are classes, in known directions.
+        ones = products.roots[:, None] * (products.samples.ids[:, None] == np.unique(products.samples.ids))
+        ones /= np.linalg.norm(ones, axis=0)
+        shifted = gram + float(np.trace(gram)) / n * ones @ ones.T
+    factor, failed = scipy.linalg.lapack.dpotrf(shifted, lower=1)
+    if not failed and not products.is_shrunk:
+        reciprocal, _ = scipy.linalg.lapack.dpocon(factor, np.abs(shifted).sum(axis=0).max(), uplo="L")
+        smallest = float(np.sqrt(reciprocal))
+        failed = smallest <= tol
+    if not failed:
+        solution = scipy.linalg.cho_solve((factor, True), seen)
+        return (
+            solution if products.is_shrunk else scipy.linalg.cho_solve((factor, True), solution)
+        ), smallest
+    variances, directions = scipy.linalg.eigh(gram)
+    roots = np.sqrt(np.maximum(variances, 0.0))
+    if products.is_shrunk:
+        inverses = 1.0 / (1.0 + roots**2)
+        smallest = 0.0  # the products were too coarse to tell
+    else:
+        kept = (roots > tol * roots[-1]) & (roots > 0)
+        inverses = np.divide(1.0, roots**4, out=np.zeros(n), where=kept)
+        smallest = 0.0
+    return directions * inverses @ (directions.T @ seen), smallest
+
+
+def axes_of_products(coef: Float64, squares: Float64, priors: Float64, tol: float) -> tuple[Float64, Float64]:
+    """Return the axes and their shares from ``coef = M W^-1`` and ``squares = M W^-1 M^T`` of the centred means M.
+
+    With R = M, its rows times the roots of the priors, the generalised eigenvectors of ``R^T R`` and W are
+    ``W^-1 R^T u``, with the eigenvectors u of ``R W^-1 R^T``, which is k × k.
+    """
+    roots = np.sqrt(priors)
+    variances, directions = scipy.linalg.eigh(roots[:, None] * squares * roots)
+    variances, directions = variances[::-1], directions[:, ::-1]
+    kept = variances > max(tol**2, _ROUNDING) * max(variances[0], 0.0)
+    kept &= np.arange(len(priors)) < np.count_nonzero(priors) - 1
+    kept &= variances > 0
+    variances = variances[kept]
+    axes = coef.T @ (roots[:, None] * directions[:, kept] / np.sqrt(variances))
+    return axes, variances / variances.sum() if kept.any() else variances

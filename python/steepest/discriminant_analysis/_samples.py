@@ -1,0 +1,75 @@
+"""The labelled samples of a fit, as they were validated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from steepest._backends import device_of
+from steepest._estimators.class_statistics import ClassStatistics
+from steepest._memory import to_device
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass
+class Samples:
+    """Samples, their classes and weights, and where to compute with them.
+
+    Attributes
+    ----------
+    X : ndarray, cupy.ndarray or CSR of shape (n, d)
+        Samples.
+    ids : ndarray of shape (n,)
+        Classes in 0..k-1, on the host.
+    n_classes : int
+        Their number, k.
+    given_weights : ndarray of shape (n,) or None
+        Weights of X's dtype, on the host; None for 1 each.
+    device : {"cpu", "cuda"}
+        Where to compute.
+    """
+
+    X: Any
+    ids: npt.NDArray[np.int64]
+    n_classes: int
+    given_weights: Array | None
+    device: str
+
+    @property
+    def n_samples(self) -> int:
+        """The number of samples, n."""
+        return int(self.X.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """The number of features, d."""
+        return int(self.X.shape[1])
+
+    @property
+    def weights(self) -> Float64:
+        """The weights of the samples, shape (n,)."""
+        return (
+            np.ones(self.n_samples) if self.given_weights is None else self.given_weights.astype(np.float64)
+        )
+
+    @property
+    def class_weights(self) -> Float64:
+        """The sums of the weights of each class, shape (k,)."""
+        return np.bincount(self.ids, self.given_weights, self.n_classes).astype(np.float64)
+
+    def rows(self, index: Array) -> Samples:
+        """Return some of the samples."""
+        weights = None if self.given_weights is None else self.given_weights[index]
+        part = self.X[to_device(index, device_of(self.X))]
+        return Samples(part, self.ids[index], self.n_classes, weights, self.device)
+
+    def statistics(self, dtype: npt.DTypeLike = np.float64) -> ClassStatistics:
+        """Return their statistics, of products of a dtype."""
+        return ClassStatistics.of(
+            self.X, self.ids, self.n_classes, self.given_weights, self.device, dtype=dtype
+        )
