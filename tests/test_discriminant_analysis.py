@@ -18,7 +18,7 @@ from sklearn import discriminant_analysis as theirs
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from steepest._estimators.class_statistics import ClassStatistics
-from steepest.discriminant_analysis import LinearDiscriminantAnalysis, _lda, _solution
+from steepest.discriminant_analysis import LinearDiscriminantAnalysis, _fitting, _solution
 
 SOLVERS = ("svd", "lsqr", "eigen")
 CHECKED = [{}, {"shrinkage": 0.3}, {"solver": "eigen", "shrinkage": "auto"}]
@@ -379,7 +379,7 @@ def test_float32_that_its_products_cannot_tell(rng, monkeypatch):
     model = LinearDiscriminantAnalysis(tol=1e-6).fit(X, y)
     exact = LinearDiscriminantAnalysis(tol=1e-6).fit(X.astype(np.float64), y)
     np.testing.assert_allclose(model.coef_, exact.coef_, rtol=1e-5)
-    monkeypatch.setattr(_lda, "_CLEAR_OF_ROUNDING", 0.0)
+    monkeypatch.setattr(_fitting, "_CLEAR_OF_ROUNDING", 0.0)
     rounded = LinearDiscriminantAnalysis(tol=1e-6).fit(X, y)
     assert np.abs(rounded.coef_ / exact.coef_ - 1).max() > 1e-3
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -25,31 +24,12 @@ from steepest._estimators.row_blocks import centred_product
 from steepest._estimators.validation import labels_of_stream, validate, validate_labels, validate_weights
 from steepest._memory import to_device, to_host
 
-from ._sample_space import SampleProducts, solve_by_samples
+from ._fitting import Fit, FitOptions, fit_to_samples, fit_to_statistics
 from ._samples import Samples
-from ._shrinkage import estimated_by_class, shrink, shrunk_by_class
-from ._solution import Discriminants, solve
+from ._shrinkage_choice import choose_shrinkage
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
-
-# Where the least direction of float32 products is above this, their rounding does not matter.
-_CLEAR_OF_ROUNDING = 1e-2
-
-
-@dataclass
-class _Solution:
-    """A fit on its way into the attributes.
-
-    The scatter and the covariance are None where they were not formed.
-    """
-
-    found: Discriminants
-    weights: Float64
-    means: Float64
-    scatter: Float64 | None
-    priors: Float64
-    covariance: Float64 | None
 
 
 def _learns_from_statistics(estimator: LinearDiscriminantAnalysis) -> bool:
@@ -146,7 +126,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "solver": [StrOptions({"svd", "lsqr", "eigen"})],
-        "shrinkage": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both"), None],
+        "shrinkage": [StrOptions({"auto", "cv"}), Interval(Real, 0, 1, closed="both"), None],
         "priors": ["array-like", None],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "store_covariance": ["boolean"],
@@ -207,25 +187,11 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         UserWarning
             Features that are constant or collinear, by their names; priors whose sum is not 1.
         """
-        self._check_parameters()
-        given, given_y = X, y
-        X, y = validate(self, X, y, reset=True, accept_sparse=True)
-        if X.shape[0] < 2:
-            raise ValueError(self._prefix("Found array with 1 sample: a deviation needs at least 2"))
-        validate_labels(self, y)
-        classes, ids = np.unique(y, return_inverse=True)
-        sample_weight = validate_weights(self, sample_weight, X)
-        if len(classes) < 2:
-            raise ValueError(self._prefix(f"y has {len(classes)} class; at least 2 classes are needed"))
-        if len(y) == len(classes):
-            raise ValueError(self._prefix("The number of samples must be more than the number of classes."))
-        self._check_n_components(len(classes), X.shape[1])
-        priors = self._check_priors(np.bincount(ids, sample_weight).astype(np.float64))
-        device = self._resolve_device(given)
-        samples = Samples(X, ids, len(classes), sample_weight, device)
-        self._keep(self._fit_samples(samples, priors), X.dtype, like=given)
-        self._store_classes(classes, given_y)
-        self.device_ = device
+        samples, classes, priors = self._validate_samples(X, y, sample_weight)
+        options = self._options(self._choose_shrinkage(samples))
+        self._keep(fit_to_samples(samples, priors, options), samples.X.dtype, like=X)
+        self._store_classes(classes, y)
+        self.device_ = samples.device
         return self
 
     @available_if(_learns_from_statistics)
@@ -410,6 +376,24 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
                 )
             )
 
+    def _validate_samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[Samples, Array, Float64]:
+        """Return the samples, the labels of their classes, and the priors."""
+        self._check_parameters()
+        given = X
+        X, y = validate(self, X, y, reset=True, accept_sparse=True)
+        if X.shape[0] < 2:
+            raise ValueError(self._prefix("Found array with 1 sample: a deviation needs at least 2"))
+        validate_labels(self, y)
+        classes, ids = np.unique(y, return_inverse=True)
+        sample_weight = validate_weights(self, sample_weight, X)
+        if len(classes) < 2:
+            raise ValueError(self._prefix(f"y has {len(classes)} class; at least 2 classes are needed"))
+        if len(y) == len(classes):
+            raise ValueError(self._prefix("The number of samples must be more than the number of classes."))
+        self._check_n_components(len(classes), X.shape[1])
+        priors = self._check_priors(np.bincount(ids, sample_weight).astype(np.float64))
+        return Samples(X, ids, len(classes), sample_weight, self._resolve_device(given)), classes, priors
+
     def _check_priors(self, weights: Float64) -> Float64:
         if self.priors is None:
             shares: Float64 = weights / weights.sum()
@@ -446,79 +430,34 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             )
         return ClassStatistics(weights, means, scatter)
 
-    def _fit_samples(self, samples: Samples, priors: Float64) -> _Solution:
-        """Return the solution for samples, in the space of the features or in that of the samples."""
-        self._divisor(samples.class_weights)
-        by_class = None
-        few = samples.n_samples < samples.n_features
-        if self.covariance_estimator is not None:
-            by_class = estimated_by_class(samples, self.covariance_estimator, type(self).__name__)
-        elif few and not self.store_covariance:
-            return self._solve_by_samples(samples, priors)
-        elif self.shrinkage == "auto":
-            by_class = shrunk_by_class(samples)
-        # Sums of float32 products may overflow, and are too coarse for directions of little variance.
-        for dtype in dict.fromkeys((samples.X.dtype, np.dtype(np.float64))):
-            statistics = samples.statistics(dtype)
-            if statistics.is_finite() or dtype == np.float64:
-                fitted = self._solve(statistics, priors, by_class, samples.X.dtype)
-                if fitted.found.smallest >= _CLEAR_OF_ROUNDING:
-                    break
-        return fitted
-
-    def _solve_by_samples(self, samples: Samples, priors: Float64) -> _Solution:
-        shrinkage = self.shrinkage or 0.0
-        weights = samples.class_weights
-        for dtype in dict.fromkeys((samples.X.dtype, np.dtype(np.float64))):
-            products = SampleProducts.of(samples, shrinkage, self._divisor(weights), self.tol, dtype)
-            if products.is_finite():
-                found = solve_by_samples(products, priors, self.tol)
-                if found.smallest >= _CLEAR_OF_ROUNDING:
-                    break
-        self._refuse_overflow(products.is_finite())
-        return _Solution(found, weights, products.means, None, priors, None)
-
     def _refit(self, statistics: ClassStatistics, dtype: np.dtype[Any], like: Any) -> None:
         self._check_n_components(*statistics.means.shape)
         priors = self._check_priors(statistics.weights)
-        self._keep(self._solve(statistics, priors, None, dtype), dtype, like)
+        self._keep(fit_to_statistics(statistics, priors, self._options(), dtype), dtype, like)
 
-    def _solve(
-        self, statistics: ClassStatistics, priors: Float64, by_class: Float64 | None, dtype: np.dtype[Any]
-    ) -> _Solution:
-        """Return what follows from the statistics, and from the covariance if it was estimated class by class."""
-        self._refuse_overflow(statistics.is_finite())
-        weights, means, scatter = statistics.weights, statistics.means, statistics.scatter
-        if self.covariance_estimator is not None and by_class is not None:
-            covariance = by_class
-        else:
-            factor = statistics.total / self._divisor(weights)
-            own = (
-                shrink(statistics.covariance, float(self.shrinkage or 0.0)) if by_class is None else by_class
-            )
-            covariance = factor * own
-        found = solve(covariance, means, weights / statistics.total, priors, self.tol, dtype)
-        return _Solution(found, weights, means, scatter, priors, covariance)
+    def _options(self, shrinkage: float | str | None = None) -> FitOptions:
+        """Return the parameters of a fit, with the shrinkage that was chosen if one was."""
+        return FitOptions(
+            type(self).__name__,
+            (self.shrinkage or 0.0) if shrinkage is None else shrinkage,
+            self.covariance_estimator,
+            self.store_covariance,
+            self.unbiased,
+            self.tol,
+        )
 
-    def _divisor(self, weights: Float64) -> float:
-        """Return what the scatter within classes is divided by."""
-        total = float(weights.sum())
-        divisor = total - np.count_nonzero(weights) if self.unbiased else total
-        if not divisor > 0:
-            raise ValueError(
-                self._prefix(
-                    f"unbiased=True needs weights whose sum, {total:g}, is more than the number of classes"
-                )
-            )
-        return divisor
+    def _choose_shrinkage(self, samples: Samples) -> float | None:
+        """Return the shrinkage that leaving out shows to be the best, where it is to be chosen so."""
+        for name in ("shrinkage_", "cv_results_"):
+            if hasattr(self, name):
+                delattr(self, name)
+        if self.shrinkage != "cv":
+            return None
+        priors = None if self.priors is None else self._check_priors(samples.class_weights)
+        self.shrinkage_, self.cv_results_ = choose_shrinkage(samples, priors, self._options())
+        return self.shrinkage_
 
-    def _refuse_overflow(self, is_finite: bool) -> None:
-        if not is_finite:
-            raise ValueError(
-                self._prefix("squares of X overflow: scale it, with StandardScaler for instance")
-            )
-
-    def _keep(self, fitted: _Solution, dtype: np.dtype[Any], like: Any) -> None:
+    def _keep(self, fitted: Fit, dtype: np.dtype[Any], like: Any) -> None:
         """Set the fitted attributes, in the library of X, and warn of features that tell nothing."""
         found = fitted.found
         self._max_components = self._check_n_components(*fitted.means.shape)

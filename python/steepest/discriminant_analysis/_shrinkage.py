@@ -152,6 +152,8 @@ def estimated_by_class(samples: Samples, estimator: Any, name: str) -> Float64:
     covariance = np.zeros((X.shape[1], X.shape[1]))
     for c in range(samples.n_classes):
         rows = X[samples.ids == c]
+        if not len(rows):
+            continue
         fitted = clone(estimator, safe=False)
         fitted.fit(rows)
         if not hasattr(fitted, "covariance_"):

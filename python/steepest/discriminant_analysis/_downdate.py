@@ -1,0 +1,114 @@
+"""Discriminant functions for samples that are left out of the fit, in closed form.
+
+Without some samples, with the rows A of their deviations from the class means, the scatter within classes S becomes
+``S - A^T M A``, and its inverse follows from that of S by one of as many rows (M. Woodbury, 1950; for discriminant
+analysis P. Lachenbruch, "An almost unbiased method of obtaining confidence intervals for the probability of
+misclassification in discriminant analysis", 1967, and M. Treder, "Cross-validation in high-dimensional spaces", 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._samples import Samples
+from ._scatter_axes import ScatterAxes
+from ._solution import class_log_priors
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+# Of what is left of the scatter in some direction: below it, too many digits have cancelled.
+_LEAST_REST = 1e-6
+
+
+def scores_without(
+    axes: ScatterAxes,
+    samples: Samples,
+    folds: Ids,
+    shrinkages: Sequence[float],
+    priors: Float64 | None,
+    unbiased: bool,
+) -> tuple[Float64, Mask]:
+    """Return the discriminant functions of the samples of folds, each fitted without that fold.
+
+    Parameters
+    ----------
+    axes : ScatterAxes
+        Of the samples.
+    samples : Samples
+        All of them.
+    folds : ndarray of shape (b, f)
+        Indices of the samples that are left out together, of b folds of one size.
+    shrinkages : sequence of float
+        See `shrink`; g of them.
+    priors : ndarray of shape (k,) or None
+        Probabilities of the classes; None: the shares of what is not left out.
+    unbiased : bool
+        See `LinearDiscriminantAnalysis`.
+
+    Returns
+    -------
+    scores : ndarray of shape (g, b, f, k)
+        As `Discriminants` has them; -inf for a class of which nothing is left.
+    is_exact : ndarray of bool of shape (g, b)
+        Where they are to be relied on. Elsewhere hardly any scatter is left in some direction, or there are not two
+        classes.
+    """
+    ids, k = samples.ids[folds], samples.n_classes
+    deviations = axes.deviations_of(folds)
+    weights = np.ones(folds.shape) if samples.given_weights is None else samples.weights[folds]
+    membership = (ids[..., None] == np.arange(k)) * weights[..., None]  # (b, f, k)
+    totals = samples.class_weights
+    left = totals - membership.sum(axis=1)  # (b, k)
+    # Weights of the same samples, added up in another order, leave roundings.
+    left[left <= 1e-12 * totals] = 0.0
+    inverse = np.divide(1.0, left, out=np.zeros_like(left), where=left > 0)
+    sums = membership.swapaxes(1, 2) @ deviations  # (b, k, r), and so of all that follows by class
+    means = axes.means - sums * inverse[..., None]
+    fold_priors = (
+        left / left.sum(axis=1, keepdims=True) if priors is None else np.broadcast_to(priors, left.shape)
+    )
+    centre = fold_priors[:, None, :] @ means
+    divisor = left.sum(axis=1) - (np.count_nonzero(left, axis=1) if unbiased else 0)
+
+    # S loses A^T A, and what moves the class means: the rows of `lost` have the sum of both as their products.
+    removed = totals - left
+    stretch = np.sqrt(totals * inverse) - 1.0
+    stretch = np.divide(stretch, removed, out=np.zeros_like(left), where=(removed > 0) & (left > 0))
+    roots = np.sqrt(weights)
+    lost = roots[..., None] * deviations
+    own = np.take_along_axis(stretch, ids, axis=1) * roots
+    lost += own[..., None] * np.take_along_axis(sums, ids[..., None], axis=1)
+    trace = axes.variances.sum() - (lost**2).sum(axis=(1, 2))
+
+    centred = means - centre
+    inputs = deviations + axes.means[ids] - centre
+    log_priors = class_log_priors(fold_priors)
+    shape = (len(shrinkages), *folds.shape, k)
+    scores, is_exact = np.empty(shape), np.empty(shape[:2], bool)
+    for scored, exact, shrinkage in zip(scores, is_exact, shrinkages, strict=True):
+        precisions = axes.precisions(shrinkage, trace)[:, None, :]
+        solved = lost * precisions
+        rest = np.eye(folds.shape[1]) - (1.0 - shrinkage) * (solved @ lost.swapaxes(1, 2))
+        least, directions = np.linalg.eigh(rest)
+        exact[:] = least[:, 0] > _LEAST_REST
+        if shrinkage > 0:
+            exact &= trace > _LEAST_REST * axes.variances.sum()
+        least = np.maximum(least, _LEAST_REST)
+        seen = (centred @ solved.swapaxes(1, 2)) @ directions
+        coef = centred * precisions
+        coef += (1.0 - shrinkage) * (seen / least[:, None, :]) @ (directions.swapaxes(1, 2) @ solved)
+        squares = (coef * centred).sum(axis=2)
+        scored[:] = divisor[:, None, None] * (inputs @ coef.swapaxes(1, 2) - 0.5 * squares[:, None, :])
+        scored += log_priors[:, None, :]
+    scores[np.broadcast_to((left == 0)[:, None, :], scores.shape)] = -np.inf
+    is_exact &= (divisor > 0) & (np.count_nonzero(left, axis=1) > 1)
+    if priors is not None:
+        is_exact &= (left > 0).all(axis=1)
+    return scores, is_exact

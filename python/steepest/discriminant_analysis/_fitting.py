@@ -1,0 +1,134 @@
+"""From samples, or their statistics, to the discriminants: which space, which products, which covariance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from steepest._estimators.class_statistics import ClassStatistics
+
+from ._sample_space import SampleProducts, solve_by_samples
+from ._samples import Samples
+from ._shrinkage import estimated_by_class, shrink, shrunk_by_class
+from ._solution import Discriminants, solve
+
+Float64 = npt.NDArray[np.float64]
+
+# Where the least direction of float32 products is above this, their rounding does not matter.
+_CLEAR_OF_ROUNDING = 1e-2
+
+
+@dataclass
+class Fit:
+    """What a fit comes to, in float64.
+
+    Attributes
+    ----------
+    found : Discriminants
+        Its functions and axes.
+    weights : ndarray of shape (k,)
+        Sums of the weights of the classes.
+    means : ndarray of shape (k, d)
+        Class means.
+    scatter, covariance : ndarray of shape (d, d) or None
+        Within the classes; None where they were not formed.
+    priors : ndarray of shape (k,)
+        Probabilities of the classes.
+    """
+
+    found: Discriminants
+    weights: Float64
+    means: Float64
+    scatter: Float64 | None
+    covariance: Float64 | None
+    priors: Float64
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Parameters of `LinearDiscriminantAnalysis` that a fit depends on, and its name, which messages start with."""
+
+    name: str
+    shrinkage: float | str
+    covariance_estimator: Any
+    store_covariance: bool
+    unbiased: bool
+    tol: float
+
+    def divisor(self, weights: Float64) -> float:
+        """Return what the scatter within classes is divided by, from the weights of the classes."""
+        total = float(weights.sum())
+        divisor = total - np.count_nonzero(weights) if self.unbiased else total
+        if not divisor > 0:
+            raise ValueError(
+                f"[{self.name}] unbiased=True needs weights whose sum, {total:g}, is more than the number of classes"
+            )
+        return divisor
+
+    def refuse_overflow(self, is_finite: bool) -> None:
+        """Raise ValueError where sums of squares have overflowed."""
+        if not is_finite:
+            raise ValueError(
+                f"[{self.name}] squares of X overflow: scale it, with StandardScaler for instance"
+            )
+
+
+def fit_to_samples(samples: Samples, priors: Float64, options: FitOptions) -> Fit:
+    """Return the fit, in the space of the features, or in that of the samples where these are fewer."""
+    options.divisor(samples.class_weights)
+    by_class = None
+    if options.covariance_estimator is not None:
+        by_class = estimated_by_class(samples, options.covariance_estimator, options.name)
+    elif samples.n_samples < samples.n_features and not options.store_covariance:
+        return _fit_in_sample_space(samples, priors, options)
+    elif options.shrinkage == "auto":
+        by_class = shrunk_by_class(samples)
+    # Sums of float32 products may overflow, and are too coarse for directions of little variance.
+    for dtype in _dtypes(samples):
+        statistics = samples.statistics(dtype)
+        if statistics.is_finite() or dtype == np.float64:
+            fit = fit_to_statistics(statistics, priors, options, samples.X.dtype, by_class)
+            if fit.found.smallest >= _CLEAR_OF_ROUNDING:
+                break
+    return fit
+
+
+def fit_to_statistics(
+    statistics: ClassStatistics,
+    priors: Float64,
+    options: FitOptions,
+    dtype: npt.DTypeLike,
+    by_class: Float64 | None = None,
+) -> Fit:
+    """Return the fit to samples of a dtype, with the covariance from their statistics or as estimated by class."""
+    options.refuse_overflow(statistics.is_finite())
+    weights, means, scatter = statistics.weights, statistics.means, statistics.scatter
+    if options.covariance_estimator is not None and by_class is not None:
+        covariance = by_class
+    else:
+        if by_class is None:
+            by_class = shrink(statistics.covariance, float(options.shrinkage))
+        covariance = statistics.total / options.divisor(weights) * by_class
+    found = solve(covariance, means, weights / statistics.total, priors, options.tol, dtype)
+    return Fit(found, weights, means, scatter, covariance, priors)
+
+
+def _fit_in_sample_space(samples: Samples, priors: Float64, options: FitOptions) -> Fit:
+    weights = samples.class_weights
+    divisor = options.divisor(weights)
+    for dtype in _dtypes(samples):
+        products = SampleProducts.of(samples, options.shrinkage, divisor, options.tol, dtype)
+        if products.is_finite():
+            found = solve_by_samples(products, priors, options.tol)
+            if found.smallest >= _CLEAR_OF_ROUNDING:
+                break
+    options.refuse_overflow(products.is_finite())
+    return Fit(found, weights, products.means, None, None, priors)
+
+
+def _dtypes(samples: Samples) -> list[np.dtype[Any]]:
+    """Return the dtypes of products to try, the fastest first."""
+    return list(dict.fromkeys((samples.X.dtype, np.dtype(np.float64))))

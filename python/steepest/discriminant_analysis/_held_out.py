@@ -1,0 +1,219 @@
+"""Cross-validation that fits once: discriminant functions for each fold as if they were fitted without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import LeaveOneOut, check_cv
+
+from steepest._backends import is_cupy
+from steepest._estimators.class_statistics import ClassStatistics
+from steepest._estimators.row_blocks import centred_product
+from steepest._memory import to_device, to_host
+
+from ._downdate import scores_without
+from ._fitting import Fit, FitOptions, fit_to_samples, fit_to_statistics
+from ._samples import Samples
+from ._scatter_axes import ScatterAxes, principal_axes, whitened_axes
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int64]
+
+LEAVE_ONE_OUT = "leave-one-out"
+
+# Numbers of an array that is worth having at once: it stays in a second-level cache.
+_ITEMS = 1 << 17
+
+
+def folds_of(cv: Any, X: Any, y: Array, groups: Any, name: str) -> list[Ids]:
+    """Return the folds of a cross-validation, those of one size as the rows of an array.
+
+    Parameters
+    ----------
+    cv : "leave-one-out", int, splitter, iterable or None
+        As scikit-learn's `check_cv` takes it.
+    X : array-like of shape (n_samples, n_features)
+        What the splitter is given.
+    y : ndarray of shape (n_samples,)
+        Labels.
+    groups : array-like of shape (n_samples,) or None
+        For a splitter of groups.
+    name : str
+        What messages start with.
+
+    Raises
+    ------
+    ValueError
+        The tests are no partition of the samples, or a fit would not be to all other samples.
+    """
+    n = len(y)
+    if isinstance(cv, LeaveOneOut) or (isinstance(cv, str) and cv == LEAVE_ONE_OUT):
+        return [np.arange(n)[:, None]]
+    tests: list[Ids] = []
+    seen = np.zeros(n, np.int64)
+    for train, test in check_cv(cv, y, classifier=True).split(
+        np.zeros((n, 1)) if is_cupy(X) else X, y, groups
+    ):
+        fitted = np.zeros(n, bool)
+        fitted[train] = True
+        if len(test) and (fitted[test].any() or int(fitted.sum()) + len(test) != n):
+            raise ValueError(f"[{name}] each fit has to be to all samples but those of its test")
+        if len(test) == n:
+            raise ValueError(f"[{name}] one of the folds has all samples: nothing is left to fit to")
+        seen[test] += 1
+        tests.append(np.asarray(np.arange(n)[test]))
+    if not (seen == 1).all():
+        raise ValueError(f"[{name}] the tests of cv have to be a partition: each sample in one of them")
+    sizes = np.array([len(test) for test in tests])
+    return [np.stack([tests[i] for i in np.flatnonzero(sizes == f)]) for f in np.unique(sizes[sizes > 0])]
+
+
+@dataclass
+class CrossValidation:
+    """Fits to all samples but some, without fitting again where there is a shorter way.
+
+    Few samples are taken away from a decomposition of all of them. Larger folds, of at least as many samples as there
+    are features, have statistics, and those of the others are added up. Where neither is possible, the fit is to the
+    samples: where what is left has a singular covariance, or is estimated class by class.
+
+    Attributes
+    ----------
+    samples : Samples
+        All of them.
+    priors : ndarray of shape (k,) or None
+        Probabilities of the classes; None: the shares of what is not left out.
+    options : FitOptions
+        But for the shrinkage, see `scores`.
+    choose : callable or None
+        From samples to the shrinkage for them, where it is to be chosen, "cv".
+    """
+
+    samples: Samples
+    priors: Float64 | None
+    options: FitOptions
+    choose: Callable[[Samples], float] | None = None
+
+    def scores(
+        self, folds: Sequence[Ids], shrinkages: Sequence[float | str]
+    ) -> Iterator[tuple[Ids, Float64]]:
+        """Yield some folds of shape (b, f), and their discriminant functions of shape (g, b, f, k).
+
+        Parameters
+        ----------
+        folds : sequence of ndarray
+            As `folds_of` returns them.
+        shrinkages : sequence of float or str
+            As in `FitOptions`, or "cv"; g of them.
+
+        Raises
+        ------
+        ValueError
+            There are not two classes, or not more samples than classes, without some fold.
+        """
+        samples, k = self.samples, self.samples.n_classes
+        plain = self.options.covariance_estimator is None and not any(isinstance(s, str) for s in shrinkages)
+        plans: list[tuple[ScatterAxes, list[int]]] | None = None
+        for same in folds:
+            b, f = same.shape
+            if plain and samples.n_features <= min(f, samples.n_samples):
+                yield from self._from_statistics(same, shrinkages)
+                continue
+            if plans is None:
+                plans = self._plans(shrinkages) if plain else []
+            width = max([1, *(axes.means.shape[1] for axes, _ in plans)])
+            step = max(1, _ITEMS // ((k + f) * width))
+            for start in range(0, b, step):
+                part = same[start : start + step]
+                scores = np.empty((len(shrinkages), *part.shape, k))
+                is_exact = np.zeros((len(shrinkages), len(part)), bool)
+                for axes, chosen in plans:
+                    shares = [float(shrinkages[i]) for i in chosen]
+                    scores[chosen], is_exact[chosen] = scores_without(
+                        axes, samples, part, shares, self.priors, self.options.unbiased
+                    )
+                for i, j in np.argwhere(~is_exact):
+                    scores[i, j] = self._from_samples(part[j], shrinkages[i])
+                yield part, scores
+
+    def _plans(self, shrinkages: Sequence[float | str]) -> list[tuple[ScatterAxes, list[int]]]:
+        """Return axes, and which of the shrinkages are to be computed in them."""
+        shrunk = [i for i, share in enumerate(shrinkages) if share != 0]
+        whole = [i for i, share in enumerate(shrinkages) if share == 0]
+        white = whitened_axes(self.samples, self.options.tol) if whole else None
+        plans = [] if white is None else [(white, whole)]
+        return [*plans, (principal_axes(self.samples), shrunk)] if shrunk else plans
+
+    def _from_samples(self, fold: Ids, shrinkage: float | str) -> Float64:
+        """Return the discriminant functions of a fold from a fit to all other samples."""
+        rest = np.ones(self.samples.n_samples, bool)
+        rest[fold] = False
+        others = self.samples.rows(np.flatnonzero(rest))
+        priors = self._priors(others.class_weights, others.n_samples)
+        if shrinkage == "cv" and self.choose is not None:
+            shrinkage = self.choose(others)
+        fit = fit_to_samples(others, priors, replace(self.options, shrinkage=shrinkage))
+        return scores_of(fit, self.samples.rows(fold))
+
+    def _from_statistics(
+        self, folds: Ids, shrinkages: Sequence[float | str]
+    ) -> Iterator[tuple[Ids, Float64]]:
+        """Yield the discriminant functions of folds from the statistics of the other folds."""
+        samples = self.samples
+        own = [samples.rows(fold).statistics() for fold in folds]
+        outside = np.setdiff1d(np.arange(samples.n_samples), folds.ravel())
+        first = samples.rows(outside).statistics() if len(outside) else None
+        for fold, others in zip(folds, merged_others(own, first), strict=True):
+            priors = self._priors(others.weights, samples.n_samples - len(fold))
+            scores = np.empty((len(shrinkages), 1, len(fold), samples.n_classes))
+            for i, shrinkage in enumerate(shrinkages):
+                options = replace(self.options, shrinkage=shrinkage)
+                fit = fit_to_statistics(others, priors, options, samples.X.dtype)
+                scores[i, 0] = scores_of(fit, samples.rows(fold))
+            yield fold[None], scores
+
+    def _priors(self, weights: Float64, n_samples: int) -> Float64:
+        """Return the priors of a fit to samples whose classes have these weights."""
+        name, present = self.options.name, np.count_nonzero(weights)
+        if present < 2:
+            raise ValueError(f"[{name}] without one of the folds there is {present} class; 2 are needed")
+        if n_samples <= present:
+            raise ValueError(f"[{name}] without one of the folds there are no more samples than classes")
+        if self.priors is None:
+            shares: Float64 = weights / weights.sum()
+            return shares
+        if present < len(weights):
+            raise ValueError(f"[{name}] without one of the folds a class that has a prior is missing")
+        return self.priors
+
+
+def merged_others(
+    parts: Sequence[ClassStatistics], first: ClassStatistics | None
+) -> Iterator[ClassStatistics]:
+    """Yield for each part the statistics of all others, and of `first`: nothing is subtracted, so nothing cancels."""
+    after: list[ClassStatistics | None] = [first]
+    for part in parts[:0:-1]:
+        last = after[-1]
+        after.append(part if last is None else last.merge(part))
+    before: ClassStatistics | None = None
+    for part, rest in zip(parts, reversed(after), strict=True):
+        others = rest if before is None else before if rest is None else before.merge(rest)
+        if others is not None:
+            yield others
+        before = part if before is None else before.merge(part)
+
+
+def scores_of(fit: Fit, samples: Samples) -> Float64:
+    """Return the discriminant functions of samples."""
+    found, device = fit.found, samples.device
+    centre, coef, intercept = (
+        to_device(np.ascontiguousarray(a, dtype=np.float64), device)
+        for a in (found.centre, found.coef.T, found.intercept)
+    )
+    X = samples.X.astype(np.float64)
+    scores: Float64 = to_host(centred_product(X, centre, coef, intercept, device))
+    return scores

@@ -1,0 +1,172 @@
+"""Coordinates in which the scatter within classes is diagonal: there, all shrunk covariances are diagonal at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+
+from steepest import kernels as K
+from steepest._estimators.row_blocks import dense
+from steepest._memory import to_device, to_host
+
+from ._columns import Gram, column_blocks
+from ._samples import Samples
+from ._solution import feature_deviations, whitening
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int64]
+
+# Of the largest variance: those below are roundings of 0.
+_ROUNDING = 1e-14
+
+
+@dataclass
+class ScatterAxes:
+    """Samples and class means in r coordinates, of which the scatter within classes is diagonal.
+
+    Attributes
+    ----------
+    deviations_of : callable
+        From indices of samples, of any shape, to their deviations from the means of their classes: one axis more, of
+        length r.
+    means : ndarray of shape (k, r)
+        Of the classes, less `centre`.
+    centre : ndarray of shape (d,)
+        The mean of all samples.
+    variances : ndarray of shape (r,)
+        The diagonal of the scatter.
+    n_features : int
+        The number of features, d: the scatter has d - r more zeros on its diagonal.
+    to_features : callable
+        From coefficients of shape (m, r) to those of shape (m, d) of the same functions of the features.
+    """
+
+    deviations_of: Callable[[Ids], Float64]
+    means: Float64
+    centre: Float64
+    variances: Float64
+    n_features: int
+    to_features: Callable[[Float64], Float64]
+
+    def precisions(self, shrinkage: float, trace: Float64 | float) -> Float64:
+        """Return the diagonal of the inverse of ``(1 - shrinkage) S + shrinkage * trace / d * I``.
+
+        Parameters
+        ----------
+        shrinkage : float
+            The share.
+        trace : float or ndarray of shape (b,)
+            That of S; of several of them with the same variances otherwise.
+
+        Returns
+        -------
+        ndarray of shape (r,) or (b, r)
+            0 where there is nothing to invert.
+        """
+        added = shrinkage / self.n_features * np.asarray(trace)
+        diagonal = (1.0 - shrinkage) * self.variances + added[..., None]
+        return np.divide(1.0, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0)
+
+
+def principal_axes(samples: Samples) -> ScatterAxes:
+    """Return the principal axes of the scatter within classes, those of the class means outside it among them."""
+    if samples.n_samples < samples.n_features:
+        return _axes_of_samples(samples)
+    statistics = samples.statistics()
+    variances, directions = scipy.linalg.eigh(statistics.scatter)
+    return _axes_of_features(samples, statistics.means, np.maximum(variances, 0.0), directions)
+
+
+def whitened_axes(samples: Samples, tol: float) -> ScatterAxes | None:
+    """Return axes in which the covariance within classes is the identity, or None where it has no inverse.
+
+    Other than principal axes, they do not lose the small variances of features beside the large ones of others.
+    """
+    if samples.n_samples < samples.n_features:
+        return None
+    statistics = samples.statistics()
+    means, covariance = statistics.means, statistics.covariance
+    share = statistics.weights / statistics.total
+    deviations, constant = feature_deviations(np.diag(covariance), means, share, tol, samples.X.dtype)
+    whitened = whitening(covariance, deviations, tol)
+    # Constant features that are left out stay so without some samples; what stands in for no deviation does not.
+    if deviations[constant].any() or whitened.collinear.any():
+        return None
+    variances = np.full(whitened.matrix.shape[1], statistics.total)
+    return _axes_of_features(samples, means, variances, whitened.matrix)
+
+
+def _axes_of_features(
+    samples: Samples, means: Float64, variances: Float64, directions: Float64
+) -> ScatterAxes:
+    """Return the axes along the columns of a matrix of shape (d, r)."""
+    device = samples.device
+    on_device = to_device(directions, device)
+
+    def deviations_of(index: Ids) -> Float64:
+        rows = samples.rows(index.ravel())
+        centred = dense(rows.X, device).astype(np.float64) - to_device(means[rows.ids], device)
+        product: Float64 = to_host(K.matmul(centred, on_device))
+        return product.reshape(*index.shape, -1)
+
+    centre = samples.class_weights @ means / samples.class_weights.sum()
+    return ScatterAxes(
+        deviations_of,
+        (means - centre) @ directions,
+        centre,
+        variances,
+        samples.n_features,
+        lambda coef: coef @ directions.T,
+    )
+
+
+def _axes_of_samples(samples: Samples) -> ScatterAxes:
+    """Return the axes from the products of the samples with one another: nothing of d × d is formed."""
+    n, k, device = samples.n_samples, samples.n_classes, samples.device
+    share = samples.class_weights / samples.class_weights.sum()
+    centre = np.zeros(samples.n_features)
+    gram, of_means, between = Gram(n, np.float64, device), np.zeros((n, k)), np.zeros((k, k))
+    for block in column_blocks(samples):
+        centre[block.columns] = share @ block.means
+        means = block.means - centre[block.columns]
+        gram.add(block.deviations)
+        of_means += to_host(K.matmul(block.deviations, to_device(np.ascontiguousarray(means.T), device)))
+        between += means @ means.T
+    # With A the deviations and D = sqrt(s) A: D D^T = U L U^T has the axes D^T U / sqrt(L).
+    products, weights = gram.result(), np.sqrt(samples.weights)
+    variances, directions = scipy.linalg.eigh(weights[:, None] * products * weights)
+    used = variances > _ROUNDING * n * max(variances[-1], np.finfo(np.float64).tiny)
+    variances = variances[used]
+    combined = weights[:, None] * directions[:, used] / np.sqrt(variances)
+    along, means_along = products @ combined, of_means.T @ combined
+    # What the class means have outside of them.
+    rest, outside = scipy.linalg.eigh(between - means_along @ means_along.T)
+    far = rest > _ROUNDING * k * max(float(np.trace(between)), np.finfo(np.float64).tiny)
+    outside = outside[:, far] / np.sqrt(rest[far])
+    deviations = np.hstack([along, (of_means - along @ means_along.T) @ outside])
+    means = np.hstack([means_along, (between - means_along @ means_along.T) @ outside])
+    of_rows = np.hstack([combined, -combined @ (means_along.T @ outside)])
+    of_centres = np.hstack([np.zeros((k, len(variances))), outside])
+
+    def to_features(coef: Float64) -> Float64:
+        rows, centres = to_device(coef @ of_rows.T, device), coef @ of_centres.T
+        result = np.empty((len(coef), samples.n_features))
+        for block in column_blocks(samples):
+            part = to_host(K.matmul(rows, block.deviations))
+            result[:, block.columns] = part + centres @ (block.means - centre[block.columns])
+        return result
+
+    return ScatterAxes(
+        lambda index: deviations[index],
+        means,
+        centre,
+        np.concatenate([variances, np.zeros(int(far.sum()))]),
+        samples.n_features,
+        to_features,
+    )

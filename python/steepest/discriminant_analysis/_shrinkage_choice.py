@@ -1,0 +1,75 @@
+"""The choice of a share of shrinkage by what each says of samples that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import scipy.special
+
+from ._fitting import FitOptions
+from ._held_out import LEAVE_ONE_OUT, CrossValidation, folds_of
+from ._samples import Samples
+from ._scatter_axes import whitened_axes
+
+Float64 = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int64]
+
+
+def default_grid(with_zero: bool) -> Float64:
+    """Return the shares to try: four to a factor of ten, and perhaps 0."""
+    grid = np.logspace(-5, 0, 21)
+    return np.concatenate([[0.0], grid]) if with_zero else grid
+
+
+def best_shrinkage(shrinkages: Float64, log_loss: Float64) -> float:
+    """Return the share with the least log loss; of several, the largest."""
+    return float(shrinkages[log_loss <= np.nanmin(log_loss)].max())
+
+
+def held_out_losses(
+    samples: Samples, priors: Float64 | None, options: FitOptions, shrinkages: Float64, folds: Sequence[Ids]
+) -> tuple[Float64, Float64]:
+    """Return the mean log loss and the accuracy of each share, of samples each predicted without its fold.
+
+    Parameters
+    ----------
+    samples : Samples
+        All of them; means are weighted by theirs.
+    priors : ndarray of shape (k,) or None
+        See `CrossValidation`.
+    options : FitOptions
+        But for the shrinkage.
+    shrinkages : ndarray of shape (g,)
+        The shares.
+    folds : sequence of ndarray
+        As `folds_of` returns them.
+
+    Returns
+    -------
+    log_loss, accuracy : ndarray of shape (g,)
+        A sample of whose class there is none outside its fold has no log loss, and is left out of its mean.
+    """
+    weights = samples.weights
+    loss, right, counted = np.zeros(len(shrinkages)), np.zeros(len(shrinkages)), 0.0
+    for part, scores in CrossValidation(samples, priors, options).scores(folds, shrinkages.tolist()):
+        truth, weight = samples.ids[part], weights[part]
+        right += ((scores.argmax(axis=-1) == truth) * weight).sum(axis=(1, 2))
+        logs = scipy.special.log_softmax(scores, axis=-1)
+        of_truth = np.take_along_axis(logs, np.broadcast_to(truth[..., None], (*logs.shape[:-1], 1)), axis=-1)
+        known = np.isfinite(of_truth[..., 0])
+        loss -= np.where(known, weight * of_truth[..., 0], 0.0).sum(axis=(1, 2))
+        counted += float((known[0] * weight).sum())
+    return loss / counted if counted else np.full(len(loss), np.nan), right / weights.sum()
+
+
+def choose_shrinkage(
+    samples: Samples, priors: Float64 | None, options: FitOptions
+) -> tuple[float, dict[str, Float64]]:
+    """Return the best share in leave-one-out, and what was found for each that was tried."""
+    grid = default_grid(whitened_axes(samples, options.tol) is not None)
+    folds = folds_of(LEAVE_ONE_OUT, samples.X, samples.ids, None, options.name)
+    log_loss, accuracy = held_out_losses(samples, priors, options, grid, folds)
+    results = {"shrinkage": grid, "log_loss": log_loss, "accuracy": accuracy}
+    return best_shrinkage(grid, log_loss), results

@@ -1,0 +1,145 @@
+"""Fits with many shares of shrinkage, from one decomposition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from steepest._memory import to_host
+
+from ._held_out import LEAVE_ONE_OUT, folds_of
+from ._lda import LinearDiscriminantAnalysis
+from ._scatter_axes import ScatterAxes, principal_axes, whitened_axes
+from ._shrinkage_choice import best_shrinkage, default_grid, held_out_losses
+from ._solution import class_log_priors
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass
+class ShrinkagePath:
+    """Linear discriminant analysis with many shares of shrinkage.
+
+    Attributes
+    ----------
+    shrinkages : ndarray of shape (g,)
+        The shares.
+    coef : ndarray of shape (g, 1, n_features) or (g, n_classes, n_features)
+        The `coef_` of each.
+    intercept : ndarray of shape (g, 1) or (g, n_classes)
+        The `intercept_` of each.
+    log_loss : ndarray of shape (g,)
+        The mean of -log(probability of its class) of the samples, in nats, each predicted by a fit without its fold. A
+        sample of whose class there is none outside its fold is left out.
+    accuracy : ndarray of shape (g,)
+        The share of the samples whose class is predicted by a fit without their fold.
+    """
+
+    shrinkages: Float64
+    coef: Float64
+    intercept: Float64
+    log_loss: Float64
+    accuracy: Float64
+
+    @property
+    def best(self) -> float:
+        """The share with the least log loss; of several, the largest."""
+        return best_shrinkage(self.shrinkages, self.log_loss)
+
+
+def shrinkage_path(
+    X: Any,
+    y: Any,
+    shrinkages: Any = None,
+    *,
+    cv: Any = LEAVE_ONE_OUT,
+    groups: Any = None,
+    sample_weight: Any = None,
+    **parameters: Any,
+) -> ShrinkagePath:
+    """Fit linear discriminant analysis with many shares of shrinkage, and cross-validate each, from one decomposition.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of shape (n_samples, n_features)
+        Samples.
+    y : array-like of shape (n_samples,)
+        Class labels.
+    shrinkages : array-like of shape (g,), default=None
+        Shares in [0, 1]. None: 21 from 1e-5 to 1, four to a factor of ten, and 0 where the covariance has an inverse
+        without shrinkage.
+    cv : "leave-one-out", int, splitter or iterable, default="leave-one-out"
+        The folds, see `cross_val_predict`.
+    groups : array-like of shape (n_samples,), default=None
+        For a splitter of groups.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights, in the fits and in the means over the samples.
+    **parameters
+        Of `LinearDiscriminantAnalysis`: `priors`, `unbiased`, `tol`, `device`.
+
+    Returns
+    -------
+    ShrinkagePath
+        Its arrays are NumPy's.
+
+    Raises
+    ------
+    ValueError
+        As of `LinearDiscriminantAnalysis.fit` and `cross_val_predict`; or a share is not in [0, 1], or it is 0 where
+        the covariance has no inverse.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from steepest.discriminant_analysis import shrinkage_path
+    >>> path = shrinkage_path(*load_wine(return_X_y=True), [0.0, 0.001, 0.1])
+    >>> path.best, path.accuracy.round(3)
+    (0.0, array([0.989, 0.713, 0.708]))
+    """
+    name = "shrinkage_path"
+    model = LinearDiscriminantAnalysis(**parameters)
+    if model.shrinkage is not None or model.covariance_estimator is not None:
+        raise ValueError(f"[{name}] shrinkage and covariance_estimator are not parameters of a path")
+    samples, _, priors = model._validate_samples(X, y, sample_weight)
+    options = model._options()
+    white = whitened_axes(samples, options.tol)
+    shares = default_grid(white is not None) if shrinkages is None else checked_shares(shrinkages, name)
+    if white is None and (shares == 0).any():
+        raise ValueError(
+            f"[{name}] the covariance within classes has no inverse without shrinkage: leave out the share 0"
+        )
+    coef = np.empty((len(shares), samples.n_classes, samples.n_features))
+    intercept = np.empty(coef.shape[:2])
+    divisor = options.divisor(samples.class_weights)
+    for axes, which in ((white, shares == 0), (principal_axes(samples), shares > 0)):
+        if axes is not None and which.any():
+            coef[which], intercept[which] = functions(axes, shares[which], priors, divisor)
+    if samples.n_classes == 2:
+        coef, intercept = np.diff(coef, axis=1), np.diff(intercept, axis=1)
+    folds = folds_of(cv, X, samples.ids, groups, name)
+    given = None if model.priors is None else priors
+    log_loss, accuracy = held_out_losses(samples, given, options, shares, folds)
+    return ShrinkagePath(shares, coef, intercept, log_loss, accuracy)
+
+
+def checked_shares(shrinkages: Any, name: str) -> Float64:
+    """Return the shares as an array."""
+    shares = np.asarray(to_host(shrinkages), np.float64)
+    if shares.ndim != 1 or not len(shares) or not ((shares >= 0) & (shares <= 1)).all():
+        raise ValueError(f"[{name}] shrinkages have to be numbers in [0, 1], in one dimension")
+    return shares
+
+
+def functions(axes: ScatterAxes, shares: Float64, priors: Float64, divisor: float) -> tuple[Float64, Float64]:
+    """Return the coefficients (g, k, d) and intercepts (g, k) of the discriminant functions of each share."""
+    centre = priors @ axes.means
+    means = axes.means - centre
+    trace = float(axes.variances.sum())
+    coef = np.stack([divisor * means * axes.precisions(share, trace) for share in shares])
+    squares = (coef * means).sum(axis=2)
+    of_features = axes.to_features(coef.reshape(-1, means.shape[1])).reshape(*coef.shape[:2], -1)
+    intercept = class_log_priors(priors) - 0.5 * squares - coef @ centre - of_features @ axes.centre
+    return of_features, intercept
