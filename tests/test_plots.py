@@ -290,13 +290,14 @@ def test_fisher_directions():
 
 
 def test_fisher_histograms():
-    """They stand on the axis, away from the samples, and are as high as the classes' shares."""
+    """They hang on the axis below the samples, as long as the classes' shares."""
     X, y = two_normal_classes()
-    for panel in plots.fisher_discriminant(X, y, bins=12):
-        axis, outlines, _ = projected_in(panel)
+    panels = plots.fisher_discriminant(X, y, bins=12)
+    for panel in panels:
+        axis, outlines, threshold = projected_in(panel)
         along = unit(axis[1] - axis[0])
         normal = along[::-1] * [1, -1]
-        normal *= np.sign((axis[0] - X.mean(axis=0)) @ normal)
+        normal *= -np.sign(normal[1])
         assert (X @ normal < axis[0] @ normal).all()
         np.testing.assert_allclose(axis @ along, [(X @ along).min(), (X @ along).max()])
         scales = []
@@ -311,15 +312,18 @@ def test_fisher_histograms():
             scales.append(heights[1:25:2].sum())
             np.testing.assert_allclose(heights[1:25:2] / scales[-1], shares, atol=1e-9)
         np.testing.assert_allclose(*scales)
+        # The line between the classes goes through all of them.
+        np.testing.assert_allclose(
+            threshold @ normal, [(X @ normal).min(), (np.vstack(outlines) @ normal).max()]
+        )
         # Nothing lies outside the axes.
         draw(panel)
-        for corners in (X, *outlines):
-            assert (corners[:, 0] >= panel.get_xlim()[0]).all() and (
-                corners[:, 0] <= panel.get_xlim()[1]
-            ).all()
-            assert (corners[:, 1] >= panel.get_ylim()[0]).all() and (
-                corners[:, 1] <= panel.get_ylim()[1]
-            ).all()
+        drawn = np.vstack([X, *outlines])
+        (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+        assert (drawn > [left, bottom]).all() and (drawn < [right, top]).all()
+    # Both panels show the same part of the plane, at the same scale.
+    corners = [(*panel.get_xlim(), *panel.get_ylim()) for panel in panels]
+    np.testing.assert_allclose(*corners)
 
 
 def test_fisher_criterion():
