@@ -68,7 +68,7 @@ for name, values in accuracy.items():
     )
 
 # %%
-# Above the wines, each panel from all 13 features; below the digits that were not fitted.
+# Above the wines that were fitted, by all 13 features; below the digits that were not fitted.
 
 figure = plt.figure(figsize=(11, 8), layout="constrained")
 above, below = figure.subfigures(2, 1)
