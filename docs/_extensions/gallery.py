@@ -5,7 +5,7 @@ from pathlib import Path
 from sphinx_gallery.scrapers import figure_rst
 
 # From the first that a newcomer should read; others follow by name.
-SECTIONS = ("functions", "descent", "networks")
+SECTIONS = ("functions", "descent", "networks", "discriminants")
 EXAMPLES = ("train_digits", "fit_a_curve", "custom_step")
 
 

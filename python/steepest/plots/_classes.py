@@ -1,4 +1,4 @@
-"""Classes: where a model tells them apart, where a projection puts them, which it takes for which."""
+"""Classes: where a model tells them apart, and which it takes for which."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from steepest._memory import to_host
 
-from ._style import colours, make_axes, marker, names
+from ._samples import axis_names, scatter_classes
+from ._style import colours, make_axes, names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Array = npt.NDArray[Any]
-
 _MARGIN = 0.05  # of the data's extent, around it
-_LEGEND = 10  # the most classes in a legend
 
 
 def decision_regions(
@@ -93,63 +90,9 @@ def decision_regions(
         if 0 < (region == i).sum() < region.size:
             ax.contour(axis_x, axis_y, region == i, levels=[0.5], colors="#444444", linewidths=0.8)
     if y is not None:
-        _scatter(ax, points, np.asarray(to_host(y)), classes)
-    first, second = _axis_names(X, model)
+        scatter_classes(ax, points, np.asarray(to_host(y)), classes)
+    first, second = axis_names(X, model)
     ax.set(xlabel=first, ylabel=second, xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-    return ax
-
-
-def projection(
-    X: Any,
-    y: Any = None,
-    *,
-    ax: Axes | None = None,
-    labels: Sequence[str] | None = None,
-    name: str = "component",
-) -> Axes:
-    """Draw samples in the plane of the first two columns of their projection, each class in its colour.
-
-    Parameters
-    ----------
-    X : array-like of shape (n, at least 2)
-        The projection, such as `PCA.transform` returns it.
-    y : array-like of shape (n,) or None, default=None
-        Classes, written at their medians where there are many; or real numbers, for a scale of colours.
-    ax : Axes or None, default=None
-        Where to draw.
-    labels : sequence of str or None, default=None
-        Names of the classes, in their sorted order.
-    name : str, default="component"
-        What the axes are called, before their number.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The axes.
-
-    Raises
-    ------
-    ImportError
-        Where Matplotlib is not installed.
-    ValueError
-        Where X has fewer than two columns, or there are not as many labels as classes.
-    """
-    points = np.asarray(to_host(X), dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] < 2:
-        raise ValueError(f"[projection] X has shape {points.shape}, but two columns are needed")
-    ax = make_axes(ax, (5.5, 4.5))
-    y = None if y is None else np.asarray(to_host(y))
-    if y is None:
-        ax.scatter(points[:, 0], points[:, 1], s=14, color=colours(1)[0], alpha=0.7, linewidths=0)
-    elif y.dtype.kind == "f" and not np.array_equal(y, np.rint(y)):
-        drawn = ax.scatter(points[:, 0], points[:, 1], s=14, c=y, cmap="viridis", alpha=0.8, linewidths=0)
-        ax.figure.colorbar(drawn, ax=ax)
-    else:
-        classes = np.unique(y)
-        if labels is not None and len(labels) != len(classes):
-            raise ValueError(f"[projection] there are {len(labels)} labels for {len(classes)} classes")
-        _scatter(ax, points, y, classes, labels, at_medians=len(classes) > 5)
-    ax.set(xlabel=f"{name} 1", ylabel=f"{name} 2")
     return ax
 
 
@@ -207,52 +150,3 @@ def confusion_matrix(
     ax.set_yticks(range(len(classes)), shown)
     ax.set(xlabel="predicted", ylabel="true" + (", % of each row" if normalize else ""))
     return ax
-
-
-def _scatter(
-    ax: Axes,
-    points: Array,
-    y: Array,
-    classes: Array,
-    labels: Sequence[str] | None = None,
-    *,
-    at_medians: bool = False,
-) -> None:
-    """Draw points by class, with a legend, or with the names at the medians."""
-    from matplotlib.patheffects import withStroke
-
-    shown = names(classes) if labels is None else labels
-    size = 30 if len(points) < 500 else 14
-    for i, colour in enumerate(colours(len(classes))):
-        part = points[y == classes[i]]
-        ax.scatter(
-            part[:, 0],
-            part[:, 1],
-            s=size,
-            marker=marker(i),
-            color=colour,
-            edgecolors="white",
-            linewidths=0.4,
-            alpha=0.9,
-            label=shown[i],
-        )
-        if at_medians and len(part):
-            ax.annotate(
-                shown[i],
-                np.median(part, axis=0).tolist(),
-                ha="center",
-                va="center",
-                fontsize=12,
-                fontweight="bold",
-                path_effects=[withStroke(linewidth=3, foreground="white")],
-                zorder=5,
-            )
-    if len(classes) <= _LEGEND:
-        # Beside the axes: inside it would hide points.
-        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, handletextpad=0.1)
-
-
-def _axis_names(X: Any, model: Any) -> list[str]:
-    known = getattr(X, "columns", None)
-    known = getattr(model, "feature_names_in_", None) if known is None else known
-    return ["feature 1", "feature 2"] if known is None else [str(name) for name in known]

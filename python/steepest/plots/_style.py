@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import FigureBase
 
 Array = npt.NDArray[Any]
 
@@ -28,11 +29,26 @@ def make_axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     ImportError
         Where Matplotlib is not installed.
     """
+    return make_panels(None, 1, size)[0] if ax is None else ax
+
+
+def make_panels(figure: FigureBase | None, n: int, size: tuple[float, float]) -> Array:
+    """Return n axes in a row of the figure, or of a new one in which each has this size in inches.
+
+    Raises
+    ------
+    ImportError
+        Where Matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(MISSING) from error
-    return Figure(figsize=size, layout="constrained").subplots() if ax is None else ax
+    width, height = size
+    if figure is None:
+        figure = Figure(figsize=(n * width, height), layout="constrained")
+    panels: Array = figure.subplots(1, n, squeeze=False)[0]
+    return panels
 
 
 def colours(n: int) -> Array:
