@@ -15,6 +15,7 @@ from steepest._memory import to_device
 
 from ._held_out import CrossValidation, folds_of
 from ._lda import LinearDiscriminantAnalysis
+from ._scatter_axes import Decompositions
 from ._shrinkage_choice import choose_shrinkage
 
 Array = npt.NDArray[Any]
@@ -99,7 +100,10 @@ def cross_val_predict(
     options = model._options()
     scores = np.empty((samples.n_samples, samples.n_classes))
     validation = CrossValidation(
-        samples, given, options, lambda others: choose_shrinkage(others, given, options)[0]
+        Decompositions(samples, options.tol),
+        given,
+        options,
+        lambda others: choose_shrinkage(others, given, options)[0],
     )
     for part, found in validation.scores(folds, [options.shrinkage]):
         scores[part] = found[0]

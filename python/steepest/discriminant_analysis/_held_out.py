@@ -18,7 +18,7 @@ from steepest._memory import to_device, to_host
 from ._downdate import scores_without
 from ._fitting import Fit, FitOptions, fit_to_samples, fit_to_statistics
 from ._samples import Samples
-from ._scatter_axes import ScatterAxes, principal_axes, whitened_axes
+from ._scatter_axes import Decompositions, ScatterAxes
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -83,8 +83,8 @@ class CrossValidation:
 
     Attributes
     ----------
-    samples : Samples
-        All of them.
+    decompositions : Decompositions
+        Of all samples.
     priors : ndarray of shape (k,) or None
         Probabilities of the classes; None: the shares of what is not left out.
     options : FitOptions
@@ -93,10 +93,15 @@ class CrossValidation:
         From samples to the shrinkage for them, where it is to be chosen, "cv".
     """
 
-    samples: Samples
+    decompositions: Decompositions
     priors: Float64 | None
     options: FitOptions
     choose: Callable[[Samples], float] | None = None
+
+    @property
+    def samples(self) -> Samples:
+        """All samples."""
+        return self.decompositions.samples
 
     def scores(
         self, folds: Sequence[Ids], shrinkages: Sequence[float | str]
@@ -144,9 +149,9 @@ class CrossValidation:
         """Return axes, and which of the shrinkages are to be computed in them."""
         shrunk = [i for i, share in enumerate(shrinkages) if share != 0]
         whole = [i for i, share in enumerate(shrinkages) if share == 0]
-        white = whitened_axes(self.samples, self.options.tol) if whole else None
+        white = self.decompositions.white if whole else None
         plans = [] if white is None else [(white, whole)]
-        return [*plans, (principal_axes(self.samples), shrunk)] if shrunk else plans
+        return [*plans, (self.decompositions.principal, shrunk)] if shrunk else plans
 
     def _from_samples(self, fold: Ids, shrinkage: float | str) -> Float64:
         """Return the discriminant functions of a fold from a fit to all other samples."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,31 @@ class ScatterAxes:
         added = shrinkage / self.n_features * np.asarray(trace)
         diagonal = (1.0 - shrinkage) * self.variances + added[..., None]
         return np.divide(1.0, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0)
+
+
+class Decompositions:
+    """The axes of samples, each decomposed when it is first asked for.
+
+    Parameters
+    ----------
+    samples : Samples
+        All of them.
+    tol : float
+        See `whitening`.
+    """
+
+    def __init__(self, samples: Samples, tol: float) -> None:
+        self.samples, self._tol = samples, tol
+
+    @cached_property
+    def principal(self) -> ScatterAxes:
+        """The principal axes of the scatter within classes, for any share of shrinkage but 0."""
+        return principal_axes(self.samples)
+
+    @cached_property
+    def white(self) -> ScatterAxes | None:
+        """Axes for no shrinkage; None where the covariance has no inverse then."""
+        return whitened_axes(self.samples, self._tol)
 
 
 def principal_axes(samples: Samples) -> ScatterAxes:

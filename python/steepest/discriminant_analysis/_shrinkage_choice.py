@@ -11,7 +11,7 @@ import scipy.special
 from ._fitting import FitOptions
 from ._held_out import LEAVE_ONE_OUT, CrossValidation, folds_of
 from ._samples import Samples
-from ._scatter_axes import whitened_axes
+from ._scatter_axes import Decompositions
 
 Float64 = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
@@ -29,14 +29,18 @@ def best_shrinkage(shrinkages: Float64, log_loss: Float64) -> float:
 
 
 def held_out_losses(
-    samples: Samples, priors: Float64 | None, options: FitOptions, shrinkages: Float64, folds: Sequence[Ids]
+    decompositions: Decompositions,
+    priors: Float64 | None,
+    options: FitOptions,
+    shrinkages: Float64,
+    folds: Sequence[Ids],
 ) -> tuple[Float64, Float64]:
     """Return the mean log loss and the accuracy of each share, of samples each predicted without its fold.
 
     Parameters
     ----------
-    samples : Samples
-        All of them; means are weighted by theirs.
+    decompositions : Decompositions
+        Of all samples, whose weights are those of the means.
     priors : ndarray of shape (k,) or None
         See `CrossValidation`.
     options : FitOptions
@@ -51,9 +55,10 @@ def held_out_losses(
     log_loss, accuracy : ndarray of shape (g,)
         A sample of whose class there is none outside its fold has no log loss, and is left out of its mean.
     """
+    samples = decompositions.samples
     weights = samples.weights
     loss, right, counted = np.zeros(len(shrinkages)), np.zeros(len(shrinkages)), 0.0
-    for part, scores in CrossValidation(samples, priors, options).scores(folds, shrinkages.tolist()):
+    for part, scores in CrossValidation(decompositions, priors, options).scores(folds, shrinkages.tolist()):
         truth, weight = samples.ids[part], weights[part]
         right += ((scores.argmax(axis=-1) == truth) * weight).sum(axis=(1, 2))
         logs = scipy.special.log_softmax(scores, axis=-1)
@@ -68,8 +73,9 @@ def choose_shrinkage(
     samples: Samples, priors: Float64 | None, options: FitOptions
 ) -> tuple[float, dict[str, Float64]]:
     """Return the best share in leave-one-out, and what was found for each that was tried."""
-    grid = default_grid(whitened_axes(samples, options.tol) is not None)
+    decompositions = Decompositions(samples, options.tol)
+    grid = default_grid(decompositions.white is not None)
     folds = folds_of(LEAVE_ONE_OUT, samples.X, samples.ids, None, options.name)
-    log_loss, accuracy = held_out_losses(samples, priors, options, grid, folds)
+    log_loss, accuracy = held_out_losses(decompositions, priors, options, grid, folds)
     results = {"shrinkage": grid, "log_loss": log_loss, "accuracy": accuracy}
     return best_shrinkage(grid, log_loss), results

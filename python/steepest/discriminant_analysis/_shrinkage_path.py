@@ -12,7 +12,7 @@ from steepest._memory import to_host
 
 from ._held_out import LEAVE_ONE_OUT, folds_of
 from ._lda import LinearDiscriminantAnalysis
-from ._scatter_axes import ScatterAxes, principal_axes, whitened_axes
+from ._scatter_axes import Decompositions, ScatterAxes
 from ._shrinkage_choice import best_shrinkage, default_grid, held_out_losses
 from ._solution import class_log_priors
 
@@ -105,7 +105,8 @@ def shrinkage_path(
         raise ValueError(f"[{name}] shrinkage and covariance_estimator are not parameters of a path")
     samples, _, priors = model._validate_samples(X, y, sample_weight)
     options = model._options()
-    white = whitened_axes(samples, options.tol)
+    decompositions = Decompositions(samples, options.tol)
+    white = decompositions.white
     shares = default_grid(white is not None) if shrinkages is None else checked_shares(shrinkages, name)
     if white is None and (shares == 0).any():
         raise ValueError(
@@ -114,14 +115,14 @@ def shrinkage_path(
     coef = np.empty((len(shares), samples.n_classes, samples.n_features))
     intercept = np.empty(coef.shape[:2])
     divisor = options.divisor(samples.class_weights)
-    for axes, which in ((white, shares == 0), (principal_axes(samples), shares > 0)):
+    for axes, which in ((white, shares == 0), (decompositions.principal, shares > 0)):
         if axes is not None and which.any():
             coef[which], intercept[which] = functions(axes, shares[which], priors, divisor)
     if samples.n_classes == 2:
         coef, intercept = np.diff(coef, axis=1), np.diff(intercept, axis=1)
     folds = folds_of(cv, X, samples.ids, groups, name)
     given = None if model.priors is None else priors
-    log_loss, accuracy = held_out_losses(samples, given, options, shares, folds)
+    log_loss, accuracy = held_out_losses(decompositions, given, options, shares, folds)
     return ShrinkagePath(shares, coef, intercept, log_loss, accuracy)
 
 
