@@ -60,9 +60,10 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
     ----------
     solver : {"svd", "lsqr", "eigen"}, default="svd"
         ``"lsqr"`` has no `transform`. All are solved by the same factors of the covariance within classes.
-    shrinkage : "auto", float in [0, 1] or None, default=None
+    shrinkage : "auto", "cv", float in [0, 1] or None, default=None
         The covariance within classes goes by this share towards a multiple of the identity of the same trace;
-        ``"auto"``: each class's by the share of Ledoit and Wolf, for standardised features.
+        ``"auto"``: each class's by the share of Ledoit and Wolf, for standardised features; ``"cv"``: by the share
+        whose fits without a sample give that sample's class the highest probability, see `shrinkage_path`.
     priors : array-like of shape (n_classes,), default=None
         Probabilities of the classes; None: their shares of the samples.
     n_components : int, default=None
@@ -101,6 +102,11 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         Axes, along which the covariance within classes is the identity. Not for ``"lsqr"``.
     xbar_ : ndarray of shape (n_features_in_,)
         Mean of the class means, weighted by the priors.
+    shrinkage_ : float
+        The share that was chosen; only with ``shrinkage="cv"``.
+    cv_results_ : dict of ndarray
+        ``"shrinkage"``, ``"log_loss"`` and ``"accuracy"`` of each share that was tried, leaving out one sample at a
+        time; only with ``shrinkage="cv"``.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     n_features_in_ : int
