@@ -13,7 +13,7 @@ ALL_ESTIMATORS = [
     getattr(module, name)
     for module in map(importlib.import_module, ESTIMATOR_MODULES)
     for name in module.__all__
-    if issubclass(getattr(module, name), BaseEstimator)
+    if isinstance(getattr(module, name), type) and issubclass(getattr(module, name), BaseEstimator)
 ]
 
 

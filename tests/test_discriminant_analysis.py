@@ -372,6 +372,28 @@ def test_signs_do_not_depend_on_the_solver_or_the_order(rng):
         np.testing.assert_allclose(model.scalings_, reference, rtol=0, atol=1e-10)
 
 
+def test_solvers_agree_on_priors_that_are_not_the_shares(rng):
+    X, y = data(rng)
+    priors = [0.7, 0.2, 0.1]
+    W, means = within(X, y)
+    coef, _ = functions(W, means, np.array(priors))
+    for solver in SOLVERS:
+        model = LinearDiscriminantAnalysis(solver, priors=priors).fit(X, y)
+        np.testing.assert_allclose(centred(model.coef_.T), centred(coef.T), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("shrinkage", [None, 0.1])
+def test_many_classes_need_no_covariance_each(rng, shrinkage):
+    k, d = 2000, 100
+    y = np.repeat(np.arange(k), 2)
+    X = rng.standard_normal((2 * k, d))
+    tracemalloc.start()
+    LinearDiscriminantAnalysis("lsqr", shrinkage).fit(X, y)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < k * d**2 * 8 / 5
+
+
 def test_float32_that_its_products_cannot_tell(rng, monkeypatch):
     """Samples near a plane: sums of float32 products would be noise across it."""
     X, y = data(rng, 500, 3, 2)
@@ -629,6 +651,30 @@ def test_bad_parameters(options, text):
 def test_bad_samples(change, text):
     with pytest.raises(ValueError, match=rf"(?s)^\[LinearDiscriminantAnalysis\].*({text})"):
         LinearDiscriminantAnalysis().fit(*change(*small()))
+
+
+@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names:UserWarning")
+@pytest.mark.parametrize(
+    "form",
+    [np.asarray, scipy.sparse.csr_matrix, scipy.sparse.csc_array, pd.DataFrame],
+    ids=lambda f: f.__name__,
+)
+def test_missing_values_are_named(rng, form):
+    X, y = data(rng, 60, 4)
+    model, holes = LinearDiscriminantAnalysis().fit(X, y), X.copy()
+    holes[40, 1] = holes[7, 3] = np.nan
+    holes = form(holes)
+    calls = [
+        lambda m: m.fit(holes, y),
+        lambda m: m.partial_fit(holes, y),
+        lambda m: m.fit_chunks([(holes, y)]),
+        lambda m: m.predict(holes),
+        lambda m: m.transform(holes),
+        lambda m: m.predict_proba(holes),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="X is nan at row 7, column 3"):
+            call(model)
 
 
 @pytest.mark.parametrize("weight", [np.full(6, -1.0), np.ones(5), np.zeros(6), np.full(6, np.nan)], ids=str)

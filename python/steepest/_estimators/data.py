@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
 
 from steepest._memory import array_namespace, to_device, to_host
 from steepest.optim import Optimizer
@@ -16,7 +17,9 @@ Array = npt.NDArray[Any]
 
 
 def locate_nonfinite(X: Any) -> str:
-    """Return a sentence that names the first NaN or infinite item of X, or "" where there is none."""
+    """Return a sentence that names the first NaN or infinite item of X, sparse or not, or "" where there is none."""
+    if scipy.sparse.issparse(X):
+        return _first_nonfinite_stored(X.tocsr())
     try:
         values = np.asarray(X)
         # The cast of complex numbers would warn.
@@ -24,6 +27,17 @@ def locate_nonfinite(X: Any) -> str:
     except (TypeError, ValueError):
         return ""
     return "" if values.ndim != 2 else first_nonfinite(values, values)
+
+
+def _first_nonfinite_stored(X: Any) -> str:
+    """Return `first_nonfinite` of a CSR matrix, whose columns need not be in order."""
+    bad = np.flatnonzero(~np.isfinite(X.data)) if X.dtype.kind in "fc" else np.empty(0, np.int64)
+    if not len(bad):
+        return ""
+    row = int(np.searchsorted(X.indptr, bad[0], side="right")) - 1
+    of_row = bad[bad < X.indptr[row + 1]]
+    first = of_row[X.indices[of_row].argmin()]
+    return f"X is {X.data[first]} at row {row}, column {X.indices[first]}. "
 
 
 def first_nonfinite(converted: Array, given: Array) -> str:

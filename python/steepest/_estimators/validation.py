@@ -86,7 +86,7 @@ def validate(
         )
     except ValueError as error:
         # For CuPy's arrays the error names the item itself.
-        where = "" if is_cupy(X) or hasattr(X, "tocsr") else locate_nonfinite(X)
+        where = "" if is_cupy(X) else locate_nonfinite(X)
         raise ValueError(f"[{name}] {where}{error}") from error
 
 
