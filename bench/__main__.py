@@ -29,6 +29,7 @@ NAMES = (
     "regression",
     "class_scatter",
     "discriminant",
+    "discriminant_memory",
     "pca",
     "linear_model",
     "overhead",
@@ -50,6 +51,7 @@ CUDA_ORDER = (
     "pca",
     "linear_model",
     "activation",
+    "discriminant_memory",
 )
 PEERS = {"cpu": ("numpy", "torch", "jax", "sklearn"), "cuda": ("cupy", "torch", "jax", "sklearn")}
 RESULTS = environment.ROOT / "bench" / "results"

@@ -46,6 +46,7 @@ TITLES = {
     "regression": "Whole fit of MLPRegressor, 8-100-1",
     "class_scatter": "Scatter of ten classes",
     "discriminant": "Linear discriminant analysis",
+    "discriminant_memory": "Memory of linear discriminant analysis",
     "pca": "Principal components",
     "linear_model": "Linear models",
     "overhead": "Overhead",
@@ -93,13 +94,17 @@ def table(rows: list[dict], bound: str = "of roofline") -> list[str]:
 
 
 def notes(rows: list[dict]) -> list[str]:
-    """What is not a ratio of times: accuracies, the import, the wheel."""
+    """What is not a ratio of times: accuracies, memory, the import, the wheel."""
     lines = []
     for row in rows:
         scores = {n: e for n, e in row["contestants"].items() if "accuracy" in e}
         if scores:
             text = ", ".join(f"{n} {e['accuracy']:.4f} ({e['seeds']} seeds)" for n, e in scores.items())
             lines.append(f"Mean test accuracy of {row['case']}: {text}.")
+        peaks = {n: e for n, e in row["contestants"].items() if "peak_mib" in e}
+        if peaks:
+            text = ", ".join(f"{n} {e['peak_mib']:.0f} MiB in {e['seconds']:.2f} s" for n, e in peaks.items())
+            lines.append(f"- Peak above the samples of {row['case']}: {text}.")
         ours = row["contestants"].get(OURS, {})
         if "import_ms" in ours:
             lines.append(f"`import steepest` takes {ours['import_ms']:.0f} ms.")

@@ -42,18 +42,22 @@ class ColumnBlock:
     deviations: Float64
 
 
-def column_blocks(samples: Samples) -> Iterator[ColumnBlock]:
-    """Yield the features of samples, block by block."""
+def column_blocks(samples: Samples, means: Float64 | None = None) -> Iterator[ColumnBlock]:
+    """Yield the features of samples, block by block; the means of the classes are computed, unless they are given."""
     X, device = samples.X, samples.device
     X = X.tocsc() if hasattr(X, "tocsc") else X
-    ids, averaging = to_device(samples.ids, device), to_device(averaging_matrix(samples), device)
+    ids = to_device(samples.ids, device)
+    averaging = to_device(averaging_matrix(samples), device) if means is None else None
     step = max(_LEAST_COLUMNS, _BLOCK_ITEMS[device] // samples.n_samples)
     for start in range(0, samples.n_features, step):
         columns = slice(start, min(start + step, samples.n_features))
         block = dense(X[:, columns], device).astype(np.float64)
-        means = K.matmul(averaging, block)
-        block -= means[ids]
-        yield ColumnBlock(columns, to_host(means), block)
+        if averaging is not None:
+            own = K.matmul(averaging, block)
+        elif means is not None:
+            own = to_device(np.ascontiguousarray(means[:, columns]), device)
+        block -= own[ids]
+        yield ColumnBlock(columns, to_host(own), block)
 
 
 def averaging_matrix(samples: Samples) -> Float64:

@@ -107,7 +107,7 @@ class SampleProducts:
         roots = np.sqrt(samples.weights * shrunk.kept[samples.ids] / divisor)
         gram, seen = Gram(samples.n_samples, dtype, device), np.zeros((samples.n_samples, len(weights)))
         products = cls(samples, means, deviations, constant, units, roots, is_shrunk, seen, seen)
-        for block in column_blocks(samples):
+        for block in column_blocks(samples, means):
             rows = products.rows(block)
             gram.add(rows)
             centred = block.means - weights / weights.sum() @ block.means
@@ -117,11 +117,12 @@ class SampleProducts:
         return products
 
     def rows(self, block: ColumnBlock) -> Array:
-        """Return D's part of a block of columns, where it is computed."""
+        """Return D's part of a block of columns, where it is computed, in the place of the block's deviations."""
         units = np.where(self.constant, 0.0, self.units)[block.columns]
-        roots, units = (to_device(a, self.samples.device) for a in (self.roots[:, None], units))
-        scaled: Array = block.deviations * roots * units
-        return scaled
+        rows = block.deviations
+        rows *= to_device(self.roots[:, None], self.samples.device)
+        rows *= to_device(units, self.samples.device)
+        return rows
 
     def is_finite(self) -> bool:
         """Whether no sum has overflowed."""
@@ -160,7 +161,7 @@ def solve_by_samples(products: SampleProducts, priors: Float64, tol: float) -> D
     combination, smallest = combinations(products, seen, tol)
     on_device = to_device(np.ascontiguousarray(combination.T), samples.device)
     solved = np.zeros_like(centred)
-    for block in column_blocks(samples):
+    for block in column_blocks(samples, products.means):
         solved[:, block.columns] = to_host(K.matmul(on_device, products.rows(block)))
     if products.is_shrunk:
         solved = centred - solved
@@ -183,6 +184,9 @@ def solve_by_samples(products: SampleProducts, priors: Float64, tol: float) -> D
 def combinations(products: SampleProducts, seen: Float64, tol: float) -> tuple[Float64, float]:
     """Return the combinations of D's rows in the solution for the class means, and the least deviation in W.
 
+    The latter is at most that, where the largest is 1; it is 0 where Cholesky's factor does not exist: D has fewer
+    directions than samples, or the products were too coarse to tell.
+
     With ``W = D^T D + I``, ``W^-1 m = m - D^T (D D^T + I)^-1 D m``; and the pseudoinverse of ``D^T D`` takes m to
     ``D^T G^+ G^+ D m``, with the pseudoinverse of ``G = D D^T``.
 
@@ -195,36 +199,38 @@ def combinations(products: SampleProducts, seen: Float64, tol: float) -> tuple[F
     tol : float
         See `whitening`.
     """
-    gram, n = products.gram, len(products.gram)
-    largest = max(float(np.abs(gram).sum(axis=0).max(initial=0.0)), np.finfo(np.float64).tiny)
+    n, shifted = len(products.gram), products.gram.copy()
     if products.is_shrunk:
-        shifted = gram + np.eye(n)
-        smallest = float(1.0 / np.sqrt(1.0 + largest))
+        shifted.flat[:: n + 1] += 1.0
     else:
         # The deviations of a class add up to 0: G is singular by as much as there are classes, in known directions.
-        ones = products.roots[:, None] * (products.samples.ids[:, None] == np.unique(products.samples.ids))
-        ones /= np.linalg.norm(ones, axis=0)
-        shifted = gram + float(np.trace(gram)) / n * ones @ ones.T
-    factor, failed = scipy.linalg.lapack.dpotrf(shifted, lower=1)
-    if not failed and not products.is_shrunk:
-        reciprocal, _ = scipy.linalg.lapack.dpocon(factor, np.abs(shifted).sum(axis=0).max(), uplo="L")
+        variance = float(np.trace(shifted)) / n
+        for c in np.unique(products.samples.ids):
+            own = np.flatnonzero(products.samples.ids == c)
+            direction = products.roots[own] / np.linalg.norm(products.roots[own])
+            shifted[np.ix_(own, own)] += variance * np.outer(direction, direction)
+    # The transpose of a symmetric matrix is the same in the order of columns, which LAPACK takes as it is.
+    largest = scipy.linalg.lapack.dlange("1", shifted.T)
+    factor, failed = scipy.linalg.lapack.dpotrf(shifted.T, lower=1, overwrite_a=1)
+    if products.is_shrunk:
+        smallest = float(1.0 / np.sqrt(largest))
+    elif not failed:
+        reciprocal, _ = scipy.linalg.lapack.dpocon(factor, largest, uplo="L")
         smallest = float(np.sqrt(reciprocal))
         failed = smallest <= tol
     if not failed:
-        solution = scipy.linalg.cho_solve((factor, True), seen)
-        return (
-            solution if products.is_shrunk else scipy.linalg.cho_solve((factor, True), solution)
-        ), smallest
-    variances, directions = scipy.linalg.eigh(gram)
+        solution, _ = scipy.linalg.lapack.dpotrs(factor, seen, lower=1)
+        if not products.is_shrunk:
+            solution, _ = scipy.linalg.lapack.dpotrs(factor, solution, lower=1)
+        return solution, smallest
+    variances, directions = scipy.linalg.eigh(products.gram)
     roots = np.sqrt(np.maximum(variances, 0.0))
     if products.is_shrunk:
         inverses = 1.0 / (1.0 + roots**2)
-        smallest = 0.0  # the products were too coarse to tell
     else:
         kept = (roots > tol * roots[-1]) & (roots > 0)
         inverses = np.divide(1.0, roots**4, out=np.zeros(n), where=kept)
-        smallest = 0.0
-    return directions * inverses @ (directions.T @ seen), smallest
+    return directions * inverses @ (directions.T @ seen), 0.0
 
 
 def axes_of_products(coef: Float64, squares: Float64, priors: Float64, tol: float) -> tuple[Float64, Float64]:
