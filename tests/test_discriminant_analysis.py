@@ -585,7 +585,7 @@ def test_bad_chunks(chunks, text):
 
 
 def test_memory_mapped_samples_are_read_where_they_are(rng, tmp_path, dtype):
-    n, d = 20_000, 30
+    n, d = 100_000, 30
     X, y = data(rng, n=n, d=d, dtype=dtype)
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")

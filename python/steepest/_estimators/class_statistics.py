@@ -144,8 +144,10 @@ def _provisional_means(X: Any, ids: npt.NDArray[np.int64] | None, n_classes: int
     overall = rows.mean(axis=0) if len(rows) else np.zeros(X.shape[1])
     if ids is None:
         return overall[None]
-    sums = np.zeros((n_classes, X.shape[1]))
-    np.add.at(sums, ids[some], rows)
+    members = scipy.sparse.csc_array(
+        (np.ones(len(rows)), ids[some], np.arange(len(rows) + 1)), (n_classes, len(rows))
+    )
+    sums = members @ rows
     counts = np.bincount(ids[some], minlength=n_classes)[:, None]
     means: Float64 = np.where(counts > 0, sums / np.maximum(counts, 1), overall)
     return means

@@ -145,6 +145,8 @@ def validate_labels(estimator: BaseEstimator, y: Array) -> None:
     ValueError
         It looks like the targets of a regression, or is of another kind.
     """
+    if y.dtype.kind in "biu" and y.ndim == 1:
+        return  # nothing else can be found, and looking takes longer than counting
     try:
         check_classification_targets(y)
     except ValueError as error:

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from steepest._backends import is_cupy
 from steepest._estimators.class_statistics import ClassStatistics
 from steepest._estimators.data import in_library_of
+from steepest._estimators.labels import number_labels
 from steepest._estimators.linear_classifier import LogisticClassifier
 from steepest._estimators.linear_model import DEVICE
 from steepest._estimators.row_blocks import centred_product
@@ -283,7 +284,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             X, y = validate(self, *chunk[:2], reset=labels is None, accept_sparse=True)
             validate_labels(self, y)
             sample_weight = validate_weights(self, chunk[2] if len(chunk) == 3 else None, X)
-            present, ids = np.unique(y, return_inverse=True)
+            present, ids = number_labels(y)
             device = self._resolve_device(chunk[0])
             new = Samples(X, ids, len(present), sample_weight, device).statistics()
             if labels is None or statistics is None:
@@ -390,7 +391,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         if X.shape[0] < 2:
             raise ValueError(self._prefix("Found array with 1 sample: a deviation needs at least 2"))
         validate_labels(self, y)
-        classes, ids = np.unique(y, return_inverse=True)
+        classes, ids = number_labels(y)
         sample_weight = validate_weights(self, sample_weight, X)
         if len(classes) < 2:
             raise ValueError(self._prefix(f"y has {len(classes)} class; at least 2 classes are needed"))

@@ -17,6 +17,7 @@ import steepest
 from steepest._backends import is_cupy
 from steepest._estimators.class_weights import class_weights
 from steepest._estimators.data import to_estimator_device
+from steepest._estimators.labels import number_labels
 from steepest._estimators.linear_classifier import LogisticClassifier, SparseCoefficients
 from steepest._estimators.linear_model import DEVICE
 from steepest._estimators.validation import validate, validate_labels, validate_weights
@@ -194,7 +195,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
 
     def _check_labels(self, y: Array) -> tuple[Array, Array]:
         validate_labels(self, y)
-        classes, ids = np.unique(y, return_inverse=True)
+        classes, ids = number_labels(y)
         if len(classes) < 2:
             raise ValueError(
                 self._prefix(

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import type_of_target
 
 from steepest._estimators.class_weights import class_weights
+from steepest._estimators.labels import number_labels
 from steepest._estimators.sparse_rows import is_sparse
 from steepest._estimators.validation import labels_of_stream, validate_labels
 from steepest._memory import array_namespace, to_device
@@ -69,7 +70,7 @@ class ClassTargets(BaseMultilayerPerceptron):
                         f"y has shape {y.shape}, and other values than 0 and 1 for whether labels hold"
                     )
                 )
-            classes, ids = np.unique(y, return_inverse=True)
+            classes, ids = number_labels(y)
         # partial_fit has set _classes before its first pass.
         if first_pass and not incremental:
             self._classes = classes
