@@ -174,9 +174,18 @@ subtract = _function("subtract")
 where = _function("where")
 
 
-linalg = SimpleNamespace(
-    svd=lambda a, full_matrices: tuple(map(ndarray, np.linalg.svd(_unwrap(a), full_matrices=full_matrices)))
-)
+def _factorisation(name):
+    """A function of a matrix, or several, that gives one array or a tuple of them."""
+    function = getattr(np.linalg, name)
+
+    def call(a, **options):
+        result = function(_unwrap(a), **options)
+        return tuple(map(ndarray, result)) if isinstance(result, tuple) else ndarray(result)
+
+    return call
+
+
+linalg = SimpleNamespace(**{name: _factorisation(name) for name in ("cholesky", "eigh", "inv", "svd")})
 
 
 def from_dlpack(array):

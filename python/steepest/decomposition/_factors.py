@@ -11,6 +11,7 @@ import scipy.linalg
 import scipy.sparse
 
 from steepest._estimators.class_statistics import ClassStatistics
+from steepest._estimators.symmetric import eigh
 from steepest._memory import array_namespace, to_device, to_host
 
 Array = npt.NDArray[Any]
@@ -46,7 +47,7 @@ def by_covariance(X: Any, device: str, n_axes: int | None) -> Factors:
 
     X is read once. From each row a point near the mean is taken away before anything is squared, so that means that are
     large against the spread cost no accuracy, and products are added up in float64: as for discriminant analysis, of
-    one class. The eigenvectors are computed in float64, on the host.
+    one class.
 
     Parameters
     ----------
@@ -66,11 +67,11 @@ def by_covariance(X: Any, device: str, n_axes: int | None) -> Factors:
     statistics = ClassStatistics.of(X, None, 1, None, device)
     covariance = statistics.scatter / (n - 1)
     some = n_axes is not None and 0 < n_axes < _FEW * d
-    variances, vectors = scipy.linalg.eigh(
-        covariance,
-        overwrite_a=True,
-        subset_by_index=(d - n_axes, d - 1) if some and n_axes is not None else None,
-    )
+    if some and n_axes is not None and device == "cpu":
+        variances, vectors = scipy.linalg.eigh(covariance, subset_by_index=(d - n_axes, d - 1))
+    else:
+        some = False
+        variances, vectors = eigh(covariance, device)
     # Rounding may make the smallest ones negative.
     variances = np.maximum(variances[::-1], 0.0)
     total = float(np.trace(covariance)) if some else float(variances.sum())

@@ -97,7 +97,7 @@ def cross_val_predict(
     samples, classes, priors = model._validate_samples(X, y, sample_weight)
     folds = folds_of(cv, X, samples.ids, groups, name)
     given = None if model.priors is None else priors
-    options = model._options()
+    options = model._options(samples.device)
     scores = np.empty((samples.n_samples, samples.n_classes))
     validation = CrossValidation(
         Decompositions(samples, options.tol),

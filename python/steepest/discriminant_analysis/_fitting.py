@@ -49,7 +49,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Parameters of `LinearDiscriminantAnalysis` that a fit depends on, and its name, which messages start with."""
+    """Parameters of `LinearDiscriminantAnalysis`, its name, which messages start with, and where to factorise."""
 
     name: str
     shrinkage: float | str
@@ -57,6 +57,7 @@ class FitOptions:
     store_covariance: bool
     unbiased: bool
     tol: float
+    device: str
 
     def divisor(self, weights: Float64) -> float:
         """Return what the scatter within classes is divided by, from the weights of the classes."""
@@ -112,7 +113,7 @@ def fit_to_statistics(
         if by_class is None:
             by_class = shrink(statistics.covariance, float(options.shrinkage))
         covariance = statistics.total / options.divisor(weights) * by_class
-    found = solve(covariance, means, weights / statistics.total, priors, options.tol, dtype)
+    found = solve(covariance, means, weights / statistics.total, priors, options.tol, dtype, options.device)
     return Fit(found, weights, means, scatter, covariance, priors)
 
 

@@ -195,7 +195,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             Features that are constant or collinear, by their names; priors whose sum is not 1.
         """
         samples, classes, priors = self._validate_samples(X, y, sample_weight)
-        options = self._options(self._choose_shrinkage(samples))
+        options = self._options(samples.device, self._choose_shrinkage(samples))
         self._keep(fit_to_samples(samples, priors, options), samples.X.dtype, like=X)
         self._store_classes(classes, y)
         self.device_ = samples.device
@@ -249,7 +249,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         statistics = Samples(X, ids, len(labels), sample_weight, device).statistics()
         if not first:
             statistics = self._known_statistics().merge(statistics)
-        self._refit(statistics, X.dtype, like=given)
+        self._refit(statistics, X.dtype, given, device)
         if first:
             self._store_classes(labels, given_y)
         self.device_ = device
@@ -298,7 +298,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             raise ValueError(self._prefix("there is no chunk"))
         if len(labels) < 2:
             raise ValueError(self._prefix(f"y has {len(labels)} class; at least 2 classes are needed"))
-        self._refit(statistics, dtype, like)
+        self._refit(statistics, dtype, like, device)
         self._store_classes(labels, like_y)
         self.device_ = device
         return self
@@ -331,7 +331,8 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             model._known_statistics().of_classes(np.searchsorted(labels, known), len(labels))
             for model, known in ((self, mine), (other, theirs))
         ]
-        self._refit(parts[0].merge(parts[1]), self.coef_.dtype, like=self.coef_)
+        device = getattr(self, "device_", "cpu")
+        self._refit(parts[0].merge(parts[1]), self.coef_.dtype, self.coef_, device)
         self._store_classes(labels, self.classes_)
         return self
 
@@ -437,12 +438,12 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             )
         return ClassStatistics(weights, means, scatter)
 
-    def _refit(self, statistics: ClassStatistics, dtype: np.dtype[Any], like: Any) -> None:
+    def _refit(self, statistics: ClassStatistics, dtype: np.dtype[Any], like: Any, device: str) -> None:
         self._check_n_components(*statistics.means.shape)
         priors = self._check_priors(statistics.weights)
-        self._keep(fit_to_statistics(statistics, priors, self._options(), dtype), dtype, like)
+        self._keep(fit_to_statistics(statistics, priors, self._options(device), dtype), dtype, like)
 
-    def _options(self, shrinkage: float | str | None = None) -> FitOptions:
+    def _options(self, device: str, shrinkage: float | str | None = None) -> FitOptions:
         """Return the parameters of a fit, with the shrinkage that was chosen if one was."""
         return FitOptions(
             type(self).__name__,
@@ -451,6 +452,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             self.store_covariance,
             self.unbiased,
             self.tol,
+            device,
         )
 
     def _choose_shrinkage(self, samples: Samples) -> float | None:
@@ -461,7 +463,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         if self.shrinkage != "cv":
             return None
         priors = None if self.priors is None else self._check_priors(samples.class_weights)
-        self.shrinkage_, self.cv_results_ = choose_shrinkage(samples, priors, self._options())
+        self.shrinkage_, self.cv_results_ = choose_shrinkage(samples, priors, self._options(samples.device))
         return self.shrinkage_
 
     def _keep(self, fitted: Fit, dtype: np.dtype[Any], like: Any) -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import scipy.linalg
 
 from steepest import kernels as K
+from steepest._estimators.symmetric import Cholesky, eigh
 from steepest._memory import to_device, to_host
 
 from ._columns import ColumnBlock, Gram, column_blocks
@@ -209,21 +210,15 @@ def combinations(products: SampleProducts, seen: Float64, tol: float) -> tuple[F
             own = np.flatnonzero(products.samples.ids == c)
             direction = products.roots[own] / np.linalg.norm(products.roots[own])
             shifted[np.ix_(own, own)] += variance * np.outer(direction, direction)
-    # The transpose of a symmetric matrix is the same in the order of columns, which LAPACK takes as it is.
-    largest = scipy.linalg.lapack.dlange("1", shifted.T)
-    factor, failed = scipy.linalg.lapack.dpotrf(shifted.T, lower=1, overwrite_a=1)
-    if products.is_shrunk:
-        smallest = float(1.0 / np.sqrt(largest))
-    elif not failed:
-        reciprocal, _ = scipy.linalg.lapack.dpocon(factor, largest, uplo="L")
-        smallest = float(np.sqrt(reciprocal))
-        failed = smallest <= tol
-    if not failed:
-        solution, _ = scipy.linalg.lapack.dpotrs(factor, seen, lower=1)
-        if not products.is_shrunk:
-            solution, _ = scipy.linalg.lapack.dpotrs(factor, solution, lower=1)
-        return solution, smallest
-    variances, directions = scipy.linalg.eigh(products.gram)
+    factor = Cholesky.of(shifted, products.samples.device)
+    if factor is not None:
+        if products.is_shrunk:
+            smallest = 1.0 / float(np.sqrt(np.abs(shifted).sum(axis=0).max()))
+            return factor.solve(seen), smallest
+        smallest = float(np.sqrt(factor.reciprocal_condition()))
+        if smallest > tol:
+            return factor.solve(factor.solve(seen)), smallest
+    variances, directions = eigh(products.gram, products.samples.device)
     roots = np.sqrt(np.maximum(variances, 0.0))
     if products.is_shrunk:
         inverses = 1.0 / (1.0 + roots**2)

@@ -13,6 +13,7 @@ import scipy.linalg
 
 from steepest import kernels as K
 from steepest._estimators.row_blocks import dense
+from steepest._estimators.symmetric import eigh
 from steepest._memory import to_device, to_host
 
 from ._columns import Gram, column_blocks
@@ -105,7 +106,7 @@ def principal_axes(samples: Samples) -> ScatterAxes:
     if samples.n_samples < samples.n_features:
         return _axes_of_samples(samples)
     statistics = samples.statistics()
-    variances, directions = scipy.linalg.eigh(statistics.scatter)
+    variances, directions = eigh(statistics.scatter, samples.device)
     return _axes_of_features(samples, statistics.means, np.maximum(variances, 0.0), directions)
 
 
@@ -120,7 +121,7 @@ def whitened_axes(samples: Samples, tol: float) -> ScatterAxes | None:
     means, covariance = statistics.means, statistics.covariance
     share = statistics.weights / statistics.total
     deviations, constant = feature_deviations(np.diag(covariance), means, share, tol, samples.X.dtype)
-    whitened = whitening(covariance, deviations, tol)
+    whitened = whitening(covariance, deviations, tol, samples.device)
     # Constant features that are left out stay so without some samples; what stands in for no deviation does not.
     if deviations[constant].any() or whitened.collinear.any():
         return None
@@ -166,7 +167,7 @@ def _axes_of_samples(samples: Samples) -> ScatterAxes:
         between += means @ means.T
     # With A the deviations and D = sqrt(s) A: D D^T = U L U^T has the axes D^T U / sqrt(L).
     products, weights = gram.result(), np.sqrt(samples.weights)
-    variances, directions = scipy.linalg.eigh(weights[:, None] * products * weights)
+    variances, directions = eigh(weights[:, None] * products * weights, device)
     used = variances > _ROUNDING * n * max(variances[-1], np.finfo(np.float64).tiny)
     variances = variances[used]
     combined = weights[:, None] * directions[:, used] / np.sqrt(variances)

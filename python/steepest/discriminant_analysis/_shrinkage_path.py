@@ -104,7 +104,7 @@ def shrinkage_path(
     if model.shrinkage is not None or model.covariance_estimator is not None:
         raise ValueError(f"[{name}] shrinkage and covariance_estimator are not parameters of a path")
     samples, _, priors = model._validate_samples(X, y, sample_weight)
-    options = model._options()
+    options = model._options(samples.device)
     decompositions = Decompositions(samples, options.tol)
     white = decompositions.white
     shares = default_grid(white is not None) if shrinkages is None else checked_shares(shrinkages, name)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
+
+from steepest._estimators.symmetric import Cholesky, eigh
 
 Float64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -80,7 +81,7 @@ class Whitening:
     collinear: Mask
 
 
-def whitening(covariance: Float64, deviations: Float64, tol: float) -> Whitening:
+def whitening(covariance: Float64, deviations: Float64, tol: float, device: str) -> Whitening:
     """Return what makes the covariance the identity.
 
     It is divided by the deviations of the features first, so that their units do not matter; directions whose deviation
@@ -95,20 +96,22 @@ def whitening(covariance: Float64, deviations: Float64, tol: float) -> Whitening
         Standard deviations of the features; 0 for one that is left out.
     tol : float
         The smallest deviation of a direction.
+    device : {"cpu", "cuda"}
+        Where to factorise.
     """
     used = np.flatnonzero(deviations > 0)
     scaled = covariance[np.ix_(used, used)] / np.outer(deviations[used], deviations[used])
     largest = min(len(used), np.abs(scaled).sum(axis=0).max(initial=0.0))  # a bound of the largest variance
     matrix = np.zeros((len(deviations), len(used)))
-    factor, failed = scipy.linalg.lapack.dpotrf(scaled, lower=1, clean=1) if len(used) else (scaled, 1)
-    if not failed:
-        inverse, _ = scipy.linalg.lapack.dtrtri(factor, lower=1)
+    factor = Cholesky.of(scaled, device) if len(used) else None
+    if factor is not None:
+        inverse = factor.inverse()
         smallest = float(1.0 / (np.linalg.norm(inverse) * np.sqrt(largest)))
         if smallest > tol:
             matrix[used] = inverse.T / deviations[used, None]
             return Whitening(matrix, smallest, np.zeros(len(deviations), bool))
     variances, directions = (
-        (a[..., ::-1] for a in scipy.linalg.eigh(scaled)) if len(used) else (np.zeros(0), scaled)
+        (a[..., ::-1] for a in eigh(scaled, device)) if len(used) else (np.zeros(0), scaled)
     )
     roots = np.sqrt(np.maximum(variances, 0.0))
     kept = (roots > tol * roots.max(initial=0.0)) & (roots > 0)
@@ -190,7 +193,13 @@ def class_log_priors(priors: Float64) -> Float64:
 
 
 def solve(
-    covariance: Float64, means: Float64, share: Float64, priors: Float64, tol: float, dtype: npt.DTypeLike
+    covariance: Float64,
+    means: Float64,
+    share: Float64,
+    priors: Float64,
+    tol: float,
+    dtype: npt.DTypeLike,
+    device: str = "cpu",
 ) -> Discriminants:
     """Return the discriminant functions and axes.
 
@@ -212,11 +221,13 @@ def solve(
         See `whitening`; the same for the directions of the class means.
     dtype : dtype
         Of the samples.
+    device : {"cpu", "cuda"}
+        Where to factorise.
     """
     deviations, constant = feature_deviations(np.diag(covariance), means, share, tol, dtype)
     np.fill_diagonal(covariance, np.where(constant, deviations**2, np.diag(covariance)))
     centre = priors @ means
-    whitened = whitening(covariance, deviations, tol)
+    whitened = whitening(covariance, deviations, tol, device)
     white = whitened.matrix
     axes, ratio = discriminant_axes(white, between_roots(means, centre, priors), tol)
     # All that is left of the means, also those of classes whose prior is 0.

@@ -1,0 +1,85 @@
+"""Factors of symmetric matrices in float64: by LAPACK on the CPU, by CuPy's libraries on CUDA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+
+from steepest._backends import import_cupy
+from steepest._memory import to_device, to_host
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+
+
+def eigh(matrix: Float64, device: str) -> tuple[Float64, Float64]:
+    """Return the eigenvalues of a symmetric matrix, ascending, and the eigenvectors as columns; all on the host.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n, n)
+        On the host.
+    device : {"cpu", "cuda"}
+        Where to compute.
+    """
+    if device == "cuda":
+        values, vectors = import_cupy().linalg.eigh(to_device(matrix, device))
+        return to_host(values), to_host(vectors)
+    values, vectors = scipy.linalg.eigh(matrix)
+    return values, vectors
+
+
+class Cholesky:
+    """The factor L of a positive definite matrix, ``A = L L^T``, and what follows from it.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n, n)
+        A, on the host.
+    factor : ndarray or cupy.ndarray of shape (n, n)
+        L, on the device that made it.
+    """
+
+    def __init__(self, matrix: Float64, factor: Array, device: str) -> None:
+        self._matrix, self._factor, self._device = matrix, factor, device
+
+    @classmethod
+    def of(cls, matrix: Float64, device: str) -> Cholesky | None:
+        """Return the factor of a symmetric matrix on the host, or None where it is not positive definite."""
+        if device == "cuda":
+            try:
+                factor = import_cupy().linalg.cholesky(to_device(matrix, device))
+            except np.linalg.LinAlgError:
+                return None
+            # CuPy does not look at what cuSOLVER says of it, unless it is told to.
+            return cls(matrix, factor, device) if bool(import_cupy().isfinite(factor).all()) else None
+        # The transpose of a symmetric matrix is the same in the order of columns, which LAPACK takes as it is.
+        factor, failed = scipy.linalg.lapack.dpotrf(matrix.T, lower=1, clean=1)
+        return None if failed else cls(matrix, factor, device)
+
+    def inverse(self) -> Float64:
+        """Return ``L^-1``, on the host."""
+        if self._device == "cuda":
+            return np.tril(to_host(import_cupy().linalg.inv(self._factor)))
+        inverse: Float64 = scipy.linalg.lapack.dtrtri(self._factor, lower=1)[0]
+        return inverse
+
+    def solve(self, b: Float64) -> Float64:
+        """Return ``A^-1 b`` for b of shape (n, m)."""
+        if self._device == "cuda":
+            inverse = self.inverse()
+            return inverse.T @ (inverse @ b)
+        solution: Float64 = scipy.linalg.lapack.dpotrs(self._factor, b, lower=1)[0]
+        return solution
+
+    def reciprocal_condition(self) -> float:
+        """Return an estimate of ``1 / (|A| |A^-1|)``, on CUDA mostly a smaller number."""
+        norm = float(scipy.linalg.lapack.dlange("1", self._matrix.T))
+        if self._device == "cuda":
+            # The sum of the squares of L^-1 is the trace of A^-1, which is at least its largest eigenvalue.
+            return 1.0 / (norm * float(np.linalg.norm(self.inverse())) ** 2)
+        reciprocal, _ = scipy.linalg.lapack.dpocon(self._factor, norm, uplo="L")
+        return float(reciprocal)
