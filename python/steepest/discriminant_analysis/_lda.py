@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -42,7 +43,7 @@ def _learns_from_statistics(estimator: LinearDiscriminantAnalysis) -> bool:
         if is_on:
             name = type(estimator).__name__
             raise AttributeError(
-                f"[{name}] {what} needs all samples at once: there is no partial_fit or merge"
+                f"[{name}] {what} needs all samples at once: there is no partial_fit, fit_chunks or merge"
             )
     return True
 
@@ -195,8 +196,18 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             Features that are constant or collinear, by their names; priors whose sum is not 1.
         """
         samples, classes, priors = self._validate_samples(X, y, sample_weight)
-        options = self._options(samples.device, self._choose_shrinkage(samples))
+        options = self._options(samples.device)
+        chosen: dict[str, Any] = {}
+        if self.shrinkage == "cv":
+            given = None if self.priors is None else priors
+            share, results = choose_shrinkage(samples, given, options)
+            options, chosen = replace(options, shrinkage=share), {"shrinkage_": share, "cv_results_": results}
         self._keep(fit_to_samples(samples, priors, options), samples.X.dtype, like=X)
+        for name in ("shrinkage_", "cv_results_"):
+            if name in chosen:
+                setattr(self, name, chosen[name])
+            elif hasattr(self, name):
+                delattr(self, name)
         self._store_classes(classes, y)
         self.device_ = samples.device
         return self
@@ -228,7 +239,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         ValueError
             As of `fit`; or for a label that is not among the classes.
         AttributeError
-            With ``shrinkage="auto"`` or a covariance estimator, which need all samples at once.
+            With ``shrinkage="auto"``, ``"cv"`` or a covariance estimator, which need all samples at once.
         """
         self._check_parameters()
         first = not hasattr(self, "_statistics")
@@ -443,28 +454,16 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         priors = self._check_priors(statistics.weights)
         self._keep(fit_to_statistics(statistics, priors, self._options(device), dtype), dtype, like)
 
-    def _options(self, device: str, shrinkage: float | str | None = None) -> FitOptions:
-        """Return the parameters of a fit, with the shrinkage that was chosen if one was."""
+    def _options(self, device: str) -> FitOptions:
         return FitOptions(
             type(self).__name__,
-            (self.shrinkage or 0.0) if shrinkage is None else shrinkage,
+            self.shrinkage or 0.0,
             self.covariance_estimator,
             self.store_covariance,
             self.unbiased,
             self.tol,
             device,
         )
-
-    def _choose_shrinkage(self, samples: Samples) -> float | None:
-        """Return the shrinkage that leaving out shows to be the best, where it is to be chosen so."""
-        for name in ("shrinkage_", "cv_results_"):
-            if hasattr(self, name):
-                delattr(self, name)
-        if self.shrinkage != "cv":
-            return None
-        priors = None if self.priors is None else self._check_priors(samples.class_weights)
-        self.shrinkage_, self.cv_results_ = choose_shrinkage(samples, priors, self._options(samples.device))
-        return self.shrinkage_
 
     def _keep(self, fitted: Fit, dtype: np.dtype[Any], like: Any) -> None:
         """Set the fitted attributes, in the library of X, and warn of features that tell nothing."""
