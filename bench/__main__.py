@@ -51,8 +51,9 @@ CUDA_ORDER = (
     "pca",
     "linear_model",
     "activation",
-    "discriminant_memory",
 )
+# What is measured of processes on the host.
+HOST_ONLY = ("discriminant_memory",)
 PEERS = {"cpu": ("numpy", "torch", "jax", "sklearn"), "cuda": ("cupy", "torch", "jax", "sklearn")}
 RESULTS = environment.ROOT / "bench" / "results"
 

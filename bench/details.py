@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.show import duration
+from bench.show import duration, times
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -11,7 +11,7 @@ def cells(case: str, name: str, entry: dict) -> list[str]:
     """A row of the table: what one contestant took."""
     if "median_us" not in entry:
         return [case, name, entry.get("reason") or entry["status"], "", "", "", ""]
-    ratio = f"{entry['ratio_of_medians']:#.3g}×".replace(".×", "×") if "ratio_of_medians" in entry else ""
+    ratio = times(entry["ratio_of_medians"]) if "ratio_of_medians" in entry else ""
     speed = next((f"{entry[key]:#.3g}" for key in ("gflops", "gbps") if key in entry), "").rstrip(".")
     unit = " GFLOP/s" if "gflops" in entry else " GB/s" if "gbps" in entry else ""
     roofline = f"{100 * entry['roofline']:.0f} %" if "roofline" in entry else ""

@@ -18,7 +18,7 @@ from bench import details, targets
 from bench.__main__ import NAMES, RESULTS
 from bench.environment import ROOT
 from bench.harness import OURS, save
-from bench.show import duration
+from bench.show import duration, times
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 LEGEND = f"""\
@@ -72,7 +72,7 @@ def ratio(row: dict, library: str) -> str:
     """How many times longer the fastest variant of a library takes."""
     of_library = [e for name, e in row["contestants"].items() if name.startswith(library)]
     ratios = [e["ratio_of_medians"] for e in of_library if "ratio_of_medians" in e]
-    return f"{min(ratios):#.3g}×".replace(".×", "×") if ratios else ""
+    return times(min(ratios)) if ratios else ""
 
 
 def table(rows: list[dict], bound: str = "of roofline") -> list[str]:
@@ -93,6 +93,11 @@ def table(rows: list[dict], bound: str = "of roofline") -> list[str]:
     return lines
 
 
+def is_timed(row: dict) -> bool:
+    """Whether any contestant of a row has a time."""
+    return any("median_us" in entry for entry in row["contestants"].values())
+
+
 def notes(rows: list[dict]) -> list[str]:
     """What is not a ratio of times: accuracies, memory, the import, the wheel."""
     lines = []
@@ -103,8 +108,10 @@ def notes(rows: list[dict]) -> list[str]:
             lines.append(f"Mean test accuracy of {row['case']}: {text}.")
         peaks = {n: e for n, e in row["contestants"].items() if "peak_mib" in e}
         if peaks:
-            text = ", ".join(f"{n} {e['peak_mib']:.0f} MiB in {e['seconds']:.2f} s" for n, e in peaks.items())
-            lines.append(f"- Peak above the samples of {row['case']}: {text}.")
+            text = ", ".join(f"{n} {e['peak_mib']:.0f} MiB" for n, e in peaks.items())
+            # The processes follow one another: their times are not to be compared.
+            took = f", in {peaks[OURS]['seconds']:.0f} s" if list(peaks) == [OURS] else ""
+            lines.append(f"- Peak above the samples of {row['case']}: {text}{took}.")
         ours = row["contestants"].get(OURS, {})
         if "import_ms" in ours:
             lines.append(f"`import steepest` takes {ours['import_ms']:.0f} ms.")
@@ -139,7 +146,8 @@ def sections(rows: list[dict], bound: str = "of roofline") -> list[str]:
     for name in NAMES:
         of_name = [row for row in rows if row["bench"] == name]
         if of_name:
-            parts += [f"**{TITLES[name]}**", "\n".join(table(of_name, bound))]
+            parts += [f"**{TITLES[name]}**"]
+            parts += ["\n".join(table(of_name, bound))] if any(is_timed(row) for row in of_name) else []
             parts += ["\n".join(notes(of_name))] if notes(of_name) else []
     return parts
 
@@ -185,7 +193,9 @@ def generate_page(rows: list[dict]) -> str:
         for name in NAMES:
             of_name = [row for row in there if row["bench"] == name]
             if of_name:
-                parts += [f"### {TITLES[name]}", "\n".join(details.table(of_name, OURS))]
+                parts += [f"### {TITLES[name]}"]
+                if any(is_timed(row) for row in of_name):
+                    parts += ["\n".join(details.table(of_name, OURS))]
                 parts += ["\n".join(notes(of_name))] if notes(of_name) else []
         parts += ["Measured on:", "\n".join(f"- {text}" for where, text in settings if where == device)]
     return "\n" + "\n\n".join(parts) + "\n"

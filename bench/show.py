@@ -16,6 +16,11 @@ def duration(us: float) -> str:
     return f"{us / 1e6:#.3g} s".replace(". ", " ")
 
 
+def times(ratio: float) -> str:
+    """A ratio with three digits and a sign."""
+    return f"{ratio:,.0f}×" if ratio >= 999.5 else f"{ratio:#.3g}×".replace(".×", "×")
+
+
 def table(row: dict) -> str:
     """The row for a terminal."""
     lines = [f"{row['bench']}: {row['case']}"]
