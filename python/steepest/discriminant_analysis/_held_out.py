@@ -52,7 +52,11 @@ def folds_of(cv: Any, X: Any, y: Array, groups: Any, name: str) -> list[Ids]:
         The tests are no partition of the samples, or a fit would not be to all other samples.
     """
     n = len(y)
-    if isinstance(cv, LeaveOneOut) or (isinstance(cv, str) and cv == LEAVE_ONE_OUT):
+    if isinstance(cv, str) and cv != LEAVE_ONE_OUT:
+        raise ValueError(
+            f"[{name}] cv is {cv!r}, but has to be {LEAVE_ONE_OUT!r}, an int, a splitter or an iterable"
+        )
+    if isinstance(cv, (str, LeaveOneOut)):
         return [np.arange(n)[:, None]]
     tests: list[Ids] = []
     seen = np.zeros(n, np.int64)
