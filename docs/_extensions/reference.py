@@ -15,6 +15,7 @@ MODULES = (
     "steepest.nn",
     "steepest.optim",
     "steepest.optim.schedules",
+    "steepest.fisher",
     "steepest.neural_network",
     "steepest.linear_model",
     "steepest.decomposition",

@@ -11,8 +11,8 @@ import scipy.linalg
 import scipy.sparse
 
 from steepest._estimators.class_statistics import ClassStatistics
-from steepest._estimators.symmetric import eigh
 from steepest._memory import array_namespace, to_device, to_host
+from steepest._symmetric import eigh
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]

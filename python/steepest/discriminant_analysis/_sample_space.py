@@ -15,8 +15,8 @@ import numpy.typing as npt
 import scipy.linalg
 
 from steepest import kernels as K
-from steepest._estimators.symmetric import Cholesky, eigh
 from steepest._memory import to_device, to_host
+from steepest._symmetric import Cholesky, eigh
 
 from ._columns import ColumnBlock, Gram, column_blocks
 from ._samples import Samples

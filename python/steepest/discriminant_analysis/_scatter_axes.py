@@ -13,8 +13,8 @@ import scipy.linalg
 
 from steepest import kernels as K
 from steepest._estimators.row_blocks import dense
-from steepest._estimators.symmetric import eigh
 from steepest._memory import to_device, to_host
+from steepest._symmetric import eigh
 
 from ._columns import Gram, column_blocks
 from ._samples import Samples

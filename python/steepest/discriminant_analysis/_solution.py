@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from steepest._estimators.symmetric import Cholesky, eigh
+from steepest._symmetric import Cholesky, eigh
 
 Float64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
