@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
 import scipy.linalg
 import scipy.special
 from sklearn import datasets
+from sklearn import linear_model as sklearn_linear
+from sklearn.exceptions import ConvergenceWarning
 
 from steepest import fisher, nn
 from steepest.fisher import _likelihoods
 from steepest.fisher._tape import Tape
+from steepest.linear_model import LinearRegression, LogisticRegression
 
 KINDS = ("exact", "monte_carlo", "empirical")
 STRUCTURES = ("dense", "block", "kfac", "ekfac", "diagonal")
@@ -409,6 +413,65 @@ def test_steps_of_a_logistic_regression():
     assert found[5] == pytest.approx(0.04909, abs=5e-6)
     assert found[10] == pytest.approx(0.02014, abs=5e-6)
     assert found[100] <= 7.15e-4
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_logistic_regression_by_the_natural_gradient(k):
+    """Its first step is the natural gradient's, and it ends at the minimum, in as few steps as Newton's method."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 4))
+    y = (X @ rng.standard_normal((4, k)) + rng.gumbel(size=(300, k))).argmax(axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        first = LogisticRegression(solver="natural", C=np.inf, max_iter=1).fit(X, y)
+    width = 1 if k == 2 else k
+    net = nn.Network([nn.Linear(4, width)], dtype=np.float64)
+    set_parameters(net, np.zeros(5 * width))
+    loss, target = (nn.BinaryCrossEntropy(), y[:, None] * 1.0) if k == 2 else (nn.SoftmaxCrossEntropy(), y)
+    step = -fisher.FisherMatrix(net, loss, X).solve(gradient(net, loss, X, target))
+    # Fisher scoring halves a step that raises the objective; this one does not.
+    coef = step[: 4 * width].reshape(4, width).T
+    assert_close(first.coef_ - first.coef_.mean(axis=0) * (k > 2), coef - coef.mean(axis=0) * (k > 2), 1e-6)
+    best = LogisticRegression(solver="natural", tol=1e-10).fit(X, y)
+    assert best.n_iter_[0] <= 12
+    expected = sklearn_linear.LogisticRegression(solver="newton-cg", tol=1e-12).fit(X, y)
+    assert_close(best.coef_, expected.coef_, 1e-6)
+
+
+@pytest.mark.parametrize(
+    "load", [datasets.load_breast_cancer, datasets.load_digits], ids=["breast cancer", "digits"]
+)
+def test_the_natural_gradient_is_at_the_optimum_in_twelve_steps(load):
+    """Raw features: within 1e-8 of the least objective, by any solver's account."""
+    X, y = load(return_X_y=True)
+    model = LogisticRegression(solver="natural", tol=1e-8).fit(X, y)
+    assert model.n_iter_[0] <= 12
+    objective = penalised(model, X, y)
+    assert objective <= penalised(LogisticRegression(solver="natural", tol=1e-11).fit(X, y), X, y) * (
+        1 + 1e-8
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        theirs = sklearn_linear.LogisticRegression(solver="newton-cg", tol=1e-4).fit(X, y)
+    assert objective <= penalised(theirs, X, y) * (1 + 1e-8)
+
+
+def penalised(model, X, y):
+    """The objective of a logistic regression with C = 1."""
+    logs = model.predict_log_proba(X)
+    return -logs[np.arange(len(y)), y].sum() + 0.5 * (model.coef_**2).sum()
+
+
+def test_linear_regression_by_the_natural_gradient():
+    X, y = datasets.load_wine(return_X_y=True)
+    natural, closed = (LinearRegression(solver=solver).fit(X, y) for solver in ("natural", "closed"))
+    np.testing.assert_array_equal(natural.coef_, closed.coef_)
+    net = nn.Network([nn.Linear(13, 1)], dtype=np.float64)
+    set_parameters(net, np.zeros(14))
+    loss = nn.MeanSquaredError()
+    target = y[:, None].astype(np.float64)
+    step = fisher.FisherMatrix(net, loss, X).solve(gradient(net, loss, np.ascontiguousarray(X), target))
+    assert_close(natural.coef_, -step[:13], 1e-6)
 
 
 def test_reparametrisation():

@@ -56,7 +56,7 @@ def test_parameters_are_those_of_scikit_learn():
 SMOOTH = [
     {"solver": solver, **penalty}
     for solver, penalty in itertools.product(
-        ("lbfgs", "newton-cholesky", "newton-cg", "sag", "saga"), ({}, {"C": 0.05}, {"C": np.inf})
+        ("lbfgs", "natural", "newton-cholesky", "newton-cg", "sag", "saga"), ({}, {"C": 0.05}, {"C": np.inf})
     )
 ]
 WITH_L1 = [

@@ -55,9 +55,10 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
         Whether coefficients must not be negative.
     alpha : float, default=0.0
         Ridge penalty, as that of ``sklearn.linear_model.Ridge``.
-    solver : {"auto", "closed", "batch", "mini-batch", "stochastic"}, default="auto"
-        ``"closed"``: normal equations or orthogonal factors, also what ``"auto"`` takes; or gradient descent by steps
-        on all rows, some, or one, for which X should be standardised.
+    solver : {"auto", "closed", "natural", "batch", "mini-batch", "stochastic"}, default="auto"
+        ``"closed"``: normal equations or orthogonal factors, also what ``"auto"`` takes; ``"natural"``: the natural
+        gradient, of which one step, with the Fisher matrix, is that same solution; or gradient descent by steps on all
+        rows, some, or one, for which X should be standardised.
     rule : {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"}, default="nesterov"
         Rule of gradient descent, by its name in `steepest.optim`.
     learning_rate_init : float or None, default=None
@@ -119,7 +120,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
         "n_jobs": [None, Integral],
         "positive": ["boolean"],
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "solver": [StrOptions({"auto", "closed", *REGIMES})],
+        "solver": [StrOptions({"auto", "closed", "natural", *REGIMES})],
         **REGIME_PARAMETERS,
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],

@@ -32,8 +32,9 @@ from ._regimes import REGIME_PARAMETERS, REGIMES, Descent
 
 Array = npt.NDArray[Any]
 
-SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga", *REGIMES)
-_NEWTON = ("newton-cg", "newton-cholesky")
+SOLVERS = ("lbfgs", "liblinear", "natural", "newton-cg", "newton-cholesky", "sag", "saga", *REGIMES)
+# The Hessian of the log-loss of a linear model is its Fisher matrix.
+_NEWTON = ("natural", "newton-cg", "newton-cholesky")
 
 
 class LogisticRegression(LogisticClassifier, SparseCoefficients):
@@ -68,8 +69,8 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         beyond `tol`.
     solver : str, default="lbfgs"
         - ``"lbfgs"``, ``"sag"``: L-BFGS, preconditioned by the Hessian of a sample; L2 penalty or none.
-        - ``"newton-cholesky"``, ``"newton-cg"``: Newton's method (Fisher scoring, iteratively reweighted least
-          squares).
+        - ``"natural"``: the natural gradient, each step the solution with the Fisher matrix (Fisher scoring). For this
+          model it is Newton's method, or iteratively reweighted least squares: ``"newton-cholesky"``, ``"newton-cg"``.
         - ``"saga"``: as ``"lbfgs"``, and proximal Newton steps for an L1 penalty or a mixture of both.
         - ``"liblinear"``: the same for two classes, with a penalised intercept.
         - ``"batch"``, ``"mini-batch"``, ``"stochastic"``: gradient descent by steps on all rows, some, or one.
