@@ -63,10 +63,6 @@ class Factors:
             parts.append(K.matmul(x.T, weighted))
         return parts
 
-    def products(self) -> Parts:
-        """Return the sum of the rows of S, ``sum_i inputs_i grads_i^T`` in each layer, where r is 1."""
-        return [K.matmul(x.T, d) for x, d in zip(self.inputs, self.grads, strict=True)]
-
     def gram(self) -> Float64:
         """Return ``S S^T`` without S, on the host: in each layer the product of two Gram matrices, item by item."""
         r = self.repeats

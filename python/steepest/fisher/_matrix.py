@@ -265,17 +265,13 @@ class FisherMatrix:
         moved = to_host(self._tape.tangent(self._on_device(flat))).astype(np.float64)
         curved = self._likelihood.multiply(self._outputs, moved)
         curved *= self._likelihood.scale * self._shares[:, None]
-        back = self._tape.backward(to_device(np.ascontiguousarray(curved, dtype=dtype), device))
-        return self._joined([to_host(a) for a in Factors(self._inputs, back, self._shares).products()])
+        back = self._tape.pullback(to_device(np.ascontiguousarray(curved, dtype=dtype), device))
+        return self._joined([to_host(a) for a in back])
 
     @cached_property
     def _outputs(self) -> Float64:
         outputs: Float64 = to_host(self._tape.output).astype(np.float64)
         return outputs
-
-    @cached_property
-    def _inputs(self) -> list[Array]:
-        return self._tape.inputs_with_ones(self._biases)
 
     def _rows_times(self, flat: Float64) -> Float64:
         product: Float64 = to_host(self._structure.factors.rows_times(self._on_device(flat))).astype(

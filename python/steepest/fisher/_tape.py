@@ -48,7 +48,7 @@ class Tape:
             self._values.append(out)
         self.output = self._values[-1]
         linear = [i for i, stage in enumerate(self._stages) if isinstance(stage, LinearStage)]
-        self.inputs = [self._values[i] for i in linear]
+        self.inputs, self._first = [self._values[i] for i in linear], linear[0]
 
     def inputs_with_ones(self, wanted: list[bool]) -> list[Array]:
         """Return the inputs of the linear layers, those that are wanted so with a column of ones at their end."""
@@ -74,13 +74,35 @@ class Tape:
         list of ndarray of shape (n * r, m_l)
         """
         found: list[Array] = []
-        first = next(i for i, stage in enumerate(self._stages) if isinstance(stage, LinearStage))
+        first = self._first
         for i in range(len(self._stages) - 1, first - 1, -1):
             stage = self._stages[i]
             d = self._through(i, d)
             if isinstance(stage, LinearStage):
                 found.append(d)
                 d = K.matmul(d, stage.weight.value.T) if i > first else d
+        return found[::-1]
+
+    def pullback(self, d: Array) -> list[Array]:
+        """Return ``J^T d`` for d of the output's shape, in the form of `tangent`'s directions."""
+        found: list[Array] = []
+        first = self._first
+        for i in range(len(self._stages) - 1, first - 1, -1):
+            stage = self._stages[i]
+            d = self._through(i, d)
+            if isinstance(stage, LinearStage):
+                w = stage.weight.value
+                part = aligned_empty((len(w) + (stage.bias is not None), w.shape[1]), w.dtype, device_of(w))
+                d_x, _, _ = K.linear_backward(
+                    d,
+                    self._values[i],
+                    w,
+                    input_grad=i > first,
+                    d_w=part[: len(w)],
+                    d_b=None if stage.bias is None else part[len(w)],
+                )
+                found.append(part)
+                d = d if d_x is None else d_x
         return found[::-1]
 
     def tangent(self, directions: list[Array]) -> Array:
