@@ -18,7 +18,7 @@ from steepest import kernels as K
 from steepest._memory import to_device, to_host
 from steepest._symmetric import Cholesky, eigh
 
-from ._columns import ColumnBlock, Gram, column_blocks
+from ._columns import ColumnBlock, Gram, averaging_matrix, column_blocks
 from ._samples import Samples
 from ._shrinkage import DiagonalShrinkage
 from ._solution import Discriminants, class_log_priors, feature_deviations, with_signs
@@ -134,13 +134,11 @@ def class_moments(samples: Samples) -> tuple[Float64, Float64]:
     """Return the means of the classes, and the sums of squares about them, both of shape (k, d)."""
     means = np.zeros((samples.n_classes, samples.n_features))
     squares = np.zeros_like(means)
-    weighting = np.zeros((samples.n_classes, samples.n_samples))
-    weighting[samples.ids, np.arange(samples.n_samples)] = samples.weights
-    weighting = to_device(weighting, samples.device)
+    averaging = to_device(averaging_matrix(samples), samples.device)
     for block in column_blocks(samples):
         means[:, block.columns] = block.means
-        squares[:, block.columns] = to_host(K.matmul(weighting, block.deviations**2))
-    return means, squares
+        squares[:, block.columns] = to_host(K.matmul(averaging, block.deviations**2))
+    return means, squares * samples.class_weights[:, None]
 
 
 def solve_by_samples(products: SampleProducts, priors: Float64, tol: float) -> Discriminants:
