@@ -6,6 +6,9 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
+// So many items of 4 or 8 bytes that what follows them begins with a cache line.
+int64_t whole_lines(int64_t items) { return (items + 15) / 16 * 16; }
+
 // Products of a few rows of a matrix with a range of its rows, which is copied into panels: those of the lower triangle
 // of z @ z.T that one block of it needs.
 template <class T>
@@ -15,7 +18,7 @@ class RowProducts {
 
     static int64_t panels_of(int64_t cols) { return (cols + kCols - 1) / kCols; }
     static int64_t scratch_items(const MatrixView<const T>& z, int64_t most_cols) {
-        return (panels_of(most_cols) * kCols + kRows) * z.cols;
+        return whole_lines((panels_of(most_cols) * kCols + kRows) * z.cols);
     }
 
     RowProducts(const MatrixView<const T>& z, int64_t most_cols, T* scratch)
@@ -105,7 +108,9 @@ class GramBlock {
     using Products = RowProducts<T>;
     static constexpr int kRows = Products::kRows, kCols = Products::kCols;
 
-    static int64_t factor_items(const ops::GradientGram<T>& op, int64_t edge) { return kRows * edge * op.repeats(); }
+    static int64_t factor_items(const ops::GradientGram<T>& op, int64_t edge) {
+        return whole_lines(kRows * edge * op.repeats());
+    }
 
     GramBlock(const ops::GradientGram<T>& op, int64_t edge, double* factors, T* scratch)
         : op_(op),
