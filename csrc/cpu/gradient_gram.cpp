@@ -101,7 +101,7 @@ int64_t edge_of(const ops::GradientGram<T>& op, int members) {
     return edge;
 }
 
-// The rows of a sample in a block, and one after the other the tiles of these that lie on or below the diagonal.
+// Columns of out, and one after the other the tiles of these that lie on or below the diagonal.
 template <class T>
 class GramBlock {
   public:
