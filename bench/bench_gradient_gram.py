@@ -16,6 +16,7 @@ from bench.peers import Peers
 
 SIZES = (784, 128, 64, 10)
 ROUNDS = 15
+MOST_FORMED = 512  # samples whose gradients are formed, 0.4 MB each
 
 
 def cases(options: Options, peers: Peers) -> Iterator[Case]:
@@ -65,14 +66,17 @@ def gram_case(n: int, options: Options, peers: Peers) -> Case:
 
     wide = [tuple(a.astype(np.float64) for a in layer) for layer in layers]
     library = options.device.library
+    contestants = [
+        Contestant(OURS, ours, ours),
+        peers.contestant(*library, build_library),
+        peers.contestant("PyTorch", "torch", build_torch),
+    ]
+    if n <= MOST_FORMED:
+        direct = peers.contestant(f"{library[0]}, gradients formed", library[1], build_direct)
+        contestants.append(direct)
     return Case(
         f"{n:,} samples",
-        [
-            Contestant(OURS, ours, ours),
-            peers.contestant(*library, build_library),
-            peers.contestant("PyTorch", "torch", build_torch),
-            peers.contestant(f"{library[0]}, gradients formed", library[1], build_direct),
-        ],
+        contestants,
         oracle={"out": sum((x @ x.T + 1) * (d @ d.T) for x, d in wide)},
         tolerance={"out": sum(tolerances.gradient_gram(np.float32, x, d, True) for x, d in layers)},
         flops=float(n) * n * sum(p + m for p, m in pairwise(SIZES)),
