@@ -45,6 +45,7 @@ TITLES = {
     "fit": "Whole fit of 784-128-64-10",
     "regression": "Whole fit of MLPRegressor, 8-100-1",
     "class_scatter": "Scatter of ten classes",
+    "gradient_gram": "Products of per-sample gradients",
     "discriminant": "Linear discriminant analysis",
     "discriminant_memory": "Memory of linear discriminant analysis",
     "pca": "Principal components",

@@ -221,6 +221,15 @@ def _class_scatter(m):
     return _case(K.class_scatter, args, outputs)
 
 
+def _gradient_gram(repeats, **options):
+    def make(m):
+        n = min(m.n, 300) // repeats
+        out = np.full((n * repeats, n * repeats), -77.0)
+        return _case(K.gradient_gram, (m.normal(n, m.k), m.normal(n * repeats, m.c)), {"out": out}, **options)
+
+    return make
+
+
 def _reduction(name, axis):
     def make(m):
         shape = {None: (), 0: (m.k,), 1: (m.n,)}[axis]
@@ -290,6 +299,8 @@ CASES = {
     "take_rows": _take_rows,
     "take_sparse_rows": _take_sparse_rows,
     "class_scatter": _class_scatter,
+    "gradient_gram": _gradient_gram(1, bias=True),
+    "gradient_gram/accumulate": _gradient_gram(3, accumulate=True),
     **{
         f"{name}/axis={axis}": _reduction(name, axis)
         for name in ("sum", "mean", "max", "min", "sum_squares")

@@ -170,6 +170,16 @@ def linear_backward(d_out, x, w, activation="identity", l2=0.0):
     return d_x, d_w, d_b
 
 
+def gradient_gram(x, d, bias=False):
+    """Products of the gradients with respect to w, and b, for the rows of d, as many of them for each row of x."""
+    x, d = f64(x), f64(d)
+    x = x.repeat(len(d) // max(len(x), 1), axis=0)
+    gradients = (x[:, :, None] * d[:, None, :]).reshape(len(d), x.shape[1] * d.shape[1])
+    if bias:
+        gradients = np.concatenate([gradients, d], axis=1)
+    return gradients @ gradients.T
+
+
 # --------------------------------------------------------------------------------------------------- losses
 
 

@@ -29,6 +29,7 @@ STEMS = (
     "zero_one_loss",
     "update",
     "class_scatter",
+    "gradient_gram",
     "take_rows",
     "take_sparse_rows",
     "dropout",

@@ -256,6 +256,21 @@ def linear_loss(dtype, x, scores, error, items, w, penalty, d_penalty):
     return loss + 4.0 * np.sqrt(d_penalty.size) * eps(np.float64) * penalty, d_w, d_b
 
 
+def gradient_gram(dtype, x, d, bias=False):
+    """(<x_i, x_j> + bias) <d_i, d_j>: the error of each factor times the other, both summed over at most 512 columns
+    before they are in float64; few roundings there, and those of the sums of the oracle, over all pairs of columns.
+    """
+    x = _abs(x).repeat(len(d) // max(len(x), 1), axis=0)
+    d = _abs(d)
+    first, second = x @ x.T, d @ d.T
+    first_error, second_error = (dot(dtype, min(z.shape[1], 512), m) for z, m in ((x, first), (d, second)))
+    first = first + float(bias)
+    terms = x.shape[1] * d.shape[1] + d.shape[1]
+    return (
+        first_error * (second + second_error) + first * second_error + dot(np.float64, terms, first * second)
+    )
+
+
 def class_scatter(dtype, deviations, weights):
     """(sums of one class, scatter) of deviations from the centres, which are rounded once, as are the roots of the
     weights and the products with these; a sum of float32 products runs over at most 4096.

@@ -28,6 +28,9 @@ void export_operations(py::module_& m) {
           arg("activation") = "identity", arg("l2") = 0.0, arg("input_grad") = true, arg("d_x") = none,
           arg("d_w") = none, arg("d_b") = none, arg("precision") = "float32", arg("accumulate") = false);
 
+    m.def("gradient_gram", &LinearAlgebra<B>::gradient_gram, arg("x"), arg("d"), py::kw_only(), arg("bias") = false,
+          arg("accumulate") = false, arg("out") = none);
+
     m.def("activation", &Elementwise<B>::activation, arg("x"), arg("activation") = "relu", arg("out") = none);
     m.def("activation_backward", &Elementwise<B>::activation_backward, arg("d_y"), arg("y"), arg("activation") = "relu",
           arg("out") = none);

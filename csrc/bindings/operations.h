@@ -94,6 +94,22 @@ struct LinearAlgebra {
         return out.object;
     }
 
+    static py::object gradient_gram(py::handle x_, py::handle d_, bool bias, bool accumulate, py::handle out_) {
+        Call<B> call("gradient_gram");
+        const Array x = call.floats("x", x_, 2), d = call.floats("d", d_, 2);
+        if (accumulate && out_.is_none()) ops::reject(call.name(), "out is needed to add to");
+        const Array out = call.output("out", out_, {d.shape[0], d.shape[0]}, DType::kFloat64);
+        call.submit_float([&]<class T>() {
+            ops::GradientGram<T> op{x.matrix<const T>(), d.matrix<const T>(),  bias,
+                                    accumulate,          out.matrix<double>(), {}};
+            op.check();
+            if (const int64_t items = op.template workspace_items<B::kOnGpu>())
+                op.workspace = call.output("workspace", py::none(), {items}, DType::kFloat64).template vector<double>();
+            return op;
+        });
+        return out.object;
+    }
+
     static py::tuple linear_backward(py::handle d_out_, py::handle x_, py::handle w_, py::handle activation, double l2,
                                      bool input_grad, py::handle d_x_, py::handle d_w_, py::handle d_b_,
                                      py::handle precision_, bool accumulate) {

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "common/triangle.h"
 #include "cpu/gemm_tile.h"
 #include "cpu/rows.h"
 #include "cpu/run.h"
@@ -108,14 +109,6 @@ class CentredBlock {
     T *data_, *row_;  // the panels, and a row and a centre whose columns are strided
 };
 
-// Panels (down, across) on and below the diagonal, number `pair` in the order of rows.
-void panels_of_pair(int64_t pair, int64_t& down, int64_t& across) {
-    down = static_cast<int64_t>((std::sqrt(8.0 * static_cast<double>(pair) + 1) - 1) / 2);
-    while (down * (down + 1) / 2 > pair) --down;
-    while ((down + 1) * (down + 2) / 2 <= pair) ++down;
-    across = pair - down * (down + 1) / 2;
-}
-
 void clear(const VectorView<double>& v) {
     for (int64_t i = 0; i < v.size; ++i) v[i] = 0;
 }
@@ -164,7 +157,7 @@ template <class T>
 void run_panels(const ops::ClassScatter<T>& op, Team& team) {
     const int64_t n = op.x.rows, d = op.x.cols, k = op.centre.rows;
     CentredBlock<T> block(op, static_cast<T*>(team.scratch(CentredBlock<T>::scratch_items(d) * sizeof(T))));
-    const Range pairs = team.split(block.panels() * (block.panels() + 1) / 2, 1), cols = team.split(d, Vec<T>::kSize);
+    const Range pairs = team.split(triangle_items(block.panels()), 1), cols = team.split(d, Vec<T>::kSize);
     const bool counts = team.rank() == 0;
     const MatrixView<double> sums{op.workspace.data, k, d, d, 1};
     const Sums to{op.weights, sums, op.scatter};
@@ -180,7 +173,7 @@ void run_panels(const ops::ClassScatter<T>& op, Team& team) {
         block.fill(begin, n - begin < kRows ? n - begin : kRows, cols.begin, cols.end, counts, to);
         for (int64_t pair = pairs.begin; pair < pairs.end; ++pair) {
             int64_t down, across;
-            panels_of_pair(pair, down, across);
+            triangle_item(pair, down, across);
             block.multiply(down, across, to.scatter);
         }
     }

@@ -6,6 +6,7 @@
 #include "ops/counters.h"
 #include "ops/dropout.h"
 #include "ops/gaussian_loss.h"
+#include "ops/gradient_gram.h"
 #include "ops/linear.h"
 #include "ops/linear_backward.h"
 #include "ops/linear_loss.h"
@@ -45,6 +46,7 @@
     X(Reduce)                        \
     X(Argmax)                        \
     X(ClassScatter)                  \
+    X(GradientGram)                  \
     X(TakeSparseRows)                \
     X(RandomUniform)
 

@@ -18,6 +18,7 @@ argmax = _backend.argmax
 class_scatter = _backend.class_scatter
 dropout = _backend.dropout
 gaussian = _backend.gaussian
+gradient_gram = _backend.gradient_gram
 increment = _backend.increment
 linear = _backend.linear
 linear_backward = _backend.linear_backward

@@ -61,6 +61,15 @@ class Backend(Protocol):
         precision: str = "float32",
         accumulate: bool = False,
     ) -> tuple[_Array | None, _Array, _Array]: ...
+    def gradient_gram(
+        self,
+        x: _Array,
+        d: _Array,
+        *,
+        bias: bool = False,
+        accumulate: bool = False,
+        out: _Loss | None = None,
+    ) -> _Loss: ...
 
     # Activations.
     def activation(

@@ -51,6 +51,7 @@ from steepest.kernels.classification_loss import (
 )
 from steepest.kernels.counters import accumulate, increment, look_up, require_finite
 from steepest.kernels.dropout import dropout
+from steepest.kernels.gradient_gram import gradient_gram
 from steepest.kernels.linear import linear, linear_backward, matmul
 from steepest.kernels.linear_model import linear_loss, linear_sgd
 from steepest.kernels.loss import LOSSES
@@ -90,6 +91,7 @@ __all__ = [
     "exponential",
     "gaussian",
     "gelu",
+    "gradient_gram",
     "hard_sigmoid",
     "hinge",
     "huber",
