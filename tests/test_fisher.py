@@ -293,6 +293,14 @@ def test_solvers_agree(kind, damping, name):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_products_of_scores_are_those_of_the_scores(kind):
+    """The Gram matrix from the layers' factors, and from the rows themselves."""
+    factors = make("categorical", kind, hidden=(4, 3))._structure.factors
+    rows = factors.rows()
+    assert_close(factors.gram("cpu"), rows @ rows.T)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_operations_are_those_of_the_matrix(kind, structure):
     F = make("categorical", kind, structure, hidden=(4, 3))

@@ -63,16 +63,14 @@ class Factors:
             parts.append(K.matmul(x.T, weighted))
         return parts
 
-    def gram(self) -> Float64:
+    def gram(self, device: str) -> Float64:
         """Return ``S S^T`` without S, on the host: in each layer the product of two Gram matrices, item by item."""
-        r = self.repeats
-        total: Any = 0.0
+        m = len(self.grads[0])
+        gram = aligned_zeros((m, m), np.float64, device)
         for x, d in zip(self.inputs, self.grads, strict=True):
-            of_inputs = to_host(K.matmul(x, x.T)).astype(np.float64)
-            of_grads = to_host(K.matmul(d, d.T)).astype(np.float64)
-            total = total + np.kron(of_inputs, np.ones((r, r))) * of_grads
-        gram: Float64 = total
-        return gram
+            K.gradient_gram(x, d, accumulate=True, out=gram)
+        result: Float64 = to_host(gram)
+        return result
 
     def rows(self, layers: slice = slice(None)) -> Array:
         """Return S, of the parameters of some layers."""

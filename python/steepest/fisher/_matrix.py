@@ -178,7 +178,7 @@ class FisherMatrix:
         solver, iterations = self._chosen_solver(damping), 0
         if solver == "gram":
             solution = solve_by_gram(
-                self._structure.factors.gram(),
+                self._structure.factors.gram(self._net.device),
                 self._rows_times,
                 self._combined,
                 flat,
