@@ -446,6 +446,7 @@ def test_logistic_regression_by_the_natural_gradient(k):
     assert_close(best.coef_, expected.coef_, 1e-6)
 
 
+@pytest.mark.cpu_only("its fits take the stand-in too long")
 @pytest.mark.parametrize(
     "load", [datasets.load_breast_cancer, datasets.load_digits], ids=["breast cancer", "digits"]
 )
