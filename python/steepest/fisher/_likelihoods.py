@@ -49,6 +49,10 @@ class Likelihood(ABC):
     def draw(self, z: Float64, rng: np.random.Generator) -> Array:
         """Return an observation for each row."""
 
+    @abstractmethod
+    def divergence(self, z: Float64, w: Float64) -> Float64:
+        """Return KL(p(z) || p(w)) of each row, in nats."""
+
 
 class Categorical(Likelihood):
     """Classes of probabilities softmax(z); H is ``diag(p) - p p^T``."""
@@ -74,6 +78,11 @@ class Categorical(Likelihood):
         # The largest of the logits with Gumbel noise.
         classes: Array = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
         return classes
+
+    def divergence(self, z: Float64, w: Float64) -> Float64:
+        logs, others = (scipy.special.log_softmax(a, axis=1) for a in (z, w))
+        total: Float64 = (np.exp(logs) * (logs - others)).sum(axis=1)
+        return total
 
 
 class Independent(Likelihood):
@@ -106,6 +115,11 @@ class Bernoulli(Independent):
         labels: Array = rng.random(z.shape) < scipy.special.expit(z)
         return labels.astype(np.float64)
 
+    def divergence(self, z: Float64, w: Float64) -> Float64:
+        p, log = scipy.special.expit(z), scipy.special.log_expit
+        total: Float64 = (p * (log(z) - log(w)) + (1.0 - p) * (log(-z) - log(-w))).sum(axis=1)
+        return total
+
 
 class UnitGaussian(Independent):
     """Numbers of mean z and variance 1; H is 1."""
@@ -118,6 +132,10 @@ class UnitGaussian(Independent):
 
     def draw(self, z: Float64, rng: np.random.Generator) -> Array:
         return z + rng.standard_normal(z.shape)
+
+    def divergence(self, z: Float64, w: Float64) -> Float64:
+        total: Float64 = 0.5 * ((z - w) ** 2).sum(axis=1)
+        return total
 
 
 class GaussianOfLearnedVariance(Independent):
@@ -137,6 +155,11 @@ class GaussianOfLearnedVariance(Independent):
         drawn: Array = mean + np.exp(0.5 * s) * rng.standard_normal(s.shape)
         return drawn
 
+    def divergence(self, z: Float64, w: Float64) -> Float64:
+        (mean, s), (other, t) = np.split(z, 2, axis=1), np.split(w, 2, axis=1)
+        total: Float64 = 0.5 * (t - s + np.exp(s - t) + (mean - other) ** 2 * np.exp(-t) - 1.0).sum(axis=1)
+        return total
+
 
 class PoissonCounts(Independent):
     """Counts of mean exp(z); H is exp(z)."""
@@ -149,6 +172,10 @@ class PoissonCounts(Independent):
 
     def draw(self, z: Float64, rng: np.random.Generator) -> Array:
         return rng.poisson(np.exp(z)).astype(np.float64)
+
+    def divergence(self, z: Float64, w: Float64) -> Float64:
+        total: Float64 = (np.exp(z) * (z - w) - np.exp(z) + np.exp(w)).sum(axis=1)
+        return total
 
 
 _OF_LOSS: dict[type, type[Likelihood]] = {

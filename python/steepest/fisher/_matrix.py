@@ -247,6 +247,26 @@ class FisherMatrix:
         with np.errstate(divide="ignore"):
             return float(np.log(self.eigenvalues() + damping).sum())
 
+    @property
+    def scale(self) -> float:
+        """The loss is this times the negative log-likelihood, but for a constant, and so is the matrix."""
+        return self._likelihood.scale
+
+    def divergence(self, outputs: Float64, others: Float64) -> float:
+        """Return the mean over the rows of KL(p || q), the distributions that two outputs of the network stand for.
+
+        Parameters
+        ----------
+        outputs, others : ndarray of shape (n, c)
+            The parameters of p and of q, on the host, in float64.
+
+        Returns
+        -------
+        float
+            In nats; weighted as the rows are.
+        """
+        return float(self._shares @ self._likelihood.divergence(outputs, others))
+
     # -------------------------------------------------------------------------------------------------- internals
 
     def _factors(self) -> Factors:

@@ -1,13 +1,14 @@
-"""Update rules for the parameters of a network, and schedules of their learning rates."""
+"""Update rules for the parameters of a network, schedules of their learning rates, and the natural gradient."""
 
 from . import schedules
 from .adam import Adam, AdamW
 from .adaptive import AdaGrad, RMSprop
 from .base import Optimizer
+from .natural_gradient import Certificate, NaturalGradient
 from .sgd import SGD, Momentum, Nesterov
 
 RULES: tuple[type[Optimizer], ...] = (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW)
-"""All update rules."""
+"""All update rules of first order."""
 
 __all__ = [
     "RULES",
@@ -15,7 +16,9 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "Certificate",
     "Momentum",
+    "NaturalGradient",
     "Nesterov",
     "Optimizer",
     "RMSprop",
