@@ -77,6 +77,7 @@ def test_adapted_damping_vanishes_where_the_model_is_exact():
         assert opt.damping == pytest.approx((2 / 3) ** k)
 
 
+@pytest.mark.cpu_only("its fits take the stand-in too long")
 @pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_training(structure, kind):
@@ -159,6 +160,7 @@ def test_reparametrised_networks_train_alike():
 # ------------------------------------------------------------------------------------------------ steps that fail
 
 
+@pytest.mark.cpu_only("its fits take the stand-in too long")
 def test_steps_that_raise_the_loss_are_taken_back():
     X, y = digits()
     net = nn.Network([nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10)], seed=0, dtype=np.float64)

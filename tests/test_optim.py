@@ -14,7 +14,11 @@ from steepest import kernels as K
 from steepest import nn, optim
 from steepest.optim import schedules
 
-RULES = [rule for rule in vars(optim).values() if inspect.isclass(rule) and not inspect.isabstract(rule)]
+RULES = [
+    rule
+    for rule in vars(optim).values()
+    if inspect.isclass(rule) and issubclass(rule, optim.Optimizer) and not inspect.isabstract(rule)
+]
 PENALTIES = {"l1": 0.02, "l2": 0.1, "weight_decay": 0.3, "max_norm": 2.0}
 OPTIONS = {
     optim.SGD: [
