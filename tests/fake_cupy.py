@@ -104,6 +104,7 @@ def _in_place(function):
     return apply
 
 
+ndarray.__iadd__ = _in_place(np.add)
 ndarray.__isub__ = _in_place(np.subtract)
 
 

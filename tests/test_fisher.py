@@ -448,7 +448,7 @@ def test_reparametrisation():
             theta = flat([p.value for p in net.parameters()]).copy()
             F = fisher.FisherMatrix(net, loss, X, structure=structure)
             step = F.solve(gradient(net, loss, X, y), damping)
-            moves[structure, damping, id(net)] = Tape(net, X).tangent(parts_of(net, step))
+            moves[structure, damping, id(net)] = Tape(net, X).tangent(tensors_of(net, step))
             set_parameters(net, theta)
     for structure in ("dense", "kfac"):
         a, b = (moves[structure, 0.0, id(net)] for net in (tanh, sigmoid))
@@ -459,12 +459,9 @@ def test_reparametrisation():
         assert np.abs(a - b).max() > 1e-2 * np.abs(a).max()
 
 
-def parts_of(net, theta):
-    shapes, found, start = [p.value.shape for p in net.parameters()], [], 0
-    for shape in shapes:
-        found.append(theta[start : start + np.prod(shape)].reshape(shape))
-        start += int(np.prod(shape))
-    return [np.vstack(found[i : i + 2]) for i in range(0, len(found), 2)]
+def tensors_of(net, theta):
+    ends = np.cumsum([p.value.size for p in net.parameters()])[:-1]
+    return [a.reshape(p.value.shape) for a, p in zip(np.split(theta, ends), net.parameters(), strict=True)]
 
 
 def test_scaled_losses_with_scaled_damping_take_the_same_step():

@@ -150,8 +150,13 @@ class FisherMatrix:
 
     def __matmul__(self, v: Any) -> Any:
         """Return ``F v``."""
-        flat = self._flat(v)
-        return self._like(v, self._multiply(flat))
+        if isinstance(v, (list, tuple)) and self._is_matrix_free:
+            # Without a way through one array on the host.
+            self._check_shapes(v)
+            for array in v:
+                self._require_finite("the vector", array)
+            return self._through_network([array.astype(self._net.dtype, copy=False) for array in v])
+        return self._like(v, self._multiply(self._flat(v)))
 
     def solve(self, g: Any, damping: float = 0.0) -> Any:
         """Return ``(F + damping I)^-1 g``; without damping the shortest of the vectors that come nearest to F x = g.
@@ -276,17 +281,24 @@ class FisherMatrix:
         )
 
     def _multiply(self, flat: Float64) -> Float64:
+        if self._is_matrix_free:
+            product = self._through_network(self._tensors(flat))
+            return self._joined([to_host(array) for array in product])
         if self.structure != "dense":
             return self._joined(self._structure.multiply(self._parts(flat)))
-        if self.kind != "exact":
-            return self._combined(self._rows_times(flat))
-        # J^T H J v: a pass forwards with the tangent, and one back, for any number of outputs.
-        dtype, device = self._net.dtype, self._net.device
-        moved = to_host(self._tape.tangent(self._on_device(flat))).astype(np.float64)
+        return self._combined(self._rows_times(flat))
+
+    @property
+    def _is_matrix_free(self) -> bool:
+        return self.structure == "dense" and self.kind == "exact"
+
+    def _through_network(self, tensors: list[Array]) -> list[Array]:
+        """Return ``J^T H J v``: a pass forwards with the tangent, and one back, for any number of outputs."""
+        moved = to_host(self._tape.tangent(tensors)).astype(np.float64)
         curved = self._likelihood.multiply(self._outputs, moved)
         curved *= self._likelihood.scale * self._shares[:, None]
-        back = self._tape.pullback(to_device(np.ascontiguousarray(curved, dtype=dtype), device))
-        return self._joined([to_host(a) for a in back])
+        d = np.ascontiguousarray(curved, dtype=self._net.dtype)
+        return self._tape.pullback(to_device(d, self._net.device))
 
     @cached_property
     def _outputs(self) -> Float64:
@@ -349,11 +361,7 @@ class FisherMatrix:
     def _flat(self, v: Any) -> Float64:
         """Return a vector of the parameters as a flat array on the host."""
         if isinstance(v, (list, tuple)):
-            shapes = [tuple(a.shape) for a in v]
-            if shapes != [tuple(shape) for shape in self._shapes]:
-                raise ValueError(
-                    f"[FisherMatrix] the arrays have the shapes {shapes}, the parameters {self._shapes}"
-                )
+            self._check_shapes(v)
             flat = np.concatenate([to_host(a).astype(np.float64).ravel() for a in v])
         else:
             flat = np.array(to_host(v), dtype=np.float64)
@@ -365,13 +373,15 @@ class FisherMatrix:
         return flat
 
     def _like(self, given: Any, flat: Float64) -> Any:
-        if not isinstance(given, (list, tuple)):
-            return flat
+        return self._tensors(flat) if isinstance(given, (list, tuple)) else flat
+
+    def _tensors(self, flat: Float64) -> list[Array]:
+        """Return a flat vector as arrays of the parameters' shapes, of the network's dtype and device."""
         ends = np.cumsum([math.prod(shape) for shape in self._shapes])[:-1]
-        dtype, device = self._net.dtype, self._net.device
+        pieces = np.split(flat.astype(self._net.dtype, copy=False), ends)
         return [
-            to_device(np.ascontiguousarray(a.reshape(shape), dtype=dtype), device)
-            for a, shape in zip(np.split(flat, ends), self._shapes, strict=True)
+            to_device(piece.reshape(shape), self._net.device)
+            for piece, shape in zip(pieces, self._shapes, strict=True)
         ]
 
     # ------------------------------------------------------------------------------------------------------ checks
@@ -417,6 +427,13 @@ class FisherMatrix:
 
     def _n_outputs(self) -> int:
         return int([shape for shape in self._shapes if len(shape) == 2][-1][1])
+
+    def _check_shapes(self, arrays: Any) -> None:
+        shapes = [tuple(a.shape) for a in arrays]
+        if shapes != [tuple(shape) for shape in self._shapes]:
+            raise ValueError(
+                f"[FisherMatrix] the arrays have the shapes {shapes}, the parameters {self._shapes}"
+            )
 
     def _check_damping(self, damping: float) -> None:
         if not (np.isfinite(damping) and damping >= 0):

@@ -74,52 +74,44 @@ class Tape:
         list of ndarray of shape (n * r, m_l)
         """
         found: list[Array] = []
-        first = self._first
-        for i in range(len(self._stages) - 1, first - 1, -1):
+        for i in range(len(self._stages) - 1, self._first - 1, -1):
             stage = self._stages[i]
             d = self._through(i, d)
             if isinstance(stage, LinearStage):
                 found.append(d)
-                d = K.matmul(d, stage.weight.value.T) if i > first else d
+                d = K.matmul(d, stage.weight.value.T) if i > self._first else d
         return found[::-1]
 
     def pullback(self, d: Array) -> list[Array]:
-        """Return ``J^T d`` for d of the output's shape, in the form of `tangent`'s directions."""
-        found: list[Array] = []
-        first = self._first
-        for i in range(len(self._stages) - 1, first - 1, -1):
+        """Return ``J^T d`` for d of the output's shape: arrays as of ``net.parameters()``."""
+        found: list[list[Array]] = []
+        for i in range(len(self._stages) - 1, self._first - 1, -1):
             stage = self._stages[i]
             d = self._through(i, d)
             if isinstance(stage, LinearStage):
                 w = stage.weight.value
-                part = aligned_empty((len(w) + (stage.bias is not None), w.shape[1]), w.dtype, device_of(w))
-                d_x, _, _ = K.linear_backward(
-                    d,
-                    self._values[i],
-                    w,
-                    input_grad=i > first,
-                    d_w=part[: len(w)],
-                    d_b=None if stage.bias is None else part[len(w)],
-                )
-                found.append(part)
+                d_x, d_w, d_b = K.linear_backward(d, self._values[i], w, input_grad=i > self._first)
+                found.append([d_w] if stage.bias is None else [d_w, d_b])
                 d = d if d_x is None else d_x
-        return found[::-1]
+        return [array for of_layer in reversed(found) for array in of_layer]
 
     def tangent(self, directions: list[Array]) -> Array:
         """Return how the output changes with the parameters, ``J v``, of shape (n, c).
 
         Parameters
         ----------
-        directions : list of ndarray of shape (p_l, m_l) or (p_l + 1, m_l)
-            The change of each linear layer's weights, and of its bias as the last row where it has one.
+        directions : list of ndarray
+            The change of each of ``net.parameters()``, of its shape and dtype.
         """
         moved: Array | None = None
-        remaining = list(directions)
+        remaining = iter(directions)
         for i, stage in enumerate(self._stages):
             if isinstance(stage, LinearStage):
-                step, p = remaining.pop(0), len(stage.weight.value)
-                change = K.linear(self._values[i], step[:p], step[p] if stage.bias is not None else None)
-                moved = change if moved is None else K.matmul(moved, stage.weight.value) + change
+                step = next(remaining)
+                change = K.linear(self._values[i], step, None if stage.bias is None else next(remaining))
+                if moved is not None:
+                    change += K.matmul(moved, stage.weight.value)
+                moved = change
             if moved is not None:
                 moved = self._through(i, moved)
         if moved is None:
