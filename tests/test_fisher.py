@@ -497,6 +497,30 @@ def test_float32_and_lists_of_arrays(structure, bias):
     assert_close(flat(solution), F64.solve(np.ones(F64.size), 0.1), 1e-4)
 
 
+@pytest.mark.parametrize("damping", [1e-14, 1e-2])
+def test_what_the_scores_do_not_reach_is_divided_by_the_damping(damping):
+    """With more damping than roundings, and with less."""
+    F = make("categorical", "monte_carlo", solver="gram")
+    g = np.random.default_rng(0).standard_normal(F.size)
+    dense = F.to_dense()
+    values, vectors = np.linalg.eigh(dense)
+    values = np.where(values > 1e-12, values, 0.0)
+    assert_close(F.solve(g, damping), vectors @ ((vectors.T @ g) / (values + damping)), 1e-6)
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "gram", "cg"])
+@pytest.mark.parametrize("damping", [0.0, 1e-12, 1e-3])
+def test_float32_with_less_damping_than_roundings(solver, damping):
+    """Without a factor there are the eigenvectors, and conjugate gradients end at what float32 can tell."""
+    net, X, loss = network(3, (16,), dtype=np.float32), inputs(dtype=np.float32), nn.SoftmaxCrossEntropy()
+    F = fisher.FisherMatrix(net, loss, X, solver=solver)
+    g = gradient(net, loss, X, targets(loss, 6, 3)).astype(np.float64)
+    solution = F.solve(g, damping)
+    assert np.isfinite(solution).all()
+    assert F.report.residual < 1e-2
+    assert F.report.iterations < 500
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [

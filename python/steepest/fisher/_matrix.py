@@ -27,7 +27,8 @@ KINDS = ("exact", "monte_carlo", "empirical")
 SOLVERS = ("auto", "cholesky", "gram", "cg")
 # Bytes of a matrix that "auto" forms.
 _MOST_BYTES = 2 << 30
-_CG_TOLERANCE, _CG_ITERATIONS = 1e-10, 1000
+# Of the residual, unless the network's own roundings are larger.
+_CG_TOLERANCE, _CG_ROUNDINGS, _CG_ITERATIONS = 1e-10, 100.0, 1000
 
 
 class FisherMatrix:
@@ -193,7 +194,11 @@ class FisherMatrix:
             )
         elif solver == "cg":
             solution, iterations = conjugate_gradients(
-                self._multiply, flat, damping, _CG_TOLERANCE, _CG_ITERATIONS
+                self._multiply,
+                flat,
+                damping,
+                max(_CG_TOLERANCE, _CG_ROUNDINGS * self._structure.precision),
+                _CG_ITERATIONS,
             )
         else:
             solution = self._joined(self._structure.solve(self._parts(flat), damping))

@@ -12,6 +12,9 @@ from steepest._symmetric import Cholesky, eigh
 
 Float64 = npt.NDArray[np.float64]
 
+# Parts of a vector that are so many roundings of it are taken as none.
+_ROUNDINGS = 1e3
+
 
 @dataclass(frozen=True)
 class SolveReport:
@@ -46,8 +49,8 @@ def solve_by_gram(
 ) -> Float64:
     """Return ``(S^T S + damping I)^-1 g`` from the Gram matrix ``G = S S^T`` of the rows of S.
 
-    With damping, ``(g - S^T (G + damping I)^-1 S g) / damping`` (M. Woodbury, 1950); without, the pseudoinverse
-    ``S^T G^+ G^+ S g``.
+    With damping, ``(g - S^T (G + damping I)^-1 S g) / damping`` (M. Woodbury, 1950). With none, or less than the
+    roundings of G, from its eigenvectors: without any, the pseudoinverse ``S^T G^+ G^+ S g``.
 
     Parameters
     ----------
@@ -65,18 +68,21 @@ def solve_by_gram(
         Where to factorise.
     """
     seen = rows_times(g)
-    if damping > 0:
+    rounding = 8 * len(gram) * precision * float(np.trace(gram))
+    if damping > rounding:
         factor = Cholesky.of(gram + damping * np.eye(len(gram)), device)
         if factor is not None:
             return (g - combined(factor.solve(seen))) / damping
     values, vectors = eigh(gram, device)
-    values = np.maximum(values, 0.0)
-    if damping > 0:
-        inner = vectors @ ((vectors.T @ seen) / (values + damping))
-        return (g - combined(inner)) / damping
     kept = values > 8 * len(values) * precision * values.max(initial=0.0)
-    inverse = np.where(kept, 1.0 / np.where(kept, values, 1.0), 0.0)
-    return combined(vectors @ (inverse**2 * (vectors.T @ seen)))
+    along, values = np.where(kept, vectors.T @ seen, 0.0), np.where(kept, values, 1.0)
+    solution = combined(vectors @ (along / (values * (values + damping))))
+    if damping > 0:
+        # What S does not reach, unless that is what roundings have left.
+        rest = g - combined(vectors @ (along / values))
+        if np.linalg.norm(rest) > _ROUNDINGS * precision * np.linalg.norm(g):
+            solution += rest / damping
+    return solution
 
 
 def conjugate_gradients(

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 
 from steepest._memory import to_host
-from steepest._symmetric import eigh
+from steepest._symmetric import Cholesky, eigh
 
 from ._factors import Factors, squares
 
@@ -252,14 +251,15 @@ class Block(Structure):
         return self.parts([np.diag(matrix).copy() for matrix in self.matrices])
 
     def solve(self, parts: HostParts, damping: float) -> HostParts:
-        if damping == 0:
+        factors = [
+            Cholesky.of(matrix + damping * np.eye(len(matrix)), self.device) if damping > 0 else None
+            for matrix in self.matrices
+        ]
+        if any(factor is None for factor in factors):
+            # Singular, or so but for roundings that are larger than the damping.
             return super().solve(parts, damping)
-        return self.parts(
-            [
-                scipy.linalg.solve(m + damping * np.eye(len(m)), a, assume_a="pos")
-                for m, a in zip(self.matrices, self.flat(parts), strict=True)
-            ]
-        )
+        solved = zip(factors, self.flat(parts), strict=True)
+        return self.parts([factor.solve(a[:, None])[:, 0] for factor, a in solved if factor is not None])
 
 
 class Dense(Block):
