@@ -33,14 +33,15 @@ TIDY_CPU_FLAGS = -march=x86-64-v4 -DSTEEPEST_SIMD_AVX512 -DSTEEPEST_COMPILER='""
 TIDY_CUDA_FLAGS = -x c++ -Itests -DSTEEPEST_STANDIN -DSTEEPEST_TARGET=cuda -DSTEEPEST_CUDA_TARGETS='""' -DSTEEPEST_CUDA_MAJOR='""'
 
 # The estimators' logic, and what is around the package: instruction sets, threads and sanitizers do not change these.
-ESTIMATOR_TESTS := autoencoder callbacks classifier_targets discriminant_analysis estimator_errors linear_regimes linear_regression \
-  logistic_regression model_files neural_network neural_network_parity pca perceptron_options regressor_losses saving sgd \
+ESTIMATOR_TESTS := autoencoder callbacks classifier_targets discriminant_analysis estimator_errors labels lda_cross_validation \
+  linear_regimes linear_regression logistic_regression model_files neural_network neural_network_parity pca perceptron_options regressor_losses saving sgd \
   sgd_mini_batches validation
 TOOL_TESTS := bench bench_report cli datasets docs examples import isa plots pytorch sklearn_suite
 # The tests that they can change: kernels, graphs, nn, optim, training.
 KERNEL_TESTS ?= $(filter-out $(ESTIMATOR_TESTS:%=tests/test_%.py) $(TOOL_TESTS:%=tests/test_%.py),$(wildcard tests/test_*.py))
-# Those of them that say something about the CUDA kernels on the stand-in.
-STANDIN_TESTS ?= $(filter-out tests/test_processes.py tests/test_threads.py,$(KERNEL_TESTS))
+# Those of them that say something about the CUDA kernels on the stand-in, and the estimators' with tests of CuPy's arrays.
+DEVICE_TESTS := discriminant_analysis lda_cross_validation
+STANDIN_TESTS ?= $(filter-out tests/test_processes.py tests/test_threads.py,$(KERNEL_TESTS)) $(DEVICE_TESTS:%=tests/test_%.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo docs test test-matrix sklearn-tests sklearn-versions standin lint format sanitize sanitize-standin wheel wheel-cuda gpu bench clean
