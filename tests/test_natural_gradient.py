@@ -107,6 +107,8 @@ def test_divergences_are_predicted(name):
     loss, n_out = LOSSES[name]
     X = inputs(30)
     y = targets(loss, 30, n_out)
+    # What the model leaves out is in proportion to the step, and that to the root of its divergence; 30 is for the
+    # derivatives of these networks.
     for clip in (1e-4, 1e-6):
         net = network(n_out)
         done = optim.NaturalGradient(net, loss, kl_clip=clip).step(X, y)

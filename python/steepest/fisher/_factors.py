@@ -134,11 +134,4 @@ def factors_of(
     roots = roots * np.sqrt(likelihood.scale * shares)[:, None, None]
     flat = np.ascontiguousarray(roots.reshape(-1, z.shape[1]), dtype=net.dtype)
     grads = tape.backward(to_device(flat, net.device))
-    return Factors(tape.inputs_with_ones(biases_of(net)), grads, shares)
-
-
-def biases_of(net: Network) -> list[bool]:
-    """Return for each linear layer whether it has a bias."""
-    names = {parameter.name for parameter in net.parameters()}
-    layers = [name.split(".")[0] for name in names if name.endswith(".weight")]
-    return [f"{layer}.bias" in names for layer in sorted(layers, key=int)]
+    return Factors(tape.inputs_with_ones(), grads, shares)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from functools import cached_property
 from typing import Any
@@ -12,13 +13,13 @@ import scipy.linalg
 import scipy.sparse.linalg
 
 from steepest._memory import array_namespace, to_device, to_host
-from steepest.nn import Loss, Network
+from steepest.nn import Gaussian, Loss, Network, SoftmaxCrossEntropy
 
-from ._factors import Factors, biases_of, factors_of
+from ._factors import Factors, factors_of
 from ._likelihoods import likelihood_of
 from ._solvers import SolveReport, conjugate_gradients, relative_residual, solve_by_gram
 from ._structures import STRUCTURES, HostParts
-from ._tape import Tape, stages_of
+from ._tape import Tape, biases_of, stages_of
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -124,28 +125,53 @@ class FisherMatrix:
             ("structure", structure, tuple(STRUCTURES)),
             ("solver", solver, SOLVERS),
         ):
-            if value not in known:
-                raise ValueError(f"[FisherMatrix] {what} {value!r} is not one of: {', '.join(known)}")
+            self._require_known(what, value, known)
         if n_samples < 1:
             raise ValueError(f"[FisherMatrix] n_samples is {n_samples}: at least 1 has to be drawn")
         if kind == "empirical" and y is None:
             raise ValueError("[FisherMatrix] the empirical kind is taken at the targets: pass y")
-        stages_of(net)
+        self._biases = biases_of(stages_of(net))
         net._check_input("predict", X)
         self._require_finite("X", X)
-        self.kind, self.structure, self.solver = kind, structure, solver
+        self.kind, self.solver = kind, solver
         self._net, self._x, self._n_samples, self._seed = net, X, n_samples, seed
         self._shares = self._checked_shares(sample_weight)
-        self._biases = biases_of(net)
         self._shapes = [p.value.shape for p in net.parameters()]
         self._likelihood = likelihood_of(loss, self._n_outputs())
         self._y = None if y is None else self._checked_targets(y, loss)
         self.size = sum(math.prod(shape) for shape in self._shapes)
+        self._tape = Tape(net, X)
+        self._restructure(structure)
+
+    def _restructure(self, structure: str) -> None:
         weights = [shape for shape in self._shapes if len(shape) == 2]
         layers = [(p + bias, m) for (p, m), bias in zip(weights, self._biases, strict=True)]
-        self._structure = STRUCTURES[structure](self._factors, layers, net.dtype, net.device)
+        self.structure = structure
+        self._structure = STRUCTURES[structure](self._factors, layers, self._net.dtype, self._net.device)
         self.report: SolveReport | None = None
-        self._tape = Tape(net, X)
+
+    def with_structure(self, structure: str) -> FisherMatrix:
+        """Return the same matrix in another structure, from the same forward pass.
+
+        Parameters
+        ----------
+        structure : {"dense", "block", "kfac", "ekfac", "diagonal"}
+            See above.
+
+        Returns
+        -------
+        FisherMatrix
+            This one is not changed.
+
+        Raises
+        ------
+        ValueError
+            There is no such structure.
+        """
+        self._require_known("structure", structure, tuple(STRUCTURES))
+        other = copy.copy(self)
+        other._restructure(structure)
+        return other
 
     # --------------------------------------------------------------------------------------------------- products
 
@@ -262,20 +288,26 @@ class FisherMatrix:
         """The loss is this times the negative log-likelihood, but for a constant, and so is the matrix."""
         return self._likelihood.scale
 
-    def divergence(self, outputs: Float64, others: Float64) -> float:
-        """Return the mean over the rows of KL(p || q), the distributions that two outputs of the network stand for.
+    @property
+    def output(self) -> Array:
+        """The network's output for X, without dropout, of shape (n, c) and on its device."""
+        return self._tape.output
+
+    def divergence(self, outputs: Array) -> float:
+        """Return the mean over the rows of KL(p || q), with the distributions p of `output` and q of other outputs.
 
         Parameters
         ----------
-        outputs, others : ndarray of shape (n, c)
-            The parameters of p and of q, on the host, in float64.
+        outputs : ndarray of shape (n, c)
+            The parameters of q.
 
         Returns
         -------
         float
             In nats; weighted as the rows are.
         """
-        return float(self._shares @ self._likelihood.divergence(outputs, others))
+        others = to_host(outputs).astype(np.float64)
+        return float(self._shares @ self._likelihood.divergence(self._outputs, others))
 
     # -------------------------------------------------------------------------------------------------- internals
 
@@ -413,7 +445,7 @@ class FisherMatrix:
     def _checked_targets(self, y: Array, loss: Loss) -> Array:
         targets = np.asarray(to_host(y))
         n, c = len(self._x), self._n_outputs()
-        if targets.ndim == 1 and targets.dtype.kind in "iu" and type(loss).__name__ == "SoftmaxCrossEntropy":
+        if targets.ndim == 1 and targets.dtype.kind in "iu" and isinstance(loss, SoftmaxCrossEntropy):
             if len(targets) != n:
                 raise ValueError(f"[FisherMatrix] y has {len(targets)} labels, but X has {n} rows")
             wrong = np.flatnonzero((targets < 0) | (targets >= c))
@@ -424,7 +456,7 @@ class FisherMatrix:
             return targets
         targets = targets.astype(np.float64)
         targets = targets[:, None] if targets.ndim == 1 else targets
-        expected = c // 2 if type(loss).__name__ == "Gaussian" else c
+        expected = c // 2 if isinstance(loss, Gaussian) else c
         if targets.shape != (n, expected):
             raise ValueError(f"[FisherMatrix] y has shape {targets.shape}; it must be ({n}, {expected})")
         self._require_finite("y", targets)
@@ -432,6 +464,10 @@ class FisherMatrix:
 
     def _n_outputs(self) -> int:
         return int([shape for shape in self._shapes if len(shape) == 2][-1][1])
+
+    def _require_known(self, what: str, value: str, known: tuple[str, ...]) -> None:
+        if value not in known:
+            raise ValueError(f"[FisherMatrix] {what} {value!r} is not one of: {', '.join(known)}")
 
     def _check_shapes(self, arrays: Any) -> None:
         shapes = [tuple(a.shape) for a in arrays]

@@ -50,11 +50,11 @@ class Tape:
         linear = [i for i, stage in enumerate(self._stages) if isinstance(stage, LinearStage)]
         self.inputs, self._first = [self._values[i] for i in linear], linear[0]
 
-    def inputs_with_ones(self, wanted: list[bool]) -> list[Array]:
-        """Return the inputs of the linear layers, those that are wanted so with a column of ones at their end."""
+    def inputs_with_ones(self) -> list[Array]:
+        """Return the inputs of the linear layers, with a column of ones at the end for those that have a bias."""
         found = []
-        for x, is_wanted in zip(self.inputs, wanted, strict=True):
-            if is_wanted:
+        for x, has_bias in zip(self.inputs, biases_of(self._stages), strict=True):
+            if has_bias:
                 wider = aligned_empty((len(x), x.shape[1] + 1), x.dtype, device_of(x))
                 wider[:, :-1], wider[:, -1] = x, 1
                 x = wider
@@ -141,3 +141,8 @@ def stages_of(net: Network) -> list[Stage]:
     if not any(isinstance(stage, LinearStage) for stage in net._predicting):
         raise ValueError("[FisherMatrix] the network has no linear layer")
     return list(net._predicting)
+
+
+def biases_of(stages: list[Stage]) -> list[bool]:
+    """Return for each linear layer whether it has a bias."""
+    return [stage.bias is not None for stage in stages if isinstance(stage, LinearStage)]

@@ -179,16 +179,19 @@ class NaturalGradient:
         """
         parameters = self.net.parameters()
         before = self._flat([p.value for p in parameters])
-        options: dict[str, Any] = {
-            "kind": self.kind,
-            "seed": self.seed + self._steps,
-            "sample_weight": sample_weight,
-        }
-        whole = FisherMatrix(self.net, self.loss, X, y, structure="dense", solver=self.solver, **options)
-        curvature = whole
-        if self.structure != "dense":
-            curvature = FisherMatrix(self.net, self.loss, X, y, structure=self.structure, **options)
-        value, gradient, outputs = self._loss_and_gradient(X, y, sample_weight, before)
+        whole = FisherMatrix(
+            self.net,
+            self.loss,
+            X,
+            y,
+            kind=self.kind,
+            solver=self.solver,
+            seed=self.seed + self._steps,
+            sample_weight=sample_weight,
+        )
+        curvature = whole if self.structure == "dense" else whole.with_structure(self.structure)
+        value = self._loss_of(whole.output, y, sample_weight)
+        gradient = self._gradient(X, y, sample_weight, before)
 
         direction = -curvature.solve(gradient, self.damping + self.l2)
         report = curvature.report
@@ -205,13 +208,14 @@ class NaturalGradient:
         predicted = float(gradient @ move) + 0.5 * (float(move @ product) + penalised)
 
         self._set(before + move)
-        new_value, new_outputs = self._loss_at(X, y, sample_weight)
+        outputs = self.net.predict(X)
+        new_value = self._loss_of(outputs, y, sample_weight)
         change = new_value - value
         ratio = change / predicted if predicted else math.nan
         accepted = math.isfinite(new_value) and not (self.adapt_damping and change > 0)
         damping, kl = self.damping, math.nan
         if accepted:
-            kl = whole.divergence(outputs, new_outputs)
+            kl = whole.divergence(outputs)
             self._last = move
             if self.adapt_damping and math.isfinite(ratio):
                 self.damping *= _FACTOR if ratio < _POOR else 1 / _FACTOR if ratio > _GOOD else 1.0
@@ -228,26 +232,20 @@ class NaturalGradient:
 
     # --------------------------------------------------------------------------------------------------- internals
 
-    def _loss_and_gradient(
-        self, X: Array, y: Array, sample_weight: Array | None, theta: Float64
-    ) -> tuple[float, Float64, Float64]:
-        """Return the penalised loss, its gradient, and the outputs without dropout."""
+    def _gradient(self, X: Array, y: Array, sample_weight: Array | None, theta: Float64) -> Float64:
+        """Return the gradient of the penalised loss, with dropout."""
         _, d = self.loss(self.net.forward(X), y, sample_weight)
         self.net.backward(d)
-        gradient = self._flat([p.grad for p in self.net.parameters()]) + self.l2 * self._penalised * theta
-        value, outputs = self._loss_at(X, y, sample_weight)
-        return value, gradient, outputs
+        return self._flat([p.grad for p in self.net.parameters()]) + self.l2 * self._penalised * theta
 
-    def _loss_at(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[float, Float64]:
-        """Return the penalised loss and the outputs at the present parameters, without dropout."""
-        outputs = self.net.predict(X)
+    def _loss_of(self, outputs: Array, y: Array, sample_weight: Array | None) -> float:
+        """Return the penalised loss of the present parameters and their outputs."""
         try:
             value = float(self.loss(outputs, y, sample_weight)[0])
         except FloatingPointError:  # a kernel found that it is not finite
             value = math.inf
         theta = self._flat([p.value for p in self.net.parameters()])
-        penalty = 0.5 * self.l2 * float((self._penalised * theta**2).sum())
-        return value + penalty, to_host(outputs).astype(np.float64)
+        return value + 0.5 * self.l2 * float((self._penalised * theta**2).sum())
 
     def _flat(self, arrays: list[Array]) -> Float64:
         return np.concatenate([to_host(a).astype(np.float64).ravel() for a in arrays])
