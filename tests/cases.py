@@ -91,6 +91,14 @@ def _linear_backward_accumulating(m):
     return case
 
 
+def _linear_tangent(m):
+    pairs = [(m.normal(m.n, m.k), m.normal(m.k, m.c)) for _ in range(2)]
+    args = (*pairs[0], m.normal(m.c), *pairs[1])
+    return _case(
+        K.linear_tangent, args, {"out": m.empty(m.n, m.c)}, y=m.positive(m.n, m.c), activation="tanh"
+    )
+
+
 def _linear_loss(kind):
     def make(m):
         target = m.labels() if kind == "softmax_cross_entropy" else m.positive(m.n, m.c)
@@ -269,6 +277,7 @@ CASES = {
     "linear": _linear,
     "linear_backward": _linear_backward,
     "linear_backward/accumulate": _linear_backward_accumulating,
+    "linear_tangent": _linear_tangent,
     "linear_loss": _linear_loss("squared_error"),
     "linear_loss/softmax": _linear_loss("softmax_cross_entropy"),
     "linear_sgd": _linear_sgd,

@@ -170,6 +170,16 @@ def linear_backward(d_out, x, w, activation="identity", l2=0.0):
     return d_x, d_w, d_b
 
 
+def linear_tangent(x, v, c=None, dx=None, w=None, y=None, activation="identity"):
+    """f' times the derivative of x @ w + b along (v, c), where x has the derivative dx."""
+    sums = matmul(x, v)
+    if c is not None:
+        sums = sums + f64(c)
+    if dx is not None:
+        sums = sums + matmul(dx, w)
+    return sums if y is None else activation_backward(sums, y, activation)
+
+
 def gradient_gram(x, d, bias=False):
     """Products of the gradients with respect to w, and b, for the rows of d, as many of them for each row of x."""
     x, d = f64(x), f64(d)

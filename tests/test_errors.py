@@ -124,7 +124,7 @@ def test_bad_output(name, spoiler, dtype):
 
 # Where biases and the weights of the rows stand, which may be left out.
 OPTIONAL = {
-    **dict.fromkeys(("linear", *K.LOSSES), (2,)),
+    **dict.fromkeys(("linear", "linear_tangent", *K.LOSSES), (2,)),
     "linear_loss": (2, 4),
     "linear_sgd": (3,),
     "class_scatter": (3,),

@@ -19,6 +19,7 @@ STEMS = (
     "linear_backward",
     "linear_loss",
     "linear_sgd",
+    "linear_tangent",
     "activation",
     "prelu",
     "softmax",

@@ -80,12 +80,16 @@ def test_linear_and_its_gradients(rng, precision):
     d_x, d_w, d_b = K.linear_backward(d_out, x, w, precision=precision)
     for got, a, b in ((d_x, d_out, w.T), (d_w, x.T, d_out)):
         assert_close(got, reference.matmul(a, b), tolerances.matmul_at_precision(precision, a, b), "gradient")
+    dx = rng.standard_normal(x.shape).astype(np.float32)
+    tolerance = tolerances.matmul_at_precision(precision, np.hstack([x, dx]), np.vstack([w, w]))
+    tangent = K.linear_tangent(x, w, None, dx, w, precision=precision)
+    assert_close(tangent, reference.linear_tangent(x, w, None, dx, w), tolerance, "tangent")
     # Sums are not products: they are as accurate as ever.
     ones = np.ones((1, n), np.float32)
     assert_close(d_b, reference.matmul(ones, d_out)[0], tolerances.matmul(np.float32, ones, d_out)[0], "d_b")
 
 
-@pytest.mark.parametrize("function", ["matmul", "linear", "linear_backward"])
+@pytest.mark.parametrize("function", ["matmul", "linear", "linear_backward", "linear_tangent"])
 def test_unknown_precision(function):
     a = np.ones((3, 3), np.float32)
     args = (a, a, a) if function == "linear_backward" else (a, a)

@@ -104,6 +104,17 @@ def linear_backward(dtype, d_out, x, w, l2, derivative):
     return d_x, d_w, d_b
 
 
+def linear_tangent(dtype, x, v, c, dx, w, derivative):
+    """Two products and the bias in one sum, scaled by f', itself of two roundings."""
+    terms, magnitude = np.shape(x)[1], _abs(x) @ _abs(v)
+    if dx is not None:
+        terms, magnitude = 2 * terms, magnitude + _abs(dx) @ _abs(w)
+    if c is not None:
+        terms, magnitude = terms + 1, magnitude + _abs(c)
+    magnitude = np.nan_to_num(magnitude, posinf=0.0)
+    return dot(dtype, terms, magnitude) * np.abs(derivative) + 4.0 * eps(dtype) * magnitude
+
+
 def dropout(dtype, y):
     """One product with 1 / (1 - rate), itself rounded: twice u of the result."""
     return eps(dtype) * np.nan_to_num(_abs(y), posinf=0.0) + tiny(dtype)

@@ -28,6 +28,10 @@ void export_operations(py::module_& m) {
           arg("activation") = "identity", arg("l2") = 0.0, arg("input_grad") = true, arg("d_x") = none,
           arg("d_w") = none, arg("d_b") = none, arg("precision") = "float32", arg("accumulate") = false);
 
+    m.def("linear_tangent", &LinearAlgebra<B>::linear_tangent, arg("x"), arg("v"), arg("c") = none, arg("dx") = none,
+          arg("w") = none, py::kw_only(), arg("y") = none, arg("activation") = "identity", arg("out") = none,
+          arg("precision") = "float32");
+
     m.def("gradient_gram", &LinearAlgebra<B>::gradient_gram, arg("x"), arg("d"), py::kw_only(), arg("bias") = false,
           arg("accumulate") = false, arg("out") = none);
 

@@ -94,6 +94,29 @@ struct LinearAlgebra {
         return out.object;
     }
 
+    static py::object linear_tangent(py::handle x_, py::handle v_, py::handle c_, py::handle dx_, py::handle w_,
+                                     py::handle y_, py::handle activation, py::handle out_, py::handle precision_) {
+        Call<B> call("linear_tangent");
+        const Array x = call.floats("x", x_, 2), v = call.floats("v", v_, 2), c = call.optional_floats("c", c_, 1);
+        const Array dx = call.optional_floats("dx", dx_, 2), w = call.optional_floats("w", w_, 2);
+        const Array y = call.optional_floats("y", y_, 2);
+        const Activation f = activation_named(call, activation);
+        const Precision precision = precision_named(call, precision_);
+        const Array out = call.output("out", out_, {x.shape[0], v.shape[1]});
+        call.submit_float([&]<class T>() {
+            return ops::LinearTangent<T>{x.matrix<const T>(),
+                                         v.matrix<const T>(),
+                                         c.vector<const T>(),
+                                         dx.matrix<const T>(),
+                                         w.matrix<const T>(),
+                                         y.matrix<const T>(),
+                                         out.matrix<T>(),
+                                         f,
+                                         precision};
+        });
+        return out.object;
+    }
+
     static py::object gradient_gram(py::handle x_, py::handle d_, bool bias, bool accumulate, py::handle out_) {
         Call<B> call("gradient_gram");
         const Array x = call.floats("x", x_, 2), d = call.floats("d", d_, 2);

@@ -225,14 +225,14 @@ __global__ void __launch_bounds__(Tile::kThreads)
                 if (i >= g.c.rows || left <= 0) continue;
                 Vector<T, Passes::kWidth> run = load_shared<Passes::kWidth>(
                     memory.a, e / Passes::kRuns * Passes::kStride + e % Passes::kRuns * Passes::kWidth);
-#pragma unroll
-                for (int l = 0; l < Passes::kWidth; ++l)
-                    if (l < left) run[l] = finish(run[l], i, j + l);
                 if (g.epilogue.accumulate) {
                     const auto before = load_run<Passes::kWidth>(g.c, i, j, left, g.vector_stores);
 #pragma unroll
                     for (int l = 0; l < Passes::kWidth; ++l) run[l] += before[l];
                 }
+#pragma unroll
+                for (int l = 0; l < Passes::kWidth; ++l)
+                    if (l < left) run[l] = finish(run[l], i, j + l);
                 store_run<Passes::kWidth>(g.c, i, j, left, g.vector_stores, run);
                 use(i, j, left, run);
             }

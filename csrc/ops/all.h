@@ -11,6 +11,7 @@
 #include "ops/linear_backward.h"
 #include "ops/linear_loss.h"
 #include "ops/linear_sgd.h"
+#include "ops/linear_tangent.h"
 #include "ops/matmul.h"
 #include "ops/pointwise_loss.h"
 #include "ops/prelu.h"
@@ -29,6 +30,7 @@
     X(MatMul)                        \
     X(Linear)                        \
     X(LinearBackward)                \
+    X(LinearTangent)                 \
     X(LinearLoss)                    \
     X(LinearSgd)                     \
     X(ActivationForward)             \

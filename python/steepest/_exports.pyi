@@ -24,6 +24,7 @@ linear = _backend.linear
 linear_backward = _backend.linear_backward
 linear_loss = _backend.linear_loss
 linear_sgd = _backend.linear_sgd
+linear_tangent = _backend.linear_tangent
 log_softmax = _backend.log_softmax
 look_up = _backend.look_up
 matmul = _backend.matmul

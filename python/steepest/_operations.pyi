@@ -61,6 +61,19 @@ class Backend(Protocol):
         precision: str = "float32",
         accumulate: bool = False,
     ) -> tuple[_Array | None, _Array, _Array]: ...
+    def linear_tangent(
+        self,
+        x: _Array,
+        v: _Array,
+        c: _Array | None = None,
+        dx: _Array | None = None,
+        w: _Array | None = None,
+        *,
+        y: _Array | None = None,
+        activation: _Activation = "identity",
+        out: _Array | None = None,
+        precision: str = "float32",
+    ) -> _Array: ...
     def gradient_gram(
         self,
         x: _Array,

@@ -8,7 +8,7 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// f(c + bias), or c * f'(output), or c + scale * addend; what is absent is left out.
+// f(c + bias), or (c + bias) * f'(output), or c + scale * addend; what is absent is left out.
 template <class T>
 struct Epilogue {
     VectorView<const T> bias;
@@ -16,7 +16,7 @@ struct Epilogue {
     Activation activation;
     MatrixView<const T> addend;
     T scale = T(0);
-    bool accumulate = false;  // the result is added to what stands in its place
+    bool accumulate = false;  // c is the product plus what stands in the result's place
 };
 
 // Calls store_all(finish) with what finish(c, i, j) makes of the product's item (i, j). The choice is made here, once for
@@ -33,7 +33,9 @@ template <class T, class StoreAll>
 __device__ void with_epilogue(const Epilogue<T>& e, StoreAll&& store_all) {
     if (e.output)
         return with_output_derivative(e.activation, [&](auto f) {
-            store_all([&](T c, int64_t i, int64_t j) { return c * f.derivative(Lane<T>(e.output(i, j))).value; });
+            store_all([&](T c, int64_t i, int64_t j) {
+                return (e.bias ? c + e.bias[j] : c) * f.derivative(Lane<T>(e.output(i, j))).value;
+            });
         });
     if (!e.bias && e.activation.is_identity()) return with_linear_epilogue(e, store_all);
     with_activation(e.activation, [&](auto f) {

@@ -52,7 +52,7 @@ from steepest.kernels.classification_loss import (
 from steepest.kernels.counters import accumulate, increment, look_up, require_finite
 from steepest.kernels.dropout import dropout
 from steepest.kernels.gradient_gram import gradient_gram
-from steepest.kernels.linear import linear, linear_backward, matmul
+from steepest.kernels.linear import linear, linear_backward, linear_tangent, matmul
 from steepest.kernels.linear_model import linear_loss, linear_sgd
 from steepest.kernels.loss import LOSSES
 from steepest.kernels.random import permutation, random_bits, random_uniform
@@ -102,6 +102,7 @@ __all__ = [
     "linear_backward",
     "linear_loss",
     "linear_sgd",
+    "linear_tangent",
     "log_loss",
     "log_softmax",
     "look_up",

@@ -1,4 +1,4 @@
-"""Matrix products, the linear layer and its gradients.
+"""Matrix products, the linear layer, its gradients and its derivative in a direction.
 
 `precision` names the least accuracy that is wanted of products of float32 arrays; a backend may compute more
 accurately.
@@ -149,4 +149,69 @@ def linear_backward(
     """
     return backend_of(d_out).linear_backward(
         d_out, x, w, activation, l2, input_grad, d_x, d_w, d_b, precision, accumulate
+    )
+
+
+def linear_tangent(
+    x: Array,
+    v: Array,
+    c: Array | None = None,
+    dx: Array | None = None,
+    w: Array | None = None,
+    *,
+    y: Array | None = None,
+    activation: Activation = "identity",
+    out: Array | None = None,
+    precision: str = "float32",
+) -> Array:
+    """Return the derivative of ``f(x @ w + b)`` in a direction: ``f'(.) * (x @ v + c + dx @ w)``.
+
+    From layer to layer, dx being the result of the one before, that is the derivative of a network's outputs along a
+    direction of its parameters, ``J v``, which `linear_backward` turns into ``J^T J v``: forward mode (R. E. Wengert,
+    "A simple automatic derivative evaluation program", 1964; B. A. Pearlmutter, "Fast exact multiplication by the
+    Hessian", 1994). Sum, bias and derivative are made in the passes of the two products.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, n_in)
+        The layer's inputs.
+    v : ndarray of shape (n_in, n_out)
+        Direction of its weights.
+    c : ndarray of shape (n_out,), optional
+        Direction of its biases; zero without.
+    dx : ndarray of shape (n, n_in), optional
+        Derivative of x in that direction; zero without, as in a network's first layer.
+    w : ndarray of shape (n_in, n_out), optional
+        The layer's weights; given exactly where dx is.
+    y : ndarray of shape (n, n_out), optional
+        The layer's outputs, from which f' is evaluated. Needed unless f is the identity.
+    activation : str or (str, float)
+        The function f, as in `activation`. Those in `INPUT_DERIVATIVES` are refused: take "identity", and
+        `activation_backward` with the result and f's input.
+    out : ndarray of shape (n, n_out), optional
+        Receives the result; it must not overlap the inputs.
+    precision : {"float32", "float32x3", "tf32", "bfloat16"}
+        As in `matmul`.
+
+    Returns
+    -------
+    ndarray of shape (n, n_out)
+        The derivative of the layer's outputs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from steepest import kernels as K
+    >>> x, w, v = np.array([[1.0, 2.0]]), np.array([[0.5], [-0.25]]), np.array([[1.0], [1.0]])
+    >>> y = K.linear(x, w, activation="tanh")
+    >>> K.linear_tangent(x, v, y=y, activation="tanh")  # tanh'(0) (1 + 2)
+    array([[3.]])
+    """
+    return backend_of(x).linear_tangent(
+        x, v, c, dx, w, y=y, activation=activation, out=out, precision=precision
     )
