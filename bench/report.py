@@ -46,6 +46,7 @@ TITLES = {
     "regression": "Whole fit of MLPRegressor, 8-100-1",
     "class_scatter": "Scatter of ten classes",
     "gradient_gram": "Products of per-sample gradients",
+    "linear_tangent": "Derivative of a layer along a direction",
     "discriminant": "Linear discriminant analysis",
     "discriminant_memory": "Memory of linear discriminant analysis",
     "pca": "Principal components",
