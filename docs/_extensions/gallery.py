@@ -5,8 +5,17 @@ from pathlib import Path
 from sphinx_gallery.scrapers import figure_rst
 
 # From the first that a newcomer should read; others follow by name.
-SECTIONS = ("functions", "descent", "networks", "discriminants")
-EXAMPLES = ("train_digits", "fit_a_curve", "custom_step")
+SECTIONS = ("functions", "descent", "networks", "natural_gradient", "discriminants")
+EXAMPLES = (
+    "train_digits",
+    "fit_a_curve",
+    "custom_step",
+    "kl_balls",
+    "score_and_hessian",
+    "reparametrisation",
+    "empirical_fisher",
+    "cart_pole",
+)
 
 
 def _position(name, names):
