@@ -57,6 +57,7 @@ run_examples = r"\.py$"
 if importlib.util.find_spec("gymnasium") is None:
     print("gymnasium is not installed: the gallery shows cart_pole.py without running it")
     run_examples = r"(?<!cart_pole)\.py$"
+    suppress_warnings = ["image.not_readable"]  # its picture, on a page
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",

@@ -132,8 +132,8 @@ for name, (net, returns, divergences) in runs.items():
 
 # %%
 # Whatever its rate is, the plain gradient takes steps that are too short for one policy and too long for the next. With
-# the large rate it gets there too, by way of steps of a nat and more, and is thrown back again and again. Those of the
-# natural gradient stay within the length that was asked for.
+# the large rate it gets there too, by way of steps of a nat and more. Those of the natural gradient stay within the
+# length that was asked for. At the top both waver: 16 episodes say little about which pushes were better than good.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for style, (name, (_, returns, divergences)) in zip(("-", "--", ":"), runs.items(), strict=True):
