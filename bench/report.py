@@ -47,6 +47,7 @@ TITLES = {
     "class_scatter": "Scatter of ten classes",
     "gradient_gram": "Products of per-sample gradients",
     "linear_tangent": "Derivative of a layer along a direction",
+    "second_moment": "Second moments of rows",
     "discriminant": "Linear discriminant analysis",
     "discriminant_memory": "Memory of linear discriminant analysis",
     "pca": "Principal components",

@@ -238,6 +238,13 @@ def _gradient_gram(repeats, **options):
     return make
 
 
+def _second_moment(m):
+    out = m.normal(m.k + 1, m.k + 1)
+    out += out.T.copy()
+    args = (m.normal(m.n, m.k), m.positive(m.n))
+    return _in_place(K.second_moment, args, [out], ones=True, scale=0.5, decay=np.array(0.75), out=out)
+
+
 def _reduction(name, axis):
     def make(m):
         shape = {None: (), 0: (m.k,), 1: (m.n,)}[axis]
@@ -310,6 +317,8 @@ CASES = {
     "class_scatter": _class_scatter,
     "gradient_gram": _gradient_gram(1, bias=True),
     "gradient_gram/accumulate": _gradient_gram(3, accumulate=True),
+    "second_moment": lambda m: _case(K.second_moment, (m.normal(m.n, m.k),), {"out": m.empty(m.k, m.k)}),
+    "second_moment/averaged": _second_moment,
     **{
         f"{name}/axis={axis}": _reduction(name, axis)
         for name in ("sum", "mean", "max", "min", "sum_squares")

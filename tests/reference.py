@@ -190,6 +190,16 @@ def gradient_gram(x, d, bias=False):
     return gradients @ gradients.T
 
 
+def second_moment(x, weight=None, ones=False, scale=1.0, decay=0.0, out=None):
+    """What is left of out, and the weighted mean of the outer products of rows; those of weight 0 are not looked at."""
+    weight = np.ones(len(x)) if weight is None else f64(weight)
+    x, share = f64(x)[weight != 0], weight[weight != 0] / (weight.sum() or 1.0)
+    if ones:
+        x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    mean = scale * np.einsum("n,ni,nj->ij", share, x, x, optimize=True)
+    return mean if decay == 0 else decay * f64(out) + mean
+
+
 # --------------------------------------------------------------------------------------------------- losses
 
 

@@ -282,6 +282,19 @@ def gradient_gram(dtype, x, d, bias=False):
     )
 
 
+def second_moment(dtype, x, weight=None, ones=False, scale=1.0, decay=0.0, out=None):
+    """A sum of products over the rows; shares, the products with them, the factor and the sum with what is left of out
+    are rounded too, out and the decay once each.
+    """
+    weight = np.ones(len(x)) if weight is None else _abs(weight)
+    x, share = _abs(x)[weight != 0], (weight / (weight.sum() or 1.0))[weight != 0]
+    if ones:
+        x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    magnitude = abs(scale) * (x * share[:, None]).T @ x
+    kept = 0.0 if decay == 0 else decay * _abs(out)
+    return dot(dtype, len(x), magnitude) + 4.0 * eps(dtype) * (magnitude + kept)
+
+
 def class_scatter(dtype, deviations, weights):
     """(sums of one class, scatter) of deviations from the centres, which are rounded once, as are the roots of the
     weights and the products with these; a sum of float32 products runs over at most 4096.

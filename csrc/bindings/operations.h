@@ -133,6 +133,22 @@ struct LinearAlgebra {
         return out.object;
     }
 
+    static py::object second_moment(py::handle x_, py::handle weight_, bool ones, double scale, py::handle decay_,
+                                    py::handle out_) {
+        Call<B> call("second_moment");
+        const Array x = call.floats("x", x_, 2), weight = call.optional_floats("sample_weight", weight_, 1);
+        const auto decay = call.template scalar<double>("decay", decay_);
+        if (out_.is_none() && (decay.data || decay.value != 0))
+            ops::reject(call.name(), "out is needed where decay keeps some of it");
+        const int64_t size = x.shape[1] + (ones ? 1 : 0);
+        const Array out = call.output("out", out_, {size, size});
+        call.submit_float([&]<class T>() {
+            return ops::SecondMoment<T>{x.matrix<const T>(), weight.vector<const T>(), ones, scale, decay,
+                                        out.matrix<T>()};
+        });
+        return out.object;
+    }
+
     static py::tuple linear_backward(py::handle d_out_, py::handle x_, py::handle w_, py::handle activation, double l2,
                                      bool input_grad, py::handle d_x_, py::handle d_w_, py::handle d_b_,
                                      py::handle precision_, bool accumulate) {

@@ -17,6 +17,7 @@
 #include "ops/prelu.h"
 #include "ops/random.h"
 #include "ops/reduce.h"
+#include "ops/second_moment.h"
 #include "ops/softmax.h"
 #include "ops/softmax_backward.h"
 #include "ops/softmax_cross_entropy.h"
@@ -49,6 +50,7 @@
     X(Argmax)                        \
     X(ClassScatter)                  \
     X(GradientGram)                  \
+    X(SecondMoment)                  \
     X(TakeSparseRows)                \
     X(RandomUniform)
 

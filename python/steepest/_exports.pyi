@@ -38,6 +38,7 @@ random_bits = _backend.random_bits
 random_uniform = _backend.random_uniform
 require_finite = _backend.require_finite
 rmsprop_update = _backend.rmsprop_update
+second_moment = _backend.second_moment
 sgd_update = _backend.sgd_update
 softmax = _backend.softmax
 softmax_backward = _backend.softmax_backward

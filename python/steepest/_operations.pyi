@@ -83,6 +83,16 @@ class Backend(Protocol):
         accumulate: bool = False,
         out: _Loss | None = None,
     ) -> _Loss: ...
+    def second_moment(
+        self,
+        x: _Array,
+        sample_weight: _Array | None = None,
+        *,
+        ones: bool = False,
+        scale: float = 1.0,
+        decay: float | _Loss = 0.0,
+        out: _Array | None = None,
+    ) -> _Array: ...
 
     # Activations.
     def activation(

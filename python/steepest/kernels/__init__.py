@@ -67,6 +67,7 @@ from steepest.kernels.regression_loss import (
     squared_epsilon_insensitive,
     squared_error,
 )
+from steepest.kernels.second_moment import second_moment
 from steepest.kernels.softmax import log_softmax, softmax, softmax_backward
 from steepest.kernels.take_rows import take_rows, take_sparse_rows
 from steepest.kernels.update import UPDATE_RULES, adagrad_update, adam_update, rmsprop_update, sgd_update
@@ -121,6 +122,7 @@ __all__ = [
     "relu",
     "require_finite",
     "rmsprop_update",
+    "second_moment",
     "sgd_update",
     "sigmoid",
     "silu",

@@ -1,0 +1,48 @@
+// The mean of the outer products of the rows of x with themselves, added to what is left of the last one:
+//     out = decay out + scale sum_i w_i z_i z_i^T / sum_i w_i,   z_i = x_i, or (x_i, 1) with ones;
+// w_i = 1 where there are no weights. These are the factors of K-FAC (J. Martens, R. Grosse, "Optimizing neural networks
+// with Kronecker-factored approximate curvature", 2015), of a layer's inputs and of the gradients of its outputs. One
+// triangle is computed, and written twice.
+#pragma once
+
+#include "ops/contract.h"
+
+namespace steepest::ops {
+
+template <class T>
+struct SecondMoment {
+    static constexpr const char* kName = "second_moment";
+    MatrixView<const T> x;              // (n, d)
+    VectorView<const T> sample_weight;  // (n,) or absent
+    bool ones = false;                  // whether rows end with a 1 that x does not hold
+    double scale = 1;
+    ScalarView<double> decay;  // in [0, 1); where it is 0, what out holds does not matter
+    MatrixView<T> out;         // (d + ones, d + ones), symmetric
+
+    bool may_read_out() const { return decay.data || decay.value != 0; }
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        v.read(x), v.read(sample_weight), v.read(decay);
+        if (may_read_out()) v.read(out);
+        v.write(out);
+    }
+
+    void check() const {
+        require(x.rows > 0, kName, "x has shape ", shape_of(x), ": an empty batch has no mean");
+        require(!sample_weight || sample_weight.size == x.rows, kName, "sample_weight has shape ",
+                shape_of(sample_weight), ", but x has ", x.rows, " rows");
+        require(decay.data || (decay.value >= 0 && decay.value < 1), kName, "decay is ", decay.value,
+                "; it must be in [0, 1)");
+        const int64_t size = x.cols + (ones ? 1 : 0);
+        require(out.rows == size && out.cols == size, kName, "out has shape ", shape_of(out),
+                ", but the result has shape (", size, ", ", size, ")");
+        require_apart(kName, "out", out, "x", x);
+        require_apart(kName, "out", out, "sample_weight", sample_weight);
+        require_apart(kName, "out", out, "decay", decay);
+    }
+
+    double flops() const { return 1.0 * x.rows * x.cols * (x.cols + 1 + 2 * ones); }
+};
+
+}  // namespace steepest::ops
