@@ -238,6 +238,19 @@ def _gradient_gram(repeats, **options):
     return make
 
 
+def _gradient_norms(repeats, **options):
+    def make(m):
+        n = m.n // repeats
+        return _case(
+            K.gradient_norms,
+            (m.normal(n, m.k), m.normal(n * repeats, m.c)),
+            {"out": np.full(n * repeats, -77.0)},
+            **options,
+        )
+
+    return make
+
+
 def _second_moment(m):
     out = m.normal(m.k + 1, m.k + 1)
     out += out.T.copy()
@@ -317,6 +330,8 @@ CASES = {
     "class_scatter": _class_scatter,
     "gradient_gram": _gradient_gram(1, bias=True),
     "gradient_gram/accumulate": _gradient_gram(3, accumulate=True),
+    "gradient_norms": _gradient_norms(1),
+    "gradient_norms/accumulate": _gradient_norms(3, bias=False, accumulate=True),
     "second_moment": lambda m: _case(K.second_moment, (m.normal(m.n, m.k),), {"out": m.empty(m.k, m.k)}),
     "second_moment/averaged": _second_moment,
     **{

@@ -190,6 +190,14 @@ def gradient_gram(x, d, bias=False):
     return gradients @ gradients.T
 
 
+def gradient_norms(x, d, bias=True):
+    """The squared norms of these gradients."""
+    x, d = f64(x), f64(d)
+    x = x.repeat(len(d) // max(len(x), 1), axis=0)
+    with np.errstate(all="ignore"):
+        return np.square(x[:, :, None] * d[:, None, :]).sum(axis=(1, 2)) + bias * np.square(d).sum(axis=1)
+
+
 def second_moment(x, weight=None, ones=False, scale=1.0, decay=0.0, out=None):
     """What is left of out, and the weighted mean of the outer products of rows; those of weight 0 are not looked at."""
     weight = np.ones(len(x)) if weight is None else f64(weight)

@@ -31,6 +31,7 @@ STEMS = (
     "update",
     "class_scatter",
     "gradient_gram",
+    "gradient_norms",
     "second_moment",
     "take_rows",
     "take_sparse_rows",

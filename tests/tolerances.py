@@ -282,6 +282,13 @@ def gradient_gram(dtype, x, d, bias=False):
     )
 
 
+def gradient_norms(dtype, x, d, bias=True):
+    """All sums are float64, whatever the dtype, and so is that of the oracle over all pairs."""
+    x = _abs(x).repeat(len(d) // max(len(x), 1), axis=0)
+    norms = (np.square(x).sum(axis=1) + float(bias)) * np.square(_abs(d)).sum(axis=1)
+    return dot(np.float64, x.shape[1] * d.shape[1] + d.shape[1], norms)
+
+
 def second_moment(dtype, x, weight=None, ones=False, scale=1.0, decay=0.0, out=None):
     """A sum of products over the rows; shares, the products with them, the factor and the sum with what is left of out
     are rounded too, out and the decay once each.

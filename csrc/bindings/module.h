@@ -35,6 +35,8 @@ void export_operations(py::module_& m) {
     m.def("gradient_gram", &LinearAlgebra<B>::gradient_gram, arg("x"), arg("d"), py::kw_only(), arg("bias") = false,
           arg("accumulate") = false, arg("out") = none);
 
+    m.def("gradient_norms", &LinearAlgebra<B>::gradient_norms, arg("x"), arg("d"), py::kw_only(), arg("bias") = true,
+          arg("accumulate") = false, arg("out") = none);
     m.def("second_moment", &LinearAlgebra<B>::second_moment, arg("x"), arg("sample_weight") = none, py::kw_only(),
           arg("ones") = false, arg("scale") = 1.0, arg("decay") = 0.0, arg("out") = none);
 

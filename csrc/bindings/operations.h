@@ -133,6 +133,18 @@ struct LinearAlgebra {
         return out.object;
     }
 
+    static py::object gradient_norms(py::handle x_, py::handle d_, bool bias, bool accumulate, py::handle out_) {
+        Call<B> call("gradient_norms");
+        const Array x = call.floats("x", x_, 2), d = call.floats("d", d_, 2);
+        if (accumulate && out_.is_none()) ops::reject(call.name(), "out is needed to add to");
+        const Array out = call.output("out", out_, {d.shape[0]}, DType::kFloat64);
+        call.submit_float([&]<class T>() {
+            return ops::GradientNorms<T>{x.matrix<const T>(), d.matrix<const T>(), bias, accumulate,
+                                         out.vector<double>()};
+        });
+        return out.object;
+    }
+
     static py::object second_moment(py::handle x_, py::handle weight_, bool ones, double scale, py::handle decay_,
                                     py::handle out_) {
         Call<B> call("second_moment");

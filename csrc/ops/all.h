@@ -7,6 +7,7 @@
 #include "ops/dropout.h"
 #include "ops/gaussian_loss.h"
 #include "ops/gradient_gram.h"
+#include "ops/gradient_norms.h"
 #include "ops/linear.h"
 #include "ops/linear_backward.h"
 #include "ops/linear_loss.h"
@@ -50,6 +51,7 @@
     X(Argmax)                        \
     X(ClassScatter)                  \
     X(GradientGram)                  \
+    X(GradientNorms)                 \
     X(SecondMoment)                  \
     X(TakeSparseRows)                \
     X(RandomUniform)

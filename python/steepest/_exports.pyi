@@ -19,6 +19,7 @@ class_scatter = _backend.class_scatter
 dropout = _backend.dropout
 gaussian = _backend.gaussian
 gradient_gram = _backend.gradient_gram
+gradient_norms = _backend.gradient_norms
 increment = _backend.increment
 linear = _backend.linear
 linear_backward = _backend.linear_backward

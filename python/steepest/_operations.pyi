@@ -83,6 +83,15 @@ class Backend(Protocol):
         accumulate: bool = False,
         out: _Loss | None = None,
     ) -> _Loss: ...
+    def gradient_norms(
+        self,
+        x: _Array,
+        d: _Array,
+        *,
+        bias: bool = True,
+        accumulate: bool = False,
+        out: _Loss | None = None,
+    ) -> _Loss: ...
     def second_moment(
         self,
         x: _Array,

@@ -212,6 +212,15 @@ FAULTS = [
         RACE,
     ),
     Fault(
+        "gradient norms: a group's rows of d are those of its number",
+        "cuda/gradient_norms.cu",
+        "const int64_t r = i * repeats + s;",
+        "const int64_t r = i + s * op.x.rows;",
+        "gradient_norms.cu",
+        "test_gradient_norms.py",
+        WRONG,
+    ),
+    Fault(
         "second moment: a row of no weight is multiplied",
         "cuda/second_moment.cu",
         "if (share == 0) memory.cols[item] = T(0);",

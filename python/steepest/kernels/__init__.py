@@ -52,6 +52,7 @@ from steepest.kernels.classification_loss import (
 from steepest.kernels.counters import accumulate, increment, look_up, require_finite
 from steepest.kernels.dropout import dropout
 from steepest.kernels.gradient_gram import gradient_gram
+from steepest.kernels.gradient_norms import gradient_norms
 from steepest.kernels.linear import linear, linear_backward, linear_tangent, matmul
 from steepest.kernels.linear_model import linear_loss, linear_sgd
 from steepest.kernels.loss import LOSSES
@@ -93,6 +94,7 @@ __all__ = [
     "gaussian",
     "gelu",
     "gradient_gram",
+    "gradient_norms",
     "hard_sigmoid",
     "hinge",
     "huber",
