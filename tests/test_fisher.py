@@ -26,6 +26,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from steepest import fisher, nn
 from steepest.fisher import _likelihoods
+from steepest.fisher._layout import Layout
 from steepest.fisher._tape import Tape
 from steepest.linear_model import LinearRegression, LogisticRegression
 
@@ -245,9 +246,9 @@ def test_solvers_agree(kind, damping, name):
 @pytest.mark.parametrize("kind", KINDS)
 def test_products_of_scores_are_those_of_the_scores(kind):
     """The Gram matrix from the layers' factors, and from the rows themselves."""
-    factors = make("categorical", kind, hidden=(4, 3))._structure.factors
+    factors = make("categorical", kind, hidden=(4, 3))._batch.factors
     rows = factors.rows()
-    assert_close(factors.gram("cpu"), rows @ rows.T)
+    assert_close(factors.gram(), rows @ rows.T)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -461,7 +462,7 @@ def test_reparametrisation():
             theta = flat([p.value for p in net.parameters()]).copy()
             F = fisher.FisherMatrix(net, loss, X, structure=structure)
             step = F.solve(gradient(net, loss, X, y), damping)
-            moves[structure, damping, id(net)] = Tape(net, X).tangent(tensors_of(net, step))
+            moves[structure, damping, id(net)] = Tape(net, X).tangent(Layout(net).parts(step))
             set_parameters(net, theta)
     for structure in ("dense", "kfac"):
         a, b = (moves[structure, 0.0, id(net)] for net in (tanh, sigmoid))

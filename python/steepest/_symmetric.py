@@ -67,6 +67,16 @@ class Cholesky:
         inverse: Float64 = scipy.linalg.lapack.dtrtri(self._factor, lower=1)[0]
         return inverse
 
+    def inverse_of_matrix(self) -> Float64:
+        """Return ``A^-1``, on the host."""
+        if self._device == "cuda":
+            inverse = import_cupy().linalg.inv(self._factor)
+            product: Float64 = to_host(inverse.T @ inverse)
+            return product
+        lower: Float64 = scipy.linalg.lapack.dpotri(self._factor, lower=1)[0]
+        # LAPACK writes one triangle.
+        return np.tril(lower) + np.tril(lower, -1).T
+
     def solve(self, b: Float64) -> Float64:
         """Return ``A^-1 b`` for b of shape (n, m)."""
         if self._device == "cuda":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,20 +10,22 @@ import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse.linalg
 
-from steepest._memory import array_namespace, to_device, to_host
+from steepest._memory import to_device, to_host
 from steepest.nn import Gaussian, Loss, Network, SoftmaxCrossEntropy
 
-from ._factors import Factors, factors_of
+from ._batch import Batch, Expectation
+from ._layout import Layout, require_finite
 from ._likelihoods import likelihood_of
 from ._solvers import SolveReport, conjugate_gradients, relative_residual, solve_by_gram
-from ._structures import STRUCTURES, HostParts
-from ._tape import Tape, biases_of, stages_of
+from ._structures import STRUCTURES, Kfac, Operator, Structure
+from ._tape import Tape
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 
 KINDS = ("exact", "monte_carlo", "empirical")
 SOLVERS = ("auto", "cholesky", "gram", "cg")
+SPLITS = ("pi", "even")
 # Bytes of a matrix that "auto" forms.
 _MOST_BYTES = 2 << 30
 # Of the residual, unless the network's own roundings are larger.
@@ -128,26 +128,39 @@ class FisherMatrix:
             self._require_known(what, value, known)
         if n_samples < 1:
             raise ValueError(f"[FisherMatrix] n_samples is {n_samples}: at least 1 has to be drawn")
-        if kind == "empirical" and y is None:
-            raise ValueError("[FisherMatrix] the empirical kind is taken at the targets: pass y")
-        self._biases = biases_of(stages_of(net))
-        net._check_input("predict", X)
-        self._require_finite("X", X)
         self.kind, self.solver = kind, solver
-        self._net, self._x, self._n_samples, self._seed = net, X, n_samples, seed
-        self._shares = self._checked_shares(sample_weight)
-        self._shapes = [p.value.shape for p in net.parameters()]
+        self._net, self._loss = net, loss
+        self._layout = Layout(net)
+        self.size = self._layout.size
         self._likelihood = likelihood_of(loss, self._n_outputs())
-        self._y = None if y is None else self._checked_targets(y, loss)
-        self.size = sum(math.prod(shape) for shape in self._shapes)
-        self._tape = Tape(net, X)
+        self._expectation = Expectation(kind, n_samples, seed)
+        self._batch = self._observed(X, y, sample_weight, 0)
         self._restructure(structure)
 
+    def _observed(self, X: Array, y: Array | None, sample_weight: Array | None, number: int) -> Batch:
+        """Check a batch, and run it through the network."""
+        if self.kind == "empirical" and y is None:
+            raise ValueError("[FisherMatrix] the empirical kind is taken at the targets: pass y")
+        self._net._check_input("predict", X)
+        require_finite("X", X)
+        shares = self._checked_shares(len(X), sample_weight)
+        targets = None if y is None else self._checked_targets(len(X), y)
+        return Batch(
+            self._layout,
+            self._loss,
+            self._likelihood,
+            self._expectation,
+            number,
+            Tape(self._net, X),
+            targets,
+            shares,
+            sample_weight is not None,
+        )
+
     def _restructure(self, structure: str) -> None:
-        weights = [shape for shape in self._shapes if len(shape) == 2]
-        layers = [(p + bias, m) for (p, m), bias in zip(weights, self._biases, strict=True)]
         self.structure = structure
-        self._structure = STRUCTURES[structure](self._factors, layers, self._net.dtype, self._net.device)
+        self._structure: Structure = STRUCTURES[structure](self._batch)
+        self._averaged = False
         self.report: SolveReport | None = None
 
     def with_structure(self, structure: str) -> FisherMatrix:
@@ -173,17 +186,44 @@ class FisherMatrix:
         other._restructure(structure)
         return other
 
+    def update(
+        self, X: Array, y: Array | None = None, *, decay: float = 0.95, sample_weight: Array | None = None
+    ) -> None:
+        """Average with the matrix of another batch, at the parameters that the network has now.
+
+        ``F <- decay F + (1 - decay) F_batch``, of what the structure keeps: the factors of each layer for K-FAC, which
+        then are not those of the average. What `output` and `divergence` say is of the new batch. The dense structure
+        has to form its matrix from here on, and is solved by its factors.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            The batch, as above.
+        decay : float, default=0.95
+            Weight of what was there, in [0, 1).
+
+        Raises
+        ------
+        ValueError, TypeError
+            As above; the matrix has not changed then.
+        MemoryError
+            The matrix of a dense structure, or a block, takes more than 2 GiB.
+        """
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"[FisherMatrix] decay is {decay}: it must be in [0, 1)")
+        self._average(self._observed(X, y, sample_weight, self._batch.number + 1), decay)
+
+    def _average(self, batch: Batch, decay: float) -> None:
+        self._require_formable()
+        self._batch = batch
+        self._structure.average(batch, decay)
+        self._averaged, self.report = True, None
+
     # --------------------------------------------------------------------------------------------------- products
 
     def __matmul__(self, v: Any) -> Any:
         """Return ``F v``."""
-        if isinstance(v, (list, tuple)) and self._is_matrix_free:
-            # Without a way through one array on the host.
-            self._check_shapes(v)
-            for array in v:
-                self._require_finite("the vector", array)
-            return self._through_network([array.astype(self._net.dtype, copy=False) for array in v])
-        return self._like(v, self._multiply(self._flat(v)))
+        return self._layout.given_back(v, self._multiply(self._layout.taken(v)))
 
     def solve(self, g: Any, damping: float = 0.0) -> Any:
         """Return ``(F + damping I)^-1 g``; without damping the shortest of the vectors that come nearest to F x = g.
@@ -206,33 +246,62 @@ class FisherMatrix:
             The damping is negative or not finite, or g is not a finite vector of the parameters.
         """
         self._check_damping(damping)
-        flat = self._flat(g)
-        solver, iterations = self._chosen_solver(damping), 0
+        flat = self._layout.taken(g)
+        solver, iterations = self._chosen_solver(), 0
         if solver == "gram":
-            solution = solve_by_gram(
-                self._structure.factors.gram(self._net.device),
-                self._rows_times,
-                self._combined,
-                flat,
-                damping,
-                self._structure.precision,
-                self._net.device,
-            )
+            solution = solve_by_gram(self._batch.factors, self._layout.on_device(flat), damping)
         elif solver == "cg":
             solution, iterations = conjugate_gradients(
-                self._multiply,
-                flat,
+                lambda v: self._layout.on_host(self._multiply(v)),
+                self._layout.on_host(flat),
                 damping,
                 max(_CG_TOLERANCE, _CG_ROUNDINGS * self._structure.precision),
                 _CG_ITERATIONS,
             )
         else:
-            solution = self._joined(self._structure.solve(self._parts(flat), damping))
-        product = self._multiply(solution) + damping * solution
-        reached = flat if damping > 0 else self._reached(flat, solver)
+            solution = self._structure.inverse(damping)(self._structure.own(flat))
+        product = self._layout.on_host(self._multiply(solution)) + damping * self._layout.on_host(solution)
+        reached = self._layout.on_host(flat if damping > 0 else self._reached(flat, solver))
         residual = relative_residual(product, reached)
         self.report = SolveReport(solver, float(damping), residual, iterations)
-        return self._like(g, solution)
+        return self._layout.given_back(g, solution)
+
+    def inverse(
+        self, damping: float = 0.0, *, split: str | None = None
+    ) -> scipy.sparse.linalg.LinearOperator:
+        """Return ``(F + damping I)^-1`` as an operator, factorised once: ``F.inverse(0.1) @ g`` for flat vectors g.
+
+        Parameters
+        ----------
+        damping : float, default=0.0
+            Not negative. Without damping, directions that F does not have are mapped to 0.
+        split : {"pi", "even"} or None, default=None
+            For the structure ``"kfac"`` with damping: adds ``pi sqrt(damping) I`` to the factor of a layer's inputs and
+            ``sqrt(damping) / pi I`` to that of its gradients, which takes Cholesky factors in place of eigenvectors.
+            With ``"pi"`` the square of pi is the ratio of the factors' mean eigenvalues (J. Martens, R. Grosse, 2015,
+            §6.3), with ``"even"`` it is 1.
+
+        Returns
+        -------
+        scipy.sparse.linalg.LinearOperator
+            Of shape (P, P): symmetric. Later calls of `update` do not change it.
+
+        Raises
+        ------
+        ValueError
+            The damping is negative or not finite, or there is nothing to split or nothing to split it to.
+        ArithmeticError
+            A damped factor is not positive definite: take more damping.
+        """
+        operator = self._inverse(damping, split)
+
+        def product(v: Float64) -> Float64:
+            flat = self._layout.taken(np.asarray(v, np.float64).ravel())
+            return self._layout.on_host(operator(flat))
+
+        return scipy.sparse.linalg.LinearOperator(
+            (self.size, self.size), matvec=product, rmatvec=product, dtype=np.float64
+        )
 
     def inverse_sqrt(self, damping: float = 0.0) -> Any:
         """Return ``(F + damping I)^(-1/2)`` as an operator: ``F.inverse_sqrt() @ v`` for flat vectors v.
@@ -248,10 +317,11 @@ class FisherMatrix:
             Of shape (P, P): symmetric. Standard normal vectors become those of covariance ``(F + damping I)^-1``.
         """
         self._check_damping(damping)
+        operator = self._structure.power(-0.5, damping)
 
         def product(v: Float64) -> Float64:
-            flat = self._flat(np.asarray(v, np.float64).ravel())
-            return self._joined(self._structure.function(self._parts(flat), -0.5, damping))
+            flat = self._layout.taken(np.asarray(v, np.float64).ravel())
+            return self._layout.on_host(operator(self._structure.own(flat)))
 
         return scipy.sparse.linalg.LinearOperator(
             (self.size, self.size), matvec=product, rmatvec=product, dtype=np.float64
@@ -267,7 +337,7 @@ class FisherMatrix:
 
     def diagonal(self) -> Float64:
         """Return the diagonal, of shape (P,)."""
-        return self._joined(self._structure.diagonal())
+        return self._structure.diagonal()
 
     def trace(self) -> float:
         """Return the sum of the diagonal."""
@@ -291,7 +361,7 @@ class FisherMatrix:
     @property
     def output(self) -> Array:
         """The network's output for X, without dropout, of shape (n, c) and on its device."""
-        return self._tape.output
+        return self._batch.tape.output
 
     def divergence(self, outputs: Array) -> float:
         """Return the mean over the rows of KL(p || q), with the distributions p of `output` and q of other outputs.
@@ -307,124 +377,65 @@ class FisherMatrix:
             In nats; weighted as the rows are.
         """
         others = to_host(outputs).astype(np.float64)
-        return float(self._shares @ self._likelihood.divergence(self._outputs, others))
+        return float(self._batch.shares @ self._likelihood.divergence(self._batch.outputs, others))
 
     # -------------------------------------------------------------------------------------------------- internals
 
-    def _factors(self) -> Factors:
-        rng = np.random.default_rng(self._seed)
-        return factors_of(
-            self._net, self._tape, self._likelihood, self._y, self.kind, self._n_samples, rng, self._shares
-        )
+    def _multiply(self, flat: Array) -> Array:
+        """Return ``F v``, in the dtype and on the device where it was computed."""
+        if self._averaged or self.structure != "dense":
+            return self._structure.multiply(self._structure.own(flat))
+        flat = self._layout.on_device(flat)
+        if self.kind == "exact":
+            return self._batch.times_exact(flat)
+        return self._batch.factors.combined(self._batch.factors.rows_times(flat))
 
-    def _multiply(self, flat: Float64) -> Float64:
-        if self._is_matrix_free:
-            product = self._through_network(self._tensors(flat))
-            return self._joined([to_host(array) for array in product])
-        if self.structure != "dense":
-            return self._joined(self._structure.multiply(self._parts(flat)))
-        return self._combined(self._rows_times(flat))
+    def _inverse(self, damping: float, split: str | None) -> Operator:
+        """Return `inverse` for vectors as of `Layout.taken`, with results in any dtype and place."""
+        self._check_damping(damping)
+        structure = self._structure
+        if split is not None:
+            self._require_known("split", split, SPLITS)
+            if type(structure) is not Kfac or damping == 0:
+                raise ValueError(
+                    f"[FisherMatrix] split={split!r} takes the structure 'kfac' and a positive damping, "
+                    f"not {self.structure!r} and {damping}"
+                )
+            operator = structure.factored_inverse(damping, by_traces=split == "pi")
+        elif self._chosen_solver() == "gram":
+            return self._gram_inverse(damping)
+        elif self._chosen_solver() == "cg":
+            return lambda flat: self.solve(self._layout.on_host(flat), damping)
+        else:
+            operator = structure.inverse(damping)
+        return lambda flat: operator(structure.own(flat))
 
-    @property
-    def _is_matrix_free(self) -> bool:
-        return self.structure == "dense" and self.kind == "exact"
+    def _gram_inverse(self, damping: float) -> Operator:
+        factors = self._batch.factors
+        return lambda flat: solve_by_gram(factors, self._layout.on_device(flat), damping)
 
-    def _through_network(self, tensors: list[Array]) -> list[Array]:
-        """Return ``J^T H J v``: a pass forwards with the tangent, and one back, for any number of outputs."""
-        moved = to_host(self._tape.tangent(tensors)).astype(np.float64)
-        curved = self._likelihood.multiply(self._outputs, moved)
-        curved *= self._likelihood.scale * self._shares[:, None]
-        d = np.ascontiguousarray(curved, dtype=self._net.dtype)
-        return self._tape.pullback(to_device(d, self._net.device))
-
-    @cached_property
-    def _outputs(self) -> Float64:
-        outputs: Float64 = to_host(self._tape.output).astype(np.float64)
-        return outputs
-
-    def _rows_times(self, flat: Float64) -> Float64:
-        product: Float64 = to_host(self._structure.factors.rows_times(self._on_device(flat))).astype(
-            np.float64
-        )
-        return product
-
-    def _combined(self, u: Float64) -> Float64:
-        on_device = to_device(np.ascontiguousarray(u, dtype=self._net.dtype), self._net.device)
-        return self._joined([to_host(a) for a in self._structure.factors.combined(on_device)])
-
-    def _chosen_solver(self, damping: float) -> str:
+    def _chosen_solver(self) -> str:
         """Return what solves: for the dense structure the given solver, or the cheapest; its own name for any other."""
         if self.structure != "dense":
             return self.structure
+        if self._averaged:
+            return "cg" if self.solver == "cg" else "cholesky"
         if self.solver != "auto":
             return self.solver
         p = self.size
-        m = len(self._x) * self._rows_a_sample()
+        m = len(self._batch.shares) * self._expectation.repeats(self._n_outputs())
         smaller = "cholesky" if p <= m else "gram"
         return smaller if 8 * min(p, m) ** 2 <= _MOST_BYTES else "cg"
 
-    def _rows_a_sample(self) -> int:
-        if self.kind == "exact":
-            return int(self._outputs.shape[1])
-        return self._n_samples if self.kind == "monte_carlo" else 1
-
-    def _reached(self, flat: Float64, solver: str) -> Float64:
+    def _reached(self, flat: Array, solver: str) -> Array:
         """Return the part of g that F reaches; all of it where that is not known without another decomposition."""
         if solver in ("gram", "cg"):
             return flat
-        return self._joined(self._structure.function(self._parts(flat), 0.0, 0.0))
-
-    # ---------------------------------------------------------------------------------------------- forms of vectors
-
-    def _parts(self, flat: Float64) -> HostParts:
-        """Return a matrix a layer, its bias as the last row."""
-        ends = np.cumsum([math.prod(shape) for shape in self._shapes])
-        tensors = iter([a.reshape(s) for a, s in zip(np.split(flat, ends[:-1]), self._shapes, strict=True)])
-        return [
-            np.vstack([next(tensors), next(tensors)]) if bias else next(tensors).copy()
-            for bias in self._biases
-        ]
-
-    def _joined(self, parts: HostParts) -> Float64:
-        """Return matrices of the layers as a flat vector."""
-        pieces = [part.ravel() for part in parts]
-        flat: Float64 = np.concatenate(pieces).astype(np.float64)
-        return flat
-
-    def _on_device(self, flat: Float64) -> list[Array]:
-        dtype, device = self._net.dtype, self._net.device
-        return [to_device(np.ascontiguousarray(part, dtype=dtype), device) for part in self._parts(flat)]
-
-    def _flat(self, v: Any) -> Float64:
-        """Return a vector of the parameters as a flat array on the host."""
-        if isinstance(v, (list, tuple)):
-            self._check_shapes(v)
-            flat = np.concatenate([to_host(a).astype(np.float64).ravel() for a in v])
-        else:
-            flat = np.array(to_host(v), dtype=np.float64)
-        if flat.shape != (self.size,):
-            raise ValueError(
-                f"[FisherMatrix] the vector has shape {flat.shape}, but there are {self.size} parameters"
-            )
-        self._require_finite("the vector", flat)
-        return flat
-
-    def _like(self, given: Any, flat: Float64) -> Any:
-        return self._tensors(flat) if isinstance(given, (list, tuple)) else flat
-
-    def _tensors(self, flat: Float64) -> list[Array]:
-        """Return a flat vector as arrays of the parameters' shapes, of the network's dtype and device."""
-        ends = np.cumsum([math.prod(shape) for shape in self._shapes])[:-1]
-        pieces = np.split(flat.astype(self._net.dtype, copy=False), ends)
-        return [
-            to_device(piece.reshape(shape), self._net.device)
-            for piece, shape in zip(pieces, self._shapes, strict=True)
-        ]
+        return self._structure.power(0.0, 0.0)(self._structure.own(flat))
 
     # ------------------------------------------------------------------------------------------------------ checks
 
-    def _checked_shares(self, sample_weight: Array | None) -> Float64:
-        n = len(self._x)
+    def _checked_shares(self, n: int, sample_weight: Array | None) -> Float64:
         if n == 0:
             raise ValueError("[FisherMatrix] X has no rows")
         if sample_weight is None:
@@ -442,9 +453,9 @@ class FisherMatrix:
         shares: Float64 = weights / weights.sum()
         return shares
 
-    def _checked_targets(self, y: Array, loss: Loss) -> Array:
-        targets = np.asarray(to_host(y))
-        n, c = len(self._x), self._n_outputs()
+    def _checked_targets(self, n: int, y: Array) -> Array:
+        """Return targets as the loss takes them."""
+        loss, c, targets = self._loss, self._n_outputs(), np.asarray(to_host(y))
         if targets.ndim == 1 and targets.dtype.kind in "iu" and isinstance(loss, SoftmaxCrossEntropy):
             if len(targets) != n:
                 raise ValueError(f"[FisherMatrix] y has {len(targets)} labels, but X has {n} rows")
@@ -453,37 +464,32 @@ class FisherMatrix:
                 raise ValueError(
                     f"[FisherMatrix] label {targets[wrong[0]]} at row {wrong[0]} is outside 0..{c - 1}"
                 )
-            return targets
-        targets = targets.astype(np.float64)
+            return to_device(targets, self._net.device)
+        targets = targets.astype(self._net.dtype, copy=False)
         targets = targets[:, None] if targets.ndim == 1 else targets
         expected = c // 2 if isinstance(loss, Gaussian) else c
         if targets.shape != (n, expected):
             raise ValueError(f"[FisherMatrix] y has shape {targets.shape}; it must be ({n}, {expected})")
-        self._require_finite("y", targets)
-        return targets
+        require_finite("y", targets)
+        return to_device(np.ascontiguousarray(targets), self._net.device)
 
     def _n_outputs(self) -> int:
-        return int([shape for shape in self._shapes if len(shape) == 2][-1][1])
+        width: int = self._layout.layers[-1][1]
+        return width
+
+    def _require_formable(self) -> None:
+        largest = {"dense": self.size, "block": max(p * m for p, m in self._layout.layers)}
+        side = largest.get(self.structure, 0)
+        if 8 * side**2 > _MOST_BYTES:
+            raise MemoryError(
+                f"[FisherMatrix] an average of the structure {self.structure!r} has to be formed, in "
+                f"{8e-9 * side**2:.0f} GB: take 'kfac', 'ekfac' or 'diagonal'"
+            )
 
     def _require_known(self, what: str, value: str, known: tuple[str, ...]) -> None:
         if value not in known:
             raise ValueError(f"[FisherMatrix] {what} {value!r} is not one of: {', '.join(known)}")
 
-    def _check_shapes(self, arrays: Any) -> None:
-        shapes = [tuple(a.shape) for a in arrays]
-        if shapes != [tuple(shape) for shape in self._shapes]:
-            raise ValueError(
-                f"[FisherMatrix] the arrays have the shapes {shapes}, the parameters {self._shapes}"
-            )
-
     def _check_damping(self, damping: float) -> None:
         if not (np.isfinite(damping) and damping >= 0):
             raise ValueError(f"[FisherMatrix] damping is {damping}: it must be finite and not negative")
-
-    def _require_finite(self, what: str, array: Array) -> None:
-        finite = array_namespace(array).isfinite(array)
-        if not bool(finite.all()):
-            at = int(to_host(~finite).ravel().argmax())
-            where = np.unravel_index(at, array.shape)
-            place = ", ".join(str(int(i)) for i in where)
-            raise ValueError(f"[FisherMatrix] {what} is not finite at ({place})")

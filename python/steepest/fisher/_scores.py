@@ -45,5 +45,5 @@ def score(net: Network, loss: Loss, X: Array, y: Array) -> Array:
     matrix = FisherMatrix(net, loss, X, y, kind="empirical")
     # Each row has the root of its share and of the scale of the loss; the gradient has all of the latter.
     factor = np.sqrt(matrix._likelihood.scale * len(X))
-    rows = matrix._structure.factors.rows() * factor
+    rows = matrix._batch.factors.rows() * factor
     return to_device(np.ascontiguousarray(rows, dtype=net.dtype), net.device)

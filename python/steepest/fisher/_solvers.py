@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from steepest._symmetric import Cholesky, eigh
 
+from ._factors import Factors
+
+Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 
 # Parts of a vector that are so many roundings of it are taken as none.
 _ROUNDINGS = 1e3
+
+
+class NotPositiveDefiniteError(ArithmeticError):
+    """A matrix that was to be factorised is singular, indefinite or not finite."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +46,7 @@ class SolveReport:
     iterations: int
 
 
-def solve_by_gram(
-    gram: Float64,
-    rows_times: Callable[[Float64], Float64],
-    combined: Callable[[Float64], Float64],
-    g: Float64,
-    damping: float,
-    precision: float,
-    device: str,
-) -> Float64:
+def solve_by_gram(factors: Factors, g: Array, damping: float) -> Array:
     """Return ``(S^T S + damping I)^-1 g`` from the Gram matrix ``G = S S^T`` of the rows of S.
 
     With damping, ``(g - S^T (G + damping I)^-1 S g) / damping`` (M. Woodbury, 1950). With none, or less than the
@@ -54,35 +54,51 @@ def solve_by_gram(
 
     Parameters
     ----------
-    gram : ndarray of shape (m, m)
-        G.
-    rows_times, combined : callable
-        The products with S and with its transpose.
+    factors : Factors
+        S.
     g : ndarray of shape (P,)
-        The right side.
+        The right side, of the network's dtype and device.
     damping : float
         Not negative.
-    precision : float
-        Of the numbers that G was computed from.
-    device : {"cpu", "cuda"}
-        Where to factorise.
     """
-    seen = rows_times(g)
+    layout, precision = factors.layout, float(np.finfo(factors.layout.dtype).eps)
+    gram, seen = factors.gram(), layout.on_host(factors.rows_times(g))
+
+    def combined(u: Float64) -> Array:
+        return factors.combined(layout.on_device(u))
+
+    if not np.isfinite(gram).all() or not np.isfinite(seen).all():
+        raise NotPositiveDefiniteError("the Gram matrix is not finite")
     rounding = 8 * len(gram) * precision * float(np.trace(gram))
     if damping > rounding:
-        factor = Cholesky.of(gram + damping * np.eye(len(gram)), device)
-        if factor is not None:
-            return (g - combined(factor.solve(seen))) / damping
-    values, vectors = eigh(gram, device)
+        solved = solve_damped(gram, seen, damping, layout.device)
+        if solved is not None:
+            rest = g - combined(solved)
+            rest /= damping
+            return rest
+    values, vectors = eigh(gram, layout.device)
     kept = values > 8 * len(values) * precision * values.max(initial=0.0)
     along, values = np.where(kept, vectors.T @ seen, 0.0), np.where(kept, values, 1.0)
     solution = combined(vectors @ (along / (values * (values + damping))))
     if damping > 0:
         # What S does not reach, unless that is what roundings have left.
         rest = g - combined(vectors @ (along / values))
-        if np.linalg.norm(rest) > _ROUNDINGS * precision * np.linalg.norm(g):
+        if norm(rest) > _ROUNDINGS * precision * norm(g):
             solution += rest / damping
     return solution
+
+
+def solve_damped(gram: Float64, right: Float64, damping: float, device: str) -> Float64 | None:
+    """Return ``(G + damping I)^-1 right``, or None where that matrix is not positive definite."""
+    damped = gram.copy()
+    damped.flat[:: len(gram) + 1] += damping
+    factor = Cholesky.of(damped, device)
+    return None if factor is None else factor.solve(right[:, None])[:, 0]
+
+
+def norm(flat: Array) -> float:
+    """Return the Euclidean norm of a vector on either device."""
+    return float((flat @ flat) ** 0.5)
 
 
 def conjugate_gradients(

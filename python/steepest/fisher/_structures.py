@@ -2,136 +2,180 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from steepest._memory import to_host
+from steepest import kernels as K
+from steepest._memory import to_device
 from steepest._symmetric import Cholesky, eigh
 
-from ._factors import Factors, squares
+from ._batch import Batch
+from ._factors import squares
+from ._solvers import NotPositiveDefiniteError, norm
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
-HostParts = list[Float64]
+Operator = Callable[[Array], Array]
+"""A linear map of flat vectors of the structure's dtype and device."""
 
 # Of the largest eigenvalue, times the size: those below are roundings of 0.
 _ROUNDING = 8.0
+# Parts of a vector that are so many roundings of it are taken as none.
+_ROUNDINGS_OF_A_PART = 1e3
 
 
 class Structure(ABC):
-    """A symmetric positive semidefinite matrix of the parameters; vectors are lists of a matrix a layer, in float64.
+    """A symmetric positive semidefinite matrix of the parameters; vectors are flat.
 
     Parameters
     ----------
-    source : callable
-        Returns the factors of the Fisher matrix; called when they are first needed.
-    shapes : list of tuple of int
-        Of the matrix of each layer in a vector.
-    dtype : dtype
-        Of the factors.
-    device : {"cpu", "cuda"}
-        Where it is computed.
+    batch : Batch
+        Of whose factors it is made, when they are first needed.
     """
 
-    def __init__(
-        self,
-        source: Callable[[], Factors],
-        shapes: list[tuple[int, int]],
-        dtype: npt.DTypeLike,
-        device: str,
-    ) -> None:
-        self._source, self.shapes, self.device = source, shapes, device
-        self.precision = float(np.finfo(dtype).eps)
+    on_host: ClassVar[bool] = False
+    """Whether vectors are of float64 on the host, instead of the network's dtype on its device."""
 
-    @cached_property
-    def factors(self) -> Factors:
-        """The factors of the Fisher matrix."""
-        return self._source()
+    def __init__(self, batch: Batch) -> None:
+        self.batch, self.layout = batch, batch.layout
+        self.device = self.layout.device
+        self.precision = float(np.finfo(self.layout.dtype).eps)
+
+    def average(self, batch: Batch, decay: float) -> None:
+        """Become ``decay`` times this matrix plus ``1 - decay`` times that of another batch."""
+        self.measure()
+        self.batch = batch
+        self.merge(decay)
+
+    def own(self, flat: Array) -> Array:
+        """Return a vector where and as this structure computes."""
+        return self.layout.on_host(flat) if self.on_host else self.layout.on_device(flat)
 
     # ------------------------------------------------------------------------ what each structure says of itself
 
+    @abstractmethod
+    def measure(self) -> None:
+        """Compute what is kept of the batch."""
+
+    @abstractmethod
+    def merge(self, decay: float) -> None:
+        """Average what was kept with what is measured of `batch` now, which replaces all that followed from it."""
+
     @property
     @abstractmethod
-    def values(self) -> HostParts:
-        """The eigenvalues, in any shapes."""
+    def values(self) -> list[Float64]:
+        """The eigenvalues, in any shapes, on the host."""
 
     @abstractmethod
-    def to_basis(self, parts: HostParts) -> HostParts:
-        """Return the coordinates of a vector along the eigenvectors, in the shapes of `values`."""
+    def eigenbasis(self) -> tuple[Callable[[Array], list[Array]], Callable[[list[Array]], Array]]:
+        """Return the map to coordinates along the eigenvectors, in the shapes of `values`, and its inverse.
+
+        Later averages do not change them.
+        """
 
     @abstractmethod
-    def from_basis(self, coordinates: HostParts) -> HostParts:
-        """Return the vector of these coordinates."""
-
-    @abstractmethod
-    def multiply(self, parts: HostParts) -> HostParts:
+    def multiply(self, flat: Array) -> Array:
         """Return the product with a vector."""
 
     @abstractmethod
-    def blocks(self) -> HostParts:
+    def blocks(self) -> list[Float64]:
         """Return the matrices along the diagonal, of the parameters of a layer each, or of all."""
 
     @abstractmethod
-    def diagonal(self) -> HostParts:
-        """Return the diagonal as a vector."""
+    def diagonal(self) -> Float64:
+        """Return the diagonal."""
 
     # --------------------------------------------------------------------------------------- what follows from it
 
     def eigenvalues(self) -> Float64:
         """Return all eigenvalues, ascending; roundings of 0 are 0."""
         values = np.sort(np.concatenate([v.ravel() for v in self.values]))
-        return np.where(values > self.cutoff(values), values, 0.0)
+        return np.where(values > self.cutoff(), values, 0.0)
 
-    def cutoff(self, values: Float64) -> float:
+    def cutoff(self) -> float:
         """Return what eigenvalues up to are roundings of 0."""
-        return _ROUNDING * self.precision * values.size * float(values.max(initial=0.0))
+        largest = max(float(values.max(initial=0.0)) for values in self.values)
+        if not math.isfinite(largest):
+            raise NotPositiveDefiniteError("an eigenvalue is not finite")
+        cutoff: float = _ROUNDING * self.precision * self.layout.size * largest
+        return cutoff
 
-    def function(self, parts: HostParts, power: float, damping: float) -> HostParts:
-        """Return ``(F + damping I)^power v``; without damping of the directions that F has, and 0 in the others."""
-        cutoff = self.cutoff(np.concatenate([v.ravel() for v in self.values]))
-        coordinates = self.to_basis(parts)
-        for at, values in zip(coordinates, self.values, strict=True):
-            known = (values > cutoff) if damping == 0 else np.ones(values.shape, bool)
-            kept = np.where(known, np.maximum(values, 0.0) + damping, 1.0)
-            at *= np.where(known, kept**power, 0.0)
-        return self.from_basis(coordinates)
+    def power(self, exponent: float, damping: float) -> Operator:
+        """Return ``(F + damping I)^exponent``; without damping of the directions that F has, and 0 in the others."""
+        cutoff, (to_basis, from_basis) = self.cutoff(), self.eigenbasis()
+        empty = [values <= cutoff for values in self.values]
+        multipliers = []
+        for values, is_empty in zip(self.values, empty, strict=True):
+            left = is_empty if damping == 0 else np.zeros(values.shape, bool)
+            kept = np.where(left, 1.0, np.maximum(values, 0.0) + damping)
+            multipliers.append(self.own(np.where(left, 0.0, kept**exponent)))
+        # Less damping than the eigenvalues have roundings would make large numbers of the roundings of v.
+        least = _ROUNDINGS_OF_A_PART * self.precision if 0 < damping <= cutoff else 0.0
+        masks = [to_device(is_empty, self.device if not self.on_host else "cpu") for is_empty in empty]
 
-    def solve(self, parts: HostParts, damping: float) -> HostParts:
-        """Return ``(F + damping I)^-1 v``, or the pseudoinverse's product without damping."""
-        return self.function(parts, -1.0, damping)
+        def product(flat: Array) -> Array:
+            coordinates = to_basis(flat)
+            bound = least * norm(flat)
+            for at, multiplier, is_empty in zip(coordinates, multipliers, masks, strict=True):
+                if bound > 0:
+                    at[is_empty & (abs(at) <= bound)] = 0
+                at *= multiplier
+            return from_basis(coordinates)
+
+        return product
+
+    def inverse(self, damping: float) -> Operator:
+        """Return ``(F + damping I)^-1``, or the pseudoinverse without damping; later averages do not change it."""
+        return self.power(-1.0, damping)
+
+    def _forget(self, *names: str) -> None:
+        for name in names:
+            self.__dict__.pop(name, None)
 
 
 class Diagonal(Structure):
     """The diagonal alone."""
 
     @cached_property
-    def values(self) -> HostParts:
+    def squared(self) -> Array:
+        """The diagonal, in the network's dtype and on its device."""
+        factors, found = self.batch.factors, []
+        for x, d in zip(factors.inputs_with_ones(), factors.grads, strict=True):
+            by_sample = (d * d).reshape(len(x), factors.repeats, -1).sum(axis=1)
+            found.append(K.matmul((x * x).T, by_sample))
+        return self.layout.gathered(found)
+
+    def measure(self) -> None:
+        _ = self.squared
+
+    def merge(self, decay: float) -> None:
+        before = self.squared
+        self._forget("squared", "values")
+        self.squared = decay * before + (1.0 - decay) * self.squared
+
+    @cached_property
+    def values(self) -> list[Float64]:
         """The diagonal itself."""
-        factors, found = self.factors, []
-        for x, d in zip(factors.inputs, factors.grads, strict=True):
-            x, d = (to_host(a).astype(np.float64) for a in (x, d))
-            found.append((x**2).T @ (d**2).reshape(len(x), factors.repeats, -1).sum(axis=1))
-        return found
+        return [self.layout.on_host(self.squared)]
 
-    def to_basis(self, parts: HostParts) -> HostParts:
-        return [part.copy() for part in parts]
+    def eigenbasis(self) -> tuple[Callable[[Array], list[Array]], Callable[[list[Array]], Array]]:
+        return lambda flat: [flat.copy()], lambda coordinates: coordinates[0]
 
-    def from_basis(self, coordinates: HostParts) -> HostParts:
-        return coordinates
+    def multiply(self, flat: Array) -> Array:
+        product: Array = self.squared * flat
+        return product
 
-    def multiply(self, parts: HostParts) -> HostParts:
-        return [value * part for value, part in zip(self.values, parts, strict=True)]
+    def blocks(self) -> list[Float64]:
+        return [np.diag(part.ravel()) for part in self.layout.parts(self.values[0])]
 
-    def blocks(self) -> HostParts:
-        return [np.diag(value.ravel()) for value in self.values]
-
-    def diagonal(self) -> HostParts:
-        return [value.copy() for value in self.values]
+    def diagonal(self) -> Float64:
+        return self.values[0].copy()
 
 
 class Kfac(Structure):
@@ -141,38 +185,111 @@ class Kfac(Structure):
     """
 
     @cached_property
-    def kronecker(self) -> list[tuple[Float64, Float64]]:
-        """The two factors of each layer."""
-        factors = self.factors
+    def kronecker(self) -> list[tuple[Array, Array]]:
+        """The two factors of each layer, in the network's dtype and on its device."""
+        return self._second_moments([(None, None) for _ in self.layout.layers], 0.0)
+
+    def measure(self) -> None:
+        _ = self.kronecker
+
+    def merge(self, decay: float) -> None:
+        self.kronecker = self._second_moments(self.kronecker, decay)
+        self._forget("bases", "values")
+
+    def _second_moments(
+        self, into: Sequence[tuple[Array | None, Array | None]], decay: float
+    ) -> list[tuple[Array, Array]]:
+        """Return the factors of the batch, averaged in place with what they were."""
+        factors = self.batch.factors
+        layers = zip(factors.inputs, factors.grads, self.layout.biases, into, strict=True)
         return [
-            (squares(x, self.device, factors.shares), squares(d, self.device))
-            for x, d in zip(factors.inputs, factors.grads, strict=True)
+            (
+                K.second_moment(x, factors.shares, ones=bias, scale=1.0 - decay, decay=decay, out=a),
+                K.second_moment(d, scale=(1.0 - decay) * len(d), decay=decay, out=g),
+            )
+            for x, d, bias, (a, g) in layers
         ]
 
     @cached_property
     def bases(self) -> list[tuple[Float64, Float64, Float64, Float64]]:
         """The eigenvalues and eigenvectors of the two factors of each layer."""
-        return [(*eigh(a, self.device), *eigh(g, self.device)) for a, g in self.kronecker]
+        return [(*self._eigh(a), *self._eigh(g)) for a, g in self.kronecker]
+
+    def _eigh(self, matrix: Array) -> tuple[Float64, Float64]:
+        on_host = self.layout.on_host(matrix)
+        if not np.isfinite(on_host).all():
+            raise NotPositiveDefiniteError("a factor of K-FAC is not finite")
+        return eigh(on_host, self.device)
 
     @cached_property
-    def values(self) -> HostParts:
+    def values(self) -> list[Float64]:
         """Products of the factors' eigenvalues."""
         return [np.outer(np.maximum(a, 0.0), np.maximum(g, 0.0)) for a, _, g, _ in self.bases]
 
-    def to_basis(self, parts: HostParts) -> HostParts:
-        return [u.T @ part @ v for (_, u, _, v), part in zip(self.bases, parts, strict=True)]
+    def eigenbasis(self) -> tuple[Callable[[Array], list[Array]], Callable[[list[Array]], Array]]:
+        bases = [(self.own(u), self.own(v)) for _, u, _, v in self.bases]
 
-    def from_basis(self, coordinates: HostParts) -> HostParts:
-        return [u @ at @ v.T for (_, u, _, v), at in zip(self.bases, coordinates, strict=True)]
+        def to_basis(flat: Array) -> list[Array]:
+            parts = zip(bases, self.layout.parts(flat), strict=True)
+            return [K.matmul(K.matmul(u.T, part), v) for (u, v), part in parts]
 
-    def multiply(self, parts: HostParts) -> HostParts:
-        return [a @ part @ g for (a, g), part in zip(self.kronecker, parts, strict=True)]
+        def from_basis(coordinates: list[Array]) -> Array:
+            parts = zip(bases, coordinates, strict=True)
+            return self.layout.gathered([K.matmul(K.matmul(u, at), v.T) for (u, v), at in parts])
 
-    def blocks(self) -> HostParts:
-        return [np.kron(a, g).astype(np.float64, copy=False) for a, g in self.kronecker]
+        return to_basis, from_basis
 
-    def diagonal(self) -> HostParts:
-        return [np.outer(np.diag(a), np.diag(g)) for a, g in self.kronecker]
+    def multiply(self, flat: Array) -> Array:
+        parts = zip(self.kronecker, self.layout.parts(flat), strict=True)
+        return self.layout.gathered([K.matmul(K.matmul(a, part), g) for (a, g), part in parts])
+
+    def factored_inverse(self, damping: float, by_traces: bool) -> Operator:
+        """Return the inverse of ``(A + pi sqrt(damping) I) x (G + sqrt(damping) / pi I)`` of each layer.
+
+        Parameters
+        ----------
+        damping : float
+            Positive.
+        by_traces : bool
+            Whether pi is the root of the ratio of the mean eigenvalues of A and G, which bounds the error most closely
+            (§6.3 of the paper); otherwise it is 1.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            A damped factor is not positive definite in float64.
+        """
+        inverses = []
+        for a, g in self.kronecker:
+            pi = 1.0
+            if by_traces:
+                ratio = float(a.trace()) / len(a) * len(g) / max(float(g.trace()), np.finfo(np.float64).tiny)
+                pi = math.sqrt(ratio) if 0 < ratio < math.inf else 1.0
+            root = math.sqrt(damping)
+            inverses.append((self._damped_inverse(a, pi * root), self._damped_inverse(g, root / pi)))
+
+        def product(flat: Array) -> Array:
+            parts = zip(inverses, self.layout.parts(flat), strict=True)
+            return self.layout.gathered([K.matmul(K.matmul(a, part), g) for (a, g), part in parts])
+
+        return product
+
+    def _damped_inverse(self, matrix: Array, damping: float) -> Array:
+        damped = self.layout.on_host(matrix) + damping * np.eye(len(matrix))
+        factor = Cholesky.of(damped, self.device) if np.isfinite(damped).all() else None
+        if factor is None:
+            raise NotPositiveDefiniteError("a damped factor of K-FAC is not positive definite")
+        return self.layout.on_device(factor.inverse_of_matrix())
+
+    def blocks(self) -> list[Float64]:
+        return [
+            np.kron(self.layout.on_host(a), self.layout.on_host(g)).astype(np.float64, copy=False)
+            for a, g in self.kronecker
+        ]
+
+    def diagonal(self) -> Float64:
+        diagonals = [tuple(np.diag(self.layout.on_host(f)) for f in factors) for factors in self.kronecker]
+        return np.concatenate([np.outer(a, g).ravel() for a, g in diagonals])
 
 
 class Ekfac(Kfac):
@@ -182,100 +299,138 @@ class Ekfac(Kfac):
     """
 
     @cached_property
-    def values(self) -> HostParts:
+    def values(self) -> list[Float64]:
         """The diagonal of the Fisher matrix in K-FAC's eigenbasis."""
-        factors, found = self.factors, []
-        for x, d, (_, u, _, v) in zip(factors.inputs, factors.grads, self.bases, strict=True):
-            along, back = to_host(x).astype(np.float64) @ u, to_host(d).astype(np.float64) @ v
-            found.append((along**2).T @ (back**2).reshape(len(along), factors.repeats, -1).sum(axis=1))
+        factors, found = self.batch.factors, []
+        layers = zip(factors.inputs, factors.grads, self.bases, self.layout.biases, strict=True)
+        for x, d, (_, u, _, v), bias in layers:
+            u, v = self.layout.on_device(u), self.layout.on_device(v)
+            along = K.linear(x, u[: x.shape[1]], u[-1].copy() if bias else None)
+            back = K.matmul(d, v)
+            along *= along
+            back *= back
+            by_sample = back.reshape(len(x), factors.repeats, -1).sum(axis=1)
+            found.append(self.layout.on_host(K.matmul(along.T, by_sample)))
         return found
 
-    def multiply(self, parts: HostParts) -> HostParts:
-        coordinates = self.to_basis(parts)
-        return self.from_basis([v * at for v, at in zip(self.values, coordinates, strict=True)])
+    def measure(self) -> None:
+        _ = self.kronecker, self.values
 
-    def blocks(self) -> HostParts:
+    def merge(self, decay: float) -> None:
+        bases, values = self.bases, self.values
+        super().merge(decay)
+        fresh = self.values
+        # The diagonal in the new basis of what stood in the old one.
+        for (_, u, _, v), (_, new_u, _, new_v), old, new in zip(
+            bases, self.bases, values, fresh, strict=True
+        ):
+            carried = (new_u.T @ u) ** 2 @ old @ ((new_v.T @ v) ** 2).T
+            new *= 1.0 - decay
+            new += decay * carried
+
+    def multiply(self, flat: Array) -> Array:
+        to_basis, from_basis = self.eigenbasis()
+        products = zip(to_basis(flat), self.values, strict=True)
+        return from_basis([at * self.own(values) for at, values in products])
+
+    def blocks(self) -> list[Float64]:
         found = []
         for values, (_, u, _, v) in zip(self.values, self.bases, strict=True):
             basis = np.kron(u, v)
             found.append((basis * values.ravel()) @ basis.T)
         return found
 
-    def diagonal(self) -> HostParts:
-        found: HostParts = []
-        for values, (_, u, _, v) in zip(self.values, self.bases, strict=True):
-            found.append((u**2) @ values @ (v**2).T)
-        return found
+    def diagonal(self) -> Float64:
+        layers = zip(self.values, self.bases, strict=True)
+        return np.concatenate([((u**2) @ values @ (v**2).T).ravel() for values, (_, u, _, v) in layers])
 
 
 class Block(Structure):
     """The exact matrix of each layer's parameters, and nothing between layers."""
 
+    on_host = True
+
     @cached_property
-    def matrices(self) -> HostParts:
+    def matrices(self) -> list[Float64]:
         """The blocks."""
-        layers = range(len(self.shapes))
-        return [squares(self.factors.rows(slice(i, i + 1)), self.device) for i in layers]
+        layers = range(len(self.layout.layers))
+        return [squares(self.batch.factors.rows(slice(i, i + 1)), self.device) for i in layers]
+
+    def measure(self) -> None:
+        _ = self.matrices
+
+    def merge(self, decay: float) -> None:
+        before = self.matrices
+        self._forget("matrices", "bases", "values")
+        self.matrices = [
+            decay * old + (1.0 - decay) * new for old, new in zip(before, self.matrices, strict=True)
+        ]
 
     @cached_property
     def bases(self) -> list[tuple[Float64, Float64]]:
         """Eigenvalues and eigenvectors of each block."""
+        self._require_finite()
         return [eigh(matrix, self.device) for matrix in self.matrices]
 
+    def _require_finite(self) -> None:
+        if not all(np.isfinite(matrix).all() for matrix in self.matrices):
+            raise NotPositiveDefiniteError("a block is not finite")
+
     @cached_property
-    def values(self) -> HostParts:
+    def values(self) -> list[Float64]:
         """The eigenvalues of the blocks."""
         return [values for values, _ in self.bases]
 
-    def flat(self, parts: HostParts) -> HostParts:
-        """Return a vector as one array for each block."""
-        return [part.ravel() for part in parts]
+    def _blocks_of(self, flat: Float64) -> list[Float64]:
+        ends = np.cumsum([len(matrix) for matrix in self.matrices])[:-1]
+        return np.split(flat, ends)
 
-    def parts(self, flat: HostParts) -> HostParts:
-        """Return one matrix a layer again."""
-        return [a.reshape(shape) for a, shape in zip(flat, self.shapes, strict=True)]
+    def eigenbasis(self) -> tuple[Callable[[Array], list[Array]], Callable[[list[Array]], Array]]:
+        bases = [u for _, u in self.bases]
 
-    def to_basis(self, parts: HostParts) -> HostParts:
-        return [u.T @ a for (_, u), a in zip(self.bases, self.flat(parts), strict=True)]
+        def to_basis(flat: Array) -> list[Array]:
+            return [u.T @ a for u, a in zip(bases, self._blocks_of(flat), strict=True)]
 
-    def from_basis(self, coordinates: HostParts) -> HostParts:
-        return self.parts([u @ a for (_, u), a in zip(self.bases, coordinates, strict=True)])
+        def from_basis(coordinates: list[Array]) -> Array:
+            return np.concatenate([u @ at for u, at in zip(bases, coordinates, strict=True)])
 
-    def multiply(self, parts: HostParts) -> HostParts:
-        return self.parts([m @ a for m, a in zip(self.matrices, self.flat(parts), strict=True)])
+        return to_basis, from_basis
 
-    def blocks(self) -> HostParts:
+    def multiply(self, flat: Array) -> Array:
+        return np.concatenate([m @ a for m, a in zip(self.matrices, self._blocks_of(flat), strict=True)])
+
+    def blocks(self) -> list[Float64]:
         return self.matrices
 
-    def diagonal(self) -> HostParts:
-        return self.parts([np.diag(matrix).copy() for matrix in self.matrices])
+    def diagonal(self) -> Float64:
+        return np.concatenate([np.diag(matrix) for matrix in self.matrices])
 
-    def solve(self, parts: HostParts, damping: float) -> HostParts:
+    def inverse(self, damping: float) -> Operator:
+        self._require_finite()
         factors = [
-            Cholesky.of(matrix + damping * np.eye(len(matrix)), self.device) if damping > 0 else None
+            Cholesky.of(matrix + damping * np.eye(len(matrix)), self.device)
+            if damping > _ROUNDING * self.precision * float(np.trace(matrix))
+            else None
             for matrix in self.matrices
         ]
         if any(factor is None for factor in factors):
             # Singular, or so but for roundings that are larger than the damping.
-            return super().solve(parts, damping)
-        solved = zip(factors, self.flat(parts), strict=True)
-        return self.parts([factor.solve(a[:, None])[:, 0] for factor, a in solved if factor is not None])
+            return super().inverse(damping)
+
+        def product(flat: Array) -> Array:
+            solved = zip(factors, self._blocks_of(flat), strict=True)
+            return np.concatenate([f.solve(a[:, None])[:, 0] for f, a in solved if f is not None])
+
+        return product
 
 
 class Dense(Block):
     """The exact matrix of all parameters."""
 
     @cached_property
-    def matrices(self) -> HostParts:
+    def matrices(self) -> list[Float64]:
         """The matrix, as the only block."""
-        return [squares(self.factors.rows(), self.device)]
-
-    def flat(self, parts: HostParts) -> HostParts:
-        return [np.concatenate([part.ravel() for part in parts])]
-
-    def parts(self, flat: HostParts) -> HostParts:
-        ends = np.cumsum([p * m for p, m in self.shapes])[:-1]
-        return super().parts(np.split(flat[0], ends))
+        return [squares(self.batch.factors.rows(), self.device)]
 
 
 STRUCTURES: dict[str, type[Structure]] = {

@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 
 class Tape:
-    """A forward pass without dropout, of which everything is kept.
+    """A forward pass without dropout, of which everything is kept, so that the network may change afterwards.
 
     Parameters
     ----------
@@ -28,6 +28,8 @@ class Tape:
     Attributes
     ----------
     inputs : list of ndarray of shape (n, p_l)
+        Of the linear layers.
+    weights : list of ndarray of shape (p_l, m_l)
         Of the linear layers.
     output : ndarray of shape (n, c)
         Of the network.
@@ -47,19 +49,13 @@ class Tape:
             stage.forward(self._values[-1], out)
             self._values.append(out)
         self.output = self._values[-1]
-        linear = [i for i, stage in enumerate(self._stages) if isinstance(stage, LinearStage)]
-        self.inputs, self._first = [self._values[i] for i in linear], linear[0]
-
-    def inputs_with_ones(self) -> list[Array]:
-        """Return the inputs of the linear layers, with a column of ones at the end for those that have a bias."""
-        found = []
-        for x, has_bias in zip(self.inputs, biases_of(self._stages), strict=True):
-            if has_bias:
-                wider = aligned_empty((len(x), x.shape[1] + 1), x.dtype, device_of(x))
-                wider[:, :-1], wider[:, -1] = x, 1
-                x = wider
-            found.append(x)
-        return found
+        linear = [(i, stage) for i, stage in enumerate(self._stages) if isinstance(stage, LinearStage)]
+        self.inputs, self._first = [self._values[i] for i, _ in linear], linear[0][0]
+        # Through the weights of the first layer nothing goes back: it is only their shape that is asked for.
+        self.weights = [
+            stage.weight.value if k == 0 else stage.weight.value.copy() for k, (_, stage) in enumerate(linear)
+        ]
+        self._weight_of = {i: w for (i, _), w in zip(linear, self.weights, strict=True)}
 
     def backward(self, d: Array) -> list[Array]:
         """Return the gradients with respect to the outputs of the linear layers, before their activations.
@@ -79,43 +75,52 @@ class Tape:
             d = self._through(i, d)
             if isinstance(stage, LinearStage):
                 found.append(d)
-                d = K.matmul(d, stage.weight.value.T) if i > self._first else d
+                d = K.matmul(d, self._weight_of[i].T) if i > self._first else d
         return found[::-1]
 
-    def pullback(self, d: Array) -> list[Array]:
-        """Return ``J^T d`` for d of the output's shape: arrays as of ``net.parameters()``."""
-        found: list[list[Array]] = []
+    def pullback(self, d: Array, parts: list[Array]) -> None:
+        """Write ``J^T d`` for d of the output's shape into matrices of the layers, biases as their last rows."""
+        into, applied = list(parts), False
         for i in range(len(self._stages) - 1, self._first - 1, -1):
             stage = self._stages[i]
-            d = self._through(i, d)
+            d = d if applied else self._through(i, d)
+            applied = False
             if isinstance(stage, LinearStage):
-                w = stage.weight.value
-                d_x, d_w, d_b = K.linear_backward(d, self._values[i], w, input_grad=i > self._first)
-                found.append([d_w] if stage.bias is None else [d_w, d_b])
+                part, w = into.pop(), self._weight_of[i]
+                sums = aligned_empty(w.shape[1:], w.dtype, device_of(w)) if stage.bias is None else part[-1]
+                # The kernel applies the derivative of the stage before, where that follows from its output.
+                applied = i > self._first and isinstance(self._stages[i - 1], LinearStage)
+                d_x, _, _ = K.linear_backward(
+                    d,
+                    self._values[i],
+                    w,
+                    activation=self._stages[i - 1].folded if applied else "identity",
+                    input_grad=i > self._first,
+                    d_w=part[: len(w)],
+                    d_b=sums,
+                )
                 d = d if d_x is None else d_x
-        return [array for of_layer in reversed(found) for array in of_layer]
 
-    def tangent(self, directions: list[Array]) -> Array:
+    def tangent(self, parts: list[Array]) -> Array:
         """Return how the output changes with the parameters, ``J v``, of shape (n, c).
 
         Parameters
         ----------
-        directions : list of ndarray
-            The change of each of ``net.parameters()``, of its shape and dtype.
+        parts : list of ndarray
+            The change v: matrices of the layers, biases as their last rows.
         """
         moved: Array | None = None
-        remaining = iter(directions)
+        remaining = iter(parts)
         for i, stage in enumerate(self._stages):
             if isinstance(stage, LinearStage):
-                step = next(remaining)
-                change = K.linear(self._values[i], step, None if stage.bias is None else next(remaining))
+                part, w = next(remaining), self._weight_of[i]
+                change = K.linear(self._values[i], part[: len(w)], None if stage.bias is None else part[-1])
                 if moved is not None:
-                    change += K.matmul(moved, stage.weight.value)
+                    change += K.matmul(moved, w)
                 moved = change
             if moved is not None:
                 moved = self._through(i, moved)
-        if moved is None:
-            raise ValueError("[Tape] the network has no linear layer")
+        assert moved is not None
         return moved
 
     def _through(self, i: int, d: Array) -> Array:

@@ -128,6 +128,11 @@ class Network:
         by_name = {parameter.name: parameter for parameter in self._parameters}
         return plan(self.layers, by_name, self.seed, self._passes, part)
 
+    @property
+    def draws(self) -> bool:
+        """Whether `forward` draws masks, and so differs from `predict`."""
+        return self._draws
+
     def parameters(self) -> list[Parameter]:
         """Return the parameters, layer by layer, weight before bias."""
         return list(self._parameters)

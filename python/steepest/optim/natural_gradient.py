@@ -6,25 +6,30 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from steepest._memory import assign, to_device, to_host
+from steepest import DivergenceError
+from steepest._memory import assign
 from steepest.fisher import FisherMatrix
+from steepest.fisher._solvers import NotPositiveDefiniteError
 from steepest.nn import Loss, Network
 
+from ._curvature import LEAST_DAMPING, Curvature
+from ._step_rules import MOMENTUM_RULES, Step, bounded, dot
+
 Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
 
 # Levenberg's and Marquardt's rule, with Martens' and Grosse's factors.
 _POOR, _GOOD, _FACTOR = 0.25, 0.75, 1.5
 # By which a step that cannot be taken raises the damping.
 _REJECTED = 4.0
+# Halvings of a step in a line search.
+_MOST_HALVINGS = 10
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What a step was expected to do, and what it did.
+    """What a step was expected to do, and what it did; nan where the optimizer was told not to find out.
 
     Attributes
     ----------
@@ -38,33 +43,41 @@ class Certificate:
         Divergence of the distributions after the step from those before it, in nats a row: by ``d^T F d / 2``, and as
         computed from the outputs.
     residual : float
-        Of the equations that were solved for the step, see `steepest.fisher.SolveReport`.
+        Of the equations that were solved for the step, ``|(F + damping I) x - g| / |g|``, with the averaged matrix and
+        an inverse that may be some steps old.
     damping : float
         What was added to the diagonal.
     length : float
-        What the natural gradient was multiplied by.
+        What the natural gradient was multiplied by; 0 in the burn-in.
     accepted : bool
-        Whether the step was taken. It is not where the loss became infinite or NaN, or rose with `adapt_damping`.
+        Whether the step was taken. It is not where the loss became infinite or NaN, or rose with `adapt_damping`, or no
+        factorisation was found.
+    raises : int
+        How often the damping had to be raised for a matrix to be factorised.
     """
 
     loss: float
-    new_loss: float
-    predicted: float
-    ratio: float
-    predicted_kl: float
-    kl: float
-    residual: float
-    damping: float
-    length: float
-    accepted: bool
+    new_loss: float = math.nan
+    predicted: float = math.nan
+    ratio: float = math.nan
+    predicted_kl: float = math.nan
+    kl: float = math.nan
+    residual: float = math.nan
+    damping: float = math.nan
+    length: float = 0.0
+    accepted: bool = True
+    raises: int = 0
 
 
 class NaturalGradient:
-    """Natural-gradient descent, ``theta -= lr (F + damping I)^-1 g``, with the Fisher matrix F of the batch.
+    """Natural-gradient descent, ``theta -= lr (F + damping I)^-1 g``, with the Fisher matrix F of the batches.
 
     Of all steps of the same divergence KL(p(theta) || p(theta + d)), the one along ``F^-1 g`` lowers the loss most, as
     far as its first derivative tells: the minimum of ``g^T d + (d^T F d / 2 - c) / lr``, with a multiplier 1 / lr for
     the ball of divergence c (S. Amari, "Natural gradient works efficiently in learning", 1998).
+
+    For mini-batches, average F over them (`factor_decay`), and form its inverse now and then (`inverse_period`). As
+    it stands, F is that of each batch alone, as it is right for steps with all samples.
 
     Parameters
     ----------
@@ -76,6 +89,9 @@ class NaturalGradient:
         Length of the step, in (0, inf).
     damping : float, default=1e-3
         Added to the diagonal of F; not negative.
+    split : {"pi", "even"} or None, default=None
+        For K-FAC: the damping is split onto its two factors, see `FisherMatrix.inverse`. Inverses then take Cholesky
+        factors instead of eigenvectors, about a tenth of the time.
     kind : {"exact", "monte_carlo", "empirical"}, default="exact"
         Of the Fisher matrix.
     structure : {"dense", "block", "kfac", "ekfac", "diagonal"}, default="kfac"
@@ -87,11 +103,32 @@ class NaturalGradient:
         (J. Moré, "The Levenberg-Marquardt algorithm", 1978); and steps that raise the loss are taken back. It needs
         batches that are large enough for their loss to tell.
     kl_clip : float or None, default=None
-        The largest predicted divergence of a step, in nats a row; longer ones are shortened to it.
+        The largest divergence of a step, in nats a row.
+    trust_region : {"clip", "ball", "line_search"}, default="clip"
+        What is done with `kl_clip`: steps of a larger predicted divergence are shortened to it; or every step has it,
+        the multiplier of the ball's Lagrangian being solved for in place of `lr`; or the step of the ball is halved
+        until its measured divergence is within it and the loss is lower (J. Schulman et al., "Trust region policy
+        optimization", 2015).
     momentum : float, default=0.0
-        Share of the last step that is added to the next, in [0, 1).
+        In [0, 1).
+    momentum_rule : {"step", "gradient", "model", "spring"}, default="step"
+        What momentum is: the share of the last step that is added to the next; the decay of an average of gradients, of
+        which the natural gradient is taken; or, without regard to `momentum` and `lr`, the sum of the natural gradient
+        and the last step that minimises the quadratic model of the batch (Martens and Grosse, 2015, §7); or the share
+        of the last natural gradient that the equations are damped towards, ``(F + damping I) x = g + damping momentum
+        x_last`` (SPRING: G. Goldshlager, N. Abrahamsen, L. Lin, 2024).
+    factor_decay : float, default=0.0
+        Of the average of F over the batches, in [0, 1): batch k has at least the weight 1 / k. Of 0, there is none.
+    factor_period, inverse_period : int, default=1
+        Steps from one batch that joins the average to the next, and from one inverse to the next. A dense matrix that
+        is not averaged is solved anew in every step.
+    burn_in : int, default=0
+        Batches at the beginning that only join the average.
     l2 : float, default=0.0
         Strength of an L2 penalty ``l2 / 2 * sum(w**2)`` of the weights, not of the biases.
+    certify : bool, default=True
+        Whether steps find out what the certificate says, which takes about as long as they do. Without, nothing is
+        taken back, and the loss before the step is all that is known.
     seed : int, default=0
         Of the observations that the kind ``"monte_carlo"`` draws, another for each step.
 
@@ -105,7 +142,11 @@ class NaturalGradient:
     Raises
     ------
     ValueError
-        A number is out of range, or as of `FisherMatrix`.
+        A number or a name is out of range, or as of `FisherMatrix`.
+
+    References
+    ----------
+    J. Martens, R. Grosse, "Optimizing neural networks with Kronecker-factored approximate curvature", ICML 2015.
 
     Examples
     --------
@@ -128,31 +169,67 @@ class NaturalGradient:
         lr: float = 1.0,
         *,
         damping: float = 1e-3,
+        split: str | None = None,
         kind: str = "exact",
         structure: str = "kfac",
         solver: str = "auto",
         adapt_damping: bool = False,
         kl_clip: float | None = None,
+        trust_region: str = "clip",
         momentum: float = 0.0,
+        momentum_rule: str = "step",
+        factor_decay: float = 0.0,
+        factor_period: int = 1,
+        inverse_period: int = 1,
+        burn_in: int = 0,
         l2: float = 0.0,
+        certify: bool = True,
         seed: int = 0,
     ) -> None:
         self._require("lr", lr, 0.0, math.inf, open_below=True)
         self._require("damping", damping, 0.0, math.inf)
         self._require("momentum", momentum, 0.0, 1.0)
+        self._require("factor_decay", factor_decay, 0.0, 1.0)
         self._require("l2", l2, 0.0, math.inf)
         if kl_clip is not None:
             self._require("kl_clip", kl_clip, 0.0, math.inf, open_below=True)
-        self.net, self.loss, self.lr, self.damping = net, loss, lr, damping
-        self.kind, self.structure, self.solver = kind, structure, solver
-        self.adapt_damping, self.kl_clip, self.momentum, self.l2 = adapt_damping, kl_clip, momentum, l2
-        self.seed = seed
+        for what, value, known in (
+            ("trust_region", trust_region, ("clip", "ball", "line_search")),
+            ("momentum_rule", momentum_rule, tuple(MOMENTUM_RULES)),
+        ):
+            if value not in known:
+                raise ValueError(f"[NaturalGradient] {what} {value!r} is not one of: {', '.join(known)}")
+        for what, count, least in (
+            ("factor_period", factor_period, 1),
+            ("inverse_period", inverse_period, 1),
+            ("burn_in", burn_in, 0),
+        ):
+            if count < least:
+                raise ValueError(f"[NaturalGradient] {what} is {count}: it must be at least {least}")
+        if trust_region != "clip" and kl_clip is None:
+            raise ValueError(f"[NaturalGradient] trust_region={trust_region!r} takes a bound: pass kl_clip")
+        if not certify and (adapt_damping or trust_region == "line_search"):
+            raise ValueError(
+                "[NaturalGradient] adapt_damping and the line search go by what certificates say: leave certify=True"
+            )
+        self.net, self.loss, self.damping = net, loss, damping
+        self.kind, self.solver = kind, solver
+        self.adapt_damping, self.kl_clip, self.trust_region = adapt_damping, kl_clip, trust_region
+        self.burn_in, self.l2, self.certify, self.seed = burn_in, l2, certify, seed
         self.certificate: Certificate | None = None
         self._steps = 0
-        self._last: Float64 | None = None
-        self._penalised = np.concatenate(
-            [np.full(p.value.size, float(p.name.endswith("weight"))) for p in net.parameters()]
-        )
+        self._curvature = Curvature(structure, split, factor_decay, factor_period, inverse_period)
+        self._rule = MOMENTUM_RULES[momentum_rule](lr, momentum)
+
+    @property
+    def lr(self) -> float:
+        """What natural gradients are multiplied by."""
+        return self._rule.lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._require("lr", value, 0.0, math.inf, open_below=True)
+        self._rule.lr = value
 
     def step(self, X: Array, y: Array, sample_weight: Array | None = None) -> Certificate:
         """Take a step on a batch.
@@ -176,9 +253,9 @@ class NaturalGradient:
         ------
         ValueError, TypeError
             X, y or the weights are not as described; nothing has changed then.
+        DivergenceError
+            The loss of the batch is not finite before the step; nothing has changed then.
         """
-        parameters = self.net.parameters()
-        before = self._flat([p.value for p in parameters])
         whole = FisherMatrix(
             self.net,
             self.loss,
@@ -189,76 +266,162 @@ class NaturalGradient:
             seed=self.seed + self._steps,
             sample_weight=sample_weight,
         )
-        curvature = whole if self.structure == "dense" else whole.with_structure(self.structure)
-        value = self._loss_of(whole.output, y, sample_weight)
-        gradient = self._gradient(X, y, sample_weight, before)
-
-        direction = -curvature.solve(gradient, self.damping + self.l2)
-        report = curvature.report
-        assert report is not None
-        length = self.lr
-        move = length * direction if self._last is None else length * direction + self.momentum * self._last
-        product = whole @ move
-        predicted_kl = 0.5 * float(move @ product) / whole.scale
-        if self.kl_clip is not None and predicted_kl > self.kl_clip:
-            shorter = math.sqrt(self.kl_clip / predicted_kl)
-            move, product, length = shorter * move, shorter * product, shorter * length
-            predicted_kl = self.kl_clip
-        penalised = self.l2 * float((self._penalised * move**2).sum())
-        predicted = float(gradient @ move) + 0.5 * (float(move @ product) + penalised)
-
-        self._set(before + move)
-        outputs = self.net.predict(X)
-        new_value = self._loss_of(outputs, y, sample_weight)
-        change = new_value - value
-        ratio = change / predicted if predicted else math.nan
-        accepted = math.isfinite(new_value) and not (self.adapt_damping and change > 0)
-        damping, kl = self.damping, math.nan
-        if accepted:
-            kl = whole.divergence(outputs)
-            self._last = move
-            if self.adapt_damping and math.isfinite(ratio):
-                self.damping *= _FACTOR if ratio < _POOR else 1 / _FACTOR if ratio > _GOOD else 1.0
-        else:
-            self._set(before)
-            new_value, self._last = value, None
-            # Damping of 0 would stay there.
-            self.damping = max(self.damping, 1e-8) * _REJECTED
+        value, gradient = self._loss_and_gradient(whole, X, y, sample_weight)
         self._steps += 1
-        self.certificate = Certificate(
-            value, new_value, predicted, ratio, predicted_kl, kl, report.residual, damping, length, accepted
-        )
+        loss = _BatchLoss(self, X, y, sample_weight, value)
+        try:
+            self._curvature.join(whole)
+            if self._steps <= self.burn_in:
+                self.certificate = Certificate(value, value, damping=self.damping)
+            else:
+                self.certificate = self._solved(whole, gradient, loss)
+        except NotPositiveDefiniteError:
+            self._curvature.restart()
+            self._rule.rejected()
+            self.certificate = Certificate(value, value, damping=self.damping, accepted=False)
         return self.certificate
+
+    def _solved(self, whole: FisherMatrix, gradient: Array, loss: _BatchLoss) -> Certificate:
+        """Solve for the step, and take it."""
+        self.damping, raises = self._curvature.invert(self.damping, self.l2)
+        rule, curvature, product = self._rule, self._curvature, whole._batch.times_exact
+        right = rule.right_side(gradient, curvature.damping)
+        natural = curvature.solve(right)
+        step = rule.step(gradient, natural, product, curvature.damping)
+        if self.kl_clip is not None:
+            step = bounded(step, product, self.kl_clip, whole.scale, self.trust_region != "clip")
+        if self.certify:
+            residual = curvature.residual(right, natural)
+            done, step = self._certified(whole, gradient, step, loss, residual, raises)
+        else:
+            self._add(step.move)
+            done = Certificate(loss.before, damping=self.damping, length=step.length, raises=raises)
+        if done.accepted:
+            rule.taken(natural, step)
+        else:
+            rule.rejected()
+        return done
+
+    def _certified(
+        self,
+        whole: FisherMatrix,
+        gradient: Array,
+        step: Step,
+        loss: _BatchLoss,
+        residual: float,
+        raises: int,
+    ) -> tuple[Certificate, Step]:
+        """Take the step, or shorter ones until one is good, or none; return what there is to say, and the step."""
+        before, damping, searches = self.net.arena.copy(), self.damping, self.trust_region == "line_search"
+        curved, slope = step.curvature(whole._batch.times_exact), dot(gradient, step.move)
+        penalised = curved
+        if self.l2:
+            weights = self._without_biases(step.move.copy())
+            penalised += self.l2 * dot(weights, weights)
+        for halvings in range(_MOST_HALVINGS if searches else 1):
+            factor = 0.5**halvings
+            shorter = step.times(factor)
+            try:
+                self._add(shorter.move)
+                after, outputs = loss.after()
+                accepted, kl = math.isfinite(after), math.nan
+                if (self.adapt_damping or searches) and after > loss.before:
+                    accepted = False
+                if accepted:
+                    kl = whole.divergence(outputs)
+                    accepted = not searches or kl <= (self.kl_clip or 0.0)
+            except BaseException:  # Ctrl-C too
+                assign(self.net.arena, before)
+                raise
+            if accepted:
+                break
+            assign(self.net.arena, before)
+        predicted = factor * slope + 0.5 * factor**2 * penalised
+        ratio = (after - loss.before) / predicted if predicted else math.nan
+        if not accepted:
+            self.damping = max(damping, LEAST_DAMPING) * _REJECTED
+            self._curvature.reject()
+        elif self.adapt_damping and math.isfinite(ratio):
+            self.damping *= _FACTOR if ratio < _POOR else 1 / _FACTOR if ratio > _GOOD else 1.0
+        certificate = Certificate(
+            loss.before,
+            after if accepted else loss.before,
+            predicted,
+            ratio,
+            0.5 * factor**2 * curved / whole.scale,
+            kl if accepted else math.nan,
+            residual,
+            damping,
+            shorter.length,
+            accepted,
+            raises,
+        )
+        return certificate, shorter
 
     # --------------------------------------------------------------------------------------------------- internals
 
-    def _gradient(self, X: Array, y: Array, sample_weight: Array | None, theta: Float64) -> Float64:
-        """Return the gradient of the penalised loss, with dropout."""
-        _, d = self.loss(self.net.forward(X), y, sample_weight)
-        self.net.backward(d)
-        return self._flat([p.grad for p in self.net.parameters()]) + self.l2 * self._penalised * theta
+    def _loss_and_gradient(
+        self, whole: FisherMatrix, X: Array, y: Array, sample_weight: Array | None
+    ) -> tuple[float, Array]:
+        """Return the penalised loss without dropout, and its gradient with it, flat on the device."""
+        value, d = self.loss(whole.output, y, sample_weight)
+        if self.net.draws:
+            _, d = self.loss(self.net.forward(X), y, sample_weight)
+            self.net.backward(d)
+            gradient = whole._layout.gathered([p.grad for p in self.net.parameters()])
+        else:
+            gradient = whole._batch.gradient_of(d)
+        if self.l2:
+            theta = whole._layout.gathered([p.value for p in self.net.parameters()])
+            gradient += self.l2 * self._without_biases(theta)
+        total = float(value) + self._penalty()
+        if not math.isfinite(total):
+            raise DivergenceError(f"[NaturalGradient] the loss of the batch is {total} before the step")
+        return total, gradient
 
-    def _loss_of(self, outputs: Array, y: Array, sample_weight: Array | None) -> float:
-        """Return the penalised loss of the present parameters and their outputs."""
-        try:
-            value = float(self.loss(outputs, y, sample_weight)[0])
-        except FloatingPointError:  # a kernel found that it is not finite
-            value = math.inf
-        theta = self._flat([p.value for p in self.net.parameters()])
-        return value + 0.5 * self.l2 * float((self._penalised * theta**2).sum())
+    def _penalty(self) -> float:
+        if not self.l2:
+            return 0.0
+        weights = [p.value.ravel() for p in self.net.parameters() if p.name.endswith("weight")]
+        return 0.5 * self.l2 * sum(dot(w, w) for w in weights)
 
-    def _flat(self, arrays: list[Array]) -> Float64:
-        return np.concatenate([to_host(a).astype(np.float64).ravel() for a in arrays])
-
-    def _set(self, theta: Float64) -> None:
+    def _without_biases(self, flat: Array) -> Array:
+        """Write zeros in the place of biases, which no penalty is on."""
         start = 0
         for p in self.net.parameters():
-            size = p.value.size
-            values = theta[start : start + size].reshape(p.value.shape).astype(self.net.dtype)
-            assign(p.value, to_device(values, self.net.device))
-            start += size
+            if not p.name.endswith("weight"):
+                flat[start : start + p.value.size] = 0
+            start += p.value.size
+        return flat
+
+    def _add(self, move: Array) -> None:
+        start = 0
+        for p in self.net.parameters():
+            value = p.value
+            value += move[start : start + value.size].reshape(value.shape)
+            start += value.size
 
     def _require(self, name: str, value: float, low: float, high: float, *, open_below: bool = False) -> None:
         if not (low < value < high or (value == low and not open_below)):
             bracket = "(" if open_below else "["
             raise ValueError(f"[NaturalGradient] {name} must be in {bracket}{low:g}, {high:g}), got {value}")
+
+
+@dataclass
+class _BatchLoss:
+    """The penalised loss of a batch, before and after a step."""
+
+    optimizer: NaturalGradient
+    X: Array
+    y: Array
+    sample_weight: Array | None
+    before: float
+
+    def after(self) -> tuple[float, Array]:
+        """Return the loss of the present parameters, infinite where it is not finite, and their outputs."""
+        outputs = self.optimizer.net.predict(self.X)
+        try:
+            value = float(self.optimizer.loss(outputs, self.y, self.sample_weight)[0])
+        except FloatingPointError:  # a kernel found that it is not finite
+            return math.inf, outputs
+        return value + self.optimizer._penalty(), outputs

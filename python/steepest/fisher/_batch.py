@@ -1,0 +1,113 @@
+"""A batch as a Fisher matrix sees it: run through the network, with what comes back from the likelihood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from steepest._memory import to_host
+from steepest.nn import Loss
+
+from ._factors import Factors
+from ._kinds import output_rows
+from ._layout import Layout
+from ._likelihoods import Likelihood
+from ._tape import Tape
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Over which observations a Fisher matrix is an expectation; see `FisherMatrix`."""
+
+    kind: str
+    n_samples: int
+    seed: int
+
+    def repeats(self, n_outputs: int) -> int:
+        """Return the number of rows that each sample has in the factors."""
+        return {"exact": n_outputs, "monte_carlo": self.n_samples, "empirical": 1}[self.kind]
+
+
+@dataclass
+class Batch:
+    """A batch and its forward pass.
+
+    Attributes
+    ----------
+    layout : Layout
+        Of vectors of the network's parameters.
+    loss : Loss
+        As given.
+    likelihood : Likelihood
+        Behind it.
+    expectation : Expectation
+        Whose rows `factors` has.
+    number : int
+        Of the batch among those of one matrix: each has draws of its own.
+    tape : Tape
+        The forward pass.
+    y : ndarray or None
+        Targets as the loss takes them, on the network's device.
+    shares : ndarray of shape (n,)
+        Weights of the rows, which add up to 1, on the host.
+    is_weighted : bool
+        Whether they may differ.
+    """
+
+    layout: Layout
+    loss: Loss
+    likelihood: Likelihood
+    expectation: Expectation
+    number: int
+    tape: Tape
+    y: Array | None
+    shares: Float64
+    is_weighted: bool
+
+    @cached_property
+    def outputs(self) -> Float64:
+        """What the network gave, on the host."""
+        return self.layout.on_host(self.tape.output)
+
+    @cached_property
+    def factors(self) -> Factors:
+        """The factors of the Fisher matrix, with a pass back for the rows of each sample."""
+        rows = output_rows(
+            self.loss,
+            self.likelihood,
+            self.tape.output,
+            self.y,
+            self.expectation.kind,
+            self.expectation.n_samples,
+            (self.expectation.seed, self.number),
+            self.shares,
+        )
+        shares = self.layout.on_device(self.shares) if self.is_weighted else None
+        grads = self.tape.backward(rows)
+        return Factors(self.layout, self.tape.inputs, self.tape.weights, grads, shares)
+
+    def gradient_of(self, d: Array) -> Array:
+        """Return ``J^T d`` for d of the output's shape, flat."""
+        flat = self.layout.empty()
+        self.tape.pullback(d, self.layout.parts(flat))
+        return flat
+
+    def times_exact(self, flat: Array) -> Array:
+        """Return ``J^T H J v``: a pass forwards with the tangent, and one back, for any number of outputs.
+
+        Parameters
+        ----------
+        flat : ndarray of shape (P,)
+            v, of the network's dtype and on its device.
+        """
+        moved = to_host(self.tape.tangent(self.layout.parts(flat))).astype(np.float64)
+        curved = self.likelihood.multiply(self.outputs, moved)
+        curved *= self.likelihood.scale * self.shares[:, None]
+        return self.gradient_of(self.layout.on_device(np.ascontiguousarray(curved)))

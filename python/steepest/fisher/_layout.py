@@ -1,0 +1,131 @@
+"""Vectors of a network's parameters: a flat array, and its views as tensors or as a matrix a layer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from steepest._memory import aligned_empty, array_namespace, to_device, to_host
+from steepest.nn import Network
+
+from ._tape import biases_of, stages_of
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+
+
+class Layout:
+    """Where the parameters of a network of linear layers stand in a vector: as in ``net.parameters()``, in C order.
+
+    Parameters
+    ----------
+    net : Network
+        Of linear layers with weights of their own.
+
+    Attributes
+    ----------
+    size : int
+        Number of parameters, P.
+    shapes : list of tuple of int
+        Of the tensors.
+    biases : list of bool
+        For each layer whether it has a bias.
+    layers : list of tuple of int
+        Shape of the matrix of each layer: its weights, and its bias as the last row.
+    """
+
+    def __init__(self, net: Network) -> None:
+        self.dtype, self.device = net.dtype, net.device
+        self.shapes = [tuple(p.value.shape) for p in net.parameters()]
+        self.biases = biases_of(stages_of(net))
+        weights = [shape for shape in self.shapes if len(shape) == 2]
+        self.layers = [(p + bias, m) for (p, m), bias in zip(weights, self.biases, strict=True)]
+        self.size = sum(math.prod(shape) for shape in self.shapes)
+
+    # ------------------------------------------------------------------------------------------ views of a flat array
+
+    def parts(self, flat: Array) -> list[Array]:
+        """Return the matrices of the layers: a layer's bias follows its weights."""
+        return self._split(flat, self.layers)
+
+    def tensors(self, flat: Array) -> list[Array]:
+        """Return arrays of the parameters' shapes."""
+        return self._split(flat, self.shapes)
+
+    # --------------------------------------------------------------------------------------------- of another kind
+
+    def empty(self) -> Array:
+        """Return a flat array of the network's dtype and device, with anything in it."""
+        return aligned_empty((self.size,), self.dtype, self.device)
+
+    def gathered(self, arrays: Any) -> Array:
+        """Return a flat array of the network's dtype and device with copies of tensors or of matrices of the layers."""
+        flat = self.empty()
+        start = 0
+        for array in arrays:
+            flat[start : start + array.size].reshape(array.shape)[...] = array
+            start += array.size
+        return flat
+
+    def on_device(self, flat: Array) -> Array:
+        """Return a flat array in the network's dtype, on its device."""
+        return to_device(flat.astype(self.dtype, copy=False), self.device)
+
+    def on_host(self, flat: Array) -> Float64:
+        """Return a flat array in float64, on the host."""
+        array: Float64 = to_host(flat).astype(np.float64, copy=False)
+        return array
+
+    # ------------------------------------------------------------------------------------------------------- checks
+
+    def taken(self, v: Any) -> Array:
+        """Return a vector that a user gave as a flat array: of float64 on the host, or for a list as of `gathered`.
+
+        Raises
+        ------
+        ValueError
+            Its shape is another, or an item is not finite.
+        """
+        if isinstance(v, (list, tuple)):
+            shapes = [tuple(a.shape) for a in v]
+            if shapes != self.shapes:
+                raise ValueError(
+                    f"[FisherMatrix] the arrays have the shapes {shapes}, the parameters {self.shapes}"
+                )
+            for array in v:
+                require_finite("the vector", array)
+            return self.gathered([to_device(array, self.device) for array in v])
+        flat = np.array(to_host(v), dtype=np.float64)
+        if flat.shape != (self.size,):
+            raise ValueError(
+                f"[FisherMatrix] the vector has shape {flat.shape}, but there are {self.size} parameters"
+            )
+        require_finite("the vector", flat)
+        return flat
+
+    def given_back(self, like: Any, flat: Array) -> Any:
+        """Return a vector in the form of another: of lists in the network's dtype, flat in float64 on the host."""
+        if isinstance(like, (list, tuple)):
+            return self.tensors(self.on_device(flat))
+        return self.on_host(flat)
+
+    def _split(self, flat: Array, shapes: list[tuple[int, ...]] | list[tuple[int, int]]) -> list[Array]:
+        found, start = [], 0
+        for shape in shapes:
+            size = math.prod(shape)
+            found.append(flat[start : start + size].reshape(shape))
+            start += size
+        return found
+
+
+def require_finite(what: str, array: Array) -> None:
+    """Raise a ValueError that names the first item that is not finite."""
+    finite = array_namespace(array).isfinite(array)
+    if not bool(finite.all()):
+        at = int(to_host(~finite).ravel().argmax())
+        where = np.unravel_index(at, array.shape)
+        place = ", ".join(str(int(i)) for i in where)
+        raise ValueError(f"[FisherMatrix] {what} is not finite at ({place})")

@@ -1,0 +1,216 @@
+"""How long a natural-gradient step is, and what earlier steps add to it."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Product = Callable[[Array], Array]
+"""With the exact Fisher matrix of the batch."""
+
+
+def dot(a: Array, b: Array) -> float:
+    """Return the inner product of two flat arrays of one device."""
+    return float(a @ b)
+
+
+@dataclass
+class Step:
+    """A step.
+
+    Attributes
+    ----------
+    move : ndarray of shape (P,)
+        Is added to the parameters.
+    length : float
+        What the natural gradient was multiplied by.
+    product : ndarray of shape (P,) or None
+        The Fisher matrix times the move, where it is known.
+    """
+
+    move: Array
+    length: float
+    product: Array | None = None
+
+    def times(self, factor: float) -> Step:
+        """Return the step, a multiple of its length."""
+        if factor == 1.0:
+            return self
+        product = None if self.product is None else factor * self.product
+        return Step(factor * self.move, factor * self.length, product)
+
+    def curvature(self, product: Product) -> float:
+        """Return ``d^T F d``, twice the divergence that the step is expected to have, in the scale of the loss."""
+        if self.product is None:
+            self.product = product(self.move)
+        return dot(self.move, self.product)
+
+
+class MomentumRule(ABC):
+    """What earlier steps add to the next.
+
+    Parameters
+    ----------
+    lr : float
+        What natural gradients are multiplied by.
+    momentum : float
+        In [0, 1).
+    """
+
+    def __init__(self, lr: float, momentum: float) -> None:
+        self.lr, self.momentum = lr, momentum
+        self.last: Array | None = None
+
+    def right_side(self, gradient: Array, damping: float) -> Array:
+        """Return what the equations are solved for, in place of the gradient."""
+        return gradient
+
+    @abstractmethod
+    def step(self, gradient: Array, natural: Array, product: Product, damping: float) -> Step:
+        """Return the step for a solution of the equations."""
+
+    def taken(self, natural: Array, step: Step) -> None:
+        """Remember a step."""
+        self.last = step.move
+
+    def rejected(self) -> None:
+        """Forget the steps before one that was taken back."""
+        self.last = None
+
+
+class LastStep(MomentumRule):
+    """A share of the last step is added: ``d = -lr x + momentum d_last`` (B. Polyak, 1964)."""
+
+    def step(self, gradient: Array, natural: Array, product: Product, damping: float) -> Step:
+        move = -self.lr * natural
+        if self.momentum and self.last is not None:
+            move += self.momentum * self.last
+        return Step(move, self.lr)
+
+
+class AveragedGradient(MomentumRule):
+    """The natural gradient is taken of an average of gradients, of which gradient k has at least the weight 1 / k."""
+
+    def __init__(self, lr: float, momentum: float) -> None:
+        super().__init__(lr, momentum)
+        self._count = 0
+
+    def right_side(self, gradient: Array, damping: float) -> Array:
+        self._count += 1
+        decay = min(1.0 - 1.0 / self._count, self.momentum)
+        self.last = gradient if self.last is None else decay * self.last + (1.0 - decay) * gradient
+        return self.last
+
+    def step(self, gradient: Array, natural: Array, product: Product, damping: float) -> Step:
+        return Step(-self.lr * natural, self.lr)
+
+    def taken(self, natural: Array, step: Step) -> None:
+        pass
+
+    def rejected(self) -> None:
+        pass
+
+
+class BestOfModel(MomentumRule):
+    """The natural gradient and the last step, each as long as the quadratic model of the batch has it.
+
+    They minimise ``g^T d + d^T (F + damping I) d / 2`` with the exact F of the batch (J. Martens, R. Grosse,
+    "Optimizing neural networks with Kronecker-factored approximate curvature", 2015, §6.4 and §7).
+    """
+
+    def step(self, gradient: Array, natural: Array, product: Product, damping: float) -> Step:
+        along = [natural] if self.last is None else [natural, self.last]
+        products = [product(d) for d in along]
+        weights = best_combination(gradient, along, products, damping)
+        move, moved = weights[0] * along[0], weights[0] * products[0]
+        for weight, d, of_d in zip(weights[1:], along[1:], products[1:], strict=True):
+            move += weight * d
+            moved += weight * of_d
+        return Step(move, -weights[0], moved)
+
+
+class Spring(MomentumRule):
+    """The equations are damped towards the last natural gradient: ``(F + c I) x = g + c momentum x_last``.
+
+    G. Goldshlager, N. Abrahamsen, L. Lin, "A Kaczmarz-inspired approach to accelerate the optimization of neural
+    network wavefunctions", 2024. Without momentum it is the natural gradient as it stands.
+    """
+
+    def right_side(self, gradient: Array, damping: float) -> Array:
+        return gradient if self.last is None else gradient + damping * self.momentum * self.last
+
+    def step(self, gradient: Array, natural: Array, product: Product, damping: float) -> Step:
+        return Step(-self.lr * natural, self.lr)
+
+    def taken(self, natural: Array, step: Step) -> None:
+        self.last = natural
+
+
+MOMENTUM_RULES: dict[str, type[MomentumRule]] = {
+    "step": LastStep,
+    "gradient": AveragedGradient,
+    "model": BestOfModel,
+    "spring": Spring,
+}
+
+
+def best_combination(
+    gradient: Array, directions: list[Array], products: list[Array], damping: float
+) -> list[float]:
+    """Return the weights w of ``d = sum_i w_i d_i`` that minimise ``g^T d + d^T (F + damping I) d / 2``.
+
+    Where the directions are parallel, or have no curvature, they are the smallest of those that do.
+
+    Parameters
+    ----------
+    gradient : ndarray of shape (P,)
+        g.
+    directions, products : list of ndarray of shape (P,)
+        d_i, and F d_i.
+    damping : float
+        Not negative.
+    """
+    curved = np.array(
+        [
+            [dot(d, of_e) + damping * dot(d, e) for e, of_e in zip(directions, products, strict=True)]
+            for d in directions
+        ]
+    )
+    slopes = np.array([dot(gradient, d) for d in directions])
+    # The directions may differ in length by orders of magnitude.
+    lengths = np.sqrt(np.maximum(np.diag(curved), np.finfo(np.float64).tiny))
+    scaled = 0.5 * (curved + curved.T) / np.outer(lengths, lengths)
+    weights: list[float] = (np.linalg.lstsq(scaled, -slopes / lengths, rcond=1e-10)[0] / lengths).tolist()
+    return weights
+
+
+def bounded(step: Step, product: Product, bound: float, scale: float, always: bool) -> Step:
+    """Return the step, shortened to a predicted divergence; or `always` of it.
+
+    The latter is the step of the ball ``d^T F d / 2 <= bound``: its Lagrangian has the multiplier
+    ``1 / length = sqrt(g^T F^-1 g / (2 bound))``.
+
+    Parameters
+    ----------
+    step : Step
+        Of any length.
+    product : callable
+        See `Product`.
+    bound : float
+        In nats a row.
+    scale : float
+        The loss is this times the negative log-likelihood.
+    always : bool
+        Whether shorter steps are made longer.
+    """
+    divergence = 0.5 * step.curvature(product) / scale
+    if divergence > bound or (always and divergence > 0):
+        return step.times(math.sqrt(bound / divergence))
+    return step

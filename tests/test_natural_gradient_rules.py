@@ -1,0 +1,482 @@
+"""The natural gradient over many batches: averages, inverses that are kept, momentum, trust regions, failures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fisher_cases import KINDS, STRUCTURES, assert_close, flat, gradient, inputs, network, targets
+from sklearn import datasets
+
+from steepest import fisher, nn, optim
+from steepest.fisher import _batch, _solvers, _structures
+
+LOSS = nn.SoftmaxCrossEntropy()
+
+
+def batches(count, n=20, dtype=np.float64):
+    rng = np.random.default_rng(7)
+    return [(rng.standard_normal((n, 3)).astype(dtype), rng.integers(0, 3, n)) for _ in range(count)]
+
+
+def parameters_of(net):
+    return flat([p.value for p in net.parameters()]).copy()
+
+
+def diabetes():
+    X, y = datasets.load_diabetes(return_X_y=True)
+    X = np.ascontiguousarray(X / X.std(axis=0))
+    return X, ((y - y.mean()) / y.std())[:, None]
+
+
+# ------------------------------------------------------------------------------------------- averages over batches
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_updates_average(structure, kind):
+    """What a structure keeps is averaged: matrices, diagonals, the factors of K-FAC, the second moments of EKFAC."""
+    (X, y), (X2, y2) = batches(2)
+    net = network(3)
+    F = fisher.FisherMatrix(net, LOSS, X, y, kind=kind, structure=structure, seed=5)
+    first = F.to_dense()
+    traces = [F.trace()]
+    for p in net.parameters():
+        p.value[...] *= 1.1
+    F.update(X2, y2, decay=0.7)
+    other = fisher.FisherMatrix(net, LOSS, X2, y2, kind=kind, structure=structure, seed=5)
+    other._batch.number = 1  # as that of an update, which has draws of its own
+    second = other.to_dense()
+    traces.append(other.trace())
+    if structure in ("dense", "block", "diagonal"):
+        assert_close(F.to_dense(), 0.7 * first + 0.3 * second)
+    elif structure == "ekfac":
+        assert F.trace() == pytest.approx(0.7 * traces[0] + 0.3 * traces[1], rel=1e-10)
+    v = np.random.default_rng(0).standard_normal(F.size)
+    dense = F.to_dense()
+    assert_close(F @ v, dense @ v)
+    assert_close(F.solve(v, 0.1), np.linalg.solve(dense + 0.1 * np.eye(F.size), v))
+    assert F.report.residual < 1e-10
+
+
+def test_factors_are_averaged():
+    (X, y), (X2, y2) = batches(2)
+    net = network(3)
+
+    def factors(X, y):
+        pairs = fisher.FisherMatrix(net, LOSS, X, y, structure="kfac")._structure.kronecker
+        return [f.copy() for pair in pairs for f in pair]
+
+    F = fisher.FisherMatrix(net, LOSS, X, y, structure="kfac")
+    _ = F._structure.kronecker
+    F.update(X2, y2, decay=0.7)
+    averaged = [f for pair in F._structure.kronecker for f in pair]
+    for got, a, b in zip(averaged, factors(X, y), factors(X2, y2), strict=True):
+        assert_close(got, 0.7 * a + 0.3 * b)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_an_average_with_itself_changes_nothing(structure):
+    (X, y), net = batches(1)[0], network(3, (4, 3))
+    F = fisher.FisherMatrix(net, LOSS, X, y, structure=structure)
+    before = F.to_dense()
+    for _ in range(3):
+        F.update(X, y, decay=0.9)
+        assert_close(F.to_dense(), before)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_inverses_are_kept(structure):
+    """An inverse is that of the matrix when it was made, whatever the matrix becomes."""
+    (X, y), (X2, y2) = batches(2)
+    F = fisher.FisherMatrix(network(3), LOSS, X, y, structure=structure)
+    v = np.random.default_rng(0).standard_normal(F.size)
+    expected = F.solve(v, 0.1)
+    inverse = F.inverse(0.1)
+    assert inverse.shape == (F.size, F.size)
+    assert_close(inverse @ v, expected)
+    F.update(X2, y2)
+    assert_close(inverse @ v, expected)
+    assert np.abs(F.solve(v, 0.1) - expected).max() > 1e-3 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_it_is_of_the_parameters_when_it_was_made(structure, kind):
+    """What is computed after the network has changed is not of other parameters than what was computed before."""
+    (X, y), net = batches(1)[0], network(3, (4, 3))
+    expected = fisher.FisherMatrix(net, LOSS, X, y, kind=kind, structure=structure).to_dense()
+    F = fisher.FisherMatrix(net, LOSS, X, y, kind=kind, structure=structure)
+    for p in net.parameters():
+        p.value[...] = 7
+    v = np.random.default_rng(0).standard_normal(F.size)
+    assert_close(F @ v, expected @ v)
+    assert_close(F.to_dense(), expected)
+
+
+@pytest.mark.parametrize("split", ["pi", "even"])
+def test_split_damping(split):
+    """(A + pi sqrt(c) I) x (G + sqrt(c) / pi I), pi^2 the ratio of the mean eigenvalues or 1."""
+    X, y = batches(1)[0]
+    F = fisher.FisherMatrix(network(3), LOSS, X, y, structure="kfac")
+    v = np.random.default_rng(0).standard_normal(F.size)
+    start, expected = 0, []
+    for a, g in F._structure.kronecker:
+        pi = np.sqrt(np.trace(a) / len(a) / (np.trace(g) / len(g))) if split == "pi" else 1.0
+        damped = np.kron(a + pi * 0.3 * np.eye(len(a)), g + 0.3 / pi * np.eye(len(g)))
+        expected.append(np.linalg.solve(damped, v[start : start + len(damped)]))
+        start += len(damped)
+    assert_close(F.inverse(0.09, split=split) @ v, np.concatenate(expected))
+
+
+def test_bad_updates_and_inverses_are_refused():
+    X, y = batches(1)[0]
+    F = fisher.FisherMatrix(network(3), LOSS, X, y, kind="empirical", structure="kfac")
+    before = F.to_dense()
+    for arguments, options, text in (
+        ((X,), {}, "pass y"),
+        ((X, y), {"decay": 1.0}, r"decay is 1.0: it must be in \[0, 1\)"),
+        ((X, y[:3]), {}, "y has 3 labels"),
+        ((np.full_like(X, np.nan), y), {}, "X is not finite"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            F.update(*arguments, **options)
+    assert_close(F.to_dense(), before)
+    for damping, split, text in (
+        (0.0, "pi", "takes the structure 'kfac' and a positive damping"),
+        (0.1, "odd", "split 'odd' is not one of: pi, even"),
+        (-0.1, None, "damping is -0.1"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            F.inverse(damping, split=split)
+    with pytest.raises(ValueError, match=r"not 'diagonal' and 0\.1"):
+        F.with_structure("diagonal").inverse(0.1, split="pi")
+    wide = nn.Network([nn.Linear(4000, 10)])
+    G = fisher.FisherMatrix(wide, LOSS, np.ones((2, 4000), np.float32))
+    with pytest.raises(MemoryError, match="in 13 GB: take 'kfac'"):
+        G.update(np.ones((2, 4000), np.float32))
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_steps_with_averages(structure):
+    """Factors join in every second step and inverses are made in every third; batch k has at least the weight 1 / k."""
+    net, other = network(3), network(3)
+    opt = optim.NaturalGradient(
+        net,
+        LOSS,
+        0.5,
+        damping=0.1,
+        structure=structure,
+        factor_decay=0.6,
+        factor_period=2,
+        inverse_period=3,
+    )
+    F, joined = None, 0
+    for k, (X, y) in enumerate(batches(8)):
+        if k % 2 == 0:
+            joined += 1
+            if F is None:
+                F = fisher.FisherMatrix(other, LOSS, X, structure=structure)
+                F.to_dense()
+            else:
+                F.update(X, decay=min(1 - 1 / joined, 0.6))
+        if k % 3 == 0:
+            inverse = F.inverse(0.1)
+        theta = parameters_of(other) - 0.5 * (inverse @ gradient(other, LOSS, X, y))
+        start = 0
+        for p in other.parameters():
+            p.value[...] = theta[start : start + p.value.size].reshape(p.value.shape)
+            start += p.value.size
+        opt.step(X, y)
+        assert_close(parameters_of(net), theta)
+
+
+def test_the_burn_in_takes_no_steps():
+    net = network(3)
+    before = parameters_of(net)
+    opt = optim.NaturalGradient(net, LOSS, factor_decay=0.9, burn_in=3)
+    for k, (X, y) in enumerate(batches(4)):
+        done = opt.step(X, y)
+        assert (done.length == 0) == (k < 3)
+        assert np.array_equal(parameters_of(net), before) == (k < 3)
+
+
+@pytest.mark.parametrize("structure", ["kfac", "ekfac", "diagonal"])
+@pytest.mark.parametrize("split", [None, "pi", "even"])
+def test_training_with_mini_batches(structure, split):
+    if split and structure != "kfac":
+        pytest.skip("only K-FAC has two factors")
+    X, y = datasets.load_digits(return_X_y=True)
+    X = np.ascontiguousarray(X[:1200] / 16, np.float32)
+    net = nn.Network([nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10)], seed=0)
+    opt = optim.NaturalGradient(
+        net,
+        LOSS,
+        0.2,
+        damping=1e-2,
+        structure=structure,
+        split=split,
+        kind="monte_carlo",
+        factor_decay=0.9,
+        inverse_period=5,
+        certify=False,
+        kl_clip=0.1,
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        rows = rng.integers(0, 1200, 200)
+        opt.step(X[rows], y[rows])
+    assert (net.predict(X).argmax(axis=1) == y[:1200]).mean() > 0.9
+
+
+# ------------------------------------------------------------------------------------------------------- momentum
+
+
+def test_averages_of_gradients():
+    net, X = network(3), inputs(20)
+    y = targets(LOSS, 20, 3)
+    opt = optim.NaturalGradient(net, LOSS, 0.5, damping=0.1, momentum=0.8, momentum_rule="gradient")
+    average, theta = 0.0, parameters_of(net)
+    for k in range(1, 8):
+        decay = min(1 - 1 / k, 0.8)
+        average = decay * average + (1 - decay) * gradient(net, LOSS, X, y)
+        theta = theta - 0.5 * fisher.FisherMatrix(net, LOSS, X, structure="kfac").solve(average, 0.1)
+        opt.step(X, y)
+        assert_close(parameters_of(net), theta)
+
+
+def test_steps_that_the_model_chooses():
+    """No other combination of the natural gradient and the last step has a lower quadratic model."""
+    net, X = network(3), inputs(20)
+    y = targets(LOSS, 20, 3)
+    opt = optim.NaturalGradient(net, LOSS, damping=0.1, momentum_rule="model")
+    opt.step(X, y)
+    for _ in range(3):
+        F, theta, last = fisher.FisherMatrix(net, LOSS, X), parameters_of(net), opt._rule.last.copy()
+        g = gradient(net, LOSS, X, y)
+        natural = F.with_structure("kfac").solve(g, 0.1)
+        opt.step(X, y)
+        move = parameters_of(net) - theta
+
+        def model(d, F=F, g=g):
+            return g @ d + 0.5 * d @ (F @ d) + 0.05 * d @ d
+
+        for direction in (natural, last):
+            for step in (-1e-3, 1e-3):
+                assert model(move + step * direction) > model(move)
+        # It lies in their plane.
+        plane = np.stack([natural, last], axis=1)
+        rest = move - plane @ np.linalg.lstsq(plane, move, rcond=None)[0]
+        assert np.linalg.norm(rest) < 1e-8 * np.linalg.norm(move)
+
+
+def test_the_model_s_steps_solve_least_squares():
+    """With momentum of the model and all samples, they are those of conjugate gradients, preconditioned."""
+    X, y = diabetes()
+    net = nn.Network([nn.Linear(10, 1)], dtype=np.float64)
+    loss = nn.MeanSquaredError()
+    opt = optim.NaturalGradient(net, loss, damping=1e-12, structure="diagonal", momentum_rule="model")
+    for _ in range(12):
+        done = opt.step(X, y)
+        if abs(done.predicted) > 1e-9:
+            assert done.ratio == pytest.approx(1.0, abs=1e-3)
+    design = np.c_[X, np.ones(len(X))]
+    best = ((design @ np.linalg.lstsq(design, y, rcond=None)[0] - y) ** 2).mean()
+    assert done.new_loss == pytest.approx(best, rel=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "gram"])
+def test_spring(solver):
+    """(F + c I) x = g + c momentum x_last; without momentum it is the natural gradient as it stands."""
+    net, plain, X = network(3), network(3), inputs(20)
+    y = targets(LOSS, 20, 3)
+    options = {"damping": 0.1, "structure": "dense", "solver": solver, "momentum_rule": "spring"}
+    for momentum in (0.0, 0.9):
+        opt = optim.NaturalGradient(net, LOSS, 0.3, momentum=momentum, **options)
+        theta, last = parameters_of(net), 0.0
+        for _ in range(3):
+            F, g = fisher.FisherMatrix(net, LOSS, X), gradient(net, LOSS, X, y)
+            last = F.solve(g + 0.1 * momentum * last, 0.1)
+            theta = theta - 0.3 * last
+            opt.step(X, y)
+            assert_close(parameters_of(net), theta, 1e-8)
+    optim.NaturalGradient(plain, LOSS, 0.3, damping=0.1, structure="dense").step(X, y)
+    fresh = network(3)
+    optim.NaturalGradient(fresh, LOSS, 0.3, momentum=0.0, **options).step(X, y)
+    assert_close(parameters_of(fresh), parameters_of(plain), 1e-8)
+
+
+def test_spring_comes_to_the_undamped_solution():
+    """On one batch, whose targets the model can meet, its equations forget the damping: momentum 1 is their limit."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((8, 12))
+    w = rng.standard_normal((12, 1))
+    net = nn.Network([nn.Linear(12, 1, bias=False)], dtype=np.float64)
+    net.parameters()[0].value[...] = 0
+    loss, y = nn.MeanSquaredError(), X @ w
+    F, g = fisher.FisherMatrix(net, loss, X), gradient(net, loss, X, y)
+    exact = F.solve(g)
+    opt = optim.NaturalGradient(
+        net,
+        loss,
+        1e-12,
+        damping=0.1,
+        structure="dense",
+        momentum=0.999,
+        momentum_rule="spring",
+        certify=False,
+    )
+    first = None
+    for _ in range(300):
+        opt.step(X, y)
+        first = first if first is not None else np.linalg.norm(opt._rule.last - exact)
+    assert np.linalg.norm(opt._rule.last - exact) < 0.02 * first
+
+
+# ---------------------------------------------------------------------------------------------------- trust regions
+
+
+def test_the_ball_s_multiplier():
+    """All steps have the bound for a predicted divergence, and the direction is that of the natural gradient."""
+    net, X = network(3), inputs(30)
+    y = targets(LOSS, 30, 3)
+    opt = optim.NaturalGradient(
+        net, LOSS, 123.0, damping=1e-3, structure="dense", kl_clip=1e-4, trust_region="ball"
+    )
+    F, g, theta = fisher.FisherMatrix(net, LOSS, X), gradient(net, LOSS, X, y), parameters_of(net)
+    natural = F.solve(g, 1e-3)
+    done = opt.step(X, y)
+    multiplier = np.sqrt(natural @ (F @ natural) / 2e-4)
+    assert_close(parameters_of(net) - theta, -natural / multiplier)
+    assert done.length == pytest.approx(1 / multiplier)
+    for _ in range(5):
+        done = opt.step(X, y)
+        assert done.predicted_kl == pytest.approx(1e-4, rel=1e-10)
+        assert done.kl == pytest.approx(1e-4, rel=0.3)
+
+
+def test_line_search():
+    """Measured divergences are within the bound, and losses never rise, however large the bound is."""
+    for bound in (1e-3, 0.1, 10.0):
+        net, X = network(3), inputs(30)
+        y = targets(LOSS, 30, 3)
+        opt = optim.NaturalGradient(
+            net, LOSS, structure="dense", damping=1e-3, kl_clip=bound, trust_region="line_search"
+        )
+        taken, last = 0, np.inf
+        for _ in range(8):
+            done = opt.step(X, y)
+            if done.accepted:
+                taken += 1
+                assert done.kl <= bound
+                assert done.new_loss <= done.loss <= last + 1e-12
+                last = done.new_loss
+        assert taken >= 4
+
+
+# ------------------------------------------------------------------------------------------ certificates, failures
+
+
+def test_without_certificates_the_steps_are_the_same():
+    X, y = batches(1)[0]
+    ends = []
+    for certify in (True, False):
+        net = network(3)
+        opt = optim.NaturalGradient(net, LOSS, 0.3, momentum=0.5, kl_clip=0.01, certify=certify)
+        for _ in range(3):
+            done = opt.step(X, y)
+        ends.append(parameters_of(net))
+        assert np.isfinite(done.ratio) == certify
+        assert np.isfinite(done.loss)
+        assert done.accepted
+    np.testing.assert_array_equal(*ends)
+
+
+def test_a_failed_factorisation_raises_the_damping(monkeypatch):
+    """And the certificate says so; the step is then one with that damping."""
+    failures = [3]
+    whole = _structures.Kfac._damped_inverse
+
+    def failing(self, matrix, damping):
+        if failures[0]:
+            failures[0] -= 1
+            raise _solvers.NotPositiveDefiniteError
+        return whole(self, matrix, damping)
+
+    monkeypatch.setattr(_structures.Kfac, "_damped_inverse", failing)
+    net, (X, y) = network(3), batches(1)[0]
+    theta, g = parameters_of(net), gradient(net, LOSS, X, y)
+    done = optim.NaturalGradient(net, LOSS, damping=1e-3, split="even").step(X, y)
+    assert (done.raises, done.damping, done.accepted) == (3, pytest.approx(0.064), True)
+    other = fisher.FisherMatrix(network(3), LOSS, X, structure="kfac")
+    assert_close(parameters_of(net) - theta, -(other.inverse(0.064, split="even") @ g))
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_matrices_that_are_not_finite_leave_the_weights(monkeypatch, structure):
+    """The step is refused, and the average begins anew."""
+    net, (X, y) = network(3), batches(1)[0]
+    opt = optim.NaturalGradient(net, LOSS, structure=structure, factor_decay=0.9, inverse_period=1)
+    opt.step(X, y)
+    before = parameters_of(net)
+    spoiled = _batch.output_rows
+    monkeypatch.setattr(_batch, "output_rows", lambda *a: spoiled(*a) * np.nan)
+    done = opt.step(X, y)
+    assert not done.accepted
+    assert done.new_loss == done.loss
+    np.testing.assert_array_equal(parameters_of(net), before)
+    monkeypatch.undo()
+    assert opt.step(X, y).accepted
+    assert np.isfinite(parameters_of(net)).all()
+
+
+def test_a_loss_that_is_not_finite_is_an_error():
+    net, X = network(2), inputs(10)
+    y = targets(nn.Poisson(), 10, 2)
+    net.parameters()[-1].value[...] = 1e4
+    before = parameters_of(net)
+    with pytest.raises(FloatingPointError):
+        optim.NaturalGradient(net, nn.Poisson()).step(X, y)
+    np.testing.assert_array_equal(parameters_of(net), before)
+
+
+def test_an_interrupted_step_is_taken_back(monkeypatch):
+    net, (X, y) = network(3), batches(1)[0]
+    before = parameters_of(net)
+    monkeypatch.setattr(nn.Network, "predict", lambda self, x: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        optim.NaturalGradient(net, LOSS).step(X, y)
+    np.testing.assert_array_equal(parameters_of(net), before)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            {"momentum_rule": "nesterov"},
+            "momentum_rule 'nesterov' is not one of: step, gradient, model, spring",
+        ),
+        ({"trust_region": "box"}, "trust_region 'box' is not one of: clip, ball, line_search"),
+        ({"trust_region": "ball"}, "takes a bound: pass kl_clip"),
+        ({"factor_decay": 1.0}, r"factor_decay must be in \[0, 1\)"),
+        ({"factor_period": 0}, "factor_period is 0: it must be at least 1"),
+        ({"inverse_period": 0}, "inverse_period is 0"),
+        ({"burn_in": -1}, "burn_in is -1"),
+        ({"certify": False, "adapt_damping": True}, "leave certify=True"),
+    ],
+    ids=str,
+)
+def test_bad_options(options, text):
+    with pytest.raises(ValueError, match=text):
+        optim.NaturalGradient(network(3), LOSS, **options)
+
+
+def test_dropout_is_for_the_gradient():
+    """Masks change the gradient; the Fisher matrix and the losses are those of the whole network."""
+    X, y = batches(1, 64)[0]
+    net = nn.Network([nn.Linear(3, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 3)], dtype=np.float64)
+    expected = float(LOSS(net.predict(X), y)[0])
+    done = optim.NaturalGradient(net, LOSS, 0.1).step(X, y)
+    assert done.loss == pytest.approx(expected, rel=1e-12)
+    assert abs(done.ratio - 1) > 1e-3 or done.accepted
+    assert net.draws
+    assert not network(3).draws
