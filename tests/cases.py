@@ -182,6 +182,24 @@ def _gaussian(m):
     return _case(K.gaussian, args, {"loss": _scalar(), "d_prediction": m.empty(m.n, 2 * m.k)})
 
 
+def _output_fisher(distribution, columns):
+    def make(m):
+        shape = (m.n, 2 * getattr(m, columns))
+        args = (m.normal(*shape), m.normal(*shape), distribution, m.positive(m.n))
+        return _case(K.output_fisher, args, {"out": m.empty(*shape)}, scale=1.5)
+
+    return make
+
+
+def _sampled_score(distribution, columns):
+    def make(m):
+        shape = (m.n, 2 * getattr(m, columns))
+        options = {"seed": 5, "stream": np.array(2)}
+        return _case(K.sampled_score, (m.normal(*shape), distribution), {"out": m.empty(*shape)}, **options)
+
+    return make
+
+
 def _zero_one_loss(m):
     return _case(K.zero_one_loss, (m.normal(m.n, m.c), m.labels()), {"out": _scalar()})
 
@@ -318,6 +336,18 @@ CASES = {
         if name not in {"squared_error", "softmax_cross_entropy", "gaussian"}
     },
     "gaussian": _gaussian,
+    "output_fisher": _output_fisher("categorical", "c"),
+    "output_fisher/wide": _output_fisher("categorical", "k"),
+    **{
+        f"output_fisher/{name}": _output_fisher(name, "k")
+        for name in ("bernoulli", "gaussian", "gaussian_learned_variance", "poisson")
+    },
+    "sampled_score": _sampled_score("categorical", "c"),
+    "sampled_score/wide": _sampled_score("categorical", "k"),
+    **{
+        f"sampled_score/{name}": _sampled_score(name, "c")
+        for name in ("bernoulli", "gaussian", "gaussian_learned_variance", "poisson")
+    },
     "zero_one_loss": _zero_one_loss,
     "sgd_update": _update("nesterov", momentum=0.9, nesterov=True, weight_decay=0.01),
     "sgd_update/clipped": _update("sgd", max_norm=0.5),

@@ -371,6 +371,38 @@ def gaussian(prediction, target, sample_weight=None, reduction="mean"):
         return mean_of_items(*gaussian_items(prediction, target), sample_weight, reduction)
 
 
+def scores_of_observations(z, distribution):
+    """(probabilities, scores) of all observations of a row of z: classes, or labels of each output."""
+    z = f64(z)
+    if distribution == "categorical":
+        p = softmax(z)
+        return p, p[:, None, :] - np.eye(z.shape[1])  # (n, class), (n, class, c)
+    p = np.stack([_sigmoid(-z), _sigmoid(z)])  # of the labels 0 and 1
+    return p, np.stack([p[1], -p[0]])
+
+
+def output_fisher(z, v, distribution, sample_weight=None, scale=1.0):
+    """scale w_i / sum(w) E[s s^T] v_i, from the scores of all observations where they are finite in number."""
+    z, v = f64(z), f64(v)
+    w = scale * row_weights(len(z), sample_weight)[:, None]
+    with np.errstate(all="ignore"):
+        if distribution == "categorical":
+            p, s = scores_of_observations(z, distribution)
+            product = np.einsum("nk,nkc,nk->nc", p, s, np.einsum("nkc,nc->nk", s, v))
+        elif distribution == "bernoulli":
+            p, s = scores_of_observations(z, distribution)
+            product = (p * s**2).sum(axis=0) * v
+        elif distribution == "gaussian":
+            product = v
+        elif distribution == "gaussian_learned_variance":
+            # The score of the log-variance, (1 - e^2) / 2 for a standard normal e, has the variance 2 / 4.
+            precision = np.exp(-z[:, z.shape[1] // 2 :])
+            product = np.concatenate([precision, np.full_like(precision, 0.5)], axis=1) * v
+        else:
+            product = np.exp(z) * v  # the variance of the count is its mean
+        return np.where(w == 0, 0.0, w * product)
+
+
 def zero_one_loss(scores, labels, ignore_label=None):
     """Mean of argmax(scores) != label over the rows not ignored (0 when there are none)."""
     labels = np.asarray(labels)
@@ -410,6 +442,73 @@ def dropout(x, rate, seed, stream):
     kept = np.array(words, np.int64).reshape(x.shape) >= np.floor(rate * 2.0**32)
     with np.errstate(all="ignore"):
         return np.where(kept, x / (1.0 - rate), 0.0)
+
+
+def _words(index, seed, stream):
+    """The four words of one counter."""
+    return philox4x32(
+        (index & _MASK32, index >> 32, stream & _MASK32, stream >> 32), (seed & _MASK32, seed >> 32)
+    )
+
+
+def _uniforms(index, seed, stream):
+    """Two numbers in [0, 1) of 53 bits."""
+    w = _words(index, seed, stream)
+    return [((low | high << 32) >> 11) * 2.0**-53 for low, high in (w[:2], w[2:])]
+
+
+def _normals(count, seed, stream):
+    """Box and Muller's: the cosine, then the sine, of the second word's angle."""
+    words = np.array([_words(k, seed, stream) for k in range(-(-count // 4))], F64).reshape(-1, 2) / 2.0**32
+    radius, angle = np.sqrt(-2.0 * np.log(words[:, 0] + 2.0**-33)), 2.0 * np.pi * words[:, 1]
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()[:count]
+
+
+def poisson_count(mean, item, seed, stream):
+    """A count: below a mean of 10 the first whose distribution function exceeds u, else by Hörmann's PTRS (1993)."""
+    if mean < 10:
+        return np.argmax(special.pdtr(np.arange(200), mean) > _uniforms(item, seed, stream)[0])
+    b = 0.931 + 2.53 * np.sqrt(mean)
+    a = -0.059 + 0.02483 * b
+    attempt = 0
+    while True:
+        u, v = _uniforms(item + attempt * 2**48, seed, stream)
+        attempt += 1
+        us = 0.5 - abs(u - 0.5)
+        k = np.floor((2.0 * a / us + b) * (u - 0.5) + mean + 0.43)
+        if us >= 0.07 and v <= 0.9277 - 3.6224 / (b - 2.0):
+            return k
+        if k < 0 or (us < 0.013 and v > us):
+            continue
+        left = np.log(v * (1.1239 + 1.1328 / (b - 3.4)) / (a / (us * us) + b))
+        if left <= special.xlogy(k, mean) - mean - special.gammaln(k + 1.0):
+            return k
+
+
+def sampled_score(z, distribution, seed, stream):
+    """(score, how far the numbers that were drawn lie from where others would have been)."""
+    z = f64(z)
+    n, c = z.shape
+    if distribution == "categorical":
+        u = np.array([_uniforms(i, seed, stream)[0] for i in range(n)])[:, None]
+        p = softmax(z)
+        ends = p.cumsum(axis=1)
+        drawn = (ends <= u).sum(axis=1)
+        return p - one_hot(drawn, c), np.abs(ends - u)[:, :-1].min(axis=1, initial=1.0)[:, None]
+    if distribution == "bernoulli":
+        words = [w for k in range(-(-z.size // 4)) for w in _words(k, seed, stream)][: z.size]
+        u = np.array(words, F64).reshape(n, c) / 2.0**32
+        less, p, q = _sigmoid(-np.abs(z)), _sigmoid(z), _sigmoid(-z)
+        label = np.where(u < less, z <= 0, z > 0)
+        return np.where(label, -q, p), np.abs(u - less)
+    if distribution == "gaussian":
+        return -_normals(z.size, seed, stream).reshape(n, c), np.ones((n, c))
+    if distribution == "gaussian_learned_variance":
+        e = _normals(z.size // 2, seed, stream).reshape(n, c // 2)
+        return np.hstack([-e * np.exp(-0.5 * z[:, c // 2 :]), 0.5 - 0.5 * e * e]), np.ones((n, c))
+    mean = np.exp(z)
+    counts = [poisson_count(m, e, seed, stream) for e, m in enumerate(mean.ravel())]
+    return mean - np.array(counts, F64).reshape(n, c), np.ones((n, c))
 
 
 # --------------------------------------------------------------------------------------- finite differences

@@ -128,6 +128,7 @@ OPTIONAL = {
     "linear_loss": (2, 4),
     "linear_sgd": (3,),
     "class_scatter": (3,),
+    "output_fisher": (3,),
     "second_moment": (1,),
 }
 

@@ -28,6 +28,8 @@ STEMS = (
     "pointwise_loss",
     "gaussian_loss",
     "zero_one_loss",
+    "output_fisher",
+    "sampled_score",
     "update",
     "class_scatter",
     "gradient_gram",

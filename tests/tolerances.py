@@ -247,6 +247,43 @@ def gaussian(dtype, prediction, target, w, value, derivative, reduction="mean"):
     return mean_of_items(dtype, value, derivative, np.abs(s) + 5.0 * square, errors, w, reduction)
 
 
+def output_fisher(dtype, z, v, distribution, w, expected):
+    """For row weights w, scale included.
+
+    Classes: the errors of p (see `softmax`) in its product with v - m, m = sum p v, and in m, whose sum errs as well.
+    Otherwise a product with exponentials, each within 2 ulp, or with their roots, whose errors double; weights round.
+    """
+    w, v = np.abs(w)[:, None], np.nan_to_num(_abs(v), posinf=0.0)
+    floor = tiny(dtype) * (1.0 + w * (1.0 + v.max(axis=1, initial=0.0)[:, None]))
+    if distribution != "categorical":
+        return 12.0 * eps(dtype) * np.nan_to_num(_abs(expected), posinf=0.0) + floor
+    with np.errstate(all="ignore"):
+        x = np.asarray(z).astype(np.float64)
+        p = np.exp(x - x.max(axis=1, keepdims=True))
+        p = np.nan_to_num(p / p.sum(axis=1, keepdims=True))
+    relative = 8.0 + 2.0 * np.sqrt(z.shape[1]) + _shift(z)
+    mean, mean_error = (p * v).sum(axis=1, keepdims=True), (relative * p * v).sum(axis=1, keepdims=True)
+    return eps(dtype) * w * p * (relative * (v + mean) + mean_error + relative.max() * mean) + floor
+
+
+def sampled_score(dtype, z, distribution, expected):
+    """Classes: softmax less one. Counts: the mean, in float64, less the count, rounded once. Otherwise a normal number
+    or a quotient, times an exponential or its root; a normal number's square keeps twice its rounding.
+    """
+    e = eps(dtype)
+    if distribution == "categorical":
+        with np.errstate(all="ignore"):
+            x = np.asarray(z).astype(np.float64)
+            p = np.exp(x - x.max(axis=1, keepdims=True))
+            p = np.nan_to_num(p / p.sum(axis=1, keepdims=True))
+        return softmax(dtype, z, p) + e
+    if distribution == "poisson":
+        with np.errstate(over="ignore"):
+            mean = np.exp(np.asarray(z).astype(np.float64))
+        return e * _abs(expected) + 8.0 * eps(np.float64) * mean + tiny(dtype)
+    return 10.0 * e * (_abs(expected) + (distribution == "gaussian_learned_variance")) + tiny(dtype)
+
+
 def linear_loss(dtype, x, scores, error, items, w, penalty, d_penalty):
     """(loss, d_w, d_b) for row weights w that sum to 1, scores and their `error`, and items(scores) -> (l, l').
 

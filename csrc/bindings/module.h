@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/data_operations.h"
+#include "bindings/distributions.h"
 #include "bindings/linear_model_operations.h"
 #include "bindings/losses.h"
 #include "bindings/operations.h"
@@ -57,6 +58,7 @@ void export_operations(py::module_& m) {
         arg("out") = none);
 
     export_losses<B>(m);
+    export_distributions<B>(m);
     export_linear_models<B>(m);
 
     const auto update = [&]<class... Own>(const char* name, auto function, const Own&... own) {

@@ -77,6 +77,23 @@ STEEPEST_HD void for_each_vector(int64_t begin, int64_t end, F&& f) {
     if (j < end) f(j, static_cast<int>(end - j));
 }
 
+// The sum of a_j b_j, in two runs of vectors.
+template <class T>
+STEEPEST_HD T dot(const T* a, const T* b, int64_t n) {
+    using V = Vec<T>;
+    V even(0), odd(0);
+    int64_t j = 0;
+    for (; j + 2 * V::kSize <= n; j += 2 * V::kSize) {
+        even = fma(V::load(a + j), V::load(b + j), even);
+        odd = fma(V::load(a + j + V::kSize), V::load(b + j + V::kSize), odd);
+    }
+    for (; j < n; j += V::kSize) {
+        const int lanes = static_cast<int>(n - j < V::kSize ? n - j : V::kSize);
+        even = fma(V::load(a + j, lanes), V::load(b + j, lanes), even);
+    }
+    return reduce_add(even + odd);
+}
+
 // The column of the first largest item of row i; the first NaN, if there is one.
 template <class T>
 STEEPEST_HD int64_t first_largest(const MatrixView<const T>& x, int64_t i) {

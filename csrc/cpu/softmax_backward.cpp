@@ -3,26 +3,6 @@
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
-namespace {
-
-// The sum of a_j b_j, in two runs of vectors.
-template <class T>
-STEEPEST_HD T dot(const T* a, const T* b, int64_t n) {
-    using V = Vec<T>;
-    V even(0), odd(0);
-    int64_t j = 0;
-    for (; j + 2 * V::kSize <= n; j += 2 * V::kSize) {
-        even = fma(V::load(a + j), V::load(b + j), even);
-        odd = fma(V::load(a + j + V::kSize), V::load(b + j + V::kSize), odd);
-    }
-    for (; j < n; j += V::kSize) {
-        const int lanes = static_cast<int>(n - j < V::kSize ? n - j : V::kSize);
-        even = fma(V::load(a + j, lanes), V::load(b + j, lanes), even);
-    }
-    return reduce_add(even + odd);
-}
-
-}  // namespace
 
 template <class T>
 void run(const ops::SoftmaxBackward<T>& op, Team& team) {

@@ -14,10 +14,12 @@
 #include "ops/linear_sgd.h"
 #include "ops/linear_tangent.h"
 #include "ops/matmul.h"
+#include "ops/output_fisher.h"
 #include "ops/pointwise_loss.h"
 #include "ops/prelu.h"
 #include "ops/random.h"
 #include "ops/reduce.h"
+#include "ops/sampled_score.h"
 #include "ops/second_moment.h"
 #include "ops/softmax.h"
 #include "ops/softmax_backward.h"
@@ -45,6 +47,8 @@
     X(SoftmaxCrossEntropy)           \
     X(PointwiseLoss)                 \
     X(GaussianLoss)                  \
+    X(OutputFisher)                  \
+    X(SampledScore)                  \
     X(ZeroOneLoss)                   \
     X(Update)                        \
     X(Reduce)                        \

@@ -161,6 +161,21 @@ class Backend(Protocol):
         self, scores: _Array, labels: _Array, ignore_label: int | None = None, out: _Loss | None = None
     ) -> _Loss: ...
 
+    # Distributions of a network's outputs.
+    def output_fisher(
+        self,
+        z: _Array,
+        v: _Array,
+        distribution: str,
+        sample_weight: _Array | None = None,
+        *,
+        scale: float = 1.0,
+        out: _Array | None = None,
+    ) -> _Array: ...
+    def sampled_score(
+        self, z: _Array, distribution: str, *, seed: int, stream: int | _Counter, out: _Array | None = None
+    ) -> _Array: ...
+
     # Linear models with few outputs.
     def linear_loss(
         self,

@@ -22,10 +22,22 @@ struct PhiloxWords {
     STEEPEST_HD Vec<T> zero_below(uint32_t threshold, int q, Vec<T> items) const;
 
 #if defined(STEEPEST_SIMD_AVX512)
+    STEEPEST_HD void store(uint32_t* to) const {
+        for (int h = 0; h < 2; ++h) _mm512_storeu_si512(to + h * kSize / 2, half[h]);
+    }
+
     __m512i half[2];
 #elif defined(STEEPEST_SIMD_AVX2)
+    STEEPEST_HD void store(uint32_t* to) const {
+        for (int h = 0; h < 2; ++h) _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + h * kSize / 2), half[h]);
+    }
+
     __m256i half[2];
 #else
+    STEEPEST_HD void store(uint32_t* to) const {
+        for (int l = 0; l < kSize; ++l) to[l] = word[l];
+    }
+
     uint32_t word[kSize];
 #endif
 };

@@ -2,6 +2,8 @@
 // maximum keeps every exponential in [0, 1].
 #pragma once
 
+#include <cmath>
+
 #include "cuda/device/rows.cuh"
 
 namespace steepest {
@@ -64,12 +66,12 @@ __device__ void long_row_statistics(const VectorView<const T>& row, bool in_vect
         T larger = mine;
         x.for_each([&](int q) { larger = Larger()(larger, x.item[q]); });
         const T shift = larger == kLowest<T> ? T(0) : larger;  // -inf - -inf is NaN
-        my_sum *= exp(mine - shift);
-        x.for_each([&](int q) { my_sum += exp(x.item[q] - shift); });
+        my_sum *= std::exp(mine - shift);
+        x.for_each([&](int q) { my_sum += std::exp(x.item[q] - shift); });
         mine = larger;
     }
     maximum = combine_group<Lanes>(mine, memory, Larger());
-    sum = combine_group<Lanes>(my_sum * exp(mine - maximum), memory, Plus());
+    sum = combine_group<Lanes>(my_sum * std::exp(mine - maximum), memory, Plus());
 }
 
 }  // namespace STEEPEST_TARGET

@@ -1,0 +1,36 @@
+// For every row an observation is drawn from the distribution with the parameters z_i; the result is its score, the
+// gradient of its negative log-likelihood with respect to z_i:
+//     softmax(z) - onehot(class),  sigmoid(z) - label,  mean - number,  exp(z) - count
+//     (mean - number) exp(-s) and (1 - (mean - number)² exp(-s)) / 2 where s, the logarithm of the variance, is learned
+// What is drawn depends on (seed, stream, number of the row or item) and the parameters alone (common/sampled_scores.h).
+#pragma once
+
+#include "ops/output_fisher.h"
+
+namespace steepest::ops {
+
+template <class T>
+struct SampledScore {
+    static constexpr const char* kName = "sampled_score";
+    MatrixView<const T> z;      // (n, c)
+    Distribution distribution;  // whose means come before their log-variances
+    uint64_t seed = 0;
+    ScalarView<int64_t> stream;
+    MatrixView<T> out;  // (n, c), the same items as z, or apart from it
+
+    template <class Visitor>
+    void visit(Visitor&& visitor) const {
+        visitor.read(z), visitor.read(stream), visitor.write(out);
+    }
+
+    void check() const {
+        check_parameters(kName, distribution, shape_of(z));
+        require_same_shape(kName, "out", out, "z", z);
+        require_same_or_apart(kName, "out", out, "z", z);
+        require_apart(kName, "out", out, "stream", stream);
+    }
+
+    double flops() const { return 60.0 * z.rows * z.cols; }
+};
+
+}  // namespace steepest::ops

@@ -1,0 +1,126 @@
+"""Distributions whose parameters are a network's outputs, a row of z each.
+
+* ``"categorical"``: classes of probabilities softmax(z).
+* ``"bernoulli"``: labels of probabilities sigmoid(z).
+* ``"gaussian"``: numbers of mean z and variance 1.
+* ``"gaussian_learned_variance"``: numbers of mean mu and variance exp(s), where z holds all mu before all s.
+* ``"poisson"``: counts of mean exp(z).
+
+Outputs are independent given z, but for the classes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from steepest._backends import backend_of
+from steepest.kernels._types import Array, Int64Array
+
+Distribution: TypeAlias = Literal[
+    "categorical", "bernoulli", "gaussian", "gaussian_learned_variance", "poisson"
+]
+
+
+def output_fisher(
+    z: Array,
+    v: Array,
+    distribution: Distribution,
+    sample_weight: Array | None = None,
+    *,
+    scale: float = 1.0,
+    out: Array | None = None,
+) -> Array:
+    """Return the product of the Fisher information of a distribution's parameters with a vector, row by row.
+
+    ``out[i] = scale * w[i] / sum(w) * H(z[i]) @ v[i]``, where H is the expected outer product of the scores, the
+    gradients of the negative log-likelihood with respect to z: ``diag(p) - p p^T`` with ``p = softmax(z)`` for
+    classes; otherwise diagonal, ``p (1 - p)`` with ``p = sigmoid(z)`` for labels, 1 for means of unit variance,
+    ``exp(-s)`` and 1/2 for means and log-variances, and ``exp(z)`` for counts. For all but the Gaussian of learned
+    variance that is also the Hessian of the negative log-likelihood (J. Martens, "New insights and perspectives on the
+    natural gradient method", 2020, section 9.2). Between `linear_tangent` and `linear_backward` it makes ``J^T H J v``,
+    the product of a network's Fisher matrix with a vector (N. N. Schraudolph, "Fast curvature matrix-vector products
+    for second-order gradient descent", 2002).
+
+    Parameters
+    ----------
+    z : ndarray of shape (n, c)
+        Parameters of the distribution.
+    v : ndarray of shape (n, c)
+        What is multiplied.
+    distribution : {"categorical", "bernoulli", "gaussian", "gaussian_learned_variance", "poisson"}
+        See the module's description; an even c for learned variances.
+    sample_weight : ndarray of shape (n,), optional
+        Weights w of the rows, all 1 without. A row of weight 0 gives 0, whatever it holds.
+    scale : float, default=1.0
+        Before all rows; finite.
+    out : ndarray of shape (n, c), optional
+        Receives the result; it may be z or v.
+
+    Returns
+    -------
+    ndarray of shape (n, c)
+        The products; 0 where all weights are 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from steepest import kernels as K
+    >>> K.output_fisher(np.zeros((1, 2)), np.array([[1.0, 0.0]]), "categorical")
+    array([[ 0.25, -0.25]])
+    """
+    return backend_of(z).output_fisher(z, v, distribution, sample_weight, scale=scale, out=out)
+
+
+def sampled_score(
+    z: Array, distribution: Distribution, *, seed: int, stream: int | Int64Array, out: Array | None = None
+) -> Array:
+    """Draw an observation from each row's distribution, and return the gradient of its negative log-likelihood.
+
+    With respect to z: ``softmax(z) - onehot(class)``, ``sigmoid(z) - label``, ``z - number``, ``exp(z) - count``, and
+    for learned variances ``(mu - number) * exp(-s)`` and ``(1 - (mu - number)**2 * exp(-s)) / 2``. Its mean over many
+    draws is 0, and that of its outer product the Fisher information of z (`output_fisher`): passed back through a
+    network it gives unbiased estimates of the network's Fisher matrix.
+
+    What is drawn depends on `seed`, `stream`, the number of the item, or of the row for classes, and z alone: it is the
+    same for every layout, dtype and number of threads, and on every device, but where a number that is drawn lies as
+    close to a boundary as z is rounded.
+
+    Parameters
+    ----------
+    z : ndarray of shape (n, c)
+        Parameters of the distribution.
+    distribution : {"categorical", "bernoulli", "gaussian", "gaussian_learned_variance", "poisson"}
+        See the module's description; an even c for learned variances.
+    seed : int
+        In 0..2**64-1.
+    stream : int in 0..2**64-1, or 0-d int64 ndarray
+        Each stream of a seed gives draws that are independent of the others'. A scalar array lets a captured step
+        draw anew in each replay.
+    out : ndarray of shape (n, c), optional
+        Receives the result; it may be z.
+
+    Returns
+    -------
+    ndarray of shape (n, c)
+        The scores.
+
+    Raises
+    ------
+    ValueError
+        `seed` or `stream` is outside 0..2**64-1; and see the package's conventions.
+    TypeError
+        See the package's conventions.
+
+    Notes
+    -----
+    Classes and counts of means below 10 are drawn by the inverse of the distribution function, other counts by
+    transformed rejection (W. Hörmann, "The transformed rejection method for generating Poisson random variables",
+    Insurance: Mathematics and Economics 12, 1993), and from the normal distribution where the mean exceeds 2**50;
+    normal numbers by the method of Box and Muller, up to 6.7 standard deviations.
+    """
+    return backend_of(z).sampled_score(z, distribution, seed=seed, stream=stream, out=out)
