@@ -35,6 +35,8 @@ NAMES = (
     "discriminant_memory",
     "pca",
     "linear_model",
+    "natural",
+    "fisher",
     "overhead",
 )
 # On a device that is lent for minutes, what has a goal to meet runs first.
@@ -58,9 +60,12 @@ CUDA_ORDER = (
     "linear_model",
     "activation",
 )
-# What is measured of processes on the host.
-HOST_ONLY = ("discriminant_memory",)
-PEERS = {"cpu": ("numpy", "torch", "jax", "sklearn"), "cuda": ("cupy", "torch", "jax", "sklearn")}
+# What is measured of processes on the host, or beside libraries there.
+HOST_ONLY = ("discriminant_memory", "natural", "fisher")
+PEERS = {
+    "cpu": ("numpy", "torch", "jax", "sklearn", "kfac_jax", "curvlinops", "nngeometry"),
+    "cuda": ("cupy", "torch", "jax", "sklearn"),
+}
 RESULTS = environment.ROOT / "bench" / "results"
 
 

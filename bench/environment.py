@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 UNKNOWN = "unknown"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "NPROC")
 PACKAGES = ("steepest", "numpy", "scikit-learn", "torch", "jax", "cupy-cuda12x", "cupy-cuda13x")
+PACKAGES += ("kfac-jax", "curvlinops-for-pytorch", "nngeometry")
 
 
 def physical_cores() -> list[int]:

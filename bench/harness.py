@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import json
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +72,7 @@ class Case:
     `oracle` and `tolerance` hold float64 arrays by name. `flops` and `moved` (bytes that have to be read or
     written) are of one unit; `working_set` is the memory that they lie in, `moved` unless given. `rounds` and
     `calls` replace the calibrated numbers, for jobs of seconds. `peer_tolerance`: how many tolerances a
-    peer may err by. `cold`: on CUDA, the caches are emptied before each call.
+    peer may err by. `cold`: on CUDA, the caches are emptied before each call. `note`: a sentence for the reports.
     """
 
     name: str
@@ -88,6 +87,7 @@ class Case:
     calls: int = 0
     peer_tolerance: float = PEER_TOLERANCE
     cold: bool = False
+    note: str = ""
 
 
 @dataclass
@@ -156,7 +156,7 @@ def warm_up(contestant: Contestant, device: Cpu | Cuda) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    return traceback.format_exception_only(error)[-1].strip().splitlines()[0][:160]
+    return f"{type(error).__name__}: {error}".splitlines()[0][:160]
 
 
 def calibrate(contestant: Contestant, seconds: float, device: Cpu | Cuda, cold: bool) -> int:
@@ -247,6 +247,7 @@ def run_case(bench: str, case: Case, options: Options, roofline, about: dict[str
         "cores_used_by_others": round(max(0.0, others), 2),
         "contestants": entries,
         "roofline": roofline.describe(bound) if bound.seconds else {},
+        **({"note": case.note} if case.note else {}),
         "run": about,
     }
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from bench.device import Cpu, Cuda
 from bench.harness import Contestant, one_line
 
-MODULES = {"numpy": "numpy", "cupy": "cupy", "torch": "torch", "jax": "jax", "sklearn": "sklearn"}
+MODULES = ("numpy", "cupy", "torch", "jax", "sklearn", "kfac_jax", "curvlinops", "nngeometry")
 # Steps that a CUDA graph of PyTorch is warmed up with, as its documentation does.
 WARM_UP = 3
 
@@ -22,7 +22,7 @@ class Peers:
     """Imports the peers that are wanted, once each, with their thread settings."""
 
     def __init__(
-        self, threads: int, wanted: Iterable[str] = tuple(MODULES), device: Cpu | Cuda | None = None
+        self, threads: int, wanted: Iterable[str] = MODULES, device: Cpu | Cuda | None = None
     ):
         self.threads = threads
         self.wanted = set(wanted)
@@ -37,7 +37,7 @@ class Peers:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    module = importlib.import_module(MODULES[name])
+                    module = importlib.import_module(name)
             except ImportError as error:
                 raise PeerUnavailableError(f"not installed ({error})") from error
             if name == "torch":

@@ -49,4 +49,6 @@ def table(row: dict) -> str:
         extra = {k: v for k, v in entry.items() if k not in MEASURED}
         if extra:
             lines.append("      " + ", ".join(f"{k} {v}" for k, v in extra.items()))
+    if "note" in row:
+        lines.append(f"  {row['note']}")
     return "\n".join(lines)
