@@ -74,7 +74,7 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
 def solver_case(data: Data, peers: Peers) -> Case:
     from steepest.linear_model import LogisticRegression
 
-    least = objective(fitted(LogisticRegression, data, solver="newton-cholesky", tol=1e-13), data)
+    least = objective(fitted(LogisticRegression, data, solver="newton-cholesky", tol=1e-10), data)
 
     def build(name, kind, solver):
         fit = quickest(kind, data, solver, least)

@@ -32,7 +32,10 @@ cuBLAS the fastest of CuPy's, PyTorch's and cuBLASLt. Errors are relative, again
 CUDA_TABLES_LEGEND = """\
 As above for the CPU; "of ceiling" is the share of the measured copy bandwidth, or of the rate of a large bfloat16
 product, whichever allows less."""
-LIBRARIES = ("NumPy", "CuPy", "PyTorch", "JAX", "scikit-learn")
+CPU_GOALS_LEGEND = """\
+What Fisher matrices and the natural gradient are meant to cost on two cores, and what was measured, in one row each of the
+tables above."""
+LIBRARIES = ("NumPy", "CuPy", "PyTorch", "JAX", "scikit-learn", "kfac-jax", "curvlinops", "nngeometry")
 TITLES = {
     "matmul": "Matrix products and layers",
     "activation": "Activations",
@@ -52,6 +55,8 @@ TITLES = {
     "discriminant_memory": "Memory of linear discriminant analysis",
     "pca": "Principal components",
     "linear_model": "Linear models",
+    "natural": "Logistic regression by the natural gradient",
+    "fisher": "Fisher matrices of 784-128-64-10",
     "overhead": "Overhead",
 }
 
@@ -102,7 +107,7 @@ def is_timed(row: dict) -> bool:
 
 
 def notes(rows: list[dict]) -> list[str]:
-    """What is not a ratio of times: accuracies, memory, the import, the wheel."""
+    """What is not a ratio of times: accuracies, memory, iterations, the import, the wheel."""
     lines = []
     for row in rows:
         scores = {n: e for n, e in row["contestants"].items() if "accuracy" in e}
@@ -115,6 +120,11 @@ def notes(rows: list[dict]) -> list[str]:
             # The processes follow one another: their times are not to be compared.
             took = f", in {peaks[OURS]['seconds']:.0f} s" if list(peaks) == [OURS] else ""
             lines.append(f"- Peak above the samples of {row['case']}: {text}{took}.")
+        steps = {n: e["iterations"] for n, e in row["contestants"].items() if "iterations" in e}
+        if steps:
+            lines.append(f"- Iterations, {row['case']}: {', '.join(f'{n} {k}' for n, k in steps.items())}.")
+        if "note" in row:
+            lines.append(f"- {row['case']}: {row['note']}.")
         ours = row["contestants"].get(OURS, {})
         if "import_ms" in ours:
             lines.append(f"`import steepest` takes {ours['import_ms']:.0f} ms.")
@@ -155,11 +165,13 @@ def sections(rows: list[dict], bound: str = "of roofline") -> list[str]:
     return parts
 
 
-def goals(rows: list[dict]) -> list[str]:
-    """A line for each target, measured or not."""
+def goals(rows: list[dict], device: str) -> list[str]:
+    """A line for each target of a device, measured or not."""
     lines = ["| | measured | reached | device | commit |", "|---|---|---|---|---|"]
     words = {True: "yes", False: "no", None: ""}
     for target, result, row in targets.answers(rows):
+        if target.device != device:
+            continue
         if result is None:
             cells = [target.text, targets.NOT_MEASURED, "", "", ""]
         else:
@@ -174,7 +186,8 @@ def generate(rows: list[dict]) -> str:
     parts = []
     if on_cpu:
         parts += [LEGEND, *sections(on_cpu), "\n".join(dict.fromkeys(setting(row["run"]) for row in on_cpu))]
-    parts += ["**On a GPU**", CUDA_LEGEND, "\n".join(goals(rows))]
+    parts += [CPU_GOALS_LEGEND, "\n".join(goals(rows, "cpu"))]
+    parts += ["**On a GPU**", CUDA_LEGEND, "\n".join(goals(rows, "cuda"))]
     on_cuda = targets.usable(rows)
     parts += [CUDA_TABLES_LEGEND] if on_cuda else []
     for where in dict.fromkeys(cuda_setting(row["run"]) for row in on_cuda):

@@ -1,4 +1,4 @@
-"""What the CUDA kernels are meant to reach, and what rows measured of it. Without a row nothing is said."""
+"""What is meant to be reached, on CUDA and on the CPU, and what rows measured of it. Without a row nothing is said."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from bench.show import duration
 NOT_MEASURED = "not yet measured"
 CUBLAS = ("CuPy cuBLAS", "PyTorch cuBLAS", "PyTorch cuBLASLt")
 GRAPHS = ("PyTorch graph", "PyTorch compiled graph", "PyTorch reduce-overhead", "PyTorch max-autotune")
+CURVATURE = ("kfac-jax", "curvlinops", "nngeometry")
+GRADIENT = f"{OURS} gradient"
+FORMED = tuple(f"{name}, gradients formed" for name in (OURS, "PyTorch vmap", "JAX vmap"))
+ADAM = (f"{OURS} Adam", f"{OURS} Adam captured")
 # Of means over five seeds.
 ACCURACY_MARGIN = 0.0025
 
@@ -27,7 +31,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Target:
-    """A goal, the case whose row answers it (its name's beginning), and how to read the row.
+    """A goal, the case whose row answers it (its name's beginning), how to read the row, and on what device it is.
 
     `read` raises KeyError or ValueError where the row lacks what it needs.
     """
@@ -36,6 +40,7 @@ class Target:
     bench: str
     case: str
     read: Callable[[dict], Result]
+    device: str = "cuda"
 
     def result(self, row: dict) -> Result | None:
         try:
@@ -64,6 +69,25 @@ def times_faster(row: dict, names: Iterable[str], least: float | None) -> Result
     """How many times longer the fastest of `names` takes."""
     factor = median(row, fastest(row, names)) / median(row, OURS)
     return Result(f"{factor:.3g}×", None if least is None else factor >= least)
+
+
+def times_longer(row: dict, names: Iterable[str], most: float) -> Result:
+    """How many times longer than the fastest of `names` this package takes."""
+    factor = median(row, OURS) / median(row, fastest(row, names))
+    return Result(f"{factor:.3g}×", factor <= most)
+
+
+def times_more(row: dict, name: str, most: float) -> Result:
+    """How much longer this package takes than `name`, in times of the latter."""
+    factor = median(row, OURS) / median(row, name) - 1
+    return Result(f"{factor:.3g}×", factor <= most)
+
+
+def sooner(row: dict, iterations: int) -> Result:
+    """The iterations, and how many times longer the fastest solver of scikit-learn takes."""
+    other = fastest(row, [name for name in row["contestants"] if name.startswith("scikit-learn")])
+    factor, count = median(row, other) / median(row, OURS), row["contestants"][OURS]["iterations"]
+    return Result(f"{count} iterations, {factor:.3g}× ({other})", count <= iterations and factor > 1)
 
 
 def emulated(row: dict, least: float) -> Result:
@@ -103,6 +127,34 @@ def products() -> list[Target]:
     return found
 
 
+def natural_gradient() -> list[Target]:
+    """Costs of Fisher matrices on the CPU."""
+    product, factors, gram, step = jobs = (
+        "Fisher-vector product, batch 512",
+        "K-FAC factors, batch 512",
+        "Gram matrix of the scores, batch 512",
+        "natural-gradient step, batch 128",
+    )
+    wanted = [
+        (product, "at most 1.3 gradients", partial(times_longer, names=(GRADIENT,), most=1.3)),
+        (factors, "at most 0.5 gradients more than a gradient", partial(times_more, name=GRADIENT, most=0.5)),
+        (
+            gram,
+            "at least 20× as fast as through the gradients of the samples",
+            partial(times_faster, names=FORMED, least=20.0),
+        ),
+        (step, "at most 3 steps of Adam", partial(times_longer, names=ADAM, most=3.0)),
+    ]
+    faster = f"at least 3× as fast as the fastest of {', '.join(CURVATURE)}"
+    wanted += [(case, faster, partial(times_faster, names=CURVATURE, least=3.0)) for case in jobs]
+    found = [Target(f"{case}: {text}", "fisher", case, read, "cpu") for case, text, read in wanted]
+    for data in ("breast cancer, standardised", "digits", "100,000 × 100"):
+        case = f"logistic regression, {data}"
+        text = f"{case}: at most 12 iterations, and faster than scikit-learn's solvers"
+        found.append(Target(text, "natural", case, partial(sooner, iterations=12), "cpu"))
+    return found
+
+
 def all_targets() -> list[Target]:
     copy = partial(share_of_copy, least=0.85)
     eager = partial(times_faster, names=("PyTorch",), least=20.0)
@@ -129,28 +181,30 @@ def all_targets() -> list[Target]:
             "MNIST",
             partial(fit, seconds=0.3),
         ),
+        *natural_gradient(),
     ]
 
 
 def usable(rows: Iterable[dict]) -> list[dict]:
     """The rows of a CUDA device that may be quoted: whole runs, of a known commit."""
-    return [
-        row
-        for row in rows
-        if row.get("device") == "cuda" and not row["quick"] and row["run"]["commit"] != UNKNOWN
-    ]
+    return [row for row in rows if row.get("device") == "cuda" and may_be_quoted(row)]
+
+
+def may_be_quoted(row: dict) -> bool:
+    return not row["quick"] and row["run"]["commit"] != UNKNOWN
 
 
 def answers(rows: Iterable[dict]) -> list[tuple[Target, Result | None, dict | None]]:
     """Each target with what the latest row says of it, and that row; None and None where there is none."""
-    rows = usable(rows)
+    rows = [row for row in rows if may_be_quoted(row)]
     found = []
     for target in all_targets():
         # "batch 32" is not "batch 2048", and "float32 product 1024³" is not the one with the caches emptied.
         fitting = [
             row
             for row in rows
-            if row["bench"] == target.bench
+            if row.get("device", "cpu") == target.device
+            and row["bench"] == target.bench
             and (row["case"] == target.case or row["case"].startswith(target.case + ","))
             and "caches emptied" not in row["case"]
             and target.result(row) is not None

@@ -1,7 +1,7 @@
 """The benchmarks run: each checks its results and gives a well-formed row. No time is asserted.
 
 PyTorch and JAX stay out of this process (their threads would outlive the test), so that their places are
-reported as skipped, as they are where they are not installed.
+reported as skipped, as they are where they are not installed, and with them the libraries built on them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from bench.ceiling import Ceiling  # noqa: E402
 from bench.peers import Peers  # noqa: E402
 from bench.roofline import Roofline  # noqa: E402
 
+OUTSIDE = ("PyTorch", "JAX", "kfac-jax", "curvlinops", "nngeometry")
 RUN = {"date": "2024-02-29", "commit": "0", "device": "CPU", "isa": "generic", "threads": 2, "versions": {}}
 
 
@@ -120,7 +121,7 @@ def test_quick_run_gives_checked_rows(name, tmp_path):
     rows = run([name], options(tmp_path), io.StringIO())
     saved = [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
     assert saved == json.loads(json.dumps(rows))
-    check_rows(rows, name, skipped=("PyTorch", "JAX"))
+    check_rows(rows, name, skipped=OUTSIDE)
     assert {row["device"] for row in rows} == {"cpu"}
 
 
@@ -131,7 +132,7 @@ def test_the_cuda_benchmarks_run_on_a_fake_device(name, tmp_path, monkeypatch):
     cuda_options = options(tmp_path)
     cuda_options.device, cuda_options.peers = device, ("cupy", "sklearn")
     rows = run([name], cuda_options, io.StringIO())
-    check_rows(rows, name, skipped=("PyTorch", "JAX"))
+    check_rows(rows, name, skipped=OUTSIDE)
     for row in rows:
         assert row["device"] == "cuda"
         assert row["run"]["device"] == "Fake GPU"
@@ -268,6 +269,21 @@ def test_a_missing_or_failing_peer_is_skipped_with_a_reason():
     assert "not among" in peers.contestant("JAX", "jax", None).skipped
     failing = peers.contestant("NumPy", "numpy", lambda label, module: module.no_such_function())
     assert failing.skipped.startswith("failed: AttributeError")
+
+
+def test_the_reason_of_a_failure_is_its_first_line():
+    error = ValueError("too many\nvalues")
+    error.add_note("what came later")
+    assert harness.one_line(error) == "ValueError: too many"
+
+
+def test_a_note_is_in_the_row_and_shown():
+    case = harness.Case("a", [harness.Contestant(harness.OURS, lambda: None)], note="read this")
+    roofline = roofline_of(1.0)
+    row = harness.run_case("a", case, options(), roofline, RUN)
+    roofline.close()
+    assert row["note"] == "read this"
+    assert show.table(row).splitlines()[-1] == "  read this"
 
 
 def test_without_a_compiler_the_roofline_is_measured_with_numpy(monkeypatch):

@@ -129,6 +129,46 @@ def test_targets_are_read_from_rows():
     }
 
 
+def cpu_row(bench, case, medians, **more):
+    row = cuda_row(bench, case, medians, **more)
+    return row | {"device": "cpu", "run": RUN}
+
+
+def test_costs_of_fisher_matrices_are_read_from_rows_of_the_cpu():
+    product = {harness.OURS: 12.0, targets.GRADIENT: 10.0, "kfac-jax": 40.0, "curvlinops": 30.0, "JAX": 11.0}
+    factors = {harness.OURS: 16.0, targets.GRADIENT: 10.0}
+    step = {harness.OURS: 10.0, "steepest Adam": 5.0, "steepest Adam captured": 4.0}
+    gram = {harness.OURS: 1.0, "steepest, gradients formed": 50.0, "JAX vmap, gradients formed": 19.0}
+    solvers = {harness.OURS: 2.0, "scikit-learn lbfgs": 9.0, "scikit-learn newton-cg": 3.0}
+    natural = cpu_row("natural", "logistic regression, digits", solvers)
+    natural["contestants"][harness.OURS]["iterations"] = 9
+    rows = [
+        cpu_row("fisher", "Fisher-vector product, batch 512", product),
+        cpu_row("fisher", "K-FAC factors, batch 512", factors, note="the floor"),
+        cpu_row("fisher", "Gram matrix of the scores, batch 512", gram),
+        cpu_row("fisher", "natural-gradient step, batch 128", step),
+        natural,
+    ]
+    found = {t.text.split(": ")[0]: [] for t in targets.all_targets() if t.device == "cpu"}
+    for target, result, _ in targets.answers(rows):
+        if target.device == "cpu" and result is not None:
+            found[target.text.split(": ")[0]].append(result)
+    assert found == {
+        "Fisher-vector product, batch 512": [targets.Result("1.2×", True), targets.Result("2.5×", False)],
+        "K-FAC factors, batch 512": [targets.Result("0.6×", False)],
+        "Gram matrix of the scores, batch 512": [targets.Result("19×", False)],
+        "natural-gradient step, batch 128": [targets.Result("2.5×", True)],
+        "logistic regression, digits": [targets.Result("9 iterations, 1.5× (scikit-learn newton-cg)", True)],
+        "logistic regression, breast cancer, standardised": [],
+        "logistic regression, 100,000 × 100": [],
+    }
+    # Those of a GPU do not answer goals of the CPU, nor the other way round.
+    assert shown(*(row | {"device": "cuda"} for row in rows)) == {}
+    text = report.generate([row | {"rounds": 1} for row in rows])
+    assert "- K-FAC factors, batch 512: the floor." in text
+    assert "- Iterations, logistic regression, digits: steepest 9." in text
+
+
 def test_rows_measured_elsewhere_are_added_with_their_device_and_commit(tmp_path, capsys):
     readme, rows = tmp_path / "README.md", tmp_path / "rows.jsonl"
     page = tmp_path / "performance.md"
