@@ -99,14 +99,9 @@ class Kfac:
             damping=3.0,
             kind="monte_carlo",
             structure="kfac",
-            factored_damping=True,
-            factor_decay=0.9,
-            inverse_period=20,
             momentum=0.9,
-            momentum_rule="gradient",
             l2=L2,
             seed=settings.seed,
-            certify=False,
         )
 
     def epoch(self, order) -> None:
@@ -171,7 +166,9 @@ def train(X: np.ndarray, X_test: np.ndarray, settings: Settings) -> Iterator[dic
     trainer = OPTIMIZERS[settings.optimizer](net, loss, X, settings)
     seconds = time.perf_counter() - start
     for epoch in range(1, settings.epochs + 1):
-        order = to_device(rng.permutation(len(X))[: len(X) // settings.batch * settings.batch], settings.device)
+        order = to_device(
+            rng.permutation(len(X))[: len(X) // settings.batch * settings.batch], settings.device
+        )
         start = time.perf_counter()
         try:
             trainer.epoch(order)
@@ -214,7 +211,9 @@ def summary(found: dict[str, dict]) -> list[str]:
             if epoch in curve:
                 loss = curve[epoch]["train"]
                 word = "met" if loss <= wanted else "MISSED"
-                lines.append(f"{word:<7} K-FAC, epoch {epoch}: training loss {loss:.2f}, at most {wanted} wanted")
+                lines.append(
+                    f"{word:<7} K-FAC, epoch {epoch}: training loss {loss:.2f}, at most {wanted} wanted"
+                )
             else:
                 lines.append(f"{'?':<7} K-FAC, epoch {epoch}: not yet measured")
     if len(found) == len(OPTIMIZERS):
@@ -270,7 +269,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="of training, for each run")
     parser.add_argument("--seed", type=int, default=9999, help="of the initial values and of the batches")
     parser.add_argument("--threads", type=int, default=2, help="default 2")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default cpu)")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default cpu)"
+    )
     parser.add_argument("--data", type=Path, help="folder of the four MNIST files")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the curves")
     parser.add_argument("--plot", type=Path, nargs="?", const=PICTURE, help="draw the curves into this file")

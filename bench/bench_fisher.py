@@ -1,4 +1,4 @@
-"""Fisher matrices of 784-128-64-10, softmax cross-entropy, float32: what they cost beside a gradient, and beside others.
+"""Fisher matrices of 784-128-64-10, softmax cross-entropy, float32: their cost beside a gradient, and beside others.
 
 Each row has one of this package's gradients or Adam steps among its contestants, so that what a goal says of both was
 measured in one run. kfac-jax, curvlinops and nngeometry do the same job where they can (see fisher_jax.py and

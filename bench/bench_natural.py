@@ -62,7 +62,9 @@ def objective(model, data: Data) -> float:
 
 def fitted(kind, data: Data, **parameters):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tolerance may not be reached: the objective is looked at instead
+        warnings.simplefilter(
+            "ignore"
+        )  # the tolerance may not be reached: the objective is looked at instead
         return kind(**parameters).fit(data.X, data.y)
 
 
@@ -132,4 +134,6 @@ def quickest(kind, data: Data, solver: str, least: float):
             return lambda: fitted(kind, data, tol=tol, **parameters)
         if np.max(model.n_iter_) >= MOST_ITERATIONS:
             break
-    raise PeerUnavailableError(f"not within {NEAR:g} of the minimum after {np.max(model.n_iter_):,} iterations")
+    raise PeerUnavailableError(
+        f"not within {NEAR:g} of the minimum after {np.max(model.n_iter_):,} iterations"
+    )

@@ -162,8 +162,6 @@ def kfac_factors(name: str, job: Job, jax, kfac_jax) -> Contestant:
         pairs = [tuple(np.asarray(f.value) for f in factors) for factors in blocks.values()]
         # Its layers come in an order of its own, and so do the two factors of each.
         found = [next(pair for pair in pairs if {len(f) for f in pair} == {p + 1, m}) for p, m in LAYERS]
-        return job.factors_error(
-            [sorted(pair, key=len, reverse=True) for pair in found]
-        )
+        return job.factors_error([sorted(pair, key=len, reverse=True) for pair in found])
 
     return contestant(name, jax, lambda: run(empty, *arguments, key), error)

@@ -21,9 +21,7 @@ class PeerUnavailableError(Exception):
 class Peers:
     """Imports the peers that are wanted, once each, with their thread settings."""
 
-    def __init__(
-        self, threads: int, wanted: Iterable[str] = MODULES, device: Cpu | Cuda | None = None
-    ):
+    def __init__(self, threads: int, wanted: Iterable[str] = MODULES, device: Cpu | Cuda | None = None):
         self.threads = threads
         self.wanted = set(wanted)
         self.device = device or Cpu()
