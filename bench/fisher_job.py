@@ -146,27 +146,38 @@ class Job:
         return 2.0 * self.n * (2 * WEIGHTS + 2 * (WEIGHTS - LAYERS[0][0] * LAYERS[0][1]))
 
     @property
+    def forward_flops(self) -> float:
+        return 2.0 * self.n * WEIGHTS
+
+    @property
+    def passes_flops(self) -> float:
+        """Forwards, and backwards without the weights' gradients."""
+        return 2.0 * self.n * (2 * WEIGHTS - LAYERS[0][0] * LAYERS[0][1])
+
+    @property
+    def gram_triangle_flops(self) -> float:
+        """One triangle of the products of each layer's inputs, and of its gradients."""
+        return float(self.n) * (self.n + 1) * sum(p + m for p, m in LAYERS)
+
+    @property
     def triangle_flops(self) -> float:
         """One triangle of each factor."""
         return float(self.n) * sum((p + 1) * (p + 2) + m * (m + 1) for p, m in LAYERS)
 
     @property
     def factors_flops(self) -> float:
-        """Forwards, backwards without the weights' gradients, and the triangles."""
-        passes = 2.0 * self.n * (2 * WEIGHTS - LAYERS[0][0] * LAYERS[0][1])
-        return passes + self.triangle_flops
+        """The passes and the triangles."""
+        return self.passes_flops + self.triangle_flops
 
     @property
     def gram_flops(self) -> float:
-        """Forwards, backwards, and a triangle of the products of each layer's inputs and gradients."""
-        passes = 2.0 * self.n * (2 * WEIGHTS - LAYERS[0][0] * LAYERS[0][1])
-        return passes + float(self.n) * (self.n + 1) * sum(p + m for p, m in LAYERS)
+        """The passes and the triangles."""
+        return self.passes_flops + self.gram_triangle_flops
 
     @property
     def step_flops(self) -> float:
         """The gradient, the triangle of the Gram matrix, its factor, and a combination of scores."""
-        triangle = float(self.n) * (self.n + 1) * sum(p + m for p, m in LAYERS)
-        return self.gradient_flops + triangle + self.n**3 / 3 + 2.0 * self.n * WEIGHTS
+        return self.gradient_flops + self.gram_triangle_flops + self.n**3 / 3 + self.forward_flops
 
 
 def distance(got, want) -> np.ndarray:

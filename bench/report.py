@@ -33,8 +33,8 @@ CUDA_TABLES_LEGEND = """\
 As above for the CPU; "of ceiling" is the share of the measured copy bandwidth, or of the rate of a large bfloat16
 product, whichever allows less."""
 CPU_GOALS_LEGEND = """\
-What Fisher matrices and the natural gradient are meant to cost on two cores, and what was measured: each goal by one row
-of the tables above."""
+What Fisher matrices and the natural gradient are meant to cost on two cores, and what was measured: each goal is
+answered by one row of the tables above."""
 LIBRARIES = ("NumPy", "CuPy", "PyTorch", "JAX", "scikit-learn", "kfac-jax", "curvlinops", "nngeometry")
 TITLES = {
     "matmul": "Matrix products and layers",
