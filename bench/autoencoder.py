@@ -55,6 +55,7 @@ class Settings:
     batch: int = BATCH
     epochs: int = 50
     seconds: float = float("inf")
+    burn_in: int = 0
     seed: int = 9999
     device: str = "cpu"
 
@@ -99,9 +100,15 @@ class Kfac:
             damping=3.0,
             kind="monte_carlo",
             structure="kfac",
+            split="even",
+            factor_decay=0.9,
+            inverse_period=20,
+            burn_in=settings.burn_in,
             momentum=0.9,
+            momentum_rule="gradient",
             l2=L2,
             seed=settings.seed,
+            certify=False,
         )
 
     def epoch(self, order) -> None:
@@ -268,6 +275,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=50, help="default 50")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="of training, for each run")
     parser.add_argument("--seed", type=int, default=9999, help="of the initial values and of the batches")
+    parser.add_argument(
+        "--burn-in", type=int, default=0, help="batches that K-FAC only averages first (default 0)"
+    )
     parser.add_argument("--threads", type=int, default=2, help="default 2")
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default cpu)"
@@ -289,8 +299,8 @@ def run(args: argparse.Namespace, X: np.ndarray, X_test: np.ndarray, **more) -> 
     args.results.mkdir(parents=True, exist_ok=True)
     path = args.results / f"autoencoder-{args.optimizer}.json"
     for lr in args.lr or [RATES[args.optimizer]]:
-        options = {"epochs": args.epochs, "seconds": args.seconds, "seed": args.seed, "device": args.device}
-        settings = Settings(args.optimizer, lr, **options, **more)
+        names = ("epochs", "seconds", "burn_in", "seed", "device")
+        settings = Settings(args.optimizer, lr, **{name: getattr(args, name) for name in names}, **more)
         curve: list[dict[str, float]] = []
         results["runs"].append({"lr": lr, "seed": args.seed, "widths": settings.widths, "curve": curve})
         for point in train(X, X_test, settings):

@@ -175,7 +175,7 @@ def gram_case(job: Job, peers: Peers) -> Case:
 
     def gram():
         matrix = fisher.FisherMatrix(ours.net, ours.loss, ours.x, ours.y, kind="empirical")
-        return matrix._structure.factors.gram("cpu")
+        return matrix._batch.factors.gram()
 
     def formed():
         scores = fisher.score(ours.net, ours.loss, ours.x, ours.y)
@@ -201,7 +201,8 @@ def step_case(job: Job, peers: Peers) -> Case:
         "nngeometry": (("torch", "nngeometry"), fisher_torch.nngeometry_step),
     }
     contestants = [
-        natural_step(job),
+        natural_step(job, OURS, certify=False),
+        natural_step(job, "steepest with a certificate", certify=True),
         unchecked(adam_step(job, "steepest Adam", captured=False)),
         unchecked(adam_step(job, "steepest Adam captured", captured=True)),
         *contestants_of(peers, builds, job),
@@ -209,12 +210,19 @@ def step_case(job: Job, peers: Peers) -> Case:
     return make_case("natural-gradient step", job, contestants, job.step_flops, {"step": STEP_TOLERANCE})
 
 
-def natural_step(job: Job) -> Contestant:
+def natural_step(job: Job, name: str, certify: bool) -> Contestant:
     from steepest import optim
 
     ours = Ours(job)
     optimizer = optim.NaturalGradient(
-        ours.net, ours.loss, LR, kind="empirical", structure="dense", solver="gram", damping=DAMPING
+        ours.net,
+        ours.loss,
+        LR,
+        kind="empirical",
+        structure="dense",
+        solver="gram",
+        damping=DAMPING,
+        certify=certify,
     )
     step = partial(optimizer.step, ours.x, ours.y)
 
@@ -223,7 +231,7 @@ def natural_step(job: Job) -> Contestant:
         step()
         return job.step_error([p.value for p in ours.net.parameters()])
 
-    return Contestant(OURS, step, result, prepare=ours.reset)
+    return Contestant(name, step, result, prepare=ours.reset)
 
 
 def adam_step(job: Job, name: str, captured: bool) -> Contestant:
