@@ -178,6 +178,16 @@ def test_scores(name):
     assert_close(F.to_dense(), scores.T @ scores / 6 / scale)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("name", LOSSES)
+def test_norms_of_scores(name, bias):
+    loss, n_out = LOSSES[name]
+    net, X = network(n_out, bias=bias), inputs(9)
+    y = targets(loss, 9, n_out)
+    norms = fisher.score_norms(net, loss, X, y)
+    np.testing.assert_allclose(norms, np.linalg.norm(fisher.score(net, loss, X, y), axis=1), rtol=1e-13)
+
+
 def test_the_empirical_kind_vanishes_where_the_targets_are_fitted():
     net, X = network(2), inputs()
     loss = nn.MeanSquaredError()
@@ -606,3 +616,5 @@ def test_cuda(cupy, structure, kind):
     assert all(isinstance(a, cupy.ndarray) for a in F @ listed)
     scores = fisher.score(on_cuda, loss, cupy.asarray(X), cupy.asarray(y))
     assert_close(cupy.asnumpy(scores), fisher.score(on_cpu, loss, X, y))
+    norms = fisher.score_norms(on_cuda, loss, cupy.asarray(X), cupy.asarray(y))
+    assert_close(cupy.asnumpy(norms), fisher.score_norms(on_cpu, loss, X, y))

@@ -1,7 +1,7 @@
 """Fisher information matrices of networks: every kind, and every structure, as one object."""
 
 from ._matrix import FisherMatrix
-from ._scores import score
+from ._scores import score, score_norms
 from ._solvers import SolveReport
 
-__all__ = ["FisherMatrix", "SolveReport", "score"]
+__all__ = ["FisherMatrix", "SolveReport", "score", "score_norms"]

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from steepest._memory import to_device
+from steepest import kernels as K
+from steepest._memory import aligned_zeros, array_namespace, to_device
 from steepest.nn import Loss, Network
 
+from ._factors import Factors
 from ._matrix import FisherMatrix
 
 Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
 
 
 def score(net: Network, loss: Loss, X: Array, y: Array) -> Array:
@@ -42,8 +45,46 @@ def score(net: Network, loss: Loss, X: Array, y: Array) -> Array:
     ValueError, TypeError
         As of `FisherMatrix`.
     """
+    factors, factor = _factors(net, loss, X, y)
+    return to_device(np.ascontiguousarray(factors.rows() * factor, dtype=net.dtype), net.device)
+
+
+def score_norms(net: Network, loss: Loss, X: Array, y: Array) -> Float64:
+    """Return the norm of the gradient of each sample's own loss, from one pass backwards and without the gradients.
+
+    Parameters
+    ----------
+    net : Network
+        As for `FisherMatrix`.
+    loss : Loss
+        As for `FisherMatrix`.
+    X : ndarray of shape (n, n_in)
+        Inputs, of the network's dtype and on its device.
+    y : ndarray
+        Targets, as of the loss.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        The norms of the rows of `score`, in float64 and on the network's device.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As of `FisherMatrix`.
+    """
+    factors, factor = _factors(net, loss, X, y)
+    squares: Float64 = aligned_zeros((len(X),), np.float64, net.device)
+    for x, d, bias in zip(factors.inputs, factors.grads, factors.layout.biases, strict=True):
+        K.gradient_norms(x, d, bias=bias, accumulate=True, out=squares)
+    norms: Float64 = array_namespace(squares).sqrt(squares) * factor
+    return norms
+
+
+def _factors(net: Network, loss: Loss, X: Array, y: Array) -> tuple[Factors, float]:
+    """Return the factors of the scores, and what these are multiplied by.
+
+    Each row has the root of its share and of the scale of the loss; the gradient has all of the latter.
+    """
     matrix = FisherMatrix(net, loss, X, y, kind="empirical")
-    # Each row has the root of its share and of the scale of the loss; the gradient has all of the latter.
-    factor = np.sqrt(matrix._likelihood.scale * len(X))
-    rows = matrix._batch.factors.rows() * factor
-    return to_device(np.ascontiguousarray(rows, dtype=net.dtype), net.device)
+    return matrix._batch.factors, float(np.sqrt(matrix.scale * len(X)))
