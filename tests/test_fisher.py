@@ -25,6 +25,7 @@ from sklearn import linear_model as sklearn_linear
 from sklearn.exceptions import ConvergenceWarning
 
 from steepest import fisher, nn
+from steepest import kernels as K
 from steepest.fisher import _likelihoods
 from steepest.fisher._layout import Layout
 from steepest.fisher._tape import Tape
@@ -106,11 +107,11 @@ def test_it_is_the_hessian_of_the_loss_of_a_linear_model(name):
 @pytest.mark.parametrize("name", ["categorical", "Bernoulli", "Poisson"])
 def test_it_is_the_covariance_of_the_score(name):
     """E[s] = 0, and E[s s^T] over the distribution's own observations, added up one by one."""
-    likelihood = {
-        "categorical": _likelihoods.Categorical,
-        "Bernoulli": _likelihoods.Bernoulli,
-        "Poisson": _likelihoods.PoissonCounts,
-    }[name]()
+    likelihood, loss = {
+        "categorical": (_likelihoods.Categorical(), LOSSES[name][0]),
+        "Bernoulli": (_likelihoods.Bernoulli(), LOSSES[name][0]),
+        "Poisson": (_likelihoods.PoissonCounts(), nn.Poisson(reduction="sum")),
+    }[name]
     z = np.random.default_rng(0).standard_normal((1, 3))
     if name == "categorical":
         every, chances = [np.array([c]) for c in range(3)], scipy.special.softmax(z[0])
@@ -123,13 +124,13 @@ def test_it_is_the_covariance_of_the_score(name):
         counts = np.arange(60)
         every = [np.array([[count]], float) for count in counts]
         chances = np.exp(counts * z[0, 0] - np.exp(z[0, 0]) - scipy.special.gammaln(counts + 1))
-    scores = np.concatenate([likelihood.score(z, y) for y in every])
+    scores = np.concatenate([loss(z, y)[1] for y in every])
     np.testing.assert_allclose(chances @ scores, 0, atol=1e-14)
     roots = likelihood.roots(z)[0]
     expected = (scores * np.asarray(chances)[:, None]).T @ scores
     np.testing.assert_allclose(roots.T @ roots, expected, atol=1e-13)
     v = np.random.default_rng(1).standard_normal(z.shape)
-    np.testing.assert_allclose(likelihood.multiply(z, v), v @ expected, atol=1e-13)
+    np.testing.assert_allclose(K.output_fisher(z, v, likelihood.name), v @ expected, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -138,7 +139,7 @@ def test_drawn_observations_have_the_score_s_covariance(name):
     likelihood = _likelihoods.likelihood_of(loss, n_out)
     rng = np.random.default_rng(0)
     z = np.tile(0.5 * rng.standard_normal((1, n_out)), (100_000, 1))
-    scores = likelihood.score(z, likelihood.draw(z, rng))
+    scores = K.sampled_score(z, likelihood.name, seed=0, stream=0)
     roots = likelihood.roots(z[:1])[0]
     # Products of scores have deviations of about 1, of which 1e5 leave 1/300.
     np.testing.assert_allclose(scores.T @ scores / len(z), roots.T @ roots, atol=0.05)

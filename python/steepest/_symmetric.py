@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
+import threadpoolctl
 
 from steepest._backends import import_cupy
 from steepest._memory import to_device, to_host
@@ -30,6 +32,22 @@ def eigh(matrix: Float64, device: str) -> tuple[Float64, Float64]:
         return to_host(values), to_host(vectors)
     values, vectors = scipy.linalg.eigh(matrix)
     return values, vectors
+
+
+_controller: threadpoolctl.ThreadpoolController | None = None
+# Up to here the threads of LAPACK wait for each other longer than they compute, on a busy machine by far.
+_SMALL = 512
+
+
+def one_thread_if_small(size: int) -> AbstractContextManager[Any]:
+    """Return a context in which LAPACK has one thread, if matrices of this size ask for no more."""
+    global _controller
+    if size > _SMALL:
+        return nullcontext()
+    if _controller is None:
+        _controller = threadpoolctl.ThreadpoolController()
+    context: AbstractContextManager[Any] = _controller.limit(limits=1, user_api="blas")
+    return context
 
 
 class Cholesky:

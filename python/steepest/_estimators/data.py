@@ -11,7 +11,7 @@ import numpy.typing as npt
 import scipy.sparse
 
 from steepest._memory import array_namespace, to_device, to_host
-from steepest.optim import Optimizer
+from steepest.optim import NaturalGradient, Optimizer
 
 Array = npt.NDArray[Any]
 
@@ -84,7 +84,7 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real)
 
 
-def resume(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+def resume(optimizer: Optimizer | NaturalGradient, state: Mapping[str, Any]) -> None:
     """Load a saved state into an optimizer, unless it is that of another rule or has other arrays."""
     own = optimizer.state_dict()
     if own["rule"] == state["rule"] and own.keys() == state.keys():

@@ -39,30 +39,25 @@ class Trainer(Protocol):
     """What `train` asks of a trainer; see `MiniBatchTrainer`."""
 
     network: Network
-    optimizer: Optimizer
     samples: int
     steps: int
     track_accuracy: bool
+
+    @property
+    def remedy(self) -> str:
+        """What to try where training diverged."""
 
     def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, float]:
         """Train on every row once; return loss and accuracy."""
 
 
-class MiniBatchTrainer:
-    """One network, its data and its update rule; an epoch is one replay, and one for a shorter last batch.
-
-    A step is ``take_rows -> forward -> loss -> backward -> update``. What changes from step to step (the
-    cursor into the shuffled order, the loss so far, the step count) lives in small arrays, so that the step
-    is captured once. All arrays lie on the network's device; what an epoch came to is read from it at once.
+class ShuffledRows:
+    """A network's data, and the order in which an epoch visits it. All arrays lie on the network's device.
 
     Parameters
     ----------
     network : Network
         The network to train.
-    loss : SoftmaxCrossEntropy or MeanSquaredError
-        The loss to minimise.
-    optimizer : Optimizer
-        The rule, over the parameters of `network`.
     X : ndarray or SparseRows of shape (n, n_in)
         Inputs, of the network's dtype and on its device. Read in place.
     y : ndarray of shape (n,) or (n, m)
@@ -71,12 +66,6 @@ class MiniBatchTrainer:
         Weights, of the network's dtype and on its device.
     rows : ndarray of shape (k,), int64, or None
         The rows to train on; None for all.
-    batch_size : int
-        Samples in a mini-batch, at most k.
-    alpha : float
-        L2 penalty ``alpha / 2 * sum(w^2)`` of a batch's summed loss, hence ``alpha / batch`` of its mean.
-    l1 : float
-        L1 penalty ``l1 * sum(abs(w))`` of a batch's summed loss; the optimizer takes its proximal step.
     shuffle : bool
         Whether each epoch has an order of its own.
     seed : int
@@ -84,6 +73,102 @@ class MiniBatchTrainer:
     random_state : RandomState or None
         Draws the orders in place of `seed`, on the host: each shuffles the one before, as in scikit-learn's
         multilayer perceptrons.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        X: Array | SparseRows,
+        y: Array,
+        sample_weight: Array | None = None,
+        *,
+        rows: Array | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        random_state: np.random.RandomState | None = None,
+    ) -> None:
+        self.network = network
+        self._X, self._y, self._sample_weight = X, y, sample_weight
+        rows = np.arange(len(X)) if rows is None else rows
+        # A copy, since `visit` writes into it.
+        self._rows = to_device(rows, network.device).astype(np.int64)
+        self.samples = len(self._rows)
+        self._shuffle = shuffle
+        self._seed = seed
+        self._random_state = random_state
+        self._order = self._rows.copy()
+        self._cursor = aligned_zeros((), np.int64, network.device)
+
+    @property
+    def _mean_weight(self) -> float:
+        """What penalties of a batch's summed loss are divided by, besides the number of its samples.
+
+        A weighted batch is a mean over its weights, whose expected sum this is, for each sample.
+        """
+        if self._sample_weight is None:
+            return 1.0
+        return float(self._sample_weight[self._rows].mean(dtype=np.float64))
+
+    def _take_inputs(self, length: int) -> Array:
+        if not isinstance(self._X, SparseRows):
+            return self._take(self._X, length)
+        out = aligned_empty((length, self._X.shape[1]), self._X.dtype, self.network.device)
+        return self._X.take(self._order, out, start=self._cursor)
+
+    def _take(self, source: Array, length: int) -> Array:
+        """Return the rows that come next, from the cursor on."""
+        out = aligned_empty((length, *source.shape[1:]), source.dtype, self.network.device)
+        return K.take_rows(source, self._order, out=out, start=self._cursor)
+
+    def _take_weights(self, length: int) -> Array | None:
+        return None if self._sample_weight is None else self._take(self._sample_weight, length)
+
+    def _draw_order(self, stream: int) -> None:
+        if not self._shuffle:
+            return
+        if self._random_state is None:
+            device = self.network.device
+            permutation = K.permutation(self.samples, seed=self._seed, stream=stream, device=device)
+            K.take_rows(self._rows, permutation, out=self._order)
+            return
+        permutation = np.arange(self.samples)
+        self._random_state.shuffle(permutation)
+        before = to_host(self._order)
+        assign(self._order, before[permutation])
+
+    def visit(self, rows: Array) -> None:
+        """Take other rows, as many as before, from the next epoch on.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (k,), int64
+            Indices, on the host.
+        """
+        assign(self._rows, rows)
+        assign(self._order, rows)
+
+
+class MiniBatchTrainer(ShuffledRows):
+    """One network, its data and its update rule; an epoch is one replay, and one for a shorter last batch.
+
+    A step is ``take_rows -> forward -> loss -> backward -> update``. What changes from step to step (the
+    cursor into the shuffled order, the loss so far, the step count) lives in small arrays, so that the step
+    is captured once; what an epoch came to is read from the device at once.
+
+    Parameters
+    ----------
+    network, X, y, sample_weight, rows, shuffle, seed, random_state
+        See `ShuffledRows`.
+    loss : Loss
+        The loss to minimise.
+    optimizer : Optimizer
+        The rule, over the parameters of `network`.
+    batch_size : int
+        Samples in a mini-batch, at most k.
+    alpha : float
+        L2 penalty ``alpha / 2 * sum(w^2)`` of a batch's summed loss, hence ``alpha / batch`` of its mean.
+    l1 : float
+        L1 penalty ``l1 * sum(abs(w))`` of a batch's summed loss; the optimizer takes its proximal step.
     track_accuracy : bool
         Whether to count classification errors while training.
     """
@@ -106,27 +191,13 @@ class MiniBatchTrainer:
         random_state: np.random.RandomState | None = None,
         track_accuracy: bool = False,
     ) -> None:
-        self.network = network
+        super().__init__(
+            network, X, y, sample_weight, rows=rows, shuffle=shuffle, seed=seed, random_state=random_state
+        )
         self.optimizer = optimizer
         self._loss = loss
-        self._X, self._y, self._sample_weight = X, y, sample_weight
-        rows = np.arange(len(X)) if rows is None else rows
-        # A copy, since `visit` writes into it.
-        self._rows = to_device(rows, network.device).astype(np.int64)
-        self.samples = len(self._rows)
-        # A weighted batch is a mean over its weights: the penalty is divided by their expected sum, not their
-        # number.
-        mean_weight = (
-            1.0 if sample_weight is None else float(sample_weight[self._rows].mean(dtype=np.float64))
-        )
-        self._alpha = alpha / mean_weight
-        self._l1 = l1 / mean_weight
-        self._shuffle = shuffle
-        self._seed = seed
-        self._random_state = random_state
+        self._alpha, self._l1 = alpha / self._mean_weight, l1 / self._mean_weight
         self.track_accuracy = track_accuracy
-        self._order = self._rows.copy()
-        self._cursor = aligned_zeros((), np.int64, network.device)
         # Sums of the losses and of the errors, the penalty of a summed loss, and whether all parameters are finite:
         # one array, to be read at once.
         self._totals = aligned_zeros((4,), np.float64, network.device)
@@ -148,7 +219,7 @@ class MiniBatchTrainer:
 
     def _step(self, length: int) -> None:
         x, y = self._take_inputs(length), self._take(self._y, length)
-        sample_weight = None if self._sample_weight is None else self._take(self._sample_weight, length)
+        sample_weight = self._take_weights(length)
         K.increment(self._cursor, by=length)
         output = self.network.forward(x)
         value, d_output = self._loss(output, y, sample_weight)
@@ -170,15 +241,10 @@ class MiniBatchTrainer:
         """Leave the gradient of a step's mean loss in the network, with the penalty's."""
         self.network.backward(d_output, l2=l2)
 
-    def _take_inputs(self, length: int) -> Array:
-        if not isinstance(self._X, SparseRows):
-            return self._take(self._X, length)
-        out = aligned_empty((length, self._X.shape[1]), self._X.dtype, self.network.device)
-        return self._X.take(self._order, out, start=self._cursor)
-
-    def _take(self, source: Array, length: int) -> Array:
-        out = aligned_empty((length, *source.shape[1:]), source.dtype, self.network.device)
-        return K.take_rows(source, self._order, out=out, start=self._cursor)
+    @property
+    def remedy(self) -> str:
+        """What to try where training diverged."""
+        return lower_rate(self.optimizer)
 
     def _read_totals(self) -> list[float]:
         """Return the items of `_totals`, the penalty as 0 where there is none."""
@@ -191,28 +257,6 @@ class MiniBatchTrainer:
         self._all_finite[...] = xp.isfinite(arena).all()
         totals: list[float] = to_host(self._totals).tolist()
         return totals
-
-    def _draw_order(self, stream: int) -> None:
-        if self._random_state is None:
-            device = self.network.device
-            permutation = K.permutation(self.samples, seed=self._seed, stream=stream, device=device)
-            K.take_rows(self._rows, permutation, out=self._order)
-            return
-        permutation = np.arange(self.samples)
-        self._random_state.shuffle(permutation)
-        before = to_host(self._order)
-        assign(self._order, before[permutation])
-
-    def visit(self, rows: Array) -> None:
-        """Take other rows, as many as before, from the next epoch on.
-
-        Parameters
-        ----------
-        rows : ndarray of shape (k,), int64
-            Indices, on the host.
-        """
-        assign(self._rows, rows)
-        assign(self._order, rows)
 
     def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, float]:
         """Train on every row once.
@@ -235,8 +279,7 @@ class MiniBatchTrainer:
             Where the loss of a step, or a parameter after the epoch, is not finite; `step` is the index of
             the step.
         """
-        if self._shuffle:
-            self._draw_order(stream)
+        self._draw_order(stream)
         for counter in (self._cursor, self._totals):
             counter[...] = 0
         step = 0
@@ -260,6 +303,11 @@ class MiniBatchTrainer:
         penalty = 0.5 * (self._last_penalty + last_penalty) * self.steps
         self._last_penalty = last_penalty
         return (loss_total + penalty) / self.samples, 1.0 - error_total / self.samples
+
+
+def lower_rate(optimizer: Optimizer) -> str:
+    """Return the advice to lower the rate of an optimizer."""
+    return f"Lower learning_rate_init (the rate was {optimizer.lr:g})"
 
 
 def divergence(text: str, step: int) -> steepest.DivergenceError:
@@ -324,8 +372,8 @@ def train(
         message = (
             f"[{name}] training diverged in epoch {epoch}, "
             f"step {error.step + 1} of {trainer.steps}: {error}. "
-            f"Lower learning_rate_init (the rate was {trainer.optimizer.lr:g}), or scale the inputs, "
-            "for instance with sklearn.preprocessing.StandardScaler. The last finite weights were kept"
+            f"{trainer.remedy}, or scale the inputs, for instance with sklearn.preprocessing.StandardScaler. "
+            "The last finite weights were kept"
         )
         described = divergence(message, error.step)
         described.epoch = epoch  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from steepest._memory import to_host
+from steepest import kernels as K
 from steepest.nn import Loss
 
 from ._factors import Factors
@@ -89,9 +89,13 @@ class Batch:
             (self.expectation.seed, self.number),
             self.shares,
         )
-        shares = self.layout.on_device(self.shares) if self.is_weighted else None
         grads = self.tape.backward(rows)
-        return Factors(self.layout, self.tape.inputs, self.tape.weights, grads, shares)
+        return Factors(self.layout, self.tape.inputs, self.tape.weights, grads, self.device_shares)
+
+    @cached_property
+    def device_shares(self) -> Array | None:
+        """The shares in the network's dtype and on its device; None where they are all the same."""
+        return self.layout.on_device(self.shares) if self.is_weighted else None
 
     def gradient_of(self, d: Array) -> Array:
         """Return ``J^T d`` for d of the output's shape, flat."""
@@ -107,7 +111,9 @@ class Batch:
         flat : ndarray of shape (P,)
             v, of the network's dtype and on its device.
         """
-        moved = to_host(self.tape.tangent(self.layout.parts(flat))).astype(np.float64)
-        curved = self.likelihood.multiply(self.outputs, moved)
-        curved *= self.likelihood.scale * self.shares[:, None]
-        return self.gradient_of(self.layout.on_device(np.ascontiguousarray(curved)))
+        moved = self.tape.tangent(self.layout.parts(flat))
+        likelihood = self.likelihood
+        K.output_fisher(
+            self.tape.output, moved, likelihood.name, self.device_shares, scale=likelihood.scale, out=moved
+        )
+        return self.gradient_of(moved)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from steepest import kernels as K
 from steepest._backends import device_of
 from steepest._memory import array_namespace, to_device, to_host
 from steepest.nn import Loss
@@ -24,7 +25,7 @@ def output_rows(
     y: Array | None,
     kind: str,
     n_samples: int,
-    seed: tuple[int, int],
+    seeds: tuple[int, int],
     shares: Float64,
 ) -> Array:
     """Return rows q with ``sum q q^T`` the Fisher matrix of the outputs of a batch, weighted and scaled as the loss.
@@ -43,8 +44,8 @@ def output_rows(
         See `FisherMatrix`.
     n_samples : int
         Observations that are drawn for each row.
-    seed : tuple of int
-        Of what draws them, and the number of the batch.
+    seeds : tuple of int
+        Of what draws them, and the number of the batch, each of which has draws of its own.
     shares : ndarray of shape (n,)
         Weights of the rows, which add up to 1.
 
@@ -54,21 +55,26 @@ def output_rows(
         Of the output's dtype and device; r in sequence for each row.
     """
     roots = np.sqrt(likelihood.scale * shares)
+    device, xp = device_of(output), array_namespace(output)
+
+    def on_device(factors: Float64) -> Array:
+        return to_device(factors.astype(output.dtype), device)
+
     if kind == "empirical":
-        device, xp = device_of(output), array_namespace(output)
-        weights = to_device(shares.astype(output.dtype), device)
         # The loss's gradient is the score times the share and the scale.
-        _, d = loss(output, y, weights)  # type: ignore[arg-type]
+        assert y is not None
+        _, d = loss(output, y, on_device(shares))
         kept = np.divide(1.0, roots, out=np.zeros_like(roots), where=roots > 0)
-        rows: Array = xp.ascontiguousarray(d * to_device(kept.astype(output.dtype), device)[:, None])
+        rows: Array = xp.ascontiguousarray(d * on_device(kept)[:, None])
         return rows
-    z = to_host(output).astype(np.float64)
-    if kind == "exact":
-        drawn = likelihood.roots(z)
+    if kind == "monte_carlo":
+        seed, batch = seeds
+        streams = range(batch * n_samples, (batch + 1) * n_samples)
+        drawn = [K.sampled_score(output, likelihood.name, seed=seed, stream=stream) for stream in streams]
+        rows = drawn[0][:, None, :] if n_samples == 1 else xp.stack(drawn, axis=1)
+        rows *= on_device(roots / np.sqrt(n_samples))[:, None, None]
     else:
-        rng = np.random.default_rng(seed)
-        scores = [likelihood.score(z, likelihood.draw(z, rng)) for _ in range(n_samples)]
-        drawn = np.stack(scores, axis=1) / np.sqrt(n_samples)
-    drawn = drawn * roots[:, None, None]
-    flat = np.ascontiguousarray(drawn.reshape(-1, z.shape[1]), dtype=output.dtype)
-    return to_device(flat, device_of(output))
+        exact = likelihood.roots(to_host(output).astype(np.float64))
+        exact *= roots[:, None, None]
+        rows = to_device(np.ascontiguousarray(exact, dtype=output.dtype), device)
+    return rows.reshape(-1, output.shape[1])

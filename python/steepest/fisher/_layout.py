@@ -121,6 +121,11 @@ class Layout:
         return found
 
 
+def dot(a: Array, b: Array) -> float:
+    """Return the inner product of two flat arrays of one device."""
+    return float(array_namespace(a).vdot(a, b))
+
+
 def require_finite(what: str, array: Array) -> None:
     """Raise a ValueError that names the first item that is not finite."""
     finite = array_namespace(array).isfinite(array)

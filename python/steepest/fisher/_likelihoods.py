@@ -1,21 +1,20 @@
 """The distributions behind the losses, as functions of a network's output z.
 
-Each gives the score of an observation, the gradient of its negative log-likelihood with respect to z, and the Fisher
-matrix of z, ``H = E[score score^T]`` over the distribution's own observations. For all but the Gaussian of learned
-variance that is also the Hessian of the negative log-likelihood (J. Martens, "New insights and perspectives on the
-natural gradient method", 2020, §9.2).
+Each gives rows that the Fisher matrix of z, ``H = E[score score^T]``, is made of, and divergences. Products with H and
+scores that are drawn are kernels: `steepest.kernels.output_fisher` and `sampled_score`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import scipy.special
 
 from steepest import nn
+from steepest.kernels.distribution import Distribution
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -28,26 +27,21 @@ class Likelihood(ABC):
     ----------
     scale : float
         The loss is this times the negative log-likelihood, but for a constant.
+
+    Attributes
+    ----------
+    name : str
+        Of the distribution, as kernels take it.
     """
+
+    name: ClassVar[Distribution]
 
     def __init__(self, scale: float = 1.0) -> None:
         self.scale = scale
 
     @abstractmethod
-    def score(self, z: Float64, y: Array) -> Float64:
-        """Return the gradient of the negative log-likelihood of observations y, of z's shape."""
-
-    @abstractmethod
     def roots(self, z: Float64) -> Float64:
         """Return q of shape (n, r, c) with ``sum_r q_r q_r^T = H`` of each row."""
-
-    @abstractmethod
-    def multiply(self, z: Float64, v: Float64) -> Float64:
-        """Return ``H v`` of each row, for v of z's shape."""
-
-    @abstractmethod
-    def draw(self, z: Float64, rng: np.random.Generator) -> Array:
-        """Return an observation for each row."""
 
     @abstractmethod
     def divergence(self, z: Float64, w: Float64) -> Float64:
@@ -57,10 +51,7 @@ class Likelihood(ABC):
 class Categorical(Likelihood):
     """Classes of probabilities softmax(z); H is ``diag(p) - p p^T``."""
 
-    def score(self, z: Float64, y: Array) -> Float64:
-        targets = y.astype(np.float64) if y.ndim == 2 else np.eye(z.shape[1])[y]
-        p: Float64 = scipy.special.softmax(z, axis=1)
-        return p - targets
+    name: ClassVar[Distribution] = "categorical"
 
     def roots(self, z: Float64) -> Float64:
         # The scores of all classes, times the roots of their probabilities.
@@ -68,16 +59,6 @@ class Categorical(Likelihood):
         scores = p[:, None, :] - np.eye(z.shape[1])
         rooted: Float64 = np.sqrt(p)[:, :, None] * scores
         return rooted
-
-    def multiply(self, z: Float64, v: Float64) -> Float64:
-        p = scipy.special.softmax(z, axis=1)
-        product: Float64 = p * (v - (p * v).sum(axis=1, keepdims=True))
-        return product
-
-    def draw(self, z: Float64, rng: np.random.Generator) -> Array:
-        # The largest of the logits with Gumbel noise.
-        classes: Array = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
-        return classes
 
     def divergence(self, z: Float64, w: Float64) -> Float64:
         logs, others = (scipy.special.log_softmax(a, axis=1) for a in (z, w))
@@ -96,24 +77,15 @@ class Independent(Likelihood):
         diagonal: Float64 = np.sqrt(self.variances(z))[:, None, :] * np.eye(z.shape[1])
         return diagonal
 
-    def multiply(self, z: Float64, v: Float64) -> Float64:
-        return self.variances(z) * v
-
 
 class Bernoulli(Independent):
     """Labels of probabilities sigmoid(z); H is ``p (1 - p)``."""
 
-    def score(self, z: Float64, y: Array) -> Float64:
-        p: Float64 = scipy.special.expit(z)
-        return p - y
+    name: ClassVar[Distribution] = "bernoulli"
 
     def variances(self, z: Float64) -> Float64:
         product: Float64 = scipy.special.expit(z) * scipy.special.expit(-z)
         return product
-
-    def draw(self, z: Float64, rng: np.random.Generator) -> Array:
-        labels: Array = rng.random(z.shape) < scipy.special.expit(z)
-        return labels.astype(np.float64)
 
     def divergence(self, z: Float64, w: Float64) -> Float64:
         p, log = scipy.special.expit(z), scipy.special.log_expit
@@ -124,14 +96,10 @@ class Bernoulli(Independent):
 class UnitGaussian(Independent):
     """Numbers of mean z and variance 1; H is 1."""
 
-    def score(self, z: Float64, y: Array) -> Float64:
-        return z - y
+    name: ClassVar[Distribution] = "gaussian"
 
     def variances(self, z: Float64) -> Float64:
         return np.ones_like(z)
-
-    def draw(self, z: Float64, rng: np.random.Generator) -> Array:
-        return z + rng.standard_normal(z.shape)
 
     def divergence(self, z: Float64, w: Float64) -> Float64:
         total: Float64 = 0.5 * ((z - w) ** 2).sum(axis=1)
@@ -141,19 +109,11 @@ class UnitGaussian(Independent):
 class GaussianOfLearnedVariance(Independent):
     """Numbers of mean mu and variance exp(s), with z = (mu, s); H is exp(-s) and 1/2."""
 
-    def score(self, z: Float64, y: Array) -> Float64:
-        mean, s = np.split(z, 2, axis=1)
-        error, precision = mean - y, np.exp(-s)
-        return np.hstack([error * precision, 0.5 - 0.5 * error**2 * precision])
+    name: ClassVar[Distribution] = "gaussian_learned_variance"
 
     def variances(self, z: Float64) -> Float64:
         s = z[:, z.shape[1] // 2 :]
         return np.hstack([np.exp(-s), np.full_like(s, 0.5)])
-
-    def draw(self, z: Float64, rng: np.random.Generator) -> Array:
-        mean, s = np.split(z, 2, axis=1)
-        drawn: Array = mean + np.exp(0.5 * s) * rng.standard_normal(s.shape)
-        return drawn
 
     def divergence(self, z: Float64, w: Float64) -> Float64:
         (mean, s), (other, t) = np.split(z, 2, axis=1), np.split(w, 2, axis=1)
@@ -164,14 +124,10 @@ class GaussianOfLearnedVariance(Independent):
 class PoissonCounts(Independent):
     """Counts of mean exp(z); H is exp(z)."""
 
-    def score(self, z: Float64, y: Array) -> Float64:
-        return np.exp(z) - y
+    name: ClassVar[Distribution] = "poisson"
 
     def variances(self, z: Float64) -> Float64:
         return np.exp(z)
-
-    def draw(self, z: Float64, rng: np.random.Generator) -> Array:
-        return rng.poisson(np.exp(z)).astype(np.float64)
 
     def divergence(self, z: Float64, w: Float64) -> Float64:
         total: Float64 = (np.exp(z) * (z - w) - np.exp(z) + np.exp(w)).sum(axis=1)

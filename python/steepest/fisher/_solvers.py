@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from steepest._symmetric import Cholesky, eigh
 
 from ._factors import Factors
+from ._layout import dot
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -98,7 +100,7 @@ def solve_damped(gram: Float64, right: Float64, damping: float, device: str) -> 
 
 def norm(flat: Array) -> float:
     """Return the Euclidean norm of a vector on either device."""
-    return float((flat @ flat) ** 0.5)
+    return math.sqrt(dot(flat, flat))
 
 
 def conjugate_gradients(

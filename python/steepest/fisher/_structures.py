@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from steepest import kernels as K
-from steepest._memory import to_device
-from steepest._symmetric import Cholesky, eigh
+from steepest._memory import assign, to_device, to_host
+from steepest._symmetric import Cholesky, eigh, one_thread_if_small
 
 from ._batch import Batch
 from ._factors import squares
@@ -53,6 +53,30 @@ class Structure(ABC):
         self.batch = batch
         self.merge(decay)
 
+    def state(self) -> list[Array]:
+        """Return copies of what is kept of the batches, on the host."""
+        self.measure()
+        return [np.array(to_host(array)) for array in self.kept()]
+
+    def restore(self, state: list[Array]) -> None:
+        """Take what `state` returned in place of what is kept of the batch.
+
+        Raises
+        ------
+        ValueError
+            It is that of another structure, or of other shapes.
+        """
+        self.measure()
+        own = self.kept()
+        shapes, saved = [tuple(a.shape) for a in own], [np.shape(a) for a in state]
+        if shapes != saved:
+            raise ValueError(
+                f"[FisherMatrix] the averages have the shapes {saved}, those of this structure are {shapes}"
+            )
+        for array, value in zip(own, state, strict=True):
+            assign(array, value)
+        self._forget("bases")
+
     def own(self, flat: Array) -> Array:
         """Return a vector where and as this structure computes."""
         return self.layout.on_host(flat) if self.on_host else self.layout.on_device(flat)
@@ -62,6 +86,10 @@ class Structure(ABC):
     @abstractmethod
     def measure(self) -> None:
         """Compute what is kept of the batch."""
+
+    @abstractmethod
+    def kept(self) -> list[Array]:
+        """Return the arrays that `measure` made."""
 
     @abstractmethod
     def merge(self, decay: float) -> None:
@@ -154,6 +182,9 @@ class Diagonal(Structure):
     def measure(self) -> None:
         _ = self.squared
 
+    def kept(self) -> list[Array]:
+        return [self.squared]
+
     def merge(self, decay: float) -> None:
         before = self.squared
         self._forget("squared", "values")
@@ -192,6 +223,9 @@ class Kfac(Structure):
     def measure(self) -> None:
         _ = self.kronecker
 
+    def kept(self) -> list[Array]:
+        return [factor for factors in self.kronecker for factor in factors]
+
     def merge(self, decay: float) -> None:
         self.kronecker = self._second_moments(self.kronecker, decay)
         self._forget("bases", "values")
@@ -213,7 +247,13 @@ class Kfac(Structure):
     @cached_property
     def bases(self) -> list[tuple[Float64, Float64, Float64, Float64]]:
         """The eigenvalues and eigenvectors of the two factors of each layer."""
-        return [(*self._eigh(a), *self._eigh(g)) for a, g in self.kronecker]
+        with one_thread_if_small(self._largest):
+            return [(*self._eigh(a), *self._eigh(g)) for a, g in self.kronecker]
+
+    @property
+    def _largest(self) -> int:
+        largest: int = max(max(shape) for shape in self.layout.layers)
+        return largest
 
     def _eigh(self, matrix: Array) -> tuple[Float64, Float64]:
         on_host = self.layout.on_host(matrix)
@@ -259,14 +299,16 @@ class Kfac(Structure):
         NotPositiveDefiniteError
             A damped factor is not positive definite in float64.
         """
-        inverses = []
-        for a, g in self.kronecker:
-            pi = 1.0
-            if by_traces:
-                ratio = float(a.trace()) / len(a) * len(g) / max(float(g.trace()), np.finfo(np.float64).tiny)
-                pi = math.sqrt(ratio) if 0 < ratio < math.inf else 1.0
-            root = math.sqrt(damping)
-            inverses.append((self._damped_inverse(a, pi * root), self._damped_inverse(g, root / pi)))
+        inverses, root = [], math.sqrt(damping)
+        with one_thread_if_small(self._largest):
+            for a, g in self.kronecker:
+                pi = 1.0
+                if by_traces:
+                    ratio = (
+                        float(a.trace()) / len(a) * len(g) / max(float(g.trace()), np.finfo(np.float64).tiny)
+                    )
+                    pi = math.sqrt(ratio) if 0 < ratio < math.inf else 1.0
+                inverses.append((self._damped_inverse(a, pi * root), self._damped_inverse(g, root / pi)))
 
         def product(flat: Array) -> Array:
             parts = zip(inverses, self.layout.parts(flat), strict=True)
@@ -316,6 +358,9 @@ class Ekfac(Kfac):
     def measure(self) -> None:
         _ = self.kronecker, self.values
 
+    def kept(self) -> list[Array]:
+        return [*super().kept(), *self.values]
+
     def merge(self, decay: float) -> None:
         bases, values = self.bases, self.values
         super().merge(decay)
@@ -358,6 +403,9 @@ class Block(Structure):
 
     def measure(self) -> None:
         _ = self.matrices
+
+    def kept(self) -> list[Array]:
+        return list(self.matrices)
 
     def merge(self, decay: float) -> None:
         before = self.matrices

@@ -114,11 +114,16 @@ class Tape:
         for i, stage in enumerate(self._stages):
             if isinstance(stage, LinearStage):
                 part, w = next(remaining), self._weight_of[i]
-                change = K.linear(self._values[i], part[: len(w)], None if stage.bias is None else part[-1])
-                if moved is not None:
-                    change += K.matmul(moved, w)
-                moved = change
-            if moved is not None:
+                moved = K.linear_tangent(
+                    self._values[i],
+                    part[: len(w)],
+                    None if stage.bias is None else part[-1],
+                    moved,
+                    None if moved is None else w,
+                    y=self._values[i + 1],
+                    activation=stage.folded,
+                )
+            elif moved is not None:
                 moved = self._through(i, moved)
         assert moved is not None
         return moved

@@ -14,7 +14,7 @@ import steepest
 from steepest import kernels as K
 from steepest import nn, optim
 from steepest._estimators.sparse_rows import SparseRows
-from steepest._estimators.training import divergence, train
+from steepest._estimators.training import divergence, lower_rate, train
 from steepest._memory import aligned_zeros, array_namespace, assign, to_host
 from steepest.callbacks import Epoch
 from steepest.optim.schedules import Adaptive
@@ -100,6 +100,11 @@ class _Epochs:
         if self._trainer is None and not scipy.sparse.issparse(objective.X):
             with steepest.capture() as self._graph:
                 self._step_on_all_rows()
+
+    @property
+    def remedy(self) -> str:
+        """What to try where training diverged."""
+        return lower_rate(self.optimizer)
 
     def _make_optimizer(self) -> optim.Optimizer:
         objective, descent = self.objective, self.descent

@@ -15,7 +15,9 @@ from steepest.optim.schedules import Schedule
 
 from ._architecture import ACTIVATIONS
 
-STOCHASTIC = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
+# Rules of first order, each step on a mini-batch.
+RULES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
+STOCHASTIC = (*RULES, "natural")
 
 
 class PerceptronParameters:

@@ -1,4 +1,4 @@
-"""Training by Adam or stochastic gradient descent: the optimizer, the validation split, and when to stop."""
+"""Training on mini-batches: the optimizer, the validation split, and when to stop."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from sklearn.model_selection import train_test_split
 
 from steepest import optim
 from steepest._estimators.data import resume
-from steepest._estimators.training import MiniBatchTrainer, Monitor, train
+from steepest._estimators.training import MiniBatchTrainer, Monitor, Trainer, train
 from steepest._memory import assign, to_device, to_host
 from steepest.callbacks import Callback, Epoch
 from steepest.optim import schedules
 from steepest.optim.schedules import Schedule
 
+from ._natural import NaturalTrainer, make_natural_gradient
 from ._records import Recorder, Samples
 
 if TYPE_CHECKING:
@@ -30,8 +31,12 @@ Array = npt.NDArray[Any]
 _SMALLEST_ADAPTIVE_RATE = 1e-6
 
 
-def make_optimizer(model: BaseMultilayerPerceptron) -> optim.Optimizer:
+def make_optimizer(model: BaseMultilayerPerceptron) -> optim.Optimizer | optim.NaturalGradient:
     """Return a new optimizer over the model's network, by the model's parameters."""
+    return make_natural_gradient(model) if model.solver == "natural" else _make_rule(model)
+
+
+def _make_rule(model: BaseMultilayerPerceptron) -> optim.Optimizer:
     parameters, lr = model._network.parameters(), float(model.learning_rate_init)
     options: dict[str, Any] = {"max_norm": model.max_norm}
     momentum, solver = float(model.momentum), model.solver
@@ -97,24 +102,7 @@ class StochasticFit:
         n_rows = len(samples.X) if rows is None else len(rows)
         batch_size = self._batch_size(n_rows)
         self.optimizer = self._prepare_optimizer(-(-n_rows // batch_size))
-        self.trainer = MiniBatchTrainer(
-            model._network,
-            model._loss_function(),
-            self.optimizer,
-            samples.X,
-            samples.y,
-            samples.sample_weight,
-            rows=rows,
-            batch_size=batch_size,
-            # AdamW subtracts the penalty's gradient itself.
-            alpha=0.0 if model.solver == "adamw" else float(model.alpha) * (1.0 - model.l1_ratio),
-            l1=float(model.alpha) * model.l1_ratio,
-            shuffle=model.shuffle,
-            random_state=model._random_state,
-            # Errors are counted by the largest of several outputs.
-            track_accuracy=model.out_activation_ == "softmax"
-            and any(monitor.track_accuracy for monitor in self.monitors),
-        )
+        self.trainer = self._make_trainer(samples, rows, batch_size)
         self.stopped = False  # before max_iter, by itself or by a callback
         if model.early_stopping and not incremental and np.isfinite(model.best_validation_score_ or np.nan):
             # A warm start that gets no better ends where it began.
@@ -139,8 +127,9 @@ class StochasticFit:
             del model._optimizer
             raise
         finally:
-            # Another call has another number of steps.
-            self.optimizer.follow(None)
+            if isinstance(self.optimizer, optim.Optimizer):
+                # Another call has another number of steps.
+                self.optimizer.follow(None)
         if model._best_parameters is not None and (model.stopped_early_ or not self.incremental):
             assign(model._network.arena, model._best_parameters)
             model._best_parameters = None
@@ -159,10 +148,42 @@ class StochasticFit:
 
     # ------------------------------------------------------------------------------------------ preparation
 
-    def _prepare_optimizer(self, steps_per_epoch: int) -> optim.Optimizer:
+    def _make_trainer(self, samples: Samples, rows: Array | None, batch_size: int) -> Trainer:
+        model, optimizer = self.model, self.optimizer
+        # Errors are counted by the largest of several outputs.
+        tracked = model.out_activation_ == "softmax" and any(m.track_accuracy for m in self.monitors)
+        if isinstance(optimizer, optim.NaturalGradient):
+            return NaturalTrainer(
+                optimizer,
+                samples,
+                rows=rows,
+                batch_size=batch_size,
+                alpha=float(model.alpha),
+                shuffle=model.shuffle,
+                random_state=model._random_state,
+                track_accuracy=tracked,
+            )
+        return MiniBatchTrainer(
+            model._network,
+            model._loss_function(),
+            optimizer,
+            samples.X,
+            samples.y,
+            samples.sample_weight,
+            rows=rows,
+            batch_size=batch_size,
+            # AdamW subtracts the penalty's gradient itself.
+            alpha=0.0 if model.solver == "adamw" else float(model.alpha) * (1.0 - model.l1_ratio),
+            l1=float(model.alpha) * model.l1_ratio,
+            shuffle=model.shuffle,
+            random_state=model._random_state,
+            track_accuracy=tracked,
+        )
+
+    def _prepare_optimizer(self, steps_per_epoch: int) -> optim.Optimizer | optim.NaturalGradient:
         """Return the last call's optimizer for partial_fit; a new one with its moments for a warm start."""
         model = self.model
-        before: optim.Optimizer | None = model.__dict__.get("_optimizer")
+        before: optim.Optimizer | optim.NaturalGradient | None = model.__dict__.get("_optimizer")
         if before is None or not self.incremental:
             model._optimizer = make_optimizer(model)
             if before is not None:
@@ -170,10 +191,12 @@ class StochasticFit:
             if model.t_:
                 self._schedule(model._optimizer)
         epochs = 1 if self.incremental else model.max_iter
-        if schedule := self._schedule_of_steps(epochs * steps_per_epoch):
-            model._optimizer.follow(schedule, epochs * steps_per_epoch)
+        optimizer: optim.Optimizer | optim.NaturalGradient = model._optimizer
+        schedule = self._schedule_of_steps(epochs * steps_per_epoch)
+        if schedule and isinstance(optimizer, optim.Optimizer):
+            optimizer.follow(schedule, epochs * steps_per_epoch)
         self._steps_per_epoch = steps_per_epoch
-        return model._optimizer
+        return optimizer
 
     def _schedule_of_steps(self, steps: int) -> Schedule | None:
         """Return the schedule for the steps of this call, where the rate depends on their number."""
@@ -191,7 +214,7 @@ class StochasticFit:
             )
         return schedules.Cosine(rate, steps) if given == "cosine" else schedules.OneCycle(rate, steps)
 
-    def _schedule(self, optimizer: optim.Optimizer) -> None:
+    def _schedule(self, optimizer: optim.Optimizer | optim.NaturalGradient) -> None:
         model = self.model
         if model.solver == "sgd" and model.learning_rate == "invscaling":
             optimizer.lr = model.learning_rate_init / (model.t_ + 1) ** model.power_t

@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from steepest.fisher import FisherMatrix
+from steepest.fisher._layout import dot
 from steepest.fisher._solvers import NotPositiveDefiniteError
 from steepest.fisher._structures import Operator
-
-from ._step_rules import dot
 
 Array = npt.NDArray[Any]
 
@@ -40,8 +39,10 @@ class Curvature:
     ----------
     matrix : FisherMatrix or None
         The average.
-    damping : float
-        What was added to the diagonal before it was inverted.
+    damping, tikhonov : float
+        What was added to the diagonal before it was inverted, with the penalty's and without.
+    joined : int
+        Batches in the average.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class Curvature:
         self.structure, self.split, self.decay = structure, split, decay
         self.factor_period, self.inverse_period = factor_period, inverse_period
         self.matrix: FisherMatrix | None = None
-        self.damping = math.nan
+        self.damping = self.tikhonov = math.nan
         self._inverse: Operator | None = None
-        self._steps = self._joined = self._age = 0
+        self.joined = 0
+        self._steps = self._age = 0
+        self._saved: list[Array] = []
 
     def join(self, whole: FisherMatrix) -> None:
         """Let the batch of a dense matrix join the average, if it is its turn."""
@@ -64,10 +67,13 @@ class Curvature:
             # What is averaged must be its own matrix, since others may hold the batch's.
             same = self.structure == whole.structure and not self.decay
             self.matrix = whole if same else whole.with_structure(self.structure)
-            self._joined = 1
-            return
-        self._joined += 1
-        self.matrix._average(whole._batch, min(1.0 - 1.0 / self._joined, self.decay))
+            if not self._saved:
+                self.joined = 1
+                return
+            self.matrix._structure.restore(self._saved)
+            self._saved = []
+        self.joined += 1
+        self.matrix._average(whole._batch, min(1.0 - 1.0 / self.joined, self.decay))
 
     def invert(self, damping: float, l2: float) -> tuple[float, int]:
         """Make the inverse anew, if it is time; return the damping, raised until there is one, and how often it was.
@@ -88,7 +94,7 @@ class Curvature:
             except (NotPositiveDefiniteError, np.linalg.LinAlgError):
                 damping = max(damping, LEAST_DAMPING) * _RAISE
                 continue
-            self.damping = damping + l2
+            self.damping, self.tikhonov = damping + l2, damping
             return damping, raises
         raise NotPositiveDefiniteError("there is no inverse with any damping")
 
@@ -113,3 +119,15 @@ class Curvature:
     def restart(self) -> None:
         """Forget the average: what is not finite would stay in it."""
         self.matrix = self._inverse = None
+        self._saved = []
+
+    def state(self) -> list[Array]:
+        """Return copies of what is averaged, none before the first batch or without an average."""
+        if self.matrix is None or not self.decay:
+            return self._saved
+        return self.matrix._structure.state()
+
+    def restore(self, state: list[Array], joined: int) -> None:
+        """Go on from what `state` returned, with the next batch."""
+        self.restart()
+        self._saved, self.joined = list(state), joined

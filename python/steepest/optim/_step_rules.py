@@ -11,14 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from steepest.fisher._layout import dot
+
 Array = npt.NDArray[Any]
 Product = Callable[[Array], Array]
 """With the exact Fisher matrix of the batch."""
-
-
-def dot(a: Array, b: Array) -> float:
-    """Return the inner product of two flat arrays of one device."""
-    return float(a @ b)
 
 
 @dataclass
@@ -67,6 +64,7 @@ class MomentumRule(ABC):
     def __init__(self, lr: float, momentum: float) -> None:
         self.lr, self.momentum = lr, momentum
         self.last: Array | None = None
+        self.count = 0  # of the gradients in `last`, where it is their average
 
     def right_side(self, gradient: Array, damping: float) -> Array:
         """Return what the equations are solved for, in place of the gradient."""
@@ -98,13 +96,9 @@ class LastStep(MomentumRule):
 class AveragedGradient(MomentumRule):
     """The natural gradient is taken of an average of gradients, of which gradient k has at least the weight 1 / k."""
 
-    def __init__(self, lr: float, momentum: float) -> None:
-        super().__init__(lr, momentum)
-        self._count = 0
-
     def right_side(self, gradient: Array, damping: float) -> Array:
-        self._count += 1
-        decay = min(1.0 - 1.0 / self._count, self.momentum)
+        self.count += 1
+        decay = min(1.0 - 1.0 / self.count, self.momentum)
         self.last = gradient if self.last is None else decay * self.last + (1.0 - decay) * gradient
         return self.last
 

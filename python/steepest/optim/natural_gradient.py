@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from steepest import DivergenceError
-from steepest._memory import assign
+from steepest._memory import assign, to_device, to_host
 from steepest.fisher import FisherMatrix
+from steepest.fisher._layout import dot
 from steepest.fisher._solvers import NotPositiveDefiniteError
 from steepest.nn import Loss, Network
 
 from ._curvature import LEAST_DAMPING, Curvature
-from ._step_rules import MOMENTUM_RULES, Step, bounded, dot
+from ._step_rules import MOMENTUM_RULES, Step, bounded
 
 Array = npt.NDArray[Any]
 
@@ -138,6 +141,8 @@ class NaturalGradient:
         As given, or as it has been adapted.
     certificate : Certificate or None
         Of the last step.
+    output : ndarray of shape (n, c) or None
+        What the network gave for the last batch, before the step and without dropout.
 
     Raises
     ------
@@ -217,6 +222,7 @@ class NaturalGradient:
         self.adapt_damping, self.kl_clip, self.trust_region = adapt_damping, kl_clip, trust_region
         self.burn_in, self.l2, self.certify, self.seed = burn_in, l2, certify, seed
         self.certificate: Certificate | None = None
+        self.output: Array | None = None
         self._steps = 0
         self._curvature = Curvature(structure, split, factor_decay, factor_period, inverse_period)
         self._rule = MOMENTUM_RULES[momentum_rule](lr, momentum)
@@ -268,6 +274,7 @@ class NaturalGradient:
         )
         value, gradient = self._loss_and_gradient(whole, X, y, sample_weight)
         self._steps += 1
+        self.output = whole.output
         loss = _BatchLoss(self, X, y, sample_weight, value)
         try:
             self._curvature.join(whole)
@@ -295,7 +302,8 @@ class NaturalGradient:
             done, step = self._certified(whole, gradient, step, loss, residual, raises)
         else:
             self._add(step.move)
-            done = Certificate(loss.before, damping=self.damping, length=step.length, raises=raises)
+            tikhonov = curvature.tikhonov
+            done = Certificate(loss.before, damping=tikhonov, length=step.length, raises=raises)
         if done.accepted:
             rule.taken(natural, step)
         else:
@@ -312,7 +320,7 @@ class NaturalGradient:
         raises: int,
     ) -> tuple[Certificate, Step]:
         """Take the step, or shorter ones until one is good, or none; return what there is to say, and the step."""
-        before, damping, searches = self.net.arena.copy(), self.damping, self.trust_region == "line_search"
+        before, searches = self.net.arena.copy(), self.trust_region == "line_search"
         curved, slope = step.curvature(whole._batch.times_exact), dot(gradient, step.move)
         penalised = curved
         if self.l2:
@@ -339,10 +347,13 @@ class NaturalGradient:
         predicted = factor * slope + 0.5 * factor**2 * penalised
         ratio = (after - loss.before) / predicted if predicted else math.nan
         if not accepted:
-            self.damping = max(damping, LEAST_DAMPING) * _REJECTED
+            self.damping = max(self.damping, LEAST_DAMPING) * _REJECTED
             self._curvature.reject()
         elif self.adapt_damping and math.isfinite(ratio):
-            self.damping *= _FACTOR if ratio < _POOR else 1 / _FACTOR if ratio > _GOOD else 1.0
+            if ratio < _POOR:
+                self.damping = max(self.damping, LEAST_DAMPING) * _FACTOR
+            elif ratio > _GOOD and self.damping > LEAST_DAMPING:
+                self.damping /= _FACTOR
         certificate = Certificate(
             loss.before,
             after if accepted else loss.before,
@@ -351,12 +362,58 @@ class NaturalGradient:
             0.5 * factor**2 * curved / whole.scale,
             kl if accepted else math.nan,
             residual,
-            damping,
+            self._curvature.tikhonov,
             shorter.length,
             accepted,
             raises,
         )
         return certificate, shorter
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a copy of the state: what is adapted, averaged and remembered from step to step.
+
+        Returns
+        -------
+        dict
+            Numbers, and lists of NumPy arrays, by name.
+        """
+        last = self._rule.last
+        return {
+            "rule": type(self).__name__,
+            "lr": self.lr,
+            "damping": self.damping,
+            "steps": self._steps,
+            "batches": self._curvature.joined,
+            "gradients": self._rule.count,
+            "last": [] if last is None else [np.array(to_host(last))],
+            "averages": self._curvature.state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned.
+
+        Parameters
+        ----------
+        state : mapping
+            Of a natural gradient with the same structure and momentum rule, for a network of the same shapes.
+
+        Raises
+        ------
+        ValueError
+            The state is that of another optimizer; nothing is changed then. Averages of another structure are found
+            with the next step.
+        """
+        if state.get("rule") != type(self).__name__:
+            raise ValueError(f"[NaturalGradient] this is the state of {state.get('rule')}")
+        size = sum(p.value.size for p in self.net.parameters())
+        if any(np.shape(array) != (size,) for array in state["last"]):
+            raise ValueError(
+                f"[NaturalGradient] the state is that of another network than one of {size} parameters"
+            )
+        self.lr, self.damping, self._steps = state["lr"], state["damping"], state["steps"]
+        self._rule.count = state["gradients"]
+        self._rule.last = to_device(np.array(state["last"][0]), self.net.device) if state["last"] else None
+        self._curvature.restore(state["averages"], state["batches"])
 
     # --------------------------------------------------------------------------------------------------- internals
 

@@ -1,0 +1,156 @@
+"""Training by the natural gradient."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+import steepest
+from steepest import kernels as K
+from steepest import nn, optim
+from steepest._estimators.training import ShuffledRows
+from steepest.fisher._likelihoods import likelihood_of
+
+from ._records import Samples
+
+if TYPE_CHECKING:
+    from ._base import BaseMultilayerPerceptron
+
+Array = npt.NDArray[Any]
+
+# With few outputs the expectation over what they may be costs little more than one draw of it.
+_MOST_EXACT_OUTPUTS = 3
+# Parameters of the perceptrons that other solvers' steps have, with what they are where they do nothing.
+_OF_OTHER_SOLVERS = {"learning_rate": "constant", "max_norm": None}
+
+
+def make_natural_gradient(model: BaseMultilayerPerceptron) -> optim.NaturalGradient:
+    """Return the natural gradient of a model's network, which sets its steps and its damping by itself.
+
+    It is K-FAC as J. Martens and R. Grosse have it: factors averaged over the batches, damping split onto them and
+    adapted by the reduction ratio, rate and momentum of each step by the quadratic model of its batch.
+
+    Parameters
+    ----------
+    model : BaseMultilayerPerceptron
+        With its network.
+
+    Raises
+    ------
+    ValueError
+        The loss has no likelihood, the network a layer without a Fisher matrix, or a parameter is not for this solver.
+    """
+    for name, nothing in _OF_OTHER_SOLVERS.items():
+        if getattr(model, name) != nothing:
+            raise ValueError(
+                model._prefix(f"{name} is not for solver='natural', which sizes its steps itself")
+            )
+    if model.alpha and model.l1_ratio:
+        raise ValueError(
+            model._prefix("l1_ratio is not for solver='natural': its model of the loss is smooth")
+        )
+    network, loss = model._network, model._loss_function()
+    n_outputs = next(layer.n_out for layer in reversed(network.layers) if isinstance(layer, nn.Linear))
+    try:
+        likelihood_of(loss, n_outputs)
+        return optim.NaturalGradient(
+            network,
+            loss,
+            damping=1.0,
+            split="pi",
+            kind="exact" if n_outputs <= _MOST_EXACT_OUTPUTS else "monte_carlo",
+            adapt_damping=True,
+            momentum_rule="model",
+            factor_decay=0.95,
+            inverse_period=5,
+            seed=int(copy.deepcopy(model._random_state).randint(np.iinfo(np.int32).max)),
+        )
+    except ValueError as error:
+        raise ValueError(model._prefix(f"solver='natural': {error}")) from error
+
+
+class NaturalTrainer(ShuffledRows):
+    """One network, its data and its natural gradient; an epoch is of batches of equal length, but for one sample.
+
+    Parameters
+    ----------
+    optimizer : NaturalGradient
+        Of the network.
+    samples : Samples
+        All samples.
+    rows : ndarray of shape (k,), int64, or None
+        The rows to train on; None for all.
+    batch_size : int
+        Samples in a mini-batch, at most k.
+    alpha : float
+        L2 penalty ``alpha / 2 * sum(w^2)`` of a batch's summed loss.
+    shuffle : bool
+        Whether each epoch has an order of its own.
+    random_state : RandomState
+        Draws the orders.
+    track_accuracy : bool
+        Whether to count classification errors while training.
+    """
+
+    def __init__(
+        self,
+        optimizer: optim.NaturalGradient,
+        samples: Samples,
+        *,
+        rows: Array | None,
+        batch_size: int,
+        alpha: float,
+        shuffle: bool,
+        random_state: np.random.RandomState,
+        track_accuracy: bool,
+    ) -> None:
+        super().__init__(
+            optimizer.net,
+            samples.X,
+            samples.y,
+            samples.sample_weight,
+            rows=rows,
+            shuffle=shuffle,
+            random_state=random_state,
+        )
+        self.optimizer = optimizer
+        self.track_accuracy = track_accuracy
+        self.steps = -(-self.samples // batch_size)
+        self._alpha = alpha / self._mean_weight
+
+    @property
+    def remedy(self) -> str:
+        """What to try where training diverged."""
+        return "Take a larger batch_size"
+
+    def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, float]:
+        """Train on every row once; see `MiniBatchTrainer.run_epoch`.
+
+        Raises
+        ------
+        DivergenceError
+            The loss of a batch is not finite; the parameters are those from before it.
+        """
+        self._draw_order(stream)
+        loss = errors = 0.0
+        ends = [self.samples * (step + 1) // self.steps for step in range(self.steps)]
+        for step, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+            length = end - start
+            self._cursor[...] = start
+            x, y = self._take_inputs(length), self._take(self._y, length)
+            self.optimizer.l2 = self._alpha / length
+            try:
+                done = self.optimizer.step(x, y, self._take_weights(length))
+            except steepest.DivergenceError as error:
+                error.step = step
+                raise
+            loss += length * done.loss
+            if self.track_accuracy and self.optimizer.output is not None:
+                errors += length * float(K.zero_one_loss(self.optimizer.output, y))
+            if on_progress is not None:
+                on_progress(length)
+        return loss / self.samples, 1.0 - errors / self.samples
