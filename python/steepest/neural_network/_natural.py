@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ Array = npt.NDArray[Any]
 
 # With few outputs the expectation over what they may be costs little more than one draw of it.
 _MOST_EXACT_OUTPUTS = 3
+# Of the lowest loss so far, what an epoch has to bring it down to for batches to stay as long as they are.
+_GOOD_EPOCH = 0.95
 # Parameters of the perceptrons that other solvers' steps have, with what they are where they do nothing.
 _OF_OTHER_SOLVERS = {"learning_rate": "constant", "max_norm": None}
 
@@ -74,7 +77,7 @@ def make_natural_gradient(model: BaseMultilayerPerceptron) -> optim.NaturalGradi
 
 
 class NaturalTrainer(ShuffledRows):
-    """One network, its data and its natural gradient; an epoch is of batches of equal length, but for one sample.
+    """One network, its data and its natural gradient; the batches of an epoch differ in length by one sample at most.
 
     Parameters
     ----------
@@ -86,6 +89,9 @@ class NaturalTrainer(ShuffledRows):
         The rows to train on; None for all.
     batch_size : int
         Samples in a mini-batch, at most k.
+    grows : bool
+        Whether mini-batches become twice as long after an epoch that has not lowered the loss by a twentieth. The
+        quadratic model of a batch is minimised whole, its noise included, and only longer batches have less of it.
     alpha : float
         L2 penalty ``alpha / 2 * sum(w^2)`` of a batch's summed loss.
     shuffle : bool
@@ -103,6 +109,7 @@ class NaturalTrainer(ShuffledRows):
         *,
         rows: Array | None,
         batch_size: int,
+        grows: bool,
         alpha: float,
         shuffle: bool,
         random_state: np.random.RandomState,
@@ -119,7 +126,8 @@ class NaturalTrainer(ShuffledRows):
         )
         self.optimizer = optimizer
         self.track_accuracy = track_accuracy
-        self.steps = -(-self.samples // batch_size)
+        self._grows, self._lowest = grows, math.inf
+        self._set_batch_size(batch_size)
         self._alpha = alpha / self._mean_weight
 
     @property
@@ -137,7 +145,8 @@ class NaturalTrainer(ShuffledRows):
         """
         self._draw_order(stream)
         loss = errors = 0.0
-        ends = [self.samples * (step + 1) // self.steps for step in range(self.steps)]
+        steps = self.steps
+        ends = [self.samples * (step + 1) // steps for step in range(steps)]
         for step, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
             length = end - start
             self._cursor[...] = start
@@ -153,4 +162,12 @@ class NaturalTrainer(ShuffledRows):
                 errors += length * float(K.zero_one_loss(self.optimizer.output, y))
             if on_progress is not None:
                 on_progress(length)
-        return loss / self.samples, 1.0 - errors / self.samples
+        loss /= self.samples
+        if self._grows and loss > _GOOD_EPOCH * self._lowest:
+            self._set_batch_size(min(2 * self._batch_size, self.samples))
+        self._lowest = min(loss, self._lowest)
+        return loss, 1.0 - errors / self.samples
+
+    def _set_batch_size(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self.steps = -(-self.samples // batch_size)

@@ -158,6 +158,7 @@ class StochasticFit:
                 samples,
                 rows=rows,
                 batch_size=batch_size,
+                grows=model.batch_size == "auto",
                 alpha=float(model.alpha),
                 shuffle=model.shuffle,
                 random_state=model._random_state,
