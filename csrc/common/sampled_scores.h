@@ -1,5 +1,5 @@
-// Observations drawn from the distributions of common/distributions.h, as the scores that they have: what the
-// observation itself would cancel against is never formed.
+// Scores of observations drawn from the distributions of common/distributions.h. Where an observation cancels in its
+// score, as a normal number does, it is never formed.
 //
 // The noise of item e, counted along the rows of the observations, comes from Philox counter e / 4: word e % 4 for labels,
 // and for normal numbers two words for two of them. Classes take the first 64 bits of counter i, i the row; a count those
