@@ -189,7 +189,7 @@ def gram_case(job: Job, peers: Peers) -> Case:
     contestants = [
         # F has a share 1 / n of each sample.
         Contestant(OURS, gram, lambda: job.gram_error(job.n * gram())),
-        Contestant("steepest, gradients formed", formed, lambda: job.gram_error(formed()), max_rounds=5),
+        Contestant("steepest, gradients formed", formed, lambda: job.gram_error(formed()), max_rounds=3),
         *contestants_of(peers, builds, job),
     ]
     return make_case("Gram matrix of the scores", job, contestants, job.gram_flops, {"gram": TOLERANCE})

@@ -105,7 +105,7 @@ def formed_gram(name: str, job: Job, jax) -> Contestant:
     def error(gram):
         return job.gram_error(gram)
 
-    return contestant(name, jax, lambda: run(model.parameters, model.x, model.y), error, max_rounds=5)
+    return contestant(name, jax, lambda: run(model.parameters, model.x, model.y), error, max_rounds=3)
 
 
 def step(name: str, job: Job, jax) -> Contestant:

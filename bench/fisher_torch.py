@@ -160,7 +160,7 @@ def formed_gram(name: str, job: Job, torch) -> Contestant:
         scores = torch.cat([g.flatten(1) for g in rows(parameters, model.x, model.y).values()], 1)
         return scores @ scores.T
 
-    return Contestant(name, call, lambda: job.gram_error(call().numpy()), max_rounds=5)
+    return Contestant(name, call, lambda: job.gram_error(call().numpy()), max_rounds=3)
 
 
 def nngeometry_gram(name: str, job: Job, torch, nngeometry) -> Contestant:
