@@ -3,10 +3,10 @@
 784-1000-500-250-30-250-500-1000-784, ReLU, a linear code, the Bernoulli likelihood of real-valued pixels, batches of
 1000, and the settings that the K-BFGS repository used for K-FAC (D. Goldfarb, Y. Ren, A. Bahamou, "Practical
 quasi-Newton methods for training deep neural networks", 2020; `renyiryry/kbfgs_neurips2020_public`): step length 1,
-damping 3, the root of it on each factor, an average of the gradients with a decay of 0.9 that starts at zero, one drawn
-label, a decay of 0.9 of the factors, and new inverses in the first 20 steps and every 20 steps from there on. The loss
-is the mean over the images of the sum over the pixels, with half of 1e-5 times the squared norm of all parameters. Adam
-starts from the same parameters, and sees the same batches.
+damping 3, the root of it on each factor, an average of the gradients with a decay of 0.9 that starts at zero, one
+drawn label, a decay of 0.9 of the factors, and new inverses in the first 20 steps and every 20 steps from there on. The
+loss is the mean over the images of the sum over the pixels, with half of 1e-5 times the squared norm of all parameters.
+Adam starts from the same parameters, and sees the same batches.
 
 A run takes from a quarter of an hour to an hour on two cores. Its curve is written to bench/results/autoencoder-<optimizer>.json after every epoch;
 the seconds are of training alone, without the evaluation. `--plot` draws the curves that are there, and `--summary`
@@ -263,6 +263,7 @@ def plot(found: dict[str, dict], path: Path) -> None:
     axes[0].set_xlabel("epochs")
     axes[1].set_xlabel("seconds of training")
     for ax in axes:
+        ax.set_xlim(left=0)
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False)

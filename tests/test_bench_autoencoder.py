@@ -37,7 +37,8 @@ def test_the_first_steps_of_kfac_are_short_and_have_their_own_inverses():
     from steepest import nn
 
     chosen = settings("kfac", 0.5)
-    trainer = autoencoder.Kfac(autoencoder.build_network(chosen), nn.BinaryCrossEntropy("sum"), X, chosen)
+    loss = nn.BinaryCrossEntropy(reduction="sum")
+    trainer = autoencoder.Kfac(autoencoder.build_network(chosen), loss, X, chosen)
     rates, periods = [], []
     for _ in range(24):
         trainer.epoch(np.arange(20))
