@@ -8,9 +8,9 @@ drawn label, a decay of 0.9 of the factors, and new inverses in the first 20 ste
 loss is the mean over the images of the sum over the pixels, with half of 1e-5 times the squared norm of all parameters.
 Adam starts from the same parameters, and sees the same batches.
 
-A run takes from a quarter of an hour to an hour on two cores. Its curve is written to bench/results/autoencoder-<optimizer>.json after every epoch;
-the seconds are of training alone, without the evaluation. `--plot` draws the curves that are there, and `--summary`
-says what they reached.
+A run takes from a quarter of an hour to an hour on two cores. Its curve is written to
+bench/results/autoencoder-<optimizer>.json after every epoch; the seconds are of training alone, without the evaluation.
+`--plot` draws the curves that are there, and `--summary` says what they reached.
 """
 
 from __future__ import annotations
