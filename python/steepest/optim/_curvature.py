@@ -33,7 +33,8 @@ class Curvature:
     decay : float
         Of the average; 0 for the last batch alone.
     factor_period, inverse_period : int
-        Steps from one batch that joins to the next, and from one inverse to the next.
+        Steps from one batch that joins to the next, and from one inverse to the next; the first `inverse_period` steps
+        of an average have an inverse each.
 
     Attributes
     ----------
@@ -85,7 +86,9 @@ class Curvature:
         """
         assert self.matrix is not None
         self._age += 1
-        if self._inverse is not None and self._age < self.inverse_period:
+        # An average of few batches changes much with the next.
+        settled = not self.decay or self._steps > self.inverse_period
+        if self._inverse is not None and settled and self._age < self.inverse_period:
             return damping, 0
         self._inverse, self._age = None, 0
         for raises in range(_MOST_RAISES):

@@ -64,7 +64,6 @@ class MomentumRule(ABC):
     def __init__(self, lr: float, momentum: float) -> None:
         self.lr, self.momentum = lr, momentum
         self.last: Array | None = None
-        self.count = 0  # of the gradients in `last`, where it is their average
 
     def right_side(self, gradient: Array, damping: float) -> Array:
         """Return what the equations are solved for, in place of the gradient."""
@@ -94,12 +93,11 @@ class LastStep(MomentumRule):
 
 
 class AveragedGradient(MomentumRule):
-    """The natural gradient is taken of an average of gradients, of which gradient k has at least the weight 1 / k."""
+    """The natural gradient is taken of an average of gradients, which begins with 0: the first steps are short."""
 
     def right_side(self, gradient: Array, damping: float) -> Array:
-        self.count += 1
-        decay = min(1.0 - 1.0 / self.count, self.momentum)
-        self.last = gradient if self.last is None else decay * self.last + (1.0 - decay) * gradient
+        fresh = (1.0 - self.momentum) * gradient
+        self.last = fresh if self.last is None else self.momentum * self.last + fresh
         return self.last
 
     def step(self, gradient: Array, natural: Array, product: Product, damping: float) -> Step:

@@ -116,15 +116,16 @@ class NaturalGradient:
         In [0, 1).
     momentum_rule : {"step", "gradient", "model", "spring"}, default="step"
         What momentum is: the share of the last step that is added to the next; the decay of an average of gradients, of
-        which the natural gradient is taken; or, without regard to `momentum` and `lr`, the sum of the natural gradient
-        and the last step that minimises the quadratic model of the batch (Martens and Grosse, 2015, §7); or the share
-        of the last natural gradient that the equations are damped towards, ``(F + damping I) x = g + damping momentum
-        x_last`` (SPRING: G. Goldshlager, N. Abrahamsen, L. Lin, 2024).
+        which the natural gradient is taken, and which begins with 0, so that the first steps are short; or, without
+        regard to `momentum` and `lr`, the sum of the natural gradient and the last step that minimises the quadratic
+        model of the batch (Martens and Grosse, 2015, §7); or the share of the last natural gradient that the equations
+        are damped towards, ``(F + damping I) x = g + damping momentum x_last`` (SPRING: G. Goldshlager, N. Abrahamsen,
+        L. Lin, 2024).
     factor_decay : float, default=0.0
         Of the average of F over the batches, in [0, 1): batch k has at least the weight 1 / k. Of 0, there is none.
     factor_period, inverse_period : int, default=1
-        Steps from one batch that joins the average to the next, and from one inverse to the next. A dense matrix that
-        is not averaged is solved anew in every step.
+        Steps from one batch that joins the average to the next, and from one inverse to the next. While an average is
+        of few batches, in its first `inverse_period` steps, each step has an inverse of its own.
     burn_in : int, default=0
         Batches at the beginning that only join the average.
     l2 : float, default=0.0
@@ -384,7 +385,6 @@ class NaturalGradient:
             "damping": self.damping,
             "steps": self._steps,
             "batches": self._curvature.joined,
-            "gradients": self._rule.count,
             "last": [] if last is None else [np.array(to_host(last))],
             "averages": self._curvature.state(),
         }
@@ -411,7 +411,6 @@ class NaturalGradient:
                 f"[NaturalGradient] the state is that of another network than one of {size} parameters"
             )
         self.lr, self.damping, self._steps = state["lr"], state["damping"], state["steps"]
-        self._rule.count = state["gradients"]
         self._rule.last = to_device(np.array(state["last"][0]), self.net.device) if state["last"] else None
         self._curvature.restore(state["averages"], state["batches"])
 
