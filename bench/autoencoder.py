@@ -29,7 +29,6 @@ from bench import environment
 
 WIDTHS = (784, 1000, 500, 250, 30, 250, 500, 1000, 784)
 BATCH, L2 = 1000, 1e-5
-MOMENTUM, INVERSES = 0.9, 20
 RATES = {"kfac": 1.0, "adam": 1e-3}
 RESULTS = environment.ROOT / "bench" / "results"
 PICTURE = environment.ROOT / "docs" / "_static" / "autoencoder.png"
@@ -92,7 +91,7 @@ class Kfac:
     def __init__(self, net, loss, X, settings: Settings):
         from steepest import optim
 
-        self.X, self.batch, self.lr, self.steps = X, settings.batch, settings.lr, 0
+        self.X, self.batch = X, settings.batch
         self.optimizer = optim.NaturalGradient(
             net,
             loss,
@@ -102,7 +101,8 @@ class Kfac:
             structure="kfac",
             split="even",
             factor_decay=0.9,
-            momentum=MOMENTUM,
+            inverse_period=20,
+            momentum=0.9,
             momentum_rule="gradient",
             l2=L2,
             seed=settings.seed,
@@ -112,11 +112,6 @@ class Kfac:
     def epoch(self, order) -> None:
         for rows in order.reshape(-1, self.batch):
             batch = self.X[rows]
-            # At first the network changes too much for an inverse that is some steps old.
-            self.optimizer._curvature.inverse_period = 1 if self.steps <= INVERSES else INVERSES
-            self.steps += 1
-            # The optimizer's average has weights that add up to 1 from the beginning.
-            self.optimizer.lr = self.lr * (1.0 - MOMENTUM**self.steps)
             self.optimizer.step(batch, batch)
 
 
