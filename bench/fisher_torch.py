@@ -203,4 +203,4 @@ def nngeometry_step(name: str, job: Job, torch, nngeometry) -> Contestant:
         call()
         return job.step_error(numpy_vector(model.parameters))
 
-    return Contestant(name, call, result, prepare=model.reset)
+    return Contestant(name, call, result, prepare=model.reset, max_rounds=2)
