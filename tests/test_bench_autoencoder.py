@@ -33,21 +33,6 @@ def test_a_curve_falls_and_has_a_point_for_each_epoch(optimizer, lr):
     assert np.isfinite([[point["train"], point["test"]] for point in curve]).all()
 
 
-def test_the_first_steps_of_kfac_are_short_and_have_their_own_inverses():
-    from steepest import nn
-
-    chosen = settings("kfac", 0.5)
-    loss = nn.BinaryCrossEntropy(reduction="sum")
-    trainer = autoencoder.Kfac(autoencoder.build_network(chosen), loss, X, chosen)
-    rates, periods = [], []
-    for _ in range(24):
-        trainer.epoch(np.arange(20))
-        rates.append(trainer.optimizer.lr)
-        periods.append(trainer.optimizer._curvature.inverse_period)
-    assert rates == pytest.approx(0.5 * (1 - 0.9 ** np.arange(1, 25)))
-    assert periods == [1] * 21 + [20] * 3
-
-
 def test_both_start_from_the_same_parameters_and_stop_after_the_seconds():
     curves = [
         list(autoencoder.train(X, X_TEST, settings(optimizer, 1e-3, epochs=50, seconds=0.0)))
