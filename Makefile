@@ -52,6 +52,7 @@ help:
 
 demo: $(VENV)/.plot
 	$(BIN)/steepest train --output build/demo
+	$(BIN)/steepest compare
 
 # The pages, the reference and the gallery, whose examples all run. The reference's pages are written anew each time.
 docs: $(VENV)/.docs

@@ -55,6 +55,36 @@ def test_train(tmp_path):
     assert len(model.loss_curve_) == len(model.validation_loss_curve_) == 2
 
 
+def test_train_by_the_natural_gradient(tmp_path, capsys):
+    """Three of its epochs on the digits are worth more than as many of Adam's."""
+    scores = {}
+    for solver in ("adam", "natural"):
+        out = ["--output", str(tmp_path / solver)]
+        assert cli.main(["train", "--solver", solver, "--epochs", "3", "--hidden", "16", *out]) == 0
+        model = steepest.load(tmp_path / solver / "model.safetensors")
+        assert model.solver == solver
+        scores[solver] = model.validation_scores_[-1]
+    assert scores["natural"] > max(scores["adam"], 0.85)
+
+
+@pytest.mark.cpu_only("its fits take the stand-in too long")
+def test_compare():
+    """A line for each, with what it reached; the accuracies are not those of guessing."""
+    done = run("compare", "--hidden", 16)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0] == "digits: 1149 training, 288 validation, 360 test images; network 64-16-10"
+    assert lines[1].split() == ["test", "accuracy", "epochs", "seconds"]
+    rows = {line[:34].strip(): line[34:].split() for line in lines[2:]}
+    assert list(rows) == ["network, Adam", "network, natural gradient", "linear discriminant analysis"]
+    for accuracy, _, seconds in rows.values():
+        assert 0.85 < float(accuracy) < 1
+        assert float(seconds) >= 0
+    assert int(rows["network, natural gradient"][1]) < int(rows["network, Adam"][1]) <= 100
+    assert rows["linear discriminant analysis"][1] == "-"
+
+
 @pytest.mark.parametrize(("classes", "outputs"), [(10, 10), (2, 1)])
 def test_train_on_idx_files(tmp_path, capsys, classes, outputs):
     for part, n in (("train", 60), ("test", 10)):
@@ -102,6 +132,9 @@ def test_the_same_seed_gives_the_same_model(tmp_path):
         (["train", "--batch-size", "1150"], "--batch-size 1150 is more than the 1149 training images"),
         (["train", "--data", "nowhere"], "there is no folder nowhere"),
         (["train", "--data", "."], "has neither train-images-idx3-ubyte nor"),
+        (["train", "--solver", "natural", "--lr", "1"], "--lr is not for --solver natural"),
+        (["train", "--solver", "newton"], "invalid choice: 'newton'"),
+        (["compare", "--data", "nowhere"], "there is no folder nowhere"),
         (["train", "--output", "taken"], "cannot make the folder taken"),
         (["train", "--frobnicate"], "unrecognized arguments: --frobnicate"),
         (["bench", "--dir", "nowhere"], "there is no bench/ in nowhere"),

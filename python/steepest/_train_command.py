@@ -26,7 +26,9 @@ HELD_OUT = 0.2  # share of the training images for validation, and of the digits
 MODEL_FILE, CURVE_FILE = "model.safetensors", "learning_curve.png"
 
 
-class _Data(NamedTuple):
+class Data(NamedTuple):
+    """Images of handwritten digits, and what to call them."""
+
     name: str
     X_train: Array
     y_train: Array
@@ -35,8 +37,24 @@ class _Data(NamedTuple):
     X_test: Array
     y_test: Array
 
+    def describe(self, hidden: list[int]) -> str:
+        """Return a line about the images, and a network for them."""
+        n_classes = len(set(self.y_train.tolist()))
+        units = [self.X_train.shape[1], *hidden, 1 if n_classes == 2 else n_classes]
+        return (
+            f"{self.name}: {len(self.X_train)} training, {len(self.X_validation)} validation, "
+            f"{len(self.X_test)} test images; network {'-'.join(map(str, units))}"
+        )
 
-def _load(folder: str | None, seed: int) -> _Data:
+
+def load_images(folder: str | None, seed: int) -> Data:
+    """Return MNIST from a folder, or scikit-learn's digits, with a fifth of the training images for validation.
+
+    Raises
+    ------
+    CommandError
+        There is no MNIST in the folder, or too little to be split.
+    """
     if folder is None:
         name = "digits"
         X, y = datasets.load_digits()
@@ -52,7 +70,7 @@ def _load(folder: str | None, seed: int) -> _Data:
     except ValueError as error:
         raise CommandError(f"{name} cannot be split for validation: {error}") from error
     X_train, X_validation, y_train, y_validation = split
-    return _Data(name, X_train, y_train, X_validation, y_validation, X_test, y_test)
+    return Data(name, X_train, y_train, X_validation, y_validation, X_test, y_test)
 
 
 class _Terminal(Monitor):
@@ -60,7 +78,7 @@ class _Terminal(Monitor):
 
     track_accuracy = True
 
-    def __init__(self, data: _Data, epochs: int) -> None:
+    def __init__(self, data: Data, epochs: int) -> None:
         self.accuracies: list[float] = []
         self._epochs = epochs
         self._bar = open_bar(total=len(data.X_train), unit=" samples", unit_scale=True, leave=False)
@@ -86,6 +104,12 @@ class _Terminal(Monitor):
         self._bar.close()
 
 
+def require_device(device: str) -> None:
+    """Raise the CommandError that says why there is no such device."""
+    if device == "cuda" and (problem := cuda_problem()):
+        raise CommandError(f"--device cuda is not available: {problem}")
+
+
 def train_command(arguments: argparse.Namespace) -> int:
     """Train, report and save.
 
@@ -104,10 +128,12 @@ def train_command(arguments: argparse.Namespace) -> int:
     CommandError
         Where the data or the output folder are not as they should be, or CUDA is asked for and not available.
     """
-    if arguments.device == "cuda" and (problem := cuda_problem()):
-        raise CommandError(f"--device cuda is not available: {problem}")
-    data = _load(arguments.data, arguments.seed)
-    if arguments.batch_size > len(data.X_train):
+    require_device(arguments.device)
+    natural = arguments.solver == "natural"
+    if natural and arguments.lr is not None:
+        raise CommandError("--lr is not for --solver natural, which sizes its steps itself")
+    data = load_images(arguments.data, arguments.seed)
+    if arguments.batch_size is not None and arguments.batch_size > len(data.X_train):
         raise CommandError(
             f"--batch-size {arguments.batch_size} is more than the {len(data.X_train)} training images"
         )
@@ -119,21 +145,16 @@ def train_command(arguments: argparse.Namespace) -> int:
 
     model = MLPClassifier(
         tuple(arguments.hidden),
+        solver=arguments.solver,
         alpha=0.0,
-        batch_size=arguments.batch_size,
-        learning_rate_init=arguments.lr,
+        batch_size=arguments.batch_size or ("auto" if natural else 32),
+        learning_rate_init=arguments.lr or 1e-3,
         max_iter=arguments.epochs,
         n_iter_no_change=arguments.epochs,
         random_state=arguments.seed,
         device=arguments.device,
     )
-    n_classes = len(set(data.y_train.tolist()))
-    units = [data.X_train.shape[1], *arguments.hidden, 1 if n_classes == 2 else n_classes]
-    print(
-        f"{data.name}: {len(data.X_train)} training, {len(data.X_validation)} validation, "
-        f"{len(data.X_test)} test images; network {'-'.join(map(str, units))}",
-        flush=True,
-    )
+    print(data.describe(arguments.hidden), flush=True)
     terminal = _Terminal(data, arguments.epochs)
     try:
         with warnings.catch_warnings():

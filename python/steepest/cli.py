@@ -1,4 +1,4 @@
-"""The command line: `steepest train`, `steepest info`, `steepest bench`.
+"""The command line: `steepest train`, `steepest compare`, `steepest info`, `steepest bench`.
 
 Bad input gives one line on standard error and exit status 2; Ctrl-C gives 130.
 """
@@ -53,31 +53,44 @@ _seed = _number(int, lambda n: 0 <= n < _SEED_LIMIT, f"an integer from 0 to {_SE
 def _build_parser() -> argparse.ArgumentParser:
     parser = _Parser("steepest", description="Train small networks with fast kernels.")
     parser.add_argument("--version", action="version", version=f"steepest {steepest.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="{train,info,bench}", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="{train,compare,info,bench}", required=True)
 
     train = commands.add_parser(
         "train",
         help="train a classifier of handwritten digits",
-        description="Train a ReLU network with a softmax, by Adam, on images of handwritten digits; "
+        description="Train a ReLU network with a softmax on images of handwritten digits; "
         "a fifth of the training images is held out for validation. Writes the model (model.safetensors, "
         "an MLPClassifier for steepest.load) and, where Matplotlib is installed, learning_curve.png.",
     )
+    _add_shared(train)
     train.add_argument(
-        "--data", metavar="DIR", help="folder of the four MNIST files (default: scikit-learn's 8 x 8 digits)"
-    )
-    train.add_argument(
-        "--hidden", metavar="N", nargs="+", type=_count, default=[128, 64], help="units of the hidden layers"
+        "--solver",
+        choices=["adam", "natural"],
+        default="adam",
+        help="Adam, or the natural gradient (default adam)",
     )
     train.add_argument("--epochs", metavar="N", type=_count, default=5, help="(default 5)")
-    train.add_argument("--batch-size", metavar="N", type=_count, default=32, help="(default 32)")
-    train.add_argument("--lr", metavar="RATE", type=_rate, default=1e-3, help="learning rate (default 0.001)")
-    train.add_argument("--seed", metavar="N", type=_seed, default=0, help="(default 0)")
     train.add_argument(
-        "--device", choices=["cpu", "cuda"], default="cpu", help="where to compute (default %(default)s)"
+        "--batch-size", metavar="N", type=_count, help="(default 32; with --solver natural 200, and growing)"
+    )
+    train.add_argument(
+        "--lr",
+        metavar="RATE",
+        type=_rate,
+        help="learning rate of Adam (default 0.001); the natural gradient has none",
     )
     train.add_argument(
         "--output", metavar="DIR", default="steepest-output", help="where to write (default %(default)s)"
     )
+
+    compare = commands.add_parser(
+        "compare",
+        help="compare Adam, the natural gradient and linear discriminant analysis on handwritten digits",
+        description="Train the network of `steepest train` by Adam and by the natural gradient, each until the "
+        "validation accuracy has not risen for five epochs, fit linear discriminant analysis to the same images, and "
+        "print a table: test accuracy, epochs, seconds.",
+    )
+    _add_shared(compare)
 
     info_help = "version, instruction set, threads, caches, CUDA kernels and devices"
     commands.add_parser("info", help=f"print {info_help}", description=f"Print {info_help}.")
@@ -95,6 +108,20 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--dir", metavar="DIR", help="the source tree (default: where this package lies)")
     return parser
+
+
+def _add_shared(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of the commands that train."""
+    command.add_argument(
+        "--data", metavar="DIR", help="folder of the four MNIST files (default: scikit-learn's 8 x 8 digits)"
+    )
+    command.add_argument(
+        "--hidden", metavar="N", nargs="+", type=_count, default=[128, 64], help="units of the hidden layers"
+    )
+    command.add_argument("--seed", metavar="N", type=_seed, default=0, help="(default 0)")
+    command.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="where to compute (default %(default)s)"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -122,6 +149,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from steepest._train_command import train_command
 
             return train_command(arguments)
+        if arguments.command == "compare":
+            from steepest._compare_command import compare_command
+
+            return compare_command(arguments)
         if arguments.command == "bench":
             options = ["--quick"] if arguments.quick else []
             if arguments.device != "cpu":
