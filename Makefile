@@ -34,7 +34,7 @@ TIDY_CUDA_FLAGS = -x c++ -Itests -DSTEEPEST_STANDIN -DSTEEPEST_TARGET=cuda -DSTE
 
 # The estimators' logic, and what is around the package: instruction sets, threads and sanitizers do not change these.
 ESTIMATOR_TESTS := autoencoder callbacks classifier_targets discriminant_analysis estimator_errors labels lda_cross_validation \
-  linear_regimes linear_regression logistic_regression model_files neural_network neural_network_parity pca perceptron_options regressor_losses saving sgd \
+  linear_regimes linear_regression logistic_regression model_files natural_gradient_rules natural_perceptrons neural_network neural_network_parity pca perceptron_options regressor_losses saving sgd \
   sgd_mini_batches validation
 TOOL_TESTS := bench bench_report cli datasets docs examples import isa plots pytorch sklearn_suite
 # The tests that they can change: kernels, graphs, nn, optim, training.

@@ -70,6 +70,9 @@ class ndarray:  # noqa: N801 (CuPy's name)
     def __setitem__(self, index, value):
         self._host[_unwrap(index)] = _unwrap(value)
 
+    def __abs__(self):
+        return ndarray(abs(self._host))
+
     def __neg__(self):
         return ndarray(-self._host)
 
@@ -92,7 +95,7 @@ def _method(name):
     return lambda self, *args, **kwargs: ndarray(getattr(self._host, name)(*map(_unwrap, args), **kwargs))
 
 
-for _name in ("all", "any", "argmax", "astype", "copy", "mean", "ravel", "reshape", "sum"):
+for _name in ("all", "any", "argmax", "astype", "copy", "mean", "ravel", "reshape", "sum", "trace"):
     setattr(ndarray, _name, _method(_name))
 
 
@@ -106,6 +109,8 @@ def _in_place(function):
 
 ndarray.__iadd__ = _in_place(np.add)
 ndarray.__isub__ = _in_place(np.subtract)
+ndarray.__imul__ = _in_place(np.multiply)
+ndarray.__itruediv__ = _in_place(np.divide)
 
 
 def _operator(function, swapped=False):
@@ -172,7 +177,9 @@ minimum = _function("minimum")
 multiply = _function("multiply")
 repeat = _function("repeat")
 sqrt = _function("sqrt")
+stack = _function("stack")
 subtract = _function("subtract")
+vdot = _function("vdot")
 where = _function("where")
 
 

@@ -259,15 +259,39 @@ def test_weights_of_the_rows():
     assert_close(parameters_of(once), parameters_of(twice))
 
 
-def test_cuda(cupy):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"momentum": 0.5},
+        {"split": "pi", "factor_decay": 0.9, "kl_clip": 0.01},
+        {"structure": "ekfac", "factor_decay": 0.9, "momentum_rule": "model", "kind": "monte_carlo"},
+        {"structure": "dense", "factor_decay": 0.9, "momentum": 0.5, "momentum_rule": "gradient"},
+        {"structure": "diagonal", "factor_decay": 0.9, "adapt_damping": True},
+        {"structure": "block", "factor_decay": 0.9, "l2": 0.1},
+        {
+            "structure": "dense",
+            "solver": "gram",
+            "kind": "empirical",
+            "momentum": 0.5,
+            "momentum_rule": "spring",
+        },
+        {"structure": "dense", "solver": "cg", "kl_clip": 0.01, "trust_region": "line_search"},
+    ],
+    ids=str,
+)
+def test_cuda(cupy, options):
     on_cpu = network(3)
     on_cuda = on_cpu.to("cuda")
     loss, X = nn.SoftmaxCrossEntropy(), inputs(20)
     y = targets(loss, 20, 3)
-    expected = optim.NaturalGradient(on_cpu, loss, momentum=0.5)
-    opt = optim.NaturalGradient(on_cuda, loss, momentum=0.5)
+    expected = optim.NaturalGradient(on_cpu, loss, 0.3, damping=0.1, **options)
+    opt = optim.NaturalGradient(on_cuda, loss, 0.3, damping=0.1, **options)
     for _ in range(3):
         done, by_cpu = opt.step(cupy.asarray(X), cupy.asarray(y)), expected.step(X, y)
         assert done.loss == pytest.approx(by_cpu.loss, rel=1e-9)
+    opt.load_state_dict(expected.state_dict())
+    assert opt.step(cupy.asarray(X), cupy.asarray(y)).loss == pytest.approx(
+        expected.step(X, y).loss, rel=1e-9
+    )
     for a, b in zip(on_cuda.parameters(), on_cpu.parameters(), strict=True):
         assert_close(cupy.asnumpy(a.value), b.value)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import scipy.linalg
 import threadpoolctl
 
+from steepest import kernels as K
 from steepest._backends import import_cupy
 from steepest._memory import to_device, to_host
 
@@ -89,7 +90,7 @@ class Cholesky:
         """Return ``A^-1``, on the host."""
         if self._device == "cuda":
             inverse = import_cupy().linalg.inv(self._factor)
-            product: Float64 = to_host(inverse.T @ inverse)
+            product: Float64 = to_host(K.matmul(inverse.T, inverse))
             return product
         lower: Float64 = scipy.linalg.lapack.dpotri(self._factor, lower=1)[0]
         # LAPACK writes one triangle.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from steepest._symmetric import Cholesky, eigh
+from steepest._symmetric import Cholesky, eigh, one_thread_if_small
 
 from ._factors import Factors
 from ._layout import dot
@@ -94,8 +94,9 @@ def solve_damped(gram: Float64, right: Float64, damping: float, device: str) -> 
     """Return ``(G + damping I)^-1 right``, or None where that matrix is not positive definite."""
     damped = gram.copy()
     damped.flat[:: len(gram) + 1] += damping
-    factor = Cholesky.of(damped, device)
-    return None if factor is None else factor.solve(right[:, None])[:, 0]
+    with one_thread_if_small(len(gram)):
+        factor = Cholesky.of(damped, device)
+        return None if factor is None else factor.solve(right[:, None])[:, 0]
 
 
 def norm(flat: Array) -> float:
