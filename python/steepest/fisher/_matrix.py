@@ -219,6 +219,12 @@ class FisherMatrix:
         self._structure.average(batch, decay)
         self._averaged, self.report = True, None
 
+    def _restore(self, state: list[Array]) -> None:
+        """Become the average that `Structure.state` returned."""
+        self._require_formable()
+        self._structure.restore(state)
+        self._averaged, self.report = True, None
+
     # --------------------------------------------------------------------------------------------------- products
 
     def __matmul__(self, v: Any) -> Any:

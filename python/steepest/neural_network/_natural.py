@@ -15,6 +15,7 @@ from steepest import kernels as K
 from steepest import nn, optim
 from steepest._estimators.training import ShuffledRows
 from steepest.fisher._likelihoods import likelihood_of
+from steepest.fisher._tape import stages_of
 
 from ._records import Samples
 
@@ -60,6 +61,7 @@ def make_natural_gradient(model: BaseMultilayerPerceptron) -> optim.NaturalGradi
     n_outputs = next(layer.n_out for layer in reversed(network.layers) if isinstance(layer, nn.Linear))
     try:
         likelihood_of(loss, n_outputs)
+        stages_of(network)
         return optim.NaturalGradient(
             network,
             loss,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -56,25 +57,35 @@ class Curvature:
         self._inverse: Operator | None = None
         self.joined = 0
         self._steps = self._age = 0
+        # Of what the inverse was made, where it lasts for several steps; and what `restore` has been given.
+        self._inverted: list[Array] = []
         self._saved: list[Array] = []
 
     def join(self, whole: FisherMatrix) -> None:
         """Let the batch of a dense matrix join the average, if it is its turn."""
-        due = self.matrix is None or self._steps % self.factor_period == 0
+        due = self._steps % self.factor_period == 0
         self._steps += 1
-        if not due:
-            return
-        if self.matrix is None or not self.decay:
+        if self._saved:
+            self._revive(whole)
+        elif self.matrix is None or (due and not self.decay):
             # What is averaged must be its own matrix, since others may hold the batch's.
             same = self.structure == whole.structure and not self.decay
             self.matrix = whole if same else whole.with_structure(self.structure)
-            if not self._saved:
-                self.joined = 1
-                return
-            self.matrix._structure.restore(self._saved)
-            self._saved = []
-        self.joined += 1
-        self.matrix._average(whole._batch, min(1.0 - 1.0 / self.joined, self.decay))
+            self.joined = 1
+            return
+        if due and self.matrix is not None:
+            self.joined += 1
+            self.matrix._average(whole._batch, min(1.0 - 1.0 / self.joined, self.decay))
+
+    def _revive(self, whole: FisherMatrix) -> None:
+        """Make the average and its inverse of what was saved."""
+        self.matrix = whole.with_structure(self.structure)
+        self.matrix._restore(self._saved)
+        if self._inverted:
+            inverted = whole.with_structure(self.structure)
+            inverted._restore(self._inverted)
+            self._inverse = inverted._inverse(self.damping, self.split)
+        self._saved = []
 
     def invert(self, damping: float, l2: float) -> tuple[float, int]:
         """Make the inverse anew, if it is time; return the damping, raised until there is one, and how often it was.
@@ -98,6 +109,8 @@ class Curvature:
                 damping = max(damping, LEAST_DAMPING) * _RAISE
                 continue
             self.damping, self.tikhonov = damping + l2, damping
+            if self.decay and self.inverse_period > 1:
+                self._inverted = self.matrix._structure.state()
             return damping, raises
         raise NotPositiveDefiniteError("there is no inverse with any damping")
 
@@ -117,20 +130,28 @@ class Curvature:
 
     def reject(self) -> None:
         """Make the next step have an inverse of its own."""
-        self._inverse = None
+        self._inverse, self._inverted = None, []
 
     def restart(self) -> None:
         """Forget the average: what is not finite would stay in it."""
         self.matrix = self._inverse = None
-        self._saved = []
+        self._inverted, self._saved = [], []
 
-    def state(self) -> list[Array]:
-        """Return copies of what is averaged, none before the first batch or without an average."""
-        if self.matrix is None or not self.decay:
-            return self._saved
-        return self.matrix._structure.state()
+    def state(self) -> dict[str, Any]:
+        """Return copies of what is averaged and of what the inverse was made, if there is an average."""
+        averages = self._saved
+        if self.matrix is not None and self.decay:
+            averages = self.matrix._structure.state()
+        return {
+            "averages": averages,
+            "inverted": [array.copy() for array in self._inverted],
+            "inverse": [self.damping, self.tikhonov, self._age],
+            "batches": [self.joined, self._steps],
+        }
 
-    def restore(self, state: list[Array], joined: int) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned, with the next batch."""
         self.restart()
-        self._saved, self.joined = list(state), joined
+        self._saved, self._inverted = list(state["averages"]), list(state["inverted"])
+        self.damping, self.tikhonov, self._age = state["inverse"]
+        self.joined, self._steps = state["batches"]

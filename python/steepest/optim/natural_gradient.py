@@ -219,7 +219,7 @@ class NaturalGradient:
                 "[NaturalGradient] adapt_damping and the line search go by what certificates say: leave certify=True"
             )
         self.net, self.loss, self.damping = net, loss, damping
-        self.kind, self.solver = kind, solver
+        self.kind, self.solver, self.momentum_rule = kind, solver, momentum_rule
         self.adapt_damping, self.kl_clip, self.trust_region = adapt_damping, kl_clip, trust_region
         self.burn_in, self.l2, self.certify, self.seed = burn_in, l2, certify, seed
         self.certificate: Certificate | None = None
@@ -381,12 +381,14 @@ class NaturalGradient:
         last = self._rule.last
         return {
             "rule": type(self).__name__,
+            "structure": self._curvature.structure,
+            "momentum_rule": self.momentum_rule,
             "lr": self.lr,
             "damping": self.damping,
+            "seed": self.seed,
             "steps": self._steps,
-            "batches": self._curvature.joined,
             "last": [] if last is None else [np.array(to_host(last))],
-            "averages": self._curvature.state(),
+            **self._curvature.state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -400,19 +402,23 @@ class NaturalGradient:
         Raises
         ------
         ValueError
-            The state is that of another optimizer; nothing is changed then. Averages of another structure are found
-            with the next step.
+            The state is that of another optimizer; nothing is changed then. Averages for layers of other shapes are
+            found with the next step.
         """
         if state.get("rule") != type(self).__name__:
             raise ValueError(f"[NaturalGradient] this is the state of {state.get('rule')}")
+        for name, own in (("structure", self._curvature.structure), ("momentum_rule", self.momentum_rule)):
+            if state[name] != own:
+                raise ValueError(f"[NaturalGradient] the state is that of {name}={state[name]!r}, not {own!r}")
         size = sum(p.value.size for p in self.net.parameters())
         if any(np.shape(array) != (size,) for array in state["last"]):
             raise ValueError(
                 f"[NaturalGradient] the state is that of another network than one of {size} parameters"
             )
-        self.lr, self.damping, self._steps = state["lr"], state["damping"], state["steps"]
+        self.lr, self.damping = state["lr"], state["damping"]
+        self.seed, self._steps = state["seed"], state["steps"]
         self._rule.last = to_device(np.array(state["last"][0]), self.net.device) if state["last"] else None
-        self._curvature.restore(state["averages"], state["batches"])
+        self._curvature.restore(state)
 
     # --------------------------------------------------------------------------------------------------- internals
 
