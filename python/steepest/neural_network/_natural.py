@@ -28,6 +28,8 @@ Array = npt.NDArray[Any]
 _MOST_EXACT_OUTPUTS = 3
 # Of the lowest loss so far, what an epoch has to bring it down to for batches to stay as long as they are.
 _GOOD_EPOCH = 0.95
+# Losses of the estimators that are negative log-likelihoods.
+_WITH_LIKELIHOOD = ("log_loss", "squared_error", "poisson", "gaussian")
 # Parameters of the perceptrons that other solvers' steps have, with what they are where they do nothing.
 _OF_OTHER_SOLVERS = {"learning_rate": "constant", "max_norm": None}
 
@@ -61,6 +63,16 @@ def make_natural_gradient(model: BaseMultilayerPerceptron) -> optim.NaturalGradi
     n_outputs = next(layer.n_out for layer in reversed(network.layers) if isinstance(layer, nn.Linear))
     try:
         likelihood_of(loss, n_outputs)
+    except ValueError as error:
+        known = model._parameter_constraints["loss"][0].options
+        names = ", ".join(name for name in _WITH_LIKELIHOOD if name in known)
+        raise ValueError(
+            model._prefix(
+                f"loss={model.loss!r} is not the negative log-likelihood of a distribution, which solver='natural' "
+                f"needs: take one of {names}"
+            )
+        ) from error
+    try:
         stages_of(network)
         return optim.NaturalGradient(
             network,
@@ -75,7 +87,8 @@ def make_natural_gradient(model: BaseMultilayerPerceptron) -> optim.NaturalGradi
             seed=int(copy.deepcopy(model._random_state).randint(np.iinfo(np.int32).max)),
         )
     except ValueError as error:
-        raise ValueError(model._prefix(f"solver='natural': {error}")) from error
+        text = str(error).removeprefix("[FisherMatrix] ")
+        raise ValueError(model._prefix(f"solver='natural': {text}")) from error
 
 
 class NaturalTrainer(ShuffledRows):

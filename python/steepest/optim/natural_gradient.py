@@ -409,7 +409,9 @@ class NaturalGradient:
             raise ValueError(f"[NaturalGradient] this is the state of {state.get('rule')}")
         for name, own in (("structure", self._curvature.structure), ("momentum_rule", self.momentum_rule)):
             if state[name] != own:
-                raise ValueError(f"[NaturalGradient] the state is that of {name}={state[name]!r}, not {own!r}")
+                raise ValueError(
+                    f"[NaturalGradient] the state is that of {name}={state[name]!r}, not {own!r}"
+                )
         size = sum(p.value.size for p in self.net.parameters())
         if any(np.shape(array) != (size,) for array in state["last"]):
             raise ValueError(
