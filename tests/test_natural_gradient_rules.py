@@ -336,6 +336,33 @@ def test_spring_comes_to_the_undamped_solution():
     assert np.linalg.norm(opt._rule.last - exact) < 0.02 * first
 
 
+@pytest.mark.parametrize("certify", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_step_from_the_scores_alone(dtype, certify):
+    """Of the empirical kind, the gradient is a combination of the scores; in float32 nothing cancels."""
+    (X, y), options = batches(1, dtype=dtype)[0], {"damping": 1e-3, "structure": "dense", "kind": "empirical"}
+    net, exact = network(3, (8,), dtype=dtype), network(3, (8,))
+    for p, q in zip(net.parameters(), exact.parameters(), strict=True):
+        q.value[...] = p.value
+    theta, X64 = parameters_of(exact), X.astype(np.float64)
+    last = np.zeros_like(theta)
+    opt = optim.NaturalGradient(net, LOSS, 0.5, solver="gram", momentum=0.5, certify=certify, **options)
+    weights = np.linspace(0, 1, len(X)).astype(dtype)
+    for weight in (None, weights):
+        F = fisher.FisherMatrix(exact, LOSS, X64, y, kind="empirical", sample_weight=weight)
+        step = -0.5 * F.solve(
+            gradient(exact, LOSS, X64, y, None if weight is None else weight.astype(float)), 1e-3
+        )
+        last = step + 0.5 * last
+        theta = theta + last
+        opt.step(X, y, weight)
+        start = 0
+        for p in exact.parameters():
+            p.value[...] = theta[start : start + p.value.size].reshape(p.value.shape)
+            start += p.value.size
+        assert_close(parameters_of(net), theta, 1e-9 if dtype is np.float64 else 1e-4)
+
+
 # ---------------------------------------------------------------------------------------------------- trust regions
 
 

@@ -95,9 +95,9 @@ class Layout:
                 raise ValueError(
                     f"[FisherMatrix] the arrays have the shapes {shapes}, the parameters {self.shapes}"
                 )
-            for array in v:
-                require_finite("the vector", array)
-            return self.gathered([to_device(array, self.device) for array in v])
+            gathered = self.gathered([to_device(array, self.device) for array in v])
+            require_finite("the vector", gathered)
+            return gathered
         flat = np.array(to_host(v), dtype=np.float64)
         if flat.shape != (self.size,):
             raise ValueError(

@@ -90,6 +90,30 @@ def solve_by_gram(factors: Factors, g: Array, damping: float) -> Array:
     return solution
 
 
+def solve_for_own_gradient(factors: Factors, roots: Float64, damping: float) -> Array | None:
+    """Return ``(S^T S + damping I)^-1 g`` for ``g = S^T e``: ``S^T (S S^T + damping I)^-1 e``, where nothing cancels.
+
+    Parameters
+    ----------
+    factors : Factors
+        S, of the empirical kind, whose rows make up the gradient of their batch.
+    roots : ndarray of shape (m,)
+        e, the roots of the rows' shares in the loss.
+    damping : float
+        Positive.
+
+    Returns
+    -------
+    ndarray of shape (P,) or None
+        Of the network's dtype and device; None where the matrix is not positive definite.
+    """
+    gram = factors.gram()
+    if not np.isfinite(gram).all():
+        raise NotPositiveDefiniteError("the Gram matrix is not finite")
+    solved = solve_damped(gram, roots, damping, factors.layout.device)
+    return None if solved is None else factors.combined(factors.layout.on_device(solved))
+
+
 def solve_damped(gram: Float64, right: Float64, damping: float, device: str) -> Float64 | None:
     """Return ``(G + damping I)^-1 right``, or None where that matrix is not positive definite."""
     damped = gram.copy()

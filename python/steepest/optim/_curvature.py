@@ -61,6 +61,11 @@ class Curvature:
         self._inverted: list[Array] = []
         self._saved: list[Array] = []
 
+    @property
+    def is_of_one_batch(self) -> bool:
+        """Whether each step is solved with the dense matrix of its own batch."""
+        return self.structure == "dense" and not self.decay and self.factor_period == self.inverse_period == 1
+
     def join(self, whole: FisherMatrix) -> None:
         """Let the batch of a dense matrix join the average, if it is its turn."""
         due = self._steps % self.factor_period == 0

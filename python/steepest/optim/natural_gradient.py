@@ -14,11 +14,11 @@ from steepest import DivergenceError
 from steepest._memory import assign, to_device, to_host
 from steepest.fisher import FisherMatrix
 from steepest.fisher._layout import dot
-from steepest.fisher._solvers import NotPositiveDefiniteError
+from steepest.fisher._solvers import NotPositiveDefiniteError, solve_for_own_gradient
 from steepest.nn import Loss, Network
 
 from ._curvature import LEAST_DAMPING, Curvature
-from ._step_rules import MOMENTUM_RULES, Step, bounded
+from ._step_rules import MOMENTUM_RULES, LastStep, Step, bounded
 
 Array = npt.NDArray[Any]
 
@@ -273,7 +273,7 @@ class NaturalGradient:
             seed=self.seed + self._steps,
             sample_weight=sample_weight,
         )
-        value, gradient = self._loss_and_gradient(whole, X, y, sample_weight)
+        value, d = self._loss_before(whole, y, sample_weight)
         self._steps += 1
         self.output = whole.output
         loss = _BatchLoss(self, X, y, sample_weight, value)
@@ -282,19 +282,24 @@ class NaturalGradient:
             if self._steps <= self.burn_in:
                 self.certificate = Certificate(value, value, damping=self.damping)
             else:
-                self.certificate = self._solved(whole, gradient, loss)
+                self.certificate = self._solved(whole, d, loss)
         except NotPositiveDefiniteError:
             self._curvature.restart()
             self._rule.rejected()
             self.certificate = Certificate(value, value, damping=self.damping, accepted=False)
         return self.certificate
 
-    def _solved(self, whole: FisherMatrix, gradient: Array, loss: _BatchLoss) -> Certificate:
-        """Solve for the step, and take it."""
+    def _solved(self, whole: FisherMatrix, d: Array, loss: _BatchLoss) -> Certificate:
+        """Solve for the step, and take it; d is the gradient with respect to the output."""
         self.damping, raises = self._curvature.invert(self.damping, self.l2)
         rule, curvature, product = self._rule, self._curvature, whole._batch.times_exact
-        right = rule.right_side(gradient, curvature.damping)
-        natural = curvature.solve(right)
+        natural = self._solution_by_samples(whole) if self._needs_no_gradient else None
+        if natural is not None and not self.certify:
+            gradient = right = natural
+        else:
+            gradient = self._gradient(whole, d, loss)
+            right = rule.right_side(gradient, curvature.damping)
+            natural = curvature.solve(right) if natural is None else natural
         step = rule.step(gradient, natural, product, curvature.damping)
         if self.kl_clip is not None:
             step = bounded(step, product, self.kl_clip, whole.scale, self.trust_region != "clip")
@@ -424,13 +429,35 @@ class NaturalGradient:
 
     # --------------------------------------------------------------------------------------------------- internals
 
-    def _loss_and_gradient(
-        self, whole: FisherMatrix, X: Array, y: Array, sample_weight: Array | None
-    ) -> tuple[float, Array]:
-        """Return the penalised loss without dropout, and its gradient with it, flat on the device."""
+    @property
+    def _needs_no_gradient(self) -> bool:
+        """Whether the step follows from the scores of the batch, of which the gradient is a combination."""
+        return (
+            self.kind == "empirical"
+            and self._curvature.is_of_one_batch
+            and type(self._rule) is LastStep
+            and self._curvature.damping > 0
+            and not (self.l2 or self.net.draws)
+        )
+
+    def _solution_by_samples(self, whole: FisherMatrix) -> Array | None:
+        if whole._chosen_solver() != "gram":
+            return None
+        roots = np.sqrt(whole.scale * whole._batch.shares)
+        return solve_for_own_gradient(whole._batch.factors, roots, self._curvature.damping)
+
+    def _loss_before(self, whole: FisherMatrix, y: Array, sample_weight: Array | None) -> tuple[float, Array]:
+        """Return the penalised loss without dropout, and the gradient of the loss with respect to the output."""
         value, d = self.loss(whole.output, y, sample_weight)
+        total = float(value) + self._penalty()
+        if not math.isfinite(total):
+            raise DivergenceError(f"[NaturalGradient] the loss of the batch is {total} before the step")
+        return total, d
+
+    def _gradient(self, whole: FisherMatrix, d: Array, loss: _BatchLoss) -> Array:
+        """Return the gradient of the penalised loss, with dropout, flat on the device."""
         if self.net.draws:
-            _, d = self.loss(self.net.forward(X), y, sample_weight)
+            _, d = self.loss(self.net.forward(loss.X), loss.y, loss.sample_weight)
             self.net.backward(d)
             gradient = whole._layout.gathered([p.grad for p in self.net.parameters()])
         else:
@@ -438,10 +465,7 @@ class NaturalGradient:
         if self.l2:
             theta = whole._layout.gathered([p.value for p in self.net.parameters()])
             gradient += self.l2 * self._without_biases(theta)
-        total = float(value) + self._penalty()
-        if not math.isfinite(total):
-            raise DivergenceError(f"[NaturalGradient] the loss of the batch is {total} before the step")
-        return total, gradient
+        return gradient
 
     def _penalty(self) -> float:
         if not self.l2:
