@@ -60,12 +60,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
     dropout : float, default=0.0
         Share of the inputs that are set to zero at random in each training step, while the others are divided by 1
         minus it: a denoising autoencoder [2]_, which has to give back what is missing. In [0, 1); not with ``"lbfgs"``.
-    solver : {"adam", "sgd", "lbfgs", "momentum", "nesterov", "adagrad", "rmsprop", "adamw"}, default="adam"
-        This and all parameters below: as of `MLPRegressor`.
+    solver : {"adam", "sgd", "lbfgs", "momentum", "nesterov", "adagrad", "rmsprop", "adamw", "natural"}, default="adam"
+        ``"natural"`` is not for tied weights. This and all parameters below: as of `MLPRegressor`.
     alpha : float, default=0.0
         L2 penalty of the weights; tied ones count once.
     batch_size : int or "auto", default="auto"
-        Samples in a mini-batch.
+        Samples in a mini-batch, where ``"natural"`` begins with ``"auto"``.
     learning_rate : str or Schedule, default="constant"
         Schedule of the learning rate: a name, or an object of ``steepest.optim.schedules``.
     learning_rate_init, power_t : float, default=1e-3 and 0.5

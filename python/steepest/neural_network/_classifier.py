@@ -53,23 +53,25 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         Cross-entropy: of one logistic output for two classes, of a softmax for more, and for several labels the sum of
         those of their logistic outputs. The others, of a margin, are summed over the classes, each against the rest;
         they give no probabilities.
-    solver : {"adam", "sgd", "lbfgs", "momentum", "nesterov", "adagrad", "rmsprop", "adamw"}, default="adam"
+    solver : {"adam", "sgd", "lbfgs", "momentum", "nesterov", "adagrad", "rmsprop", "adamw", "natural"}, default="adam"
         Rule of the steps on mini-batches, or ``"lbfgs"``: L-BFGS on all samples. ``"sgd"`` is ``"nesterov"``, or
         ``"momentum"`` without `nesterovs_momentum`, or plain descent with `momentum` 0. ``"adamw"`` takes `alpha` as
-        its decoupled decay.
+        its decoupled decay. ``"natural"`` takes steps along the natural gradient, for ``loss="log_loss"``: few epochs,
+        each of which takes longer; it sets lengths of steps, momentum and damping itself.
     alpha : float, default=1e-4
         L2 penalty of the weights, ``alpha / 2 * sum(w^2)`` per mini-batch, divided by the number of its
         samples.
     batch_size : int or "auto", default="auto"
         Samples in a mini-batch; ``"auto"`` is min(200, n_samples). A shorter last batch is trained on as
-        well.
+        well. ``"natural"`` has batches of about the same length instead, and with ``"auto"`` makes them twice as long
+        after each epoch of `fit` that has not lowered the loss by a twentieth.
     learning_rate : str or Schedule, default="constant"
         For ``solver="sgd"`` ``"constant"``, ``"invscaling"``: ``learning_rate_init / (t_ + 1)^power_t`` after each
         epoch, or ``"adaptive"``: divided by 5 whenever `n_iter_no_change` epochs bring no improvement. For all rules
         ``"cosine"`` or ``"one_cycle"``, over the steps of `max_iter` epochs, or an object of
         ``steepest.optim.schedules``, which gives the rate of each step.
     learning_rate_init : float, default=1e-3
-        Initial learning rate, or with ``"one_cycle"`` the largest.
+        Initial learning rate, or with ``"one_cycle"`` the largest. Not of ``"natural"``.
     power_t : float, default=0.5
         Exponent of ``"invscaling"``.
     max_iter : int, default=200
@@ -108,9 +110,10 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         same share (not in `partial_fit`). For several labels, a list of mappings of 0 and 1, one for each label.
     l1_ratio : float, default=0.0
         Share of L1 in the penalty: ``alpha * (l1_ratio * sum(abs(w)) + (1 - l1_ratio) / 2 * sum(w^2))``. The L1 part
-        makes weights exactly 0. Not with ``"lbfgs"`` and ``"adamw"``.
+        makes weights exactly 0. Not with ``"lbfgs"``, ``"adamw"`` and ``"natural"``.
     max_norm : float or None, default=None
-        Largest norm of all gradients together in a step; longer ones are scaled down to it. Not with ``"lbfgs"``.
+        Largest norm of all gradients together in a step; longer ones are scaled down to it. Not with
+        ``"lbfgs"`` and ``"natural"``.
     dropout : float or list of float, default=0.0
         Share of the units of every hidden layer, or of each, that are left out at random in each step, in [0, 1).
         Not with ``"lbfgs"``.
