@@ -192,9 +192,10 @@ def measure(
                 if c.prepare:
                     c.prepare()
                 if not calls:
-                    # The threads of the previous contestant spin for a while before they sleep, and its data
-                    # fill the caches: wait, then let this one warm up.
-                    time.sleep(0.002)
+                    # The threads of the previous contestant spin for some milliseconds before they sleep, and its
+                    # data fill the caches: wait, then let this one warm up. A team that meets spinning threads
+                    # would go on with one thread of its own for longer than a round.
+                    time.sleep(0.02)
                     device.seconds(c, -(-counts[i] // 10))
                 times[i, r] = device.seconds(c, counts[i], cold) / counts[i] / c.units
     finally:

@@ -36,8 +36,9 @@ def eigh(matrix: Float64, device: str) -> tuple[Float64, Float64]:
 
 
 _controller: threadpoolctl.ThreadpoolController | None = None
-# Up to here the threads of LAPACK wait for each other longer than they compute, on a busy machine by far.
-_SMALL = 512
+# Up to here a second thread of LAPACK saves less than it costs: it spins on after its work, in the place of a thread of
+# the kernels, and on a busy machine the threads wait for each other longer than they compute.
+_SMALL = 2048
 
 
 def one_thread_if_small(size: int) -> AbstractContextManager[Any]:

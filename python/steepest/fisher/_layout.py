@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from steepest._backends import is_cupy
 from steepest._memory import aligned_empty, array_namespace, to_device, to_host
 from steepest.nn import Network
 
@@ -123,7 +124,10 @@ class Layout:
 
 def dot(a: Array, b: Array) -> float:
     """Return the inner product of two flat arrays of one device."""
-    return float(array_namespace(a).vdot(a, b))
+    if is_cupy(a):
+        return float(array_namespace(a).vdot(a, b))
+    # BLAS would start threads for it, which spin on in the place of the kernels'.
+    return float(np.einsum("i,i->", a, b, dtype=np.float64))
 
 
 def require_finite(what: str, array: Array) -> None:
