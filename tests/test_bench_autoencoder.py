@@ -23,7 +23,7 @@ def settings(optimizer, lr, **more):
     return autoencoder.Settings(optimizer, lr, widths=WIDTHS, batch=20, seed=1, **more)
 
 
-@pytest.mark.parametrize(("optimizer", "lr"), [("adam", 0.01), ("kfac", 1.0)])
+@pytest.mark.parametrize(("optimizer", "lr"), [("adam", 0.01), ("kfac", 1.0), ("kfac-adaptive", 1.0)])
 def test_a_curve_falls_and_has_a_point_for_each_epoch(optimizer, lr):
     curve = list(autoencoder.train(X, X_TEST, settings(optimizer, lr, epochs=4)))
     assert [point["epoch"] for point in curve] == [0, 1, 2, 3, 4]
@@ -38,8 +38,8 @@ def test_both_start_from_the_same_parameters_and_stop_after_the_seconds():
         list(autoencoder.train(X, X_TEST, settings(optimizer, 1e-3, epochs=50, seconds=0.0)))
         for optimizer in autoencoder.OPTIMIZERS
     ]
-    assert [len(curve) for curve in curves] == [2, 2]
-    assert curves[0][0] == curves[1][0]
+    assert [len(curve) for curve in curves] == [2, 2, 2]
+    assert curves[0][0] == curves[1][0] == curves[2][0]
 
 
 def test_the_loss_is_that_of_the_protocol():
