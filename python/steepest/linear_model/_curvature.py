@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
+from steepest._symmetric import one_thread_if_small
+
 from ._objective import LogisticObjective
 from ._quasi_newton import Solve
 
@@ -40,7 +42,8 @@ def symmetric_solve(matrix: Float64, dtype: np.dtype[Any]) -> Solve:
     if not np.isfinite(scaled).all():
         return lambda v: v
     try:
-        factor = scipy.linalg.cho_factor(scaled, lower=True)
+        with one_thread_if_small(len(matrix)):
+            factor = scipy.linalg.cho_factor(scaled, lower=True)
         if factor[0].diagonal().min() ** 2 > cut:
             return lambda v: _scaled(v, scale, lambda u: scipy.linalg.cho_solve(factor, u))
     except np.linalg.LinAlgError:

@@ -11,7 +11,7 @@ import scipy.sparse
 from steepest import kernels as K
 from steepest._backends import device_of
 from steepest._estimators.row_blocks import block_rows, dense
-from steepest._memory import aligned_empty, to_device, to_host
+from steepest._memory import to_device, to_host
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -134,18 +134,23 @@ class LogisticObjective:
         return K.sigmoid(scores) if self.shape[1] == 1 else K.softmax(scores)
 
     def _blocks(self, probabilities: Array) -> Any:
-        """Yield consecutive dense rows of [X, intercept], and their probabilities and shares of the weight."""
+        """Yield consecutive dense rows of X, and their probabilities and shares of the weight."""
         rows = min(self.n, block_rows(self.shape[0], self.device))
-        buffer = aligned_empty((rows, self.shape[0]), self.dtype, self.device)
-        buffer[:, self.d :] = self.intercept
         total = self.n if self.sample_weight is None else float(self.sample_weight.sum(dtype=np.float64))
         for start in range(0, self.n, rows):
             part = slice(start, start + rows)
-            p = probabilities[part]
-            X = buffer[: len(p)]
-            X[:, : self.d] = dense(self.X[part], self.device)
-            share = 1 / total if self.sample_weight is None else self.sample_weight[part][:, None] / total
-            yield X, p, share
+            share = 1 / total if self.sample_weight is None else self.sample_weight[part] / total
+            yield dense(self.X[part], self.device), probabilities[part], share
+
+    def _weighted_squares(self, X: Array, weights: Array) -> Float64:
+        """Return ``sum_i w_i z_i z_i^T`` of dense rows, ``z = [x, intercept]``, for weights that are not negative."""
+        total = float(weights.sum(dtype=np.float64))
+        squares: Float64 = to_host(
+            K.second_moment(X, weights, ones=self.intercept != 0.0, scale=total)
+        ).astype(np.float64)
+        squares[self.d :] *= self.intercept
+        squares[:, self.d :] *= self.intercept
+        return squares
 
     def hessian(self, theta: Float64) -> Float64:
         """Return the Hessian, of shape (p k, p k) for theta of shape (p, k), over theta's transpose, raveled.
@@ -156,12 +161,12 @@ class LogisticObjective:
         total = np.zeros((k, rows, k, rows))
         for X, p, share in self._blocks(self._probabilities(theta)):
             for a in range(k):
-                for b in range(a, k):
-                    factor = p[:, a : a + 1] * ((1.0 if a == b else 0.0) - p[:, b : b + 1]) * share
-                    product = to_host(K.matmul((X * factor).T, X)).astype(np.float64)
-                    total[a, :, b] += product
-                    if a != b:
-                        total[b, :, a] += product.T
+                weighted = p[:, a] * share
+                total[a, :, a] += self._weighted_squares(X, weighted * (1.0 - p[:, a]))
+                for b in range(a + 1, k):
+                    product = self._weighted_squares(X, weighted * p[:, b])
+                    total[a, :, b] -= product
+                    total[b, :, a] -= product
         result = total.reshape(rows * k, rows * k)
         result[np.diag_indices_from(result)] += np.tile(self.penalty[:, 0], k)
         return result
@@ -174,9 +179,8 @@ class LogisticObjective:
         rows, k = self.shape
         A, G = np.zeros((k, k)), np.zeros((rows, rows))
         for X, p, share in self._blocks(self._probabilities(theta)):
-            weighted = p * share
+            weighted = p * (share if self.sample_weight is None else share[:, None])
             A -= to_host(K.matmul(weighted.T, p))
             A[np.diag_indices(k)] += to_host(weighted.sum(axis=0))
-            factor = (weighted * (1 - p)).sum(axis=1)[:, None]
-            G += to_host(K.matmul((X * factor).T, X))
+            G += self._weighted_squares(X, (weighted * (1 - p)).sum(axis=1))
         return A, G / max(float(np.trace(A)), np.finfo(np.float64).tiny)
