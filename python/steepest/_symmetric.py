@@ -80,6 +80,10 @@ class Cholesky:
         factor, failed = scipy.linalg.lapack.dpotrf(matrix.T, lower=1, clean=1)
         return None if failed else cls(matrix, factor, device)
 
+    def least_pivot(self) -> float:
+        """Return the smallest square on the diagonal of L: what is left of a row by those before it, at the least."""
+        return float(self._factor.diagonal().min()) ** 2
+
     def inverse(self) -> Float64:
         """Return ``L^-1``, on the host."""
         if self._device == "cuda":

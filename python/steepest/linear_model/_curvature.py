@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-from steepest._symmetric import one_thread_if_small
+from steepest._symmetric import Cholesky, one_thread_if_small
 
 from ._objective import LogisticObjective
 from ._quasi_newton import Solve
@@ -41,13 +41,10 @@ def symmetric_solve(matrix: Float64, dtype: np.dtype[Any]) -> Solve:
     cut = len(matrix) * float(np.finfo(dtype).eps)
     if not np.isfinite(scaled).all():
         return lambda v: v
-    try:
-        with one_thread_if_small(len(matrix)):
-            factor = scipy.linalg.cho_factor(scaled, lower=True)
-        if factor[0].diagonal().min() ** 2 > cut:
-            return lambda v: _scaled(v, scale, lambda u: scipy.linalg.cho_solve(factor, u))
-    except np.linalg.LinAlgError:
-        pass
+    with one_thread_if_small(len(matrix)):
+        factor = Cholesky.of(scaled, "cpu")
+    if factor is not None and factor.least_pivot() > cut:
+        return lambda v: _scaled(v, scale, lambda u: factor.solve(u[:, None])[:, 0])
     values, vectors = scipy.linalg.eigh(scaled)
     inverse = np.where(values > cut * values[-1], 1 / np.where(values > 0, values, 1.0), 0.0)
     return lambda v: _scaled(v, scale, lambda u: vectors @ (inverse * (vectors.T @ u)))
