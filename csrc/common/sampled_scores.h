@@ -93,7 +93,7 @@ STEEPEST_HD double log_poisson(double k, double mean) {
     constexpr double kFew = 16;
     if (k < kFew) {
         double factorial = 1;
-        for (double i = 2; i <= k; i += 1) factorial *= i;
+        for (int i = 2; i <= static_cast<int>(k); ++i) factorial *= i;
         return k * std::log(mean) - mean - std::log(factorial);
     }
     const double difference = k - mean, square = 1 / (k * k);
