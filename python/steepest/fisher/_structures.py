@@ -274,14 +274,23 @@ class Kfac(Structure):
             return [K.matmul(K.matmul(u.T, part), v) for (u, v), part in parts]
 
         def from_basis(coordinates: list[Array]) -> Array:
-            parts = zip(bases, coordinates, strict=True)
-            return self.layout.gathered([K.matmul(K.matmul(u, at), v.T) for (u, v), at in parts])
+            flat = self.layout.empty()
+            for (u, v), at, part in zip(bases, coordinates, self.layout.parts(flat), strict=True):
+                K.matmul(K.matmul(u, at), v.T, out=part)
+            return flat
 
         return to_basis, from_basis
 
     def multiply(self, flat: Array) -> Array:
-        parts = zip(self.kronecker, self.layout.parts(flat), strict=True)
-        return self.layout.gathered([K.matmul(K.matmul(a, part), g) for (a, g), part in parts])
+        return self._kronecker_product(self.kronecker, flat)
+
+    def _kronecker_product(self, factors: list[tuple[Array, Array]], flat: Array) -> Array:
+        """Return the product of ``A x G`` of each layer with a vector."""
+        product = self.layout.empty()
+        parts = zip(factors, self.layout.parts(flat), self.layout.parts(product), strict=True)
+        for (a, g), part, of_part in parts:
+            K.matmul(K.matmul(a, part), g, out=of_part)
+        return product
 
     def factored_inverse(self, damping: float, by_traces: bool) -> Operator:
         """Return the inverse of ``(A + pi sqrt(damping) I) x (G + sqrt(damping) / pi I)`` of each layer.
@@ -310,11 +319,7 @@ class Kfac(Structure):
                     pi = math.sqrt(ratio) if 0 < ratio < math.inf else 1.0
                 inverses.append((self._damped_inverse(a, pi * root), self._damped_inverse(g, root / pi)))
 
-        def product(flat: Array) -> Array:
-            parts = zip(inverses, self.layout.parts(flat), strict=True)
-            return self.layout.gathered([K.matmul(K.matmul(a, part), g) for (a, g), part in parts])
-
-        return product
+        return lambda flat: self._kronecker_product(inverses, flat)
 
     def _damped_inverse(self, matrix: Array, damping: float) -> Array:
         damped = self.layout.on_host(matrix) + damping * np.eye(len(matrix))
