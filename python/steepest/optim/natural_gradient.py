@@ -39,7 +39,7 @@ class Certificate:
     loss, new_loss : float
         Of the batch, with the penalty, before and after the step; the same where it was taken back.
     predicted : float
-        Change of the loss by the quadratic model ``g^T d + d^T F d / 2``.
+        Change of the loss by the quadratic model ``g^T d + d^T F d / 2``, with the exact Fisher matrix of the batch.
     ratio : float
         The actual change divided by the predicted one, 1 where the model is exact; nan where nothing was predicted.
     predicted_kl, kl : float
@@ -98,7 +98,8 @@ class NaturalGradient:
     kind : {"exact", "monte_carlo", "empirical"}, default="exact"
         Of the Fisher matrix.
     structure : {"dense", "block", "kfac", "ekfac", "diagonal"}, default="kfac"
-        Of the Fisher matrix that is solved with. What a step is expected to do is computed with all of it.
+        Of the Fisher matrix that is solved with. What a step is expected to do is computed with the exact matrix of its
+        batch, whatever the kind and the structure are.
     solver : {"auto", "cholesky", "gram", "cg"}, default="auto"
         Of the dense structure.
     adapt_damping : bool, default=False
@@ -295,7 +296,7 @@ class NaturalGradient:
         rule, curvature, product = self._rule, self._curvature, whole._batch.times_exact
         natural = self._solution_by_samples(whole) if self._needs_no_gradient else None
         if natural is not None and not self.certify:
-            gradient = right = natural
+            gradient = right = natural  # whatever: the rule does not look at it
         else:
             gradient = self._gradient(whole, d, loss)
             right = rule.right_side(gradient, curvature.damping)
