@@ -460,6 +460,21 @@ def test_matrices_that_are_not_finite_leave_the_weights(monkeypatch, structure):
     assert np.isfinite(parameters_of(net)).all()
 
 
+@pytest.mark.parametrize("certify", [True, False])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_gradients_that_are_not_finite_leave_the_weights(monkeypatch, certify):
+    net, (X, y) = network(3), batches(1)[0]
+    opt = optim.NaturalGradient(net, LOSS, certify=certify)
+    before, whole = parameters_of(net), _batch.Batch.gradient_of
+    monkeypatch.setattr(_batch.Batch, "gradient_of", lambda self, d: whole(self, d) * np.inf)
+    done = opt.step(X, y)
+    assert not done.accepted
+    assert opt.damping > done.damping
+    np.testing.assert_array_equal(parameters_of(net), before)
+    monkeypatch.undo()
+    assert opt.step(X, y).accepted
+
+
 def test_a_loss_that_is_not_finite_is_an_error():
     net, X = network(2), inputs(10)
     y = targets(nn.Poisson(), 10, 2)

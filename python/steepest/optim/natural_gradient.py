@@ -132,8 +132,8 @@ class NaturalGradient:
     l2 : float, default=0.0
         Strength of an L2 penalty ``l2 / 2 * sum(w**2)`` of the weights, not of the biases.
     certify : bool, default=True
-        Whether steps find out what the certificate says, which takes about as long as they do. Without, nothing is
-        taken back, and the loss before the step is all that is known.
+        Whether steps find out what the certificate says, which takes about as long as they do. Without, the loss before
+        the step is all that is known, and only steps that are not finite are not taken.
     seed : int, default=0
         Of the observations that the kind ``"monte_carlo"`` draws, another for each step.
 
@@ -308,9 +308,14 @@ class NaturalGradient:
             residual = curvature.residual(right, natural)
             done, step = self._certified(whole, gradient, step, loss, residual, raises)
         else:
-            self._add(step.move)
-            tikhonov = curvature.tikhonov
-            done = Certificate(loss.before, damping=tikhonov, length=step.length, raises=raises)
+            # Of what the step leads to nothing is known, but it must not spoil the parameters.
+            accepted = math.isfinite(float(step.move.sum()))
+            if accepted:
+                self._add(step.move)
+            else:
+                self._reject()
+            damping, length = curvature.tikhonov, step.length
+            done = Certificate(loss.before, damping=damping, length=length, accepted=accepted, raises=raises)
         if done.accepted:
             rule.taken(natural, step)
         else:
@@ -354,8 +359,7 @@ class NaturalGradient:
         predicted = factor * slope + 0.5 * factor**2 * penalised
         ratio = (after - loss.before) / predicted if predicted else math.nan
         if not accepted:
-            self.damping = max(self.damping, LEAST_DAMPING) * _REJECTED
-            self._curvature.reject()
+            self._reject()
         elif self.adapt_damping and math.isfinite(ratio):
             if ratio < _POOR:
                 self.damping = max(self.damping, LEAST_DAMPING) * _FACTOR
@@ -429,6 +433,11 @@ class NaturalGradient:
         self._curvature.restore(state)
 
     # --------------------------------------------------------------------------------------------------- internals
+
+    def _reject(self) -> None:
+        """Let the next step be a shorter one."""
+        self.damping = max(self.damping, LEAST_DAMPING) * _REJECTED
+        self._curvature.reject()
 
     @property
     def _needs_no_gradient(self) -> bool:
