@@ -127,7 +127,8 @@ def test_is_the_transpose_of_the_backward_pass(rng, activation):
 def test_not_a_number_stays_in_its_row(rng, dtype):
     arrays = make(rng, dtype, 20, 9, 17, "tanh")
     arrays[0][3, 2], arrays[3][5, 1], arrays[5][7, 4] = np.nan, np.inf, np.nan
-    found = ~np.isfinite(check_tangent(arrays, "tanh", layouts=("c", "strided")))
+    with np.errstate(invalid="ignore"):  # the oracle's products with infinity
+        found = ~np.isfinite(check_tangent(arrays, "tanh", layouts=("c", "strided")))
     expected = np.zeros((20, 17), bool)
     expected[[3, 5]] = True
     expected[7, 4] = True
