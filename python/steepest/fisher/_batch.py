@@ -14,7 +14,7 @@ from steepest.nn import Loss
 
 from ._factors import Factors
 from ._kinds import output_rows
-from ._layout import Layout
+from ._layout import Layout, dot
 from ._likelihoods import Likelihood
 from ._tape import Tape
 
@@ -103,17 +103,27 @@ class Batch:
         self.tape.pullback(d, self.layout.parts(flat))
         return flat
 
-    def times_exact(self, flat: Array) -> Array:
-        """Return ``J^T H J v``: a pass forwards with the tangent, and one back, for any number of outputs.
+    def tangent(self, flat: Array) -> Array:
+        """Return how the outputs change with the parameters, ``J v`` of shape (n, c).
 
         Parameters
         ----------
         flat : ndarray of shape (P,)
             v, of the network's dtype and on its device.
         """
-        moved = self.tape.tangent(self.layout.parts(flat))
+        return self.tape.tangent(self.layout.parts(flat))
+
+    def times_exact(self, flat: Array) -> Array:
+        """Return ``J^T H J v``: a pass forwards with the tangent, and one back, for any number of outputs."""
+        moved = self.tangent(flat)
+        return self.gradient_of(self._times_output_fisher(moved, moved))
+
+    def form(self, moved: Array, others: Array) -> float:
+        """Return ``u^T J^T H J v``, exactly, from ``J u`` and ``J v``: there is no need to go back."""
+        return dot(self._times_output_fisher(moved).ravel(), others.ravel())
+
+    def _times_output_fisher(self, moved: Array, out: Array | None = None) -> Array:
         likelihood = self.likelihood
-        K.output_fisher(
-            self.tape.output, moved, likelihood.name, self.device_shares, scale=likelihood.scale, out=moved
+        return K.output_fisher(
+            self.tape.output, moved, likelihood.name, self.device_shares, scale=likelihood.scale, out=out
         )
-        return self.gradient_of(moved)

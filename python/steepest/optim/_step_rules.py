@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from steepest.fisher._batch import Batch
 from steepest.fisher._layout import dot
 
 Array = npt.NDArray[Any]
-Product = Callable[[Array], Array]
-"""With the exact Fisher matrix of the batch."""
+Float64 = npt.NDArray[np.float64]
 
 
 @dataclass
@@ -28,26 +27,27 @@ class Step:
         Is added to the parameters.
     length : float
         What the natural gradient was multiplied by.
-    product : ndarray of shape (P,) or None
-        The Fisher matrix times the move, where it is known.
+    curvature : float or None
+        ``d^T F d`` of the move d with the exact Fisher matrix of the batch, where it is known.
     """
 
     move: Array
     length: float
-    product: Array | None = None
+    curvature: float | None = None
 
     def times(self, factor: float) -> Step:
         """Return the step, a multiple of its length."""
         if factor == 1.0:
             return self
-        product = None if self.product is None else factor * self.product
-        return Step(factor * self.move, factor * self.length, product)
+        curvature = None if self.curvature is None else factor**2 * self.curvature
+        return Step(factor * self.move, factor * self.length, curvature)
 
-    def curvature(self, product: Product) -> float:
+    def curvature_on(self, batch: Batch) -> float:
         """Return ``d^T F d``, twice the divergence that the step is expected to have, in the scale of the loss."""
-        if self.product is None:
-            self.product = product(self.move)
-        return dot(self.move, self.product)
+        if self.curvature is None:
+            moved = batch.tangent(self.move)
+            self.curvature = batch.form(moved, moved)
+        return self.curvature
 
 
 class MomentumRule(ABC):
@@ -70,7 +70,7 @@ class MomentumRule(ABC):
         return gradient
 
     @abstractmethod
-    def step(self, gradient: Array, natural: Array, product: Product, damping: float) -> Step:
+    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> Step:
         """Return the step for a solution of the equations."""
 
     def taken(self, natural: Array, step: Step) -> None:
@@ -85,7 +85,7 @@ class MomentumRule(ABC):
 class LastStep(MomentumRule):
     """A share of the last step is added: ``d = -lr x + momentum d_last`` (B. Polyak, 1964)."""
 
-    def step(self, gradient: Array, natural: Array, product: Product, damping: float) -> Step:
+    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> Step:
         move = -self.lr * natural
         if self.momentum and self.last is not None:
             move += self.momentum * self.last
@@ -100,7 +100,7 @@ class AveragedGradient(MomentumRule):
         self.last = fresh if self.last is None else self.momentum * self.last + fresh
         return self.last
 
-    def step(self, gradient: Array, natural: Array, product: Product, damping: float) -> Step:
+    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> Step:
         return Step(-self.lr * natural, self.lr)
 
     def taken(self, natural: Array, step: Step) -> None:
@@ -117,15 +117,18 @@ class BestOfModel(MomentumRule):
     "Optimizing neural networks with Kronecker-factored approximate curvature", 2015, §6.4 and §7).
     """
 
-    def step(self, gradient: Array, natural: Array, product: Product, damping: float) -> Step:
+    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> Step:
         along = [natural] if self.last is None else [natural, self.last]
-        products = [product(d) for d in along]
-        weights = best_combination(gradient, along, products, damping)
-        move, moved = weights[0] * along[0], weights[0] * products[0]
-        for weight, d, of_d in zip(weights[1:], along[1:], products[1:], strict=True):
+        moved = [batch.tangent(d) for d in along]
+        curved = symmetric([[batch.form(a, b) for b in moved[: i + 1]] for i, a in enumerate(moved)])
+        damped = damping * symmetric([[dot(d, e) for e in along[: i + 1]] for i, d in enumerate(along)])
+        weights = best_combination(np.array([dot(gradient, d) for d in along]), curved + damped)
+        # Numbers of Python, which do not make float64 of float32.
+        length, *rest = weights.tolist()
+        move = length * natural
+        for weight, d in zip(rest, along[1:], strict=True):
             move += weight * d
-            moved += weight * of_d
-        return Step(move, -weights[0], moved)
+        return Step(move, -length, float(weights @ curved @ weights))
 
 
 class Spring(MomentumRule):
@@ -138,7 +141,7 @@ class Spring(MomentumRule):
     def right_side(self, gradient: Array, damping: float) -> Array:
         return gradient if self.last is None else gradient + damping * self.momentum * self.last
 
-    def step(self, gradient: Array, natural: Array, product: Product, damping: float) -> Step:
+    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> Step:
         return Step(-self.lr * natural, self.lr)
 
     def taken(self, natural: Array, step: Step) -> None:
@@ -153,37 +156,32 @@ MOMENTUM_RULES: dict[str, type[MomentumRule]] = {
 }
 
 
-def best_combination(
-    gradient: Array, directions: list[Array], products: list[Array], damping: float
-) -> list[float]:
+def symmetric(lower: list[list[float]]) -> Float64:
+    """Return the symmetric matrix of these rows up to the diagonal."""
+    size = len(lower)
+    return np.array([[lower[max(i, j)][min(i, j)] for j in range(size)] for i in range(size)])
+
+
+def best_combination(slopes: Float64, curved: Float64) -> Float64:
     """Return the weights w of ``d = sum_i w_i d_i`` that minimise ``g^T d + d^T (F + damping I) d / 2``.
 
     Where the directions are parallel, or have no curvature, they are the smallest of those that do.
 
     Parameters
     ----------
-    gradient : ndarray of shape (P,)
-        g.
-    directions, products : list of ndarray of shape (P,)
-        d_i, and F d_i.
-    damping : float
-        Not negative.
+    slopes : ndarray of shape (k,)
+        ``g^T d_i``.
+    curved : ndarray of shape (k, k)
+        ``d_i^T (F + damping I) d_j``.
     """
-    curved = np.array(
-        [
-            [dot(d, of_e) + damping * dot(d, e) for e, of_e in zip(directions, products, strict=True)]
-            for d in directions
-        ]
-    )
-    slopes = np.array([dot(gradient, d) for d in directions])
     # The directions may differ in length by orders of magnitude.
     lengths = np.sqrt(np.maximum(np.diag(curved), np.finfo(np.float64).tiny))
-    scaled = 0.5 * (curved + curved.T) / np.outer(lengths, lengths)
-    weights: list[float] = (np.linalg.lstsq(scaled, -slopes / lengths, rcond=1e-10)[0] / lengths).tolist()
+    scaled = curved / np.outer(lengths, lengths)
+    weights: Float64 = np.linalg.lstsq(scaled, -slopes / lengths, rcond=1e-10)[0] / lengths
     return weights
 
 
-def bounded(step: Step, product: Product, bound: float, scale: float, always: bool) -> Step:
+def bounded(step: Step, batch: Batch, bound: float, scale: float, always: bool) -> Step:
     """Return the step, shortened to a predicted divergence; or `always` of it.
 
     The latter is the step of the ball ``d^T F d / 2 <= bound``: its Lagrangian has the multiplier
@@ -193,8 +191,8 @@ def bounded(step: Step, product: Product, bound: float, scale: float, always: bo
     ----------
     step : Step
         Of any length.
-    product : callable
-        See `Product`.
+    batch : Batch
+        Whose exact Fisher matrix F is.
     bound : float
         In nats a row.
     scale : float
@@ -202,7 +200,7 @@ def bounded(step: Step, product: Product, bound: float, scale: float, always: bo
     always : bool
         Whether shorter steps are made longer.
     """
-    divergence = 0.5 * step.curvature(product) / scale
+    divergence = 0.5 * step.curvature_on(batch) / scale
     if divergence > bound or (always and divergence > 0):
         return step.times(math.sqrt(bound / divergence))
     return step

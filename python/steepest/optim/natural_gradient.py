@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steepest import DivergenceError
+from steepest import kernels as K
 from steepest._memory import assign, to_device, to_host
 from steepest.fisher import FisherMatrix
 from steepest.fisher._layout import dot
@@ -293,7 +294,7 @@ class NaturalGradient:
     def _solved(self, whole: FisherMatrix, d: Array, loss: _BatchLoss) -> Certificate:
         """Solve for the step, and take it; d is the gradient with respect to the output."""
         self.damping, raises = self._curvature.invert(self.damping, self.l2)
-        rule, curvature, product = self._rule, self._curvature, whole._batch.times_exact
+        rule, curvature, batch = self._rule, self._curvature, whole._batch
         natural = self._solution_by_samples(whole) if self._needs_no_gradient else None
         if natural is not None and not self.certify:
             gradient = right = natural  # whatever: the rule does not look at it
@@ -301,9 +302,9 @@ class NaturalGradient:
             gradient = self._gradient(whole, d, loss)
             right = rule.right_side(gradient, curvature.damping)
             natural = curvature.solve(right) if natural is None else natural
-        step = rule.step(gradient, natural, product, curvature.damping)
+        step = rule.step(gradient, natural, batch, curvature.damping)
         if self.kl_clip is not None:
-            step = bounded(step, product, self.kl_clip, whole.scale, self.trust_region != "clip")
+            step = bounded(step, batch, self.kl_clip, whole.scale, self.trust_region != "clip")
         if self.certify:
             residual = curvature.residual(right, natural)
             done, step = self._certified(whole, gradient, step, loss, residual, raises)
@@ -333,11 +334,8 @@ class NaturalGradient:
     ) -> tuple[Certificate, Step]:
         """Take the step, or shorter ones until one is good, or none; return what there is to say, and the step."""
         before, searches = self.net.arena.copy(), self.trust_region == "line_search"
-        curved, slope = step.curvature(whole._batch.times_exact), dot(gradient, step.move)
-        penalised = curved
-        if self.l2:
-            weights = self._without_biases(step.move.copy())
-            penalised += self.l2 * dot(weights, weights)
+        curved, slope = step.curvature_on(whole._batch), dot(gradient, step.move)
+        penalised = curved + 2.0 * self._penalty(whole._layout.tensors(step.move))
         for halvings in range(_MOST_HALVINGS if searches else 1):
             factor = 0.5**halvings
             shorter = step.times(factor)
@@ -459,7 +457,7 @@ class NaturalGradient:
     def _loss_before(self, whole: FisherMatrix, y: Array, sample_weight: Array | None) -> tuple[float, Array]:
         """Return the penalised loss without dropout, and the gradient of the loss with respect to the output."""
         value, d = self.loss(whole.output, y, sample_weight)
-        total = float(value) + self._penalty()
+        total = float(value) + self._penalty(self._values)
         if not math.isfinite(total):
             raise DivergenceError(f"[NaturalGradient] the loss of the batch is {total} before the step")
         return total, d
@@ -473,15 +471,20 @@ class NaturalGradient:
         else:
             gradient = whole._batch.gradient_of(d)
         if self.l2:
-            theta = whole._layout.gathered([p.value for p in self.net.parameters()])
+            theta = whole._layout.gathered(self._values)
             gradient += self.l2 * self._without_biases(theta)
         return gradient
 
-    def _penalty(self) -> float:
+    @property
+    def _values(self) -> list[Array]:
+        return [p.value for p in self.net.parameters()]
+
+    def _penalty(self, tensors: list[Array]) -> float:
+        """Return half of l2 times the sum of squares of those of these tensors that are weights."""
         if not self.l2:
             return 0.0
-        weights = [p.value.ravel() for p in self.net.parameters() if p.name.endswith("weight")]
-        return 0.5 * self.l2 * sum(dot(w, w) for w in weights)
+        named = zip(self.net.parameters(), tensors, strict=True)
+        return 0.5 * self.l2 * sum(float(K.sum_squares(a)) for p, a in named if p.name.endswith("weight"))
 
     def _without_biases(self, flat: Array) -> Array:
         """Write zeros in the place of biases, which no penalty is on."""
@@ -522,4 +525,4 @@ class _BatchLoss:
             value = float(self.optimizer.loss(outputs, self.y, self.sample_weight)[0])
         except FloatingPointError:  # a kernel found that it is not finite
             return math.inf, outputs
-        return value + self.optimizer._penalty(), outputs
+        return value + self.optimizer._penalty(self.optimizer._values), outputs
