@@ -37,14 +37,15 @@ def eigh(matrix: Float64, device: str) -> tuple[Float64, Float64]:
 
 _controller: threadpoolctl.ThreadpoolController | None = None
 # Up to here a second thread of LAPACK saves less than it costs: it spins on after its work, in the place of a thread of
-# the kernels, and on a busy machine the threads wait for each other longer than they compute.
-_SMALL = 2048
+# the kernels, and on a busy machine the threads wait for each other longer than they compute. OpenBLAS takes no second
+# thread for the smallest ones, and to ask for one takes as long as their factors.
+_SMALLEST, _SMALL = 64, 2048
 
 
 def one_thread_if_small(size: int) -> AbstractContextManager[Any]:
     """Return a context in which LAPACK has one thread, if matrices of this size ask for no more."""
     global _controller
-    if size > _SMALL:
+    if not _SMALLEST <= size <= _SMALL:
         return nullcontext()
     if _controller is None:
         _controller = threadpoolctl.ThreadpoolController()

@@ -71,6 +71,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         - ``"lbfgs"``, ``"sag"``: L-BFGS, preconditioned by the Hessian of a sample; L2 penalty or none.
         - ``"natural"``: the natural gradient, each step the solution with the Fisher matrix (Fisher scoring). For this
           model it is Newton's method, or iteratively reweighted least squares: ``"newton-cholesky"``, ``"newton-cg"``.
+          Of many rows, the start is found on samples of them.
         - ``"saga"``: as ``"lbfgs"``, and proximal Newton steps for an L1 penalty or a mixture of both.
         - ``"liblinear"``: the same for two classes, with a penalised intercept.
         - ``"batch"``, ``"mini-batch"``, ``"stochastic"``: gradient descent by steps on all rows, some, or one.

@@ -23,6 +23,8 @@ Report = Callable[[int, float, float], None] | None
 # Rows of the smallest sample, each sample's size relative to the one before, and the least rows for a parameter.
 _LEAST_SAMPLE, _GROWTH, _ROWS_PER_PARAMETER = 2048, 8, 16
 _SAMPLE_STEPS = 20
+# The decrease for each parameter that is below the randomness of a sample of one row.
+_RANDOMNESS = 0.05
 # The most parameters for which Newton's method takes less time on small data.
 _FEW_PARAMETERS = 128
 # Rows for a parameter in a Hessian that stands for that of all rows in proximal steps.
@@ -68,11 +70,10 @@ def minimize_smooth(
     solve: Solve | None = None
     eps = float(np.finfo(objective.dtype).eps)
     parameters = objective.shape[0] * objective.shape[1]
-    size = max(_LEAST_SAMPLE, _ROWS_PER_PARAMETER * objective.shape[0])
-    level, sample = 0, None
-    if parameters <= _FEW_PARAMETERS and size * _GROWTH // 2 > objective.n:
+    sizes, sample = _sample_sizes(objective), None
+    if parameters <= _FEW_PARAMETERS and not sizes:
         return minimize_by_newton(objective, start, tol=tol, max_iter=max_iter, seed=seed, report=report)
-    while start is None and max_iter > 0 and size * _GROWTH // 2 <= objective.n:
+    for level, size in enumerate(sizes if start is None and max_iter > 0 else []):
         sample = objective.sample(size, seed + level)
         found = minimize_lbfgs(
             sample,
@@ -82,12 +83,11 @@ def minimize_smooth(
             tol=tol,
             max_iter=_SAMPLE_STEPS,
             eps=eps,
-            enough=0.05 * parameters / size,
+            enough=_RANDOMNESS * parameters / size,
         )
         if np.isfinite(found.point).all():
             theta = found.point
         solve = preconditioner(sample, theta)
-        size, level = size * _GROWTH, level + 1
     if sample is None:
         sample = _representative(objective, seed)
     else:
@@ -102,6 +102,15 @@ def minimize_smooth(
         eps=eps,
         report=report,
     )
+
+
+def _sample_sizes(objective: LogisticObjective) -> list[int]:
+    """Return the rows of the samples on which a start is found; none where all rows are hardly more."""
+    sizes, size = [], max(_LEAST_SAMPLE, _ROWS_PER_PARAMETER * objective.shape[0])
+    while size * _GROWTH // 2 <= objective.n:
+        sizes.append(size)
+        size *= _GROWTH
+    return sizes
 
 
 def _representative(objective: LogisticObjective, seed: int) -> LogisticObjective:
@@ -123,16 +132,35 @@ def minimize_by_newton(
     seed: int,
     report: Report,
 ) -> Minimum:
-    """Minimise by Newton's method with the Hessian of all rows, where it is not too large for one."""
-    if objective.shape[0] * objective.shape[1] > MOST_PARAMETERS:
+    """Minimise by Newton's method with the Hessian of all rows, where it is not too large for one.
+
+    Without a start, it is found on samples of growing size, as in `minimize_smooth`.
+    """
+    parameters = objective.shape[0] * objective.shape[1]
+    if parameters > MOST_PARAMETERS:
         return minimize_smooth(objective, start, tol=tol, max_iter=max_iter, seed=seed, report=report)
+    theta = np.zeros(objective.shape) if start is None else start
+    eps = float(np.finfo(objective.dtype).eps)
+    for level, size in enumerate(_sample_sizes(objective) if start is None and max_iter > 0 else []):
+        sample = objective.sample(size, seed + level)
+        found = minimize_newton(
+            sample,
+            theta,
+            curvature=partial(dense_solve, sample),
+            tol=tol,
+            max_iter=_SAMPLE_STEPS,
+            eps=eps,
+            enough=_RANDOMNESS * parameters / size,
+        )
+        if np.isfinite(found.point).all():
+            theta = found.point
     return minimize_newton(
         objective,
-        np.zeros(objective.shape) if start is None else start,
-        curvature=lambda theta: dense_solve(objective, theta),
+        theta,
+        curvature=partial(dense_solve, objective),
         tol=tol,
         max_iter=max_iter,
-        eps=float(np.finfo(objective.dtype).eps),
+        eps=eps,
         report=report,
     )
 

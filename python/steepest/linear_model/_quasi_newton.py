@@ -167,6 +167,7 @@ def minimize_newton(
     tol: float,
     max_iter: int,
     eps: float,
+    enough: float = 0.0,
     report: Callable[[int, float, float], None] | None = None,
 ) -> Minimum:
     """Minimise by Newton's method with step halving; for a logistic objective these are Fisher scoring and IRLS.
@@ -175,7 +176,7 @@ def minimize_newton(
     ----------
     curvature : callable
         Point -> function that applies the inverse of the Hessian there.
-    function, start, tol, max_iter, eps, report
+    function, start, tol, max_iter, eps, enough, report
         As in `minimize_lbfgs`.
 
     Returns
@@ -196,7 +197,7 @@ def minimize_newton(
         direction = -curvature(point)(gradient)
         slope = float(np.vdot(gradient, direction))
         noise = eps * max(abs(value), 1.0)
-        if -slope <= noise / 8:
+        if -slope <= max(2 * enough, noise / 8):
             return Minimum(point, value, gradient, n_iter, True)
         found = search_line(function, point, value, slope, direction, noise)
         if found is None:
