@@ -153,7 +153,7 @@ SANITIZE_BIN := $(SANITIZE_DIR)/venv/bin
 SANITIZE_TESTS ?= $(KERNEL_TESTS)
 # What the kernels read and write is seen best in the tests that walk over layouts and edges.
 SANITIZE_STANDIN_TESTS ?= $(patsubst %,tests/test_%.py,activation class_scatter fusion gaussian_loss gradient_gram gradient_norms linear linear_backward linear_tangent matmul pointwise_loss precision \
-  output_fisher prelu random reduce sampled_score second_moment softmax softmax_cross_entropy standin take_rows take_sparse_rows update zero_one_loss)
+  output_divergence output_fisher prelu random reduce sampled_score second_moment softmax softmax_cross_entropy standin take_rows take_sparse_rows update zero_one_loss)
 
 # The interpreter is not instrumented, so the run-times are preloaded; libstdc++ is among them because the
 # address sanitizer must find __cxa_throw when it starts. CPython itself does not free all at exit: no leak check.

@@ -191,6 +191,15 @@ def _output_fisher(distribution, columns):
     return make
 
 
+def _output_divergence(distribution, columns):
+    def make(m):
+        shape = (m.n, 2 * getattr(m, columns))
+        args = (m.normal(*shape), m.normal(*shape), distribution, m.positive(m.n))
+        return _case(K.output_divergence, args, {"out": _scalar()})
+
+    return make
+
+
 def _sampled_score(distribution, columns):
     def make(m):
         shape = (m.n, 2 * getattr(m, columns))
@@ -340,6 +349,12 @@ CASES = {
     "output_fisher/wide": _output_fisher("categorical", "k"),
     **{
         f"output_fisher/{name}": _output_fisher(name, "k")
+        for name in ("bernoulli", "gaussian", "gaussian_learned_variance", "poisson")
+    },
+    "output_divergence": _output_divergence("categorical", "c"),
+    "output_divergence/wide": _output_divergence("categorical", "k"),
+    **{
+        f"output_divergence/{name}": _output_divergence(name, "k")
         for name in ("bernoulli", "gaussian", "gaussian_learned_variance", "poisson")
     },
     "sampled_score": _sampled_score("categorical", "c"),

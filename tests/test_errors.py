@@ -129,6 +129,7 @@ OPTIONAL = {
     "linear_sgd": (3,),
     "class_scatter": (3,),
     "output_fisher": (3,),
+    "output_divergence": (3,),
     "second_moment": (1,),
 }
 

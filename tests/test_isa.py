@@ -29,6 +29,7 @@ STEMS = (
     "gaussian_loss",
     "zero_one_loss",
     "output_fisher",
+    "output_divergence",
     "sampled_score",
     "update",
     "class_scatter",

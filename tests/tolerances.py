@@ -266,6 +266,32 @@ def output_fisher(dtype, z, v, distribution, w, expected):
     return eps(dtype) * w * p * (relative * (v + mean) + mean_error + relative.max() * mean) + floor
 
 
+def output_divergence(z, w, distribution, shares, rows):
+    """For shares of the rows that add up to 1, and the exact divergences of the rows; in float64 for both dtypes.
+
+    No terms of a formula exceed 13 times the result (log1p(1) and its neighbours, beside the divergence of z = 0 from
+    w = -1), and all are within 2 eps; sums are of terms that are not negative. Rounding the difference d of
+    log-variances moves exp(d) by |d| u.
+
+    Of classes, z and w less the maximum of z are rounded (see `softmax`), and t and its mean to a few u of the largest
+    |t|. An error D of the mean, which is an error of all u, moves the result R by D R + D² / 2; errors D of single t
+    move the deviation sqrt(2 R) of t by D.
+    """
+    e, c = eps(np.float64), z.shape[1]
+    z, w = np.asarray(z).astype(np.float64), np.asarray(w).astype(np.float64)
+    t = np.abs(w - z)
+    relative = np.full(len(z), 32.0 + 2.0 * np.sqrt(c))
+    floor = np.full(len(z), tiny(np.float64))
+    if distribution == "gaussian_learned_variance":
+        relative += np.minimum(t[:, c // 2 :], 750.0).max(axis=1)
+    elif distribution == "categorical":
+        error = (4.0 + np.sqrt(c)) * t.max(axis=1)
+        relative += error + (_shift(z) + np.abs(w - z.max(axis=1, keepdims=True))).max(axis=1)
+        floor += 2.0 * e * error * np.sqrt(2.0 * rows) + (e * error) ** 2
+    magnitude = shares @ rows
+    return shares @ (relative * e * rows + floor) + sum_over_rows(shares, magnitude)
+
+
 def sampled_score(dtype, z, distribution, expected):
     """Classes: softmax less one. Counts: the mean, in float64, less the count, rounded once. Otherwise a normal number
     or a quotient, times an exponential or its root; a normal number's square keeps twice its rounding.

@@ -34,6 +34,20 @@ struct Distributions {
         return out.object;
     }
 
+    static py::object output_divergence(py::handle z_, py::handle w_, py::handle distribution_, py::handle weight_,
+                                        py::handle out_) {
+        Call<B> call("output_divergence");
+        const Array z = call.floats("z", z_, 2), w = call.floats("w", w_, 2);
+        const Distribution distribution = distribution_named(call, distribution_);
+        const Array weight = call.optional_floats("sample_weight", weight_, 1);
+        const Array out = call.output("out", out_, {}, DType::kFloat64);
+        call.submit_float([&]<class T>() {
+            return ops::OutputDivergence<T>{z.matrix<const T>(), w.matrix<const T>(), distribution,
+                                            weight.vector<const T>(), reinterpret_cast<double*>(out.data)};
+        });
+        return out.object;
+    }
+
     static py::object sampled_score(py::handle z_, py::handle distribution_, py::handle seed_, py::handle stream_,
                                     py::handle out_) {
         Call<B> call("sampled_score");
@@ -55,6 +69,8 @@ void export_distributions(py::module_& m) {
     const py::none none;
     m.def("output_fisher", &Distributions<B>::output_fisher, arg("z"), arg("v"), arg("distribution"),
           arg("sample_weight") = none, py::kw_only(), arg("scale") = 1.0, arg("out") = none);
+    m.def("output_divergence", &Distributions<B>::output_divergence, arg("z"), arg("w"), arg("distribution"),
+          arg("sample_weight") = none, py::kw_only(), arg("out") = none);
     m.def("sampled_score", &Distributions<B>::sampled_score, arg("z"), arg("distribution"), py::kw_only(), arg("seed"),
           arg("stream"), arg("out") = none);
 }

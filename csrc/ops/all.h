@@ -14,6 +14,7 @@
 #include "ops/linear_sgd.h"
 #include "ops/linear_tangent.h"
 #include "ops/matmul.h"
+#include "ops/output_divergence.h"
 #include "ops/output_fisher.h"
 #include "ops/pointwise_loss.h"
 #include "ops/prelu.h"
@@ -48,6 +49,7 @@
     X(PointwiseLoss)                 \
     X(GaussianLoss)                  \
     X(OutputFisher)                  \
+    X(OutputDivergence)              \
     X(SampledScore)                  \
     X(ZeroOneLoss)                   \
     X(Update)                        \

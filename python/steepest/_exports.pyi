@@ -32,6 +32,7 @@ matmul = _backend.matmul
 max = _backend.max
 mean = _backend.mean
 min = _backend.min
+output_divergence = _backend.output_divergence
 output_fisher = _backend.output_fisher
 pointwise_loss = _backend.pointwise_loss
 prelu = _backend.prelu

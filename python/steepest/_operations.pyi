@@ -172,6 +172,15 @@ class Backend(Protocol):
         scale: float = 1.0,
         out: _Array | None = None,
     ) -> _Array: ...
+    def output_divergence(
+        self,
+        z: _Array,
+        w: _Array,
+        distribution: str,
+        sample_weight: _Array | None = None,
+        *,
+        out: _Loss | None = None,
+    ) -> _Loss: ...
     def sampled_score(
         self, z: _Array, distribution: str, *, seed: int, stream: int | _Counter, out: _Array | None = None
     ) -> _Array: ...

@@ -90,6 +90,13 @@ STEEPEST_HD typename Vec<T>::Mask operator==(Vec<T> a, Vec<T> b) {
     for (int i = 0; i < Vec<T>::kSize; ++i) m.lane[i] = a.lane[i] == b.lane[i];
     return m;
 }
+// Whether it is so in any lane.
+template <class T>
+STEEPEST_HD bool any_greater(Vec<T> a, Vec<T> b) {
+    bool any = false;
+    for (int i = 0; i < Vec<T>::kSize; ++i) any = any || a.lane[i] > b.lane[i];
+    return any;
+}
 template <class T>
 STEEPEST_HD Vec<T> select(typename Vec<T>::Mask m, Vec<T> a, Vec<T> b) {
     Vec<T> r;

@@ -70,6 +70,10 @@ STEEPEST_HD bool operator>(Lane<T> a, Lane<T> b) {
     return a.value > b.value;
 }
 template <class T>
+STEEPEST_HD bool any_greater(Lane<T> a, Lane<T> b) {
+    return a > b;
+}
+template <class T>
 STEEPEST_HD bool operator==(Lane<T> a, Lane<T> b) {
     return a.value == b.value;
 }

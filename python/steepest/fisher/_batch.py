@@ -72,11 +72,6 @@ class Batch:
     is_weighted: bool
 
     @cached_property
-    def outputs(self) -> Float64:
-        """What the network gave, on the host."""
-        return self.layout.on_host(self.tape.output)
-
-    @cached_property
     def factors(self) -> Factors:
         """The factors of the Fisher matrix, with a pass back for the rows of each sample."""
         rows = output_rows(

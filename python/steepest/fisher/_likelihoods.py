@@ -1,7 +1,7 @@
 """The distributions behind the losses, as functions of a network's output z.
 
-Each gives rows that the Fisher matrix of z, ``H = E[score score^T]``, is made of, and divergences. Products with H and
-scores that are drawn are kernels: `steepest.kernels.output_fisher` and `sampled_score`.
+Each gives rows that the Fisher matrix of z, ``H = E[score score^T]``, is made of. Products with H, divergences and
+scores that are drawn are kernels: `steepest.kernels.output_fisher`, `output_divergence` and `sampled_score`.
 """
 
 from __future__ import annotations
@@ -43,10 +43,6 @@ class Likelihood(ABC):
     def roots(self, z: Float64) -> Float64:
         """Return q of shape (n, r, c) with ``sum_r q_r q_r^T = H`` of each row."""
 
-    @abstractmethod
-    def divergence(self, z: Float64, w: Float64) -> Float64:
-        """Return KL(p(z) || p(w)) of each row, in nats."""
-
 
 class Categorical(Likelihood):
     """Classes of probabilities softmax(z); H is ``diag(p) - p p^T``."""
@@ -59,11 +55,6 @@ class Categorical(Likelihood):
         scores = p[:, None, :] - np.eye(z.shape[1])
         rooted: Float64 = np.sqrt(p)[:, :, None] * scores
         return rooted
-
-    def divergence(self, z: Float64, w: Float64) -> Float64:
-        logs, others = (scipy.special.log_softmax(a, axis=1) for a in (z, w))
-        total: Float64 = (np.exp(logs) * (logs - others)).sum(axis=1)
-        return total
 
 
 class Independent(Likelihood):
@@ -87,11 +78,6 @@ class Bernoulli(Independent):
         product: Float64 = scipy.special.expit(z) * scipy.special.expit(-z)
         return product
 
-    def divergence(self, z: Float64, w: Float64) -> Float64:
-        p, log = scipy.special.expit(z), scipy.special.log_expit
-        total: Float64 = (p * (log(z) - log(w)) + (1.0 - p) * (log(-z) - log(-w))).sum(axis=1)
-        return total
-
 
 class UnitGaussian(Independent):
     """Numbers of mean z and variance 1; H is 1."""
@@ -100,10 +86,6 @@ class UnitGaussian(Independent):
 
     def variances(self, z: Float64) -> Float64:
         return np.ones_like(z)
-
-    def divergence(self, z: Float64, w: Float64) -> Float64:
-        total: Float64 = 0.5 * ((z - w) ** 2).sum(axis=1)
-        return total
 
 
 class GaussianOfLearnedVariance(Independent):
@@ -115,11 +97,6 @@ class GaussianOfLearnedVariance(Independent):
         s = z[:, z.shape[1] // 2 :]
         return np.hstack([np.exp(-s), np.full_like(s, 0.5)])
 
-    def divergence(self, z: Float64, w: Float64) -> Float64:
-        (mean, s), (other, t) = np.split(z, 2, axis=1), np.split(w, 2, axis=1)
-        total: Float64 = 0.5 * (t - s + np.exp(s - t) + (mean - other) ** 2 * np.exp(-t) - 1.0).sum(axis=1)
-        return total
-
 
 class PoissonCounts(Independent):
     """Counts of mean exp(z); H is exp(z)."""
@@ -128,10 +105,6 @@ class PoissonCounts(Independent):
 
     def variances(self, z: Float64) -> Float64:
         return np.exp(z)
-
-    def divergence(self, z: Float64, w: Float64) -> Float64:
-        total: Float64 = (np.exp(z) * (z - w) - np.exp(z) + np.exp(w)).sum(axis=1)
-        return total
 
 
 _OF_LOSS: dict[type, type[Likelihood]] = {

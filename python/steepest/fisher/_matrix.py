@@ -10,6 +10,7 @@ import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse.linalg
 
+from steepest import kernels as K
 from steepest._memory import to_device, to_host
 from steepest.nn import Gaussian, Loss, Network, SoftmaxCrossEntropy
 
@@ -375,15 +376,16 @@ class FisherMatrix:
         Parameters
         ----------
         outputs : ndarray of shape (n, c)
-            The parameters of q.
+            The parameters of q; taken in the network's dtype, and to its device.
 
         Returns
         -------
         float
-            In nats; weighted as the rows are.
+            In nats; weighted as the rows are. See `steepest.kernels.output_divergence`.
         """
-        others = to_host(outputs).astype(np.float64)
-        return float(self._batch.shares @ self._likelihood.divergence(self._batch.outputs, others))
+        batch, others = self._batch, self._layout.on_device(outputs)
+        kl = K.output_divergence(batch.tape.output, others, self._likelihood.name, batch.device_shares)
+        return float(to_host(kl))
 
     # -------------------------------------------------------------------------------------------------- internals
 

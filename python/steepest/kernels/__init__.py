@@ -50,7 +50,7 @@ from steepest.kernels.classification_loss import (
     zero_one_loss,
 )
 from steepest.kernels.counters import accumulate, increment, look_up, require_finite
-from steepest.kernels.distribution import output_fisher, sampled_score
+from steepest.kernels.distribution import output_divergence, output_fisher, sampled_score
 from steepest.kernels.dropout import dropout
 from steepest.kernels.gradient_gram import gradient_gram
 from steepest.kernels.gradient_norms import gradient_norms
@@ -115,6 +115,7 @@ __all__ = [
     "mean",
     "min",
     "modified_huber",
+    "output_divergence",
     "output_fisher",
     "permutation",
     "poisson",
