@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import warnings
 
+import divergence_reference
 import numpy as np
 import pytest
 import scipy.special
+import tolerances
 from fisher_cases import (
     KINDS,
     LOSSES,
@@ -131,6 +133,29 @@ def test_it_is_the_covariance_of_the_score(name):
     np.testing.assert_allclose(roots.T @ roots, expected, atol=1e-13)
     v = np.random.default_rng(1).standard_normal(z.shape)
     np.testing.assert_allclose(K.output_fisher(z, v, likelihood.name), v @ expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "name", ["categorical", "Bernoulli, mean", "Gaussian, mean", "Poisson", "learned variance"]
+)
+def test_divergence_from_other_outputs(name, dtype):
+    """In nats, whatever the loss's scale; weighted as the rows are; from outputs of any float dtype."""
+    loss, n_out = LOSSES[name]
+    net, X = network(n_out, dtype=dtype), inputs(dtype=dtype)
+    distribution = _likelihoods.likelihood_of(loss, n_out).name
+    weight = np.array([0.0, 1.0, 2.0, 0.5, 0.25, 3.0])
+    for w, shares in [(None, np.full(6, 1 / 6)), (weight, weight / weight.sum())]:
+        F = fisher.FisherMatrix(net, loss, X, sample_weight=w)
+        others = F.output + dtype(0.01)
+        others[:, 0] *= dtype(0.5)
+        expected = shares @ divergence_reference.rows(F.output, others, distribution)
+        assert F.divergence(F.output) == 0
+        # Shares of the rows are rounded to the network's dtype.
+        for outputs in (others, others.astype(np.float64), np.asfortranarray(others)):
+            assert F.divergence(outputs) == pytest.approx(expected, rel=8 * tolerances.eps(dtype))
+        with pytest.raises(ValueError, match=r"\[output_divergence\] w has shape"):
+            F.divergence(others[1:])
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -613,6 +638,9 @@ def test_cuda(cupy, structure, kind):
     assert_close(F.to_dense(), expected.to_dense())
     assert_close(F @ v, expected @ v)
     assert_close(F.solve(v, 0.1), expected.solve(v, 0.1))
+    others = 2.0 * expected.output
+    assert F.divergence(cupy.asarray(others)) == pytest.approx(expected.divergence(others), rel=1e-12)
+    assert F.divergence(others) == F.divergence(cupy.asarray(others))
     listed = [cupy.asarray(np.ones(p.value.shape)) for p in on_cuda.parameters()]
     assert all(isinstance(a, cupy.ndarray) for a in F @ listed)
     scores = fisher.score(on_cuda, loss, cupy.asarray(X), cupy.asarray(y))
