@@ -248,16 +248,19 @@ def test_averages_of_gradients():
         assert_close(parameters_of(net), theta)
 
 
-def test_steps_that_the_model_chooses():
+@pytest.mark.parametrize("inverse_damping", [None, 0.5])
+def test_steps_that_the_model_chooses(inverse_damping):
     """No other combination of the natural gradient and the last step has a lower quadratic model."""
     net, X = network(3), inputs(20)
     y = targets(LOSS, 20, 3)
-    opt = optim.NaturalGradient(net, LOSS, damping=0.1, momentum_rule="model")
-    opt.step(X, y)
+    opt = optim.NaturalGradient(
+        net, LOSS, damping=0.1, inverse_damping=inverse_damping, momentum_rule="model"
+    )
+    assert opt.step(X, y).damping == (inverse_damping or 0.1)
     for _ in range(3):
         F, theta, last = fisher.FisherMatrix(net, LOSS, X), parameters_of(net), opt._rule.last.copy()
         g = gradient(net, LOSS, X, y)
-        natural = F.with_structure("kfac").solve(g, 0.1)
+        natural = F.with_structure("kfac").solve(g, inverse_damping or 0.1)
         opt.step(X, y)
         move = parameters_of(net) - theta
 
@@ -271,6 +274,19 @@ def test_steps_that_the_model_chooses():
         plane = np.stack([natural, last], axis=1)
         rest = move - plane @ np.linalg.lstsq(plane, move, rcond=None)[0]
         assert np.linalg.norm(rest) < 1e-8 * np.linalg.norm(move)
+
+
+def test_the_inverse_s_own_damping_is_not_adapted():
+    net, data = network(3), batches(4)
+    opt = optim.NaturalGradient(
+        net, LOSS, damping=0.1, inverse_damping=0.5, momentum_rule="model", adapt_damping=True
+    )
+    for X, y in data:
+        before = opt.damping
+        done = opt.step(X, y)
+        assert done.damping == 0.5
+        assert done.ratio > 0.75
+        assert opt.damping == pytest.approx(before / 1.5)
 
 
 def test_the_model_s_steps_solve_least_squares():
@@ -508,6 +524,8 @@ def test_an_interrupted_step_is_taken_back(monkeypatch):
         ({"inverse_period": 0}, "inverse_period is 0"),
         ({"burn_in": -1}, "burn_in is -1"),
         ({"certify": False, "adapt_damping": True}, "leave certify=True"),
+        ({"inverse_damping": 0.1}, "take momentum_rule='model'"),
+        ({"inverse_damping": -1.0, "momentum_rule": "model"}, r"inverse_damping must be in \[0, inf\)"),
     ],
     ids=str,
 )

@@ -26,6 +26,8 @@ Array = npt.NDArray[Any]
 
 # With few outputs the expectation over what they may be costs little more than one draw of it.
 _MOST_EXACT_OUTPUTS = 3
+# The factors are known to about a hundredth of a nat; what is below, inverses would make the longest steps of.
+_INVERSE_DAMPING = 1e-2
 # Of the lowest loss so far, what an epoch has to bring it down to for batches to stay as long as they are.
 _GOOD_EPOCH = 0.95
 # Losses of the estimators that are negative log-likelihoods.
@@ -37,8 +39,8 @@ _OF_OTHER_SOLVERS = {"learning_rate": "constant", "max_norm": None}
 def make_natural_gradient(model: BaseMultilayerPerceptron) -> optim.NaturalGradient:
     """Return the natural gradient of a model's network, which sets its steps and its damping by itself.
 
-    It is K-FAC as J. Martens and R. Grosse have it: factors averaged over the batches, damping split onto them and
-    adapted by the reduction ratio, rate and momentum of each step by the quadratic model of its batch.
+    It is K-FAC nearly as J. Martens and R. Grosse have it: factors averaged over the batches, damping split onto them,
+    rate and momentum of each step by the quadratic model of its batch, and damping of the model by the reduction ratio.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ def make_natural_gradient(model: BaseMultilayerPerceptron) -> optim.NaturalGradi
     network, loss = model._network, model._loss_function()
     n_outputs = next(layer.n_out for layer in reversed(network.layers) if isinstance(layer, nn.Linear))
     try:
-        likelihood_of(loss, n_outputs)
+        likelihood = likelihood_of(loss, n_outputs)
     except ValueError as error:
         known = model._parameter_constraints["loss"][0].options
         names = ", ".join(name for name in _WITH_LIKELIHOOD if name in known)
@@ -81,6 +83,7 @@ def make_natural_gradient(model: BaseMultilayerPerceptron) -> optim.NaturalGradi
             split="pi",
             kind="exact" if n_outputs <= _MOST_EXACT_OUTPUTS else "monte_carlo",
             adapt_damping=True,
+            inverse_damping=_INVERSE_DAMPING * likelihood.scale,
             momentum_rule="model",
             factor_decay=0.95,
             inverse_period=5,

@@ -50,7 +50,7 @@ class Certificate:
         Of the equations that were solved for the step, ``|(F + damping I) x - g| / |g|``, with the averaged matrix and
         an inverse that may be some steps old.
     damping : float
-        What was added to the diagonal.
+        What was added to the diagonal of the matrix that was inverted.
     length : float
         What the natural gradient was multiplied by; 0 in the burn-in.
     accepted : bool
@@ -107,6 +107,10 @@ class NaturalGradient:
         Whether damping grows by 3/2 after a step whose ratio is below 1/4, and shrinks by 2/3 after one above 3/4
         (J. Moré, "The Levenberg-Marquardt algorithm", 1978); and steps that raise the loss are taken back. It needs
         batches that are large enough for their loss to tell.
+    inverse_damping : float or None, default=None
+        For ``momentum_rule="model"``: what is added to F where it is inverted, in place of `damping`, which then is of
+        the quadratic model alone. The model is made with the exact matrix of the batch, and soon needs no damping; an
+        average of drawn factors has eigenvalues that are mere noise, which an inverse turns into the longest steps.
     kl_clip : float or None, default=None
         The largest divergence of a step, in nats a row.
     trust_region : {"clip", "ball", "line_search"}, default="clip"
@@ -182,6 +186,7 @@ class NaturalGradient:
         structure: str = "kfac",
         solver: str = "auto",
         adapt_damping: bool = False,
+        inverse_damping: float | None = None,
         kl_clip: float | None = None,
         trust_region: str = "clip",
         momentum: float = 0.0,
@@ -220,9 +225,17 @@ class NaturalGradient:
             raise ValueError(
                 "[NaturalGradient] adapt_damping and the line search go by what certificates say: leave certify=True"
             )
+        if inverse_damping is not None:
+            self._require("inverse_damping", inverse_damping, 0.0, math.inf)
+            if momentum_rule != "model":
+                raise ValueError(
+                    "[NaturalGradient] inverse_damping is apart from the damping of a quadratic model: take "
+                    "momentum_rule='model'"
+                )
         self.net, self.loss, self.damping = net, loss, damping
         self.kind, self.solver, self.momentum_rule = kind, solver, momentum_rule
-        self.adapt_damping, self.kl_clip, self.trust_region = adapt_damping, kl_clip, trust_region
+        self.adapt_damping, self.inverse_damping = adapt_damping, inverse_damping
+        self.kl_clip, self.trust_region = kl_clip, trust_region
         self.burn_in, self.l2, self.certify, self.seed = burn_in, l2, certify, seed
         self.certificate: Certificate | None = None
         self.output: Array | None = None
@@ -293,8 +306,11 @@ class NaturalGradient:
 
     def _solved(self, whole: FisherMatrix, d: Array, loss: _BatchLoss) -> Certificate:
         """Solve for the step, and take it; d is the gradient with respect to the output."""
-        self.damping, raises = self._curvature.invert(self.damping, self.l2)
         rule, curvature, batch = self._rule, self._curvature, whole._batch
+        if self.inverse_damping is None:
+            self.damping, raises = curvature.invert(self.damping, self.l2)
+        else:
+            _, raises = curvature.invert(self.inverse_damping, self.l2)
         natural = self._solution_by_samples(whole) if self._needs_no_gradient else None
         if natural is not None and not self.certify:
             gradient = right = natural  # whatever: the rule does not look at it
@@ -302,7 +318,7 @@ class NaturalGradient:
             gradient = self._gradient(whole, d, loss)
             right = rule.right_side(gradient, curvature.damping)
             natural = curvature.solve(right) if natural is None else natural
-        step = rule.step(gradient, natural, batch, curvature.damping)
+        step = rule.step(gradient, natural, batch, self.damping + self.l2)
         if self.kl_clip is not None:
             step = bounded(step, batch, self.kl_clip, whole.scale, self.trust_region != "clip")
         if self.certify:
