@@ -65,7 +65,7 @@ def fitted(kind, data: Data, **parameters):
         warnings.simplefilter(
             "ignore"
         )  # the tolerance may not be reached: the objective is looked at instead
-        return kind(**parameters).fit(data.X, data.y)
+        return kind(random_state=0, **parameters).fit(data.X, data.y)
 
 
 def cases(options: Options, peers: Peers) -> Iterator[Case]:
