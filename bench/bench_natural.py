@@ -65,7 +65,7 @@ def fitted(kind, data: Data, **parameters):
         warnings.simplefilter(
             "ignore"
         )  # the tolerance may not be reached: the objective is looked at instead
-        return kind(random_state=0, **parameters).fit(data.X, data.y)
+        return kind(**parameters).fit(data.X, data.y)
 
 
 def cases(options: Options, peers: Peers) -> Iterator[Case]:
@@ -125,9 +125,7 @@ def solver_case(data: Data, peers: Peers) -> Case:
 
 def quickest(kind, data: Data, solver: str, least: float):
     """A fit with the largest tolerance that leads to the minimum; PeerUnavailableError where none does."""
-    parameters = {"solver": solver, "max_iter": MOST_ITERATIONS}
-    if solver in STOCHASTIC:
-        parameters["random_state"] = 0
+    parameters = {"solver": solver, "max_iter": MOST_ITERATIONS, "random_state": 0}
     for tol in TOLERANCES:
         model = fitted(kind, data, tol=tol, **parameters)
         if objective(model, data) / least - 1 <= NEAR:
