@@ -99,8 +99,10 @@ class Cholesky:
             product: Float64 = to_host(K.matmul(inverse.T, inverse))
             return product
         lower: Float64 = scipy.linalg.lapack.dpotri(self._factor, lower=1)[0]
-        # LAPACK writes one triangle.
-        return np.tril(lower) + np.tril(lower, -1).T
+        # LAPACK writes one triangle; in the other are the zeros of L.
+        inverse = lower + lower.T
+        inverse.flat[:: len(inverse) + 1] *= 0.5
+        return inverse
 
     def solve(self, b: Float64) -> Float64:
         """Return ``A^-1 b`` for b of shape (n, m)."""

@@ -322,7 +322,8 @@ class Kfac(Structure):
         return lambda flat: self._kronecker_product(inverses, flat)
 
     def _damped_inverse(self, matrix: Array, damping: float) -> Array:
-        damped = self.layout.on_host(matrix) + damping * np.eye(len(matrix))
+        damped = np.array(self.layout.on_host(matrix))
+        damped.flat[:: len(damped) + 1] += damping
         factor = Cholesky.of(damped, self.device) if np.isfinite(damped).all() else None
         if factor is None:
             raise NotPositiveDefiniteError("a damped factor of K-FAC is not positive definite")

@@ -168,7 +168,7 @@ class LogisticObjective:
                     total[a, :, b] -= product
                     total[b, :, a] -= product
         result = total.reshape(rows * k, rows * k)
-        result.reshape(-1)[:: rows * k + 1] += np.tile(self.penalty[:, 0], k)
+        result.flat[:: rows * k + 1] += np.tile(self.penalty[:, 0], k)
         return result
 
     def factors(self, theta: Float64) -> tuple[Float64, Float64]:
