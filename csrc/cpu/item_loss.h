@@ -35,8 +35,9 @@ struct ItemRun {
         for (int k = 0; k < Out; ++k) store_items(d[k], out[k] + j, 1, lanes);
     }
 
+    // A function of its own, which the loops below share: in the place of each call it would be most of what is compiled.
     template <class F>
-    STEEPEST_HD void take_all(int64_t n, T slope, T factor, const F& f, WideSum<T>& sum) const {
+    __attribute__((noinline)) void take_all(int64_t n, T slope, T factor, const F& f, WideSum<T>& sum) const {
         constexpr int kSize = Vec<T>::kSize;
         int64_t j = 0;
         for (; j + kSize <= n; j += kSize) take(j, kSize, slope, factor, f, sum);

@@ -1,9 +1,10 @@
-// Vectors of 16 bytes in plain C++, for any processor; compilers turn the loops into its own instructions.
+// Vectors of 16 bytes for any processor, by the vector types that GCC and Clang share: they become its own instructions.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
@@ -24,71 +25,91 @@ struct LaneInteger<double> {
 template <class T>
 struct Vec {
     static constexpr int kSize = 16 / sizeof(T);
+    typedef T Lanes __attribute__((vector_size(16)));
+    typedef typename LaneInteger<T>::type Integers __attribute__((vector_size(16)));
     struct Mask {
-        bool lane[kSize];
+        Integers lane;  // all bits set where it holds
     };
-    T lane[kSize];
+    Lanes lane;
 
     Vec() = default;
     template <class U>
     STEEPEST_HD explicit Vec(U x) {
-        for (int i = 0; i < kSize; ++i) lane[i] = static_cast<T>(x);
+        const T item = static_cast<T>(x);
+        if constexpr (kSize == 4)
+            lane = Lanes{item, item, item, item};
+        else
+            lane = Lanes{item, item};
+    }
+    static STEEPEST_HD Vec of(Lanes lane) {
+        Vec r;
+        r.lane = lane;
+        return r;
     }
 
     static STEEPEST_HD Vec load(const T* p) {
         Vec r;
-        for (int i = 0; i < kSize; ++i) r.lane[i] = p[i];
+        std::memcpy(&r.lane, p, sizeof(Lanes));
         return r;
     }
     static STEEPEST_HD Vec load(const T* p, int n, Vec rest = Vec(0)) {
         for (int i = 0; i < n; ++i) rest.lane[i] = p[i];
         return rest;
     }
-    STEEPEST_HD void store(T* p) const {
-        for (int i = 0; i < kSize; ++i) p[i] = lane[i];
-    }
+    STEEPEST_HD void store(T* p) const { std::memcpy(p, &lane, sizeof(Lanes)); }
     STEEPEST_HD void stream(T* p) const { store(p); }
     STEEPEST_HD void store(T* p, int n) const {
         for (int i = 0; i < n; ++i) p[i] = lane[i];
     }
+
+    STEEPEST_HD Integers bits() const { return reinterpret_cast<Integers>(lane); }
+    static STEEPEST_HD Vec of_bits(Integers bits) { return of(reinterpret_cast<Lanes>(bits)); }
 };
 
 STEEPEST_HD void finish_streams() {}
 
-#define STEEPEST_LANEWISE(signature, expression)                          \
-    template <class T>                                                    \
-    STEEPEST_HD Vec<T> signature {                                        \
-        Vec<T> r;                                                         \
-        for (int i = 0; i < Vec<T>::kSize; ++i) r.lane[i] = (expression); \
-        return r;                                                         \
+template <class T>
+constexpr typename LaneInteger<T>::type kSignBit = std::numeric_limits<typename LaneInteger<T>::type>::min();
+
+#define STEEPEST_LANEWISE(signature, expression) \
+    template <class T>                           \
+    STEEPEST_HD Vec<T> signature {               \
+        return Vec<T>::of(expression);           \
     }
-STEEPEST_LANEWISE(operator+(Vec<T> a, Vec<T> b), a.lane[i] + b.lane[i])
-STEEPEST_LANEWISE(operator-(Vec<T> a, Vec<T> b), a.lane[i] - b.lane[i])
-STEEPEST_LANEWISE(operator*(Vec<T> a, Vec<T> b), a.lane[i] * b.lane[i])
-STEEPEST_LANEWISE(operator/(Vec<T> a, Vec<T> b), a.lane[i] / b.lane[i])
-STEEPEST_LANEWISE(operator-(Vec<T> a), -a.lane[i])
+STEEPEST_LANEWISE(operator+(Vec<T> a, Vec<T> b), a.lane + b.lane)
+STEEPEST_LANEWISE(operator-(Vec<T> a, Vec<T> b), a.lane - b.lane)
+STEEPEST_LANEWISE(operator*(Vec<T> a, Vec<T> b), a.lane* b.lane)
+STEEPEST_LANEWISE(operator/(Vec<T> a, Vec<T> b), a.lane / b.lane)
+STEEPEST_LANEWISE(operator-(Vec<T> a), -a.lane)
 // Two roundings: without the instruction, a true fused multiply-add would be a slow library call.
-STEEPEST_LANEWISE(fma(Vec<T> a, Vec<T> b, Vec<T> c), a.lane[i] * b.lane[i] + c.lane[i])
+STEEPEST_LANEWISE(fma(Vec<T> a, Vec<T> b, Vec<T> c), a.lane* b.lane + c.lane)
 // The second argument where either is NaN.
-STEEPEST_LANEWISE(max(Vec<T> a, Vec<T> b), a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i])
-STEEPEST_LANEWISE(min(Vec<T> a, Vec<T> b), a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i])
-STEEPEST_LANEWISE(abs(Vec<T> a), std::abs(a.lane[i]))
-STEEPEST_LANEWISE(minus_abs(Vec<T> a), -std::abs(a.lane[i]))
-STEEPEST_LANEWISE(sqrt(Vec<T> a), static_cast<T>(std::sqrt(a.lane[i])))
-STEEPEST_LANEWISE(quotient(Vec<T> a, Vec<T> b), a.lane[i] / b.lane[i])
+STEEPEST_LANEWISE(max(Vec<T> a, Vec<T> b), a.lane > b.lane ? a.lane : b.lane)
+STEEPEST_LANEWISE(min(Vec<T> a, Vec<T> b), a.lane < b.lane ? a.lane : b.lane)
+STEEPEST_LANEWISE(quotient(Vec<T> a, Vec<T> b), a.lane / b.lane)
 #undef STEEPEST_LANEWISE
 
 template <class T>
+STEEPEST_HD Vec<T> abs(Vec<T> a) {
+    return Vec<T>::of_bits(a.bits() & ~kSignBit<T>);
+}
+template <class T>
+STEEPEST_HD Vec<T> minus_abs(Vec<T> a) {
+    return Vec<T>::of_bits(a.bits() | kSignBit<T>);
+}
+template <class T>
+STEEPEST_HD Vec<T> sqrt(Vec<T> a) {
+    for (int i = 0; i < Vec<T>::kSize; ++i) a.lane[i] = std::sqrt(a.lane[i]);
+    return a;
+}
+
+template <class T>
 STEEPEST_HD typename Vec<T>::Mask operator>(Vec<T> a, Vec<T> b) {
-    typename Vec<T>::Mask m;
-    for (int i = 0; i < Vec<T>::kSize; ++i) m.lane[i] = a.lane[i] > b.lane[i];
-    return m;
+    return {a.lane > b.lane};
 }
 template <class T>
 STEEPEST_HD typename Vec<T>::Mask operator==(Vec<T> a, Vec<T> b) {
-    typename Vec<T>::Mask m;
-    for (int i = 0; i < Vec<T>::kSize; ++i) m.lane[i] = a.lane[i] == b.lane[i];
-    return m;
+    return {a.lane == b.lane};
 }
 // Whether it is so in any lane.
 template <class T>
@@ -99,9 +120,7 @@ STEEPEST_HD bool any_greater(Vec<T> a, Vec<T> b) {
 }
 template <class T>
 STEEPEST_HD Vec<T> select(typename Vec<T>::Mask m, Vec<T> a, Vec<T> b) {
-    Vec<T> r;
-    for (int i = 0; i < Vec<T>::kSize; ++i) r.lane[i] = m.lane[i] ? a.lane[i] : b.lane[i];
-    return r;
+    return Vec<T>::of(m.lane ? a.lane : b.lane);
 }
 
 // What the rounded square of a lacks of a²: the two halves of a's digits (Veltkamp) have exact products.
@@ -122,15 +141,10 @@ STEEPEST_HD Vec<T> round(Vec<T> a) {
 // 2^n for integral n within the normal range.
 template <class T>
 STEEPEST_HD Vec<T> power_of_two(Vec<T> n) {
-    using I = typename LaneInteger<T>::type;
-    Vec<T> r;
-    for (int i = 0; i < Vec<T>::kSize; ++i) {
-        // A NaN has no integer value; any finite power keeps it NaN in the product.
-        const T whole = n.lane[i] == n.lane[i] ? n.lane[i] : T(0);
-        const I bits = (static_cast<I>(whole) + LaneInteger<T>::kBias) << LaneInteger<T>::kMantissa;
-        std::memcpy(&r.lane[i], &bits, sizeof(T));
-    }
-    return r;
+    using V = Vec<T>;
+    // A NaN has no integer value; any finite power keeps it NaN in the product.
+    const auto whole = __builtin_convertvector(select(n == n, n, V(0)).lane, typename V::Integers);
+    return V::of_bits((whole + LaneInteger<T>::kBias) << LaneInteger<T>::kMantissa);
 }
 
 // a 2^n for integral n, in two steps so that results below the normal range are rounded and not lost
@@ -143,17 +157,11 @@ STEEPEST_HD Vec<T> scale_by_power_of_two(Vec<T> a, Vec<T> n) {
 // x = m 2^e with m in [1, 2), for positive normal x.
 template <class T>
 STEEPEST_HD Vec<T> split_exponent(Vec<T> x, Vec<T>& e) {
+    using V = Vec<T>;
     using I = typename LaneInteger<T>::type;
-    constexpr int kMantissa = LaneInteger<T>::kMantissa, kBias = LaneInteger<T>::kBias;
-    Vec<T> m;
-    for (int i = 0; i < Vec<T>::kSize; ++i) {
-        I bits;
-        std::memcpy(&bits, &x.lane[i], sizeof(T));
-        e.lane[i] = static_cast<T>((bits >> kMantissa) - kBias);
-        bits = (bits & ((I{1} << kMantissa) - 1)) | (I{kBias} << kMantissa);
-        std::memcpy(&m.lane[i], &bits, sizeof(T));
-    }
-    return m;
+    constexpr I kMantissa = LaneInteger<T>::kMantissa, kBias = LaneInteger<T>::kBias;
+    e = V::of(__builtin_convertvector((x.bits() >> kMantissa) - kBias, typename V::Lanes));
+    return V::of_bits((x.bits() & ((I{1} << kMantissa) - 1)) | (kBias << kMantissa));
 }
 
 // r[i] lane j becomes r[j] lane i.
