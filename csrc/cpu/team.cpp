@@ -8,6 +8,10 @@
 
 #include "cpu/pause.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace steepest {
 
 void SpinBarrier::wait(int size, int spins_before_yield) {
@@ -60,6 +64,11 @@ void* Team::scratch(size_t bytes) {
             throw std::bad_alloc();
         }
     }
+#if defined(__SANITIZE_ADDRESS__)
+    // What an operation before asked for beyond this is out of bounds now.
+    ASAN_UNPOISON_MEMORY_REGION(s.memory, bytes);
+    ASAN_POISON_MEMORY_REGION(static_cast<char*>(s.memory) + bytes, s.bytes - bytes);
+#endif
     return s.memory;
 }
 
