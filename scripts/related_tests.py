@@ -1,0 +1,106 @@
+"""Print the test files of what has changed: since the last commit, or by it where nothing has changed since.
+
+Usage: python scripts/related_tests.py
+
+A kernel's tests have its name, or that of a kernel that includes it; those of a Python module have its name, or else
+import its package. Whatever changes, the package is imported.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Operations whose tests have other names.
+TESTS_OF_STEM = {"counters": ("look_up", "errors", "graph")}
+MOST_TEST_FILES = 4
+
+# Of a file that is no code: what looks at it.
+LOOKED_AT = {
+    "bench": ("test_bench", "test_bench_report"),
+    "docs": ("test_docs",),
+    "README.md": ("test_docs",),
+    "examples": ("test_examples",),
+    "pyproject.toml": ("test_import",),
+}
+
+
+def depending(tree: Path, device: str, file: str, by_header: bool = False) -> list[str]:
+    """List a file and those that include it, or the header of a source among them, the nearest first; from csrc."""
+    including: dict[str, set[str]] = {}
+    for path in (p for name in ("common", "ops", device) for p in (tree / "csrc" / name).rglob("*.*")):
+        for header in re.findall(r'^#include "(.+)"', path.read_text(), re.MULTILINE):
+            including.setdefault(header, set()).add(str(path.relative_to(tree / "csrc")))
+    order = [file]
+    for found in order:
+        names = {found, str(Path(found).with_suffix(".h"))} if by_header else {found}
+        order += sorted({p for name in names for p in including.get(name, ())} - set(order))
+    return order
+
+
+def tests_of_kernel(tree: Path, device: str, file: str) -> list[str]:
+    """The test files, from the root, of a file's operation, or else of those that depend on it, the nearest first."""
+    found: dict[str, None] = {}
+    for path in depending(tree, device, file, by_header=True):
+        stem = Path(path).stem
+        tests = [
+            t for name in TESTS_OF_STEM.get(stem, (stem,)) for t in tree.glob(f"tests/**/test_{name}.py")
+        ]
+        found |= dict.fromkeys(str(t.relative_to(tree)) for t in tests)
+        if found and path == file:
+            break
+    return list(found)[:MOST_TEST_FILES]
+
+
+def tests_named(tree: Path, *stems: str) -> list[str]:
+    return [str(t.relative_to(tree)) for stem in stems for t in sorted(tree.glob(f"tests/**/test_{stem}.py"))]
+
+
+def tests_that_import(tree: Path, *names: str) -> list[str]:
+    """The test files that import one of the modules, the most particular, which import least, first."""
+    found = {}
+    for path in sorted(tree.glob("tests/**/test_*.py")):
+        imports = re.findall(r"^(?:from|import) .*", path.read_text(), re.MULTILINE)
+        if any(re.search(rf"\b{re.escape(name)}\b", line) for name in names for line in imports):
+            found[str(path.relative_to(tree))] = len(imports)
+    return sorted(found, key=found.__getitem__)[:MOST_TEST_FILES]
+
+
+def tests_of(tree: Path, file: str) -> list[str]:
+    """The test files, from the root, of any file of the repository."""
+    parts, stem = Path(file).parts, Path(file).stem
+    if parts[0] == "csrc" and len(parts) > 2:
+        device = "cuda" if parts[1] == "cuda" else "cpu"
+        return tests_of_kernel(tree, device, str(Path(*parts[1:])))
+    if parts[:2] == ("python", "steepest"):
+        package = parts[2] if len(parts) > 3 else stem
+        return tests_named(tree, stem.lstrip("_")) or tests_that_import(tree, package)
+    if parts[0] == "tests" and file.endswith(".py"):
+        if stem.startswith("test_"):
+            return [file] if (tree / file).exists() else []
+        return tests_that_import(tree, stem)
+    return tests_named(tree, *(name.removeprefix("test_") for name in LOOKED_AT.get(parts[0], ())))
+
+
+def changed(tree: Path) -> list[str]:
+    """List the files that differ from the last commit, new ones included, or else those that it changed."""
+
+    def names(*command: str) -> list[str]:
+        words = ["git", *command]
+        return subprocess.run(words, cwd=tree, check=True, capture_output=True, text=True).stdout.splitlines()
+
+    return (
+        names("diff", "--name-only", "HEAD") + names("ls-files", "--others", "--exclude-standard")
+    ) or names("diff-tree", "--no-commit-id", "--name-only", "-r", "HEAD")
+
+
+def main() -> None:
+    found = dict.fromkeys(test for file in changed(ROOT) for test in tests_of(ROOT, file))
+    print("\n".join(found | dict.fromkeys(tests_named(ROOT, "import"))))
+
+
+if __name__ == "__main__":
+    main()
