@@ -4,7 +4,8 @@
 #   make demo                                train on scikit-learn's digits
 #   make docs                                the documentation, with the gallery
 #   make standin                             the CUDA kernels, tested without a GPU
-#   make test PYTEST_ARGS="tests/test_matmul.py -k float32"
+#   make quick                               the tests of what changed
+#   make test PYTEST_ARGS="tests/kernels/test_matmul.py -k float32"
 #   PYTHON=python3.12 make test              another interpreter (after `make clean`)
 
 PYTHON ?= python3
@@ -32,23 +33,34 @@ TIDY_FLAGS = -std=c++20 -Icsrc $$($(BIN)/python -m pybind11 --includes)
 TIDY_CPU_FLAGS = -march=x86-64-v4 -DSTEEPEST_SIMD_AVX512 -DSTEEPEST_COMPILER='""'
 TIDY_CUDA_FLAGS = -x c++ -Itests -DSTEEPEST_STANDIN -DSTEEPEST_TARGET=cuda -DSTEEPEST_CUDA_TARGETS='""' -DSTEEPEST_CUDA_MAJOR='""'
 
-# The estimators' logic, and what is around the package: instruction sets, threads and sanitizers do not change these.
-ESTIMATOR_TESTS := autoencoder callbacks classifier_targets discriminant_analysis estimator_errors labels lda_cross_validation \
-  linear_regimes linear_regression logistic_regression model_files natural_gradient_rules natural_perceptrons neural_network neural_network_parity pca perceptron_options regressor_losses saving sgd \
-  sgd_mini_batches validation
-TOOL_TESTS := bench bench_report cli datasets docs examples import isa plots pytorch sklearn_suite
-# The tests that they can change: kernels, graphs, nn, optim, training.
-KERNEL_TESTS ?= $(filter-out $(ESTIMATOR_TESTS:%=tests/test_%.py) $(TOOL_TESTS:%=tests/test_%.py),$(wildcard tests/test_*.py))
-# Those of them that say something about the CUDA kernels on the stand-in, and the estimators' with tests of CuPy's arrays.
-DEVICE_TESTS := discriminant_analysis lda_cross_validation
-STANDIN_TESTS ?= $(filter-out tests/test_processes.py tests/test_threads.py,$(KERNEL_TESTS)) $(DEVICE_TESTS:%=tests/test_%.py)
+# Instruction sets, threads and sanitizers can change these: kernels, graphs, networks and what trains them.
+KERNEL_TESTS ?= tests/kernels tests/runtime tests/nn tests/fisher
+# What runs on the stand-in for CUDA: these, what tests it, and what the estimators do with CuPy's arrays.
+STANDIN_TESTS ?= $(KERNEL_TESTS) tests/standin tests/estimators
+# What kernels read and write shows in small shapes and one dtype; there it shows soonest, since all is slow.
+SANITIZE_STANDIN_TESTS ?= tests/kernels -k "not (float64 or large or threads or row_shapes or accumulation_is) or first_work"
+# A test process for each processor; a process takes its next tests from the one that has most left.
+TEST_PROCESSES ?= auto
+PYTEST_OPTIONS := --numprocesses $(TEST_PROCESSES) --dist worksteal --maxprocesses 16
+PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
+# Compilers answer from a cache where there is one; the paths of one clone are those of another to it.
+ifneq ($(shell command -v ccache),)
+export CMAKE_CXX_COMPILER_LAUNCHER := ccache
+export CMAKE_CUDA_COMPILER_LAUNCHER := ccache
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-matrix sklearn-tests sklearn-versions standin lint format sanitize sanitize-standin wheel wheel-cuda gpu bench clean
+.PHONY: help build environment demo docs test quick test-deep test-matrix mutants sklearn-tests sklearn-versions standin standin-faults lint format sanitize sanitize-standin wheel wheel-cuda gpu bench clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo | docs | test | lint | format | test-matrix | sklearn-tests | sklearn-versions | standin | sanitize | sanitize-standin | wheel | wheel-cuda | gpu | bench | clean"
+	@echo "make demo | docs | test | quick | lint | format | test-matrix | test-deep | mutants | sklearn-tests | sklearn-versions | standin | standin-faults | sanitize | sanitize-standin | wheel | wheel-cuda | gpu | bench | clean"
+
+# What CI makes before it tests, each in a part of its own.
+build: $(VENV)/.extension
+environment: $(VENV)/.test $(VENV)/.lint $(VENV)/.docs
 
 demo: $(VENV)/.plot
 	$(BIN)/steepest train --output build/demo
@@ -61,15 +73,34 @@ docs: $(VENV)/.docs
 	@echo "docs/_build/html/index.html"
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
-# The same kernels with each instruction set of this CPU and with 1, 2 and 3 threads: a pair of these a run.
+# The tests of what has changed since the last commit, or by it where nothing has.
+quick: $(VENV)/.test
+	$(PYTEST) -q $$($(BIN)/python scripts/related_tests.py) $(PYTEST_ARGS)
+
+# All that takes too long for every change: many more random inputs, long fits, all kernel tests in each setting, faults.
+test-deep: $(VENV)/.test $(STANDIN_DIR)/.built
+	STEEPEST_TEST_DEEP=1 $(PYTEST) -q $(PYTEST_ARGS)
+	$(MAKE) --no-print-directory test-matrix TESTS="$(KERNEL_TESTS)"
+	STEEPEST_TEST_DEEP=1 STEEPEST_STANDIN=$(STANDIN_DIR) $(PYTEST) -q $(KERNEL_TESTS) tests/standin tests/estimators
+	$(MAKE) --no-print-directory standin-faults mutants
+
+# The tests of operations with the instruction sets that `make test` does not take, each with another number of threads.
+ISAS ?=
 test-matrix: $(VENV)/.test
 	@set -e; \
-	for setting in $$($(BIN)/python scripts/test_settings.py); do \
+	for setting in $$($(BIN)/python scripts/test_settings.py $(ISAS)); do \
 	  echo "== $$setting" | tr , ' '; \
-	  env $$(echo $$setting | tr , ' ') $(BIN)/python -m pytest -q $(KERNEL_TESTS); \
+	  env $$(echo $$setting | tr , ' ') $(PYTEST) -q $(or $(TESTS),tests/kernels) $(PYTEST_ARGS); \
 	done
+
+# Faults drawn at random from the lines of the kernels, in a copy of this tree: what the tests of operations miss is shown.
+MUTANTS ?= 48
+MUTANTS_SEED ?= 1
+MUTANTS_DIR := build/mutants
+mutants: $(VENV)/.test
+	MUTANTS=$(MUTANTS) SEED=$(MUTANTS_SEED) bash scripts/mutants.sh $(MUTANTS_DIR)
 
 # scikit-learn's own tests, on this package's classes; writes docs/scikit-learn-tests.md.
 sklearn-tests: $(VENV)/.test
@@ -77,7 +108,7 @@ sklearn-tests: $(VENV)/.test
 
 # The estimators on each release of scikit-learn that is supported: its checks of estimators, its tests, ours.
 SKLEARN_VERSIONS ?= 1.6 1.7 1.8 1.9
-SKLEARN_TESTS ?= $(patsubst %,tests/test_%.py,$(ESTIMATOR_TESTS) sklearn_suite)
+SKLEARN_TESTS ?= tests/estimators tests/tools/test_sklearn_suite.py
 sklearn-versions: $(VENV)/.test
 	@set -e; \
 	for version in $(SKLEARN_VERSIONS); do \
@@ -88,13 +119,17 @@ sklearn-versions: $(VENV)/.test
 	    --requirement $(VENV)/.test.txt "scikit-learn==$$version.*"; \
 	  $$folder/bin/python -m pip --disable-pip-version-check --quiet install --no-build-isolation . \
 	    "scikit-learn==$$version.*" --config-settings=build-dir=$(BUILD_DIR); \
-	  $$folder/bin/python -m pytest -q $(SKLEARN_TESTS); \
+	  $$folder/bin/python -m pytest $(PYTEST_OPTIONS) -q $(SKLEARN_TESTS); \
 	done
 
-# The CUDA kernels on the stand-in for CUDA, which runs them on the host: the operation tests, and planted faults.
+# The CUDA kernels on the stand-in for CUDA, which runs them on the host.
 standin: $(STANDIN_DIR)/.built $(VENV)/.test
-	STEEPEST_STANDIN=$(STANDIN_DIR) $(BIN)/python -m pytest -q $(STANDIN_TESTS)
-	$(BIN)/python tests/standin/faults.py $(STANDIN_DIR)
+	STEEPEST_STANDIN=$(STANDIN_DIR) $(PYTEST) -q $(STANDIN_TESTS) $(PYTEST_ARGS)
+
+# Faults that the tests on the stand-in must find, and by the right message; FAULTS=races takes those of the barriers.
+FAULTS ?= all
+standin-faults: $(STANDIN_DIR)/.built $(VENV)/.test
+	$(BIN)/python tests/standin/faults.py $(STANDIN_DIR) $(FAULTS)
 
 lint: $(VENV)/.lint $(VENV)/.extension
 	$(BIN)/ruff check .
@@ -113,7 +148,8 @@ format: $(VENV)/.lint
 
 wheel: $(VENV)/.venv
 	rm -rf dist/*.whl
-	$(PIP) wheel . --no-deps --wheel-dir dist
+	rm -rf build/wheel
+	$(PIP) wheel . --no-deps --wheel-dir dist --config-settings=build-dir=build/wheel
 	$(BIN)/python scripts/check_wheel.py dist/*.whl build/wheel-check
 
 # The wheel with CUDA kernels, for the GPUs of STEEPEST_CUDA_TARGETS (all by default); needs nvcc, but no GPU.
@@ -150,11 +186,6 @@ $(STANDIN_DIR)/.built: $(VENV)/.venv $(CXX_SOURCES) $(STANDIN_SOURCES)
 
 SANITIZE_DIR := build/sanitize
 SANITIZE_BIN := $(SANITIZE_DIR)/venv/bin
-SANITIZE_TESTS ?= $(KERNEL_TESTS)
-# What the kernels read and write is seen best in the tests that walk over layouts and edges.
-SANITIZE_STANDIN_TESTS ?= $(patsubst %,tests/test_%.py,activation class_scatter fusion gaussian_loss gradient_gram gradient_norms linear linear_backward linear_tangent matmul pointwise_loss precision \
-  output_divergence output_fisher prelu random reduce sampled_score second_moment softmax softmax_cross_entropy standin take_rows take_sparse_rows update zero_one_loss)
-
 # The interpreter is not instrumented, so the run-times are preloaded; libstdc++ is among them because the
 # address sanitizer must find __cxa_throw when it starts. CPython itself does not free all at exit: no leak check.
 # Capture by sys leaves the report of a fault, which the run-time writes to the descriptor itself, visible.
@@ -162,27 +193,29 @@ SANITIZED = LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
 sanitize: $(SANITIZE_DIR)/.installed
-	$(SANITIZED) $(SANITIZE_BIN)/python -m pytest -q --capture=sys -p no:cacheprovider $(SANITIZE_TESTS)
+	$(SANITIZED) OMP_NUM_THREADS=3 $(SANITIZE_BIN)/python -m pytest $(PYTEST_OPTIONS) -q --capture=sys -p no:cacheprovider $(KERNEL_TESTS) $(PYTEST_ARGS)
 
 # The CUDA kernels under the same sanitizers. Python's own allocator would hide what is read behind an array.
 sanitize-standin: $(SANITIZE_DIR)/standin/.built
 	$(SANITIZED) PYTHONMALLOC=malloc STEEPEST_STANDIN=$(SANITIZE_DIR)/standin \
-	$(SANITIZE_BIN)/python -m pytest -q --capture=sys -p no:cacheprovider $(SANITIZE_STANDIN_TESTS)
+	$(SANITIZE_BIN)/python -m pytest $(PYTEST_OPTIONS) -q --capture=sys -p no:cacheprovider $(SANITIZE_STANDIN_TESTS) $(PYTEST_ARGS)
 
 $(SANITIZE_DIR)/standin/.built: $(SANITIZE_DIR)/.installed $(CXX_SOURCES) $(STANDIN_SOURCES)
 	$(call build_standin,$(SANITIZE_BIN)/python,$(SANITIZE_DIR)/standin,"-DSTEEPEST_SANITIZE=address;undefined")
 	touch $@
 
-# -O2, or following variables for a debugger, would take the compiler ten times as long over instrumented kernels.
-$(SANITIZE_DIR)/.installed: $(PACKAGE_SOURCES)
-	$(PYTHON) -m venv $(SANITIZE_DIR)/venv
-	$(SANITIZE_BIN)/python -m pip --disable-pip-version-check --quiet install $(BUILD_REQUIREMENTS)
-	$(SANITIZE_BIN)/python -m pip --disable-pip-version-check --quiet install --no-build-isolation ".[test]" \
+# The environment has this build alone of its own; what else it imports is that of the tests, whose own build the path
+# does not name. The kernels for any processor are plain code, all of whose loads and stores the sanitizers see.
+$(SANITIZE_DIR)/.installed: $(VENV)/.test $(PACKAGE_SOURCES)
+	$(BIN)/python -m venv --without-pip $(SANITIZE_DIR)/venv
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+	  > $$($(SANITIZE_BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/tests.pth
+	PATH="$(abspath $(BIN)):$$PATH" $(PIP) --python $(SANITIZE_BIN)/python install --no-deps --no-build-isolation . \
 	  --config-settings=build-dir=$(SANITIZE_DIR)/cmake \
 	  --config-settings=cmake.build-type=RelWithDebInfo \
-	  --config-settings=cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1 -fno-var-tracking" \
 	  --config-settings=install.strip=false \
 	  --config-settings=cmake.define.STEEPEST_CUDA=OFF \
+	  --config-settings=cmake.define.STEEPEST_GENERIC_ONLY=ON \
 	  --config-settings="cmake.define.STEEPEST_SANITIZE=address;undefined"
 	touch $@
 
@@ -191,19 +224,22 @@ $(SANITIZE_DIR)/.installed: $(PACKAGE_SOURCES)
 $(VENV)/.venv:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" \
 	  || { echo "$(PYTHON) is older than Python 3.10: set PYTHON to a newer one" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install $(BUILD_REQUIREMENTS)
-	touch $@
+	@echo "make: an environment in $(VENV), with CMake and Ninja"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install $(BUILD_REQUIREMENTS)
+	@touch $@
 
 # Without build isolation the build folder stays valid, and only what changed is compiled again.
 $(VENV)/.extension: $(VENV)/.venv $(CXX_SOURCES) pyproject.toml
-	$(PIP) install --no-build-isolation --editable . --config-settings=build-dir=$(BUILD_DIR)
-	touch $@
+	@echo "make: compiling the kernels into $(BUILD_DIR): some three minutes on two processors, less for what has changed"
+	@$(PIP) install --no-build-isolation --editable . --config-settings=build-dir=$(BUILD_DIR)
+	@touch $@
 
 $(VENV)/.plot $(VENV)/.docs $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(VENV)/.extension pyproject.toml
-	$(BIN)/python scripts/extra_requirements.py $* > $@.txt
-	$(PIP) install --requirement $@.txt
-	touch $@
+	@echo "make: installing what \`make $*\` needs"
+	@$(BIN)/python scripts/extra_requirements.py $* > $@.txt
+	@$(PIP) install --requirement $@.txt
+	@touch $@
 
 # PyTorch first, from its own index if one is given; the rest then finds it installed.
 $(VENV)/.bench: $(VENV)/.extension pyproject.toml

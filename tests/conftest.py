@@ -1,54 +1,59 @@
-"""Fixtures shared by the tests, and the markers: which run under every instruction set, which on the CPU only."""
+"""Fixtures shared by the tests, and which run where: on the CPU, on the stand-in for CUDA, on a GPU, when asked."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import backends
+import hypothesis
 import numpy as np
 import pytest
 
 import steepest
 
-# Files whose tests say nothing about the CUDA kernels -> why they are skipped where those are tested.
-CPU_ONLY = {
-    "test_isa": "instruction sets are the CPU's",
-    "test_threads": "threads are the CPU's",
-    "test_pytorch": "its fresh interpreters compute on the CPU",
-    "test_processes": "its fresh interpreters compute on the CPU",
-    "test_neural_network_parity": "its fits take the stand-in too long",
-    "test_neural_network": "its fits take the stand-in too long; test_device.py has short ones",
-    **dict.fromkeys(
-        (
-            "test_bench",
-            "test_bench_report",
-            "test_callbacks",
-            "test_cli",
-            "test_datasets",
-            "test_docs",
-            "test_estimator_errors",
-            "test_examples",
-            "test_import",
-            "test_model_files",
-            "test_sklearn_suite",
-        ),
-        "it does not test kernels",
-    ),
-}
+# Whether the tests that take too long for every change run as well: `make test-deep`.
+DEEP = bool(os.environ.get("STEEPEST_TEST_DEEP"))
+TOOLS, ESTIMATORS = (Path(__file__).parent / name for name in ("tools", "estimators"))
+
+hypothesis.settings.register_profile("quick", max_examples=12, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("deep", max_examples=1000, deadline=None)
+hypothesis.settings.load_profile("deep" if DEEP else "quick")
 
 backends.route_kernels()
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "every_isa: runs again under each instruction set (test_isa.py)")
     config.addinivalue_line("markers", "cpu_only(reason): is skipped where the CUDA kernels are tested")
     config.addinivalue_line("markers", "not_on_gpu(reason): is skipped where a GPU computes")
+    config.addinivalue_line(
+        "markers", "not_when_slow(reason): is skipped on the stand-in for CUDA and under sanitizers"
+    )
+    config.addinivalue_line("markers", "deep(reason): is skipped but by `make test-deep`")
+
+
+def reasons_to_skip(item):
+    def reasons_of(marker):
+        return [m.args[0] for m in item.iter_markers(marker)]
+
+    is_estimators, uses_cupy = item.path.is_relative_to(ESTIMATORS), "cupy" in item.fixturenames
+    if not backends.ON_CPU:
+        yield from reasons_of("cpu_only")
+        if item.path.is_relative_to(TOOLS):
+            yield "it does not test kernels"
+    if backends.ON_GPU:
+        yield from reasons_of("not_on_gpu")
+    if not DEEP:
+        yield from reasons_of("deep")
+        if backends.SLOW:
+            yield from reasons_of("not_when_slow")
+        if backends.STANDIN and is_estimators and not uses_cupy:
+            yield "the estimators' own logic is tested on the CPU"
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        reasons = [CPU_ONLY.get(item.path.stem)] if not backends.ON_CPU else []
-        reasons += [m.args[0] for m in item.iter_markers("cpu_only")] if not backends.ON_CPU else []
-        reasons += [m.args[0] for m in item.iter_markers("not_on_gpu")] if backends.ON_GPU else []
-        for reason in filter(None, reasons):
+        for reason in reasons_to_skip(item):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
@@ -67,6 +72,8 @@ def threads(request):
     """Set the number of threads for one test."""
     if not backends.ON_CPU and request.param != backends.THREADS[0]:
         pytest.skip("threads are the CPU's")
+    if backends.ON_CPU and backends.SLOW and not DEEP and request.param != backends.THREADS[-1]:
+        pytest.skip("under sanitizers the largest team stands for the others")
     before = steepest.get_num_threads()
     steepest.set_num_threads(request.param)
     yield request.param

@@ -1,9 +1,9 @@
 """Plant faults in copies of the CUDA kernels, and show that the tests of their operations fail on the stand-in.
 
-    python tests/standin/faults.py build/standin
+    python tests/standin/faults.py build/standin [all|races]
 
-The folder is a build of this one. Each fault is a change of one piece of text; one source is compiled anew, and linked
-with the other objects of the build.
+The folder is a build of this one, which passes its tests. Each fault is a change of one piece of text; one source is
+compiled anew, and linked with the other objects of the build.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ import sys
 import sysconfig
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CSRC, TESTS = ROOT / "csrc", ROOT / "tests"
+CSRC, TESTS = ROOT / "csrc", ROOT / "tests" / "kernels"
 
 RACE = r"\[cuda stand-in\] block .* (no barrier lies between|no thread of the block wrote|is on its way)"
 WRONG = r"elements are off|assert|array_equal"
@@ -329,31 +331,43 @@ def build(fault: Fault, objects: Path, folder: Path) -> None:
 
 def run_tests(tests: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"STEEPEST_STANDIN": str(folder)}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", str(TESTS / tests)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(TESTS / tests),
+        "--tb=short",
+    ]
     return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def examine(fault: Fault, objects: Path) -> tuple[bool, str]:
+    """Whether the tests find the fault, and the lines that say so."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        build(fault, objects, Path(folder))
+        done = run_tests(fault.tests, Path(folder))
+    # What pytest says of a failing test starts with an E.
+    lines = [n.strip("E ") for n in done.stdout.splitlines() if n.startswith("E ")]
+    found = next((n for n in lines if re.search(fault.finding, n)), None)
+    text = f"{'found ' if found else 'MISSED'} {fault.what} ({time.perf_counter() - began:.0f} s)\n       {found}"
+    if not found:
+        text += f"\nexit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return found is not None, text
 
 
 def main() -> int:
     objects = Path(sys.argv[1]).resolve()
+    faults = [f for f in FAULTS if f.finding == RACE] if sys.argv[2:] == ["races"] else FAULTS
     missed = 0
-    for tests in sorted({f.tests for f in FAULTS}):
-        done = run_tests(tests, objects)
-        if done.returncode != 0:
-            print(f"{tests} fails without a fault:\n{done.stdout[-2000:]}")
-            return 1
-    for fault in FAULTS:
-        began = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            build(fault, objects, Path(folder))
-            done = run_tests(fault.tests, Path(folder))
-        # What pytest says of a failing test starts with an E.
-        lines = [n.strip("E ") for n in done.stdout.splitlines() if n.startswith("E ")]
-        found = next((n for n in lines if re.search(fault.finding, n)), None)
-        missed += found is None
-        print(f"{'found ' if found else 'MISSED'} {fault.what} ({time.perf_counter() - began:.0f} s)")
-        print(f"       {found}")
-        if not found:
-            print(f"exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for found, text in pool.map(partial(examine, objects=objects), faults):
+            missed += not found
+            print(text, flush=True)
     return missed
 
 

@@ -1,0 +1,243 @@
+"""Progress bars, checkpoints, early stopping and event files: what they show, write and stop."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import pickle
+import sys
+
+import numpy as np
+import pytest
+from backends import run_python
+from perceptrons import arena_bytes, blobs
+from sklearn.base import clone
+
+import steepest
+from steepest import callbacks as module
+from steepest.callbacks import Callback, Checkpoint, EarlyStopping, ProgressBar, TensorBoard
+from steepest.neural_network import MLPClassifier
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.cpu_only("it does not test kernels"),
+]
+
+
+def fit(*callbacks, max_iter=4, solver="adam", **options):
+    X, y = blobs(60)
+    model = MLPClassifier((4,), solver=solver, max_iter=max_iter, random_state=0, callbacks=list(callbacks))
+    return model.fit(X, y, **options)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+# --------------------------------------------------------------------------------------------------- progress bars
+
+
+def test_a_bar_on_a_terminal(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    model = fit(ProgressBar())
+    last = terminal.getvalue().rsplit("\r", 1)[-1]
+    assert "MLPClassifier: 100%" in last
+    assert "4/4" in last
+    assert f"loss {model.loss_:.4f}" in last
+
+
+def test_a_log_has_few_lines(monkeypatch, capsys):
+    fit(ProgressBar(), max_iter=30)
+    assert capsys.readouterr() == ("", "")  # it took less than half a minute
+    clock = iter(range(0, 10_000, 10))  # ten seconds an epoch
+    monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
+    fit(ProgressBar(log_seconds=100.0), max_iter=40)
+    lines = capsys.readouterr().err.splitlines()
+    assert 3 <= len(lines) <= 6
+    assert lines[0].startswith("MLPClassifier: epoch ")
+    assert "/40, loss " in lines[0]
+    assert lines[-1].startswith("MLPClassifier: epoch 40/40, loss ")
+    assert not any("\r" in line for line in lines)
+
+
+def test_a_bar_in_a_notebook(monkeypatch):
+    """tqdm chooses its notebook class there, and standard error is no terminal."""
+    import tqdm.auto
+
+    class Notebook(tqdm.auto.tqdm):
+        __module__ = "tqdm.notebook"
+
+    monkeypatch.setattr(tqdm.auto, "tqdm", Notebook)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    bar = module.open_bar(total=3)
+    assert not bar.disable
+    bar.close()
+
+
+def test_lbfgs_has_a_bar_too(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    fit(ProgressBar(), solver="lbfgs")
+    assert "epochs" in terminal.getvalue()
+
+
+# ----------------------------------------------------------------------------------------------------- checkpoints
+
+
+class Spy(Callback):
+    """Keeps what is in a file after each epoch."""
+
+    def __init__(self, path):
+        self.path, self.seen = path, []
+
+    def epoch_done(self, model, epoch):
+        exists = self.path.exists()
+        self.seen.append(steepest.load(self.path).n_iter_ if exists else 0)
+
+
+@pytest.mark.parametrize(("every", "seen"), [(1, [1, 2, 3, 4]), (3, [0, 0, 3, 3]), (9, [0, 0, 0, 0])])
+def test_checkpoints(every, seen, tmp_path):
+    path = tmp_path / "model"
+    spy = Spy(path)
+    model = fit(Checkpoint(path, every=every), spy)
+    assert spy.seen == seen
+    saved = steepest.load(path)  # the last epochs are saved at the end
+    assert arena_bytes(saved) == arena_bytes(model)
+    assert saved.callbacks is None
+    X, y = blobs(60)
+    assert arena_bytes(saved.partial_fit(X, y)) == arena_bytes(
+        model.set_params(callbacks=None).partial_fit(X, y)
+    )
+
+
+def test_the_best_is_kept(tmp_path):
+    y = blobs(60)[1]
+    rng = np.random.default_rng(0)
+    # Labels of the validation set by chance: its score goes up and down.
+    model = fit(
+        Checkpoint(tmp_path / "model", save_best=True),
+        max_iter=12,
+        eval_set=(rng.standard_normal((40, 10)), y[:40]),
+    )
+    best = int(np.argmax(model.validation_scores_)) + 1
+    assert steepest.load(tmp_path / "model").n_iter_ == best
+    with pytest.raises(ValueError, match=r"\[Checkpoint\] every must be positive, got 0"):
+        Checkpoint("model", every=0)
+
+
+class Break(Callback):
+    def __init__(self, error):
+        self.error = error
+
+    def epoch_done(self, model, epoch):
+        if epoch.number == 3:
+            raise self.error
+
+
+@pytest.mark.filterwarnings("ignore:Training interrupted")
+@pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()], ids=repr)
+def test_a_fit_that_is_broken_off_leaves_its_last_epoch(error, tmp_path):
+    with pytest.raises(RuntimeError) if isinstance(error, RuntimeError) else contextlib.nullcontext():
+        fit(Checkpoint(tmp_path / "model", every=100), Break(error))
+    assert steepest.load(tmp_path / "model").n_iter_ == 3
+
+
+# -------------------------------------------------------------------------------------------------- early stopping
+
+
+def test_early_stopping():
+    X, y = blobs(60)
+    model = fit(EarlyStopping(patience=3), max_iter=400, eval_set=(X, np.roll(y, 1)))
+    curve = model.validation_loss_curve_
+    assert len(curve) < 400
+    assert len(curve) == int(np.argmin(curve)) + 1 + 3
+    assert len(fit(EarlyStopping("loss", patience=2, min_improvement=1e9), max_iter=50).loss_curve_) == 3
+    with pytest.raises(ValueError, match="the epochs of this fit have no validation_loss: pass eval_set"):
+        fit(EarlyStopping())
+    with pytest.raises(ValueError, match="quantity 'los' is not one of"):
+        EarlyStopping("los")
+    with pytest.raises(ValueError, match="patience must be positive"):
+        EarlyStopping(patience=0)
+
+
+# ----------------------------------------------------------------------------------------------------- TensorBoard
+
+
+def events(folder):
+    """Values by tag and step of the event files of a folder, and tags of the histograms."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    scalars, histograms = {}, set()
+    for path in sorted(folder.iterdir()):
+        data = path.read_bytes()
+        position = 0
+        while position < len(data):
+            # TFRecord: length, its checksum, the record, its checksum.
+            length = int.from_bytes(data[position : position + 8], "little")
+            event = Event.FromString(data[position + 12 : position + 12 + length])
+            position += 16 + length
+            for value in event.summary.value:
+                if value.HasField("histo"):
+                    histograms.add(value.tag)
+                else:
+                    scalars[value.tag, event.step] = value.simple_value
+    return scalars, histograms
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard(tmp_path):
+    X, y = blobs(60)
+    board = TensorBoard(tmp_path / "run", weights_every=2)
+    model = fit(board, eval_set=(X, y))
+    model.partial_fit(X, y, eval_set=(X, y))
+    scalars, histograms = events(tmp_path / "run")
+    curve = [scalars["loss/training", step] for step in range(1, 6)]
+    np.testing.assert_allclose(curve, model.loss_curve_, rtol=1e-6)
+    scores = [scalars["score/validation", step] for step in range(1, 6)]
+    np.testing.assert_allclose(scores, model.validation_scores_, rtol=1e-6)
+    assert histograms == {f"{kind}/layer_{i}" for kind in ("weights", "biases") for i in (0, 1)}
+
+
+def test_tensorboard_that_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ImportError, match=r"pip install 'steepest\[tensorboard\]'"):
+        TensorBoard(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------------- all alike
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_they_are_copied_with_their_estimator(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    used = [ProgressBar(), Checkpoint(tmp_path / "m"), EarlyStopping("loss"), TensorBoard(tmp_path / "runs")]
+    model = fit(*used)
+    for twin in (clone(model), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        twin.fit(*blobs(60))
+        assert [type(c) for c in twin.callbacks] == [type(c) for c in used]
+
+    class CopyInside(Callback):
+        def epoch_done(self, model, epoch):
+            copy.deepcopy(model.callbacks[:4])
+
+    fit(*used, CopyInside())
+
+
+def test_one_that_cannot_begin_ends_the_fit(tmp_path):
+    class Refuses(Callback):
+        def fit_begun(self, model):
+            raise RuntimeError("not today")
+
+    with pytest.raises(RuntimeError, match="not today"):
+        fit(Refuses(), ProgressBar(), Checkpoint(tmp_path / "m"), TensorBoard(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_module_is_light():
+    run_python(
+        "import sys, steepest.callbacks\n"
+        "assert not {'numpy', 'tqdm', 'tensorboardX', 'safetensors', 'sklearn'} & set(sys.modules)"
+    )

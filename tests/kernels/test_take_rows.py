@@ -1,0 +1,117 @@
+"""`take_rows`: rows gathered by index, for every dtype."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from backends import LAYOUTS, GuardedOutput, lay_out
+
+from steepest import kernels as K
+
+NAMES = "float32 float64 int8 uint8 int16 int32 int64 uint64 bool complex64 complex128"
+
+
+@pytest.mark.parametrize("any_dtype", NAMES.split())
+@pytest.mark.parametrize("shape", [(60,), (60, 1), (60, 3), (60, 33), (1, 7)], ids=str)
+def test_every_dtype(rng, any_dtype, shape):
+    x = rng.integers(0, 100, shape).astype(any_dtype)
+    indices = rng.integers(0, len(x), 41)
+    rows = K.take_rows(x, indices)
+    assert rows.dtype == x.dtype
+    assert (rows == x[indices]).all()
+
+
+CONTIGUOUS_ROWS = ("c", "offset", "at_end", "columns")
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [((50,), layout) for layout in LAYOUTS] + [((50, 19), layout) for layout in CONTIGUOUS_ROWS],
+    ids=str,
+)
+def test_layouts(rng, dtype, layout, shape):
+    x = rng.standard_normal(shape).astype(dtype)
+    indices = rng.permutation(50)[:31]
+    out = GuardedOutput((31, *shape[1:]), dtype, layout)
+    assert K.take_rows(lay_out(x, layout), lay_out(indices, layout), out=out.view) is out.view
+    assert (out.view == x[indices]).all()
+    out.assert_margin_untouched()
+    assert (K.take_rows(lay_out(x, layout), lay_out(indices, layout)) == x[indices]).all()
+
+
+def test_rows_in_any_order(rng, dtype):
+    x, indices = rng.standard_normal((50, 19)).astype(dtype), rng.permutation(50)
+    out = np.zeros((50, 19), dtype)
+    K.take_rows(x[::-2], indices[indices < 25][::-1], out=out[::-1][:25])
+    assert (out[::-1][:25] == x[::-2][indices[indices < 25][::-1]]).all()
+    assert (out[:25] == 0).all()
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name not in CONTIGUOUS_ROWS])
+def test_rows_must_be_contiguous(rng, dtype, layout):
+    x = rng.standard_normal((50, 19)).astype(dtype)
+    indices = rng.permutation(50)
+    with pytest.raises(ValueError, match=r"^\[take_rows\] .*x must be contiguous"):
+        K.take_rows(lay_out(x, layout), indices)
+    with pytest.raises(ValueError, match=r"^\[take_rows\] .*out must be contiguous"):
+        K.take_rows(x, indices, out=lay_out(x, layout))
+
+
+@pytest.mark.parametrize("start", [0, 1, 30, 59, 60])
+def test_start(rng, start):
+    x = rng.standard_normal((70, 5))
+    indices = rng.permutation(70)[:60]
+    assert (K.take_rows(x, indices, start=start) == x[indices[start:]]).all()
+    length = min(10, 60 - start)
+    out = np.full((length, 5), np.nan)
+    K.take_rows(x, indices, out=out, start=start)
+    assert (out == x[indices[start : start + length]]).all()
+
+
+def test_start_from_an_array(rng):
+    x = rng.standard_normal((70, 5))
+    indices = rng.permutation(70)
+    cursor, out = np.array(0), np.empty((7, 5))
+    for begin in range(0, 70, 7):
+        cursor[...] = begin
+        K.take_rows(x, indices, out=out, start=cursor)
+        assert (out == x[indices[begin : begin + 7]]).all()
+        assert cursor == begin
+
+
+def test_large(rng, dtype, threads):
+    x = rng.standard_normal((5000, 97)).astype(dtype)
+    indices = rng.integers(0, 5000, 4000)
+    assert (K.take_rows(x, indices) == x[indices]).all()
+
+
+def test_nothing_to_take(dtype):
+    assert K.take_rows(np.ones((5, 3), dtype), np.zeros(0, np.int64)).shape == (0, 3)
+    assert K.take_rows(np.ones((5, 0), dtype), np.zeros(4, np.int64)).shape == (4, 0)
+
+
+def test_bits_are_kept():
+    x = np.array([[np.nan, -0.0, np.inf]] * 3)
+    x.view(np.uint64)[1, 0] |= 0xABC  # a NaN payload
+    assert K.take_rows(x, np.array([1, 0])).tobytes() == x[[1, 0]].tobytes()
+
+
+@pytest.mark.parametrize(("index", "position"), [(70, 3), (60, 0), (-1, 5), (-60, 2), (2**62, 4)])
+def test_index_out_of_range(index, position):
+    indices = np.arange(6)
+    indices[position] = index
+    out = np.full((6, 2), 7.0)
+    with pytest.raises(
+        IndexError, match=rf"^\[take_rows\] index {index} at position {position} is outside 0\.\.59"
+    ):
+        K.take_rows(np.ones((60, 2)), indices, out=out)
+    assert (out == 7.0).all()
+
+
+@pytest.mark.parametrize("start", [-1, 3, 100, 2**63 - 1])
+@pytest.mark.parametrize("as_array", [False, True], ids=["int", "array"])
+def test_start_out_of_range(start, as_array):
+    out = np.full((4, 2), 7.0)
+    with pytest.raises((IndexError, ValueError), match=r"^\[take_rows\] "):
+        K.take_rows(np.ones((60, 2)), np.arange(6), out=out, start=np.array(start) if as_array else start)
+    assert (out == 7.0).all()

@@ -1,0 +1,53 @@
+"""Every instruction set of this build is chosen when asked for; `make test-matrix` tests the kernels with each."""
+
+from __future__ import annotations
+
+import pytest
+from backends import instruction_sets, run_python
+
+from steepest import _cpu
+
+pytestmark = pytest.mark.cpu_only("instruction sets are the CPU's")
+
+PRINT_ISA = "from steepest import _cpu; print(_cpu.info()['isa'])"
+
+
+def test_default_is_the_widest_available():
+    available = instruction_sets()
+    order = ["generic", "avx2", "avx512"]
+    assert run_python(PRINT_ISA).stdout.strip() == max(available, key=order.index)
+
+
+def test_info_is_consistent():
+    info = _cpu.info()
+    assert info["isa"] in info["isas_available"]
+    assert set(info["isas_available"]) <= set(info["isas_built"])
+    assert "generic" in info["isas_available"]
+    assert info["cores"] >= 1
+    assert info["num_threads"] >= 1
+
+
+@pytest.mark.parametrize("isa", instruction_sets())
+def test_asked_for_by_name(isa):
+    assert run_python(PRINT_ISA, STEEPEST_ISA=isa).stdout.split() == [isa]
+
+
+def test_unknown_name_is_refused():
+    done = run_python(PRINT_ISA, check=False, STEEPEST_ISA="sse9")
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(("ImportError", "ValueError"))
+    assert "STEEPEST_ISA" in last
+    assert "sse9" in last
+    for isa in instruction_sets():
+        assert isa in last
+
+
+def test_built_but_unavailable_is_refused():
+    info = _cpu.info()
+    missing = sorted(set(info["isas_built"]) - set(info["isas_available"]))
+    if not missing:
+        pytest.skip("this machine runs every instruction set of this build")
+    done = run_python(PRINT_ISA, check=False, STEEPEST_ISA=missing[0])
+    assert done.returncode != 0
+    assert missing[0] in done.stderr.strip().splitlines()[-1]

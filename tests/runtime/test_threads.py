@@ -1,0 +1,114 @@
+"""The number of threads: one setting, honoured everywhere, and without influence on any result."""
+
+from __future__ import annotations
+
+import threading
+
+import cases
+import numpy as np
+import pytest
+from backends import DTYPES, THREADS, run_python
+
+import steepest
+
+pytestmark = pytest.mark.cpu_only("threads are the CPU's")
+
+PRINT = "import steepest; print(steepest.get_num_threads())"
+
+
+def test_every_kernel_has_a_case():
+    assert {name.split("/")[0] for name in cases.CASES} | cases.WITHOUT_OUTPUT == cases.kernel_names()
+
+
+@pytest.mark.parametrize("name", cases.CASES)
+def test_results_do_not_depend_on_the_number_of_threads(name):
+    before = steepest.get_num_threads()
+    try:
+        for dtype in DTYPES:
+            results = []
+            for n in (*THREADS, 7):
+                steepest.set_num_threads(n)
+                case = cases.make(name, dtype, large=True)
+                untouched = case.bytes()
+                case.run()
+                results.append(case.bytes())
+                assert all(a != b for a, b in zip(results[-1], untouched, strict=True))
+            assert all(r == results[0] for r in results)
+    finally:
+        steepest.set_num_threads(before)
+
+
+def test_setting(threads):
+    assert steepest.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("bad", [0, -1, -100])
+def test_less_than_one_thread_is_refused(bad):
+    before = steepest.get_num_threads()
+    with pytest.raises(ValueError, match="thread"):
+        steepest.set_num_threads(bad)
+    assert steepest.get_num_threads() == before
+
+
+@pytest.mark.parametrize("bad", [1.5, "two", None])
+def test_number_of_threads_is_an_integer(bad):
+    with pytest.raises(TypeError):
+        steepest.set_num_threads(bad)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_environment_variable(n):
+    assert run_python(PRINT, OMP_NUM_THREADS=str(n)).stdout.split() == [str(n)]
+
+
+@pytest.mark.parametrize("text", ["", "many", "0", "-4"])
+def test_meaningless_environment_variable_means_all_processors(text):
+    assert run_python(PRINT, OMP_NUM_THREADS=text).stdout == run_python(PRINT).stdout
+
+
+def test_setting_outranks_the_environment():
+    code = "import steepest; steepest.set_num_threads(2); print(steepest.get_num_threads())"
+    assert run_python(code, OMP_NUM_THREADS="3").stdout.split() == ["2"]
+
+
+def test_threadpoolctl_limits_and_lists():
+    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    run_python(
+        """
+import steepest
+from threadpoolctl import threadpool_info, threadpool_limits
+import steepest.kernels
+steepest.set_num_threads(3)
+mine = [pool for pool in threadpool_info() if "steepest" in pool["internal_api"]]
+assert len(mine) == 1, threadpool_info()
+assert mine[0]["num_threads"] == 3
+with threadpool_limits(1):
+    assert steepest.get_num_threads() == 1
+assert steepest.get_num_threads() == 3
+"""
+    )
+
+
+def test_kernels_in_two_python_threads():
+    names = ["matmul", "linear_backward", "softmax_cross_entropy", "sum/axis=None", "adam_update"]
+    expected = {}
+    for name in names:
+        case = cases.make(name, np.float32, large=True)
+        case.run()
+        expected[name] = case.bytes()
+    wrong = []
+
+    def work():
+        for _ in range(3):
+            for name in names:
+                case = cases.make(name, np.float32, large=True)
+                case.run()
+                if case.bytes() != expected[name]:
+                    wrong.append(name)
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    assert wrong == []

@@ -1,0 +1,325 @@
+"""What the build offers, where the tests compute, and the one helper that checks an operation over layouts and `out=`.
+
+The tests of the operations call `steepest.kernels` on NumPy arrays. By default these compute on the CPU's kernels. Two
+environment variables let the same tests run on the CUDA kernels:
+
+* ``STEEPEST_STANDIN=folder``: on the stand-in in that folder, the CUDA kernels compiled for the host;
+* ``STEEPEST_TEST_DEVICE=cuda``: on the GPU (see on_device.py).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import mmap
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from steepest import _backends, _cpu
+
+DTYPES = (np.float32, np.float64)
+THREADS = (1, 2, 3)
+
+# Around the widths of vectors (4, 8, 16), of register blocks and of cache blocks.
+SIZES = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129)
+
+
+def instruction_sets():
+    """Instruction sets that this build holds and this machine runs."""
+    return tuple(_cpu.info()["isas_available"])
+
+
+# ---------------------------------------------------------------------------------- where the tests compute
+
+
+STANDIN = os.environ.get("STEEPEST_STANDIN")
+if os.environ.get("STEEPEST_TEST_DEVICE", "cpu") not in {"cpu", "cuda"}:
+    raise ValueError(f"STEEPEST_TEST_DEVICE is {os.environ['STEEPEST_TEST_DEVICE']!r}, not 'cpu' or 'cuda'")
+ON_GPU = os.environ.get("STEEPEST_TEST_DEVICE") == "cuda"
+# Whether the kernels that are tested are those of the CPU.
+ON_CPU = not (ON_GPU or STANDIN)
+# Whether they take tens of times as long as they should: on the stand-in, and under sanitizers.
+SLOW = bool(STANDIN) or "ASAN_OPTIONS" in os.environ
+
+
+def load_standin(name="cuda_standin"):
+    """The module with the CUDA kernels compiled for the host, for NumPy's arrays; or that for CuPy's."""
+    folder = str(Path(STANDIN).resolve())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return importlib.import_module(name)
+
+
+def load_real_cuda():
+    """(cupy, steepest._cuda) where there is a GPU, else None."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # CuPy warns where it finds no CUDA
+            cupy = importlib.import_module("cupy")
+        module = importlib.import_module("steepest._cuda")
+        return (cupy, module) if cupy.cuda.runtime.getDeviceCount() > 0 else None
+    except Exception:  # CuPy has errors of its own for a missing driver
+        return None
+
+
+# Before `route_kernels` puts another module in the place of steepest._cuda.
+REAL_CUDA = load_real_cuda()
+
+
+def route_kernels():
+    """Let NumPy arrays compute where the environment says, captured graphs included."""
+    if ON_CPU:
+        return
+    if ON_GPU:
+        from on_device import OnDevice
+
+        if REAL_CUDA is None:
+            raise RuntimeError("STEEPEST_TEST_DEVICE=cuda, but steepest._cuda, CuPy or a GPU is missing")
+        module = OnDevice(*REAL_CUDA)
+    else:
+        module = load_standin()
+    sys.modules["steepest._cuda"] = module
+    _backends._import_cuda.cache_clear()
+    _backends.BACKENDS[np.ndarray] = module
+
+
+def install_cuda(monkeypatch):
+    """Let `device="cuda"` work for one test, and NumPy arrays compute on the CPU; returns CuPy.
+
+    They are the real ones where there is a GPU, otherwise the fake CuPy and the stand-in.
+    """
+    if REAL_CUDA is not None:
+        cupy, module = REAL_CUDA
+    elif STANDIN:
+        import fake_cupy as cupy
+
+        module = load_standin("cuda_standin_cupy")
+    else:
+        pytest.skip("there is no GPU, and STEEPEST_STANDIN names no stand-in for the CUDA kernels")
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    replace_cuda(monkeypatch, module)
+    monkeypatch.setitem(_backends.BACKENDS, np.ndarray, _cpu)
+    monkeypatch.delitem(_backends.BACKENDS, cupy.ndarray, raising=False)
+    return cupy
+
+
+def replace_cuda(monkeypatch, module):
+    """Put `module`, or None for a build without one, in the place of steepest._cuda for one test."""
+    monkeypatch.setitem(sys.modules, "steepest._cuda", module)
+    monkeypatch.setattr(_backends, "_cuda_was_used", False)
+    forget_cuda()
+
+
+def forget_cuda():
+    """Let steepest look for the CUDA module anew."""
+    _backends._import_cuda.cache_clear()
+    _backends._device_problem.cache_clear()
+
+
+# -------------------------------------------------------------------------------------------------- layouts
+
+
+def aligned_empty(shape, dtype, offset=0):
+    """A C-ordered array whose first byte lies `offset` elements past a 64-byte boundary."""
+    dtype = np.dtype(dtype)
+    count = int(np.prod(shape, dtype=np.int64))
+    raw = np.zeros(count * dtype.itemsize + 64 + offset * dtype.itemsize, np.uint8)
+    start = -raw.ctypes.data % 64 + offset * dtype.itemsize
+    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+def before_a_wall(shape, dtype):
+    """A C-ordered array that ends at a page which nobody may touch: what reads or writes past its end dies of it."""
+    dtype = np.dtype(dtype)
+    count = int(np.prod(shape, dtype=np.int64))
+    room = -(-count * dtype.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
+    raw = np.frombuffer(mmap.mmap(-1, room + mmap.PAGESIZE), np.uint8)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mprotect(ctypes.c_void_p(raw.ctypes.data + room), mmap.PAGESIZE, 0) != 0:
+        raise OSError(ctypes.get_errno(), "mprotect")
+    return raw[room - count * dtype.itemsize : room].view(dtype).reshape(shape)
+
+
+def misaligned(a):
+    """The same values at an address that is no multiple of the item size."""
+    raw = np.zeros(a.nbytes + 1, np.uint8)
+    view = raw[1:].view(a.dtype).reshape(a.shape)
+    view[...] = a
+    return view
+
+
+def _c(shape, dtype):
+    base = aligned_empty(shape, dtype)
+    return base, base
+
+
+def _fortran(shape, dtype):
+    base = aligned_empty(shape[::-1], dtype)
+    return base, base.T
+
+
+def _offset(shape, dtype):
+    base = aligned_empty(shape, dtype, offset=1)
+    return base, base
+
+
+def _at_end(shape, dtype):
+    base = before_a_wall(shape, dtype)
+    return base, base
+
+
+def _columns(shape, dtype):
+    """Unit stride along rows, rows further apart than their length: a slice of columns."""
+    base = aligned_empty((*shape[:-1], shape[-1] + 5), dtype)
+    return base, base[..., 2 : 2 + shape[-1]]
+
+
+def _strided(shape, dtype):
+    """Every second element along every axis; the last ends where nobody may read or write."""
+    base = before_a_wall(tuple(2 * s for s in shape), dtype)
+    return base, base[tuple(slice(1, None, 2) for _ in shape)]
+
+
+def _reversed(shape, dtype):
+    """Negative strides along every axis, with a margin."""
+    base = aligned_empty(tuple(s + 2 for s in shape), dtype)
+    return base, base[tuple(slice(1, s + 1) for s in shape)][tuple(slice(None, None, -1) for _ in shape)]
+
+
+def _transposed_slice(shape, dtype):
+    """A transposed slice: unit stride down the columns, and a margin."""
+    base = aligned_empty((shape[-1], *[s + 3 for s in shape[:-1]]), dtype)
+    return base, base[(slice(None), *[slice(1, s + 1) for s in shape[:-1]])].T
+
+
+_BUILDERS = {
+    "c": _c,
+    "fortran": _fortran,
+    "offset": _offset,
+    "at_end": _at_end,
+    "columns": _columns,
+    "strided": _strided,
+    "reversed": _reversed,
+    "transposed_slice": _transposed_slice,
+}
+LAYOUTS = tuple(_BUILDERS)
+
+
+def lay_out(values, layout):
+    """A copy of `values` in the named memory layout; 0-d arrays and None pass through."""
+    if values is None or np.ndim(values) == 0:
+        return values
+    values = np.asarray(values)
+    _, view = _BUILDERS[layout](values.shape, values.dtype)
+    view[...] = values
+    return view
+
+
+class GuardedOutput:
+    """An output in the named layout, embedded in a sentinel that the kernel may not touch."""
+
+    def __init__(self, shape, dtype, layout):
+        base, self.view = (
+            _BUILDERS[layout](tuple(shape), dtype) if len(shape) else (None, np.empty((), dtype))
+        )
+        self.base = base
+        if base is not None:
+            self.view[...] = np.ones((), dtype)
+            self._mask = base == np.ones((), dtype)  # base starts as zeros
+            base[...] = np.array(77).astype(dtype)
+
+    def assert_margin_untouched(self):
+        if self.base is not None:
+            assert (self.base[~self._mask] == np.array(77).astype(self.base.dtype)).all(), (
+                "wrote outside out="
+            )
+
+
+# ------------------------------------------------------------------------------------------------- checking
+
+
+def assert_close(actual, expected, tolerance, what=""):
+    """|actual - expected| <= tolerance, with NaN and infinities in the same places."""
+    actual = np.asarray(actual).astype(np.float64)
+    expected = np.asarray(expected).astype(np.float64)
+    assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, expected {expected.shape}"
+    tolerance = np.broadcast_to(tolerance, expected.shape)
+    # Values past the largest of a narrower dtype are checked where they are finite.
+    special = ~np.isfinite(expected)
+    same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
+    with np.errstate(invalid="ignore"):
+        error = np.abs(actual - expected)
+        bad = np.where(special, ~same, ~(error <= tolerance))
+    if bad.any():
+        where = [tuple(int(i) for i in index) for index in np.argwhere(bad)[:5]]
+        lines = [
+            f"  {w}: {actual[w]!r}, expected {expected[w]!r}, tolerance {tolerance[w]:.3g}" for w in where
+        ]
+        raise AssertionError(f"{what}: {bad.sum()} of {bad.size} elements are off\n" + "\n".join(lines))
+
+
+def check(function, inputs, output_names, expected, tolerance, *, layouts=LAYOUTS, **options):
+    """Check one operation for every layout, with outputs allocated by it and with outputs given.
+
+    Parameters
+    ----------
+    function : callable
+        The kernel; called as ``function(*inputs, **outputs, **options)``.
+    inputs : sequence of ndarray or None
+        Positional arguments, in any layout; they are laid out anew, and must come back unchanged.
+    output_names : sequence of str
+        Keywords of the outputs, in the order in which they are returned.
+    expected, tolerance : sequences of ndarray
+        What the oracle gives for each output, and the absolute tolerance of each.
+    """
+    results = None
+    for layout in layouts:
+        arrays = [lay_out(a, layout) for a in inputs]
+        before = [None if a is None else np.asarray(a).tobytes() for a in arrays]
+        results = _as_tuple(function(*arrays, **options))
+        outputs = [GuardedOutput(r.shape, r.dtype, layout) for r in results]
+        given = _as_tuple(
+            function(*arrays, **{k: o.view for k, o in zip(output_names, outputs, strict=True)}, **options)
+        )
+        for i, name in enumerate(output_names):
+            what = f"{function.__name__} {name}, layout {layout}"
+            assert given[i] is outputs[i].view, f"{what}: the array given was not the one returned"
+            outputs[i].assert_margin_untouched()
+            assert_close(results[i], expected[i], tolerance[i], f"{what}, allocated")
+            assert_close(given[i], expected[i], tolerance[i], f"{what}, given")
+        after = [None if a is None else np.asarray(a).tobytes() for a in arrays]
+        assert after == before, f"{function.__name__} changed an input, layout {layout}"
+    return results
+
+
+def _as_tuple(result):
+    return result if isinstance(result, tuple) else (result,)
+
+
+def identical(first, second):
+    """Same bytes, NaN payloads included."""
+    return np.asarray(first).tobytes() == np.asarray(second).tobytes()
+
+
+# --------------------------------------------------------------------------------------------- subprocesses
+
+
+def run_python(code, timeout=60, check=True, **environment):
+    """Run `code` in a fresh interpreter that can import these helpers; returns the completed process."""
+    env = {k: v for k, v in os.environ.items() if k not in {"STEEPEST_ISA", "OMP_NUM_THREADS"}}
+    tests = Path(__file__).parents[1]
+    path = [str(tests / "support"), str(tests / "oracles"), env.get("PYTHONPATH", "")]
+    env["PYTHONPATH"] = os.pathsep.join(p for p in path if p)
+    env.update(environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=timeout, check=False
+    )
+    if check:
+        assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done

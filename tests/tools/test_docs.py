@@ -1,0 +1,52 @@
+"""The Python blocks of the README and of docs/ run, top to bottom, as a reader would run them.
+
+Those that import CuPy run where there is a GPU.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import backends
+import pytest
+from scripts import tables
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def python_blocks(text):
+    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if python_blocks(p.read_text())], ids=lambda p: p.name)
+def test_blocks_run(page):
+    namespace = {}
+    blocks = [b for b in python_blocks(page.read_text()) if backends.REAL_CUDA or "import cupy" not in b]
+    if not blocks:
+        pytest.skip("all blocks need a GPU")
+    for i, block in enumerate(blocks, 1):
+        exec(compile(block, f"{page.name}, block {i}", "exec"), namespace)
+
+
+def test_links_between_pages_exist():
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("name", tables.NAMES)
+def test_tables_of_registries_are_current(name):
+    assert tables.path_of(name).read_text(encoding="utf-8") == tables.current_page(name), (
+        "python -m scripts.tables"
+    )
+
+
+def test_every_page_is_in_a_table_of_contents():
+    listed = set()
+    for page in (ROOT / "docs").glob("*.md"):
+        for toctree in re.findall(r"^```{toctree}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+            listed.update(toctree.split())
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index", "README"}
+    assert pages <= listed
