@@ -77,7 +77,8 @@ def tests_of(tree: Path, file: str) -> list[str]:
         return tests_of_kernel(tree, device, str(Path(*parts[1:])))
     if parts[:2] == ("python", "steepest"):
         package = parts[2] if len(parts) > 3 else stem
-        return tests_named(tree, stem.lstrip("_")) or tests_that_import(tree, package)
+        nearest = tests_named(tree, package) + tests_that_import(tree, package)
+        return tests_named(tree, stem.lstrip("_")) or list(dict.fromkeys(nearest))[:MOST_TEST_FILES]
     if parts[0] == "tests" and file.endswith(".py"):
         if stem.startswith("test_"):
             return [file] if (tree / file).exists() else []
