@@ -38,7 +38,7 @@ KERNEL_TESTS ?= tests/kernels tests/runtime tests/nn tests/fisher
 # What runs on the stand-in for CUDA: these, what tests it, and what the estimators do with CuPy's arrays.
 STANDIN_TESTS ?= $(KERNEL_TESTS) tests/standin tests/estimators
 # What kernels read and write shows in small shapes and one dtype; there it shows soonest, since all is slow.
-SANITIZE_STANDIN_TESTS ?= tests/kernels -k "not (float64 or large or threads or row_shapes or accumulation_is) or first_work"
+SANITIZE_STANDIN_TESTS ?= tests/kernels -k "not (float64 or large or threads or row_shapes) or first_work"
 # A test process for each processor; a process takes its next tests from the one that has most left.
 TEST_PROCESSES ?= auto
 PYTEST_OPTIONS := --numprocesses $(TEST_PROCESSES) --dist worksteal --maxprocesses 16
