@@ -23,16 +23,25 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
         def contestant(label, library, shape=(n, d, k)):
             return Contestant(label, finish=lambda: measure(library, *shape, environment))
 
+        solvers = {"scikit-learn": "svd", "scikit-learn lsqr": "lsqr"}
+        if options.quick:
+            del solvers["scikit-learn lsqr"]
         yield Case(
             f"LDA, {n:,} × {d}, {k} classes",
             [
                 contestant(OURS, "steepest"),
-                peers.contestant("scikit-learn", "sklearn", lambda label, _: contestant(label, "svd")),
-                peers.contestant("scikit-learn lsqr", "sklearn", lambda label, _: contestant(label, "lsqr")),
+                *(
+                    peers.contestant(
+                        name, "sklearn", lambda label, _, solver=solver: contestant(label, solver)
+                    )
+                    for name, solver in solvers.items()
+                ),
             ],
             params={"n": n, "d": d, "classes": k, "dtype": "float32"},
         )
-    n, d, k = (3 * CHUNK, 20, 5) if options.quick else STREAMED
+    if options.quick:
+        return
+    n, d, k = STREAMED
     yield Case(
         f"LDA, {n:,} × {d}, {k} classes, made and read in chunks of {CHUNK:,}",
         [Contestant(OURS, finish=lambda: measure("streamed", n, d, k, environment))],

@@ -76,7 +76,7 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
         oracle={"accuracy": np.asarray(expected)},
         tolerance={"accuracy": np.asarray(tolerance)},
         params={"hidden": HIDDEN, "batch": BATCH, "epochs": EPOCHS, "rows": len(data.x), "dtype": "float32"},
-        rounds=1 if options.quick else ROUNDS,
+        rounds=ROUNDS,
         calls=1,
     )
 

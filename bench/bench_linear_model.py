@@ -108,7 +108,7 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
                     "model": kind,
                     **parameters,
                 },
-                rounds=1 if options.quick else 5,
+                rounds=5,
                 calls=1,
             )
 

@@ -25,7 +25,7 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
     if options.device.name == "cuda":
         yield from tiny_cases(peers)
         return
-    yield import_case(rounds=2 if options.quick else 15)
+    yield import_case(rounds=15)
     yield from tiny_cases(peers)
     yield wheel_case()
 

@@ -50,7 +50,7 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
                 "rows": len(x),
                 "dtype": np.dtype(dtype).name,
             },
-            rounds=1 if options.quick else ROUNDS,
+            rounds=ROUNDS,
             calls=1,
         )
 

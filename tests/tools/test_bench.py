@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,6 +26,7 @@ from bench import device as devices  # noqa: E402
 from bench import environment, harness, show  # noqa: E402
 from bench.__main__ import CUDA_ORDER, HOST_ONLY, NAMES, PEERS, built_cases, main, run  # noqa: E402
 from bench.ceiling import Ceiling  # noqa: E402
+from bench.peak_memory import CHUNK, measure  # noqa: E402
 from bench.peers import Peers  # noqa: E402
 from bench.roofline import Roofline  # noqa: E402
 
@@ -140,6 +143,20 @@ def test_the_cuda_benchmarks_run_on_a_fake_device(name, tmp_path, monkeypatch):
         assert clocks <= {"host", "events", "events, caches emptied"}
         host = ("fit", "regression", "linear_model")
         assert clocks == {"host"} if name in host else "host" not in clocks
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's memory is read as Linux tells it")
+def test_samples_made_as_they_are_read_take_less_memory_than_all_of_them():
+    n, d = 3 * CHUNK, 20
+    figures = measure("streamed", n, d, 5, dict(os.environ))
+    assert 0 < figures["peak_mib"] < 4 * n * d / 2**20
+
+
+def test_the_benchmarks_are_found_without_pytest():
+    # pytest has folders of the tests in its path, which a person who starts a benchmark has not.
+    names = "; ".join(f"import bench.bench_{name}" for name in NAMES)
+    environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", names], cwd=ROOT, env=environ, check=True)
 
 
 def with_fake_cupy(load, cupy):
