@@ -170,12 +170,12 @@ clean:
 
 # --- the stand-in for CUDA ---------------------------------------------------------------------------------------
 
-# $(call build_standin,PYTHON,FOLDER,CMAKE OPTIONS)
+# $(call build_standin,PYTHON,FOLDER,CMAKE OPTIONS,BUILD OPTIONS)
 define build_standin
 	export PATH="$(abspath $(dir $(1))):$$PATH" && \
 	cmake -S tests/standin -B $(2) -G Ninja -Dpybind11_DIR="$$(python -m pybind11 --cmakedir)" \
 	  -DPython_EXECUTABLE="$(abspath $(1))" $(3) && \
-	cmake --build $(2)
+	cmake --build $(2) $(4)
 endef
 
 $(STANDIN_DIR)/.built: $(VENV)/.venv $(CXX_SOURCES) $(STANDIN_SOURCES)
@@ -201,7 +201,7 @@ sanitize-standin: $(SANITIZE_DIR)/standin/.built
 	$(SANITIZE_BIN)/python -m pytest $(PYTEST_OPTIONS) -q --capture=sys -p no:cacheprovider $(SANITIZE_STANDIN_TESTS) $(PYTEST_ARGS)
 
 $(SANITIZE_DIR)/standin/.built: $(SANITIZE_DIR)/.installed $(CXX_SOURCES) $(STANDIN_SOURCES)
-	$(call build_standin,$(SANITIZE_BIN)/python,$(SANITIZE_DIR)/standin,"-DSTEEPEST_SANITIZE=address;undefined")
+	$(call build_standin,$(SANITIZE_BIN)/python,$(SANITIZE_DIR)/standin,"-DSTEEPEST_SANITIZE=address;undefined",--target cuda_standin)
 	touch $@
 
 # The environment has this build alone of its own; what else it imports is that of the tests, whose own build the path

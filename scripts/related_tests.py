@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 # Operations whose tests have other names.
-TESTS_OF_STEM = {"counters": ("look_up", "errors", "graph")}
+TESTS_OF_STEM = {"counters": ("look_up", "errors", "graph"), "gemm": ("matmul", "linear")}
 MOST_TEST_FILES = 4
 
 # Of a file that is no code: what looks at it.

@@ -41,6 +41,7 @@ def run(name: str, *, select: str = "", timeout: float = 1500) -> dict:
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
                 "STEEPEST_SKLEARN_SUITE": name,
                 "STEEPEST_SKLEARN_RESULTS": str(results),
             },
