@@ -20,7 +20,16 @@ from pathlib import Path
 
 MAX_BYTES = {"cpu": 5_000_000, "cuda": 30_000_000}
 
-REQUIRED = {"cpu": ("steepest/__init__.py", "steepest/py.typed", "steepest/_cpu.pyi", "steepest/_cpu*.so")}
+REQUIRED = {
+    "cpu": (
+        "steepest/__init__.py",
+        "steepest/py.typed",
+        "steepest/_cpu.pyi",
+        "steepest/_cpu*.so",
+        "steepest-*.dist-info/licenses/LICENSE",
+        "steepest-*.dist-info/licenses/licenses/pybind11.txt",
+    )
+}
 REQUIRED["cuda"] = (*REQUIRED["cpu"], "steepest/_cuda.pyi", "steepest/_cuda*.so")
 
 SMOKE = """
