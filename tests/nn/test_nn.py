@@ -120,26 +120,71 @@ def test_captured_batches_of_two_sizes_train_as_eager_ones(rng, dtype):
     assert not np.array_equal(eager[0].arena, nn.Network(layers, seed=5, dtype=dtype).arena)
 
 
+class ForeignArray:
+    """As PyTorch's tensors, of a dtype that is not NumPy's."""
+
+    ndim, shape, dtype = 2, (2, 3), "torch.float32"
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
 def test_buffers_are_used_again_and_released(rng):
-    net = nn.Network([nn.Linear(7, 3)], dtype=np.float64)
-    first, second = rng.standard_normal((4, 7)), rng.standard_normal((4, 7))
-    output = net.forward(first)
-    assert net.forward(second) is output
-    np.testing.assert_array_equal(output, net.predict(second))
+    net = nn.Network([nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 3)], dtype=np.float64)
+    x = rng.standard_normal((4, 7))
+    first = address(net.forward(x))
+    assert address(net.forward(x)) == first
+    # A loop that keeps the last output in a variable takes two in turn.
+    output, places = net.forward(x), []
+    for _ in range(6):
+        output = net.forward(x)
+        places.append(address(output))
+    assert len(set(places)) == 2
+    alive = weakref.ref(x)
     with steepest.capture() as graph:
-        net.forward(first)
-    alive = weakref.ref(first)
-    del first
-    net.forward(second)
-    # The graph keeps its arrays alive, and still writes into the same buffer.
-    graph.replay()
-    np.testing.assert_array_equal(output, net.predict(alive()))
+        net.forward(x)
+    del x
+    assert alive() is not None  # by the graph
     del graph
     net.release_buffers()
     gc.collect()
     assert alive() is None
     with pytest.raises(RuntimeError, match="call forward first"):
         net.backward(output)
+
+
+@pytest.mark.parametrize("layers", [[nn.Linear(7, 3)], [nn.Linear(7, 5), nn.GELU()], [nn.Softmax()]], ids=str)
+@pytest.mark.parametrize(
+    "held", [lambda y: y, lambda y: y[1:, :2], lambda y: y.T], ids=["all", "part", "turned"]
+)
+def test_an_output_stays_what_it_was_while_it_is_held(rng, layers, held):
+    """Two inputs through one network, as for the distance of their outputs."""
+    net = nn.Network(layers, dtype=np.float64)
+    inputs = rng.standard_normal((4, 4, 7))
+    outputs = [held(net.forward(x)) for x in inputs]
+    for output, x in zip(outputs, inputs, strict=True):
+        np.testing.assert_array_equal(output, held(net.predict(x)))
+    # Each forward pass that is captured has an output of its own, which no later one writes into.
+    with steepest.capture() as graph:
+        pair = [held(net.forward(x)) for x in inputs[:2]]
+    net.forward(inputs[2])
+    graph.replay()
+    for output, x in zip([*outputs, *pair], [*inputs, *inputs[:2]], strict=True):
+        np.testing.assert_array_equal(output, held(net.predict(x)))
+
+
+def test_backward_is_that_of_the_last_forward_though_its_output_was_let_go(rng):
+    net, x = nn.Network([nn.Linear(7, 3), nn.Sigmoid()], dtype=np.float64), rng.standard_normal((2, 4, 7))
+    d = rng.standard_normal((4, 3))
+    net.forward(x[1])
+    net.backward(d)
+    expected = net.grad_arena.copy()
+    held = net.forward(x[0])
+    net.forward(x[1])
+    del held
+    net.backward(d)
+    np.testing.assert_array_equal(net.grad_arena, expected)
 
 
 def test_the_gradient_of_the_input_is_not_computed(monkeypatch):
@@ -281,6 +326,10 @@ def test_errors():
             method(np.zeros((2, 3)))
         with pytest.raises(TypeError, match="x must be a NumPy or CuPy array, not list"):
             method([[0.0] * 3])
+        with pytest.raises(
+            TypeError, match=r"not ForeignArray: convert it, with numpy.asarray or cupy.asarray"
+        ):
+            method(ForeignArray())
         with pytest.raises(ValueError, match=r"x has shape \(3,\)"):
             method(np.zeros(3, np.float32))
         with pytest.raises(ValueError, match=r"^\[linear\]"):

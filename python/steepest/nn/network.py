@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,24 @@ _KEPT_BATCH_SIZES = 8
 
 @dataclass(eq=False)
 class _Buffers:
-    """What forward keeps: x[i] is the input of stage i, x[-1] the output; d_x[i] the gradient of x[i]."""
+    """What `forward` and `backward` write for a batch size, by stage.
 
-    x: list[Array]
-    d_x: list[Array | None]
-    d_output: Array | None  # where the last stage leaves the derivative of its activation to somebody else
+    Attributes
+    ----------
+    outputs : list of ndarray
+        Of every stage.
+    d_inputs : list of ndarray or None
+        Gradients with respect to their inputs, where one is needed.
+    d_output : ndarray or None
+        Gradient of the last stage's output, where it leaves the derivative of its activation to somebody else.
+    spare : list of ndarray
+        At most one array: an output of the network that its caller may still hold.
+    """
+
+    outputs: list[Array]
+    d_inputs: list[Array | None]
+    d_output: Array | None
+    spare: list[Array] = field(default_factory=list)
 
 
 class Network:
@@ -122,7 +136,7 @@ class Network:
         self._predicting = [stage for stage in self._stages if not stage.training_only]
         self._draws = len(self._predicting) < len(self._stages)
         self._buffers: OrderedDict[int, _Buffers] = OrderedDict()
-        self._last: _Buffers | None = None
+        self._last: tuple[Array, _Buffers] | None = None  # input and buffers of the last forward pass
 
     def _plan(self, part: slice) -> list[Stage]:
         by_name = {parameter.name: parameter for parameter in self._parameters}
@@ -175,7 +189,8 @@ class Network:
         Returns
         -------
         ndarray of shape (n, n_out)
-            The output. The buffer is used again by the next batch of the same size.
+            The output. Its memory is used again by a later batch of the same size, but never while the output, or a
+            view of it, is referred to. What `backward` needs is kept for the last call alone.
 
         Raises
         ------
@@ -184,12 +199,15 @@ class Network:
         """
         self._check_input("forward", x)
         buffers = self._buffers_for(x)
+        self._last = None  # its buffers are written over
         if self._draws:
             K.increment(self._passes)
-        for stage, source, out in zip(self._stages, buffers.x[:-1], buffers.x[1:], strict=True):
-            stage.forward(source, out)
-        self._last = buffers
-        return buffers.x[-1]
+        y = x
+        for stage, out in zip(self._stages, buffers.outputs, strict=True):
+            stage.forward(y, out)
+            y = out
+        self._last = x, buffers
+        return y
 
     def predict(self, x: Array, layers: slice | None = None) -> Array:
         """Compute the output without dropout, and keep nothing.
@@ -255,21 +273,22 @@ class Network:
             raise RuntimeError(
                 "[Network.backward] there is no forward pass to differentiate: call forward first"
             )
-        buffers = self._last
-        if d_output.shape != buffers.x[-1].shape:
+        x, buffers = self._last
+        y = [x, *buffers.outputs]
+        if d_output.shape != y[-1].shape:
             raise ValueError(
                 f"[Network.backward] d_output has shape {d_output.shape}, "
-                f"but the output of the last forward pass has shape {buffers.x[-1].shape}"
+                f"but the output of the last forward pass has shape {y[-1].shape}"
             )
         if not self._stages:
             return
         d = d_output
         if buffers.d_output is not None:
-            d = K.activation_backward(d, buffers.x[-1], self._stages[-1].folded, out=buffers.d_output)
+            d = K.activation_backward(d, y[-1], self._stages[-1].folded, out=buffers.d_output)
         for i in range(len(self._stages) - 1, -1, -1):
             before = self._stages[i - 1].folded if i > 0 else "identity"
-            d_x = buffers.d_x[i]
-            self._stages[i].backward(d, buffers.x[i], buffers.x[i + 1], d_x, before, l2)
+            d_x = buffers.d_inputs[i]
+            self._stages[i].backward(d, y[i], y[i + 1], d_x, before, l2)
             if d_x is None:
                 break
             d = d_x
@@ -280,8 +299,12 @@ class Network:
         self._last = None
 
     def _check_input(self, method: str, x: Array) -> None:
-        if not hasattr(x, "ndim") or not hasattr(x, "dtype"):
-            raise TypeError(f"[Network.{method}] x must be a NumPy or CuPy array, not {type(x).__name__}")
+        # Other libraries' arrays have dtypes of their own.
+        if not isinstance(getattr(x, "dtype", None), np.dtype) or not hasattr(x, "ndim"):
+            raise TypeError(
+                f"[Network.{method}] x must be a NumPy or CuPy array, not {type(x).__name__}: "
+                "convert it, with numpy.asarray or cupy.asarray"
+            )
         if x.ndim != 2:
             raise ValueError(f"[Network.{method}] x has shape {x.shape}: it must be (n, n_in)")
         if x.dtype != self.dtype:
@@ -295,16 +318,29 @@ class Network:
     def _buffers_for(self, x: Array) -> _Buffers:
         n = len(x)
         widths = _widths(self._stages, x.shape[1])
-        kept = self._buffers.get(n)
+        buffers = self._buffers.get(n)
         # A network of activations alone has no width of its own.
-        if kept is None or kept.x[-1].shape[1] != widths[-1]:
-            kept = self._allocate_buffers(n, widths)
-            self._buffers[n] = kept
+        if buffers is None or (buffers.outputs and buffers.outputs[-1].shape[1] != widths[-1]):
+            buffers = self._allocate_buffers(n, widths)
+            self._buffers[n] = buffers
             if len(self._buffers) > _KEPT_BATCH_SIZES:
                 self._buffers.popitem(last=False)
+        elif _is_held(buffers.outputs):
+            self._renew_output(buffers)
         self._buffers.move_to_end(n)
-        # The cache must not keep the caller's array alive.
-        return _Buffers([x, *kept.x[1:]], kept.d_x, kept.d_output)
+        return buffers
+
+    def _renew_output(self, buffers: _Buffers) -> None:
+        """Put another array in the place of an output that the caller still holds.
+
+        There are two that take turns, so that a loop that keeps the last output in a variable allocates none.
+        """
+        held, spare = buffers.outputs[-1], buffers.spare
+        if spare and not _is_held(spare):
+            buffers.outputs[-1] = spare[0]
+        else:
+            buffers.outputs[-1] = aligned_empty(held.shape, self.dtype, self.device)
+        buffers.spare = [held]
 
     def _allocate_buffers(self, n: int, widths: list[int]) -> _Buffers:
         def empty(width: int) -> Array:
@@ -313,9 +349,9 @@ class Network:
         stages = self._stages
         first = next((i for i, stage in enumerate(stages) if stage.learns), len(stages))
         return _Buffers(
-            x=[aligned_empty((0, widths[0]), self.dtype, self.device), *(empty(w) for w in widths[1:])],
+            outputs=[empty(width) for width in widths[1:]],
             # Nothing before the first parameters needs a gradient.
-            d_x=[empty(w) if i > first else None for i, w in enumerate(widths[:-1])],
+            d_inputs=[empty(w) if i > first else None for i, w in enumerate(widths[:-1])],
             d_output=empty(widths[-1]) if stages and stages[-1].folded != "identity" else None,
         )
 
@@ -352,3 +388,14 @@ def _widths(stages: list[Stage], n_in: int) -> list[int]:
     for stage in stages:
         widths.append(stage.n_out if stage.n_out is not None else widths[-1])
     return widths
+
+
+def _is_held(outputs: list[Array]) -> bool:
+    """Return whether anything but this list refers to its last array, or to the memory that it is a view of.
+
+    Views of NumPy's arrays refer to that memory, not to the array. Each count includes the argument itself.
+    """
+    if not outputs:
+        return False
+    memory_is_held = outputs[-1].base is not None and sys.getrefcount(outputs[-1].base) > 2
+    return memory_is_held or sys.getrefcount(outputs[-1]) > 2
