@@ -20,9 +20,9 @@ from steepest.discriminant_analysis import LinearDiscriminantAnalysis
 
 plt.style.use("petroff10")
 
-iris = load_iris(as_frame=True)
-two = iris.target > 0
-X, y = iris.data.loc[two, ["sepal length (cm)", "petal length (cm)"]], iris.target[two]
+iris = load_iris()
+two, lengths = iris.target > 0, [0, 2]
+X, y = iris.data[two][:, lengths], iris.target[two]
 lda = LinearDiscriminantAnalysis(store_covariance=True).fit(X, y)
 difference = lda.means_[1] - lda.means_[0]
 directions = {"difference of the means": difference, "Fisher's discriminant": lda.coef_[0]}
@@ -61,7 +61,8 @@ print(f"fewest misclassified at {angles[errors.argmin()]}°: {errors.min():.0%}"
 
 figure = plt.figure(figsize=(9, 7), layout="constrained")
 above, below = figure.subfigures(2, 1, height_ratios=(4, 3))
-plots.fisher_discriminant(X, y, labels=iris.target_names[1:], figure=above)
+for panel in plots.fisher_discriminant(X, y, labels=iris.target_names[1:], figure=above):
+    panel.set(xlabel=iris.feature_names[lengths[0]], ylabel=iris.feature_names[lengths[1]])
 left, right = below.subplots(1, 2)
 left.plot(angles, values, color="0.3")
 right.plot(angles, 100 * errors, color="0.3")

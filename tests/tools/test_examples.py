@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import reader
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(FOLDER.rglob("*.py"))
@@ -57,9 +58,10 @@ in_the_gallery = pytest.mark.deep("it takes more than 5 s, and the gallery runs 
     [pytest.param(p, marks=in_the_gallery) if p.stem in LONG else p for p in EXAMPLES],
     ids=lambda path: path.stem,
 )
-def test_example(path, tmp_path):
+def test_example(path, tmp_path, tmp_path_factory):
     if path.stem in NEEDED and importlib.util.find_spec(NEEDED[path.stem]) is None:
         pytest.skip(f"{NEEDED[path.stem]} is not installed")
+    hidden = reader.hide_what_only_tests_need(tmp_path_factory.mktemp("hidden"))
     done = subprocess.run(
         [sys.executable, "-W", "error", str(path)],
         capture_output=True,
@@ -67,7 +69,7 @@ def test_example(path, tmp_path):
         timeout=300,
         check=False,
         cwd=tmp_path,
-        env={**os.environ, "MPLBACKEND": "agg"},
+        env={**os.environ, "MPLBACKEND": "agg", "PYTHONPATH": str(hidden)},
     )
     assert done.returncode == 0, done.stderr
     assert EXPECTED[path.stem] in done.stdout
