@@ -101,8 +101,20 @@ def test_panels(name, tmp_path):
 @pytest.mark.parametrize("name", [*CALLS, *PANELS])
 def test_matplotlib_missing(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install 'steepest\[plot\]'"):
+    monkeypatch.delitem(sys.modules, "steepest.plots._picture", raising=False)
+    with pytest.raises(ImportError, match="plots need Matplotlib: pip install matplotlib"):
         {**CALLS, **PANELS}[name]()
+
+
+@pytest.mark.parametrize("name", [*CALLS, *PANELS])
+def test_notebooks_show_the_picture(name):
+    """IPython asks what the last line of a cell gives for a PNG: the axes, and their figure, without pyplot."""
+    ax = np.ravel({**CALLS, **PANELS}[name]())[-1]
+    for shown in (ax, ax.figure):
+        assert shown._repr_png_().startswith(b"\x89PNG")
+    part = Figure().subfigures(2, 1)[1]
+    if name in PANELS:
+        assert PANELS[name](figure=part)[0]._repr_png_().startswith(b"\x89PNG")
 
 
 def test_no_window_system_is_needed():
@@ -180,6 +192,43 @@ def test_decision_regions_of_a_data_frame():
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
     with pytest.raises(ValueError, match=r"\[decision_regions\] X has shape \(40, 3\)"):
         plots.decision_regions(model, np.ones((40, 3)))
+
+
+def wave():
+    """A regressor of two features, whose targets are whole numbers as often as not."""
+    X = np.random.default_rng(0).uniform(-1, 1, (60, 2))
+    y = np.rint(4 * X[:, 0])
+    return X, y, MLPRegressor(hidden_layer_sizes=(8,), solver="lbfgs", max_iter=100, random_state=0).fit(X, y)
+
+
+def test_decision_regions_of_a_regressor():
+    X, y, model = wave()
+    ax = draw(plots.decision_regions(model, X, y, resolution=31))
+    image = image_of(ax)
+    assert image.shape == (31, 31)
+    left, right, low, high = ax.images[0].get_extent()
+    corners = [[left, low], [right, low], [left, high], [right, high]]
+    np.testing.assert_allclose(image[[0, 0, -1, -1], [0, -1, 0, -1]], model.predict(corners))
+    # Predictions and samples are on one scale of colours.
+    np.testing.assert_array_equal(ax.collections[0].get_array(), y)
+    assert ax.images[0].get_clim() == ax.collections[0].get_clim()
+    assert len(ax.figure.axes) == 2
+    assert not plots.decision_regions(model, X).collections
+    with pytest.raises(ValueError, match=r"\[decision_regions\] probabilities=True needs a classifier"):
+        plots.decision_regions(model, X, probabilities=True)
+    with pytest.raises(ValueError, match=r"\[decision_regions\] the model predicts 2 numbers for a sample"):
+        plots.decision_regions(model.fit(X, np.stack([y, y], axis=1)), X)
+
+
+def test_whole_numbers_of_floats_are_real_numbers():
+    X, y, _ = wave()
+    assert len(plots.projection(X, y).figure.axes) == 2  # with a scale of colours
+    assert plots.projection(X[:, :1], y).get_ylabel() == "y"
+    models = [PCA(2).fit(X)]
+    assert len(plots.projections(X, y.astype(np.float32), models)[0].collections) == 1
+    # Integers are classes, and so is what has labels.
+    assert len(plots.projection(X, y.astype(int)).collections) == 9
+    assert len(plots.projection(X, y, labels=list("abcdefghi")).collections) == 9
 
 
 def test_projection():
@@ -371,7 +420,7 @@ def test_fisher_of_a_data_frame():
         (lambda X, y: (X, y[:-1]), r"y has shape \(239,\), but X has 240 samples"),
         (lambda X, y: (X, y == "c"), "y has 1 classes, but two are needed"),
         (lambda X, y: (X, np.arange(240) % 3), "y has 3 classes, but two are needed"),
-        (lambda X, y: (np.vstack([[[np.nan, 0.0]], X[1:]]), y), "X has NaN or infinite items"),
+        (lambda X, y: (np.vstack([[[np.nan, 0.0]], X[1:]]), y), "X is nan at row 0, column 0"),
         (lambda X, y: (np.vstack([X, X]), np.arange(480) // 240), "the class means are equal"),
         (lambda X, y: (X[:, [0, 0]], y), "the covariance within classes is singular"),
         (lambda X, y: ((y == "a")[:, None] + X * [0, 1], y), "the covariance within classes is singular"),

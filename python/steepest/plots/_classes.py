@@ -1,4 +1,4 @@
-"""Classes: where a model tells them apart, and which it takes for which."""
+"""What a model says in the plane of two features, and which classes it takes for which."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from steepest._memory import to_host
 
@@ -14,6 +15,8 @@ from ._style import colours, make_axes, names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Array = npt.NDArray[Any]
 
 _MARGIN = 0.05  # of the data's extent, around it
 
@@ -27,16 +30,19 @@ def decision_regions(
     probabilities: bool = False,
     resolution: int = 200,
 ) -> Axes:
-    """Draw what a classifier says in the plane of its two features, and the samples.
+    """Draw what a model says in the plane of its two features, and the samples.
+
+    The class that a classifier predicts is a colour, with lines around its regions. A model without `classes_`, such as
+    a regressor, predicts real numbers, on a scale of colours that the samples' y share.
 
     Parameters
     ----------
-    model : classifier
+    model : classifier or regressor
         Fitted to two features.
     X : array-like of shape (n, 2)
         Samples; they give the extent.
     y : array-like of shape (n,) or None, default=None
-        Their true classes.
+        Their true classes or numbers.
     ax : Axes or None, default=None
         Where to draw.
     probabilities : bool, default=False
@@ -54,12 +60,12 @@ def decision_regions(
     ImportError
         Where Matplotlib is not installed.
     ValueError
-        Where X does not have two columns.
+        Where X does not have two columns, a regressor predicts several numbers for a sample, or is asked for
+        probabilities.
     """
     points = np.asarray(to_host(X), dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"[decision_regions] X has shape {points.shape}, but the plane has two features")
-    ax = make_axes(ax, (5.0, 4.0))
     low, high = points.min(axis=0), points.max(axis=0)
     margin = _MARGIN * np.where(high > low, high - low, 1.0)
     low, high = low - margin, high + margin
@@ -68,32 +74,63 @@ def decision_regions(
     if hasattr(X, "columns"):
         # A data frame: the model knows its columns by name.
         grid = type(X)(grid, columns=X.columns)
-    classes = np.asarray(to_host(model.classes_))
-    region = np.searchsorted(classes, to_host(model.predict(grid))).reshape(resolution, resolution)
-    palette = colours(len(classes))
-    if probabilities:
-        weight = to_host(model.predict_proba(grid)).astype(np.float64)
-        mixed = (weight @ palette).reshape(resolution, resolution, 3)
-        # White where all are equally probable.
-        least = 1.0 / len(classes)
-        sureness = ((weight.max(axis=1) - least) / (1.0 - least)).reshape(resolution, resolution, 1)
-    else:
-        mixed, sureness = palette[region], 1.0
-    ax.imshow(
-        1.0 - 0.45 * sureness * (1.0 - mixed),
-        extent=(low[0], high[0], low[1], high[1]),
-        origin="lower",
-        aspect="auto",
-        interpolation="bilinear" if probabilities else "nearest",
-    )
-    for i in range(len(classes)):
-        if 0 < (region == i).sum() < region.size:
-            ax.contour(axis_x, axis_y, region == i, levels=[0.5], colors="#444444", linewidths=0.8)
-    if y is not None:
-        scatter_classes(ax, points, np.asarray(to_host(y)), classes)
+    predicted = to_host(model.predict(grid))
+    image: dict[str, Any] = {
+        "extent": (low[0], high[0], low[1], high[1]),
+        "origin": "lower",
+        "aspect": "auto",
+        "interpolation": "bilinear" if probabilities else "nearest",
+    }
+    targets = None if y is None else np.asarray(to_host(y))
     first, second = axis_names(X, model)
+    if not hasattr(model, "classes_"):
+        if probabilities:
+            raise ValueError("[decision_regions] probabilities=True needs a classifier")
+        if predicted.size != resolution**2:
+            raise ValueError(
+                f"[decision_regions] the model predicts {predicted.shape[1]} numbers for a sample"
+            )
+        ax = make_axes(ax, (5.0, 4.0))
+        _draw_numbers(ax, predicted.reshape(resolution, resolution), image, points, targets)
+    else:
+        ax = make_axes(ax, (5.0, 4.0))
+        classes = np.asarray(to_host(model.classes_))
+        region = np.searchsorted(classes, predicted).reshape(resolution, resolution)
+        weight = to_host(model.predict_proba(grid)).astype(np.float64) if probabilities else None
+        ax.imshow(_colours_of(region, weight, len(classes)), **image)
+        for i in range(len(classes)):
+            if 0 < (region == i).sum() < region.size:
+                ax.contour(axis_x, axis_y, region == i, levels=[0.5], colors="#444444", linewidths=0.8)
+        if targets is not None:
+            scatter_classes(ax, points, targets, classes)
     ax.set(xlabel=first, ylabel=second, xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     return ax
+
+
+def _colours_of(region: Array, weight: Array | None, n_classes: int) -> Array:
+    """Return the pixels of the regions: pale colours, and whiter where the classes' weights are more alike."""
+    palette = colours(n_classes)
+    if weight is None:
+        mixed: Array = palette[region]
+        sureness: Any = 1.0
+    else:
+        mixed = (weight @ palette).reshape(*region.shape, 3)
+        # White where all are equally probable.
+        least = 1.0 / n_classes
+        sureness = ((weight.max(axis=1) - least) / (1.0 - least)).reshape(*region.shape, 1)
+    pixels: Array = 1.0 - 0.45 * sureness * (1.0 - mixed)
+    return pixels
+
+
+def _draw_numbers(ax: Axes, predicted: Array, image: dict[str, Any], points: Array, y: Array | None) -> None:
+    """Draw predictions and samples on one scale of colours."""
+    shown = predicted.ravel() if y is None else np.concatenate([predicted.ravel(), y])
+    scale: dict[str, Any] = {"cmap": "viridis", "vmin": float(shown.min()), "vmax": float(shown.max())}
+    drawn = ax.imshow(predicted, **image, **scale)
+    if y is not None:
+        size = 30 if len(points) < 500 else 14
+        ax.scatter(points[:, 0], points[:, 1], s=size, c=y, edgecolors="white", linewidths=0.6, **scale)
+    ax.figure.colorbar(drawn, ax=ax, label="prediction" if y is None else "prediction and y")
 
 
 def confusion_matrix(

@@ -105,8 +105,8 @@ def fisher_discriminant(
         raise ValueError(f"[{_NAME}] X has shape {points.shape}, but the plane has two features")
     if y.shape != (len(points),):
         raise ValueError(f"[{_NAME}] y has shape {y.shape}, but X has {len(points)} samples")
-    if not np.isfinite(points).all():
-        raise ValueError(f"[{_NAME}] X has NaN or infinite items")
+    for row, column in np.argwhere(~np.isfinite(points))[:1]:
+        raise ValueError(f"[{_NAME}] X is {points[row, column]} at row {row}, column {column}")
     classes = np.unique(y)
     if len(classes) != 2:
         raise ValueError(f"[{_NAME}] y has {len(classes)} classes, but two are needed")

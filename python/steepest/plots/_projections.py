@@ -41,7 +41,8 @@ def projection(
         The projection, such as `PCA.transform` returns it.
     y : array-like of shape (n,) or None, default=None
         Classes, their names among the samples where there are many; or real numbers, for a scale of colours, or for the
-        vertical axis over a single column.
+        vertical axis over a single column. An array of floats is one of real numbers, whole ones included, unless
+        there are `labels`.
     ax : Axes or None, default=None
         Where to draw.
     labels : sequence of str or None, default=None
@@ -74,7 +75,7 @@ def projection(
             _histograms(ax, [points[:, 0]])
         else:
             ax.scatter(points[:, 0], points[:, 1], color=colours(1)[0], **plain)
-    elif y.dtype.kind == "f" and not np.array_equal(y, np.rint(y)):
+    elif y.dtype.kind == "f" and labels is None:
         if one_column:
             ax.scatter(points[:, 0], y, color=colours(1)[0], **plain)
             second = "y"

@@ -18,7 +18,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 POSITIVE, NEGATIVE = "#0072B2", "#D55E00"
 
-MISSING = "plots need Matplotlib: pip install 'steepest[plot]'"
+MISSING = "plots need Matplotlib: pip install matplotlib"
 
 
 def make_axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
@@ -41,13 +41,13 @@ def make_panels(figure: FigureBase | None, n: int, size: tuple[float, float]) ->
         Where Matplotlib is not installed.
     """
     try:
-        from matplotlib.figure import Figure
+        from ._picture import Picture, PictureAxes
     except ImportError as error:
         raise ImportError(MISSING) from error
     width, height = size
     if figure is None:
-        figure = Figure(figsize=(n * width, height), layout="constrained")
-    panels: Array = figure.subplots(1, n, squeeze=False)[0]
+        figure = Picture(figsize=(n * width, height), layout="constrained")
+    panels: Array = figure.subplots(1, n, squeeze=False, subplot_kw={"axes_class": PictureAxes})[0]
     return panels
 
 
