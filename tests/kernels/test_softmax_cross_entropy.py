@@ -214,3 +214,15 @@ def test_oracle_by_finite_differences(rng, targets, weighted):
         lambda x: reference.softmax_cross_entropy(x, labels, weight, ignore)[0], logits
     )
     np.testing.assert_allclose(gradient, difference, atol=1e-8)
+
+
+@pytest.mark.parametrize("logits_dtype", [np.float32, np.float64])
+def test_class_ids_that_are_floats(logits_dtype):
+    logits, labels = np.zeros((3, 4), logits_dtype), np.array([0.0, 1.0, 2.0])
+    message = r"^\[softmax_cross_entropy\] labels of shape \(3,\) are class ids, which must be integers"
+    with pytest.raises(TypeError, match=message):
+        K.softmax_cross_entropy(logits, labels)
+    for other in (np.zeros((3, 4), np.float16), np.array([0, 1, 4])):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            K.softmax_cross_entropy(logits, other)
+        assert "class ids" not in str(caught.value)

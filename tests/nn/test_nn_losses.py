@@ -91,8 +91,12 @@ def test_targets_of_one_axis(rng, name, loss):
     for one, two in zip(loss(prediction, target), loss(prediction, target[:, 0]), strict=True):
         np.testing.assert_array_equal(one, two)
     prediction, target = batch(rng, name, 6, 2)
-    with pytest.raises(ValueError, match=rf"^\[{name}\] "):
-        loss(prediction, target[:, 0])
+    for prediction in (batch(rng, name, 6, 2)[0], batch(rng, name, 6, 3)[0]):
+        shape = rf"\(6, {prediction.shape[1]}\)"
+        with pytest.raises(
+            ValueError, match=rf"^\[{name}\] target has shape \(6,\), but prediction {shape}: "
+        ):
+            loss(prediction, target[:, 0])
 
 
 def test_values(rng):

@@ -128,7 +128,9 @@ def silu(x: Array, out: Array | None = None) -> Array:
 
 
 def prelu(x: Array, slope: Array, out: Array | None = None) -> Array:
-    """Return x where x > 0, else slope * x, with learned slopes [1]_.
+    """Return x where x > 0, else slope * x, with slopes that are learned.
+
+    The rectifier of K. He et al. [1]_.
 
     Parameters
     ----------

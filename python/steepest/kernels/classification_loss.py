@@ -59,9 +59,17 @@ def softmax_cross_entropy(
     >>> gradient
     array([[ 0.5, -0.5]])
     """
-    return backend_of(logits).softmax_cross_entropy(
-        logits, labels, sample_weight, ignore_label, loss, d_logits
-    )
+    try:
+        return backend_of(logits).softmax_cross_entropy(
+            logits, labels, sample_weight, ignore_label, loss, d_logits
+        )
+    except (TypeError, ValueError) as error:
+        if getattr(labels, "ndim", 0) == 1 and labels.dtype.kind == "f":
+            raise TypeError(
+                f"[softmax_cross_entropy] labels of shape {labels.shape} are class ids, which must be integers, but "
+                f"these are {labels.dtype}: take labels.astype(int), or probabilities of shape {logits.shape}"
+            ) from error
+        raise
 
 
 def log_loss(

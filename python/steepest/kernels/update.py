@@ -227,10 +227,10 @@ def adam_update(
     max_norm: float | None = None,
     penalised: Sequence[bool] | None = None,
 ) -> None:
-    """Take a step of Adam, in place; of AdamW [2]_ with `decoupled_decay`.
+    """Take a step of Adam, in place; of AdamW with `decoupled_decay`.
 
     With the gradient g, clipped and penalised: ``m = beta1 m + (1 - beta1) g``, ``v = beta2 v + (1 - beta2) g**2`` and
-    ``param -= lr * m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + eps)`` ([1]_, Algorithm 1).
+    ``param -= lr * m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + eps)`` ([1]_, Algorithm 1; AdamW: [2]_).
 
     Parameters
     ----------

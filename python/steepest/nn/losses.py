@@ -75,6 +75,7 @@ class SoftmaxCrossEntropy:
 class _OutputLoss(ABC):
     """A loss of every output of a row: of these, a row's loss is the mean or the sum."""
 
+    _columns: ClassVar[int] = 1  # of the prediction, for a target
     reduction: Reduction = field(default="mean", kw_only=True)
     kernel: ClassVar[str]
     distribution: ClassVar[str | None]
@@ -107,7 +108,14 @@ class _OutputLoss(ABC):
         TypeError, ValueError
             See the conventions of `steepest.kernels`.
         """
-        return self._kernel(prediction, target[:, None] if target.ndim == 1 else target, sample_weight)
+        if target.ndim == 1:
+            if prediction.shape[-1] != self._columns:
+                raise ValueError(
+                    f"[{self.kernel}] target has shape {target.shape}, but prediction {prediction.shape}: "
+                    "each output needs a target"
+                )
+            target = target[:, None]
+        return self._kernel(prediction, target, sample_weight)
 
     @abstractmethod
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result: ...
@@ -287,6 +295,7 @@ class Gaussian(_OutputLoss):
         What becomes of the losses of a row's outputs.
     """
 
+    _columns: ClassVar[int] = 2
     kernel: ClassVar[str] = "gaussian"
     distribution: ClassVar[str | None] = K.LOSSES[kernel]
 
