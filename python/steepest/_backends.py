@@ -21,7 +21,7 @@ DEVICES = ("cpu", "cuda")
 
 NOT_BUILT = (
     "this build of steepest has no CUDA kernels; install them by "
-    "`STEEPEST_CUDA=ON pip install --no-binary steepest steepest`, which needs a CUDA compiler"
+    "`STEEPEST_CUDA=ON pip install .` in the source tree, which needs a CUDA compiler"
 )
 NO_CUPY = "CuPy is not installed; install it by `pip install cupy-cuda13x` (`cupy-cuda12x` for CUDA 12)"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import warnings
 from pathlib import Path
@@ -22,6 +23,8 @@ from steepest.neural_network import MLPClassifier
 
 Array = npt.NDArray[Any]
 
+# Times the loss of guessing. An untrained network's is about that of guessing: what ends above this has diverged.
+DIVERGED = 2.0
 HELD_OUT = 0.2  # share of the training images for validation, and of the digits for the test
 MODEL_FILE, CURVE_FILE = "model.safetensors", "learning_curve.png"
 
@@ -37,10 +40,14 @@ class Data(NamedTuple):
     X_test: Array
     y_test: Array
 
+    @property
+    def n_classes(self) -> int:
+        """How many classes there are among the training images."""
+        return len(set(self.y_train.tolist()))
+
     def describe(self, hidden: list[int]) -> str:
         """Return a line about the images, and a network for them."""
-        n_classes = len(set(self.y_train.tolist()))
-        units = [self.X_train.shape[1], *hidden, 1 if n_classes == 2 else n_classes]
+        units = [self.X_train.shape[1], *hidden, 1 if self.n_classes == 2 else self.n_classes]
         return (
             f"{self.name}: {len(self.X_train)} training, {len(self.X_validation)} validation, "
             f"{len(self.X_test)} test images; network {'-'.join(map(str, units))}"
@@ -74,34 +81,44 @@ def load_images(folder: str | None, seed: int) -> Data:
 
 
 class _Terminal(Monitor):
-    """A progress bar while an epoch runs (on a terminal only), and a line after each."""
+    """A progress bar while an epoch runs (on a terminal only), and a line of a table after each."""
 
     track_accuracy = True
 
     def __init__(self, data: Data, epochs: int) -> None:
         self.accuracies: list[float] = []
         self._epochs = epochs
+        print(f"{'':9}{'training':>19}{'validation':>20}")
+        print(
+            f"{'epoch':>9}{'loss':>9}{'accuracy':>10}{'loss':>10}{'accuracy':>10}{'samples/s':>12}",
+            flush=True,
+        )
         self._bar = open_bar(total=len(data.X_train), unit=" samples", unit_scale=True, leave=False)
 
     def steps_done(self, samples: int) -> None:
         self._bar.update(samples)
 
     def epoch_done(self, model: Any, epoch: Epoch) -> None:
-        # It is not counted where two classes have one output.
-        accuracy = "" if epoch.accuracy is None else f"accuracy {epoch.accuracy:.4f}  "
         if epoch.accuracy is not None:
             self.accuracies.append(epoch.accuracy)
         self._bar.clear()
         print(
-            f"epoch {epoch.number}/{self._epochs}  loss {epoch.loss:.4f}  {accuracy}"
-            f"validation loss {epoch.validation_loss:.4f}  validation accuracy {epoch.validation_score:.4f}  "
-            f"{epoch.samples / epoch.seconds:,.0f} samples/s",
+            f"{f'{epoch.number}/{self._epochs}':>9}{_digits(epoch.loss):>9}{_digits(epoch.accuracy):>10}"
+            f"{_digits(epoch.validation_loss):>10}{_digits(epoch.validation_score):>10}"
+            f"{epoch.samples / epoch.seconds:12,.0f}",
             flush=True,
         )
         self._bar.reset()
 
     def fit_done(self, model: Any) -> None:
         self._bar.close()
+
+
+def _digits(value: float | None) -> str:
+    """Return a loss or a score for the table. Accuracy is not counted where two classes have one output."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if abs(value) < 1e3 else f"{value:.1e}"
 
 
 def require_device(device: str) -> None:
@@ -121,7 +138,7 @@ def train_command(arguments: argparse.Namespace) -> int:
     Returns
     -------
     int
-        Exit status.
+        Exit status: 1 where training diverged, and nothing is saved; 130 after Ctrl-C.
 
     Raises
     ------
@@ -173,7 +190,16 @@ def train_command(arguments: argparse.Namespace) -> int:
         print(f"steepest train: error: {error}", file=sys.stderr)
         return 1
     if interrupted:
-        print(f"steepest train: interrupted after {model.n_iter_} epochs", file=sys.stderr)
+        epochs = "1 epoch" if model.n_iter_ == 1 else f"{model.n_iter_} epochs"
+        print(f"steepest train: interrupted after {epochs}", file=sys.stderr)
+    guessing = math.log(data.n_classes)
+    if model.loss_curve_ and model.loss_curve_[-1] > DIVERGED * guessing:
+        print(
+            f"steepest train: error: training diverged: the loss is {_digits(model.loss_curve_[-1])}, that of guessing "
+            f"{guessing:.2f}" + ("" if natural else f"; lower --lr (it was {model.learning_rate_init:g})"),
+            file=sys.stderr,
+        )
+        return 1
     print(f"test accuracy {model.score(data.X_test, data.y_test):.4f}")
     _save(model, terminal.accuracies, output)
     return 130 if interrupted else 0

@@ -15,7 +15,6 @@ from typing import NoReturn
 
 import steepest
 
-SOURCE = "https://pypi.org/project/steepest/#files"
 _SEED_LIMIT = 2**32  # of a NumPy RandomState
 
 
@@ -51,9 +50,16 @@ _seed = _number(int, lambda n: 0 <= n < _SEED_LIMIT, f"an integer from 0 to {_SE
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = _Parser("steepest", description="Train small networks with fast kernels.")
+    parser = _Parser(
+        "steepest",
+        description="Machine learning on NumPy and CuPy arrays by hand-written C++ and CUDA kernels: estimators with "
+        "scikit-learn's names and parameters, networks whose training steps are captured and replayed, natural "
+        "gradients. In Python it is `import steepest`; from here it trains on handwritten digits, says what is "
+        "installed, and measures.",
+        epilog="`steepest COMMAND --help` lists the options of a command.",
+    )
     parser.add_argument("--version", action="version", version=f"steepest {steepest.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="{train,compare,info,bench}", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="{train,compare,info,bench}")
 
     train = commands.add_parser(
         "train",
@@ -142,7 +148,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit
         By argparse, for bad arguments (2) and for ``--help`` and ``--version`` (0).
     """
-    arguments = _build_parser().parse_args(argv)
+    parser = _build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help()
+        return 0
     try:
         if arguments.command == "train":
             # Needs scikit-learn, which the other commands do not wait for.
@@ -188,6 +198,5 @@ def _find_bench(folder: str | None) -> Path:
     if folder is not None:
         raise CommandError(f"there is no bench/ in {folder}")
     raise CommandError(
-        "the benchmarks are not in the installed package: "
-        f"unpack the source archive from {SOURCE} and pass its folder by --dir"
+        "the benchmarks are not in the installed package, but in its source tree: pass the folder by --dir"
     )

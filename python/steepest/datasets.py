@@ -72,13 +72,15 @@ def load_mnist(folder: str | os.PathLike[str], dtype: npt.DTypeLike = np.float32
 
     Raises
     ------
-    FileNotFoundError
-        Where the folder or a file is missing.
+    FileNotFoundError, NotADirectoryError
+        Where the folder or a file is missing, or the folder is a file.
     ValueError
         Where a file is not what it should be; the message names it, and the byte.
     """
     folder = Path(folder)
     if not folder.is_dir():
+        if folder.exists():
+            raise NotADirectoryError(f"[load_mnist] {folder} is a file, not a folder")
         raise FileNotFoundError(f"[load_mnist] there is no folder {folder}")
     parts: list[Array] = []
     for images_name, labels_name in _MNIST_FILES.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,8 +17,6 @@ from test_datasets import NAMES, digits, idx
 import steepest
 from steepest import cli, datasets
 from steepest.neural_network import MLPClassifier
-
-TRAIN_LINE = "epoch 1/2  loss "
 
 
 def run(*arguments, **options):
@@ -38,10 +37,16 @@ def test_train(tmp_path):
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert lines[0] == "digits: 1149 training, 288 validation, 360 test images; network 64-32-16-10"
-    assert lines[1].startswith("epoch 1/2  loss ")
-    for word in ("accuracy", "validation loss", "validation accuracy", "samples/s"):
-        assert word in lines[2]
-    assert lines[3].startswith("test accuracy 0.")
+    assert lines[1].split() == ["training", "validation"]
+    assert lines[2].split() == ["epoch", "loss", "accuracy", "loss", "accuracy", "samples/s"]
+    for epoch, line in enumerate(lines[3:5], 1):
+        number, *figures = line.split()
+        assert number == f"{epoch}/2"
+        assert len(figures) == 5
+        assert all(0 < float(figure) < 2.5 for figure in figures[:4])
+    assert lines[5].startswith("test accuracy 0.")
+    # It fits on a terminal of 80 columns.
+    assert max(map(len, lines[:6])) < 80
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "learning_curve.png",
         "model.safetensors",
@@ -106,7 +111,8 @@ def test_train_on_idx_files(tmp_path, capsys, classes, outputs):
     shown = capsys.readouterr().out
     assert f"48 training, 12 validation, 10 test images; network 784-8-{outputs}\n" in shown
     # Training errors are counted by the largest output.
-    assert ("  accuracy " in shown) == (outputs > 1)
+    (row,) = [line.split() for line in shown.splitlines() if line.split()[0] == "1/1"]
+    assert (row[2] != "-") == (outputs > 1)
 
 
 def test_the_same_seed_gives_the_same_model(tmp_path):
@@ -123,7 +129,6 @@ def test_the_same_seed_gives_the_same_model(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the following arguments are required"),
         (["fly"], "invalid choice: 'fly'"),
         (["train", "--epochs", "0"], "'0' is not a positive integer"),
         (["train", "--hidden", "12", "x"], "'x' is not a positive integer"),
@@ -131,6 +136,7 @@ def test_the_same_seed_gives_the_same_model(tmp_path):
         (["train", "--seed", "-1"], "'-1' is not an integer from 0 to 4294967295"),
         (["train", "--batch-size", "1150"], "--batch-size 1150 is more than the 1149 training images"),
         (["train", "--data", "nowhere"], "there is no folder nowhere"),
+        (["train", "--data", "taken"], "taken is a file, not a folder"),
         (["train", "--data", "."], "has neither train-images-idx3-ubyte nor"),
         (["train", "--solver", "natural", "--lr", "1"], "--lr is not for --solver natural"),
         (["train", "--solver", "newton"], "invalid choice: 'newton'"),
@@ -164,12 +170,24 @@ def test_divergence_is_reported(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+def test_a_loss_beyond_guessing_is_divergence(tmp_path, capsys):
+    """Though all numbers are finite: the large ones fit into the table, and nothing is saved."""
+    assert (
+        cli.main(["train", "--epochs", "1", "--hidden", "8", "--lr", "1e9", "--output", str(tmp_path)]) == 1
+    )
+    out, err = capsys.readouterr()
+    assert err.startswith("steepest train: error: training diverged: the loss is ")
+    assert err.endswith(", that of guessing 2.30; lower --lr (it was 1e+09)\n")
+    assert max(map(len, out.splitlines())) < 80
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as a POSIX signal")
 def test_interrupt_saves_the_model(tmp_path):
     command = [sys.executable, "-m", "steepest", "train", "--epochs", "1000000", "--output", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        while not process.stdout.readline().startswith("epoch 1/"):
+        while not process.stdout.readline().strip().startswith("1/"):
             assert process.poll() is None, process.stderr.read()
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
@@ -177,7 +195,7 @@ def test_interrupt_saves_the_model(tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130, err
-    assert err.startswith("steepest train: interrupted after ")
+    assert re.match(r"steepest train: interrupted after (1 epoch|[2-9] epochs|\d\d+ epochs)\n", err)
     assert "test accuracy" in out
     X, y = datasets.load_digits()
     assert steepest.load(tmp_path / "model.safetensors").score(X, y) > 0.5
@@ -194,12 +212,28 @@ def test_info(capsys):
 def test_version_and_help(capsys):
     for arguments, text in (
         (["--version"], steepest.__version__),
+        (["--help"], "natural gradients"),
         (["train", "--help"], "model.safetensors"),
     ):
         with pytest.raises(SystemExit) as caught:
             cli.main(arguments)
         assert caught.value.code == 0
         assert text in capsys.readouterr().out
+
+
+def test_alone_it_says_what_it_is(capsys):
+    assert cli.main([]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: steepest")
+    for word in (
+        "hand-written C++ and CUDA kernels",
+        "train",
+        "compare",
+        "info",
+        "bench",
+        "steepest COMMAND --help",
+    ):
+        assert word in " ".join(shown.split())
 
 
 def test_bench_finds_the_source_tree(tmp_path, monkeypatch, capsys):
