@@ -1,4 +1,4 @@
-"""Steepest descent in hand-written kernels: scikit-learn's manners, fast kernels, Fisher's geometry.
+"""scikit-learn-compatible estimators, neural networks and natural gradients on hand-written C++ and CUDA kernels.
 
 The parts of the package load when they are first used:
 
@@ -91,4 +91,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | _SUBMODULES | set(_FUNCTIONS))
+    return sorted(__all__)

@@ -39,7 +39,7 @@ import sys, steepest
 assert "steepest.nn" not in sys.modules and "steepest.optim" not in sys.modules
 steepest.nn.Network, steepest.optim.Adam, steepest.kernels.matmul
 assert "steepest.nn" in sys.modules
-assert "nn" in dir(steepest)
+assert dir(steepest) == sorted(steepest.__all__)
 try:
     steepest.nonsense
 except AttributeError as error:
