@@ -1,6 +1,7 @@
 """Run the benchmarks: `python -m bench [NAME ...] [--device cuda] [--quick]` from the root of the repository.
 
-Rows go to bench/results/<name>.jsonl; `python -m bench.report` puts the latest into the README.
+Rows go to bench/results/<name>.jsonl, except those of a quick run, whose times mean nothing; `python -m bench.report`
+puts the latest into the README.
 """
 
 from __future__ import annotations
@@ -153,9 +154,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--max-autotune", action="store_true", help="PyTorch's slowest compilation as well")
     parser.add_argument("--data", type=Path, help="folder of the four MNIST files, for `fit`")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the .jsonl files")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help="folder of the .jsonl files (default bench/results, or none with --quick)",
+    )
     parser.add_argument("--no-save", action="store_true", help="print only")
     args = parser.parse_args(argv)
+    if args.results is None and not args.quick:
+        args.results = RESULTS
     if unknown := sorted(set(args.names) - set(NAMES)):
         parser.error(f"no benchmark named {', '.join(unknown)}; there are {', '.join(NAMES)}")
     return args

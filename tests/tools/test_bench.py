@@ -24,7 +24,7 @@ if not (ROOT / "bench" / "__main__.py").is_file():
 
 from bench import device as devices  # noqa: E402
 from bench import environment, harness, show  # noqa: E402
-from bench.__main__ import CUDA_ORDER, HOST_ONLY, NAMES, PEERS, built_cases, main, run  # noqa: E402
+from bench.__main__ import CUDA_ORDER, HOST_ONLY, NAMES, PEERS, RESULTS, built_cases, main, parse, run  # noqa: E402
 from bench.ceiling import Ceiling  # noqa: E402
 from bench.peak_memory import CHUNK, measure  # noqa: E402
 from bench.peers import Peers  # noqa: E402
@@ -323,3 +323,9 @@ def test_unknown_benchmark_is_named(capsys):
 )
 def test_duration(us, text):
     assert show.duration(us) == text
+
+
+def test_a_quick_run_leaves_the_measured_rows_alone(tmp_path):
+    assert parse([]).results == RESULTS
+    assert parse(["--quick"]).results is None
+    assert parse(["--quick", "--results", str(tmp_path)]).results == tmp_path
