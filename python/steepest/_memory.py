@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,21 +34,26 @@ def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike, device: str = "c
         On the CPU a view into a buffer that is one cache line longer; on CUDA an array of CuPy, which aligns all of
         its arrays to 512 bytes.
     """
-    dtype = np.dtype(dtype)
     if device == "cuda":
         array: Array = import_cupy().empty(shape, dtype)
         return array
-    n_bytes = math.prod(shape) * dtype.itemsize
-    raw = np.empty(n_bytes + CACHE_LINE, np.uint8)
-    start = -raw.ctypes.data % CACHE_LINE
-    return raw[start : start + n_bytes].view(dtype).reshape(shape)
+    return _on_cache_line(np.empty, shape, dtype)
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike, device: str = "cpu") -> Array:
-    """Return `aligned_empty` filled with zeros."""
-    array = aligned_empty(shape, dtype, device)
-    array[...] = 0
-    return array
+    """Return `aligned_empty` filled with zeros. On the CPU, pages that are never written to take no memory."""
+    if device == "cuda":
+        array = aligned_empty(shape, dtype, device)
+        array[...] = 0
+        return array
+    return _on_cache_line(np.zeros, shape, dtype)
+
+
+def _on_cache_line(make: Callable[..., Array], shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = make(n_bytes + CACHE_LINE, np.uint8)
+    start = -raw.ctypes.data % CACHE_LINE
+    return raw[start : start + n_bytes].view(dtype).reshape(shape)
 
 
 def array_namespace(array: object) -> Any:

@@ -149,6 +149,39 @@ def test_state_of_another_rule_or_shape_is_refused():
     assert adam.lr == before["lr"]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda s: s["exp_avg_sq"].__setitem__(1, np.array(["a", "b", "c"])),
+            "exp_avg_sq is <U1 in the state",
+        ),
+        (
+            lambda s: s["exp_avg_sq"].__setitem__(1, np.zeros(3, complex)),
+            "exp_avg_sq is complex128 in the state",
+        ),
+        (lambda s: s.update(exp_avg_sq=3), "exp_avg_sq must be a list of arrays in the state, got int"),
+        (lambda s: s.update(steps=[np.array(2.5)]), "steps is float64 in the state, but int64 here"),
+        (lambda s: s.update(steps=[np.array(-1)]), "steps counts steps, and cannot be negative"),
+        (lambda s: s.update(steps=[]), r"steps has shapes \[\] in the state"),
+        (lambda s: s.update(lr="fast"), "lr must be a number in the state, got 'fast'"),
+        (lambda s: s.update(lr=float("nan")), r"lr must be in \[0, inf\), got nan"),
+        (lambda s: s.pop("lr"), "lr must be a number in the state, got None"),
+    ],
+)
+def test_a_state_that_is_refused_changes_nothing(change, message):
+    adam = optim.Adam(nn.Network([nn.Linear(2, 3)]).parameters())
+    before = adam.state_dict()
+    state = adam.state_dict()
+    state["lr"] = 0.5
+    for array in (*state["exp_avg"], *state["steps"]):
+        array[...] = 7
+    change(state)
+    with pytest.raises(ValueError, match=rf"^\[Adam\] {message}"):
+        adam.load_state_dict(state)
+    np.testing.assert_equal(adam.state_dict(), before)
+
+
 class _Negative(schedules.Schedule):
     def _rate(self, t):
         return 2.0 - t

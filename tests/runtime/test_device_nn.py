@@ -103,3 +103,27 @@ def test_optimizers_keep_their_state_beside_the_parameters(cupy):
         assert resumed.lr == 0.25
         for name, value in resumed.state_dict().items():
             np.testing.assert_equal(value, state[name])
+
+
+def test_a_network_and_its_optimizer_are_copied_together(cupy, monkeypatch):
+    """A copy stays on the device; a pickle of both is read where there is no CUDA. Either trains on."""
+    net = nn.Network([nn.Linear(7, 3)], seed=5, device="cuda")
+    optimizer = optim.Adam(net.parameters(), lr=0.5)
+    net.grad_arena[...] = 1
+    optimizer.step()
+    text = pickle.dumps((net, optimizer))
+    assert b"cupy" not in text
+    twin, copied = copy.deepcopy((net, optimizer))
+    for each, rule in ((net, optimizer), (twin, copied)):
+        each.grad_arena[...] = 1
+        rule.step()
+    assert twin.device == "cuda"
+    expected = cupy.asnumpy(net.arena)
+    np.testing.assert_array_equal(cupy.asnumpy(twin.arena), expected)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setitem(sys.modules, "steepest._cuda", None)
+    loaded, unpickled = pickle.loads(text)
+    loaded.grad_arena[...] = 1
+    unpickled.step()
+    assert loaded.device == "cpu"
+    np.testing.assert_allclose(loaded.arena, expected, rtol=1e-6)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
@@ -13,6 +13,9 @@ from steepest import kernels as K
 from steepest.kernels._types import Activation as Function
 
 from .layers import Activation, Dropout, Layer, Linear, PReLU
+
+if TYPE_CHECKING:
+    from ._arena import Arena
 
 Array = npt.NDArray[Any]
 
@@ -27,11 +30,19 @@ class Parameter:
         Position of the layer and role, such as ``"0.weight"``.
     value, grad : ndarray
         The tensor and its gradient, of one shape and dtype.
+    arena : Arena or None
+        What they are views of. Copies and pickles take it along, so that they stay views of it.
     """
 
     name: str
     value: Array
     grad: Array
+    arena: Arena | None = field(default=None, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.arena is None:
+            return Parameter, (self.name, self.value, self.grad)
+        return type(self.arena).parameter, (self.arena, self.name)
 
 
 class Stage(ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -13,9 +14,9 @@ import numpy.typing as npt
 
 from steepest import kernels as K
 from steepest._backends import check_device, cuda_problem, device_of
-from steepest._memory import aligned_empty, aligned_zeros, assign, to_host
+from steepest._memory import aligned_empty, aligned_zeros, assign
 
-from ._arena import allocate
+from ._arena import Arena
 from ._stages import Parameter, Stage, plan
 from .initializers import initialize
 from .layers import Layer, Linear, PReLU, check_layers
@@ -79,7 +80,8 @@ class Network:
     dtype : dtype
         As given.
     device : str
-        As given. A pickle holds NumPy arrays and gives a network on the CPU.
+        As given. A pickle holds NumPy arrays and gives a network on the CPU. A network and its optimizer that are
+        pickled or deep-copied together, as ``copy.deepcopy((net, optimizer))``, belong together afterwards too.
     arena, grad_arena : ndarray of shape (size,)
         All parameters and all gradients. Every tensor starts on a 64-byte boundary; the gaps stay zero.
     weight_arena : ndarray
@@ -121,17 +123,17 @@ class Network:
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"[Network] dtype {dtype} is not supported: use float32 or float64")
         check_layers(layers)
-        check_device(device, "Network")
-        if device == "cuda" and (problem := cuda_problem()):
-            raise RuntimeError(f"[Network] device='cuda' is not available: {problem}")
-        self.layers = layers
+        _require_device(device)
+        self._use(Arena(layers, dtype, device), seed)
+
+    def _use(self, arena: Arena, seed: int) -> None:
+        """Be the network of an arena's layers and parameters."""
+        self.layers, self.dtype, self.device = arena.layers, arena.dtype, arena.device
         self.seed = seed
-        self.dtype = dtype
-        self.device = device
-        arena = allocate(layers, dtype, device)
+        self._arena = arena
         self.arena, self.grad_arena, self.weight_arena = arena.values, arena.grads, arena.weights
-        self._parameters = list(arena.parameters.values())
-        self._passes: npt.NDArray[np.int64] = aligned_zeros((), np.int64, device)
+        self._parameters = arena.parameters()
+        self._passes: npt.NDArray[np.int64] = aligned_zeros((), np.int64, self.device)
         self._stages = self._plan(slice(None))
         self._predicting = [stage for stage in self._stages if not stage.training_only]
         self._draws = len(self._predicting) < len(self._stages)
@@ -169,12 +171,15 @@ class Network:
         ValueError, RuntimeError
             Where the device is not known or not available.
         """
-        return self if device == self.device else self._copy(device)
+        if device == self.device:
+            return self
+        _require_device(device)
+        return self._twin(self._arena.copy_to(device))
 
-    def _copy(self, device: str) -> Network:
+    def _twin(self, arena: Arena) -> Network:
+        """Return this network with other parameters."""
         twin = type(self).__new__(type(self))
-        twin._build(self.layers, self.seed, self.dtype, device)
-        assign(twin.arena, self.arena)
+        twin._use(arena, self.seed)
         assign(twin._passes, self._passes)
         return twin
 
@@ -355,31 +360,32 @@ class Network:
             d_output=empty(widths[-1]) if stages and stages[-1].folded != "identity" else None,
         )
 
+    def _configuration(self) -> dict[str, Any]:
+        """Return what makes up the network besides its parameters."""
+        return {"layers": self.layers, "seed": self.seed, "dtype": self.dtype, "passes": int(self._passes)}
+
     def __getstate__(self) -> dict[str, Any]:
-        # Views do not survive pickling as views, so they are laid out anew from one copy of the values.
-        # NumPy arrays, and the CPU on the way back: a pickle can be read where there is no CUDA.
-        return {
-            "layers": self.layers,
-            "seed": self.seed,
-            "dtype": self.dtype,
-            "arena": np.array(to_host(self.arena)),
-            "passes": int(self._passes),
-        }
+        return {"arena": self._arena, "seed": self.seed, "passes": int(self._passes)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._build(state["layers"], state["seed"], state["dtype"], "cpu")
-        self.arena[...] = state["arena"]
+        self._use(state["arena"], state["seed"])
         self._passes[...] = state["passes"]
 
     def __copy__(self) -> Network:
-        return self._copy(self.device)
+        return self._twin(self._arena.copy_to(self.device))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
-        return self._copy(self.device)
+        return self._twin(copy.deepcopy(self._arena, memo))
 
     def __repr__(self) -> str:
         device = "" if self.device == "cpu" else f", device={self.device!r}"
         return f"Network({list(self.layers)!r}, dtype={self.dtype.name}{device})"
+
+
+def _require_device(device: str) -> None:
+    check_device(device, "Network")
+    if device == "cuda" and (problem := cuda_problem()):
+        raise RuntimeError(f"[Network] device='cuda' is not available: {problem}")
 
 
 def _widths(stages: list[Stage], n_in: int) -> list[int]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from steepest import kernels as K
-from steepest._backends import device_of
+from steepest._backends import device_of, is_cupy
 from steepest._memory import aligned_zeros, assign, to_device, to_host
 from steepest.nn import Parameter
 
@@ -19,12 +20,18 @@ from .schedules import Schedule
 
 Array = npt.NDArray[Any]
 
+# Attributes that follow from the parameters.
+_OF_PARAMETERS = ("_values", "_grads", "_penalised", "_device")
+
 
 class Optimizer(ABC):
     """Base of the update rules. `step` can be called inside `steepest.capture`.
 
-    The state lies where the parameters do, on the CPU or on CUDA. The penalties act on weights, the parameters whose
-    name ends in "weight", and not on biases; clipping is by the norm of all gradients together.
+    The state lies where the parameters do, on the CPU or on CUDA. A deep copy or a pickle takes the parameters along:
+    ``copy.deepcopy((net, optimizer))`` is a network and its optimizer, and so is a pickle of both.
+
+    The penalties act on weights, the parameters whose name ends in "weight", and not on biases; clipping is by the norm
+    of all gradients together.
 
     Parameters
     ----------
@@ -74,15 +81,31 @@ class Optimizer(ABC):
         self.l2 = l2
         self.weight_decay = weight_decay
         self.max_norm = max_norm
-        self._values = [p.value for p in self.params]
-        self._grads = [p.grad for p in self.params]
-        self._penalised = [p.name.endswith("weight") for p in self.params]
-        self._device = device_of(self._values[0])
+        self._look_up_arrays()
         # An array, so that a captured step reads the rate anew each time it is replayed.
         self._lr: npt.NDArray[np.float64] = aligned_zeros((), np.float64, self._device)
         self._rates: npt.NDArray[np.float64] | None = None
         self._turn: npt.NDArray[np.int64] = aligned_zeros((), np.int64, self._device)
         self.lr = lr
+
+    def _look_up_arrays(self) -> None:
+        """Keep what each step takes from the parameters."""
+        self._values = [p.value for p in self.params]
+        self._grads = [p.grad for p in self.params]
+        self._penalised = [p.name.endswith("weight") for p in self.params]
+        self._device = device_of(self._values[0])
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies of views would be arrays of their own: they are looked up again. The other arrays are NumPy's, since a
+        # pickle can be read where there is no CUDA.
+        own = {name: value for name, value in vars(self).items() if name not in _OF_PARAMETERS}
+        return {name: _each_array(to_host, value) for name, value in own.items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._look_up_arrays()
+        for name, value in state.items():
+            setattr(self, name, _each_array(lambda array: to_device(array, self._device), value))
 
     @property
     def lr(self) -> float:
@@ -160,6 +183,10 @@ class Optimizer(ABC):
         copies = {name: [np.array(to_host(a)) for a in arrays] for name, arrays in self._all_state().items()}
         return {"rule": type(self).__name__, "lr": self.lr, **copies}
 
+    def _state_names(self) -> set[str]:
+        """Return the keys of `state_dict`, without copying its arrays."""
+        return {"rule", "lr", *self._all_state()}
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned, in place: graphs captured before stay valid.
 
@@ -172,7 +199,8 @@ class Optimizer(ABC):
         Raises
         ------
         ValueError
-            Where the state is that of another rule or of other shapes; nothing is changed then.
+            Where the state is that of another rule, of other shapes or of other kinds of numbers; nothing is changed
+            then.
         """
         name, own = type(self).__name__, self._all_state()
         if state.get("rule") != name:
@@ -181,13 +209,15 @@ class Optimizer(ABC):
             raise ValueError(
                 f"[{name}] this is the state of an optimizer that follows a schedule: call follow"
             )
+        # Everything is looked at before the first write.
+        lr = as_number(state.get("lr"), f"[{name}] lr")
+        self._require(0.0, math.inf, lr=lr)
+        values = {
+            key: saved_arrays(state.get(key, ()), arrays, f"[{name}] {key}") for key, arrays in own.items()
+        }
+        self._lr[...] = lr
         for key, arrays in own.items():
-            shapes, saved = [a.shape for a in arrays], [np.shape(a) for a in state.get(key, [])]
-            if shapes != saved:
-                raise ValueError(f"[{name}] {key} has shapes {saved} in the state, but {shapes} here")
-        self.lr = state["lr"]
-        for key, arrays in own.items():
-            for array, value in zip(arrays, state[key], strict=True):
+            for array, value in zip(arrays, values[key], strict=True):
                 assign(array, value)
 
     def _all_state(self) -> dict[str, list[Array]]:
@@ -213,6 +243,41 @@ class Optimizer(ABC):
             if not low <= value < high:
                 name = type(self).__name__
                 raise ValueError(f"[{name}] {what} must be in [{low:g}, {high:g}), got {value}")
+
+
+def as_number(value: Any, what: str) -> float:
+    """Return a saved number; raise the ValueError that says `what` is none."""
+    if isinstance(value, Real):
+        return float(value)
+    raise ValueError(f"{what} must be a number in the state, got {value!r}")
+
+
+def saved_arrays(saved: Any, own: list[Array], what: str) -> list[Array]:
+    """Return saved arrays with the dtypes of an optimizer's own; raise ValueError unless they have the same shapes.
+
+    Counts may not be negative, nor fractions.
+    """
+    if not isinstance(saved, list | tuple):
+        raise ValueError(f"{what} must be a list of arrays in the state, got {type(saved).__name__}")
+    arrays = [np.asarray(to_host(value)) for value in saved]
+    shapes, own_shapes = [a.shape for a in arrays], [a.shape for a in own]
+    if shapes != own_shapes:
+        raise ValueError(f"{what} has shapes {shapes} in the state, but {own_shapes} here")
+    dtypes = [a.dtype for a in own]
+    for array, dtype in zip(arrays, dtypes, strict=True):
+        if not np.can_cast(array.dtype, dtype, "same_kind"):
+            raise ValueError(f"{what} is {array.dtype} in the state, but {dtype} here")
+    arrays = [array.astype(dtype, copy=False) for array, dtype in zip(arrays, dtypes, strict=True)]
+    if any(array.dtype.kind == "i" and (array < 0).any() for array in arrays):
+        raise ValueError(f"{what} counts steps, and cannot be negative")
+    return arrays
+
+
+def _each_array(change: Callable[[Array], Array], value: Any) -> Any:
+    """Return an attribute with its arrays changed: those of a list, itself if it is one, none of anything else."""
+    if isinstance(value, list):
+        return [_each_array(change, item) for item in value]
+    return change(value) if isinstance(value, np.ndarray) or is_cupy(value) else value
 
 
 def _list_parameters(params: object, name: str) -> list[Parameter]:
