@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
+import operator
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,11 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from steepest._memory import array_namespace, assign, to_host
+from steepest._memory import array_namespace, to_host
+from steepest._tensor_file import StoredTensor
 from steepest.nn import Network
+from steepest.nn._arena import parameter_shapes
+from steepest.nn.layers import check_layers
 
 Array = npt.NDArray[Any]
-Tensors = Mapping[str, Array]
 
 # Where classes come from. The first module that exports a class gives it its name in files.
 ESTIMATOR_MODULES = (
@@ -33,6 +36,11 @@ PART_MODULES = ("steepest.nn", "steepest.optim", "steepest.optim.schedules")
 
 # Kinds of dtypes that are tensors of the format: bool, signed and unsigned integers, floating point.
 _TENSOR_KINDS = "biuf"
+# In bytes. NumPy pads the strings of an array to a width that its dtype names: a few letters of a file could ask for
+# any amount of memory.
+_MOST_STRING_BYTES = 64 << 20
+# Words of the state of NumPy's MT19937.
+_MT19937_WORDS = 624
 
 
 class StateError(ValueError):
@@ -68,14 +76,17 @@ def encode_model(model: Any) -> tuple[Any, dict[str, Array]]:
     return encoder.encode(model, type(model).__name__, ""), encoder.tensors
 
 
-def decode_model(description: Any, tensors: Tensors) -> Any:
+def decode_model(description: Any, tensors: Mapping[str, StoredTensor]) -> Any:
     """Return the model that `encode_model` described, on the CPU.
+
+    What is asked for is looked at before there is memory for it: a network is built once its tensors are found to fit
+    its layers, and each tensor is read once, to where it belongs.
 
     Parameters
     ----------
     description : dict
         As `encode_model` returns it.
-    tensors : mapping of str to ndarray
+    tensors : mapping of str to StoredTensor
         The tensors by name.
 
     Returns
@@ -86,16 +97,22 @@ def decode_model(description: Any, tensors: Tensors) -> Any:
     Raises
     ------
     StateError
-        The description is no model, or not one that this version knows.
+        The description is no model, or not one that this version knows; the message names the field.
+    OSError, MemoryError
+        The file cannot be read, or the model does not fit into memory.
     """
     if not (isinstance(description, dict) and ("$network" in description or "$estimator" in description)):
         raise StateError("it describes neither a network nor an estimator")
+    decoder = _Decoder(tensors)
     try:
-        return _Decoder(tensors).decode(description)
-    except StateError:
+        return decoder.decode(description)
+    except (OSError, MemoryError):
         raise
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise StateError(f"{type(error).__name__}: {error}") from error
+    except Exception as error:
+        # Whatever the classes of a damaged description raise.
+        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        field = ".".join(map(str, decoder.field))
+        raise StateError(f"{field}: {text}" if field else text) from error
 
 
 def _public_name(kind: type, modules: tuple[str, ...]) -> str | None:
@@ -136,6 +153,7 @@ class _Encoder:
 
     def __init__(self) -> None:
         self.tensors: dict[str, Array] = {}
+        self._string_bytes = 0
 
     def encode(self, value: Any, where: str, name: str) -> Any:
         """Return `value` as JSON's types; `where` is for the message, `name` the tensors' names start with."""
@@ -179,10 +197,7 @@ class _Encoder:
     def _network(self, network: Network, where: str, name: str) -> dict[str, Any]:
         prefix = f"{name}." if name else ""
         values = {p.name: self._array(p.value, where, prefix + p.name) for p in network.parameters()}
-        state = network.__getstate__()
-        # Named tensors instead, which do not depend on how a version lays them out.
-        del state["arena"]
-        return {"$network": {**self._items(state, where, name), "parameters": values}}
+        return {"$network": {**self._items(network._configuration(), where, name), "parameters": values}}
 
     def _sequence(self, values: Any, where: str, name: str) -> Any:
         items = [self.encode(v, f"{where}[{i}]", f"{name}.{i}") for i, v in enumerate(values)]
@@ -197,6 +212,12 @@ class _Encoder:
         # ascontiguousarray would give an array of no dimensions one.
         array = np.array(to_host(array), order="C", copy=None)
         if array.dtype.kind in "OU":
+            self._string_bytes += array.nbytes
+            if self._string_bytes > _MOST_STRING_BYTES:
+                raise TypeError(
+                    f"{where} is an array of dtype {array.dtype} and shape {array.shape}, with which the strings take "
+                    f"more than {_MOST_STRING_BYTES >> 20} MiB: shorten the longest of them, or use pickle"
+                )
             items = self._sequence(array.ravel().tolist(), where, name)
             return {"$array": items, "shape": list(array.shape), "dtype": array.dtype.str}
         if array.dtype.kind not in _TENSOR_KINDS or array.dtype.itemsize > 8:
@@ -225,22 +246,35 @@ class _Encoder:
 
 
 class _Decoder:
-    """Makes values from JSON's types and tensors."""
+    """Makes values from JSON's types and tensors; `field` is the path to what is being made."""
 
-    def __init__(self, tensors: Tensors) -> None:
-        self._tensors = tensors
+    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
+        self.field: list[object] = []
+        self._tensors = dict(tensors)
+        self._string_bytes = 0
 
-    def decode(self, value: Any) -> Any:
+    def decode(self, value: Any, *field: object) -> Any:
+        """Return the value of some JSON, whose path from the present field is `field`."""
+        # An exception leaves the path as it is, for the message.
+        self.field += field
+        found = self._decode(value)
+        del self.field[len(self.field) - len(field) :]
+        return found
+
+    def _decode(self, value: Any) -> Any:
         if isinstance(value, list):
-            return [self.decode(item) for item in value]
+            return [self.decode(item, i) for i, item in enumerate(value)]
         if not isinstance(value, dict):
             return value
         kind = next(iter(value), "")
         if not kind.startswith("$"):
-            return {key: self.decode(item) for key, item in value.items()}
+            return self._items(value)
         if kind not in self._METHODS:
             raise StateError(f"this version of steepest knows no {kind}")
         return self._METHODS[kind](self, value)
+
+    def _items(self, values: Mapping[str, Any], *field: object) -> dict[str, Any]:
+        return {key: self.decode(value, *field, key) for key, value in values.items()}
 
     def _estimator(self, value: dict[str, Any]) -> Any:
         kind = _find_class(value["$estimator"], ESTIMATOR_MODULES)
@@ -249,22 +283,28 @@ class _Decoder:
             raise StateError(
                 f"this version of steepest's {kind.__name__} has no parameter {', '.join(unknown)}"
             )
+        parameters = self._items(value["parameters"], "parameters")
         # What a file of an older version does not have keeps its default.
-        model.__setstate__({**self.decode(value["parameters"]), **self.decode(value["state"])})
+        model.__setstate__({**parameters, **self._items(value["state"], "state")})
         return model
 
     def _network(self, value: dict[str, Any]) -> Network:
-        state = {name: self.decode(item) for name, item in value["$network"].items()}
-        saved = state.pop("parameters")
-        network = Network(state["layers"], dtype=state["dtype"])
-        if unknown := sorted(set(state) - set(network.__getstate__())):
+        described = {name: item for name, item in value["$network"].items() if name != "parameters"}
+        state = {"seed": 0, "passes": 0, **self._items(described)}
+        if unknown := sorted(set(state) - {"layers", "seed", "dtype", "passes"}):
             raise StateError(f"a network of this version of steepest has no {', '.join(unknown)}")
-        network.__setstate__({**network.__getstate__(), **state})
-        shapes = {p.name: p.value.shape for p in network.parameters()}
-        if {name: array.shape for name, array in saved.items()} != shapes:
+        layers, dtype = tuple(state["layers"]), state["dtype"]
+        seed, passes = operator.index(state["seed"]), operator.index(state["passes"])
+        check_layers(layers)
+        tensors = {name: self._stored(item) for name, item in value["$network"]["parameters"].items()}
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        if shapes != parameter_shapes(layers) or any(t.dtype != dtype for t in tensors.values()):
             raise StateError("the parameters of its network do not fit its layers")
+        network = Network.__new__(Network)
+        network._build(layers, seed, dtype, "cpu")
+        network._passes[...] = passes
         for parameter in network.parameters():
-            assign(parameter.value, saved[parameter.name])
+            tensors[parameter.name].read_into(parameter.value)
         return network
 
     def _object(self, value: dict[str, Any]) -> Any:
@@ -274,8 +314,8 @@ class _Decoder:
             raise StateError(f"this version of steepest's {kind.__name__} has no {', '.join(unknown)}")
         # Subclasses such as ReLU take no argument for what they fix.
         part: Any = object.__new__(kind)
-        for name, item in value["fields"].items():
-            object.__setattr__(part, name, self.decode(item))
+        for name, item in self._items(value["fields"]).items():
+            object.__setattr__(part, name, item)
         if hasattr(part, "__post_init__"):
             part.__post_init__()
         return part
@@ -284,19 +324,41 @@ class _Decoder:
         dtype = _dtype(value["dtype"])
         if dtype.kind not in "OU":
             raise StateError(f"an array of strings cannot have dtype {dtype}")
+        self._string_bytes += len(value["$array"]) * dtype.itemsize
+        if self._string_bytes > _MOST_STRING_BYTES:
+            raise StateError(f"its strings would take more than {_MOST_STRING_BYTES >> 20} MiB of memory")
         items: Array = np.empty(len(value["$array"]), dtype)
         items[:] = self.decode(value["$array"])
         return items.reshape(value["shape"])
 
+    def _stored(self, value: dict[str, Any]) -> StoredTensor:
+        # Each has one place in a model: a file cannot ask for the same bytes again and again.
+        tensor = self._tensors.pop(value["$tensor"], None)
+        if tensor is None:
+            raise StateError(f"there is no tensor {value['$tensor']!r}, or another field has it")
+        return tensor
+
     def _tensor(self, value: dict[str, Any]) -> Array:
-        return np.array(self._tensors[value["$tensor"]])
+        return self._stored(value).read()
 
     def _scalar(self, value: dict[str, Any]) -> Any:
         return self.decode(value["$scalar"])[()]
 
     def _random_state(self, value: dict[str, Any]) -> np.random.RandomState:
+        state = self.decode(value["$random_state"])
+        words, position = state["state"]["key"], state["state"]["pos"]
+        # NumPy believes all of this. It reads its words at any position, and waits for ever for numbers other than 0
+        # from words of which all that count are 0.
+        if not (
+            (words.dtype, words.shape) == (np.uint32, (_MT19937_WORDS,))
+            and words[1:].any()
+            and type(position) is int
+            and 0 <= position <= _MT19937_WORDS
+            and state["has_gauss"] in (0, 1)
+        ):
+            raise StateError("this is no state of MT19937")
         random_state = np.random.RandomState()
-        random_state.set_state(self.decode(value["$random_state"]))
+        random_state.set_state(state)
         return random_state
 
     _METHODS: dict[str, Callable[..., Any]] = {  # noqa: RUF012

@@ -7,26 +7,31 @@ import errno
 import json
 import os
 import secrets
-import shutil
-from collections.abc import Mapping
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
-import safetensors
-import safetensors.numpy
+from typing import Any, BinaryIO
 
 from steepest._backends import check_device, cuda_problem
-from steepest._model_state import StateError, decode_model, encode_model
+from steepest._model_state import decode_model, encode_model
+from steepest._tensor_file import DamagedError, encode_tensors, read_header, verify_checksum
 from steepest._version import __version__
 from steepest.nn import Network
 
-Array = npt.NDArray[Any]
 _Path = str | os.PathLike[str]
 
 # Raised where older versions would misread a file. Versions that only add kinds of values do not raise it: an older one
 # names what it does not know.
 FORMAT_VERSION = 1
+
+# The strings of the first files, which have no checksum.
+_FIRST_KEYS = {"format", "format_version", "steepest_version", "model"}
+# Letters of a file's name in that of the file beside it which is written first.
+_NAME_LETTERS = 32
+
+
+class _UnreadableError(ValueError):
+    """Says of a file what is wrong with it; the file's name comes before."""
 
 
 def save(model: Any, path: _Path) -> None:
@@ -35,11 +40,12 @@ def save(model: Any, path: _Path) -> None:
     The tensors are the parameters of the network, the moments of its optimizer and other fitted arrays; the rest
     (class, parameters, fitted attributes, labels) is JSON in the file's header. A model that was loaded predicts the
     same bits, and `partial_fit` and `warm_start` go on from where it was. There is no code in the file, and none is run
-    by `load`.
+    by `load`. A checksum lets `load` notice damage.
 
     The file is written beside `path`, flushed to the disk, and then renamed: at any time `path` is either the old
     file or the new one, whole, whatever stops the program or the machine. A process that is killed may leave a file
-    behind whose name ends in ``.tmp``.
+    behind whose name ends in ``.tmp``. The new file has the mode of the old one, and its owner and group where the
+    system allows that.
 
     Parameters
     ----------
@@ -47,15 +53,16 @@ def save(model: Any, path: _Path) -> None:
         An estimator of steepest, fitted or not, or a `steepest.nn.Network`, on any device. The `callbacks` of an
         estimator are not saved.
     path : path
-        The file. It is replaced; a symbolic link is followed.
+        The file, which is replaced. A symbolic link is followed. Another hard link to the old file keeps the old
+        content.
 
     Raises
     ------
     TypeError
         The model is of another library, or holds what cannot be kept as data (a function, an object of a class of the
-        user's); the message says where.
+        user's), or that holds itself or too much text; the message says where.
     OSError
-        The file cannot be written. What was at `path` is as it was.
+        The file cannot be written, or `path` is a folder, a device or a pipe. What was at `path` is as it was.
 
     Examples
     --------
@@ -68,15 +75,18 @@ def save(model: Any, path: _Path) -> None:
     """
     try:
         description, tensors = encode_model(model)
-    except TypeError as error:
+        header = {
+            "format": "steepest",
+            "format_version": str(FORMAT_VERSION),
+            "steepest_version": __version__,
+            "model": json.dumps(description, allow_nan=False),
+        }
+        parts = encode_tensors(tensors, header)
+    except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"[save] {error}") from error
-    header = {
-        "format": "steepest",
-        "format_version": str(FORMAT_VERSION),
-        "steepest_version": __version__,
-        "model": json.dumps(description, allow_nan=False),
-    }
-    _replace(Path(os.path.realpath(path)), safetensors.numpy.save(tensors, header))
+    with _replacing(path) as file:
+        for part in parts:
+            file.write(part)
 
 
 def load(path: _Path, device: str | None = None) -> Any:
@@ -102,7 +112,10 @@ def load(path: _Path, device: str | None = None) -> Any:
         There is no such file, or it cannot be read.
     ValueError
         The file is empty, truncated, damaged, no model of steepest, or of a newer version; the message says which, and
-        what to do.
+        what to do. Files that `save` has written have a checksum, so that a single changed bit is noticed; those of
+        the first versions have none.
+    MemoryError
+        The model does not fit into memory. What is no whole model is refused before there is memory for it.
     RuntimeError
         CUDA is asked for and not available.
     """
@@ -110,14 +123,12 @@ def load(path: _Path, device: str | None = None) -> Any:
         check_device(device, "load")
         if device == "cuda" and (problem := cuda_problem()):
             raise RuntimeError(f"[load] device='cuda' is not available: {problem}")
-    header, tensors = _read(path)
+    name = os.fspath(path)
     try:
-        model = decode_model(json.loads(header["model"]), tensors)
-    except (KeyError, json.JSONDecodeError, StateError) as error:
-        raise ValueError(
-            f"[load] {os.fspath(path)} was written by steepest {_writer(header)}, and steepest {__version__} cannot "
-            f"read it: {error}. If it comes from a newer version: pip install --upgrade steepest"
-        ) from error
+        with _open(name) as file:
+            model = _read_model(file)
+    except _UnreadableError as error:
+        raise ValueError(f"[load] {name} {error}") from error.__cause__
     return model if device is None else _move(model, device)
 
 
@@ -132,31 +143,57 @@ def _move(model: Any, device: str) -> Any:
     return model
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file anew such that at any time either the old or the new one is there, whole."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "[save] there is no folder", str(path.parent))
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+@contextlib.contextmanager
+def _replacing(path: _Path) -> Iterator[BinaryIO]:
+    """Open a file to be written anew such that at any time either the old or the new one is there, whole."""
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "[save] there is no folder", str(target.parent))
+    old = _status(path, "save")
+    new = target.with_name(f".{target.name[:_NAME_LETTERS]}.{secrets.token_hex(4)}.tmp")
+    # What only some may read, only the owner may read while it is written.
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if old is None else 0o600)
     try:
-        with open(new, "xb") as file:
-            file.write(content)
+        with open(descriptor, "wb") as file:
+            yield file
             file.flush()
+            if old is not None:
+                _keep_owner_and_mode(descriptor, old)
             # Before the rename: otherwise the new name may reach the disk before the data do.
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copymode(path, new)
-        os.replace(new, path)
+            os.fsync(descriptor)
+        os.replace(new, target)
     except BaseException:
         with contextlib.suppress(OSError):
             new.unlink()
         raise
-    _flush_folder(path.parent)
+    _flush_folder(target.parent)
+
+
+def _status(path: _Path, function: str) -> os.stat_result | None:
+    """Return what the system knows of a file, or None where there is none; raise OSError for what is no file."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, f"[{function}] this is a directory", os.fspath(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, f"[{function}] this is a device or a pipe, not a file", os.fspath(path))
+    return status
+
+
+def _keep_owner_and_mode(descriptor: int, old: os.stat_result) -> None:
+    # A process that may not give a file away can still give it to one of its groups.
+    for owner in (old.st_uid, -1):
+        with contextlib.suppress(OSError):
+            os.fchown(descriptor, owner, old.st_gid)
+            break
+    # After the owner, whose change takes bits of the mode away.
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 
 def _flush_folder(folder: Path) -> None:
     """Bring a folder's new names to the disk, on systems that can; the file itself is safe either way."""
-    if os.name != "posix":
-        return
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -165,44 +202,59 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _read(path: _Path) -> tuple[Mapping[str, str], dict[str, Array]]:
-    """Return the header and the tensors of a file of `save`."""
-    name = os.fspath(path)
-    try:
-        with open(path, "rb") as file:
-            size, start = os.fstat(file.fileno()).st_size, file.read(16)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(error.errno, f"[load] there is no file {name}", name) from error
-    try:
-        with safetensors.safe_open(name, framework="np") as opened:
-            header = opened.metadata() or {}
-            foreign = header.get("format") != "steepest"
-            tensors = {} if foreign else {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"[load] {name} {_what_it_is(start, size)} ({error})") from error
-    if foreign:
-        raise ValueError(
-            f"[load] {name} is a safetensors file of another program: safetensors.numpy.load_file reads its tensors"
+def _open(name: str) -> BinaryIO:
+    # Before it is opened: that would wait for somebody to write into a pipe.
+    if _status(name, "load") is None:
+        raise FileNotFoundError(errno.ENOENT, f"[load] there is no file {name}", name)
+    return open(name, "rb")
+
+
+def _read_model(file: BinaryIO) -> Any:
+    """Return the model in a file that is open at its beginning; raise _UnreadableError where it is none."""
+    with _whatever_is_raised(lambda error: f"{_what_it_is(file)} ({error})"):
+        header, tensors = read_header(file)
+    if header.get("format") != "steepest":
+        raise _UnreadableError(
+            "is a safetensors file of another program: safetensors.numpy.load_file reads its tensors"
         )
-    version = header.get("format_version", "")
-    if not version.isdecimal() or int(version) > FORMAT_VERSION:
-        raise ValueError(
-            f"[load] {name} has format {version or '(unknown)'}, written by steepest {_writer(header)}; steepest "
-            f"{__version__} reads formats up to {FORMAT_VERSION}: pip install --upgrade steepest"
+    writer, version = header.get("steepest_version", "(unknown)"), header.get("format_version", "")
+    if version not in map(str, range(1, FORMAT_VERSION + 1)):
+        raise _UnreadableError(
+            f"has format {version or '(unknown)':.20}, written by steepest {writer}; steepest {__version__} reads "
+            f"formats up to {FORMAT_VERSION}: install a newer version of steepest"
         )
-    return header, tensors
+    with _whatever_is_raised(lambda error: f"is damaged: {error}. Copy it again, or save the model again"):
+        # A file with anything that the first ones do not have has a checksum, unless the checksum's name is damaged.
+        if not verify_checksum(file) and (unknown := sorted(set(header) - _FIRST_KEYS)):
+            raise DamagedError(f"it has no checksum, but {', '.join(unknown)}")
+    with _whatever_is_raised(
+        lambda error: (
+            f"was written by steepest {writer}, and steepest {__version__} cannot read it: {error}. If it comes from "
+            "a newer version, install that"
+        )
+    ):
+        return decode_model(json.loads(header["model"]), tensors)
 
 
-def _writer(header: Mapping[str, str]) -> str:
-    return header.get("steepest_version", "(unknown)")
+@contextlib.contextmanager
+def _whatever_is_raised(describe: Callable[[Exception], str]) -> Iterator[None]:
+    """Make one error of all that reading a damaged file may raise; the machine's own failures stay what they are."""
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise _UnreadableError(describe(error)) from error
 
 
-def _what_it_is(start: bytes, size: int) -> str:
-    """Say what a file is that safetensors could not read, from its first bytes."""
-    if size == 0:
+def _what_it_is(file: BinaryIO) -> str:
+    """Say what a file is whose header cannot be read, from its first bytes."""
+    file.seek(0)
+    start = file.read(16)
+    if not start:
         return "is empty: it was not written to its end. Save the model again"
     # A header of JSON follows its length, a number of eight bytes.
-    if size <= 8 or start[8:9] == b"{":
+    if len(start) <= 8 or start[8:9] == b"{":
         return "is truncated or damaged: copy it again, or save the model again"
     if (start[:1] == b"\x80" and 2 <= start[1] <= 5) or start[:2] in (b"x\x9c", b"x\x01", b"x^", b"x\xda"):
         return "looks like a pickle: joblib.load or pickle.load reads it, if you trust where it comes from"

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import joblib
 import numpy as np
 import pytest
 from backends import run_python
+from model_files import save_as_first_versions
 from safetensors.numpy import save_file
 
 import steepest
@@ -89,7 +91,7 @@ def test_newer_versions(tmp_path):
     write(tmp_path / "model", version="2")
     with pytest.raises(
         ValueError,
-        match=r"has format 2, written by steepest 9\.1; .* up to 1: pip install --upgrade steepest",
+        match=r"has format 2, written by steepest 9\.1; .* up to 1: install a newer version",
     ):
         steepest.load(tmp_path / "model")
 
@@ -145,7 +147,7 @@ def test_newer_versions(tmp_path):
             },
             "a network of this version of steepest has no later",
         ),
-        ({"$network": {"layers": [{"$tensor": "b"}]}}, "KeyError: 'b'"),
+        ({"$network": {"layers": [{"$tensor": "b"}]}}, "layers.0: there is no tensor 'b'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -153,7 +155,7 @@ def test_contents_that_this_version_does_not_know(model, message, tmp_path):
     write(tmp_path / "model", **model)
     with pytest.raises(
         ValueError,
-        match=rf"was written by steepest 9\.1, and steepest .* cannot read it: .*{message}.*--upgrade",
+        match=rf"was written by steepest 9\.1, and steepest .* cannot read it: .*{message}.*install that",
     ):
         steepest.load(tmp_path / "model")
 
@@ -183,9 +185,9 @@ def test_truncated_anywhere(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_damaged_headers(tmp_path):
-    """A changed byte is an error that names the file, or a model that differs in a value; nothing else."""
+    """Without a checksum, a changed byte is an error that names the file, or a model that differs in a value."""
     path = tmp_path / "model"
-    steepest.save(
+    save_as_first_versions(
         MLPRegressor(hidden_layer_sizes=(2,), max_iter=1, random_state=0).fit(np.eye(3), [1.0, 2.0, 3.0]),
         path,
     )
@@ -299,11 +301,89 @@ for i in range(10**6):
 
 
 @posix
-def test_links_and_modes_are_kept(old):
+@pytest.mark.parametrize("mode", [0o640, 0o600])
+def test_links_and_modes_are_kept(mode, old, monkeypatch):
     link = old.with_name("link")
     link.symlink_to(old.name)
-    old.chmod(0o640)
+    old.chmod(mode)
+    other_name = old.with_name("hard link")
+    other_name.hardlink_to(old)
+    fsync, seen = os.fsync, []
+
+    def spy(descriptor):
+        seen.append(os.fstat(descriptor).st_mode & 0o777)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
     steepest.save(MLPClassifier(alpha=0.75), str(link))
     assert link.is_symlink()
-    assert old.stat().st_mode & 0o777 == 0o640
+    assert old.stat().st_mode & 0o777 == seen[0] == mode
     assert steepest.load(link).alpha == 0.75
+    assert steepest.load(other_name).alpha == 0.25
+
+
+@posix
+def test_what_only_the_owner_may_read_nobody_else_ever_may(old, monkeypatch):
+    """Not the file that is written beside it either, which a killed process leaves behind."""
+    old.chmod(0o600)
+    modes, opened = [], os.open
+
+    def spy(path, flags, mode=0o777):
+        descriptor = opened(path, flags, mode)
+        modes.append(os.fstat(descriptor).st_mode & 0o777)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", spy)
+    steepest.save(MLPClassifier(alpha=0.75), old)
+    assert modes[0] == 0o600
+
+
+@posix
+def test_the_owner_is_kept(old):
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    os.chown(old, 65534, 65533)
+    old.chmod(0o640)
+    steepest.save(MLPClassifier(alpha=0.75), old)
+    status = old.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (65534, 65533, 0o640)
+
+
+@posix
+def test_only_files_are_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    link = tmp_path / "link"
+    link.symlink_to(pipe)
+    for path in (pipe, link, os.devnull):
+        for call in (lambda path: steepest.save(MLPClassifier(), path), steepest.load):
+            with pytest.raises(OSError, match=r"\[(save|load)\] this is a device or a pipe, not a file"):
+                call(path)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+    with pytest.raises(IsADirectoryError, match="this is a directory"):
+        steepest.save(MLPClassifier(), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+
+
+@pytest.mark.parametrize("name", ["a" * 250, "ü" * 127, "." * 3 + "x"], ids=["letters", "umlauts", "dots"])
+def test_names_as_long_as_the_system_allows(name, tmp_path):
+    steepest.save(MLPClassifier(alpha=0.75), tmp_path / name)
+    assert steepest.load(tmp_path / name).alpha == 0.75
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def endless():
+    values = []
+    values.append(values)
+    return values
+
+
+@pytest.mark.parametrize(
+    "value", [endless(), 10**5000, np.zeros(1000, "<U99999")], ids=["endless", "number", "strings"]
+)
+def test_what_could_not_be_loaded_is_not_saved(value, old):
+    content = old.read_bytes()
+    with pytest.raises(TypeError, match=r"^\[save\] "):
+        steepest.save(MLPClassifier(alpha=value), old)
+    assert old.read_bytes() == content
