@@ -1,18 +1,27 @@
 #!/usr/bin/env bash
-# On a machine with an NVIDIA GPU: builds for it, tests on it, checks memory and races, and measures, in ten minutes.
+# On a machine with an NVIDIA GPU: builds for it, tests on it, checks memory and races, profiles and measures, in three
+# calls of at most ten minutes each. What decides most comes first, and a call that cannot go well ends at once.
 #
-#   bash scripts/gpu_check.sh                 all steps: build test memcheck racecheck synccheck initcheck bench
-#   bash scripts/gpu_check.sh build bench     these alone, each with all the time that is left
+#   bash scripts/gpu_check.sh check       what is here, the build, the tests, a minute of the goals
+#   bash scripts/gpu_check.sh sanitize    the four tools of compute-sanitizer side by side, profiles of six kernels
+#   bash scripts/gpu_check.sh measure     the benchmarks that have goals
+#   bash scripts/gpu_check.sh             the three, one after the other
+#   bash scripts/gpu_check.sh test goals  single steps, each with all the time that is left
+#   bash scripts/gpu_check.sh --dry-run [...]    prints the steps and their limits, and runs nothing
 #
-# Needed: nvcc, CMake, Ninja, and a Python with NumPy, SciPy, scikit-learn, tqdm, CuPy, pybind11, pytest and
-# hypothesis. PyTorch and JAX are compared with where they are installed. Nothing is fetched, and no setting of the GPU is
-# touched. Environment:
+# `check` leaves the package that it built in $OUT/package.tar.gz. A later call finds it in build/gpu/, which is where to
+# put it on a machine that has lost it; otherwise, or where a source has changed, the call builds anew.
+#
+# Needed: nvcc, CMake, Ninja, and a Python with its headers, NumPy, SciPy, scikit-learn, tqdm, CuPy, pybind11, pytest and
+# hypothesis. compute-sanitizer, ncu and PyTorch are used where they are installed. Nothing is fetched, and no setting of
+# the GPU is touched. Environment:
 #
 #   PYTHON            the interpreter (python3)
 #   STEEPEST_WHEELS   folder of wheels of what it lacks; they are installed beside it, not into it
 #   STEEPEST_COMMIT   the commit, where the tree is a copy without its repository
-#   STEEPEST_MNIST    folder of the four MNIST files, for the whole fit
-#   STEEPEST_SECONDS  the time for all steps (580)
+#   STEEPEST_MNIST    folder of the four MNIST files (../shared/data/mnist); without it the goal of a whole fit stays
+#                     unanswered
+#   STEEPEST_SECONDS  the time of a call (580)
 #   STEEPEST_REHEARSE=1   the same on the CPU and small: to try out this script
 #   PYTEST_ARGS, BENCH_ARGS   more arguments, separated by blanks
 #   OUT               folder of the logs, the rows and the summary (build/gpu/out)
@@ -23,12 +32,20 @@ cd "$(dirname "$0")/.."
 
 work=$PWD/build/gpu
 out=${OUT:-$work/out}
-python=$("${PYTHON:-python3}" -c 'import sys; print(sys.executable)')
 seconds=${STEEPEST_SECONDS:-580}
-all_steps=(build test memcheck racecheck synccheck initcheck bench)
-# The most seconds of each where all run; the benchmarks get what is left, and begin nothing in the last ones.
-declare -A limits=([build]=200 [test]=120 [memcheck]=60 [racecheck]=60 [synccheck]=30 [initcheck]=30 [bench]=1000)
+mnist=${STEEPEST_MNIST:-../shared/data/mnist}
+# Steps with a + between them run side by side.
+calls=(check sanitize measure)
+declare -A steps_of=(
+  [check]='probe build test goals'
+  [sanitize]='probe build memcheck+racecheck+synccheck+initcheck profile'
+  [measure]='probe build benchmarks'
+)
+# The most seconds of each step; the benchmarks get what is left, and begin nothing in the last ones.
+declare -A limits=([probe]=30 [build]=200 [test]=250 [goals]=100 [profile]=150 [benchmarks]=10000
+  [memcheck]=350 [racecheck]=350 [synccheck]=350 [initcheck]=350)
 last_case=40
+skipped=77 # what a step returns for which something is missing
 if [[ -n ${STEEPEST_REHEARSE-} ]]; then
   cuda=OFF device=cpu
 else
@@ -40,15 +57,71 @@ export PYTHONPATH=$work/package:$work/site${PYTHONPATH:+:$PYTHONPATH}
 export PYTHONUNBUFFERED=1
 # The plugins that a machine happens to have would turn their warnings into failures.
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
+# Where CUDA's tools are, if the path does not say it: without nvcc on it CMake would leave the CUDA module out.
+for folder in "${CUDA_HOME:-/usr/local/cuda}"/{bin,compute-sanitizer} /opt/nvidia/nsight-compute/*; do
+  if [[ -d $folder ]]; then PATH=$PATH:$folder; fi
+done
+python=$("${PYTHON:-python3}" -c 'import sys; print(sys.executable)')
 
-step_build() {
+# skip REASON: ends a step for which something is missing.
+skip() {
+  echo "skipped: $1"
+  exit $skipped
+}
+
+has_module() { "$python" -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$1') is None)"; }
+
+step_probe() {
+  local missing=() absent=() name
   mkdir -p "$work"
   if [[ -n ${STEEPEST_WHEELS-} ]]; then
     "$python" -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target "$work/site" \
       "$STEEPEST_WHEELS"/*.whl
   fi
-  cmake -S . -B "$work/cmake" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSTEEPEST_CUDA=$cuda \
+  for name in cmake ninja; do command -v $name >/dev/null || missing+=("$name"); done
+  "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' ||
+    missing+=(Python.h)
+  for name in numpy scipy sklearn tqdm pybind11 pytest hypothesis; do has_module $name || missing+=("$name"); done
+  if [[ $device == cuda ]]; then
+    for name in nvidia-smi nvcc; do command -v $name >/dev/null || missing+=("$name"); done
+    if has_module cupy; then
+      "$python" -c 'import cupy; cupy.ones(3).sum().get()' || missing+=('a GPU that CuPy can use')
+    else
+      missing+=(cupy)
+    fi
+    for name in compute-sanitizer ncu; do command -v $name >/dev/null || absent+=("$name"); done
+  fi
+  for name in xdist torch; do has_module $name || absent+=("$name"); done
+  if [[ ! -d $mnist ]]; then absent+=(MNIST); fi
+  if ((${#absent[@]})); then echo "not here, and done without: ${absent[*]}"; fi
+  if ((${#missing[@]})); then
+    echo "missing: ${missing[*]}"
+    return 1
+  fi
+}
+
+# What the package was built from.
+sources() { find csrc cmake python CMakeLists.txt -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum; }
+
+has_package() {
+  if [[ ! -d $work/package && -e $work/package.tar.gz ]]; then tar -xzf "$work/package.tar.gz" -C "$work"; fi
+  [[ -e $work/package/sources && $(<"$work/package/sources") == "$(sources)" ]]
+}
+
+step_build() {
+  if has_package; then
+    echo "there already, from these sources"
+    return
+  fi
+  # All processors compile the largest file, which is the last to be ready.
+  local flags=()
+  if [[ $device == cuda ]]; then flags+=(-DCMAKE_CUDA_FLAGS=--split-compile=0); fi
+  cmake -S . -B "$work/cmake" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSTEEPEST_CUDA=$cuda "${flags[@]}" \
     -DPython_EXECUTABLE="$python" -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)"
+  if [[ $device == cuda ]] && ! grep -q '^CMAKE_CUDA_COMPILER:' "$work/cmake/CMakeCache.txt"; then
+    echo "CMake left the CUDA module out"
+    return 1
+  fi
   cmake --build "$work/cmake"
   # The package as a wheel has it: what a build in the source tree may have left there stays out.
   rm -rf "$work/package"
@@ -60,17 +133,22 @@ step_build() {
   if [[ $device == cuda ]]; then
     "$python" -c 'import sys; from steepest import _backends; sys.exit(_backends.cuda_problem() or 0)'
   fi
+  sources >"$work/package/sources"
+  tar -czf "$work/package.tar.gz" -C "$work" package
+  cp "$work/package.tar.gz" "$out/"
 }
 
 run_pytest() {
-  STEEPEST_TEST_DEVICE=$device "$@" -q -p no:cacheprovider "${pytest_args[@]}" tests
+  STEEPEST_TEST_DEVICE=$device "$@" -q -W default -p no:cacheprovider "${pytest_args[@]}"
 }
 
 step_test() {
   local parallel=()
-  # The tests copy a lot and launch little: processes share the GPU well.
-  if "$python" -c 'import xdist' 2>/dev/null; then parallel=(-p xdist.plugin -n 8); fi
-  run_pytest "$python" -m pytest "${parallel[@]}"
+  # The tests copy a lot and launch little: processes share the GPU well. After an error that sticks to its CUDA context
+  # all tests of a process fail.
+  if has_module xdist; then parallel=(-p xdist.plugin -n 8); fi
+  run_pytest "$python" -m pytest "${parallel[@]}" --maxfail=40 tests/kernels tests/runtime tests/nn tests/fisher \
+    tests/estimators
 }
 
 # sanitize TOOL TESTS: a selection of tests under compute-sanitizer.
@@ -79,12 +157,12 @@ sanitize() {
   # Without CuPy's pool every array is an allocation of its own, whose ends are watched.
   local main='import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))'
   if [[ $device == cuda ]]; then
+    command -v compute-sanitizer >/dev/null || skip "there is no compute-sanitizer"
     main="import cupy; cupy.cuda.set_allocator(None); $main"
-    PATH=$PATH:/usr/local/cuda/bin
   else
     tool=()
   fi
-  run_pytest "${tool[@]}" "$python" -c "$main" -k "$2"
+  run_pytest "${tool[@]}" "$python" -c "$main" -k "$2" tests/kernels tests/runtime
 }
 
 every_kernel=test_every_kernel
@@ -94,19 +172,61 @@ step_racecheck() { sanitize racecheck "$every_kernel"; }
 step_synccheck() { sanitize synccheck "$every_kernel"; }
 step_initcheck() { sanitize initcheck "$every_kernel"; }
 
-step_bench() {
-  local commit
+# The kernels that have goals.
+profiled='
+import cupy as cp
+from steepest import kernels as K
+
+def normal(*shape):
+    return cp.random.standard_normal(shape, dtype=cp.float32)
+
+a, b, logits, labels = normal(4096, 4096), normal(4096, 4096), normal(4096, 32768), cp.arange(4096)
+tensors = [[normal(10_000_000)] for _ in range(2)] + [[cp.zeros(10_000_000, cp.float32)] for _ in range(2)]
+step, rows = cp.array(1), cp.random.permutation(4096)[:32]
+for precision in ("float32", "float32x3", "bfloat16"):
+    K.matmul(a, b, precision=precision)
+K.softmax_cross_entropy(logits, labels)
+K.adam_update(*tensors, step)
+K.take_rows(a, rows)
+cp.cuda.Device().synchronize()
+'
+step_profile() {
+  if [[ $device != cuda ]]; then skip "it is a rehearsal"; fi
+  command -v ncu >/dev/null || skip "there is no ncu"
+  ncu --set full --force-overwrite --export "$out/profile" --kernel-name-base demangled \
+    --kernel-name 'regex:steepest::' "$python" -c "$profiled"
+  ncu --import "$out/profile.ncu-rep" --page details >"$out/profile.txt"
+}
+
+# benchmark SECONDS FOLDER ARGUMENTS...: no case begins later.
+benchmark() {
+  local left=$1 folder=$2 arguments=(--device "$device")
+  shift 2
+  arguments+=(--seconds $((left > last_case ? left - last_case : 0)) --results "$folder")
+  if [[ -d $mnist ]]; then arguments+=(--data "$mnist"); fi
+  if [[ $device == cpu ]]; then arguments+=(--quick); fi
+  rm -rf "$folder"
+  "$python" -m bench "$@" "${arguments[@]}" "${bench_args[@]}"
+}
+
+# A look at what has goals, beside CuPy alone.
+step_goals() {
+  local peers=cupy
+  if [[ $device == cpu ]]; then peers=numpy; fi
+  benchmark "$1" "$work/first_rows" train_step softmax_cross_entropy adam matmul --peers $peers --rounds 5
+}
+
+step_benchmarks() {
+  local commit names=(train_step softmax_cross_entropy adam matmul) peers=(cupy torch)
   commit=$("$python" -c 'from bench import environment; print(environment.commit())')
   if [[ $commit == unknown ]]; then
-    echo "gpu_check: this tree has no repository: say by STEEPEST_COMMIT which commit it is a copy of" >&2
+    echo "this tree has no repository: say by STEEPEST_COMMIT which commit it is a copy of"
     return 2
   fi
-  local left=$1 arguments=(--device "$device" --results "$work/rows")
-  arguments+=(--seconds $((left > last_case ? left - last_case : 0)))
-  if [[ -n ${STEEPEST_MNIST-} ]]; then arguments+=(--data "$STEEPEST_MNIST"); fi
-  if [[ $device == cpu ]]; then arguments+=(--quick); fi
-  rm -rf "$work/rows"
-  "$python" -m bench "${arguments[@]}" "${bench_args[@]}"
+  if [[ $device == cpu ]]; then peers=(numpy torch); fi
+  # Another data set would not answer it.
+  if [[ -d $mnist ]]; then names+=(fit); else echo "without MNIST the goal of a whole fit stays unanswered"; fi
+  benchmark "$1" "$work/rows" "${names[@]}" --peers "${peers[@]}" --rounds 10
 }
 
 # A step runs in a process of its own, so that it can be ended and so that an error in it ends it.
@@ -115,57 +235,102 @@ if [[ ${1-} == --step ]]; then
   exit
 fi
 
-steps=("$@")
-for step in "${steps[@]}"; do
-  if [[ " ${all_steps[*]} " != *" $step "* ]]; then
-    echo "gpu_check: no step '$step'; there are ${all_steps[*]}" >&2
-    exit 2
-  fi
-done
-if [[ ${#steps[@]} == 0 ]]; then
-  steps=("${all_steps[@]}")
-else
-  for step in "${steps[@]}"; do limits[$step]=100000; done
-fi
-
-mkdir -p "$out"
-rm -f "$out"/{build,test,sanitize,bench}.log "$out"/rows.jsonl "$out"/summary.txt
-summary=("$(nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,temperature.gpu --format=csv,noheader \
-  2>/dev/null || echo 'no GPU')")
-failed=0
-for step in "${steps[@]}"; do
-  began=$SECONDS
-  limit=$((seconds - began < limits[$step] ? seconds - began : limits[$step]))
-  log=$out/$step.log
-  if [[ $step == *check ]]; then log=$out/sanitize.log; fi
-  status=0
+# run_step NAME SECONDS: leaves its log, and in a file beside it the line for the summary and the status.
+run_step() {
+  local step=$1 limit=$2 status=0 result began=$SECONDS log=$out/$1.log note
   if ((limit > 0)); then
-    echo "=== $step"
-    timeout -k 10 "$limit" bash scripts/gpu_check.sh --step "$step" "$limit" >>"$log" 2>&1 || status=$?
+    timeout -k 10 "$limit" bash scripts/gpu_check.sh --step "$step" "$limit" >"$log" 2>&1 || status=$?
   else
     status=124
+    : >"$log"
   fi
   case $status in
     0) result=ok ;;
+    "$skipped") result=SKIPPED ;;
     124 | 137) result='TIME RAN OUT' ;;
     *) result="FAILED ($status)" ;;
   esac
-  # The last line that says something: pytest's count, the sanitizer's, the number of rows.
-  note=$([[ -e $log ]] && grep -aE 'passed|failed|ERROR SUMMARY|RACECHECK SUMMARY| rows in ' "$log" | tail -n 1 || true)
-  summary+=("$(printf '%-10s %-13s %4d s  %s' "$step" "$result" $((SECONDS - began)) "${note:0:100}")")
-  if ((status != 0)); then
-    failed=1
-    tail -n 25 "$log" 2>/dev/null || true
-    if [[ $step == build ]]; then break; fi
+  # The last line that says something: pytest's count, the sanitizer's, the number of rows, what is missing.
+  note=$(grep -aE 'passed|failed|ERROR SUMMARY|RACECHECK SUMMARY| rows in |^missing:|^skipped:|^there already|^not here' \
+    "$log" | tail -n 1 || true)
+  printf '%-10s %-13s %4d s  %s\n' "$step" "$result" $((SECONDS - began)) "${note:0:100}" >"$out/$step.line"
+  echo "$status" >"$out/$step.status"
+}
+
+# run_call STEPS...: within the time of a call; false where a step failed.
+run_call() {
+  local began=$SECONDS group step left whole=0 status
+  for group in "$@"; do
+    left=$((seconds - (SECONDS - began)))
+    echo "=== ${group//+/ }"
+    for step in ${group//+/ }; do
+      run_step "$step" $((left < limits[$step] ? left : limits[$step])) &
+    done
+    wait
+    for step in ${group//+/ }; do
+      status=$(<"$out/$step.status")
+      cat "$out/$step.line" >>"$out/summary.txt"
+      if ((status != 0 && status != skipped)); then
+        whole=1
+        tail -n 25 "$out/$step.log"
+        # Nothing that follows could go well.
+        if [[ $step == probe || $step == build ]]; then return 1; fi
+      fi
+    done
+  done
+  return $whole
+}
+
+dry=
+if [[ ${1-} == --dry-run ]]; then
+  dry=1
+  shift
+fi
+# What is to be done: whole calls, or one of single steps.
+plan=()
+singles=
+for name in "${@:-${calls[@]}}"; do
+  if [[ -n ${steps_of[$name]-} ]]; then
+    plan+=("${steps_of[$name]}")
+  elif [[ -n ${limits[$name]-} ]]; then
+    singles+="${singles:+ }$name"
+    limits[$name]=10000
+  else
+    echo "gpu_check: no call or step '$name'; there are ${calls[*]} and ${!limits[*]}" >&2
+    exit 2
   fi
 done
+if [[ -n $singles ]]; then plan+=("$singles"); fi
 
-if compgen -G "$work/rows/*.jsonl" >/dev/null && [[ " ${steps[*]} " == *" bench "* ]]; then
+if [[ -n $dry ]]; then
+  for steps in "${plan[@]}"; do
+    printf 'call of %d s\n' "$seconds"
+    for group in $steps; do
+      for step in ${group//+/ }; do
+        printf '  %-10s %5d s\n' "$step" $((limits[$step] < seconds ? limits[$step] : seconds))
+      done
+    done
+  done
+  exit
+fi
+
+mkdir -p "$out"
+rm -f "$out"/*.log "$out"/*.line "$out"/*.status "$out"/rows.jsonl
+(nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,temperature.gpu --format=csv,noheader 2>/dev/null ||
+  echo 'no GPU') >"$out/summary.txt"
+failed=0
+for steps in "${plan[@]}"; do
+  read -ra groups <<<"$steps"
+  run_call "${groups[@]}" || failed=1
+done
+rm -f "$out"/*.line "$out"/*.status
+
+if [[ " ${plan[*]} " == *" benchmarks "* ]] && compgen -G "$work/rows/*.jsonl" >/dev/null; then
   cat "$work"/rows/*.jsonl >"$out/rows.jsonl"
   if [[ $device == cuda ]]; then
     "$python" -m bench.report --add "$out/rows.jsonl" --targets >/dev/null
-    summary+=("$("$python" -m bench.report --results "$work/rows" --targets)")
+    "$python" -m bench.report --results "$work/rows" --targets >>"$out/summary.txt"
   fi
 fi
-printf '%s\n' "${summary[@]}" | tee "$out/summary.txt"
+cat "$out/summary.txt"
 exit $failed
