@@ -156,6 +156,8 @@ wheel: $(VENV)/.venv
 wheel-cuda: $(VENV)/.venv
 	rm -rf dist/cuda
 	STEEPEST_CUDA=ON $(PIP) wheel . --no-deps --wheel-dir dist/cuda --no-build-isolation --config-settings=build-dir=$(BUILD_DIR)
+	$(PIP) install nvidia-cuda-cuobjdump
+	$(BIN)/python scripts/check_cuda_code.py dist/cuda/*.whl
 	$(BIN)/python scripts/check_wheel.py --cuda dist/cuda/*.whl build/wheel-check
 
 # On a machine with a GPU: builds, tests, checks memory and races, measures.
