@@ -37,7 +37,7 @@ if(STEEPEST_CUDA_TARGETS)
   set(steepest_architectures ${STEEPEST_CUDA_TARGETS})
 elseif(STEEPEST_CUDA STREQUAL "ON")
   # Machine code for the GPUs that the kernels are written for, and PTX for later ones.
-  set(steepest_architectures 80-real 86-real 89-real 90a-real 100)
+  set(steepest_architectures 80-real 86-real 89-real 90a-real 100 120-real)
 else()
   steepest_gpus_present(steepest_architectures)
   if(NOT steepest_architectures)
