@@ -7,7 +7,7 @@ import math
 import os
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,10 @@ _MNIST_FILES = {
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 _MNIST_SIDE = 28  # pixels
-_READ_BYTES = 1 << 24
+_READ_BYTES = 1 << 20
+_MOST_DIMENSIONS = 64  # of NumPy's arrays
+# Bytes that a byte of gzip can stand for: a match of 258 bytes takes two bits at least (RFC 1951).
+_MOST_UNPACKED = 1032
 
 
 class MNIST(NamedTuple):
@@ -85,21 +88,13 @@ def load_mnist(folder: str | os.PathLike[str], dtype: npt.DTypeLike = np.float32
     parts: list[Array] = []
     for images_name, labels_name in _MNIST_FILES.values():
         images_path, labels_path = _find(folder, images_name), _find(folder, labels_name)
-        images = _read_bytes(images_path, n_dims=3)
-        labels = _read_bytes(labels_path, n_dims=1)
-        if images.shape[1:] != (_MNIST_SIDE, _MNIST_SIDE):
-            raise _bad(
-                images_path, 8, f"images are {images.shape[1]} x {images.shape[2]} pixels, not 28 x 28"
-            )
-        if len(images) != len(labels):
-            raise _bad(
-                labels_path,
-                4,
-                f"there are {len(labels)} labels, but {images_path.name} has {len(images)} images",
-            )
+        with _Idx(images_path, "load_mnist") as image_file, _Idx(labels_path, "load_mnist") as label_file:
+            # The headers first: a small file with gzip may unpack to anything.
+            _require_images_and_labels(image_file, label_file)
+            images, labels = image_file.read(), label_file.read()
         if labels.size and labels.max() > 9:
             first = int(np.argmax(labels > 9))
-            raise _bad(labels_path, 8 + first, f"label {labels[first]} of image {first} is outside 0..9")
+            raise label_file.bad(8 + first, f"label {labels[first]} of image {first} is outside 0..9")
         pixels = images.reshape(len(images), -1).astype(dtype)
         pixels /= 255
         parts += [pixels, labels.astype(np.int64)]
@@ -127,65 +122,119 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
     FileNotFoundError
         Where there is no such file.
     ValueError
-        Where it is no IDX file, is truncated or has bytes left over; the message names the file and the byte.
+        Where it is no IDX file, is truncated or has bytes left over; the message names the file and the byte. Memory is
+        taken as the items are read, and not for what a header asks for.
     """
-    path = Path(path)
-    with path.open("rb") as raw:
-        is_gzip = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        if not is_gzip:
-            return _parse_idx(path, raw)
+    with _Idx(Path(path), "read_idx") as file:
+        return file.read()
+
+
+class _Idx:
+    """An IDX file, of which the header has been read.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    function : str
+        What messages start with.
+
+    Attributes
+    ----------
+    dtype : dtype
+        Of the items, big-endian.
+    shape : tuple of int
+        Of the array; its items fit into the file, as far as its length tells.
+    """
+
+    def __init__(self, path: Path, function: str) -> None:
+        self.path, self._function = path, function
+        self._raw = path.open("rb")
         try:
-            with gzip.GzipFile(fileobj=raw) as unpacked:
-                return _parse_idx(path, unpacked)  # type: ignore[arg-type]
+            self._size = os.fstat(self._raw.fileno()).st_size
+            self._is_gzip = self._raw.read(2) == b"\x1f\x8b"
+            self._raw.seek(0)
+            self._stream: Any = gzip.GzipFile(fileobj=self._raw) if self._is_gzip else self._raw
+            self.dtype, self.shape = self._read_header()
+        except BaseException:
+            self._raw.close()
+            raise
+
+    def __enter__(self) -> _Idx:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._raw.close()
+
+    def bad(self, byte: int, what: str) -> ValueError:
+        """Return the error that says what is wrong, and where."""
+        return ValueError(f"[{self._function}] {self.path}, byte {byte}: {what}")
+
+    def _read_header(self) -> tuple[np.dtype[Any], tuple[int, ...]]:
+        magic = self._read(4)
+        if len(magic) < 4:
+            raise self.bad(len(magic), "truncated: the file ends within the 4 bytes of the magic number")
+        if magic[:2] != b"\0\0" or magic[2] not in _IDX_DTYPES or magic[3] == 0:
+            raise self.bad(0, f"not an IDX file: the magic number is 0x{magic.hex()}")
+        dtype, n_dims = np.dtype(_IDX_DTYPES[magic[2]]), magic[3]
+        if n_dims > _MOST_DIMENSIONS:
+            raise self.bad(3, f"there are {n_dims} dimensions, and arrays have {_MOST_DIMENSIONS} at most")
+        header = self._read(4 * n_dims)
+        if len(header) < 4 * n_dims:
+            raise self.bad(4 + len(header), f"truncated: the file ends within the {n_dims} dimensions")
+        shape = tuple(int(n) for n in np.frombuffer(header, ">u4"))
+        self._start = 4 + len(header)
+        self._expected = math.prod(shape) * dtype.itemsize
+        needed = f"an array of shape {shape} needs {self._start + self._expected} bytes"
+        if not self._is_gzip and self._start + self._expected > self._size:
+            raise self.bad(self._size, f"truncated: the file ends here, but {needed}")
+        if self._expected > _MOST_UNPACKED * self._size:
+            raise self.bad(4, f"truncated: {needed}, more than {self._size} bytes of gzip can hold")
+        return dtype, shape
+
+    def read(self) -> Array:
+        """Return the items, in native byte order."""
+        data = self._read(self._expected + 1)
+        end = self._start + len(data)
+        if len(data) < self._expected:
+            raise self.bad(
+                end, f"truncated: the file ends here, {self._expected - len(data)} bytes too early"
+            )
+        if len(data) > self._expected:
+            raise self.bad(end - 1, f"bytes are left over behind the array of shape {self.shape}")
+        array: Array = np.frombuffer(data, self.dtype)
+        if not array.dtype.isnative:
+            array = array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
+        try:
+            return array.reshape(self.shape)
+        except ValueError as error:  # of no items, in dimensions whose product is too large
+            raise self.bad(4, f"there is no array of shape {self.shape}: {error}") from error
+
+    def _read(self, n: int) -> bytearray:
+        """Read n bytes, or to the end."""
+        data = bytearray()
+        try:
+            while len(data) < n and (part := self._stream.read(min(n - len(data), _READ_BYTES))):
+                data += part
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise _bad(
-                path, raw.tell(), f"the gzip stream is damaged or truncated before here ({error})"
-            ) from error
+            what = f"the gzip stream is damaged or truncated before here ({error})"
+            raise self.bad(self._raw.tell(), what) from error
+        return data
 
 
-def _parse_idx(path: Path, stream: BinaryIO) -> Array:
-    magic = _read(stream, 4)
-    if len(magic) < 4:
-        raise _bad(path, len(magic), "truncated: the file ends within the 4 bytes of the magic number")
-    if magic[:2] != b"\0\0" or magic[2] not in _IDX_DTYPES or magic[3] == 0:
-        raise _bad(path, 0, f"not an IDX file: the magic number is 0x{magic.hex()}")
-    dtype, n_dims = np.dtype(_IDX_DTYPES[magic[2]]), magic[3]
-    header = _read(stream, 4 * n_dims)
-    if len(header) < 4 * n_dims:
-        raise _bad(path, 4 + len(header), f"truncated: the file ends within the {n_dims} dimensions")
-    shape = tuple(int(n) for n in np.frombuffer(header, ">u4"))
-    start = 4 + len(header)
-    expected = math.prod(shape) * dtype.itemsize
-    data = _read(stream, expected + 1)
-    if len(data) < expected:
-        raise _bad(
-            path,
-            start + len(data),
-            f"truncated: the file ends here, but an array of shape {shape} needs {start + expected} bytes",
-        )
-    if len(data) > expected:
-        raise _bad(path, start + expected, f"bytes are left over behind the array of shape {shape}")
-    return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
-
-
-def _read(stream: BinaryIO, n: int) -> bytes:
-    """Read n bytes, or to the end: in parts, as a damaged header may ask for more than there is memory."""
-    parts = []
-    while n > 0 and (part := stream.read(min(n, _READ_BYTES))):
-        parts.append(part)
-        n -= len(part)
-    return b"".join(parts)
-
-
-def _read_bytes(path: Path, n_dims: int) -> Array:
-    """Read an IDX file of unsigned bytes with the given number of dimensions."""
-    array = read_idx(path)
-    if array.dtype != np.uint8:
-        raise _bad(path, 2, f"wrong magic number: the items are {array.dtype}, not unsigned bytes")
-    if array.ndim != n_dims:
-        raise _bad(path, 3, f"wrong magic number: there are {array.ndim} dimensions, not {n_dims}")
-    return array
+def _require_images_and_labels(images: _Idx, labels: _Idx) -> None:
+    """Raise ValueError unless two files are of images of 28 x 28 bytes, and of as many bytes."""
+    for file, n_dims in ((images, 3), (labels, 1)):
+        if file.dtype != np.uint8:
+            native = file.dtype.newbyteorder("=")
+            raise file.bad(2, f"wrong magic number: the items are {native}, not unsigned bytes")
+        if len(file.shape) != n_dims:
+            raise file.bad(3, f"wrong magic number: there are {len(file.shape)} dimensions, not {n_dims}")
+    n, *side = images.shape
+    if side != [_MNIST_SIDE, _MNIST_SIDE]:
+        raise images.bad(8, f"images are {side[0]} x {side[1]} pixels, not 28 x 28")
+    if labels.shape != (n,):
+        raise labels.bad(4, f"there are {labels.shape[0]} labels, but {images.path.name} has {n} images")
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -194,7 +243,3 @@ def _find(folder: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise FileNotFoundError(f"[load_mnist] {folder} has neither {name} nor {name}.gz")
-
-
-def _bad(path: Path, byte: int, what: str) -> ValueError:
-    return ValueError(f"[load_mnist] {path}, byte {byte}: {what}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from backends import run_python
 
 from steepest import datasets
 
@@ -150,9 +151,71 @@ def test_a_corrupt_gzip_stream(folder):
         datasets.load_mnist(folder)
 
 
+def test_a_header_that_asks_for_more_than_the_file_can_hold(tmp_path):
+    """Nothing is unpacked for it, and no memory is taken."""
+    path = tmp_path / "x"
+    path.write_bytes(gzip.compress(struct.pack(">BBBB2I", 0, 0, 8, 2, 2**31, 2**31) + bytes(10**6)))
+    with pytest.raises(
+        ValueError, match=rf"^\[read_idx\] {re.escape(str(path))}, byte 4: truncated: .*of gzip can"
+    ):
+        datasets.read_idx(path)
+    path.write_bytes(struct.pack(">BBBB2I", 0, 0, 8, 2, 2**31, 2**31))
+    with pytest.raises(ValueError, match=rf"byte {path.stat().st_size}: truncated: the file ends here"):
+        datasets.read_idx(path)
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["images", "labels"])
+def test_images_and_labels_are_compared_before_they_are_unpacked(folder, part, monkeypatch):
+    """A bomb in the place of one of the files: small with gzip, and far more than the other file has."""
+    path = folder / f"{list(NAMES.values())[2 + part]}.gz"
+    n = 20_000
+    path.write_bytes(gzip.compress(idx(np.zeros((n, 28, 28) if part == 0 else n, np.uint8))))
+    unpacked = []
+    read = gzip.GzipFile.read
+    monkeypatch.setattr(gzip.GzipFile, "read", lambda self, n: unpacked.append(read(self, n)) or unpacked[-1])
+    with pytest.raises(ValueError, match=r"there are \d+ labels, but .* images"):
+        datasets.load_mnist(folder)
+    assert sum(map(len, unpacked)) < 100
+
+
+def test_memory_is_that_of_the_array(tmp_path):
+    """What a small file unpacks to is held once."""
+    path = tmp_path / "x"
+    path.write_bytes(gzip.compress(idx(np.zeros((64, 1 << 20), np.uint8))))
+    run_python(
+        f"""
+import resource
+from steepest import datasets
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+array = datasets.read_idx({str(path)!r})
+assert array.shape == (64, 1 << 20) and array.flags.writeable
+assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - before < 1.5 * array.nbytes
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "byte", "message"),
+    [
+        ((1,) * 65, 3, "there are 65 dimensions, and arrays have 64 at most"),
+        ((0,) + (2**32 - 1,) * 5, 4, "there is no array of shape (0, 4294967295"),
+    ],
+)
+def test_shapes_that_no_array_has(tmp_path, shape, byte, message):
+    path = tmp_path / "x"
+    path.write_bytes(struct.pack(f">BBBB{len(shape)}I", 0, 0, 8, len(shape), *shape) + b"\0")
+    if 0 in shape:
+        path.write_bytes(path.read_bytes()[:-1])
+    pattern = rf"^\[read_idx\] {re.escape(str(path))}, byte {byte}: {re.escape(message)}"
+    with pytest.raises(ValueError, match=pattern):
+        datasets.read_idx(path)
+
+
 def test_missing_files(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"^\[load_mnist\] there is no folder .*nowhere"):
         datasets.load_mnist(tmp_path / "nowhere")
+    with pytest.raises(NotADirectoryError, match=r"^\[load_mnist\] .* is a file, not a folder"):
+        datasets.load_mnist(folder / LABELS)
     (folder / LABELS).unlink()
     with pytest.raises(FileNotFoundError, match=rf"has neither {LABELS} nor {LABELS}\.gz"):
         datasets.load_mnist(folder)
