@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -11,7 +12,10 @@ from typing import Any
 
 __all__ = ["Callback", "Checkpoint", "EarlyStopping", "Epoch", "ProgressBar", "TensorBoard"]
 
-_NO_TENSORBOARD = "TensorBoard needs tensorboardX: pip install 'steepest[tensorboard]'"
+_NO_TENSORBOARD = "TensorBoard needs tensorboardX: pip install tensorboardX"
+
+# It leaves room for a bar in 80 columns: a long name of an estimator, thousands of epochs, and what they came to.
+_BAR_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} {remaining}{postfix}"
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,9 @@ class Callback:
 class ProgressBar(Callback):
     """Shows how far a fit is: a bar in terminals and notebooks, a line now and then in logs.
 
+    Beside the bar stand the epochs, the time that is left, the loss, and where there are validation samples, the loss
+    (``val``) and the score on them. Where there is no standard error, nothing is shown.
+
     Parameters
     ----------
     log_seconds : float, default=30.0
@@ -119,7 +126,7 @@ class ProgressBar(Callback):
     def fit_begun(self, model: Any) -> None:
         """Show the bar."""
         self._name, self._total = type(model).__name__, getattr(model, "max_iter", None)
-        self._bar = open_bar(total=self._total, desc=self._name, unit=" epochs")
+        self._bar = open_bar(total=self._total, desc=self._name, bar_format=_BAR_FORMAT)
         self._begun = self._written = time.monotonic()
         self._epoch: Epoch | None = None
 
@@ -127,7 +134,7 @@ class ProgressBar(Callback):
         """Move the bar, or write a line if it is time."""
         self._epoch = epoch
         if not self._bar.disable:
-            self._bar.set_postfix_str(_summary(epoch), refresh=False)
+            self._bar.set_postfix_str(_summary(epoch, "loss", "val", "score"), refresh=False)
             self._bar.update()
         elif time.monotonic() - self._written >= self.log_seconds:
             self._write()
@@ -147,9 +154,13 @@ class ProgressBar(Callback):
             seconds = self._written - self._begun
             total = "" if self._total is None else f"/{self._total}"
             line = (
-                f"{self._name}: epoch {self._epoch.number}{total}, {_summary(self._epoch)}, {seconds:.0f} s"
+                f"{self._name}: epoch {self._epoch.number}{total}, "
+                f"{_summary(self._epoch, 'loss', 'validation loss', 'validation score')}, {seconds:.0f} s"
             )
-            print(line, file=sys.stderr, flush=True)
+            # Without standard error `print` would take standard output; and a log that is closed ends no fit.
+            if sys.stderr is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    print(line, file=sys.stderr, flush=True)
 
     def __getstate__(self) -> dict[str, Any]:
         # A bar belongs to a terminal.
@@ -162,16 +173,36 @@ def open_bar(**options: Any) -> Any:
 
     # In a notebook standard error is no terminal either.
     in_notebook = any(cls.__module__ == "tqdm.notebook" for cls in tqdm.__mro__)
-    return tqdm(**options, disable=not (in_notebook or sys.stderr.isatty()))
+    return tqdm(**options, disable=not (in_notebook or _is_terminal(sys.stderr)))
 
 
-def _summary(epoch: Epoch) -> str:
+def _is_terminal(stream: Any) -> bool:
+    """Whether a stream is a terminal: a service has none, and one that a program puts in its place may be anything."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
+
+
+def above_bars() -> contextlib.AbstractContextManager[None]:
+    """Return a context in which what is printed, or warned of, stands above the progress bars that are open."""
+    tqdm = sys.modules.get("tqdm")
+    # Whoever has opened a bar has imported it.
+    return contextlib.nullcontext() if tqdm is None else tqdm.tqdm.external_write_mode()
+
+
+def _summary(epoch: Epoch, loss: str, validation_loss: str, validation_score: str) -> str:
+    """Return what an epoch came to, each with its name."""
     items = {
-        "loss": epoch.loss,
-        "validation loss": epoch.validation_loss,
-        "validation score": epoch.validation_score,
+        loss: epoch.loss,
+        validation_loss: epoch.validation_loss,
+        validation_score: epoch.validation_score,
     }
-    return ", ".join(f"{name} {value:.4f}" for name, value in items.items() if value is not None)
+    return ", ".join(f"{name} {_as_text(value)}" for name, value in items.items() if value is not None)
+
+
+def _as_text(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:.3e}"
 
 
 class Checkpoint(Callback):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import os
 import pickle
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -81,7 +83,76 @@ def test_lbfgs_has_a_bar_too(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     fit(ProgressBar(), solver="lbfgs")
-    assert "epochs" in terminal.getvalue()
+    assert "4/4" in terminal.getvalue()
+
+
+class NoStream:
+    """What a program puts in the place of standard error, which it only writes to."""
+
+    def write(self, text):
+        raise ValueError("I/O operation on closed file")
+
+    flush = write
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("stream", [None, NoStream(), closed()], ids=["none", "no stream", "closed"])
+def test_a_fit_does_without_standard_error(stream, monkeypatch, capsys):
+    """As of a service, or a program without a console; a line of the log is due after each epoch."""
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert fit(ProgressBar(log_seconds=0.0)).n_iter_ == 4
+    assert capsys.readouterr().out == ""
+
+
+def screen(text, columns):
+    """The lines that a terminal shows, once all is written: a carriage return goes back to the first column."""
+    lines = []
+    for line in text.split("\n"):
+        shown = ""
+        for part in line.split("\r"):
+            shown = part + shown[len(part) :]
+        lines.append(shown.rstrip())
+        assert len(lines[-1]) <= columns
+    return lines
+
+
+def test_a_bar_in_80_columns(monkeypatch):
+    """It has room for the numbers of a validation, and for itself."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(terminal, "fileno", lambda: 2, raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: os.terminal_size((80, 24)))
+    X, y = blobs(60)
+    model = fit(ProgressBar(), max_iter=1000, solver="lbfgs", eval_set=(X, y))
+    shown = screen(terminal.getvalue(), 80)[0]
+    loss, score = model.validation_loss_curve_[-1], model.validation_scores_[-1]
+    assert shown.endswith(f", loss {model.loss_curve_[-1]:.4f}, val {loss:.4f}, score {score:.4f}")
+    assert len(shown.split("|")[1]) >= 5
+    assert "/1000 " in shown
+
+
+def test_other_lines_stand_above_the_bar(monkeypatch):
+    """The lines of verbose fits, and warnings, begin in a column of their own; the bar is drawn anew below."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    X, y = blobs(60)
+    model = MLPClassifier((4,), max_iter=3, random_state=0, callbacks=[ProgressBar()], verbose=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_: print(f"Warning: {message}", file=sys.stderr)
+        model.fit(X, y)
+    shown = screen(terminal.getvalue(), 1000)
+    lines = [f"Iteration {i}, loss = {loss:.8f}" for i, loss in enumerate(model.loss_curve_, 1)]
+    assert shown[:3] == lines
+    assert shown[3].startswith("Warning: Stochastic Optimizer: Maximum iterations (3) reached")
+    assert shown[4].startswith("MLPClassifier: 100%|")
+    assert shown[5:] == [""]
 
 
 # ----------------------------------------------------------------------------------------------------- checkpoints
@@ -203,7 +274,7 @@ def test_tensorboard(tmp_path):
 
 def test_tensorboard_that_is_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(ImportError, match=r"pip install 'steepest\[tensorboard\]'"):
+    with pytest.raises(ImportError, match="needs tensorboardX: pip install tensorboardX"):
         TensorBoard(tmp_path)
 
 

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 import steepest
 from steepest import kernels as K
 from steepest._memory import assign, to_host
+from steepest.callbacks import above_bars
 from steepest.nn import Network
 from steepest.nn.losses import Loss
 
@@ -160,12 +161,13 @@ def minimize_lbfgs(
         raise error
     assign(network.arena, result.x)
     if result.status != 0 and not stopped:
-        warnings.warn(
-            f"lbfgs failed to converge after {result.nit} iteration(s) "
-            f"(status={result.status}): {result.message}. "
-            f"You might also want to scale the data, or to increase max_iter={max_iter} "
-            f"or max_fun={max_fun}.",
-            ConvergenceWarning,
-            stacklevel=4,
-        )
+        with above_bars():
+            warnings.warn(
+                f"lbfgs failed to converge after {result.nit} iteration(s) "
+                f"(status={result.status}): {result.message}. "
+                f"You might also want to scale the data, or to increase max_iter={max_iter} "
+                f"or max_fun={max_fun}.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
     return float(result.fun), min(int(result.nit), max_iter)

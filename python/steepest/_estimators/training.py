@@ -13,7 +13,7 @@ import numpy.typing as npt
 import steepest
 from steepest import kernels as K
 from steepest._memory import aligned_empty, aligned_zeros, array_namespace, assign, to_device, to_host
-from steepest.callbacks import Callback, Epoch
+from steepest.callbacks import Callback, Epoch, above_bars
 from steepest.nn import Network
 from steepest.nn.losses import Loss
 from steepest.optim import Optimizer
@@ -379,6 +379,7 @@ def train(
         described.epoch = epoch  # type: ignore[attr-defined]
         raise described from error
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=3)
+        with above_bars():
+            warnings.warn("Training interrupted by user.", stacklevel=3)
         return True
     return False

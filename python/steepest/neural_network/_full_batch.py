@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from steepest._estimators.lbfgs import minimize_lbfgs
-from steepest.callbacks import Callback, Epoch
+from steepest.callbacks import Callback, Epoch, above_bars
 
 from ._records import Recorder, Samples
 
@@ -61,6 +61,7 @@ def fit_lbfgs(
             after_iteration=after_iteration,
         )
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=4)
+        with above_bars():
+            warnings.warn("Training interrupted by user.", stacklevel=4)
         return True
     return False

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from steepest._estimators.sparse_rows import SparseRows
 from steepest._memory import array_namespace
-from steepest.callbacks import Callback, Epoch
+from steepest.callbacks import Callback, Epoch, above_bars
 from steepest.nn import Network
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class Recorder:
             score = (
                 "" if epoch.validation_score is None else f", validation score = {epoch.validation_score:.6f}"
             )
-            print(f"Iteration {model.n_iter_}, loss = {epoch.loss:.8f}{score}")
+            with above_bars():
+                print(f"Iteration {model.n_iter_}, loss = {epoch.loss:.8f}{score}")
         return epoch
 
     def call_back(self, epoch: Epoch) -> bool:

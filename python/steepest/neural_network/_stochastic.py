@@ -16,7 +16,7 @@ from steepest import optim
 from steepest._estimators.data import resume
 from steepest._estimators.training import MiniBatchTrainer, Monitor, Trainer, train
 from steepest._memory import assign, to_device, to_host
-from steepest.callbacks import Callback, Epoch
+from steepest.callbacks import Callback, Epoch, above_bars
 from steepest.optim import schedules
 from steepest.optim.schedules import Schedule
 
@@ -134,12 +134,13 @@ class StochasticFit:
             assign(model._network.arena, model._best_parameters)
             model._best_parameters = None
         if not (self.incremental or self.stopped or interrupted):
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached "
-                "and the optimization hasn't converged yet.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+            with above_bars():
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached "
+                    "and the optimization hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
         return interrupted
 
     def _tell_monitors(self, samples: int) -> None:
@@ -250,10 +251,11 @@ class StochasticFit:
         if isinstance(batch_size, str):
             return min(200, n)
         if batch_size > n:
-            warnings.warn(
-                f"Got `batch_size` {batch_size} larger than sample size {n}. It is going to be clipped.",
-                stacklevel=6,
-            )
+            with above_bars():
+                warnings.warn(
+                    f"Got `batch_size` {batch_size} larger than sample size {n}. It is going to be clipped.",
+                    stacklevel=6,
+                )
         return min(int(batch_size), n)
 
     # ------------------------------------------------------------------------------------------ every epoch
@@ -306,5 +308,6 @@ class StochasticFit:
         if model.verbose:
             action = "Stopping." if stop else f"Setting learning rate to {optimizer.lr:f}"
             patience = f"tol={model.tol:f} for {model.n_iter_no_change} consecutive epochs"
-            print(f"{what} did not improve more than {patience}. {action}")
+            with above_bars():
+                print(f"{what} did not improve more than {patience}. {action}")
         return stop
