@@ -41,6 +41,22 @@ def test_links_between_pages_exist():
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_what_is_advertised_can_be_installed():
+    """The extras that pages and messages name exist, and nothing sends to an index that does not have the package."""
+    extras = re.search(
+        r"^\[project.optional-dependencies\]\n(.*?)^\[", (ROOT / "pyproject.toml").read_text(), re.M | re.S
+    )
+    known = set(re.findall(r"^(\w+) = ", extras[1], re.M))
+    assert known
+    for path in [*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / "python").rglob("*.py"), ROOT / "pyproject.toml"]:
+        text = path.read_text()
+        named = ",".join(re.findall(r"""(?:\bsteepest|['" ]\.)\[([a-z0-9,]+)\]""", text))
+        assert set(filter(None, named.split(","))) <= known, f"{path} names an extra that there is not"
+        for line in re.findall(r"pip install [^`#\n]*", text):
+            assert not re.search(r"(?<![\w./-])steepest\b", line), f"{path} advertises {line}"
+        assert "pypi.org/project/steepest" not in text
+
+
 @pytest.mark.parametrize("name", tables.NAMES)
 def test_tables_of_registries_are_current(name):
     assert tables.path_of(name).read_text(encoding="utf-8") == tables.current_page(name), (
