@@ -20,6 +20,7 @@ import steepest
 from steepest import callbacks as module
 from steepest.callbacks import Callback, Checkpoint, EarlyStopping, ProgressBar, TensorBoard
 from steepest.neural_network import MLPClassifier
+from steepest.optim import schedules
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -167,6 +168,23 @@ class Spy(Callback):
     def epoch_done(self, model, epoch):
         exists = self.path.exists()
         self.seen.append(steepest.load(self.path).n_iter_ if exists else 0)
+
+
+@pytest.mark.parametrize(
+    "rate", ["constant", "cosine", schedules.WarmUp(9, schedules.Constant(0.01))], ids=str
+)
+def test_a_checkpoint_has_the_moments_of_its_optimizer(rate, tmp_path):
+    """In the midst of a schedule too: what is loaded goes on as the model did."""
+
+    class Compare(Callback):
+        def epoch_done(self, model, epoch):
+            loaded = steepest.load(tmp_path / "model")._optimizer.state_dict()
+            for name in ("exp_avg", "exp_avg_sq", "steps"):
+                np.testing.assert_equal(loaded[name], model._optimizer.state_dict()[name])
+
+    X, y = blobs(60)
+    callbacks = [Checkpoint(tmp_path / "model"), Compare()]
+    MLPClassifier((4,), max_iter=2, random_state=0, learning_rate=rate, callbacks=callbacks).fit(X, y)
 
 
 @pytest.mark.parametrize(("every", "seen"), [(1, [1, 2, 3, 4]), (3, [0, 0, 3, 3]), (9, [0, 0, 0, 0])])

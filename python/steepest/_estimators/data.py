@@ -85,7 +85,11 @@ def is_number(value: object) -> bool:
 
 
 def resume(optimizer: Optimizer | NaturalGradient, state: Mapping[str, Any]) -> None:
-    """Load a saved state into an optimizer, unless it is that of another rule or has other arrays."""
+    """Load a saved state into an optimizer, unless it is that of another rule or has other arrays.
+
+    The place in a schedule is left out: estimators count their steps, and follow the rest of it in the next fit.
+    """
+    state = {name: value for name, value in state.items() if name != "schedule_step"}
     same_arrays = not isinstance(optimizer, Optimizer) or optimizer._state_names() == state.keys()
     if type(optimizer).__name__ == state["rule"] and same_arrays:
         optimizer.load_state_dict(state)
