@@ -613,11 +613,23 @@ def test_states_of_others_are_refused():
     opt = optim.NaturalGradient(net, LOSS, **options)
     opt.step(X, y)
     before = opt.state_dict()
+    other = {**before, "lr": 0.5, "damping": 0.5, "steps": 9, "last": []}
     for state, text in (
         (optim.SGD(net.parameters()).state_dict(), "this is the state of SGD"),
         ({**before, "structure": "ekfac"}, "is that of structure='ekfac', not 'kfac'"),
         ({**before, "momentum_rule": "spring"}, "is that of momentum_rule='spring', not 'step'"),
         ({**before, "last": [np.zeros(7)]}, "another network than one of 31 parameters"),
+        ({**other, "lr": "fast"}, "incomplete or damaged: .*fast"),
+        ({**other, "damping": -1.0}, r"damping must be in \[0, inf\), got -1"),
+        ({**other, "steps": 2.5}, "incomplete or damaged"),
+        ({**other, "last": [np.zeros(31, complex)]}, "incomplete or damaged"),
+        ({**other, "averages": [np.array(["a"])]}, "incomplete or damaged"),
+        ({**other, "inverse": [1.0, 1.0]}, "incomplete or damaged"),
+        ({**other, "batches": ["a", 1]}, "incomplete or damaged"),
+        (
+            {key: value for key, value in other.items() if key != "inverted"},
+            "incomplete or damaged: .*inverted",
+        ),
     ):
         with pytest.raises(ValueError, match=rf"^\[NaturalGradient\] .*{text}"):
             opt.load_state_dict(state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -155,8 +156,21 @@ class Curvature:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned, with the next batch."""
+        """Go on from what `state` returned, with the next batch. Nothing is changed where it raises.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            Something is missing, or is no number.
+        """
+        saved, inverted = list(state["averages"]), list(state["inverted"])
+        for array in (*saved, *inverted):
+            if np.asarray(array).dtype.kind not in "fiu":
+                raise TypeError(f"an average is of {np.asarray(array).dtype}")
+        damping, tikhonov, age = state["inverse"]
+        values = float(damping), float(tikhonov), operator.index(age)
+        joined, steps = map(operator.index, state["batches"])
         self.restart()
-        self._saved, self._inverted = list(state["averages"]), list(state["inverted"])
-        self.damping, self.tikhonov, self._age = state["inverse"]
-        self.joined, self._steps = state["batches"]
+        self._saved, self._inverted = saved, inverted
+        self.damping, self.tikhonov, self._age = values
+        self.joined, self._steps = joined, steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -426,25 +427,33 @@ class NaturalGradient:
         Raises
         ------
         ValueError
-            The state is that of another optimizer; nothing is changed then. Averages for layers of other shapes are
-            found with the next step.
+            The state is that of another optimizer, or incomplete; nothing is changed then. Averages for layers of other
+            shapes are found with the next step.
         """
         if state.get("rule") != type(self).__name__:
             raise ValueError(f"[NaturalGradient] this is the state of {state.get('rule')}")
         for name, own in (("structure", self._curvature.structure), ("momentum_rule", self.momentum_rule)):
-            if state[name] != own:
+            if state.get(name) != own:
                 raise ValueError(
-                    f"[NaturalGradient] the state is that of {name}={state[name]!r}, not {own!r}"
+                    f"[NaturalGradient] the state is that of {name}={state.get(name)!r}, not {own!r}"
                 )
         size = sum(p.value.size for p in self.net.parameters())
-        if any(np.shape(array) != (size,) for array in state["last"]):
+        if any(np.shape(array) != (size,) for array in state.get("last", ())):
             raise ValueError(
                 f"[NaturalGradient] the state is that of another network than one of {size} parameters"
             )
-        self.lr, self.damping = state["lr"], state["damping"]
-        self.seed, self._steps = state["seed"], state["steps"]
-        self._rule.last = to_device(np.array(state["last"][0]), self.net.device) if state["last"] else None
-        self._curvature.restore(state)
+        try:
+            lr, damping = float(state["lr"]), float(state["damping"])
+            seed, steps = operator.index(state["seed"]), operator.index(state["steps"])
+            last = [np.array(array).astype(self.net.dtype, casting="same_kind") for array in state["last"]]
+            self._require("lr", lr, 0.0, math.inf, open_below=True)
+            self._require("damping", damping, 0.0, math.inf)
+            self._curvature.restore(state)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"[NaturalGradient] the state is incomplete or damaged: {error!r}") from error
+        self.lr, self.damping = lr, damping
+        self.seed, self._steps = seed, steps
+        self._rule.last = to_device(last[0], self.net.device) if last else None
 
     # --------------------------------------------------------------------------------------------------- internals
 
