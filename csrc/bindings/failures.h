@@ -7,7 +7,7 @@
 #include <sstream>
 #include <string>
 
-#include "common/failure.h"
+#include "ops/all.h"
 
 namespace steepest {
 
@@ -19,9 +19,23 @@ struct DivergenceError {
     int64_t step;
 };
 
+inline const char* name_of(OperationNumber operation) {
+    switch (operation) {
+#define STEEPEST_CASE(Name) \
+    case OperationNumber::k##Name: return ops::Name<float>::kName;
+        STEEPEST_FLOAT_OPERATIONS(STEEPEST_CASE)
+#undef STEEPEST_CASE
+#define STEEPEST_CASE(Name) \
+    case OperationNumber::k##Name: return ops::Name::kName;
+        STEEPEST_OTHER_OPERATIONS(STEEPEST_CASE)
+#undef STEEPEST_CASE
+    }
+    return "";
+}
+
 [[noreturn]] inline void raise(const Failure& f, int64_t step) {
     std::ostringstream text;
-    text << '[' << f.operation << "] ";
+    text << '[' << name_of(f.operation) << "] ";
     switch (f.kind) {
         case Failure::kLabel:
             text << "label " << f.value << " at row " << f.position << " is outside 0.." << f.limit - 1;

@@ -5,9 +5,13 @@
 
 namespace steepest {
 
+// Which operation it was, see ops/all.h. A name would not do: it is an address, and the host cannot read what lies at an
+// address of the device.
+enum class OperationNumber : int16_t;
+
 struct Failure {
     enum Kind : int8_t { kNone, kLabel, kIndex, kNotFinite, kStart, kColumn, kPointer } kind = kNone;
-    const char* operation = "";
+    OperationNumber operation{};
     int64_t value = 0;     // the offending label, index, start, column or bound of a sparse row
     int64_t position = 0;  // where it stands
     int64_t limit = 0;     // valid values are 0 .. limit - 1

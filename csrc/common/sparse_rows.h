@@ -17,7 +17,7 @@ struct SparseRows {
     IntegerVectorView indptr;
     VectorView<const int64_t> rows;  // from the start of the mini-batch on
     int64_t start, columns;
-    const char* operation;
+    OperationNumber operation;
 
     STEEPEST_HD int64_t begin(int64_t i) const { return indptr[rows[i]]; }
     STEEPEST_HD int64_t end(int64_t i) const { return indptr[rows[i] + 1]; }
@@ -59,14 +59,14 @@ STEEPEST_HD void with_sparse_rows(const Op& op, int64_t start, F&& f) {
         auto rows = op.rows;
         rows.data += start * rows.stride;
         f(SparseRows<std::remove_const_t<std::remove_pointer_t<decltype(op.data.data)>>, Index>{
-            op.data, indices, op.indptr, rows, start, op.out.cols, op.kName});
+            op.data, indices, op.indptr, rows, start, op.out.cols, number_of(op)});
     };
     if (op.indices.type == IntegerType::kInt32) return call(int32_t());
     call(int64_t());
 }
 
 // The mini-batch does not lie within the `size` numbers of rows.
-STEEPEST_HD Failure start_failure(const char* operation, int64_t start, int64_t batch, int64_t size) {
+STEEPEST_HD Failure start_failure(OperationNumber operation, int64_t start, int64_t batch, int64_t size) {
     Failure f;
     f.kind = Failure::kStart, f.operation = operation;
     f.value = start, f.position = batch, f.limit = size;

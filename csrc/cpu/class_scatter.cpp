@@ -190,7 +190,7 @@ void run_panels(const ops::ClassScatter<T>& op, Team& team) {
 template <class T>
 void run(const ops::ClassScatter<T>& op, Team& team) {
     const RowWeights<T> rows{op.sample_weight, op.labels, false, 0};
-    if (op.labels && !check_labels(rows, op.centre.rows, op.kName, team)) return;
+    if (op.labels && !check_labels(rows, op.centre.rows, number_of(op), team)) return;
     const Chunks chunks(op.x.rows, op.x.cols, op.centre.rows);
     if (chunks.count > 1)
         run_chunks(op, chunks, team);

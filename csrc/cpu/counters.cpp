@@ -19,7 +19,7 @@ void run(const ops::RequireFinite& op, Team& team) {
     const double value = *op.value;
     if (value - value == 0) return;  // infinity and NaN give NaN
     Failure failure;
-    failure.kind = Failure::kNotFinite, failure.operation = op.kName, failure.number = value;
+    failure.kind = Failure::kNotFinite, failure.operation = number_of(op), failure.number = value;
     team.fail(failure);
 }
 

@@ -212,7 +212,7 @@ template <class T>
 void run(const ops::LinearLoss<T>& op, Team& team) {
     const int64_t n = op.x.rows, d = op.w.rows, k = op.w.cols;
     const RowWeights<T> weights{op.sample_weight, op.labels, false, 0};
-    if (op.labels && !check_labels(weights, k, op.kName, team)) return;
+    if (op.labels && !check_labels(weights, k, number_of(op), team)) return;
     const FlushSubnormals flush;
     const Chunks chunks(n, d, k);
     const int64_t items = chunks.items();

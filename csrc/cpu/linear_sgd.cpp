@@ -42,7 +42,7 @@ STEEPEST_HD void fetch_row(const MatrixView<const T>& x, int64_t i) {
 }
 
 // Whether all are rows of a matrix of n rows; otherwise the team fails with the first that is not.
-bool check_indices(const VectorView<const int64_t>& indices, int64_t n, const char* operation, Team& team) {
+bool check_indices(const VectorView<const int64_t>& indices, int64_t n, OperationNumber operation, Team& team) {
     for (int64_t i = 0; i < indices.size; ++i) {
         if (static_cast<uint64_t>(indices[i]) < static_cast<uint64_t>(n)) continue;
         Failure failure;
@@ -157,7 +157,7 @@ class Descent {
 // Samples follow one another, so the members share the outputs.
 template <class T>
 void run(const ops::LinearSgd<T>& op, Team& team) {
-    if (op.order && !check_indices(op.order, op.x.rows, op.kName, team)) return;
+    if (op.order && !check_indices(op.order, op.x.rows, number_of(op), team)) return;
     const FlushSubnormals flush;
     const int64_t first = *op.step;
     const Range outputs = team.split(op.w.cols, 1);

@@ -4,7 +4,7 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 
 template <class T>
-bool check_labels(const RowWeights<T>& rows, int64_t classes, const char* operation, Team& team) {
+bool check_labels(const RowWeights<T>& rows, int64_t classes, OperationNumber operation, Team& team) {
     for (int64_t i = 0; i < rows.labels.size; ++i) {
         const int64_t label = rows.labels[i];
         if (!rows.is_bad(label, classes)) continue;
@@ -17,8 +17,8 @@ bool check_labels(const RowWeights<T>& rows, int64_t classes, const char* operat
     return true;
 }
 
-template bool check_labels(const RowWeights<float>&, int64_t, const char*, Team&);
-template bool check_labels(const RowWeights<double>&, int64_t, const char*, Team&);
+template bool check_labels(const RowWeights<float>&, int64_t, OperationNumber, Team&);
+template bool check_labels(const RowWeights<double>&, int64_t, OperationNumber, Team&);
 
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest

@@ -108,7 +108,7 @@ STEEPEST_HD int64_t first_largest(const MatrixView<const T>& x, int64_t i) {
 
 // Whether all labels are ignored or lie in 0 .. classes - 1; otherwise the team fails with the first that does not.
 template <class T>
-bool check_labels(const RowWeights<T>& rows, int64_t classes, const char* operation, Team& team);
+bool check_labels(const RowWeights<T>& rows, int64_t classes, OperationNumber operation, Team& team);
 
 // This member's chunks of 0 .. kChunks.
 STEEPEST_HD Range my_chunks(const Team& team) { return team.split(kChunks, 1); }

@@ -120,7 +120,7 @@ class Gradient {
 template <class T>
 void run(const ops::SoftmaxCrossEntropy<T>& op, Team& team) {
     const RowWeights<T> weights{op.sample_weight, op.labels, op.has_ignore_label, op.ignore_label};
-    if (op.labels && !check_labels(weights, op.logits.cols, op.kName, team)) return;
+    if (op.labels && !check_labels(weights, op.logits.cols, number_of(op), team)) return;
     const FlushSubnormals flush;
     const double total = weights.sum(op.logits.rows);
     const double inverse_total = total != 0 ? 1 / total : 0;

@@ -9,7 +9,7 @@ inline namespace STEEPEST_TARGET {
 void run(const ops::TakeRows& op, Team& team) {
     const int64_t start = op.start.get(), n = op.out.rows;
     Failure failure;
-    failure.operation = op.kName;
+    failure.operation = number_of(op);
     if (start < 0 || start > op.indices.size - n) {
         failure.kind = Failure::kStart, failure.value = start, failure.position = n, failure.limit = op.indices.size;
         return team.fail(failure);

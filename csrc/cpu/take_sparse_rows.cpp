@@ -40,7 +40,7 @@ bool check_rows(const Rows& rows, int64_t n, Team& team) {
 template <class T>
 void run(const ops::TakeSparseRows<T>& op, Team& team) {
     const int64_t start = op.start.get(), n = op.out.rows;
-    if (start < 0 || start > op.rows.size - n) return team.fail(start_failure(op.kName, start, n, op.rows.size));
+    if (start < 0 || start > op.rows.size - n) return team.fail(start_failure(number_of(op), start, n, op.rows.size));
     with_sparse_rows(op, start, [&](const auto& rows) {
         if (!check_rows(rows, n, team)) return;
         const Range mine = team.split(n, 1);

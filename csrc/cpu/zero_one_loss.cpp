@@ -7,7 +7,7 @@ inline namespace STEEPEST_TARGET {
 template <class T>
 void run(const ops::ZeroOneLoss<T>& op, Team& team) {
     const RowWeights<T> weights{{}, op.labels, op.has_ignore_label, op.ignore_label};
-    if (!check_labels(weights, op.scores.cols, op.kName, team)) return;
+    if (!check_labels(weights, op.scores.cols, number_of(op), team)) return;
     const double total = weights.sum(op.scores.rows);
     sum_over_rows(op.scores.rows, total != 0 ? 1 / total : 0, op.out, team, [&](Range rows) {
         double errors = 0;

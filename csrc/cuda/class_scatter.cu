@@ -84,7 +84,7 @@ dim3 grid_over(int64_t items) { return dim3(static_cast<unsigned>(blocks_for(ite
 template <class T>
 void launch(const ops::ClassScatter<T>& op, Stream& stream) {
     const int64_t n = op.x.rows, d = op.x.cols, k = op.centre.rows;
-    if (op.labels) check_labels(BatchRows<T>{{{}, op.labels, false, 0}, n, k, op.kName}, stream);
+    if (op.labels) check_labels(BatchRows<T>{{{}, op.labels, false, 0}, n, k, number_of(op)}, stream);
     const Parts parts(n, d, k, sizeof(T));
     double* const partial = op.workspace.data;
     const dim3 grid(static_cast<unsigned>(blocks_for(d + 1, kColumns)), static_cast<unsigned>(parts.parts));

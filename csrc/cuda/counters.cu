@@ -13,7 +13,6 @@ constexpr int kMaxSteps = 16;
 struct ScalarSteps {
     ScalarStep step[kMaxSteps];
     int count = 0;
-    const char* require_finite = ops::RequireFinite::kName;
 };
 
 __global__ void scalar_steps_kernel(Guard guard, ScalarSteps steps) {
@@ -29,7 +28,8 @@ __global__ void scalar_steps_kernel(Guard guard, ScalarSteps steps) {
                 const double value = s.value.get();
                 if (value - value == 0) break;  // infinity and NaN give NaN
                 Failure failure;
-                failure.kind = Failure::kNotFinite, failure.operation = steps.require_finite, failure.number = value;
+                failure.kind = Failure::kNotFinite, failure.operation = OperationNumber::kRequireFinite;
+                failure.number = value;
                 return report_failure(guard, failure);
             }
         }

@@ -8,7 +8,7 @@ inline namespace STEEPEST_TARGET {
 
 template <class T>
 void launch(const ops::GaussianLoss<T>& op, Stream& stream) {
-    launch_item_loss(gaussian_items(op), op.kName, stream, GaussianItem{});
+    launch_item_loss(gaussian_items(op), number_of(op), stream, GaussianItem{});
 }
 
 }  // namespace STEEPEST_TARGET

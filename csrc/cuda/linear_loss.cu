@@ -35,7 +35,7 @@ void launch(const ops::LinearLoss<T>& op, Stream& stream) {
     const MatrixView<T> scores{reinterpret_cast<T*>(op.workspace.data), n, k, k, 1};
     const MatrixView<const T> read{scores.data, n, k, k, 1};
     // The kernel of the loss would speak of a bad label under its own name.
-    if (op.labels) check_labels(BatchRows<T>{{{}, op.labels, false, 0}, n, k, op.kName}, stream);
+    if (op.labels) check_labels(BatchRows<T>{{{}, op.labels, false, 0}, n, k, number_of(op)}, stream);
     launch(ops::Linear<T>{op.x, op.w, op.b, scores, {}}, stream);
     if (op.target)
         launch(ops::PointwiseLoss<T>{read, op.target, op.sample_weight, op.kind, op.parameter, op.factor,

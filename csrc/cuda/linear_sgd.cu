@@ -17,7 +17,7 @@ struct CheckMemory {
 };
 
 __global__ void __launch_bounds__(kThreads)
-    check_order_kernel(Guard guard, VectorView<const int64_t> order, int64_t rows, const char* operation,
+    check_order_kernel(Guard guard, VectorView<const int64_t> order, int64_t rows, OperationNumber operation,
                        int64_t* found, unsigned* ticket) {
     if (is_stopped(guard)) return;  // only the last block reports, when all have come past this line
     auto& memory = shared_memory<CheckMemory>();
@@ -127,7 +127,7 @@ void launch(const ops::LinearSgd<T>& op, Stream& stream) {
         auto* const found = static_cast<int64_t*>(stream.state.workspace(kMaxScanBlocks * sizeof(int64_t)));
         const dim3 grid = op.order.size > 0 ? scan_grid(op.order.size) : dim3(1);
         launch_kernel(stream, check_order_kernel, grid, dim3(kThreads), sizeof(CheckMemory), stream.guard(), op.order,
-                      op.x.rows, op.kName, found, stream.state.tickets());
+                      op.x.rows, number_of(op), found, stream.state.tickets());
     }
     launch_kernel(stream, linear_sgd_kernel<T>, dim3(static_cast<unsigned>(op.w.cols)), dim3(kThreads),
                   sizeof(SgdMemory), stream.guard(), op, stream.state.tickets());

@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 
 template <class T>
 void launch(const ops::OutputDivergence<T>& op, Stream& stream) {
-    const BatchRows<T> all_rows{{op.sample_weight, {}, false, 0}, op.z.rows, 0, op.kName};
+    const BatchRows<T> all_rows{{op.sample_weight, {}, false, 0}, op.z.rows, 0, number_of(op)};
     // Calls f(lanes, blocks, rows, workspace) with the shape of the grid for rows of `cols` items.
     const auto with_grid = [&](int64_t cols, auto&& f) {
         with_lanes<kThreads>(cols, [&](auto lanes) {

@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(kThreads) multiply_items_kernel(Guard guard, C
 
 template <class T>
 void launch(const ops::OutputFisher<T>& op, Stream& stream) {
-    BatchRows<T> rows{{op.sample_weight, {}, false, 0}, op.z.rows, 0, op.kName};
+    BatchRows<T> rows{{op.sample_weight, {}, false, 0}, op.z.rows, 0, number_of(op)};
     if (op.distribution == Distribution::kCategorical) return launch_classes(op, rows, stream);
     for_each_information(op, [&](const auto& z, const auto& v, const auto& out, auto formula) {
         const bool in_vectors = has_vector_rows(z) && has_vector_rows(v) && has_vector_rows(out);

@@ -10,7 +10,7 @@ template <class T>
 void launch(const ops::PointwiseLoss<T>& op, Stream& stream) {
     const auto items = pointwise_items(op);
     with_loss(op.kind, op.parameter, [&](auto formula) {
-        launch_item_loss(items, op.name(), stream, PointwiseItem<decltype(formula)>{formula});
+        launch_item_loss(items, number_of(op), stream, PointwiseItem<decltype(formula)>{formula});
     });
 }
 

@@ -151,8 +151,10 @@ __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 1280>
 
 template <class T, int Most, template <class, class> class Target>
 void launch_with(const ops::SoftmaxCrossEntropy<T>& op, Stream& stream) {
-    BatchRows<T> rows{
-        {op.sample_weight, op.labels, op.has_ignore_label, op.ignore_label}, op.logits.rows, op.logits.cols, op.kName};
+    BatchRows<T> rows{{op.sample_weight, op.labels, op.has_ignore_label, op.ignore_label},
+                      op.logits.rows,
+                      op.logits.cols,
+                      number_of(op)};
     const bool in_vectors = has_vector_rows(op.logits) && has_vector_rows(op.targets) && has_vector_rows(op.d_logits);
     with_row_shape<T, Most>(op.logits.cols, [&](auto shape) {
         using Shape = decltype(shape);

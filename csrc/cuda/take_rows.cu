@@ -17,7 +17,7 @@ struct Rows {
     VectorView<const int64_t> indices;
     ScalarView<int64_t> start;
     MatrixView<char> out;
-    const char* operation;
+    OperationNumber operation;
     bool checked;  // an earlier kernel has looked at all indices
 
     __device__ int64_t index_of(int64_t row) const { return indices[start.get() + row]; }
@@ -120,7 +120,7 @@ void launch_width(Rows rows, Stream& stream) {
 }  // namespace
 
 void launch(const ops::TakeRows& op, Stream& stream) {
-    const Rows rows{op.x, op.indices, op.start, op.out, op.kName, false};
+    const Rows rows{op.x, op.indices, op.start, op.out, number_of(op), false};
     if (takes<16>(rows)) return launch_width<16>(rows, stream);
     if (takes<8>(rows)) return launch_width<8>(rows, stream);
     if (takes<4>(rows)) return launch_width<4>(rows, stream);

@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(kThreads)
     if (!is_last_block(ticket, gridDim.x, memory.last) || threadIdx.x != 0) return;
     for (unsigned b = 0; b < gridDim.x; ++b) bad = Smaller()(bad, found[b]);
     if (bad == kBadStart)
-        report_failure(guard, start_failure(op.kName, start, n, op.rows.size));
+        report_failure(guard, start_failure(number_of(op), start, n, op.rows.size));
     else if (bad < n)
         with_sparse_rows(op, start, [&](const auto& rows) { report_failure(guard, rows.failure_of(bad)); });
 }

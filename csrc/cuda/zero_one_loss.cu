@@ -41,7 +41,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 
 template <class T>
 void launch(const ops::ZeroOneLoss<T>& op, Stream& stream) {
-    BatchRows<T> rows{{{}, op.labels, op.has_ignore_label, op.ignore_label}, op.scores.rows, op.scores.cols, op.kName};
+    BatchRows<T> rows{
+        {{}, op.labels, op.has_ignore_label, op.ignore_label}, op.scores.rows, op.scores.cols, number_of(op)};
     with_lanes<kThreads>(op.scores.cols, [&](auto lanes) {
         constexpr int kLanes = decltype(lanes)::value;
         const unsigned blocks = row_blocks(rows.size, kThreads / kLanes);

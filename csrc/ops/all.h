@@ -1,6 +1,7 @@
-// The list of operations. Kernel tables, captured graphs and bindings are generated from it.
+// The list of operations. Kernel tables, captured graphs, bindings and operation numbers are generated from it.
 #pragma once
 
+#include "common/failure.h"
 #include "ops/activation.h"
 #include "ops/class_scatter.h"
 #include "ops/counters.h"
@@ -70,3 +71,30 @@
     X(LookUp)                        \
     X(RequireFinite)                 \
     X(RandomBits)
+
+namespace steepest {
+
+// Which of the list an operation is.
+enum class OperationNumber : int16_t {
+#define STEEPEST_ENUMERATOR(Name) k##Name,
+    STEEPEST_FLOAT_OPERATIONS(STEEPEST_ENUMERATOR) STEEPEST_OTHER_OPERATIONS(STEEPEST_ENUMERATOR)
+#undef STEEPEST_ENUMERATOR
+};
+
+namespace ops {
+
+#define STEEPEST_NUMBER(Name)                                         \
+    template <class T>                                                \
+    STEEPEST_HD constexpr OperationNumber number_of(const Name<T>&) { \
+        return OperationNumber::k##Name;                              \
+    }
+STEEPEST_FLOAT_OPERATIONS(STEEPEST_NUMBER)
+#undef STEEPEST_NUMBER
+
+#define STEEPEST_NUMBER(Name) \
+    STEEPEST_HD constexpr OperationNumber number_of(const Name&) { return OperationNumber::k##Name; }
+STEEPEST_OTHER_OPERATIONS(STEEPEST_NUMBER)
+#undef STEEPEST_NUMBER
+
+}  // namespace ops
+}  // namespace steepest

@@ -34,6 +34,7 @@ struct UpdateTensor {
 
 template <class T>
 struct Update {
+    static constexpr const char* kName = "update";
     UpdateRule rule = UpdateRule::kSgd;
     RuleParameters parameters;
     Adjustments adjustments;

@@ -70,9 +70,9 @@ void reshape_to_handy_rows(ItemLoss<T, In, Out>& op) {
 }
 
 template <class T, int In, int Out, class F>
-void launch_item_loss(ItemLoss<T, In, Out> op, const char* name, const Stream& stream, const F& f) {
+void launch_item_loss(ItemLoss<T, In, Out> op, OperationNumber operation, const Stream& stream, const F& f) {
     reshape_to_handy_rows(op);
-    BatchRows<T> rows{{op.weight, {}, false, 0}, op.rows(), 0, name};
+    BatchRows<T> rows{{op.weight, {}, false, 0}, op.rows(), 0, operation};
     bool in_vectors = true;
     for (const auto& m : op.in) in_vectors = in_vectors && has_vector_rows(m);
     for (const auto& m : op.out) in_vectors = in_vectors && has_vector_rows(m);

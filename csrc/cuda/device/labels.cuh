@@ -15,7 +15,7 @@ template <class T>
 struct BatchRows : RowWeights<T> {
     int64_t size = 0;
     int64_t classes = 0;
-    const char* operation = "";
+    OperationNumber operation{};
     // Where an earlier kernel left the sum of the weights, having checked the labels.
     const double* total = nullptr;
 
