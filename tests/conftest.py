@@ -85,6 +85,19 @@ def threads(request):
     steepest.set_num_threads(before)
 
 
+@pytest.fixture(params=backends.STANDIN_DEVICES if backends.STANDIN else [None])
+def multiprocessors(request):
+    """On the stand-in, compute on each of its devices: how work is shared out depends on their multiprocessors."""
+    if request.param is None:
+        yield
+        return
+    standin = backends.load_standin()
+    devices = [device["multiprocessors"] for device in standin.info()["devices"]]
+    standin.set_device(devices.index(request.param))
+    yield request.param
+    standin.set_device(0)
+
+
 @pytest.fixture
 def cupy(monkeypatch):
     """CuPy, or the fake one; for the test, `device="cuda"` works, and NumPy arrays compute on the CPU."""

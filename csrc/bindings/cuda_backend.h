@@ -21,7 +21,10 @@ struct CudaBackend : Arrays, Recorder<Graph> {
         Stream stream = current_stream();
         raise_failure(stream);
         launch(op, stream);
-        if constexpr (Arrays::kWaits) raise_failure(stream);
+        if constexpr (Arrays::kWaits) {
+            STEEPEST_CUDA_CHECK(cudaStreamSynchronize(stream.handle));
+            raise_failure(stream);
+        }
     }
 
     // Waits for the current stream, and raises what an earlier operation found wrong.
@@ -48,7 +51,11 @@ struct CudaBackend : Arrays, Recorder<Graph> {
         return graph.profile(n, device, stream, result);
     }
 
-    static int64_t launches(Graph& graph) { return graph.launches(use_device(Arrays::current_device())); }
+    static int64_t launches(Graph& graph) {
+        const Device& device = use_device(Arrays::current_device());
+        py::gil_scoped_release released;
+        return graph.launches(device);
+    }
 
   private:
     static Stream current_stream() {

@@ -105,7 +105,7 @@ def adam_step(net):
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.3])
-def test_adam(dtype, l2):
+def test_adam(dtype, l2, multiprocessors):
     check(small(dtype, l2=l2), adam_step, FUSED)
 
 
@@ -146,11 +146,11 @@ def test_a_schedule_costs_no_launch(dtype):
 
 
 @pytest.mark.parametrize("n", [1, 32, 300])
-def test_batches(dtype, n):
+def test_batches(dtype, n, multiprocessors):
     check(lambda: Layers((40, 33, 8), n, dtype), adam_step, 2 + 1 + 1 + 1 + 1)
 
 
-def test_gradients_in_parts():
+def test_gradients_in_parts(multiprocessors):
     """So many rows that several blocks share a tile of a gradient."""
     check(lambda: Layers((40, 33, 8), 2000, np.float32), adam_step, 2 + 1 + 1 + 1 + 1)
 
@@ -159,9 +159,26 @@ def test_more_layers_than_a_launch_takes(dtype):
     check(lambda: Layers((9,) * 9, 7, dtype), adam_step, 8 + 1 + 7 + 2 + 1)
 
 
-def test_large_layers_are_not_fused():
-    """Products that are bound by arithmetic keep their own kernels: two for the layer, one for the update."""
-    check(lambda: Layers((512, 512), 512, np.float32), adam_step, 1 + 1 + 1 + 1 + 1, replays=1)
+# The layer forward, the loss, the gradient of the weights, the update, the scalars.
+UNFUSED = 1 + 1 + 1 + 1 + 1
+
+
+def test_large_layers_are_not_fused(multiprocessors):
+    """Products that are bound by arithmetic, on any device, keep their own kernels."""
+    with steepest.capture() as graph:
+        adam_step(Layers((1024, 1024), 1024, np.float32))
+    assert graph._graph.launches() == UNFUSED
+
+
+@pytest.mark.skipif(
+    not backends.STANDIN, reason="the plan is a look behind the scenes, which the stand-in has"
+)
+def test_the_plan_says_which_layers_are_large(multiprocessors):
+    device = backends.STANDIN_DEVICES.index(multiprocessors)
+    kind, _ = backends.load_standin().gemm_plan(256, 40, 256, device=device)
+    assert (kind == "large") == (multiprocessors <= 4)
+    launches = UNFUSED if kind == "large" else UNFUSED - 1
+    check(lambda: Layers((256, 256), 40, np.float32), adam_step, launches, replays=1)
 
 
 def test_gradient_that_is_read_before_the_update(dtype):

@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <random>
 #include <utility>
 #include <vector>
@@ -233,9 +232,7 @@ void run_block() {
 }
 
 void run_grid(dim3 grid, dim3 block, size_t bytes, const std::function<void()>& body) {
-    static std::mutex mutex;
     static std::minstd_rand random;
-    const std::lock_guard lock(mutex);
     const Order order = order_of_environment();
     kernel = &body;
     gridDim = grid, blockDim = block;

@@ -204,6 +204,7 @@ enum cudaStreamCaptureMode {
 };
 constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDefault = 0, cudaEventDisableTiming = 2, cudaHostAllocMapped = 2;
 using cudaStream_t = struct CUstream_st*;
+#define cudaStreamLegacy reinterpret_cast<cudaStream_t>(1)
 #define cudaStreamPerThread reinterpret_cast<cudaStream_t>(2)
 using cudaEvent_t = struct CUevent_st*;
 using cudaGraph_t = struct CUgraph_st*;
@@ -227,9 +228,10 @@ cudaError_t cudaHostGetDevicePointer(void** on_device, void* on_host, unsigned f
 cudaError_t cudaMemset(void* memory, int value, size_t bytes);
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream);
 
-// A stream runs its work at once, or records it while it is captured.
+// A stream keeps its work until the host waits for it, or records it while it is captured.
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
+cudaError_t cudaStreamGetId(cudaStream_t stream, unsigned long long* id);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
@@ -246,11 +248,14 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
 
 namespace standin {
 
-// Runs kernel() for every thread of a grid. Throws a Fault for a launch that no device would take, and when the kernel
-// does something wrong.
+// Runs kernel() for every thread of a grid, when the host waits for the stream. Throws a Fault for a launch that no device
+// would take; waiting throws one when the kernel does something wrong.
 void launch(cudaStream_t stream, dim3 grid, dim3 block, size_t shared_bytes, std::function<void()> kernel);
 
-// Runs work on a stream, or records it.
+// Gives work to a stream.
 void submit(cudaStream_t stream, std::function<void()> work);
+
+// Lets all streams do what they have been given.
+void wait_for_device();
 
 }  // namespace standin

@@ -6,8 +6,9 @@
 namespace {
 
 struct HostArrays : steepest::NumpyArrays {
-    static constexpr bool kWaits = true;  // kernels have ended when their launch returns
-    static int current_device() { return 0; }
+    static constexpr bool kWaits = true;  // the results are there when a call returns, as with NumPy
+    inline static int device = 0;
+    static int current_device() { return device; }
     static cudaStream_t current_stream() { return nullptr; }
 };
 
@@ -16,6 +17,7 @@ struct HostArrays : steepest::NumpyArrays {
 PYBIND11_MODULE(cuda_standin, m) {
     m.doc() = "The CUDA kernels of steepest on the stand-in for CUDA.";
     steepest::export_cuda_module<HostArrays>(m);
+    m.def("set_device", [](int id) { HostArrays::device = id; });
     steepest::export_plans(m);
     steepest::export_selftest(m.def_submodule("selftest", "Kernels that test the stand-in itself."));
 }

@@ -22,11 +22,17 @@ struct Floats {
     SharedArray<float, N> x, y;
 };
 
+// Launches, and waits for the end.
+void launch(dim3 grid, dim3 block, size_t shared_bytes, std::function<void()> kernel) {
+    standin::launch(nullptr, grid, block, shared_bytes, std::move(kernel));
+    cudaStreamSynchronize(nullptr);
+}
+
 // The threads of one block run body(thread).
 template <class Memory, class Body>
 void run_block(int threads, Body body) {
-    standin::launch(nullptr, dim3(1), dim3(threads), sizeof(Memory),
-                    [=] { body(static_cast<int>(threadIdx.x), shared_memory<Memory>()); });
+    launch(dim3(1), dim3(threads), sizeof(Memory),
+           [=] { body(static_cast<int>(threadIdx.x), shared_memory<Memory>()); });
 }
 
 using Memory = Floats<kThreads>;
@@ -89,8 +95,7 @@ const std::map<std::string, void (*)()> kFaults = {
      [] { run_block<Memory>(kThreads, [](int t, Memory& m) { store_shared<4>(m.x, 4 * t, Vector<float, 4>{}); }); }},
     {"vector_misaligned",
      [] { run_block<Memory>(1, [](int, Memory& m) { store_shared<4>(m.x, 2, Vector<float, 4>{}); }); }},
-    {"too_little_shared",
-     [] { standin::launch(nullptr, dim3(1), dim3(1), 64, [] { shared_memory<Memory>().x[0] = 1; }); }},
+    {"too_little_shared", [] { launch(dim3(1), dim3(1), 64, [] { shared_memory<Memory>().x[0] = 1; }); }},
     {"never_written",
      [] {
          run_block<Memory>(kThreads, [](int t, Memory& m) {
@@ -101,7 +106,7 @@ const std::map<std::string, void (*)()> kFaults = {
      }},
     {"written_by_earlier_block",
      [] {
-         standin::launch(nullptr, dim3(2), dim3(1), sizeof(Memory), [] {
+         launch(dim3(2), dim3(1), sizeof(Memory), [] {
              Memory& m = shared_memory<Memory>();
              if (blockIdx.x == 0)
                  m.x[0] = 1;
@@ -171,10 +176,10 @@ const std::map<std::string, void (*)()> kFaults = {
          alignas(16) static const float zeros[8] = {};
          run_block<Memory>(1, [](int, Memory& m) { copy_async<4>(m.x, 0, zeros + 1, true); });
      }},
-    {"no_threads", [] { standin::launch(nullptr, dim3(1), dim3(0), 0, [] {}); }},
-    {"too_many_threads", [] { standin::launch(nullptr, dim3(1), dim3(32, 33), 0, [] {}); }},
-    {"grid_too_high", [] { standin::launch(nullptr, dim3(1, 65536), dim3(1), 0, [] {}); }},
-    {"too_much_shared", [] { standin::launch(nullptr, dim3(1), dim3(1), 100 << 10, [] {}); }},
+    {"no_threads", [] { launch(dim3(1), dim3(0), 0, [] {}); }},
+    {"too_many_threads", [] { launch(dim3(1), dim3(32, 33), 0, [] {}); }},
+    {"grid_too_high", [] { launch(dim3(1, 65536), dim3(1), 0, [] {}); }},
+    {"too_much_shared", [] { launch(dim3(1), dim3(1), 100 << 10, [] {}); }},
 };
 
 // ------------------------------------------------------------------------------------------------- right kernels
@@ -188,17 +193,17 @@ Array block_sums(const Array& x) {
     struct Tree {
         SharedArray<double, kThreads> node;
     };
-    standin::launch(nullptr, dim3(static_cast<unsigned>(out.size())), dim3(kThreads), sizeof(Tree),
-                    [from = x.data(), to = out.mutable_data()] {
-                        Tree& tree = shared_memory<Tree>();
-                        const unsigned t = threadIdx.x;
-                        tree.node[t] = from[blockIdx.x * kThreads + t];
-                        for (unsigned half = kThreads / 2; half > 0; half /= 2) {
-                            __syncthreads();
-                            if (t < half) tree.node[t] += tree.node[t + half];
-                        }
-                        if (t == 0) to[blockIdx.x] = tree.node[0];
-                    });
+    launch(dim3(static_cast<unsigned>(out.size())), dim3(kThreads), sizeof(Tree),
+           [from = x.data(), to = out.mutable_data()] {
+               Tree& tree = shared_memory<Tree>();
+               const unsigned t = threadIdx.x;
+               tree.node[t] = from[blockIdx.x * kThreads + t];
+               for (unsigned half = kThreads / 2; half > 0; half /= 2) {
+                   __syncthreads();
+                   if (t < half) tree.node[t] += tree.node[t + half];
+               }
+               if (t == 0) to[blockIdx.x] = tree.node[0];
+           });
     return out;
 }
 
@@ -208,14 +213,14 @@ double grid_sum(const Array& x, unsigned blocks) {
     std::vector<double> partial(blocks);
     double result = 0;
     using Sums = GridSumMemory<kThreads>;
-    standin::launch(nullptr, dim3(blocks), dim3(kThreads), sizeof(Sums),
-                    [&result, n = x.size(), from = x.data(), partial = partial.data()] {
-                        double value = 0;
-                        const unsigned step = gridDim.x * kThreads;
-                        for (unsigned i = blockIdx.x * kThreads + threadIdx.x; i < n; i += step) value += from[i];
-                        if (sum_over_grid<kThreads>(value, partial, &ticket, shared_memory<Sums>()) && threadIdx.x == 0)
-                            result = value;
-                    });
+    launch(dim3(blocks), dim3(kThreads), sizeof(Sums),
+           [&result, n = x.size(), from = x.data(), partial = partial.data()] {
+               double value = 0;
+               const unsigned step = gridDim.x * kThreads;
+               for (unsigned i = blockIdx.x * kThreads + threadIdx.x; i < n; i += step) value += from[i];
+               if (sum_over_grid<kThreads>(value, partial, &ticket, shared_memory<Sums>()) && threadIdx.x == 0)
+                   result = value;
+           });
     return result;
 }
 
@@ -223,7 +228,7 @@ double grid_sum(const Array& x, unsigned blocks) {
 py::array_t<int> warp_collectives() {
     constexpr int kRows = 9;
     py::array_t<int> out({kRows, 64});
-    standin::launch(nullptr, dim3(1), dim3(64), 0, [to = out.mutable_data()] {
+    launch(dim3(1), dim3(64), 0, [to = out.mutable_data()] {
         const int t = static_cast<int>(threadIdx.x), lane = t % kWarp;
         int row = 0;
         const auto put = [&](int value) { to[row++ * 64 + t] = value; };
@@ -247,24 +252,23 @@ Array reverse_warps(const Array& x) {
     struct Items {
         SharedArray<double, 256> x;
     };
-    standin::launch(nullptr, dim3(1), dim3(static_cast<unsigned>(x.size())), sizeof(Items),
-                    [from = x.data(), to = out.mutable_data()] {
-                        Items& items = shared_memory<Items>();
-                        const unsigned t = threadIdx.x;
-                        for (int twice = 0; twice < 2; ++twice) {
-                            items.x[t] = from[t] + twice;
-                            __syncwarp();
-                            to[t] = items.x[t ^ 31];
-                            __syncwarp();
-                        }
-                    });
+    launch(dim3(1), dim3(static_cast<unsigned>(x.size())), sizeof(Items), [from = x.data(), to = out.mutable_data()] {
+        Items& items = shared_memory<Items>();
+        const unsigned t = threadIdx.x;
+        for (int twice = 0; twice < 2; ++twice) {
+            items.x[t] = from[t] + twice;
+            __syncwarp();
+            to[t] = items.x[t ^ 31];
+            __syncwarp();
+        }
+    });
     return out;
 }
 
 // (16, k) @ (k, 8), with k 8 for tf32 and 16 for bfloat16.
 FloatArray multiply(const FloatArray& a, const FloatArray& b, bool bfloat16) {
     FloatArray out({16, 8});
-    standin::launch(nullptr, dim3(1), dim3(32), 0, [=, a = a.data(), b = b.data(), to = out.mutable_data()] {
+    launch(dim3(1), dim3(32), 0, [=, a = a.data(), b = b.data(), to = out.mutable_data()] {
         const int g = static_cast<int>(threadIdx.x) / 4, t = static_cast<int>(threadIdx.x) % 4;
         float d[4] = {};
         uint32_t left[4], right[2];
@@ -289,26 +293,26 @@ FloatArray column_sums(const FloatArray& x, int rows) {
     struct Buffers {
         SharedArray<float, 2 * kThreads> row;
     };
-    standin::launch(nullptr, dim3(1), dim3(kThreads), sizeof(Buffers),
-                    [rows, valid = x.size() / kThreads, from = x.data(), to = out.mutable_data()] {
-                        auto& row = shared_memory<Buffers>().row;
-                        const int t = static_cast<int>(threadIdx.x);
-                        const auto fetch = [&](int r) {
-                            if (t < kThreads / 4 && r < rows)
-                                copy_async<4>(row, r % 2 * kThreads + 4 * t, from + r * kThreads + 4 * t, r < valid);
-                            copy_async_commit();
-                        };
-                        float sum = 0;
-                        fetch(0);
-                        for (int r = 0; r < rows; ++r) {
-                            fetch(r + 1);
-                            copy_async_wait<1>();
-                            __syncthreads();
-                            sum += row[r % 2 * kThreads + t];
-                            __syncthreads();
-                        }
-                        to[t] = sum;
-                    });
+    launch(dim3(1), dim3(kThreads), sizeof(Buffers),
+           [rows, valid = x.size() / kThreads, from = x.data(), to = out.mutable_data()] {
+               auto& row = shared_memory<Buffers>().row;
+               const int t = static_cast<int>(threadIdx.x);
+               const auto fetch = [&](int r) {
+                   if (t < kThreads / 4 && r < rows)
+                       copy_async<4>(row, r % 2 * kThreads + 4 * t, from + r * kThreads + 4 * t, r < valid);
+                   copy_async_commit();
+               };
+               float sum = 0;
+               fetch(0);
+               for (int r = 0; r < rows; ++r) {
+                   fetch(r + 1);
+                   copy_async_wait<1>();
+                   __syncthreads();
+                   sum += row[r % 2 * kThreads + t];
+                   __syncthreads();
+               }
+               to[t] = sum;
+           });
     return out;
 }
 
@@ -317,7 +321,7 @@ void spin(unsigned blocks, unsigned threads, int barriers, int exchanges) {
     struct Items {
         SharedArray<float, 1024> x;
     };
-    standin::launch(nullptr, dim3(blocks), dim3(threads), sizeof(Items), [=] {
+    launch(dim3(blocks), dim3(threads), sizeof(Items), [=] {
         auto& x = shared_memory<Items>().x;
         for (int i = 0; i < barriers; ++i) __syncthreads();
         x[threadIdx.x] = 0;
@@ -328,6 +332,11 @@ void spin(unsigned blocks, unsigned threads, int barriers, int exchanges) {
 }  // namespace
 
 void export_selftest(py::module_ m) {
+    m.def("read_device_memory", [] {
+        void* memory = nullptr;
+        cudaMalloc(&memory, sizeof(int));
+        return *static_cast<const volatile int*>(memory);
+    });
     m.def("fault_names", [] {
         py::list names;
         for (const auto& [name, run] : kFaults) names.append(name);

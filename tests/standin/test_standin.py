@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
+
 import numpy as np
+import on_device
 import pytest
-from backends import STANDIN, load_standin, run_python
+from backends import STANDIN, STANDIN_DEVICES, load_standin, run_python
+
+from steepest import kernels as K
 
 pytestmark = pytest.mark.skipif(not STANDIN, reason="STEEPEST_STANDIN names no stand-in for the CUDA kernels")
 
@@ -152,7 +158,39 @@ def test_devices(monkeypatch, environment, problem):
         monkeypatch.setenv(name, value)
     info = load_standin().info()
     assert info["problem"].startswith(problem) and bool(info["problem"]) == bool(problem)
-    assert len(info["devices"]) == (not problem)
+    counts = [device["multiprocessors"] for device in info["devices"]]
+    assert counts == ([] if problem else list(STANDIN_DEVICES))
+
+
+def test_the_host_cannot_read_device_memory():
+    code = "from backends import load_standin; load_standin().selftest.read_device_memory()"
+    done = run_python(code, check=False)
+    assert done.returncode == -signal.SIGSEGV
+    assert "[cuda stand-in] the host touches device memory, which is for kernels" in done.stderr
+
+
+def test_kernels_run_when_the_host_waits(cupy):
+    x, out = cupy.asarray(np.array([-1.0, 2.0])), cupy.empty(2)
+    K.relu(x, out=out)
+    assert (out._memory == 77).all()
+    del x  # the kernel has it still
+    np.testing.assert_array_equal(cupy.asnumpy(out), [0, 2])
+
+
+def test_memory_that_is_free_holds_poison(cupy):
+    x = cupy.asarray(np.ones(4))
+    memory = x._memory.view()
+    # As a view it keeps the memory; another address of it does not.
+    seen = np.frombuffer((ctypes.c_double * 4).from_address(memory.ctypes.data))
+    np.testing.assert_array_equal(seen, 1)
+    del x, memory
+    float(cupy.asarray(np.array(0.0)))  # the device has done what it was given
+    assert np.isnan(seen[1:]).all()
+
+
+def test_tests_on_a_gpu_can_ask_a_graph_what_they_ask_here():
+    offered = {name for name in dir(load_standin().Graph) if not name.startswith("_")}
+    assert offered <= set(dir(on_device._Graph))
 
 
 def test_memory_runs_out():

@@ -1,15 +1,20 @@
-"""A CuPy for machines without a GPU: arrays that lie in host memory and never become NumPy's by themselves.
+"""A CuPy for machines without a GPU: arrays on the stand-in's devices, which never become NumPy's by themselves.
 
 It has the part of CuPy that steepest and its tests use, and CuPy's strictness: arrays of the two libraries do not mix,
-a NumPy function refuses these arrays, and only `asnumpy` and `asarray` move data. All memory is the host's.
+a NumPy function refuses these arrays, and only `asnumpy` and `asarray` move data. Kernels are given addresses that only
+they can use, and have run when something here looks at what they write.
 """
 
 from __future__ import annotations
 
 import operator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
+from backends import load_standin
+
+_runtime = load_standin("cuda_standin_cupy").runtime
 
 
 class generic:  # noqa: N801 (CuPy's name)
@@ -23,20 +28,25 @@ class ndarray:  # noqa: N801 (CuPy's name)
     __hash__ = None
 
     def __init__(self, host, device_id=0):
-        self._host = np.asarray(host)
-        assert type(self._host) is np.ndarray
+        self._memory = _on_device(np.asarray(host))
         self.device_id = device_id
 
-    shape = property(lambda self: self._host.shape)
-    dtype = property(lambda self: self._host.dtype)
-    ndim = property(lambda self: self._host.ndim)
-    size = property(lambda self: self._host.size)
-    nbytes = property(lambda self: self._host.nbytes)
-    itemsize = property(lambda self: self._host.itemsize)
-    base = property(lambda self: self._host.base)
-    strides = property(lambda self: self._host.strides)
-    T = property(lambda self: ndarray(self._host.T))
-    data = property(lambda self: SimpleNamespace(ptr=self._host.ctypes.data, device_id=self.device_id))
+    shape = property(lambda self: self._memory.shape)
+    dtype = property(lambda self: self._memory.dtype)
+    ndim = property(lambda self: self._memory.ndim)
+    size = property(lambda self: self._memory.size)
+    nbytes = property(lambda self: self._memory.nbytes)
+    itemsize = property(lambda self: self._memory.itemsize)
+    base = property(lambda self: self._memory.base)
+    strides = property(lambda self: self._memory.strides)
+    T = property(lambda self: ndarray(self._memory.T))
+    data = property(lambda self: SimpleNamespace(ptr=_device_address(self._memory), device_id=self.device_id))
+
+    @property
+    def _host(self):
+        """The items for the host, who waits for the kernels that write them."""
+        _runtime.wait_for_device()
+        return self._memory
 
     def __dlpack_device__(self):
         return 2, self.device_id  # kDLCUDA
@@ -79,6 +89,21 @@ class ndarray:  # noqa: N801 (CuPy's name)
 
     def __invert__(self):
         return ndarray(~self._host)
+
+
+def _device_address(array):
+    """Where kernels find the items; 0 for an array of the host's, and for one without items."""
+    return _runtime.device_address(array.ctypes.data) if array.size else 0
+
+
+def _on_device(array):
+    """The array, if it lies in the device's memory, or else a copy of it there."""
+    assert type(array) is np.ndarray
+    if array.size == 0 or _device_address(array):
+        return array
+    copy = _runtime.device_memory(array.nbytes).view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def _unwrap(value):
@@ -203,6 +228,21 @@ def from_dlpack(array):
     return array.array
 
 
+_current_stream = SimpleNamespace(ptr=0)
+
+
+@contextmanager
+def _stream(ptr):
+    """Let calls go to the stream with this handle."""
+    before, _current_stream.ptr = _current_stream.ptr, ptr
+    try:
+        yield
+    finally:
+        _current_stream.ptr = before
+
+
 cuda = SimpleNamespace(
-    get_current_stream=lambda: SimpleNamespace(ptr=0), runtime=SimpleNamespace(getDevice=lambda: 0)
+    ExternalStream=_stream,
+    get_current_stream=lambda: _current_stream,
+    runtime=SimpleNamespace(getDevice=lambda: 0),
 )

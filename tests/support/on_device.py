@@ -119,6 +119,9 @@ class _Graph:
     def operations(self):
         return self.graph.operations()
 
+    def launches(self):
+        return self.graph.launches()
+
     def replay(self, n=1):
         return self._run(self.graph.replay, n)
 
