@@ -87,6 +87,7 @@ void Graph::instantiate(const Device& device) {
 }
 
 int64_t Graph::launches(const Device& device) {
+    const std::lock_guard lock(mutex_);
     instantiate(device);
     return launches_;
 }
@@ -94,6 +95,7 @@ int64_t Graph::launches(const Device& device) {
 ops::ReplayResult Graph::replay(int64_t n, const Device& device, cudaStream_t stream, bool (*interrupted)()) {
     ops::ReplayResult result;
     if (n == 0 || operations_.empty()) return result;
+    const std::lock_guard lock(mutex_);
     instantiate(device);
     state_->reset(stream);
     Event ends[2] = {Event(cudaEventDisableTiming), Event(cudaEventDisableTiming)};
@@ -126,6 +128,7 @@ ops::ReplayResult Graph::replay(int64_t n, const Device& device, cudaStream_t st
 
 std::vector<ops::OperationProfile> Graph::profile(int64_t n, const Device& device, cudaStream_t handle,
                                                   ops::ReplayResult& result) {
+    const std::lock_guard lock(mutex_);
     std::vector<ops::OperationProfile> profiles;
     for (const Recorded& o : operations_) profiles.push_back({o.name, 0, o.flops, o.bytes});
     instantiate(device);

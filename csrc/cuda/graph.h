@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "cuda/fusion.h"
@@ -34,6 +35,8 @@ class Graph {
     size_t size() const { return operations_.size(); }
     std::vector<const char*> names() const;
 
+    // Each of these waits until another thread's call has ended, so the caller must not hold the interpreter lock.
+
     // The number of launches that a step is, once the operations have been fused.
     int64_t launches(const Device& device);
 
@@ -51,6 +54,7 @@ class Graph {
     void instantiate(const Device& device);
     void release();
 
+    std::mutex mutex_;  // of what runs: the state counts the steps of one replay, and holds its failure
     std::vector<Recorded> operations_;
     std::unique_ptr<StreamState> state_;
     const Device* device_ = nullptr;

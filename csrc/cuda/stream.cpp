@@ -1,5 +1,6 @@
 #include "cuda/stream.h"
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -26,6 +27,17 @@ void* allocate(size_t bytes) {
     }
     check(error, "cudaMalloc");
     return memory;
+}
+
+// A number that no other stream of the process has or had. The handle of a stream that was destroyed may be that of a new
+// one, and so may the id of a thread that has ended.
+unsigned long long number_of(cudaStream_t handle) {
+    static std::atomic<unsigned long long> threads = 0;
+    thread_local const unsigned long long of_this_thread = ++threads;
+    if (handle == cudaStreamPerThread) return of_this_thread;
+    unsigned long long number = 0;
+    STEEPEST_CUDA_CHECK(cudaStreamGetId(handle, &number));
+    return number;
 }
 
 }  // namespace
@@ -76,16 +88,22 @@ void StreamState::reset(cudaStream_t stream) {
 }
 
 StreamState& state_of(cudaStream_t handle, const Device& device) {
+    struct Known {
+        unsigned long long stream = 0;
+        std::unique_ptr<StreamState> state;
+    };
     static std::mutex mutex;
     // Never destroyed: at the end of the process the driver may be gone before static objects are.
     using Key = std::tuple<int, cudaStream_t, std::thread::id>;
-    static auto& states = *new std::map<Key, std::unique_ptr<StreamState>>();
-    // One handle stands for the default streams of all threads, each of which is a stream of its own.
+    static auto& streams = *new std::map<Key, Known>();
+    // Two handles stand for one stream, and one handle for the default streams of all threads.
+    if (handle == cudaStreamLegacy) handle = nullptr;
     const std::thread::id thread = handle == cudaStreamPerThread ? std::this_thread::get_id() : std::thread::id();
+    const unsigned long long stream = number_of(handle);
     const std::lock_guard lock(mutex);
-    auto& state = states[{device.id, handle, thread}];
-    if (!state) state = std::make_unique<StreamState>();
-    return *state;
+    Known& known = streams[{device.id, handle, thread}];
+    if (!known.state || known.stream != stream) known = {stream, std::make_unique<StreamState>()};
+    return *known.state;
 }
 
 }  // namespace STEEPEST_TARGET
