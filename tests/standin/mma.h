@@ -53,10 +53,9 @@ inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[
     standin::collective(0xffffffffu, &mine, standin::multiply_fragments<16, 2>, false, site);
 }
 
-inline uint32_t round_to_tf32(float x) {
+inline uint32_t convert_to_tf32(float x) {
     const uint32_t bits = __float_as_uint(x);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fffffffu;  // as cvt.rna turns any NaN
-    return (bits & 0x7f800000u) == 0x7f800000u ? bits : (bits + 0x1000u) & ~0x1fffu;
+    return (bits + ((bits & 0x7f800000u) == 0x7f800000u ? 0 : 0x1000u)) & ~0x1fffu;
 }
 
 inline uint32_t pack_bf16(float low, float high) {

@@ -29,8 +29,8 @@ __device__ __forceinline__ void mma_bf16(float (&d)[4], const uint32_t (&a)[4], 
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-// x rounded to 10 bits behind the point, ties away from zero, as tf32 bits.
-__device__ __forceinline__ uint32_t round_to_tf32(float x) {
+// x rounded to 10 bits behind the point, ties away from zero, as tf32 bits. What is not finite only loses its lower bits.
+__device__ __forceinline__ uint32_t convert_to_tf32(float x) {
     uint32_t bits;
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
     return bits;
@@ -47,3 +47,12 @@ __device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
 }  // namespace steepest
 
 #endif
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+
+// x rounded to tf32. A sum has a quiet NaN, of which a higher bit is set: others would lose all and become infinite.
+__device__ __forceinline__ uint32_t round_to_tf32(float x) { return convert_to_tf32(x + 0.0f); }
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest
