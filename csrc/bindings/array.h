@@ -61,8 +61,8 @@ struct Array {
     int64_t item_bytes = 0;
     int ndim = 0;
     int64_t shape[kMaxDims] = {};
-    int64_t strides[kMaxDims] = {};  // in bytes
-    bool writeable = false;
+    int64_t strides[kMaxDims] = {};   // in bytes
+    const char* read_only = nullptr;  // why nothing may be written to it, if so
 
     explicit operator bool() const { return static_cast<bool>(object); }
 

@@ -135,7 +135,7 @@ class Call {
     }
 
     void require_writeable(const char* what, const Array& array) const {
-        if (!array.writeable) ops::reject(name_, what, " is read-only");
+        if (array.read_only) ops::reject(name_, what, " ", array.read_only);
     }
 
     void require_dims(const char* what, const Array& array, int ndim) const {

@@ -15,14 +15,20 @@ struct CupyArrays {
     static bool is_array(py::handle object) { return py::isinstance(object, cupy().ndarray); }
 
     static Array borrow(const char* name, const char* what, py::handle object) {
-        py::object array = is_array(object) ? py::reinterpret_borrow<py::object>(object) : imported(name, what, object);
+        const bool is_own = is_array(object);
+        py::object array = is_own ? py::reinterpret_borrow<py::object>(object) : imported(name, what, object);
         const py::object memory = array.attr("data");
         const int device = py::cast<int>(memory.attr("device_id")), current = current_device();
         if (device != current)
             ops::reject(name, what, " is on CUDA device ", device, ", but device ", current,
                         " is the current one; call inside `with cupy.cuda.Device(", device,
                         "):`, or copy the array there");
-        return view_of(name, what, std::move(array), memory);
+        Array result = view_of(name, what, std::move(array), memory);
+        // CuPy has no read-only arrays, and forgets which of those that it imports are.
+        if (!is_own)
+            result.read_only =
+                "is an array of another library, which may be read-only; to write to it, pass cupy.from_dlpack of it";
+        return result;
     }
 
     static Array empty(const std::vector<int64_t>& shape, DType dtype) {
@@ -102,7 +108,6 @@ struct CupyArrays {
         const auto address = py::cast<uintptr_t>(memory.attr("ptr"));
         // An empty array has no memory, but is not an absent one.
         result.data = reinterpret_cast<char*>(address ? address : uintptr_t{256});  // NOLINT(performance-no-int-to-ptr)
-        result.writeable = true;
         result.object = std::move(array);
         require_whole_items(name, what, result);
         return result;

@@ -54,7 +54,7 @@ struct NumpyArrays {
         result.ndim = static_cast<int>(array.ndim());
         for (int d = 0; d < result.ndim && d < kMaxDims; ++d)
             result.shape[d] = array.shape(d), result.strides[d] = array.strides(d);
-        result.writeable = array.writeable();
+        if (!array.writeable()) result.read_only = "is read-only";
         return result;
     }
 };

@@ -5,9 +5,12 @@ On the stand-in the arrays are those of fake_cupy.py, seen by the same C++ code 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Thread, get_ident
 from types import SimpleNamespace
 
 import backends
+import cases
 import numpy as np
 import pytest
 
@@ -23,6 +26,48 @@ def on_device_1(cupy, array):
         pytest.skip("there is one GPU")
     with cupy.cuda.Device(1):
         return cupy.array(array)
+
+
+def other_library(array):
+    """The array as that of another library."""
+    return SimpleNamespace(array=array, __dlpack_device__=lambda: (2, 0))
+
+
+class DeviceCase:
+    """A case whose arrays are CuPy's."""
+
+    def __init__(self, cupy, case):
+        self.cupy, self.copies, self.function = cupy, {}, case.function
+        self.args = [self.copy(a) for a in case.args]
+        self.kwargs = {k: self.copy(v) for k, v in case.kwargs.items()}
+        self.written = [self.copy(a) for a in case.written]
+
+    def copy(self, value):
+        if isinstance(value, list | tuple):
+            return type(value)(map(self.copy, value))
+        if not isinstance(value, np.ndarray):
+            return value
+        return self.copies.setdefault(id(value), self.cupy.asarray(value))
+
+    def run(self):
+        self.function(*self.args, **self.kwargs)
+
+    def bytes(self):
+        return [self.cupy.asnumpy(a).tobytes() for a in self.written]
+
+
+@pytest.mark.parametrize("name", cases.CASES)
+def test_every_kernel(cupy, name):
+    """What the host's part of an operation reads is not on the device, where it could not read it."""
+    case = cases.make(name)
+    eager, captured = DeviceCase(cupy, case), DeviceCase(cupy, case)
+    before = captured.bytes()
+    with steepest.capture() as graph:
+        captured.run()
+    assert captured.bytes() == before
+    graph.replay()
+    eager.run()
+    assert eager.bytes() == captured.bytes() != before
 
 
 def test_product(cupy, rng, dtype):
@@ -113,10 +158,35 @@ def test_dtypes(cupy):
 @pytest.mark.skipif(backends.REAL_CUDA is not None, reason="the array of another library is a pretended one")
 def test_an_array_of_another_library(cupy, dtype):
     array = cupy.asarray(np.full((2, 2), -1, dtype))
-    other = SimpleNamespace(array=array, __dlpack_device__=lambda: (2, 0))
+    other = other_library(array)
     np.testing.assert_array_equal(cupy.asnumpy(K.matmul(array, other)), np.full((2, 2), 2))
     # The first array picks the backend, whichever library holds it.
     np.testing.assert_array_equal(cupy.asnumpy(K.relu(other)), np.zeros((2, 2)))
+
+
+WRITE_TO_ANOTHER_LIBRARYS = {
+    "out": lambda x, other, count: K.relu(x, out=other),
+    "out of rows": lambda x, other, count: K.take_rows(x, count.reshape(1), out=other),
+    "in place": lambda x, other, count: K.sgd_update([other], [x], lr=0.1),
+    "state": lambda x, other, count: K.sgd_update([x], [x.copy()], [other], lr=0.1, momentum=0.9),
+    "counter": lambda x, other, count: K.increment(other_library(count)),
+}
+
+
+@pytest.mark.skipif(backends.REAL_CUDA is not None, reason="the array of another library is a pretended one")
+@pytest.mark.parametrize("write", WRITE_TO_ANOTHER_LIBRARYS.values(), ids=WRITE_TO_ANOTHER_LIBRARYS)
+def test_nothing_is_written_to_an_array_of_another_library(cupy, write):
+    """It may be read-only, as JAX's are, which CuPy does not tell."""
+    x, other, count = (
+        cupy.asarray(np.ones((1, 3))),
+        cupy.asarray(np.full((1, 3), 7.0)),
+        cupy.asarray(np.array(0)),
+    )
+    message = r"^\[\w+\] \w+ is an array of another library, which may be read-only; .*cupy.from_dlpack"
+    with pytest.raises(ValueError, match=message):
+        write(x, other_library(other), count)
+    assert (cupy.asnumpy(other) == 7).all()
+    assert int(count) == 0
 
 
 class TestErrorsInTheData:
@@ -169,6 +239,70 @@ class TestErrorsInTheData:
         assert int(total) == 3
         np.testing.assert_array_equal(cupy.asnumpy(out), [4, 5])
         steepest.synchronize()
+
+    def test_threads_that_replay_one_graph_take_turns(self, cupy):
+        """Each gets the failure of its own replay, not of the other's."""
+        nan = cupy.asarray(np.array(np.nan))
+        with steepest.capture() as graph:
+            K.require_finite(nan)
+
+        def replay_often(_):
+            for _ in range(50):
+                with pytest.raises(steepest.DivergenceError, match="in step 0"):
+                    graph.replay(3)
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(replay_often, range(2)))
+
+
+class TestStreams:
+    """A failure belongs to the stream that it happened on."""
+
+    def fail(self, cupy):
+        total = cupy.asarray(np.array(0.0))
+        K.require_finite(cupy.asarray(np.array(np.nan)))
+        float(total)  # the kernel has run
+
+    def count(self, cupy):
+        counter = cupy.asarray(np.array(0))
+        K.increment(counter)
+        steepest.synchronize()
+        return int(counter)
+
+    def test_two_handles_of_the_default_stream(self, cupy):
+        """0, and 1, which is cudaStreamLegacy."""
+        self.fail(cupy)
+        with cupy.cuda.ExternalStream(1), pytest.raises(steepest.DivergenceError):
+            steepest.synchronize()
+        assert self.count(cupy) == 1
+
+    def test_one_with_the_handle_of_one_that_failed(self, cupy):
+        if backends.REAL_CUDA is not None:
+            pytest.skip("which handle a stream gets is the driver's to choose")
+        runtime = backends.load_standin("cuda_standin_cupy").runtime
+        handles = []
+        for work in (self.fail, self.count, self.count):
+            handles.append(runtime.create_stream())
+            with cupy.cuda.ExternalStream(handles[-1]):
+                work(cupy)
+            runtime.destroy_stream(handles[-1])
+        assert len(set(handles)) == 1
+
+    def test_that_of_a_thread_with_the_id_of_one_that_failed(self, cupy):
+        """The handle 2, cudaStreamPerThread, is another stream in each thread."""
+        ran = []
+
+        def run(work):
+            with cupy.cuda.ExternalStream(2):
+                ran.append((get_ident(), work(cupy)))
+
+        for work in (self.fail, *[self.count] * 5):
+            thread = Thread(target=run, args=(work,))
+            thread.start()
+            thread.join()
+        # Ids are used again.
+        assert len({ident for ident, _ in ran}) < len(ran)
+        assert [count for _, count in ran] == [None, 1, 1, 1, 1, 1]
 
 
 def test_one_graph_of_both_devices_is_refused(cupy):
