@@ -25,13 +25,24 @@ Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
+
+def _parameter(rule: Rule) -> float:
+    assert rule.parameter is not None
+    return rule.parameter
+
+
 _LOSSES: dict[str, Callable[[Rule], Loss]] = {
-    "hinge": lambda rule: nn.Hinge(1.0 if rule.parameter is None else rule.parameter),
+    # The perceptron's margin of zero takes in scores of zero, at which it begins.
+    "hinge": lambda rule: nn.Hinge(max(_parameter(rule), float(np.finfo(np.float32).tiny))),
     "squared_hinge": lambda rule: nn.SquaredHinge(),
     "log_loss": lambda rule: nn.BinaryCrossEntropy(),
     "exponential": lambda rule: nn.Exponential(),
     "squared_error": lambda rule: nn.MeanSquaredError(half=rule.half),
-    "huber": lambda rule: nn.Huber(1.0 if rule.parameter is None else rule.parameter),
+    "absolute_error": lambda rule: nn.MeanAbsoluteError(),
+    "huber": lambda rule: nn.Huber(_parameter(rule)),
+    "modified_huber": lambda rule: nn.ModifiedHuber(),
+    "epsilon_insensitive": lambda rule: nn.EpsilonInsensitive(_parameter(rule)),
+    "squared_epsilon_insensitive": lambda rule: nn.SquaredEpsilonInsensitive(_parameter(rule)),
 }
 
 
@@ -108,7 +119,7 @@ class MiniBatchTraining(Training):
 
     def _values_of_target(self) -> Array:
         """Return the targets as the loss takes them: of classes, 0 and 1 for the log loss, and -1 and 1 for others."""
-        target = self._target
+        target = self.target
         if target.dtype.kind == "i":
             positive = target > 0
             target = positive if self.rule.kind == "log_loss" else 2 * positive.astype(np.int8) - 1
@@ -120,14 +131,14 @@ class MiniBatchTraining(Training):
         weights = None if samples.sample_weight is None else to_host(samples.sample_weight)
         if self._class_weight is None:
             return weights
-        positive = (to_host(self._target) > 0).astype(np.int64)
+        positive = (to_host(self.target) > 0).astype(np.int64)
         of_classes: Array = to_host(self._class_weight)[positive, 0]
         return of_classes if weights is None else of_classes * weights
 
     def _follow(self) -> None:
         rule = self.rule
         self._optimizer.follow(
-            _Decay(self._lr * self._scale, rule.t0, rule.power, self._seen), self._steps_of_an_epoch
+            _Decay(self.lr * self._scale, rule.t0, rule.power, self._seen), self._steps_of_an_epoch
         )
 
     def _epoch(self, order: Indices) -> Float64:

@@ -14,15 +14,15 @@ import scipy.sparse
 import steepest
 from steepest import kernels as K
 from steepest._backends import device_of
-from steepest._memory import aligned_empty, aligned_zeros, to_device, to_host
+from steepest._memory import aligned_zeros, to_device, to_host
+
+from ._sparse_steps import sparse_epoch
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 _SMALLEST_ADAPTIVE_RATE = 1e-6
-# Rows of a sparse X that are made dense at once: the memory of that many items.
-_DENSE_ITEMS = 1 << 20
 # Rows from which on drawing an order takes longer than handing it to a thread does.
 _DRAWN_AHEAD = 1 << 13
 
@@ -218,9 +218,9 @@ class Training:
     ) -> None:
         self.samples, self.rule, self.average_start = samples, rule, average_start
         # Of all samples ever, for rates that shrink and averages that start late.
-        self._step = aligned_zeros((), np.int64, samples.device)
-        self._step[...] = state.seen
-        self._lr = rule.lr
+        self.step = aligned_zeros((), np.int64, samples.device)
+        self.step[...] = state.seen
+        self.lr = rule.lr
         shape = state.coef.shape
         self._begin(outputs, state, np.zeros(shape, state.coef.dtype), np.zeros(shape[0]))
 
@@ -228,11 +228,11 @@ class Training:
         """Go on with these outputs, and what the L1 penalty has taken off them, and could have."""
         samples, device = self.samples, self.samples.device
         self.outputs, self.state = outputs, state
-        self._target = samples.targets_of(outputs)
+        self.target = samples.targets_of(outputs)
         weight = samples.class_weight
         self._class_weight = None if weight is None else to_device(weight[:, outputs], device)
         self._taken, self._allowed = to_device(taken, device), to_device(allowed, device)
-        self._objective = aligned_zeros((len(outputs),), np.float64, device)
+        self.objective = aligned_zeros((len(outputs),), np.float64, device)
 
     def run(
         self,
@@ -259,8 +259,8 @@ class Training:
             waited = np.where((stopping.tol > -np.inf) & (cost > best - stopping.tol), waited + 1, 0)
             best = np.minimum(best, cost)
             stopped = waited >= stopping.patience
-            if stopped.any() and self.rule.adaptive and self._lr > _SMALLEST_ADAPTIVE_RATE:
-                self._lr /= 5
+            if stopped.any() and self.rule.adaptive and self.lr > _SMALLEST_ADAPTIVE_RATE:
+                self.lr /= 5
                 waited[:] = 0
             elif stopped.any():
                 result.put(self.outputs[stopped], self.state.take(np.flatnonzero(stopped)))
@@ -277,31 +277,29 @@ class Training:
         """Take a step for each row in order, and return the sum of the objective of each output."""
         samples = self.samples
         if not scipy.sparse.issparse(samples.X):
-            self._steps(samples.X, self._target, samples.sample_weight, to_device(order, samples.device))
-            result: Float64 = to_host(self._objective)
+            self.steps(samples.X, self.target, samples.sample_weight, to_device(order, samples.device))
+            result: Float64 = to_host(self.objective)
             return result
-        total = np.zeros(len(self.outputs))
-        X = samples.X
-        rows = max(1, min(len(order), _DENSE_ITEMS // X.shape[1]))
-        buffer = aligned_empty((rows, X.shape[1]), X.dtype)
-        for start in range(0, len(order), rows):
-            part = order[start : start + rows]
-            dense = K.take_sparse_rows(X.data, X.indices, X.indptr, part, buffer[: len(part)])
-            weight = None if samples.sample_weight is None else samples.sample_weight[part]
-            self._steps(dense, self._target[part], weight, None)
-            total += self._objective
-        return total
+        return sparse_epoch(self, order)
 
-    def _steps(self, X: Array, target: Array, sample_weight: Array | None, order: Indices | None) -> None:
+    def steps(
+        self,
+        X: Array,
+        target: Array,
+        sample_weight: Array | None,
+        order: Indices | None,
+        coef: Array | None = None,
+    ) -> None:
+        """Take a step for each row in order, on all coefficients or on those of some columns."""
         rule, state = self.rule, self.state
         averages = state.average_coef is not None
         K.linear_sgd(
             X,
             target,
-            state.coef.T,
+            (state.coef if coef is None else coef).T,
             state.intercept,
-            self._step,
-            lr=self._lr,
+            self.step,
+            lr=self.lr,
             kind=rule.kind,
             parameter=rule.parameter,
             half=rule.half,
@@ -318,7 +316,7 @@ class Training:
             average_w=state.average_coef.T if state.average_coef is not None else None,
             average_b=state.average_intercept,
             average_start=self.average_start if averages else 1,
-            objective=self._objective,
+            objective=self.objective,
         )
 
 

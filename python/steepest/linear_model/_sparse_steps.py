@@ -1,0 +1,104 @@
+"""Epochs of one step a sample for sparse inputs, on the columns that are not zero, or on blocks of dense rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from steepest import kernels as K
+from steepest._memory import aligned_empty
+
+if TYPE_CHECKING:
+    from ._stochastic import Rule, Training
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+# Items of dense rows that are made at once.
+_DENSE_ITEMS = 1 << 20
+# Items of a block's rows and of the columns that are not zero there, and items of dense rows that take as long as the
+# calls for a block.
+_BLOCK_ITEMS, _BLOCK_CALLS = 1 << 14, 1 << 18
+# The smallest factor of all coefficients that is kept apart from them.
+_SMALLEST_SCALE = 1e-9
+
+
+def sparse_epoch(training: Training, order: Indices) -> Float64:
+    """Take a step for each row in order, and return the sum of the objective of each output."""
+    rows = _rows_of_few_columns(training, len(order))
+    return _epoch_by_columns(training, order, rows) if rows else _epoch_by_rows(training, order)
+
+
+def _rows_of_few_columns(training: Training, n: int) -> int:
+    """Return how many rows of a wide X to take together, for steps on their columns alone; 0 for all columns.
+
+    What an L1 penalty and averages do to the other columns is not the same for all of them.
+    """
+    X = training.samples.X
+    if training.rule.l1 or training.state.average_coef is not None:
+        return 0
+    nonzero = max(1, X.nnz // X.shape[0])
+    rows = max(1, min(n, int((_BLOCK_ITEMS / nonzero) ** 0.5)))
+    return rows if rows * nonzero + _BLOCK_CALLS // rows < X.shape[1] else 0
+
+
+def _epoch_by_rows(training: Training, order: Indices) -> Float64:
+    samples = training.samples
+    total = np.zeros(len(training.outputs))
+    X = samples.X
+    rows = max(1, min(len(order), _DENSE_ITEMS // X.shape[1]))
+    buffer = aligned_empty((rows, X.shape[1]), X.dtype)
+    for start in range(0, len(order), rows):
+        part = order[start : start + rows]
+        dense = K.take_sparse_rows(X.data, X.indices, X.indptr, part, buffer[: len(part)])
+        weight = None if samples.sample_weight is None else samples.sample_weight[part]
+        training.steps(dense, training.target[part], weight, None)
+        total += training.objective
+    return total
+
+
+def _epoch_by_columns(training: Training, order: Indices, rows: int) -> Float64:
+    """Take a step for each row in order, on the columns that are not zero in a block of rows.
+
+    A step multiplies the other coefficients by ``1 - rate * l2``: a factor of all, kept apart from them (L. Bottou,
+    "Stochastic gradient descent tricks", 2012, section 5.1). Coefficients are that factor times `coef`.
+    """
+    samples, coef, l2 = training.samples, training.state.coef, training.rule.l2
+    total, scale = np.zeros(len(coef)), 1.0
+    squares = np.square(coef, dtype=np.float64).sum(axis=1)
+    for start in range(0, len(order), rows):
+        part = order[start : start + rows]
+        block = samples.X[part]
+        columns, positions = np.unique(block.indices, return_inverse=True)
+        shape = len(part), max(1, len(columns))
+        dense = scipy.sparse.csr_array((block.data, positions, block.indptr), shape).toarray()
+        found = coef[:, columns]
+        others = np.maximum(squares - np.square(found, dtype=np.float64).sum(axis=1), 0.0)
+        w = np.zeros((len(coef), shape[1]), coef.dtype)
+        w[:, : len(columns)] = found * scale
+        weight = None if samples.sample_weight is None else samples.sample_weight[part]
+        first = int(training.step)
+        training.steps(dense, training.target[part], weight, None, w)
+        # The objective of a step is that before it.
+        factors = scale * np.cumprod(_shrinkage(training.rule, training.lr, first, int(training.step)))
+        before = np.append(scale, factors)[:-1]
+        total += training.objective + 0.5 * l2 * others * (before @ before)
+        scale = float(factors[-1]) if len(factors) else scale
+        if scale < _SMALLEST_SCALE:
+            coef *= scale
+            others, scale = others * scale**2, 1.0
+        coef[:, columns] = w[:, : len(columns)] / scale
+        squares = others + np.square(coef[:, columns], dtype=np.float64).sum(axis=1)
+    coef *= scale
+    return total
+
+
+def _shrinkage(rule: Rule, lr: float, first: int, last: int) -> Float64:
+    """Return what the L2 penalty leaves of coefficients in each of the steps after the first, up to the last."""
+    rates = lr / (rule.t0 + np.arange(first + 1, last + 1)) ** rule.power
+    factors: Float64 = np.maximum(1.0 - rates * rule.l2, 0.0)
+    return factors
