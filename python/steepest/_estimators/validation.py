@@ -189,8 +189,21 @@ def labels_of_stream(estimator: BaseEstimator, classes: Any, known: Array | None
     return known
 
 
-def validate_weights(estimator: BaseEstimator, sample_weight: Any, X: Any) -> Array | None:
+def validate_weights(
+    estimator: BaseEstimator, sample_weight: Any, X: Any, *, all_zero: bool = False
+) -> Array | None:
     """Return the weights of the samples as a NumPy array of the dtype of X, or None.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose name messages start with.
+    sample_weight : array-like of shape (n,) or None
+        The weights.
+    X : ndarray, cupy.ndarray or CSR of shape (n, d)
+        The samples.
+    all_zero : bool, default=False
+        Whether all weights may be zero, as those of a part of a stream may.
 
     Raises
     ------
@@ -208,6 +221,6 @@ def validate_weights(estimator: BaseEstimator, sample_weight: Any, X: Any) -> Ar
         )
     except ValueError as error:
         raise ValueError(f"[{name}] {error}") from error
-    if not checked.sum(dtype=np.float64) > 0:
+    if not all_zero and not checked.any():
         raise ValueError(f"[{name}] sample_weight is zero for every sample")
     return checked

@@ -126,6 +126,10 @@ class StochasticLinearModel(LinearModel):
                     f"Learning rate '{self.learning_rate}' only works with loss '{self._aggressive_loss}'."
                 )
             )
+        if self.loss == "huber" and self.epsilon == 0:
+            raise ValueError(
+                self._prefix("epsilon must be positive for loss='huber', which is zero everywhere without it")
+            )
         if self.penalty == "elasticnet" and self.l1_ratio is None:
             raise ValueError(self._prefix("l1_ratio must be set when penalty is 'elasticnet'"))
         if self.batch_size > 1 and (self.average or self.learning_rate in ("pa1", "pa2")):

@@ -32,14 +32,29 @@ def _gives_probabilities(estimator: SGDClassifier) -> bool:
     return True
 
 
-def _normalised(shares: Array) -> Array:
-    """Return probabilities, given that of the second class alone or of each class against the others."""
+def _shares(scores: Array) -> Array:
+    """Return the probabilities ``(1 + z) / 2`` of decisions z that are clipped to [-1, 1], normalised."""
+    shares = (array_namespace(scores).clip(scores, -1, 1) + 1) / 2
     if shares.shape[1] == 1:
         both: Array = array_namespace(shares).concatenate([1 - shares, shares], axis=1)
         return both
     # Where all are zero, none is likelier than another.
     shares = shares + (K.sum(shares, axis=1)[:, None] == 0)
     return shares / K.sum(shares, axis=1)[:, None]
+
+
+def _logits(scores: Array) -> Array:
+    """Return numbers whose softmax is what log-odds stand for.
+
+    Log-odds of each class against the others stand for sigmoids, normalised. Their logarithms ``-log(1 + exp(-z))`` do
+    not underflow.
+    """
+    if scores.shape[1] > 1:
+        logarithms: Array = -K.softplus(-scores)
+        return logarithms
+    logits = aligned_zeros((len(scores), 2), scores.dtype, device_of(scores))
+    logits[:, 1:] = scores
+    return logits
 
 
 class StochasticClassifier(LinearClassifier, SparseCoefficients, StochasticLinearModel):
@@ -95,7 +110,7 @@ class StochasticClassifier(LinearClassifier, SparseCoefficients, StochasticLinea
                 raise ValueError(
                     self._prefix(f"`y` has classes not in `self.classes_`: {unseen} are not among {known}")
                 )
-            weights = validate_weights(self, sample_weight, X)
+            weights = validate_weights(self, sample_weight, X, all_zero=incremental)
             if not incremental:
                 self._forget()
             if "t_" not in self.__dict__:
@@ -356,17 +371,12 @@ class SGDClassifier(StochasticClassifier):
             Probabilities, in the order of `classes_` and in the library of X.
         """
         scores = self._linear_output(X)
-        if self.loss == "modified_huber":
-            return in_library_of(X, _normalised((array_namespace(scores).clip(scores, -1, 1) + 1) / 2))
-        if scores.shape[1] == 1:
-            logits = aligned_zeros((len(scores), 2), scores.dtype, device_of(scores))
-            logits[:, 1:] = scores
-            return in_library_of(X, K.softmax(logits))
-        return in_library_of(X, _normalised(K.sigmoid(scores)))
+        probabilities = _shares(scores) if self.loss == "modified_huber" else K.softmax(_logits(scores))
+        return in_library_of(X, probabilities)
 
     @available_if(_gives_probabilities)
     def predict_log_proba(self, X: Any) -> Array:
-        """Predict logarithms of class probabilities.
+        """Predict logarithms of class probabilities, finite for the log loss even where a probability underflows.
 
         Parameters
         ----------
@@ -378,4 +388,7 @@ class SGDClassifier(StochasticClassifier):
         ndarray of shape (n_samples, n_classes)
             Logarithms of `predict_proba`, in the library of X.
         """
-        return in_library_of(X, np.log(to_host(self.predict_proba(X))))
+        if self.loss == "log_loss":
+            return in_library_of(X, K.log_softmax(_logits(self._linear_output(X))))
+        with np.errstate(divide="ignore"):
+            return in_library_of(X, np.log(to_host(self.predict_proba(X))))

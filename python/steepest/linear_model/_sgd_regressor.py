@@ -173,7 +173,7 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
         with self._unless_it_fails():
             reset = not incremental or self.__dict__.get("coef_") is None
             X, y = validate(self, X, y, reset=reset, accept_sparse=True, y_numeric=True)
-            weights = validate_weights(self, sample_weight, X)
+            weights = validate_weights(self, sample_weight, X, all_zero=incremental)
             if not incremental:
                 self._forget()
             if "t_" not in self.__dict__:
