@@ -25,7 +25,8 @@ def class_weights(
     Parameters
     ----------
     class_weight : mapping, "balanced" or None
-        Weights by label, 1 for those that are not named; or weights that give all classes the same share of the
+        Weights by label, 1 for those that are not named, where all that are named are known, or where no class is left
+        without one (a part of the samples may lack a class); or weights that give all classes the same share of the
         samples' weight, ``sum(w) / (n_classes * sum of w in the class)``, 0 for a class without samples.
     classes : ndarray of shape (k,)
         The labels, sorted.
@@ -44,7 +45,7 @@ def class_weights(
     Raises
     ------
     ValueError
-        A label is not among the classes, or its weight is negative or not finite.
+        A label is not among the classes, of which some have no weight; or a weight is negative or not finite.
     """
     weights = np.ones(len(classes))
     if class_weight is None:
@@ -55,16 +56,16 @@ def class_weights(
         weights[present] = totals.sum() / (len(classes) * totals[present])
         weights[~present] = 0.0
         return weights
-    known = {label: i for i, label in enumerate(classes.tolist())}
-    for label, weight in class_weight.items():
-        plain = label.item() if isinstance(label, np.generic) else label
-        if plain not in known:
+    given = {label.item() if isinstance(label, np.generic) else label: w for label, w in class_weight.items()}
+    known = classes.tolist()
+    for label, weight in given.items():
+        if label not in known and not given.keys() >= set(known):
             raise ValueError(
-                f"[{name}] class_weight has a weight for {plain!r}, which is not among the classes {classes.tolist()}"
+                f"[{name}] class_weight has a weight for {label!r}, which is not among the classes {known}"
             )
         if not (is_number(weight) and 0 <= weight < np.inf):
             raise ValueError(
-                f"[{name}] class_weight of {plain!r} must be finite and not negative, got {weight!r}"
+                f"[{name}] class_weight of {label!r} must be finite and not negative, got {weight!r}"
             )
-        weights[known[plain]] = weight
+    weights[:] = [given.get(label, 1.0) for label in known]
     return weights
