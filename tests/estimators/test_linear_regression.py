@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -154,7 +156,7 @@ def test_squares_that_overflow(rng):
     expected = LinearRegression().fit(X, y).coef_
     np.testing.assert_allclose(LinearRegression().fit(X * 1e200, y).coef_ * 1e200, expected, rtol=1e-12)
     with pytest.raises(ValueError, match="overflow"):
-        LinearRegression().fit(np.full_like(X, 1e308), y)
+        LinearRegression().fit(X / np.abs(X).max() * 1e308, y)
 
 
 def test_bad_input(rng):
@@ -170,3 +172,89 @@ def test_bad_input(rng):
         LinearRegression().fit(X, y, np.zeros(20))
     with pytest.raises(ValueError, match=r"^\[LinearRegression\] X has 2 features"):
         LinearRegression().fit(X, y).predict(X[:, :2])
+
+
+# --------------------------------------------------------------------------- constant columns, units, many columns
+
+
+@pytest.mark.parametrize("value", [0.1, 0.7, 3.3, 1e9 / 3, -1e-12, 0.0])
+@pytest.mark.parametrize("n", [2, 3, 7, 50, 3000])
+@pytest.mark.parametrize("options", [{}, {"alpha": 1e-3}, {"positive": True}], ids=str)
+def test_constant_columns_say_nothing(rng, dtype, value, n, options):
+    """Alone, where nothing is larger than their rounding, and beside a column that is not constant; weighted, too."""
+    X, y, w = np.full((n, 3), value, dtype), rng.standard_normal(n).astype(dtype) + 1000, rng.random(n)
+    model = LinearRegression(**options).fit(X, y, w)
+    np.testing.assert_array_equal(model.coef_, 0)
+    np.testing.assert_allclose(model.predict(X), np.average(y, weights=w), rtol=20 * np.finfo(dtype).eps)
+    assert options.get("positive") or model.rank_ == 0
+    x = np.linspace(1, 2, n).astype(dtype)[:, None]
+    beside, alone = (LinearRegression(**options).fit(given, y, w) for given in (np.c_[X, x], x))
+    np.testing.assert_array_equal(beside.coef_[:3], 0)
+    np.testing.assert_allclose(beside.coef_[3:], alone.coef_, rtol=0, atol=1e4 * np.finfo(dtype).eps * 1000)
+
+
+def test_a_spread_of_a_few_roundings_is_none_of_ours(rng):
+    """Steps of 128 s in times of 1970: in float32 the smallest that there are."""
+    x = (1.7e9 + 128 * rng.integers(0, 3, 400)).astype(np.float32)
+    model = LinearRegression().fit(x[:, None], (x - x.mean()) / 128)
+    np.testing.assert_allclose(model.coef_, 1 / 128, rtol=1e-5)
+
+
+def test_polynomials(rng):
+    x = np.linspace(-330, -190, 80)
+    X, coef = np.c_[x, x**2, x**3], [-2.4, -7.7e-3, -1e-5]
+    model = LinearRegression().fit(X, X @ coef - 250)
+    # A condition of 1e4 of the standardised columns.
+    np.testing.assert_allclose(model.coef_, coef, rtol=1e-9)
+    assert model.rank_ == 3
+    # Wampler1 of NIST's statistical reference datasets: all coefficients are one.
+    x = np.arange(21.0)
+    X = x[:, None] ** np.arange(1, 6)
+    np.testing.assert_allclose(LinearRegression().fit(X, 1 + X.sum(1)).coef_, 1, rtol=1e-8)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_units_of_columns(rng, dtype, unit, positive):
+    X = rng.standard_normal((100, 3)) * [unit, 1, 1 / unit]
+    model = LinearRegression(positive=positive).fit(
+        X.astype(dtype), (X / [unit, 1, 1 / unit]).sum(1).astype(dtype)
+    )
+    np.testing.assert_allclose(model.coef_ * [unit, 1, 1 / unit], 1, rtol=20 * np.finfo(dtype).eps)
+
+
+def test_columns_whose_squares_underflow(rng):
+    X, y = rng.standard_normal((20, 3)), rng.standard_normal(20)
+    for dtype, unit in ((np.float64, 1e-200), (np.float32, 1e-25)):
+        model = LinearRegression().fit((X * unit).astype(dtype), y.astype(dtype))
+        expected = LinearRegression().fit(X, y)
+        np.testing.assert_allclose(model.coef_ * np.float64(unit), expected.coef_, rtol=1e-4)
+
+
+def test_a_ridge_penalty_needs_no_rank():
+    X, y = np.array([[1.0, 1e-7], [1.0, -1e-7]]), np.array([1.0, 2.0])
+    expected = np.linalg.solve(X.T @ X + 1e-10 * np.eye(2), X.T @ y)
+    once = LinearRegression(alpha=1e-10, fit_intercept=False).fit(X, y)
+    twice = LinearRegression(alpha=2e-10, fit_intercept=False).fit(np.r_[X, X], np.r_[y, y])
+    np.testing.assert_allclose([once.coef_, twice.coef_], [expected, expected], rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"alpha": 1.0}, {"positive": True}, {"positive": True, "alpha": 1.0}], ids=str
+)
+def test_few_rows_take_no_matrix_of_all_columns(rng, options):
+    X, y = rng.standard_normal((30, 3000)), rng.standard_normal(30)
+    tracemalloc.start()
+    model = LinearRegression(**options).fit(X, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3000**2 * 8 / 4
+    residual = y - model.predict(X)
+    if not options.get("alpha"):
+        np.testing.assert_allclose(residual, 0, atol=1e-10)
+        return
+    # The conditions of optimality: alpha w = X^T residual where w may move, and no slope into what it may not be.
+    slope = X.T @ residual - options["alpha"] * model.coef_
+    free = model.coef_ > 0 if options.get("positive") else np.full(3000, True)
+    np.testing.assert_allclose(slope[free], 0, atol=1e-9)
+    assert (slope[~free] < 1e-9).all() and (model.coef_[~free] == 0).all() and abs(residual.sum()) < 1e-9

@@ -13,17 +13,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
-import scipy.optimize
-import scipy.sparse
 
 from steepest import kernels as K
+from steepest._estimators.column_samples import ColumnSample
 from steepest._estimators.row_blocks import block_rows, dense
-from steepest._memory import aligned_empty, aligned_zeros, array_namespace, to_device, to_host
+from steepest._memory import aligned_empty, array_namespace, to_device, to_host
+from steepest._symmetric import Cholesky, one_thread_if_small
+
+from ._shortest_solution import non_negative, shortest_solution
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 
-_CENTRE_ROWS = 1024
+# A column is constant where the elimination of its mean leaves no more of its sum of squares about the centre than so
+# many units of machine epsilon. The centre is the mean of 1024 of n rows, so that of others 1 / (1 + n / 1024) is left.
+_CONSTANT = 100.0
 
 
 @dataclass
@@ -59,13 +63,13 @@ class Problem:
         self.m = self.Y.shape[1]
         self.first = int(self.fit_intercept)
         # Any point will do: it is the exact mean only after the elimination of the column of ones.
+        x_centre, y_centre = np.zeros(self.d), np.zeros(self.m)
         if self.fit_intercept:
-            step = -(-self.n // _CENTRE_ROWS)
-            self.x_centre = dense(self.X[::step], self.device).mean(axis=0)
-            self.y_centre = self.Y[::step].mean(axis=0)
-        else:
-            self.x_centre = aligned_zeros((self.d,), self.X.dtype, self.device)
-            self.y_centre = aligned_zeros((self.m,), self.X.dtype, self.device)
+            x_centre = ColumnSample.of(self.X, self.sample_weight).centre
+            y_centre = ColumnSample.of(self.Y, self.sample_weight).centre
+        self.x_centre, self.y_centre = (
+            to_device(centre.astype(self.X.dtype), self.device) for centre in (x_centre, y_centre)
+        )
 
     def blocks(self) -> Iterator[Array]:
         """Yield Z for consecutive rows; the array is used again for the next."""
@@ -91,6 +95,13 @@ class Problem:
             total = total + K.matmul(Z.T, Z).astype(np.float64)
         result: Float64 = to_host(total)
         return result
+
+    def largest(self) -> Float64:
+        """Return the largest absolute value in each column of Z."""
+        total = np.zeros(self.first + self.d + self.m)
+        for Z in self.blocks():
+            total = np.maximum(total, to_host(abs(Z).max(axis=0)))
+        return total
 
     def gradient(self, coef: Float64, intercept: Float64) -> Float64:
         """Return ``Z[:, :-m].T @ (y - prediction)`` for centred coefficients, the residual computed row by row."""
@@ -135,7 +146,7 @@ def solve(problem: Problem, *, alpha: float, tol: float, positive: bool) -> Solu
     Well-conditioned problems are solved by the normal equations, with one step of refinement from residuals of the rows
     (corrected semi-normal equations; Å. Björck, "Stability analysis of the method of seminormal equations", 1987),
     which costs two passes over X, or three for a float32 X whose condition asks for products in float64; others from
-    the triangular factor of X and its singular values.
+    the triangular factor of X. The condition is that of columns scaled to unit norm, which units do not matter to.
 
     Parameters
     ----------
@@ -144,7 +155,8 @@ def solve(problem: Problem, *, alpha: float, tol: float, positive: bool) -> Solu
     alpha : float
         L2 penalty of the coefficients, not of the intercept.
     tol : float
-        Singular values below ``tol`` times the largest count as zero.
+        Singular values of the columns, scaled to unit norm, below ``tol`` times the largest count as zero. A ridge
+        penalty determines all coefficients, so that with one none does.
     positive : bool
         Whether coefficients must not be negative (C. Lawson and R. Hanson's non-negative least squares).
 
@@ -170,63 +182,141 @@ def _by_normal_equations(problem: Problem, alpha: float, tol: float) -> Solution
     moments = problem.moments()
     if not np.isfinite(moments).all():
         return None
-    first, d = problem.first, problem.d
+    first, d, precision = problem.first, problem.d, np.finfo(problem.precision)
+    squares = moments.diagonal()[first : first + d]
+    if (squares < precision.tiny / precision.eps).any() and _underflows(problem, squares, precision):
+        return None
     centred = moments[first:, first:]
     if first:
         centred = centred - np.outer(moments[0, 1:], moments[0, 1:]) / moments[0, 0]
-    gram = centred[:d, :d]
-    eigenvalues = scipy.linalg.eigvalsh(gram)[::-1]
-    penalised = gram + alpha * np.eye(d)
-    smallest, largest = eigenvalues[-1] + alpha, eigenvalues[0] + alpha
+    kept = np.flatnonzero(centred.diagonal()[:d] > _CONSTANT * precision.eps * squares)
+    if not len(kept):
+        return _solution(problem, moments[0], np.zeros((d, problem.m)), 0, np.zeros(d))
+    gram = centred[np.ix_(kept, kept)]
     # The error of refinement shrinks by (condition of the matrix) * eps; below 1e-3 one step is enough.
-    least = max(1e3 * float(np.finfo(problem.precision).eps), (2 * tol) ** 2 if alpha == 0 else 0.0)
-    if not smallest > least * largest:
+    enough = 1e3 * float(precision.eps)
+    found = _factor(gram, alpha, max(enough, (2 * tol) ** 2 if alpha == 0 else 0.0))
+    if found is None:
         return None
-    factor = scipy.linalg.cho_factor(penalised)
-    coef = scipy.linalg.cho_solve(factor, centred[:d, d:])
-    intercept = _centred_intercept(problem, moments, coef)
+    factor, scale = found
+
+    def solved(right: Float64) -> Float64:
+        part: Float64 = factor.solve(right[kept] / scale[:, None]) / scale[:, None]
+        result = np.zeros((d, problem.m))
+        result[kept] = part
+        return result
+
+    coef = solved(centred[:d, d:])
+    intercept = _centred_intercept(problem, moments[0], coef)
     gradient = problem.gradient(coef, intercept)
     rest = gradient[first:]
     if first:
         rest = rest - np.outer(moments[0, 1 : 1 + d], gradient[0]) / moments[0, 0]
-    coef = coef + scipy.linalg.cho_solve(factor, rest - alpha * coef)
-    singular = np.sqrt(np.maximum(eigenvalues, 0.0))
-    return _solution(problem, moments, coef, int((singular > tol * singular[0]).sum()), singular)
+    coef = coef + solved(rest - alpha * coef)
+    singular = np.sqrt(np.maximum(scipy.linalg.eigvalsh(centred[:d, :d])[::-1], 0.0))
+    rank = len(kept)
+    if alpha and _factor(gram, 0.0, max(enough, (2 * tol) ** 2)) is None:
+        norms = np.sqrt(gram.diagonal())
+        values = scipy.linalg.eigvalsh(gram / norms / norms[:, None])
+        rank = int((values > max(tol**2, d * float(precision.eps)) * values[-1]).sum())
+    return _solution(problem, moments[0], coef, rank, singular)
+
+
+def _underflows(problem: Problem, squares: Float64, precision: np.finfo[Any]) -> bool:
+    """Whether there are columns of which squares leave nothing, or too few digits."""
+    small = problem.largest()[problem.first : problem.first + problem.d]
+    return bool(((squares < precision.tiny / precision.eps) & (small > 0)).any())
+
+
+def _factor(gram: Float64, alpha: float, least: float) -> tuple[Cholesky, Float64] | None:
+    """Return the factor of ``gram + alpha I``, scaled to a diagonal of ones, and the square roots of its diagonal.
+
+    None where the reciprocal condition of the scaled matrix is below `least`.
+    """
+    scale = np.sqrt(gram.diagonal() + alpha)
+    scaled = gram / scale / scale[:, None]
+    scaled[np.diag_indices(len(scaled))] = 1.0
+    factor = _well_conditioned(scaled, least)
+    return None if factor is None else (factor, scale)
+
+
+def _well_conditioned(matrix: Float64, least: float) -> Cholesky | None:
+    """Return the factor of a matrix, or None where its reciprocal condition is below `least`."""
+    with one_thread_if_small(len(matrix)):
+        factor = Cholesky.of(matrix, "cpu")
+        return factor if factor is not None and factor.reciprocal_condition() > least else None
 
 
 def _by_triangle(problem: Problem, factor: Float64, alpha: float, tol: float, positive: bool) -> Solution:
     first, d = problem.first, problem.d
     inputs, targets = factor[first:, first : first + d], factor[first:, first + d :]
-    moments = factor[:first].T @ factor[:1] if first else factor
+    # The row of the column of ones, times its pivot, is that row of the moments.
+    sums = factor[0] * factor[0, 0] if first else factor[0]
+    norms = _column_norms(inputs)
+    if first:
+        whole = np.hypot(norms, factor[0, 1 : 1 + d])
+        norms[norms <= np.sqrt(_CONSTANT * np.finfo(np.float64).eps) * whole] = 0.0
+    kept = np.flatnonzero(norms)
+    inputs, norms = inputs[:, kept], norms[kept]
+    coef = np.zeros((d, problem.m))
+    if not len(kept):
+        return _solution(
+            problem, sums, coef, *((None, None) if positive else (0, np.zeros(min(problem.n, d))))
+        )
     if positive:
-        # Without a penalty a row of zeros: there may be no other.
-        penalty = np.sqrt(alpha) * np.eye(d)[: d if alpha else 1]
-        stacked = np.concatenate([inputs, penalty])
-        columns = np.concatenate([targets, np.zeros((len(penalty), problem.m))])
-        coef = np.stack([scipy.optimize.nnls(stacked, column)[0] for column in columns.T], axis=1)
-        return _solution(problem, moments, coef, None, None)
-    u, singular, v = np.linalg.svd(inputs, full_matrices=False)
-    kept = singular > tol * singular.max(initial=0.0)
-    filtered = np.where(kept, singular, 1.0)
-    inverse = np.where(kept, 1 / (filtered + alpha / filtered), 0.0)
-    coef = v.T @ (inverse[:, None] * (u.T @ targets))
+        coef[kept] = non_negative(inputs, targets, norms, alpha)
+        return _solution(problem, sums, coef, None, None)
+    coef[kept], rank = _minimum(inputs, targets, norms, alpha, tol)
     padded = np.zeros(min(problem.n, d))
-    padded[: len(singular)] = singular
-    return _solution(problem, moments, coef, int(kept.sum()), padded)
+    values = np.linalg.svd(inputs, compute_uv=False)
+    padded[: len(values)] = values
+    return _solution(problem, sums, coef, rank, padded)
 
 
-def _centred_intercept(problem: Problem, moments: Float64, coef: Float64) -> Float64:
-    """Return the intercept that belongs to coefficients, for X and Y from which their centres were taken."""
+def _minimum(A: Float64, B: Float64, norms: Float64, alpha: float, tol: float) -> tuple[Float64, int]:
+    """Return the shortest minimum of ``|A X - B|^2 + alpha |X|^2``, and the rank of A with columns of unit norm."""
+    scaled = A / norms
+    eps = float(np.finfo(np.float64).eps)
+    # Mostly, rows that are fewer than the columns are independent.
+    gram = scaled @ scaled.T if len(A) < len(norms) else np.zeros((0, 0))
+    if len(gram) and _well_conditioned(gram, max(1e3 * eps, (2 * tol) ** 2)) is not None:
+        rank, u, singular, v = len(A), np.eye(len(A)), np.ones(len(A)), scaled
+    else:
+        u, singular, v = np.linalg.svd(scaled, full_matrices=False)
+        rank = int((singular > max(tol, max(A.shape) * eps) * singular.max(initial=0.0)).sum())
+    if alpha:
+        # Ridge regression is the shortest solution with a further unknown for each row, its residual over sqrt(alpha).
+        residuals = np.sqrt(alpha) * np.eye(len(A))
+        return shortest_solution(np.concatenate([A, residuals], axis=1), B)[: len(norms)], rank
+    leading = (u[:, :rank].T @ B) / singular[:rank, None]
+    if rank == len(norms):
+        return v.T @ leading / norms[:, None], rank
+    return shortest_solution(v[:rank] * norms, leading), rank
+
+
+def _column_norms(matrix: Float64) -> Float64:
+    """Return the norms of the columns, none of which over- or underflows."""
+    largest = np.abs(matrix).max(axis=0, initial=0.0)
+    unit = np.where(largest > 0.0, largest, 1.0)
+    norms: Float64 = largest * np.sqrt(np.square(matrix / unit).sum(axis=0))
+    return norms
+
+
+def _centred_intercept(problem: Problem, sums: Float64, coef: Float64) -> Float64:
+    """Return the intercept that belongs to coefficients, for X and Y from which their centres were taken.
+
+    `sums` is the first row of the moments: the sum of the weights, and the weighted sums of the columns.
+    """
     if not problem.first:
         return np.zeros(problem.m)
-    means = moments[0, 1:] / moments[0, 0]
+    means = sums[1:] / sums[0]
     intercept: Float64 = means[problem.d :] - means[: problem.d] @ coef
     return intercept
 
 
 def _solution(
-    problem: Problem, moments: Float64, coef: Float64, rank: int | None, singular: Float64 | None
+    problem: Problem, sums: Float64, coef: Float64, rank: int | None, singular: Float64 | None
 ) -> Solution:
     x_centre, y_centre = (to_host(c).astype(np.float64) for c in (problem.x_centre, problem.y_centre))
-    intercept = _centred_intercept(problem, moments, coef) + y_centre - x_centre @ coef
+    intercept = _centred_intercept(problem, sums, coef) + y_centre - x_centre @ coef
     return Solution(coef, intercept, rank, singular)

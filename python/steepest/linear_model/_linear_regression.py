@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
-import scipy.sparse.linalg
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
@@ -26,11 +25,14 @@ from steepest._memory import to_device, to_host
 from ._descent import descend
 from ._least_squares import Problem, Solution, solve
 from ._regimes import REGIME_PARAMETERS, REGIMES, Descent, Objective
+from ._sparse_least_squares import affordable_steps, solve_sparse
 
 Array = npt.NDArray[Any]
 
 # A sparse X with more columns than this is not multiplied out to a (d, d) matrix of moments.
 _MOST_DENSE_COLUMNS = 4096
+# The most steps of LSQR, for each of the rows or columns, whichever are fewer.
+_STEPS_OF_LSQR = 4
 
 
 class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
@@ -212,13 +214,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
             return self
         # Numbers that are not finite are found by what comes of them.
         with np.errstate(invalid="ignore", over="ignore"):
-            problem = Problem(X, targets, weights, self.fit_intercept, device)
-            if scipy.sparse.issparse(X) and X.shape[1] > _MOST_DENSE_COLUMNS:
-                solution: Solution | None = self._solve_iteratively(problem)
-            else:
-                solution = solve(
-                    problem, alpha=float(self.alpha), tol=float(self.tol), positive=self.positive
-                )
+            solution = self._solve(Problem(X, targets, weights, self.fit_intercept, device))
         if solution is None:
             # Says which item of X is not finite; where all are, sums of them overflow.
             validate(self, given, y, reset=True, accept_sparse=not self.positive, **options)
@@ -270,34 +266,26 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
                 stacklevel=3,
             )
 
-    def _solve_iteratively(self, problem: Problem) -> Solution:
-        """LSQR (C. Paige and M. Saunders, 1982) on the centred X, which stays sparse."""
-        X = problem.X
-        n, d = X.shape
-        root = (
-            np.ones(n) if problem.sample_weight is None else np.sqrt(problem.sample_weight.astype(np.float64))
-        )
-        total = float(root @ root)
-        x_mean, y_mean = np.zeros(d), np.zeros(problem.m)
-        if self.fit_intercept:
-            x_mean = np.asarray(X.T @ root**2) / total
-            y_mean = (root**2) @ problem.Y.astype(np.float64) / total
-        operator = scipy.sparse.linalg.LinearOperator(
-            (n, d),
-            matvec=lambda w: root * (X @ w - x_mean @ w),
-            rmatvec=lambda r: X.T @ (root * r) - x_mean * (root @ r),
-            dtype=np.float64,
-        )
-        coef = np.stack(
-            [
-                scipy.sparse.linalg.lsqr(
-                    operator, root * column, damp=np.sqrt(self.alpha), atol=self.tol, btol=self.tol
-                )[0]
-                for column in (problem.Y - y_mean).T
-            ],
-            axis=1,
-        )
-        return Solution(coef, y_mean - x_mean @ coef, None, None)
+    def _solve(self, problem: Problem) -> Solution | None:
+        """Return the closed form's solution; None where the numbers overflow or are not finite."""
+        alpha, tol = float(self.alpha), float(self.tol)
+        if scipy.sparse.issparse(problem.X):
+            if problem.d > _MOST_DENSE_COLUMNS:
+                steps = _STEPS_OF_LSQR * min(problem.n, problem.d)
+                found, solved = solve_sparse(problem, alpha=alpha, tol=tol, most_steps=steps)
+                if found is not None and not solved:
+                    warnings.warn(
+                        f"LSQR did not converge to tol={self.tol} in {steps} steps: scale the columns of X, for "
+                        "instance with sklearn.preprocessing.MaxAbsScaler, or raise tol",
+                        ConvergenceWarning,
+                        stacklevel=4,
+                    )
+                return found
+            if steps := affordable_steps(problem):
+                found, solved = solve_sparse(problem, alpha=alpha, tol=0.0, most_steps=steps)
+                if solved:
+                    return found
+        return solve(problem, alpha=alpha, tol=tol, positive=self.positive)
 
     def predict(self, X: Any) -> Array:
         """Predict targets.

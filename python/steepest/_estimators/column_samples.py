@@ -1,0 +1,112 @@
+"""Centres and spreads of the columns of a matrix, from a sample of its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from steepest._memory import to_device, to_host
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+
+# The most rows of a sample, and the most items; a sample has at least 64 rows, whatever their width.
+_ROWS, _ITEMS = 1024, 1 << 22
+
+
+@dataclass(frozen=True)
+class ColumnSample:
+    """Weighted means and standard deviations of the columns, shape (d,), in the units of each column.
+
+    Attributes
+    ----------
+    centre : ndarray of shape (d,)
+        The mean; the value itself of a column that is constant in the sample.
+    spread : ndarray of shape (d,)
+        The root mean square of the deviations from the centre.
+    """
+
+    centre: Float64
+    spread: Float64
+
+    @classmethod
+    def of(cls, X: Any, sample_weight: Array | None = None) -> ColumnSample:
+        """Return those of at most 1024 rows at equal distances.
+
+        Parameters
+        ----------
+        X : ndarray, cupy.ndarray or CSR of shape (n, d)
+            Samples. A sparse X stays sparse.
+        sample_weight : ndarray of shape (n,) or None
+            Weights of the samples, not negative.
+        """
+        n, d = X.shape
+        step = -(-n // min(_ROWS, max(64, _ITEMS // max(d, 1))))
+        rows = X[::step]
+        weights = np.ones(rows.shape[0])
+        if sample_weight is not None and (given := to_host(sample_weight[::step])).any():
+            weights = given.astype(np.float64)
+        weights /= weights.sum()
+        # Numbers that are not finite are found by what comes of them.
+        with np.errstate(invalid="ignore", over="ignore"):
+            return (_of_sparse if scipy.sparse.issparse(rows) else _of_dense)(rows, weights)
+
+
+def less_centre(X: Any, centre: Float64, device: str) -> Any:
+    """Return ``X - centre``, a copy of X's dtype, on the device where X is.
+
+    Parameters
+    ----------
+    X : ndarray, cupy.ndarray or CSR of shape (n, d)
+        Samples. A sparse X stays sparse but for the columns whose centre is not zero.
+    centre : ndarray of shape (d,)
+        What to take from each column.
+    device : {"cpu", "cuda"}
+        Where X is.
+    """
+    if not scipy.sparse.issparse(X):
+        return X - to_device(centre.astype(X.dtype), device)
+    (n, _), moved = X.shape, np.flatnonzero(centre)
+    columns = X[:, moved].toarray() - centre[moved].astype(X.dtype)
+    row_ends = np.arange(n + 1) * len(moved)
+    full = scipy.sparse.csr_array((columns.ravel(), np.tile(moved, n), row_ends), X.shape)
+    kept = scipy.sparse.csr_array(X.multiply((centre == 0).astype(X.dtype)))
+    return kept + full
+
+
+def _of_dense(rows: Array, weights: Float64) -> ColumnSample:
+    values: Float64 = to_host(rows).astype(np.float64)
+    centre = weights @ values
+    # The mean of equal numbers may differ from them by its rounding.
+    centre = np.where((values == values[0]).all(axis=0), values[0], centre)
+    deviations = values - centre
+    unit = np.abs(deviations).max(axis=0)
+    unit[unit == 0.0] = 1.0
+    return ColumnSample(centre, unit * np.sqrt(weights @ (deviations / unit) ** 2))
+
+
+def _of_sparse(rows: Any, weights: Float64) -> ColumnSample:
+    n, d = rows.shape
+    values, columns = rows.data.astype(np.float64), rows.indices
+    shares = np.repeat(weights, np.diff(rows.indptr))
+
+    def total(terms: Float64) -> Float64:
+        sums: Float64 = np.bincount(columns, terms, minlength=d)
+        return sums
+
+    low, high = np.full(d, np.inf), np.full(d, -np.inf)
+    np.minimum.at(low, columns, values)
+    np.maximum.at(high, columns, values)
+    full: npt.NDArray[np.bool_] = np.bincount(columns, minlength=d) == n
+    centre = np.where(full & (low == high), low, total(shares * values))
+    absent = np.where(full, 0.0, np.maximum(1.0 - total(shares), 0.0))
+    deviations = values - centre[columns]
+    unit = np.abs(centre)
+    np.maximum.at(unit, columns, np.abs(deviations))
+    unit[unit == 0.0] = 1.0
+    squares = total(shares * (deviations / unit[columns]) ** 2) + absent * (centre / unit) ** 2
+    return ColumnSample(centre, unit * np.sqrt(squares))

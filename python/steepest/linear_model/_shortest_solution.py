@@ -1,0 +1,111 @@
+"""Least squares with as many unknowns as one likes, more than there are rows included."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+import scipy.optimize
+
+Float64 = npt.NDArray[np.float64]
+
+_NEWTON_STEPS, _HALVINGS = 200, 40
+
+
+def shortest_solution(A: Float64, b: Float64) -> Float64:
+    """Return the shortest x with ``A x = b``, for an A of full row rank.
+
+    ``x = Q R^-T b`` with ``A^T = Q R``. The rows of A^T, one for each unknown, may differ by any units: sorted by size,
+    and with pivoting, QR makes an error of some eps of each row (A. Cox and N. Higham, "Stability of Householder QR
+    factorization for weighted least squares problems", 1998).
+
+    Parameters
+    ----------
+    A : ndarray of shape (r, d)
+        With r at most d.
+    b : ndarray of shape (r, m)
+        Right sides.
+
+    Returns
+    -------
+    ndarray of shape (d, m)
+        Solutions.
+    """
+    order = np.argsort(-np.abs(A).max(axis=0, initial=0.0), kind="stable")
+    q, r, pivots = scipy.linalg.qr(A.T[order], mode="economic", pivoting=True)
+    x = np.empty((A.shape[1], b.shape[1]))
+    x[order] = q @ scipy.linalg.solve_triangular(r, b[pivots], trans="T")
+    return x
+
+
+def non_negative(A: Float64, B: Float64, norms: Float64, alpha: float) -> Float64:
+    """Return the X that minimises ``|A X - B|^2 + alpha |X|^2`` with no item below zero.
+
+    Parameters
+    ----------
+    A : ndarray of shape (r, d)
+        Inputs.
+    B : ndarray of shape (r, m)
+        Targets.
+    norms : ndarray of shape (d,)
+        Norms of the columns of A, positive.
+    alpha : float
+        Ridge penalty.
+
+    Returns
+    -------
+    ndarray of shape (d, m)
+        Coefficients.
+    """
+    r, d = A.shape
+    if alpha and r < d:
+        columns = [_non_negative_ridge(A, b, alpha) for b in B.T]
+    else:
+        # Columns of unit norm: what SciPy takes for a slope of zero does not depend on units. A row of zeros where
+        # there may be no other.
+        scale = np.hypot(norms, np.sqrt(alpha))
+        stacked = np.concatenate([A, np.sqrt(alpha) * np.eye(d) if alpha else np.zeros((1, d))]) / scale
+        padding = np.zeros(len(stacked) - r)
+        columns = [scipy.optimize.nnls(stacked, np.append(b, padding))[0] / scale for b in B.T]
+    return np.stack(columns, axis=1)
+
+
+def _non_negative_ridge(A: Float64, b: Float64, alpha: float) -> Float64:
+    """Return ``max(0, A^T u) / alpha`` for the residual u that this leaves of b, by Newton's method in r unknowns.
+
+    u is the minimum of ``|u|^2 / 2 + |max(0, A^T u)|^2 / (2 alpha) - b^T u``, a convex function, quadratic wherever the
+    signs of A^T u stay the same, so that Newton's method with halved steps ends after finitely many.
+    """
+    u, length, last = b.copy(), 0.0, np.zeros(A.shape[1], bool)
+    for _ in range(_NEWTON_STEPS):
+        slopes = A.T @ u
+        positive = slopes > 0.0
+        if length == 1.0 and np.array_equal(positive, last):
+            break
+        last, P = positive, A[:, positive]
+        direction, length = _ridge_residual(P, b, alpha) - u, 1.0
+        slope = float(direction @ (u + P @ slopes[positive] / alpha - b))
+        value = _dual_value(A, b, alpha, u)
+        for _ in range(_HALVINGS):
+            if _dual_value(A, b, alpha, u + length * direction) <= value + 1e-4 * length * slope:
+                break
+            length /= 2
+        u = u + length * direction
+    x = np.zeros(A.shape[1])
+    kept = np.flatnonzero(positive)
+    stacked = np.concatenate([A[:, kept], np.sqrt(alpha) * np.eye(len(b))], axis=1)
+    x[kept] = shortest_solution(stacked, b[:, None])[: len(kept), 0]
+    return np.maximum(x, 0.0)
+
+
+def _ridge_residual(P: Float64, b: Float64, alpha: float) -> Float64:
+    """Return ``(I + P P^T / alpha)^-1 b``: the residual of ridge regression on the columns of P."""
+    matrix = P @ P.T
+    matrix[np.diag_indices(len(b))] += alpha
+    residual: Float64 = scipy.linalg.solve(matrix, alpha * b, assume_a="pos")
+    return residual
+
+
+def _dual_value(A: Float64, b: Float64, alpha: float, u: Float64) -> float:
+    positive = np.maximum(A.T @ u, 0.0)
+    return float(0.5 * u @ u + positive @ positive / (2 * alpha) - b @ u)
