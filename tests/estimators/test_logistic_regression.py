@@ -339,3 +339,46 @@ def test_bad_input(rng):
         LogisticRegression(solver="liblinear").fit(X, np.arange(40) % 3)
     with pytest.raises(ValueError, match="supports only 'l2' or None penalties"):
         LogisticRegression(l1_ratio=1.0).fit(X, y)
+
+
+# ------------------------------------------------------------------------------------ units, and what is claimed
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "natural", "saga"])
+@pytest.mark.parametrize("n", [300, 20_000])
+def test_units_and_offsets_of_columns_do_not_matter(rng, dtype, solver, n):
+    """Years, prices, and columns in small units, of three classes along one direction."""
+    Z = rng.standard_normal((n, 4))
+    y = np.digitize(Z @ [1.0, 1.0, 0.0, 0.5] + 0.3 * rng.standard_normal(n), [-0.7, 0.7])
+    moved = (Z * [5.0, 3e4, 1.0, 1e-6] + [2000.0, 1e6, 0.0, 0.0]).astype(dtype)
+    plain, model = (
+        LogisticRegression(solver=solver, C=np.inf, random_state=0).fit(X, y)
+        for X in (Z.astype(dtype), moved)
+    )
+    assert abs(model.score(moved, y) - plain.score(Z.astype(dtype), y)) < 0.02
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "natural", "saga"])
+@pytest.mark.parametrize("k", [2, 3])
+def test_convergence_is_claimed_of_what_the_gradient_shows(k, solver):
+    """A balanced design: at the start only the slope of a column in tiny units is not zero."""
+    Z = np.array(list(itertools.product([-1.0, 0.0, 1.0], repeat=3)) * 6)
+    y = (Z[:, 0] + 1).astype(int) % k
+    y[::7] = (y[::7] + 1) % k
+    X = np.c_[1e-9 * Z[:, 0], Z[:, 1:]]
+    model = LogisticRegression(solver=solver, C=np.inf).fit(X, y)
+    plain = LogisticRegression(solver=solver, C=np.inf).fit(Z, y)
+    assert model.n_iter_[0] > 0
+    np.testing.assert_allclose(model.predict_proba(X), plain.predict_proba(Z), rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("options", [{}, {"solver": "newton-cholesky"}, LASSO, {"solver": "batch"}], ids=str)
+@pytest.mark.parametrize("k", [2, 3])
+def test_a_gradient_that_rounding_hides_is_no_convergence(rng, k, options):
+    """In float32, without an intercept, a mean of 1e7 hides the rest of a column."""
+    X, y = classes(rng, 200, 3, k)
+    X = np.c_[1e7 + X[:, :1], 1e7 + X[:, 1:2], X[:, 2:]].astype(np.float32)
+    with pytest.warns(
+        ConvergenceWarning, match="rounding keeps the gradient above tol|did not converge|max_iter"
+    ):
+        LogisticRegression(fit_intercept=False, tol=1e-6, **options).fit(X, y)

@@ -22,44 +22,58 @@ _MOST_DENSE_PARAMETERS = 256
 
 
 def dense_solve(objective: LogisticObjective, theta: Float64) -> Solve:
-    """Return ``v -> H^-1 v`` for the Hessian at theta, and for the shortest solution where it is singular."""
+    """Return ``v -> H^-1 v`` for the Hessian at theta, and for the shortest solution where it is singular.
+
+    A Hessian that is ill conditioned for the precision of X is computed again in float64.
+    """
     rows, k = objective.shape
-    hessian = objective.hessian(theta)
-    if k > 1:
-        # Adding the same to all classes changes nothing: neither do gradients point there.
-        scale = np.trace(hessian) / len(hessian)
-        shift = np.kron(np.full((k, k), scale / k), np.eye(rows))
-        hessian = hessian + shift
-    apply = symmetric_solve(hessian, objective.dtype)
+    for precision in dict.fromkeys((objective.dtype, np.dtype(np.float64))):
+        hessian = objective.hessian(theta, precision)
+        if k > 1:
+            # Adding the same to all classes changes nothing: neither do gradients point there. So the curvature in that
+            # direction may be any; each feature's own leaves its row of the Hessian as exact as it was.
+            of_features = hessian.diagonal().reshape(k, rows).mean(axis=0)
+            hessian = hessian + np.kron(np.full((k, k), 1 / k), np.diag(of_features))
+        apply = _exact_solve(hessian, precision)
+        if apply is not None:
+            break
+    else:
+        apply = _pseudo_solve(hessian, precision)
     return lambda v: apply(v.T.ravel()).reshape(k, rows).T  # the Hessian is over the raveled transpose
 
 
-def symmetric_solve(matrix: Float64, dtype: np.dtype[Any]) -> Solve:
-    """Return ``v -> matrix^+ v`` for a positive semi-definite matrix computed in `dtype`."""
-    scale = _scale(matrix)
-    scaled = matrix / scale / scale[:, None]
-    cut = len(matrix) * float(np.finfo(dtype).eps)
+def _exact_solve(matrix: Float64, precision: np.dtype[Any]) -> Solve | None:
+    """Return ``v -> matrix^-1 v``, or None for a matrix that is singular, up to rounding, with a diagonal of ones."""
+    scale, scaled = _unit_diagonal(matrix)
     if not np.isfinite(scaled).all():
         return lambda v: v
     with one_thread_if_small(len(matrix)):
         factor = Cholesky.of(scaled, "cpu")
-    if factor is not None and factor.least_pivot() > cut:
-        return lambda v: _scaled(v, scale, lambda u: factor.solve(u[:, None])[:, 0])
-    values, vectors = scipy.linalg.eigh(scaled)
-    inverse = np.where(values > cut * values[-1], 1 / np.where(values > 0, values, 1.0), 0.0)
-    return lambda v: _scaled(v, scale, lambda u: vectors @ (inverse * (vectors.T @ u)))
+    if factor is None or factor.least_pivot() <= _cut(matrix, precision):
+        return None
+    return lambda v: factor.solve((v / scale)[:, None])[:, 0] / scale
 
 
-def _scale(matrix: Float64) -> Float64:
-    """Return the roots of a diagonal, one where it is zero."""
+def _pseudo_solve(matrix: Float64, precision: np.dtype[Any]) -> Solve:
+    """Return ``v -> matrix^+ v`` for a positive semi-definite matrix."""
+    scale, scaled = _unit_diagonal(matrix)
+    with one_thread_if_small(len(matrix)):
+        values, vectors = scipy.linalg.eigh(scaled)
+    kept = values > _cut(matrix, precision) * values[-1]
+    inverse = np.where(kept, 1 / np.where(kept, values, 1.0), 0.0)
+    return lambda v: vectors @ (inverse * (vectors.T @ (v / scale))) / scale
+
+
+def _cut(matrix: Float64, precision: np.dtype[Any]) -> float:
+    """Return what rounding leaves of eigenvalues of zero, relative to the largest."""
+    return len(matrix) * float(np.finfo(precision).eps)
+
+
+def _unit_diagonal(matrix: Float64) -> tuple[Float64, Float64]:
+    """Return the square roots of a diagonal, one where it is zero, and the matrix divided by them on both sides."""
     diagonal = matrix.diagonal()
-    root: Float64 = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
-    return root
-
-
-def _scaled(v: Float64, scale: Float64, solve: Solve) -> Float64:
-    result: Float64 = solve(v / scale) / scale
-    return result
+    scale: Float64 = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    return scale, matrix / scale / scale[:, None]
 
 
 def kronecker_solve(objective: LogisticObjective, theta: Float64) -> Solve:
@@ -74,8 +88,7 @@ def kronecker_solve(objective: LogisticObjective, theta: Float64) -> Solve:
     k, rows = len(A), len(G)
     values, U = scipy.linalg.eigh(A + np.full((k, k), np.trace(A) / k**2))
     cut = rows * float(np.finfo(objective.dtype).eps)
-    scale = _scale(G)
-    scaled = G / scale / scale[:, None]
+    scale, scaled = _unit_diagonal(G)
     L = scipy.linalg.cholesky(scaled + cut * np.eye(rows), lower=True) * scale[:, None]
     inverse = scipy.linalg.solve_triangular(L, np.eye(rows), lower=True)
     S, Q = scipy.linalg.eigh((inverse * objective.penalty[:, 0]) @ inverse.T)

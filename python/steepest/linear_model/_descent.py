@@ -13,6 +13,7 @@ import scipy.sparse
 import steepest
 from steepest import kernels as K
 from steepest import nn, optim
+from steepest._estimators.column_samples import ColumnSample
 from steepest._estimators.sparse_rows import SparseRows
 from steepest._estimators.training import divergence, lower_rate, train
 from steepest._memory import aligned_zeros, array_namespace, assign, to_host
@@ -21,8 +22,10 @@ from steepest.optim.schedules import Adaptive
 
 from ._anchored_steps import AnchoredTrainer
 from ._proximal_newton import violation
+from ._quasi_newton import excess
 from ._regimes import Descent, Objective
 from ._smoothness import Smoothness
+from ._tolerance import ROUNDING, gradient_tolerance
 from ._visits import draw_by_weight
 
 Array = npt.NDArray[Any]
@@ -38,8 +41,6 @@ _SCALING: dict[str, Callable[..., optim.Optimizer]] = {
 _RATE_OF_SCALING_RULES = 0.05
 _SMALLEST_RATE = 1e-4
 _STEPS_OF_A_CYCLE = 10
-# Rounding keeps the components of a gradient above some eps of their terms.
-_ROUNDING = 10.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,9 @@ class _Epochs:
         squared = isinstance(objective.loss, nn.MeanSquaredError)
         loss = float(self._value)
         self.unit = float(np.sqrt(2 * loss)) if squared and loss > 0 else 1.0
+        columns = ColumnSample.of(objective.X, objective.sample_weight)
+        self._tol = self.unit * gradient_tolerance(descent.tol, columns, objective.X.dtype)[:, None]
+        self._intercept_tol = self.unit * max(descent.tol, ROUNDING * float(np.finfo(objective.X.dtype).eps))
         self.optimizer = self._make_optimizer()
         self._random = np.random.default_rng(descent.seed)
         self._graph: steepest.Graph | None = None
@@ -203,14 +207,16 @@ class _Epochs:
         penalty = 0.5 * self.objective.l2 * float((weights**2).sum())
         return float(self._value) + penalty + self.objective.l1 * float(np.abs(weights).sum())
 
-    def steepness(self) -> float:
-        """Return the largest component of the smallest subgradient of the objective, of the last evaluation."""
+    def steepness(self) -> tuple[float, float]:
+        """Return the largest component of the smallest subgradient, and of its components over their tolerances."""
         weights = self._weights()
         gradient = to_host(self._parameters[0].grad) + self.objective.l2 * weights
-        largest = float(violation(weights, gradient, np.asarray(self.objective.l1)).max())
+        wrong = violation(weights, gradient, np.asarray(self.objective.l1))
+        largest, relative = float(wrong.max()), excess(wrong, self._tol)
         if self.objective.fit_intercept:
-            largest = max(largest, float(np.abs(to_host(self._parameters[1].grad)).max()))
-        return largest
+            of_intercept = float(np.abs(to_host(self._parameters[1].grad)).max())
+            largest, relative = max(largest, of_intercept), max(relative, of_intercept / self._intercept_tol)
+        return largest, relative
 
     def _weights(self) -> Float64:
         weights: Float64 = to_host(self._parameters[0].value).astype(np.float64)
@@ -259,14 +265,13 @@ def descend(objective: Objective, descent: Descent, start: tuple[Float64, Float6
         )
     epochs = _Epochs(objective, descent, start)
     first, best = epochs.value(), epochs.parameters()
-    enough = max(descent.tol, _ROUNDING * float(np.finfo(objective.X.dtype).eps)) * epochs.unit
     batch, scaling = descent.regime == "batch", descent.rule in _SCALING
     rate = epochs.optimizer.lr
     # Rules with a memory rise and fall over several steps, of which an epoch may have but one.
     patience = descent.n_iter_no_change * -(-_STEPS_OF_A_CYCLE // min(epochs.steps, _STEPS_OF_A_CYCLE))
     rates = Adaptive(rate, tol=0.0, patience=patience, smallest=rate * _SMALLEST_RATE)
     curve: list[float] = []
-    converged = epochs.steepness() <= enough
+    converged = epochs.steepness()[1] <= 1.0
     lowest = first
 
     def after_epoch(epoch: Epoch) -> bool:
@@ -277,11 +282,11 @@ def descend(objective: Objective, descent: Descent, start: tuple[Float64, Float6
         # On all rows, only rules that scale the gradient go round the minimum instead of to it.
         if scaling or not batch:
             epochs.optimizer.lr = rates(epoch.loss)
-        steepness = epochs.steepness()
+        steepness, relative = epochs.steepness()
         if descent.verbose:
             text = f"Epoch {epoch.number}, objective = {epoch.loss:.8f}"
             print(f"{text}, largest component of the gradient = {steepness:.2e}")
-        converged = steepness <= enough
+        converged = relative <= 1.0
         if converged:
             best = epochs.parameters()
         return converged

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 import steepest
 from steepest._backends import is_cupy
 from steepest._estimators.class_weights import class_weights
+from steepest._estimators.column_samples import ColumnSample
 from steepest._estimators.data import to_estimator_device
 from steepest._estimators.labels import number_labels
 from steepest._estimators.linear_classifier import LogisticClassifier, SparseCoefficients
@@ -29,6 +30,7 @@ from ._objective import LogisticObjective
 from ._penalties import resolve_penalty
 from ._quasi_newton import Minimum
 from ._regimes import REGIME_PARAMETERS, REGIMES, Descent
+from ._tolerance import ROUNDING, gradient_tolerance, remote_centre
 
 Array = npt.NDArray[Any]
 
@@ -262,15 +264,22 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
             X, ids, weights = to_estimator_device((X, ids, weights), device, type(self).__name__)
         total = X.shape[0] if weights is None else float(weights.sum(dtype=np.float64))
         scaled = self.solver == "liblinear"
-        objective = LogisticObjective(
-            X,
-            ids,
-            len(classes),
-            weights,
-            l2=penalty.l2 / total,
-            intercept=float(self.intercept_scaling if scaled else 1.0) if self.fit_intercept else 0.0,
-            l2_intercept=penalty.l2 / total if scaled else 0.0,
-        )
+        columns = ColumnSample.of(X, weights)
+        tol = gradient_tolerance(float(self.tol), columns, X.dtype)
+        # A penalty of the intercept, and the steps of gradient descent, depend on where the features are centred.
+        movable = self.fit_intercept and not scaled and self.solver not in REGIMES
+        # Numbers that are not finite are found by the value of the objective.
+        with np.errstate(invalid="ignore"):
+            objective = LogisticObjective(
+                X,
+                ids,
+                len(classes),
+                weights,
+                l2=penalty.l2 / total,
+                intercept=float(self.intercept_scaling if scaled else 1.0) if self.fit_intercept else 0.0,
+                l2_intercept=penalty.l2 / total if scaled else 0.0,
+                centre=remote_centre(tol, columns, X.dtype) if movable else None,
+            )
         l1 = np.full((objective.shape[0], 1), penalty.l1 / total)
         if not scaled:
             l1[objective.d :] = 0.0
@@ -282,7 +291,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
                 objective, start, penalty.l1 / total, descent, type(self).__name__
             )
         else:
-            minimum = self._minimise(objective, start, l1 if penalty.l1 else None)
+            minimum = self._minimise(objective, start, l1 if penalty.l1 else None, tol)
         if not np.isfinite(minimum.value):
             # Says which item of X is not finite, if that is why.
             validate(self, given, given_y, reset=True, accept_sparse=True)
@@ -294,7 +303,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
             )
         self._store_classes(classes, given_y)
         self.device_ = device
-        self._store(objective, minimum, cupy_input)
+        self._store(objective, minimum, X.dtype, cupy_input)
         self.__dict__.pop("loss_curve_", None)
         if descended is not None:
             self.loss_curve_ = descended.loss_curve
@@ -328,13 +337,15 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         start[: objective.d] = coef.T
         if objective.intercept:
             start[objective.d :] = to_host(self.intercept_) / objective.intercept
-        return start
+        return objective.centred(start)
 
     def _minimise(
-        self, objective: LogisticObjective, start: npt.NDArray[np.float64] | None, l1: Any
+        self, objective: LogisticObjective, start: npt.NDArray[np.float64] | None, l1: Any, tol: Array
     ) -> Minimum:
+        if objective.intercept:
+            tol = np.append(tol, max(float(self.tol), ROUNDING * objective.eps * objective.intercept))
         options: dict[str, Any] = {
-            "tol": float(self.tol),
+            "tol": tol[:, None],
             "max_iter": int(self.max_iter),
             "seed": int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
             "report": self._report if self.verbose else None,
@@ -346,25 +357,33 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         return minimize_smooth(objective, start, **options)
 
     def _warn_unless_converged(self, minimum: Minimum) -> None:
-        if not minimum.converged:
-            warnings.warn(
-                f"{self.solver} failed to converge after {minimum.n_iter} iteration(s): the max_iter was reached "
-                "which means the coef_ did not converge, or rounding keeps the gradient above tol. Increase the number "
-                f"of iterations (max_iter={self.max_iter}) or scale the data.",
-                ConvergenceWarning,
-                stacklevel=3,
+        if minimum.converged:
+            return
+        if minimum.n_iter < self.max_iter:
+            reason = f"rounding keeps the gradient above tol={self.tol}. Scale the data, or raise tol."
+        else:
+            reason = (
+                "the max_iter was reached which means the coef_ did not converge. Increase the number of iterations "
+                f"(max_iter={self.max_iter}) or scale the data."
             )
+        warnings.warn(
+            f"{self.solver} failed to converge after {minimum.n_iter} iteration(s): {reason}",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
     def _report(self, n_iter: int, value: float, gradient: float) -> None:
         print(
             f"Iteration {n_iter}, objective = {value:.8f}, largest component of the gradient = {gradient:.2e}"
         )
 
-    def _store(self, objective: LogisticObjective, minimum: Minimum, cupy: bool) -> None:
+    def _store(
+        self, objective: LogisticObjective, minimum: Minimum, dtype: np.dtype[Any], cupy: bool
+    ) -> None:
         library = "cuda" if cupy else "cpu"
-        d, dtype = objective.d, objective.dtype
-        coef = np.ascontiguousarray(minimum.point[:d].T.astype(dtype))
-        intercept = objective.intercept * minimum.point[d:].sum(axis=0)
+        d, theta = objective.d, objective.uncentred(minimum.point)
+        coef = np.ascontiguousarray(theta[:d].T.astype(dtype))
+        intercept = objective.intercept * theta[d:].sum(axis=0)
         if len(intercept) > 1:
             # Softmax takes no notice of what all classes share: of all solutions, the one of mean zero.
             intercept = intercept - intercept.mean()

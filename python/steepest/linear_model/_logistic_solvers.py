@@ -35,7 +35,7 @@ def minimize_smooth(
     objective: LogisticObjective,
     start: Float64 | None,
     *,
-    tol: float,
+    tol: Float64,
     max_iter: int,
     seed: int,
     report: Report,
@@ -52,8 +52,8 @@ def minimize_smooth(
         What to minimise.
     start : ndarray or None
         Where to begin; None for zeros, with the search on samples.
-    tol : float
-        Largest component of the gradient at which to stop.
+    tol : ndarray
+        Largest component of the gradient at which to stop, for each row of theta, shape (p, 1).
     max_iter : int
         The most steps on all rows.
     seed : int
@@ -68,7 +68,6 @@ def minimize_smooth(
     """
     theta = np.zeros(objective.shape) if start is None else start
     solve: Solve | None = None
-    eps = float(np.finfo(objective.dtype).eps)
     parameters = objective.shape[0] * objective.shape[1]
     sizes, sample = _sample_sizes(objective), None
     if parameters <= _FEW_PARAMETERS and not sizes:
@@ -82,7 +81,7 @@ def minimize_smooth(
             solve=solve,
             tol=tol,
             max_iter=_SAMPLE_STEPS,
-            eps=eps,
+            eps=objective.eps,
             enough=_RANDOMNESS * parameters / size,
         )
         if np.isfinite(found.point).all():
@@ -99,7 +98,7 @@ def minimize_smooth(
         curvature=partial(preconditioner, sample),
         tol=tol,
         max_iter=max_iter,
-        eps=eps,
+        eps=objective.eps,
         report=report,
     )
 
@@ -127,7 +126,7 @@ def minimize_by_newton(
     objective: LogisticObjective,
     start: Float64 | None,
     *,
-    tol: float,
+    tol: Float64,
     max_iter: int,
     seed: int,
     report: Report,
@@ -140,7 +139,6 @@ def minimize_by_newton(
     if parameters > MOST_PARAMETERS:
         return minimize_smooth(objective, start, tol=tol, max_iter=max_iter, seed=seed, report=report)
     theta = np.zeros(objective.shape) if start is None else start
-    eps = float(np.finfo(objective.dtype).eps)
     for level, size in enumerate(_sample_sizes(objective) if start is None and max_iter > 0 else []):
         sample = objective.sample(size, seed + level)
         found = minimize_newton(
@@ -149,7 +147,7 @@ def minimize_by_newton(
             curvature=partial(dense_solve, sample),
             tol=tol,
             max_iter=_SAMPLE_STEPS,
-            eps=eps,
+            eps=objective.eps,
             enough=_RANDOMNESS * parameters / size,
         )
         if np.isfinite(found.point).all():
@@ -160,7 +158,7 @@ def minimize_by_newton(
         curvature=partial(dense_solve, objective),
         tol=tol,
         max_iter=max_iter,
-        eps=eps,
+        eps=objective.eps,
         report=report,
     )
 
@@ -170,7 +168,7 @@ def minimize_with_l1(
     start: Float64 | None,
     l1: Float64,
     *,
-    tol: float,
+    tol: Float64,
     max_iter: int,
     seed: int,
     report: Report,
@@ -187,7 +185,7 @@ def minimize_with_l1(
         hessian=sample.hessian,
         tol=tol,
         max_iter=max_iter,
-        eps=float(np.finfo(objective.dtype).eps),
+        eps=objective.eps,
         report=report,
     )
 

@@ -10,6 +10,7 @@ import scipy.sparse
 
 from steepest import kernels as K
 from steepest._backends import device_of
+from steepest._estimators.column_samples import less_centre
 from steepest._estimators.row_blocks import block_rows, dense
 from steepest._memory import to_device, to_host
 
@@ -40,6 +41,8 @@ class LogisticObjective:
         Constant by which the last row of theta is multiplied; 0 for a model without an intercept.
     l2_intercept : float, default=0.0
         Penalty of the last row of theta.
+    centre : ndarray of shape (d,) or None, default=None
+        What is taken away from each row of X, for a model with an intercept. `uncentred` translates theta.
     """
 
     def __init__(
@@ -52,7 +55,11 @@ class LogisticObjective:
         l2: float,
         intercept: float,
         l2_intercept: float = 0.0,
+        centre: Float64 | None = None,
     ) -> None:
+        self.centre = centre
+        if centre is not None:
+            X = less_centre(X, centre, device_of(labels))
         self.X, self.labels, self.sample_weight = X, labels, sample_weight
         self.n_classes, self.intercept = n_classes, intercept
         self.n, self.d = X.shape
@@ -60,7 +67,7 @@ class LogisticObjective:
         self.shape = (self.d + (intercept != 0.0), 1 if n_classes == 2 else n_classes)
         self.penalty = np.full((self.shape[0], 1), l2)
         self.penalty[self.d :] = l2_intercept
-        self.dtype = X.dtype
+        self.dtype, self.eps = X.dtype, float(np.finfo(X.dtype).eps)
         # Of two classes, the probability of the second.
         self.target = labels.astype(X.dtype) if n_classes == 2 else labels
         self.device = device_of(labels)
@@ -78,6 +85,20 @@ class LogisticObjective:
             intercept=self.intercept,
             l2_intercept=self.l2_intercept * larger,
         )
+
+    def uncentred(self, theta: Float64) -> Float64:
+        """Return theta for X itself, from theta for X less its centre."""
+        return theta if self.centre is None else self._shifted(theta, -1.0)
+
+    def centred(self, theta: Float64) -> Float64:
+        """Return theta for X less its centre, from theta for X itself."""
+        return theta if self.centre is None else self._shifted(theta, 1.0)
+
+    def _shifted(self, theta: Float64, sign: float) -> Float64:
+        assert self.centre is not None
+        result = theta.copy()
+        result[self.d :] += sign / self.intercept * (self.centre @ theta[: self.d])
+        return result
 
     # ---------------------------------------------------------------------------------- value and gradient
 
@@ -133,14 +154,15 @@ class LogisticObjective:
         scores = self._scores(theta)
         return K.sigmoid(scores) if self.shape[1] == 1 else K.softmax(scores)
 
-    def _blocks(self, probabilities: Array) -> Any:
-        """Yield consecutive dense rows of X, and their probabilities and shares of the weight."""
+    def _blocks(self, probabilities: Array, precision: np.dtype[Any]) -> Any:
+        """Yield consecutive dense rows of X, and their probabilities and shares of the weight, in a precision."""
         rows = min(self.n, block_rows(self.shape[0], self.device))
         total = self.n if self.sample_weight is None else float(self.sample_weight.sum(dtype=np.float64))
         for start in range(0, self.n, rows):
             part = slice(start, start + rows)
             share = 1 / total if self.sample_weight is None else self.sample_weight[part] / total
-            yield dense(self.X[part], self.device), probabilities[part], share
+            X = dense(self.X[part], self.device).astype(precision, copy=False)
+            yield X, probabilities[part].astype(precision, copy=False), share
 
     def _weighted_squares(self, X: Array, weights: Array) -> Float64:
         """Return ``sum_i w_i z_i z_i^T`` of dense rows, ``z = [x, intercept]``, for weights that are not negative."""
@@ -152,14 +174,16 @@ class LogisticObjective:
         squares[:, self.d :] *= self.intercept
         return squares
 
-    def hessian(self, theta: Float64) -> Float64:
+    def hessian(self, theta: Float64, precision: np.dtype[Any] | None = None) -> Float64:
         """Return the Hessian, of shape (p k, p k) for theta of shape (p, k), over theta's transpose, raveled.
+
+        Products are of the dtype of X, or of another precision.
 
         ``sum_i s_i (diag(p_i) - p_i p_i^T) (x) x_i x_i^T`` and the penalty; for two classes ``p (1 - p) x x^T``.
         """
         rows, k = self.shape
         total = np.zeros((k, rows, k, rows))
-        for X, p, share in self._blocks(self._probabilities(theta)):
+        for X, p, share in self._blocks(self._probabilities(theta), precision or self.dtype):
             for a in range(k):
                 weighted = p[:, a] * share
                 total[a, :, a] += self._weighted_squares(X, weighted * (1.0 - p[:, a]))
@@ -178,7 +202,7 @@ class LogisticObjective:
         """
         rows, k = self.shape
         A, G = np.zeros((k, k)), np.zeros((rows, rows))
-        for X, p, share in self._blocks(self._probabilities(theta)):
+        for X, p, share in self._blocks(self._probabilities(theta), self.dtype):
             weighted = p * (share if self.sample_weight is None else share[:, None])
             A -= to_host(K.matmul(weighted.T, p))
             A[np.diag_indices(k)] += to_host(weighted.sum(axis=0))

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-from ._quasi_newton import Function, Minimum
+from ._quasi_newton import Function, Minimum, excess
 
 Float64 = npt.NDArray[np.float64]
 
 _HALVINGS = 30
 _SWEEPS = 200
-# Coordinates that violate the conditions of optimality by less than this share of the worst wait for the Newton step.
+# Coordinates whose steps gain less than the square of this share of the best one's wait for the Newton step.
 _WORST = 0.1
 
 
@@ -25,7 +25,7 @@ def violation(point: Float64, gradient: Float64, l1: Float64) -> Float64:
     return result
 
 
-def minimize_quadratic(H: Float64, c: Float64, l1: Float64, start: Float64, tol: float) -> Float64:
+def minimize_quadratic(H: Float64, c: Float64, l1: Float64, start: Float64, tol: float | Float64) -> Float64:
     """Minimise ``u^T H u / 2 + c^T u + sum_j l1_j |u_j|``.
 
     Coordinate descent finds signs and zeros (J. Friedman et al., "Pathwise coordinate optimization", 2007); a Newton
@@ -38,8 +38,8 @@ def minimize_quadratic(H: Float64, c: Float64, l1: Float64, start: Float64, tol:
         Positive semi-definite.
     c, l1, start : ndarray of shape (p,)
         Linear term, penalties, and where to begin.
-    tol : float
-        Largest violation of the conditions of optimality at which to stop.
+    tol : float or ndarray of shape (p,)
+        Largest violation of the conditions of optimality at which to stop, or that of each coordinate.
 
     Returns
     -------
@@ -49,11 +49,14 @@ def minimize_quadratic(H: Float64, c: Float64, l1: Float64, start: Float64, tol:
     u = start.copy()
     gradient = H @ u + c
     diagonal = H.diagonal()
+    unit = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
     for _ in range(_SWEEPS):
         wrong = np.where(diagonal > 0.0, violation(u, gradient, l1), 0.0)
-        if wrong.max(initial=0.0) <= tol:
+        if (wrong <= tol).all():
             break
-        for j in np.flatnonzero(wrong > _WORST * wrong.max()):
+        # A step of one coordinate gains half the square of this, whatever the units of the features.
+        gain = wrong / unit
+        for j in np.flatnonzero(gain > _WORST * gain.max()):
             z = u[j] - gradient[j] / diagonal[j]
             new = np.sign(z) * max(abs(z) - l1[j] / diagonal[j], 0.0)
             if new != u[j]:
@@ -99,7 +102,7 @@ def minimize_proximal_newton(
     l1: Float64,
     *,
     hessian: Callable[[Float64], Float64],
-    tol: float,
+    tol: float | Float64,
     max_iter: int,
     eps: float,
     report: Callable[[int, float, float], None] | None = None,
@@ -119,8 +122,8 @@ def minimize_proximal_newton(
         Penalties, of the shape of a point.
     hessian : callable
         Point -> Hessian of the smooth part, or an estimate, over the raveled transpose of a point.
-    tol : float
-        Largest violation of the conditions of optimality at which to stop.
+    tol : float or ndarray
+        Largest violation of the conditions of optimality at which to stop, or that of each component; positive.
     max_iter, eps, report
         As in `minimize_lbfgs`.
 
@@ -137,35 +140,40 @@ def minimize_proximal_newton(
         return vector.reshape(start.shape[::-1]).T
 
     penalties = np.broadcast_to(l1, start.shape)
+    tolerances = np.broadcast_to(tol, start.shape)
     point = start
     smooth, gradient = function(point)
     for n_iter in range(max_iter + 1):
         wrong = violation(point, gradient, penalties)
-        largest = float(wrong.max(initial=0.0))
         value = smooth + float((penalties * np.abs(point)).sum())
         if report is not None:
-            report(n_iter, value, largest)
-        if largest <= tol:
+            report(n_iter, value, float(wrong.max(initial=0.0)))
+        if excess(wrong, tol) <= 1.0:
             return Minimum(point, value, gradient, n_iter, True)
         if n_iter == max_iter or not np.isfinite(value):
             break
         H = hessian(point)
         u = flat(point)
         # The model is minimised more accurately than the function has been so far: convergence stays superlinear.
-        goal = minimize_quadratic(H, flat(gradient) - H @ u, flat(penalties), u, 1e-3 * min(largest, tol))
+        goal = minimize_quadratic(H, flat(gradient) - H @ u, flat(penalties), u, 1e-3 * flat(tolerances))
         direction = shaped(goal) - point
         slope = float(np.vdot(gradient, direction)) + float(
             (penalties * (np.abs(point + direction) - np.abs(point))).sum()
         )
         noise = eps * max(abs(value), 1.0)
-        if -slope <= noise / 8:
-            return Minimum(point, value, gradient, n_iter, True)
-        for halving in range(_HALVINGS):
+        # A step that gains less than values are rounded by is taken where it halves the violation.
+        hidden = -slope <= noise / 8
+        for halving in range(1 if hidden else _HALVINGS):
             length = 0.5**halving
             candidate = point + length * direction
             new, new_gradient = function(candidate)
             total = new + float((penalties * np.abs(candidate)).sum())
-            if np.isfinite(total) and total <= value + 1e-4 * length * slope + noise:
+            if hidden:
+                after = violation(candidate, new_gradient, penalties)
+                better = excess(after, tol) <= 0.5 * excess(wrong, tol)
+            else:
+                better = total <= value + 1e-4 * length * slope + noise
+            if np.isfinite(total) and better:
                 break
         else:
             break
@@ -178,7 +186,7 @@ def minimize_fista(
     start: Float64,
     l1: Float64,
     *,
-    tol: float,
+    tol: float | Float64,
     max_iter: int,
     report: Callable[[int, float, float], None] | None = None,
 ) -> Minimum:
@@ -202,10 +210,10 @@ def minimize_fista(
     smooth, gradient = function(point)
     value = smooth + float((penalties * np.abs(point)).sum())
     for n_iter in range(max_iter + 1):
-        largest = float(violation(point, gradient, penalties).max(initial=0.0))
+        wrong = violation(point, gradient, penalties)
         if report is not None:
-            report(n_iter, value, largest)
-        if largest <= tol:
+            report(n_iter, value, float(wrong.max(initial=0.0)))
+        if excess(wrong, tol) <= 1.0:
             return Minimum(point, value, gradient, n_iter, True)
         if n_iter == max_iter or not np.isfinite(value):
             break

@@ -34,7 +34,7 @@ class Minimum:
     n_iter : int
         Number of steps.
     converged : bool
-        Whether the tolerance was met, or the precision of the function exhausted.
+        Whether the gradient met the tolerance.
     """
 
     point: Float64
@@ -65,13 +65,40 @@ def search_line(
     return None
 
 
+def excess(gradient: Float64, tol: float | Float64) -> float:
+    """Return the largest component of a gradient, in units of its tolerance."""
+    return float((np.abs(gradient) / tol).max(initial=0.0))
+
+
+def _next_point(
+    function: Function,
+    point: Float64,
+    value: float,
+    gradient: Float64,
+    direction: Float64,
+    *,
+    tol: float | Float64,
+    eps: float,
+) -> tuple[Float64, float, Float64] | None:
+    """Return the point that follows, its value and gradient, or None where rounding hides whether one is better."""
+    slope = float(np.vdot(gradient, direction))
+    noise = eps * max(abs(value), 1.0)
+    if -slope > noise / 8:
+        return search_line(function, point, value, slope, direction, noise)
+    # The step gains less than values are rounded by: it is taken where it halves the gradient.
+    candidate = point + direction
+    new, new_gradient = function(candidate)
+    better = np.isfinite(new) and excess(new_gradient, tol) <= 0.5 * excess(gradient, tol)
+    return (candidate, new, new_gradient) if better else None
+
+
 def minimize_lbfgs(
     function: Function,
     start: Float64,
     *,
     curvature: Callable[[Float64], Solve | None],
     solve: Solve | None = None,
-    tol: float,
+    tol: float | Float64,
     max_iter: int,
     eps: float,
     enough: float = 0.0,
@@ -89,8 +116,8 @@ def minimize_lbfgs(
         Point -> function that applies an approximate inverse of the Hessian there, or None where there is none.
     solve : callable, optional
         Such a function to begin with.
-    tol : float
-        Largest component of the gradient at which to stop.
+    tol : float or ndarray
+        Largest component of the gradient at which to stop, or that of each component; positive.
     max_iter : int
         The most steps.
     eps : float
@@ -110,21 +137,18 @@ def minimize_lbfgs(
     solve = curvature(point) if solve is None else solve
     steps: deque[tuple[Float64, Float64, float]] = deque(maxlen=_MEMORY)
     for n_iter in range(max_iter + 1):
-        largest = float(np.abs(gradient).max(initial=0.0))
         if report is not None:
-            report(n_iter, value, largest)
-        if largest <= tol:
+            report(n_iter, value, float(np.abs(gradient).max(initial=0.0)))
+        if excess(gradient, tol) <= 1.0:
             return Minimum(point, value, gradient, n_iter, True)
         if n_iter == max_iter or not np.isfinite(value):
             break
         if n_iter and n_iter % _RENEWAL == 0:
             solve = curvature(point)
         direction = -_two_loops(gradient, steps, solve)
-        slope = float(np.vdot(gradient, direction))
-        noise = eps * max(abs(value), 1.0)
-        if -slope <= max(2 * enough, noise / 8):
-            return Minimum(point, value, gradient, n_iter, True)
-        found = search_line(function, point, value, slope, direction, noise)
+        if enough and -float(np.vdot(gradient, direction)) <= 2 * enough:
+            break
+        found = _next_point(function, point, value, gradient, direction, tol=tol, eps=eps)
         if found is None:
             break
         new_point, new_value, new_gradient = found
@@ -164,7 +188,7 @@ def minimize_newton(
     start: Float64,
     *,
     curvature: Callable[[Float64], Solve],
-    tol: float,
+    tol: float | Float64,
     max_iter: int,
     eps: float,
     enough: float = 0.0,
@@ -187,19 +211,16 @@ def minimize_newton(
     point = start
     value, gradient = function(point)
     for n_iter in range(max_iter + 1):
-        largest = float(np.abs(gradient).max(initial=0.0))
         if report is not None:
-            report(n_iter, value, largest)
-        if largest <= tol:
+            report(n_iter, value, float(np.abs(gradient).max(initial=0.0)))
+        if excess(gradient, tol) <= 1.0:
             return Minimum(point, value, gradient, n_iter, True)
         if n_iter == max_iter or not np.isfinite(value):
             break
         direction = -curvature(point)(gradient)
-        slope = float(np.vdot(gradient, direction))
-        noise = eps * max(abs(value), 1.0)
-        if -slope <= max(2 * enough, noise / 8):
-            return Minimum(point, value, gradient, n_iter, True)
-        found = search_line(function, point, value, slope, direction, noise)
+        if enough and -float(np.vdot(gradient, direction)) <= 2 * enough:
+            break
+        found = _next_point(function, point, value, gradient, direction, tol=tol, eps=eps)
         if found is None:
             break
         point, value, gradient = found
