@@ -95,13 +95,12 @@ def _of_sparse(rows: Any, weights: Float64) -> ColumnSample:
     shares = np.repeat(weights, np.diff(rows.indptr))
 
     def total(terms: Float64) -> Float64:
-        sums: Float64 = np.bincount(columns, terms, minlength=d)
-        return sums
+        return np.bincount(columns, terms, minlength=d).astype(np.float64, copy=False)
 
     low, high = np.full(d, np.inf), np.full(d, -np.inf)
     np.minimum.at(low, columns, values)
     np.maximum.at(high, columns, values)
-    full: npt.NDArray[np.bool_] = np.bincount(columns, minlength=d) == n
+    full = np.bincount(columns, minlength=d) == n
     centre = np.where(full & (low == high), low, total(shares * values))
     absent = np.where(full, 0.0, np.maximum(1.0 - total(shares), 0.0))
     deviations = values - centre[columns]

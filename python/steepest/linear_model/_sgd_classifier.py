@@ -40,7 +40,8 @@ def _shares(scores: Array) -> Array:
         return both
     # Where all are zero, none is likelier than another.
     shares = shares + (K.sum(shares, axis=1)[:, None] == 0)
-    return shares / K.sum(shares, axis=1)[:, None]
+    normalised: Array = shares / K.sum(shares, axis=1)[:, None]
+    return normalised
 
 
 def _logits(scores: Array) -> Array:
