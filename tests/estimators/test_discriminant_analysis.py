@@ -284,6 +284,93 @@ def test_a_constant_feature_tells_nothing(rng, dtype):
             np.testing.assert_array_equal(model.predict(wide), before)
 
 
+@pytest.mark.parametrize(
+    ("std", "gap"), [(10, 2.0), (3, 2.6), (3, 3.0), (0.15, 3.0)], ids=lambda value: str(value)
+)
+@pytest.mark.parametrize("options", [{}, {"shrinkage": 0.0}, {"shrinkage": "auto"}], ids=str)
+@pytest.mark.parametrize("few", [False, True])
+def test_float32_features_that_vary_by_few_roundings(rng, std, gap, options, few):
+    """Unix times, northings: numbers of a million that are 0.06 apart are as good as others."""
+    n = 40 if few else 2000
+    y = np.arange(n) % 2
+    X = np.c_[1e6 + std * (rng.standard_normal(n) + gap * y), rng.standard_normal(n) + 1.5 * y]
+    if few:
+        X = np.c_[X, rng.standard_normal((n, 60))]
+        options = {"shrinkage": 0.01} if options.get("shrinkage") == 0.0 else options
+    X = X.astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*fewer samples than features")
+        single, double = (
+            LinearDiscriminantAnalysis(**options).fit(X.astype(dtype), y)
+            for dtype in (np.float32, np.float64)
+        )
+    np.testing.assert_allclose(single.coef_, double.coef_, rtol=0, atol=1e-4 * np.abs(double.coef_).max())
+    losses = [
+        -model.predict_log_proba(X.astype(model.coef_.dtype))[np.arange(n), y].mean()
+        for model in (single, double)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2, abs=1e-3)
+
+
+def test_float32_cannot_tell_a_constant_from_its_neighbours(rng):
+    """Two numbers next to each other are what rounding makes of a constant; classes that these part overlap."""
+    y = np.arange(400) % 2
+    step = np.spacing(np.float32(1e6))
+    X = np.c_[1e6 + step * (rng.random(400) < 0.3), rng.standard_normal(400) + y].astype(np.float32)
+    with pytest.warns(
+        UserWarning, match="Feature 0 is constant within the classes, to the precision of float32"
+    ):
+        model = LinearDiscriminantAnalysis().fit(X, y)
+    assert model.coef_[0, 0] == 0
+    X[:, 0] = 1e6 + step * (4 * y + (rng.random(400) < 0.3))
+    with pytest.warns(UserWarning, match="to the precision of float32"):
+        parted = LinearDiscriminantAnalysis().fit(X, y)
+    assert parted.score(X, y) == 1
+    assert np.abs(parted.coef_).max() < 1e3
+
+
+def test_shrinkage_makes_no_feature_constant(rng):
+    """A feature of large mean that varies is used, however small the mean variance of all."""
+    y = np.arange(200) % 2
+    X = np.c_[1e3 + 3e-4 * rng.standard_normal(200), 1e-5 * (rng.standard_normal((200, 9)) + y[:, None])]
+    X = X.astype(np.float32)
+    model = LinearDiscriminantAnalysis(shrinkage=1.0).fit(X, y)
+    W, means = within(X, y)
+    mean_variance = np.trace(W) / 10
+    expected = (means[1] - means[0]) / mean_variance
+    np.testing.assert_allclose(model.coef_[0], expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+
+
+def test_small_units_in_float32(rng):
+    """Squares that float32 cannot hold are taken in float64."""
+    X, y = data(rng)
+    expected = LinearDiscriminantAnalysis().fit(X.astype(np.float32), y)
+    units = np.float32(10.0) ** np.array([0, -22, 0, -25, 0, 17], np.float32)
+    model = LinearDiscriminantAnalysis().fit(X.astype(np.float32) * units, y)
+    np.testing.assert_allclose(model.coef_ * units, expected.coef_, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_nearly_collinear_features_keep_their_digits(rng, dtype, weighted, sparse):
+    """Products of the samples square their condition, here 1e10; their triangle does not."""
+    X, y = data(rng, 900, 4, 3)
+    X = np.round(64 * X * (np.abs(X) > 0.5)) / 64  # sums of these are exact in either dtype
+    last = rng.integers(0, 2, 900)
+    weight = rng.integers(0, 3, 900) if weighted else None
+    given = np.c_[X, X.sum(axis=1) + 2.0**-14 * last].astype(dtype)
+    model, expected = (
+        LinearDiscriminantAnalysis(unbiased=True).fit(form, y, sample_weight=weight).coef_
+        for form in (scipy.sparse.csr_array(given) if sparse else given, np.c_[X, last])
+    )
+    # In terms of the same features: what is a sum there is a feature of its own here.
+    own = 2.0**14 * expected[:, 4:]
+    expected = np.c_[expected[:, :4] - own, own]
+    atol = (1e-8 if dtype == np.float64 else 3e-7) * np.abs(expected).max()
+    np.testing.assert_allclose(model, expected, rtol=0, atol=atol)
+
+
 def test_names_of_constant_features(rng):
     X, y = data(rng)
     frame = pd.DataFrame(np.c_[X, np.full(200, 0.1)], columns=[*"abcdef", "height"])
@@ -626,6 +713,8 @@ def small():
     [
         ({"priors": [0.5, 0.6, 0.1]}, "priors has shape"),
         ({"priors": [-0.5, 1.5]}, "priors must be non-negative"),
+        ({"priors": [0.0, 0.0]}, "priors must be finite numbers, not all of them 0"),
+        ({"priors": [1.0, np.inf]}, "priors must be finite numbers, not all of them 0"),
         ({"n_components": 2}, "n_components cannot be larger"),
         ({"shrinkage": 1.5}, "shrinkage"),
         ({"solver": "qr"}, "solver"),

@@ -48,16 +48,22 @@ def column_blocks(samples: Samples, means: Float64 | None = None) -> Iterator[Co
     X = X.tocsc() if hasattr(X, "tocsc") else X
     ids = to_device(samples.ids, device)
     averaging = to_device(averaging_matrix(samples), device) if means is None else None
+    present = (samples.class_weights > 0).astype(np.float64)
     step = max(_LEAST_COLUMNS, _BLOCK_ITEMS[device] // samples.n_samples)
     for start in range(0, samples.n_features, step):
         columns = slice(start, min(start + step, samples.n_features))
         block = dense(X[:, columns], device).astype(np.float64)
         if averaging is not None:
-            own = K.matmul(averaging, block)
+            # Away from a sample first: large means would be rounded by more than features may vary.
+            origin = block[:1].copy()
+            block -= origin
+            from_origin = K.matmul(averaging, block)
+            block -= from_origin[ids]
+            own = to_host(from_origin) + np.outer(present, to_host(origin))
         elif means is not None:
-            own = to_device(np.ascontiguousarray(means[:, columns]), device)
-        block -= own[ids]
-        yield ColumnBlock(columns, to_host(own), block)
+            own = np.ascontiguousarray(means[:, columns])
+            block -= to_device(own, device)[ids]
+        yield ColumnBlock(columns, own, block)
 
 
 def averaging_matrix(samples: Samples) -> Float64:

@@ -36,11 +36,12 @@ def cross_val_predict(
 ) -> Array:
     """Predict each sample by a fit without its fold, as scikit-learn's function of this name, but fit only once.
 
-    The answers are those of refitting, to rounding; only their cost is another. With small folds, it is that of one fit
-    and of one product of matrices: leaving out one sample at a time costs hardly more than not doing so. With folds of
-    at least as many samples as there are features, X is read once. Where there is no such way, the folds are fitted:
-    with ``shrinkage="auto"`` or ``"cv"`` or a covariance estimator, and where the covariance without shrinkage has no
-    inverse.
+    The answers are those of refitting, to rounding; only their cost is another. With small folds, it is that of one
+    fit and of one product of matrices: leaving out one sample at a time costs hardly more than not doing so. With
+    folds of at least as many samples as there are features, X is read once. Where there is no such way, the folds
+    are fitted: with ``shrinkage="auto"`` or ``"cv"`` or a covariance estimator, and where the covariance without
+    shrinkage has no inverse. Priors that are not given are the shares of the samples outside each fold (``CV =
+    TRUE`` of R's MASS keeps those of all samples).
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,14 @@ from steepest._estimators.class_statistics import ClassStatistics
 from ._sample_space import SampleProducts, solve_by_samples
 from ._samples import Samples
 from ._shrinkage import estimated_by_class, shrink, shrunk_by_class
-from ._solution import Discriminants, solve
+from ._solution import Discriminants, rounding_of, solve
 
 Float64 = npt.NDArray[np.float64]
 
 # Where the least direction of float32 products is above this, their rounding does not matter.
 _CLEAR_OF_ROUNDING = 1e-2
+# Below this, products of float64 have lost half of the digits of the least direction: W^-1 errs by eps over its square.
+_LEAST_OF_PRODUCTS = 1e-4
 
 
 @dataclass
@@ -90,11 +93,22 @@ def fit_to_samples(samples: Samples, priors: Float64, options: FitOptions) -> Fi
     # Sums of float32 products may overflow, and are too coarse for directions of little variance.
     for dtype in _dtypes(samples):
         statistics = samples.statistics(dtype)
-        if statistics.is_finite() or dtype == np.float64:
+        if dtype == np.float64 or (statistics.is_finite() and not _underflows(statistics, dtype)):
             fit = fit_to_statistics(statistics, priors, options, samples.X.dtype, by_class)
             if fit.found.smallest >= _CLEAR_OF_ROUNDING:
                 break
+    if by_class is None and not options.shrinkage and 0 < fit.found.least_kept < _LEAST_OF_PRODUCTS:
+        rows = samples.weighted_deviations(statistics.means, options.divisor(statistics.weights))
+        fit = fit_to_statistics(statistics, priors, options, samples.X.dtype, rows=rows)
     return fit
+
+
+def _underflows(statistics: ClassStatistics, dtype: npt.DTypeLike) -> bool:
+    """Whether squares of a feature are too small for a dtype, although the feature may vary."""
+    least = float(np.finfo(dtype).tiny / np.finfo(dtype).eps)
+    rounding = rounding_of(statistics.means, dtype)
+    may_vary = (rounding > 0) & (rounding**2 < least)
+    return bool((may_vary & (np.diag(statistics.covariance) < least)).any())
 
 
 def fit_to_statistics(
@@ -103,8 +117,12 @@ def fit_to_statistics(
     options: FitOptions,
     dtype: npt.DTypeLike,
     by_class: Float64 | None = None,
+    rows: Iterable[Float64] | None = None,
 ) -> Fit:
-    """Return the fit to samples of a dtype, with the covariance from their statistics or as estimated by class."""
+    """Return the fit to samples of a dtype, with the covariance from their statistics or as estimated by class.
+
+    `rows` are those whose products are the covariance, where these are to be factorised in its place.
+    """
     options.refuse_overflow(statistics.is_finite())
     weights, means, scatter = statistics.weights, statistics.means, statistics.scatter
     if options.covariance_estimator is not None and by_class is not None:
@@ -113,7 +131,9 @@ def fit_to_statistics(
         if by_class is None:
             by_class = shrink(statistics.covariance, float(options.shrinkage))
         covariance = statistics.total / options.divisor(weights) * by_class
-    found = solve(covariance, means, weights / statistics.total, priors, options.tol, dtype, options.device)
+    own = np.diag(statistics.covariance)
+    share = weights / statistics.total
+    found = solve(covariance, means, share, priors, options.tol, dtype, options.device, own, rows)
     return Fit(found, weights, means, scatter, covariance, priors)
 
 

@@ -55,8 +55,8 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
     `device`. Beyond it: sample weights, `partial_fit`, `fit_chunks`, `merge`, sparse inputs, shrinkage with every
     solver. All solvers give the same answer, also with `priors` that are not those of the samples: the covariance
     within classes is the mean over the samples. Its statistics are summed in float64 from centred samples, so that
-    float32 samples with large means are as exact as others, and memory is that of a few matrices of n_features ×
-    n_features; or of n_samples × n_samples, where there are fewer samples than features.
+    large means cost no digits beyond those that float32 samples have lost, and memory is that of a few matrices of
+    n_features × n_features; or of n_samples × n_samples, where there are fewer samples than features.
 
     Parameters
     ----------
@@ -424,6 +424,8 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             )
         if not (priors >= 0).all():
             raise ValueError(self._prefix("priors must be non-negative"))
+        if not 0 < priors.sum() < np.inf:
+            raise ValueError(self._prefix("priors must be finite numbers, not all of them 0"))
         if abs(priors.sum() - 1.0) > 1e-5:
             warnings.warn("The priors do not sum to 1. Renormalizing", UserWarning, stacklevel=4)
             priors = priors / priors.sum()
@@ -470,7 +472,9 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         found = fitted.found
         self._max_components = self._check_n_components(*fitted.means.shape)
         self._statistics = (fitted.weights, fitted.means, fitted.scatter)
-        self._warn_of("constant within the classes", found.constant)
+        # What is left of a feature after rounding to float32 may be the fault of the dtype.
+        precision = ", to the precision of float32" if dtype == np.float32 else ""
+        self._warn_of(f"constant within the classes{precision}", found.constant)
         if fitted.scatter is None and found.collinear.any():
             warnings.warn(
                 self._prefix(

@@ -100,7 +100,12 @@ class SampleProducts:
         is_shrunk = bool(shrunk.added.any())
         variances = (shrunk.kept @ squares + shrunk.added) / divisor
         deviations, constant = feature_deviations(
-            variances, means, weights / weights.sum(), tol, samples.X.dtype
+            variances,
+            squares.sum(axis=0) / weights.sum(),
+            means,
+            weights / weights.sum(),
+            tol,
+            samples.X.dtype,
         )
         unit = np.sqrt(shrunk.added / divisor) if is_shrunk else deviations
         unit = np.where(constant, deviations, unit)
@@ -174,6 +179,7 @@ def solve_by_samples(products: SampleProducts, priors: Float64, tol: float) -> D
         centre,
         with_signs(axes, products.deviations),
         ratio,
+        smallest,
         smallest,
         constant,
         np.full(len(units), not products.is_shrunk) & ~constant,

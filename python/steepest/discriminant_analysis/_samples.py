@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,14 @@ import numpy.typing as npt
 
 from steepest._backends import device_of
 from steepest._estimators.class_statistics import ClassStatistics
-from steepest._memory import to_device
+from steepest._estimators.row_blocks import block_rows, dense
+from steepest._memory import to_device, to_host
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
+
+# Rows for each feature of the blocks that are decomposed: a quarter more work than all at once.
+_QR_ROWS = 4
 
 
 @dataclass
@@ -73,3 +78,27 @@ class Samples:
         return ClassStatistics.of(
             self.X, self.ids, self.n_classes, self.given_weights, self.device, dtype=dtype
         )
+
+    def weighted_deviations(self, means: Float64, divisor: float) -> Iterator[Float64]:
+        """Yield, block by block, the rows of D with ``D^T D`` the scatter about the class means over a divisor.
+
+        Parameters
+        ----------
+        means : ndarray of shape (k, d)
+            Of the classes.
+        divisor : float
+            Of the scatter.
+
+        Yields
+        ------
+        ndarray of shape (b, d)
+            On the host, in float64; b is some multiple of d, which QR decompositions are efficient for.
+        """
+        roots = np.sqrt(self.weights / divisor)[:, None]
+        step = max(_QR_ROWS * self.n_features, block_rows(self.n_features, "cpu"))
+        for start in range(0, self.n_samples, step):
+            rows = slice(start, start + step)
+            block = dense(to_host(self.X[rows]), "cpu").astype(np.float64)
+            block -= means[self.ids[rows]]
+            block *= roots[rows]
+            yield block

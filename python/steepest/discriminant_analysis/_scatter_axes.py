@@ -120,13 +120,14 @@ def whitened_axes(samples: Samples, tol: float) -> ScatterAxes | None:
     statistics = samples.statistics()
     means, covariance = statistics.means, statistics.covariance
     share = statistics.weights / statistics.total
-    deviations, constant = feature_deviations(np.diag(covariance), means, share, tol, samples.X.dtype)
+    variances = np.diag(covariance)
+    deviations, constant = feature_deviations(variances, variances, means, share, tol, samples.X.dtype)
     whitened = whitening(covariance, deviations, tol, samples.device)
     # Constant features that are left out stay so without some samples; what stands in for no deviation does not.
     if deviations[constant].any() or whitened.collinear.any():
         return None
-    variances = np.full(whitened.matrix.shape[1], statistics.total)
-    return _axes_of_features(samples, means, variances, whitened.matrix)
+    scatter = np.full(whitened.matrix.shape[1], statistics.total)
+    return _axes_of_features(samples, means, scatter, whitened.matrix)
 
 
 def _axes_of_features(

@@ -52,10 +52,10 @@ def ledoit_wolf_share(squares: float, mean_variance: float, fourth: float, n: fl
     return noise / spread if noise > 0 else 0.0
 
 
-def standard_deviations(variances: Float64, means: Float64, dtype: npt.DTypeLike) -> Float64:
-    """Return the roots of the variances of samples of a dtype, and 1 for those that are roundings of 0."""
+def standard_deviations(variances: Float64, means: Float64) -> Float64:
+    """Return the roots of variances that were summed in float64, and 1 for those that are roundings of 0 there."""
     deviations = np.sqrt(np.maximum(variances, 0.0))
-    return np.where(deviations > rounding_of(means, dtype), deviations, 1.0)
+    return np.where(deviations > rounding_of(means, np.float64), deviations, 1.0)
 
 
 def ledoit_wolf(statistics: ClassStatistics, deviations: Float64, fourth: float) -> Float64:
@@ -93,7 +93,7 @@ def shrunk_by_class(samples: Samples) -> Float64:
     total, covariance = 0.0, np.zeros((samples.n_features, samples.n_features))
     for part in classes_with_weight(samples):
         statistics = part.statistics()
-        deviations = standard_deviations(np.diag(statistics.covariance), statistics.means[0], part.X.dtype)
+        deviations = standard_deviations(np.diag(statistics.covariance), statistics.means[0])
         scaled = (dense(to_host(part.X), "cpu") - statistics.means[0]) / deviations
         lengths = (scaled**2).sum(axis=1, dtype=np.float64)
         covariance += statistics.total * ledoit_wolf(statistics, deviations, float(part.weights @ lengths**2))
@@ -133,7 +133,7 @@ class DiagonalShrinkage:
         present = np.flatnonzero(weights > 0)
         for c, part in zip(present, classes_with_weight(samples), strict=True):
             total, d = weights[c], part.n_features
-            deviations = standard_deviations(squares[c] / total, means[c], samples.X.dtype)
+            deviations = standard_deviations(squares[c] / total, means[c])
             gram = Gram(part.n_samples, np.float64, part.device)
             for block in column_blocks(part):
                 gram.add(block.deviations / to_device(deviations[block.columns], part.device))

@@ -9,12 +9,13 @@ of statistical learning", §4.3).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from steepest._symmetric import Cholesky, eigh
+from steepest._symmetric import Cholesky, eigh, one_thread_if_small
 
 Float64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -23,7 +24,7 @@ Mask = npt.NDArray[np.bool_]
 _PART = 0.1
 # Of the deviation of the class means, where a feature has none within the classes.
 _LEAST_DEVIATION = 1e-6
-# Deviations of a feature that are so many roundings of its mean are taken as none.
+# A constant that was computed in float64 has deviations of up to this many roundings.
 _ROUNDINGS = 32.0
 
 
@@ -46,6 +47,8 @@ class Discriminants:
         Shares of the variance of the class means along the axes.
     smallest : float
         At most the deviation of the least of all directions, where the largest is 1; 0 if there are empty ones.
+    least_kept : float
+        The same of the directions that are not empty.
     constant : ndarray of bool of shape (d,)
         The features without deviation within the classes.
     collinear : ndarray of bool of shape (d,)
@@ -58,6 +61,7 @@ class Discriminants:
     axes: Float64
     ratio: Float64
     smallest: float
+    least_kept: float
     constant: Mask
     collinear: Mask
 
@@ -72,12 +76,15 @@ class Whitening:
         V with ``V^T covariance V = I``, for the directions in which there is variance.
     smallest : float
         At most the deviation of the least of all directions, where the largest is 1; 0 if there are empty ones.
+    least_kept : float
+        The same of the directions that are not empty.
     collinear : ndarray of bool of shape (d,)
         The features that have a part in empty directions.
     """
 
     matrix: Float64
     smallest: float
+    least_kept: float
     collinear: Mask
 
 
@@ -109,19 +116,69 @@ def whitening(covariance: Float64, deviations: Float64, tol: float, device: str)
         smallest = float(1.0 / (np.linalg.norm(inverse) * np.sqrt(largest)))
         if smallest > tol:
             matrix[used] = inverse.T / deviations[used, None]
-            return Whitening(matrix, smallest, np.zeros(len(deviations), bool))
+            return Whitening(matrix, smallest, smallest, np.zeros(len(deviations), bool))
     variances, directions = (
         (a[..., ::-1] for a in eigh(scaled, device)) if len(used) else (np.zeros(0), scaled)
     )
-    roots = np.sqrt(np.maximum(variances, 0.0))
+    return _without_empty(np.sqrt(np.maximum(variances, 0.0)), directions, deviations, tol)
+
+
+def whitening_of_rows(
+    blocks: Iterable[Float64], deviations: Float64, constant: Mask, tol: float
+) -> Whitening:
+    """Return what makes the covariance D^T D the identity, from the rows of D instead of their products.
+
+    The triangle of a QR decomposition has the singular values of D, whereas D^T D has their squares, and loses half of
+    the digits of the least (G. Golub, C. Van Loan, "Matrix computations", §5.3). Each block joins the triangle of those
+    before it, so that memory is that of one block.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray of shape (b, d)
+        The rows, in the units of the features.
+    deviations : ndarray of shape (d,)
+        Of the features; 0 for one that is left out.
+    constant : ndarray of bool of shape (d,)
+        Features of which `deviations` has what stands in for their deviation: their columns of D count as 0.
+    tol : float
+        See `whitening`.
+    """
+    used = np.flatnonzero(deviations > 0)
+    scale = np.where(constant[used], 0.0, 1.0 / deviations[used])
+    triangle = np.diag(np.where(constant[used], 1.0, 0.0))
+    with one_thread_if_small(len(used)):
+        for rows in blocks:
+            joined = np.concatenate([triangle, rows[:, used] * scale])
+            triangle = np.asarray(np.linalg.qr(joined, mode="r"))
+        _, roots, directions = np.linalg.svd(triangle)
+    return _without_empty(roots, directions.T, deviations, tol)
+
+
+def _without_empty(roots: Float64, directions: Float64, deviations: Float64, tol: float) -> Whitening:
+    """Return the whitening by the principal axes of the scaled covariance that are not empty.
+
+    Parameters
+    ----------
+    roots : ndarray of shape (u,)
+        Deviations along the axes, the largest first.
+    directions : ndarray of shape (u, u)
+        The axes, as columns.
+    deviations : ndarray of shape (d,)
+        Of the features, of which u are not 0.
+    tol : float
+        See `whitening`.
+    """
+    used = np.flatnonzero(deviations > 0)
+    matrix = np.zeros((len(deviations), len(used)))
     kept = (roots > tol * roots.max(initial=0.0)) & (roots > 0)
     matrix[used] = np.where(kept, directions / np.where(kept, roots, 1.0), 0.0) / deviations[used, None]
     collinear = np.zeros(len(deviations), bool)
     if not kept.all():
         part = np.sqrt((directions[:, ~kept] ** 2).sum(axis=1))
         collinear[used] = part > _PART * part.max()
-    smallest = float(roots[-1] / roots[0]) if kept.all() and len(used) else 0.0
-    return Whitening(matrix[:, : int(kept.sum())], smallest, collinear)
+    rank = int(kept.sum())
+    least_kept = float(roots[rank - 1] / roots[0]) if rank else 0.0
+    return Whitening(matrix[:, :rank], least_kept if kept.all() else 0.0, least_kept, collinear)
 
 
 def between_roots(means: Float64, centre: Float64, priors: Float64) -> Float64:
@@ -151,13 +208,25 @@ def with_signs(axes: Float64, deviations: Float64) -> Float64:
 
 
 def rounding_of(means: Float64, dtype: npt.DTypeLike) -> Float64:
-    """Return deviations of features of such means that may be roundings of numbers of a dtype; shape (d,)."""
-    bound: Float64 = _ROUNDINGS * np.finfo(dtype).eps * np.abs(np.atleast_2d(means)).max(axis=0)
+    """Return the largest deviations that rounding gives to constant features of such means; shape (d,).
+
+    Rounded to the dtype of the samples, a constant becomes one of two neighbouring numbers, at most eps |mean| apart.
+    Computed in float64, it may be off by a few roundings more.
+
+    Parameters
+    ----------
+    means : ndarray of shape (d,) or (k, d)
+        Of the features.
+    dtype : dtype
+        Of the samples.
+    """
+    relative = max(float(np.finfo(dtype).eps), _ROUNDINGS * float(np.finfo(np.float64).eps))
+    bound: Float64 = relative * np.abs(np.atleast_2d(means)).max(axis=0)
     return bound
 
 
 def feature_deviations(
-    variances: Float64, means: Float64, share: Float64, tol: float, dtype: npt.DTypeLike
+    variances: Float64, own: Float64, means: Float64, share: Float64, tol: float, dtype: npt.DTypeLike
 ) -> tuple[Float64, Mask]:
     """Return the standard deviations of the features, 0 for those to leave out, and which are constant.
 
@@ -167,7 +236,9 @@ def feature_deviations(
     Parameters
     ----------
     variances : ndarray of shape (d,)
-        Within the classes.
+        Within the classes, of the covariance to invert.
+    own : ndarray of shape (d,)
+        Within the classes, before shrinkage: a feature that varies is not constant, whatever shrinkage makes of it.
     means : ndarray of shape (k, d)
         Of the classes.
     share : ndarray of shape (k,)
@@ -180,8 +251,10 @@ def feature_deviations(
     deviations = np.sqrt(np.maximum(variances, 0.0))
     between = np.sqrt(share @ (means - share @ means) ** 2)
     rounding = rounding_of(means, dtype)
-    constant = deviations <= rounding
-    stands_in = np.where(between > rounding, max(tol, _LEAST_DEVIATION) * between, 0.0)
+    constant = (deviations <= rounding) & (np.sqrt(np.maximum(own, 0.0)) <= rounding)
+    # Classes that overlap by their roundings are not parted exactly.
+    least = np.maximum(deviations, max(tol, _LEAST_DEVIATION) * between)
+    stands_in = np.where(between > rounding, least, 0.0)
     return np.where(constant, stands_in, deviations), constant
 
 
@@ -200,6 +273,8 @@ def solve(
     tol: float,
     dtype: npt.DTypeLike,
     device: str = "cpu",
+    own: Float64 | None = None,
+    rows: Iterable[Float64] | None = None,
 ) -> Discriminants:
     """Return the discriminant functions and axes.
 
@@ -223,11 +298,20 @@ def solve(
         Of the samples.
     device : {"cpu", "cuda"}
         Where to factorise.
+    own : ndarray of shape (d,), optional
+        Variances of the features before shrinkage; by default the diagonal of the covariance.
+    rows : iterable of ndarray of shape (b, d), optional
+        Those of D with ``covariance = D^T D``, by blocks: they are factorised in its place.
     """
-    deviations, constant = feature_deviations(np.diag(covariance), means, share, tol, dtype)
-    np.fill_diagonal(covariance, np.where(constant, deviations**2, np.diag(covariance)))
+    variances = np.diag(covariance)
+    own = variances if own is None else own
+    deviations, constant = feature_deviations(variances, own, means, share, tol, dtype)
     centre = priors @ means
-    whitened = whitening(covariance, deviations, tol, device)
+    if rows is None:
+        np.fill_diagonal(covariance, np.where(constant, deviations**2, variances))
+        whitened = whitening(covariance, deviations, tol, device)
+    else:
+        whitened = whitening_of_rows(rows, deviations, constant, tol)
     white = whitened.matrix
     axes, ratio = discriminant_axes(white, between_roots(means, centre, priors), tol)
     # All that is left of the means, also those of classes whose prior is 0.
@@ -241,6 +325,7 @@ def solve(
         signed,
         ratio,
         whitened.smallest,
+        whitened.least_kept,
         constant,
         whitened.collinear,
     )
