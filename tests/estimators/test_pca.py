@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -10,7 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from steepest._estimators import row_blocks
-from steepest.decomposition import PCA
+from steepest.decomposition import PCA, _sparse
 from steepest.decomposition._factors import minka_dimension
 
 SOLVERS = ("full", "covariance_eigh")
@@ -147,9 +149,52 @@ def test_whitening(rng, dtype):
         unwhitened.inverse_transform(unwhitened.transform(X)),
         **tolerance(dtype, 1),
     )
-    constant = PCA(2, whiten=True).fit(np.ones((5, 3)))
-    assert np.isfinite(constant.transform(np.ones((5, 3)))).all()
+    with pytest.warns(UserWarning, match=r"^\[PCA\] 2 of 2 components have no variance beyond rounding"):
+        constant = PCA(2, whiten=True).fit(np.ones((5, 3)))
+    np.testing.assert_array_equal(constant.transform(np.ones((5, 3))), 0)
     np.testing.assert_array_equal(constant.explained_variance_ratio_, 0)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-8, 1e-18, 1e12])
+@pytest.mark.parametrize("spreads", [(1, 1, 1), (1, 1e-4, 5e-5), (1, 1e-2, 3e-7)], ids=str)
+@pytest.mark.parametrize("solver", ["auto", "full"])
+def test_whitened_variances_are_1(rng, dtype, unit, spreads, solver):
+    """Whatever the unit; and for spreads that float32 products, or any products, would round away."""
+    if dtype == np.float32 and min(spreads) < 1e-6:
+        pytest.skip("float32 samples have that much of rounding")
+    Z = rng.standard_normal((500, 3)) * spreads @ np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    X = (unit * Z).astype(dtype)
+    white = PCA(whiten=True, svd_solver=solver).fit_transform(X)
+    np.testing.assert_allclose(white.astype(np.float64).std(axis=0), 1, rtol=5e-3)
+
+
+def test_components_that_cannot_be_whitened(rng, dtype):
+    """Their variances are roundings of 0: divided by these, samples would be noise."""
+    X = samples(rng, 300, 4, dtype=dtype) @ np.array(
+        [[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 0], [0, 0, 0, 0]], dtype
+    )
+    for form in (np.asarray, scipy.sparse.csr_array):
+        with pytest.warns(UserWarning, match="1 of 4 components have no variance beyond rounding"):
+            model = PCA(whiten=True).fit(form(X))
+        white = model.transform(X)
+        np.testing.assert_array_equal(white[:, 3], 0)
+        np.testing.assert_allclose(white[:, :3].std(axis=0), 1, rtol=5e-3)
+        np.testing.assert_allclose(model.inverse_transform(white), X, **tolerance(dtype, 10))
+
+
+def test_minkas_choice_does_not_depend_on_the_unit(rng):
+    X = rng.standard_normal((600, 3)) @ rng.standard_normal((3, 10)) + 0.1 * rng.standard_normal((600, 10))
+    for unit in (1e-9, 1e9):
+        assert PCA("mle").fit(unit * X).n_components_ == 3
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("unit", [1e170, 1e307])
+def test_squares_that_overflow(rng, solver, unit):
+    with pytest.raises(ValueError, match=r"^\[PCA\] squares of X overflow"):
+        PCA(svd_solver=solver).fit(unit * samples(rng, 80, 3))
+    with pytest.raises(ValueError, match=r"^\[PCA\] squares of X overflow"):
+        PCA(svd_solver=solver).fit(1e25 * samples(rng, 80, 3, dtype=np.float32))
 
 
 @pytest.mark.parametrize("whiten", [False, True])
@@ -201,6 +246,49 @@ def test_sparse(rng):
     np.testing.assert_allclose(model.score(X), same.score(X.toarray()), rtol=1e-10)
     with pytest.raises(TypeError, match="PCA only support sparse inputs"):
         PCA(svd_solver="full").fit(X)
+
+
+def sparse_samples(rng, n, d, per_row, dtype=np.float64):
+    """A few items a row, and two columns without zeros, one of them with a large mean."""
+    X = scipy.sparse.random_array((n, d), density=per_row / d, rng=rng, format="lil", dtype=np.float64)
+    X[:, 1], X[:, 4] = rng.standard_normal((n, 1)) + 3, 1e6 + rng.standard_normal((n, 1))
+    return scipy.sparse.csr_array(X).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "k"),
+    [(60, 150, None), (60, 150, 7), (150, 60, None), (60, 60, 0), (60, 90, 4), (90, 60, 4)],
+)
+def test_sparse_samples_are_not_made_dense(rng, monkeypatch, n, d, k, dtype):
+    """The answers are those of dense samples: fewer rows than columns, more, and few of many components."""
+    monkeypatch.setattr(_sparse, "_LANCZOS_SIDE", 50)
+    X = sparse_samples(rng, n, d, 2, dtype)
+    mean, variances, axes = oracle(X.toarray())
+    model = PCA(k).fit(X)
+    kept = model.n_components_
+    np.testing.assert_allclose(model.mean_, mean, rtol=10 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(model.explained_variance_, variances[:kept], **tolerance(dtype, 10))
+    np.testing.assert_allclose(model.components_ @ model.components_.T, np.eye(kept), **tolerance(dtype, 10))
+    first = slice(0, min(kept, 4))
+    np.testing.assert_allclose(
+        np.abs((model.components_[first] * axes[first]).sum(axis=1)), 1, **tolerance(dtype, 10)
+    )
+    share = variances[:kept].sum() / variances.sum()
+    np.testing.assert_allclose(model.explained_variance_ratio_.sum(), share, **tolerance(dtype, 10))
+    expected = (X.toarray() - mean) @ model.components_.T.astype(np.float64)
+    # Products with a mean of a million are rounded, and in float32 the mean.
+    atol = 1e7 * np.finfo(dtype).eps
+    np.testing.assert_allclose(model.transform(X), expected, rtol=0, atol=atol)
+
+
+def test_wide_sparse_samples_need_little_memory(rng):
+    X = scipy.sparse.random_array((520, 8_000), density=1e-3, rng=rng, format="csr")
+    for k in (3, 60):
+        tracemalloc.start()
+        PCA(k).fit(X).transform(X)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 520 * 8_000 * 8 / 2
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,7 @@ class ClassStatistics:
         return wider
 
 
+@np.errstate(over="ignore", invalid="ignore")  # is_finite() tells
 def _provisional_means(X: Any, ids: npt.NDArray[np.int64] | None, n_classes: int) -> Float64:
     """Return a point near the mean of each class, from some of the samples.
 

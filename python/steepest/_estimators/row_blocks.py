@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
@@ -15,6 +16,8 @@ Array = npt.NDArray[Any]
 # Items of a block: about a megabyte, which stays in a second-level cache of the CPU; more on CUDA, where launches
 # count.
 _BLOCK_ITEMS = {"cpu": 1 << 18, "cuda": 1 << 25}
+# Of a sparse matrix with a larger share of items that are not zero, products of dense blocks are faster.
+_MOST_ITEMS = 0.1
 
 
 def block_rows(columns: int, device: str) -> int:
@@ -26,6 +29,11 @@ def dense(rows: Any, device: str) -> Array:
     """Return rows of a matrix, sparse or not, as an array on a device."""
     array: Array = to_device(rows.toarray() if scipy.sparse.issparse(rows) else rows, device)
     return array
+
+
+def is_mostly_zero(X: Any) -> bool:
+    """Whether X is sparse, with so few items that products of sparse matrices are worth their overhead."""
+    return bool(scipy.sparse.issparse(X) and X.nnz <= _MOST_ITEMS * X.shape[0] * X.shape[1])
 
 
 def centred_product(X: Any, centre: Array, w: Array, b: Array | None, device: str) -> Array:
@@ -44,10 +52,22 @@ def centred_product(X: Any, centre: Array, w: Array, b: Array | None, device: st
     device : {"cpu", "cuda"}
         Where to compute.
     """
+    if is_mostly_zero(X) and device == "cpu":
+        return _sparse_product(X, centre, w, b)
     n = X.shape[0]
     result = aligned_empty((n, w.shape[1]), w.dtype, device)
     rows = block_rows(X.shape[1], device)
     for start in range(0, n, rows):
         block = slice(start, start + rows)
         K.linear(dense(X[block], device) - centre, w, b, out=result[block])
+    return result
+
+
+def _sparse_product(X: Any, centre: Array, w: Array, b: Array | None) -> Array:
+    """Return `centred_product` of a matrix of which hardly any items are not zero: in float64, which has the digits."""
+    product = X.astype(np.float64) @ w.astype(np.float64)
+    product -= centre.astype(np.float64) @ w.astype(np.float64)
+    if b is not None:
+        product += b
+    result: Array = product.astype(w.dtype)
     return result

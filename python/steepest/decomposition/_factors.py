@@ -19,6 +19,10 @@ Float64 = npt.NDArray[np.float64]
 
 # LAPACK computes this share of the eigenvectors faster than all of them.
 _FEW = 0.25
+# Eigenvalues and singular values that are 0 come out as up to so many eps of the largest.
+_ROUNDINGS = 10.0
+# Variances have at least two digits from so many eps of the largest on.
+_CLEAR_OF_ROUNDING = 1e3
 
 
 class Factors(NamedTuple):
@@ -34,15 +38,18 @@ class Factors(NamedTuple):
         Orthonormal rows, each with its largest item positive.
     total : float
         Sum of the variances along all axes.
+    resolution : float
+        Deviations below this, where the largest is 1, are roundings.
     """
 
     mean: Array
     variances: Array
     axes: Array
     total: float
+    resolution: float
 
 
-def by_covariance(X: Any, device: str, n_axes: int | None) -> Factors:
+def by_covariance(X: Any, device: str, n_axes: int | None, dtype: npt.DTypeLike) -> Factors | None:
     """Return the principal axes as eigenvectors of the covariance.
 
     X is read once. From each row a point near the mean is taken away before anything is squared, so that means that are
@@ -57,14 +64,18 @@ def by_covariance(X: Any, device: str, n_axes: int | None) -> Factors:
         Where to compute.
     n_axes : int or None
         How many axes are wanted at least; None for all.
+    dtype : dtype
+        Of the products.
 
     Returns
     -------
-    Factors
-        On the host, in float64.
+    Factors or None
+        On the host, in float64; None where squares overflow.
     """
     n, d = X.shape
-    statistics = ClassStatistics.of(X, None, 1, None, device)
+    statistics = ClassStatistics.of(X, None, 1, None, device, dtype=dtype)
+    if not statistics.is_finite():
+        return None
     covariance = statistics.scatter / (n - 1)
     some = n_axes is not None and 0 < n_axes < _FEW * d
     if some and n_axes is not None and device == "cpu":
@@ -75,10 +86,29 @@ def by_covariance(X: Any, device: str, n_axes: int | None) -> Factors:
     # Rounding may make the smallest ones negative.
     variances = np.maximum(variances[::-1], 0.0)
     total = float(np.trace(covariance)) if some else float(variances.sum())
-    return Factors(statistics.means[0], variances, _with_signs(vectors.T[::-1]), total)
+    return Factors(statistics.means[0], variances, with_signs(vectors.T[::-1]), total, of_products(dtype))
 
 
-def by_svd(X: Array, overwrite: bool) -> Factors:
+def of_products(dtype: npt.DTypeLike) -> float:
+    """Return the resolution of deviations whose squares are computed from products of a dtype."""
+    return float(np.sqrt(_ROUNDINGS * np.finfo(dtype).eps))
+
+
+def of_samples(dtype: npt.DTypeLike) -> float:
+    """Return the resolution of deviations that are computed from samples of a dtype."""
+    return float(_ROUNDINGS * np.finfo(dtype).eps)
+
+
+def is_clear_of_rounding(variances: Float64, dtype: npt.DTypeLike) -> bool:
+    """Whether products of a dtype tell the least of the variances, given in order, from their rounding."""
+    if not len(variances):
+        return True
+    eps, tiny = (float(getattr(np.finfo(dtype), name)) for name in ("eps", "tiny"))
+    return bool(variances[-1] >= max(_CLEAR_OF_ROUNDING * eps * variances[0], tiny / eps))
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def by_svd(X: Array, overwrite: bool) -> Factors | None:
     """Return the principal axes by a singular value decomposition of the centred X, in its dtype and library.
 
     Parameters
@@ -90,8 +120,8 @@ def by_svd(X: Array, overwrite: bool) -> Factors:
 
     Returns
     -------
-    Factors
-        With min(n, d) axes, on the host.
+    Factors or None
+        With min(n, d) axes, on the host; None where squares overflow.
     """
     xp = array_namespace(X)
     mean = X.mean(axis=0, dtype=np.float64)
@@ -99,15 +129,21 @@ def by_svd(X: Array, overwrite: bool) -> Factors:
     centred -= mean.astype(X.dtype)
     # The mean is rounded; what is left of it can be told apart once it is small.
     centred -= centred.mean(axis=0, dtype=np.float64).astype(X.dtype)
+    if not bool(xp.isfinite(centred).all()):
+        return None
     if xp is np:
-        _, singular, axes = scipy.linalg.svd(centred, full_matrices=False, overwrite_a=True)
+        _, singular, axes = scipy.linalg.svd(
+            centred, full_matrices=False, overwrite_a=True, check_finite=False
+        )
     else:
         _, singular, axes = map(to_host, xp.linalg.svd(centred, full_matrices=False))
     variances = singular.astype(np.float64) ** 2 / (len(X) - 1)
-    return Factors(to_host(mean), variances, _with_signs(axes), float(variances.sum()))
+    if not np.isfinite(variances).all():
+        return None
+    return Factors(to_host(mean), variances, with_signs(axes), float(variances.sum()), of_samples(X.dtype))
 
 
-def _with_signs(axes: Array) -> Array:
+def with_signs(axes: Array) -> Array:
     """Return the axes with the sign that makes the largest item of each positive, as scikit-learn chooses it."""
     largest = axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)]
     signs: Array = np.where(largest < 0, -1, 1).astype(axes.dtype)
@@ -129,8 +165,9 @@ def minka_dimension(variances: Float64, n_samples: int) -> int:
     Returns
     -------
     int
-        The dimension.
+        The dimension; it does not depend on the unit of the samples.
     """
+    variances = variances / (variances[0] or 1.0)
     evidences = [_log_evidence(variances, k, n_samples) for k in range(1, len(variances))]
     return 1 + int(np.argmax(evidences)) if evidences else 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -17,12 +18,21 @@ from steepest import kernels as K
 from steepest._backends import is_cupy
 from steepest._estimators.data import in_library_of
 from steepest._estimators.device import resolve_device
-from steepest._estimators.row_blocks import centred_product
+from steepest._estimators.row_blocks import centred_product, is_mostly_zero
 from steepest._estimators.validation import validate, validate_transformed
 from steepest._memory import to_device, to_host
 
-from ._factors import Factors, by_covariance, by_svd, minka_dimension, working_copy
+from ._factors import (
+    Factors,
+    by_covariance,
+    by_svd,
+    is_clear_of_rounding,
+    minka_dimension,
+    of_samples,
+    working_copy,
+)
 from ._probabilistic import ProbabilisticModel
+from ._sparse import by_sparse_products
 
 Array = npt.NDArray[Any]
 
@@ -46,13 +56,16 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     copy : bool, default=True
         False lets `fit` overwrite X.
     whiten : bool, default=False
-        Whether `transform` divides each component by its standard deviation.
+        Whether `transform` divides each component by its standard deviation: the variances of the samples are 1 then.
+        Components without variance beyond rounding are 0, of which `fit` warns.
     svd_solver : {"auto", "full", "covariance_eigh", "arpack", "randomized"}, default="auto"
         ``"full"``: the singular value decomposition of the centred X; ``"covariance_eigh"``: the eigenvectors of its
         covariance, much faster where there are many more samples than features, with variances that are exact to the
-        precision of the products times the largest one; ``"auto"``: the latter from 10 samples a feature on, and the
-        former for fewer; a sparse X, of which blocks of rows are made dense, is always decomposed by its covariance.
-        The names of scikit-learn's approximate solvers are taken as ``"auto"``.
+        precision of float64 products times the largest one (of float32 products where that is enough); ``"auto"``: the
+        latter from 10 samples a feature on, and the former for fewer. The names of scikit-learn's approximate solvers
+        are taken as ``"auto"``. A sparse X of which at most a tenth of the items are stored is decomposed by sparse
+        products, on the CPU: few of many components by Lanczos' method, which is as exact, others from the smaller of
+        X X^T and X^T X. Fuller ones are made dense by blocks of rows, or as a whole where rows are fewer than columns.
     tol, iterated_power, n_oversamples, power_iteration_normalizer, random_state : object
         Not used: they are those of the approximate solvers, for programs that were written for scikit-learn's class.
     device : {"auto", "cpu", "cuda"}, default="auto"
@@ -89,6 +102,8 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     >>> PCA(n_components=2).fit(X).explained_variance_ratio_.round(4)
     array([0.9924, 0.0076])
     """
+
+    _fit_svd_solver: str  # the one that was taken
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [
@@ -230,23 +245,49 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         if n_samples < 2:
             raise ValueError(f"[{name}] Found array with 1 sample: a variance needs at least 2")
         wanted = self._check_n_components(X)
-        if self._fit_svd_solver == "covariance_eigh":
-            n_axes = wanted if isinstance(wanted, int) else None
-            factors = by_covariance(X, device, n_axes)
-        else:
-            moved = to_device(X, device)
-            overwrite = not self.copy and (is_cupy(moved) or moved.flags.writeable)
-            factors = by_svd(moved, overwrite)
         self.device_, self.n_samples_ = device, n_samples
+        factors = self._decompose(X, device, wanted)
+        with np.errstate(over="ignore"):
+            if factors is None or not np.isfinite(factors.variances.astype(X.dtype)).all():
+                raise ValueError(
+                    f"[{name}] squares of X overflow: scale it, with StandardScaler for instance"
+                )
         self._keep(factors, wanted, given, X.dtype)
         return X
+
+    def _decompose(self, X: Any, device: str, wanted: Any) -> Factors | None:
+        """Return the principal axes, by products that resolve those that are wanted; None where squares overflow."""
+        n_axes = wanted if isinstance(wanted, int) else None
+        if is_mostly_zero(X):
+            return by_sparse_products(X, n_axes)
+        if self._fit_svd_solver == "full":
+            return self._by_svd(X, device)
+        # Sums of float32 products may overflow, and are too coarse for small variances.
+        for dtype in dict.fromkeys((X.dtype, np.dtype(np.float64))):
+            factors = by_covariance(X, device, n_axes, dtype)
+            if factors is not None:
+                used = factors.variances[: self._count(factors, wanted)]
+                if is_clear_of_rounding(used, dtype):
+                    return factors
+        # Noise is nothing to divide by. What float64 products do not resolve is noise in float32 samples in any case.
+        may_choose = self.svd_solver != "covariance_eigh" and not scipy.sparse.issparse(X)
+        if factors is not None and self.whiten and may_choose and X.dtype == np.float64:
+            self._fit_svd_solver = "full"
+            return self._by_svd(X, device)
+        return factors
+
+    def _by_svd(self, X: Any, device: str) -> Factors | None:
+        moved = to_device(X.toarray() if scipy.sparse.issparse(X) else X, device)
+        overwrite = not self.copy and (is_cupy(moved) or moved.flags.writeable)
+        return by_svd(moved, overwrite)
 
     def _check_n_components(self, X: Any) -> Any:
         """Choose the solver, and return the number of components that are asked for, if it is one."""
         n_samples, n_features = X.shape
         self._fit_svd_solver = self.svd_solver
         if self.svd_solver not in ("full", "covariance_eigh"):
-            by_covariance = n_samples >= _TALL * n_features or scipy.sparse.issparse(X)
+            tall = n_features if scipy.sparse.issparse(X) else _TALL * n_features
+            by_covariance = n_samples >= tall
             self._fit_svd_solver = "covariance_eigh" if by_covariance else "full"
         wanted: Any = self.n_components
         most = min(n_samples, n_features)
@@ -264,16 +305,19 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             )
         return wanted
 
+    def _count(self, factors: Factors, wanted: Any) -> int:
+        """Return the number of components."""
+        if wanted == "mle":
+            return minka_dimension(factors.variances, self.n_samples_)
+        if isinstance(wanted, int):
+            return wanted
+        shares = factors.variances.cumsum() / (factors.total or 1.0)
+        return min(int(np.searchsorted(shares, wanted, side="right")) + 1, len(shares))
+
     def _keep(self, factors: Factors, wanted: Any, X: Any, dtype: np.dtype[Any]) -> None:
         """Set the fitted attributes, in the library of X."""
-        variances, total = factors.variances, factors.total
+        variances, total, k = factors.variances, factors.total, self._count(factors, wanted)
         ratios = variances / total if total > 0 else np.zeros_like(variances)
-        if wanted == "mle":
-            k = minka_dimension(variances, self.n_samples_)
-        elif isinstance(wanted, int):
-            k = wanted
-        else:
-            k = min(int(np.searchsorted(ratios.cumsum(), wanted, side="right")) + 1, len(ratios))
         left_out = min(self.n_samples_, self.n_features_in_) - k
         # Of the eigenvalues at hand, where they are: a small noise is lost in the difference of the sums.
         rest = (
@@ -292,21 +336,31 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         }
         for name, value in attributes.items():
             setattr(self, name, in_library_of(X, np.ascontiguousarray(value, dtype=dtype)))
+        self._resolution = max(factors.resolution, of_samples(dtype))
+        if self.whiten and (empty := int((self._deviations() == 0).sum())):
+            warnings.warn(
+                f"[{type(self).__name__}] {empty} of {k} components have no variance beyond rounding: whitened, they "
+                "are 0. Fit with a smaller n_components",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _transform(self, X: Any) -> Array:
         """Return validated samples in the coordinates of the components, where they are computed."""
         device = resolve_device(self.device, type(self).__name__, X)
         axes = to_host(self.components_)
         if self.whiten:
-            axes = axes / self._deviations()[:, None]
+            deviations = self._deviations()[:, None]
+            axes = np.divide(axes, deviations, out=np.zeros(axes.shape), where=deviations > 0)
         axes, mean = (working_copy(a, X.dtype, device) for a in (axes, self.mean_))
         return in_library_of(X, centred_product(X, mean, axes.T, None, device))
 
     def _deviations(self) -> Array:
-        """Return the standard deviations of the components, no smaller than can be divided by."""
-        deviations: Array = np.sqrt(to_host(self.explained_variance_))
-        smallest: Array = np.maximum(deviations, np.finfo(deviations.dtype).eps)
-        return smallest
+        """Return the standard deviations of the components, 0 for those that are roundings."""
+        singular = to_host(self.singular_values_).astype(np.float64)
+        least = self._resolution * singular.max(initial=0.0)
+        deviations: Array = np.where(singular > least, singular, 0.0) / np.sqrt(self.n_samples_ - 1)
+        return deviations
 
     @property
     def _n_features_out(self) -> int:
