@@ -29,6 +29,29 @@ def locate_nonfinite(X: Any) -> str:
     return "" if values.ndim != 2 else first_nonfinite(values, values)
 
 
+def refuse_masked(estimator: str, **arrays: object) -> None:
+    """Refuse arrays of `numpy.ma` with masked items, which would count as if they were there.
+
+    Parameters
+    ----------
+    estimator : str
+        Its name, for the message.
+    **arrays : object
+        What was given, by its name; only masked arrays are looked at.
+
+    Raises
+    ------
+    ValueError
+        One of them has masked items.
+    """
+    for name, array in arrays.items():
+        if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+            raise ValueError(
+                f"[{estimator}] {name} has masked items, which would count as if they were not masked: impute them, "
+                "or drop their rows"
+            )
+
+
 def _first_nonfinite_stored(X: Any) -> str:
     """Return `first_nonfinite` of a CSR matrix, whose columns need not be in order."""
     bad = np.flatnonzero(~np.isfinite(X.data)) if X.dtype.kind in "fc" else np.empty(0, np.int64)

@@ -14,7 +14,7 @@ from steepest._backends import is_cupy
 from steepest._memory import to_host
 
 from .cupy_data import validate_cupy, validate_matrix
-from .data import locate_nonfinite
+from .data import locate_nonfinite, refuse_masked
 
 Array = npt.NDArray[Any]
 
@@ -63,9 +63,10 @@ def validate(
     Raises
     ------
     ValueError
-        Where they are not as described; the message names the first item of X that is not finite.
+        Where they are not as described, or have masked items; the message names the first item of X that is not finite.
     """
     name = type(estimator).__name__
+    refuse_masked(name, X=X, y=y)
     try:
         y = to_host(y)
         if options.get("y_numeric"):
@@ -112,6 +113,7 @@ def validate_transformed(
         The shape is another, or an item is not finite.
     """
     name = type(estimator).__name__
+    refuse_masked(name, X=X)
     try:
         if is_cupy(X):
             checked = validate_matrix(X, dtype, name)
@@ -215,6 +217,7 @@ def validate_weights(
     name = type(estimator).__name__
     weights = to_host(sample_weight)
     n_samples = X.shape[0]
+    refuse_masked(name, sample_weight=weights)
     try:
         checked: Array = _check_sample_weight(
             weights, np.empty((n_samples, 0), X.dtype), dtype=X.dtype, ensure_non_negative=True

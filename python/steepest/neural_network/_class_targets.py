@@ -61,6 +61,13 @@ class ClassTargets(BaseMultilayerPerceptron):
             y = column_or_1d(y, warn=True)
         multilabel = type_of_target(y, input_name="y").startswith("multilabel")
         if multilabel:
+            # scikit-learn calls any two whole numbers labels; -1 stands for 0, of a margin.
+            if not np.isin(y, (-1, 0, 1)).all():
+                raise ValueError(
+                    self._prefix(
+                        f"y has shape {y.shape}, and other values than 0 and 1 for whether labels hold"
+                    )
+                )
             ids, classes = y.astype(np.int64), np.arange(y.shape[1])
         else:
             validate_labels(self, y)

@@ -60,7 +60,8 @@ def encode(ids: Array, n_classes: int, task: Task, loss: str, dtype: Any) -> Arr
         holds = ids[:, None] == np.arange(n_classes)
     else:
         holds = ids.reshape(len(ids), -1) == 1
-    targets: Array = holds.astype(dtype)
+    # In C order, whatever that of the labels: the kernels take rows.
+    targets: Array = holds.astype(dtype, order="C")
     return targets if loss == "log_loss" else 2 * targets - 1
 
 
