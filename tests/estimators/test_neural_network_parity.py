@@ -87,6 +87,21 @@ def test_mini_batches_in_the_same_order_from_the_same_weights(estimator, activat
 
 
 @both
+@pytest.mark.parametrize("activation", ["logistic", "tanh"])
+@pytest.mark.parametrize("sizes", [(), (3,)], ids=str)
+def test_initial_weights_of_few_layers(estimator, activation, sizes):
+    """The output layer goes by the activation, too, where there is no other."""
+    X, y = data_for(estimator)
+    frozen = {
+        "learning_rate_init": 1e-300,
+        "max_iter": 1,
+        "hidden_layer_sizes": sizes,
+        "activation": activation,
+    }
+    assert_same_fit(estimator, X, y, {**SMALL, **frozen})
+
+
+@both
 @pytest.mark.parametrize("schedule", ["constant", "invscaling", "adaptive"])
 def test_it_stops_after_the_same_epoch(estimator, schedule):
     X, y = data_for(estimator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -255,11 +256,9 @@ def test_sparse_inputs(estimator, container, solver):
 @both
 def test_sparse_inputs_of_many_rows(estimator, monkeypatch):
     """More than one block, with weights of which a block has none."""
-    from steepest._estimators import lbfgs
-    from steepest.neural_network import _records
+    from steepest._estimators import sparse_rows
 
-    monkeypatch.setattr(lbfgs, "_BLOCK_ROWS", 32)
-    monkeypatch.setattr(_records, "_PREDICT_ROWS", 32)
+    monkeypatch.setattr(sparse_rows, "_BLOCK_ROWS", 32)
     X, y = data_for(estimator, 100)
     w = np.linspace(0.0, 2.0, 100)
     w[32:64] = 0
@@ -272,6 +271,23 @@ def test_sparse_inputs_of_many_rows(estimator, monkeypatch):
         outputs(sparse, scipy.sparse.csr_array(X)), outputs(dense, X), rtol=0, atol=1e-9
     )
     np.testing.assert_allclose(sparse.validation_loss_curve_, dense.validation_loss_curve_, rtol=1e-9)
+
+
+@both
+def test_wide_sparse_inputs_need_little_memory(estimator):
+    """Blocks of rows are as large as their memory allows, not as many rows whatever their width."""
+    rng = np.random.default_rng(0)
+    X = scipy.sparse.random_array((2048, 20_000), density=1e-4, rng=rng, format="csr")
+    y = np.arange(2048) % 2
+    for solver in ("lbfgs", "adam"):
+        options = {"solver": solver, "batch_size": 32, "max_iter": 1, "random_state": 0}
+        model = estimator(hidden_layer_sizes=(2,), **options)
+        tracemalloc.start()
+        model.fit(X, y)
+        model.predict(X)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < X.shape[0] * X.shape[1] * 8 / 3
 
 
 # ------------------------------------------------------------------------------------------- one row at a time

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from perceptrons import arena_bytes, both, data_for
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from steepest.callbacks import Callback
-from steepest.neural_network import MLPClassifier
+from steepest.neural_network import Autoencoder, MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -81,6 +82,32 @@ def test_early_stopping_on_an_eval_set(estimator):
     assert model.t_ == 80 * model.n_iter_
     assert model.score(*held_out) == pytest.approx(model.best_validation_score_)
     assert model.best_validation_score_ == max(model.validation_scores_)
+
+
+@pytest.mark.parametrize("estimator", [MLPRegressor, Autoencoder])
+def test_early_stopping_needs_a_score(estimator):
+    """The R2 of a single sample is not defined."""
+    X, y = data_for(MLPRegressor, 40)
+    one, two = ((X[:n], y[:n]) if estimator is MLPRegressor else X[:n] for n in (1, 2))
+    model = estimator(**SMALL, early_stopping=True, n_iter_no_change=2, max_iter=5)
+    with pytest.raises(ValueError, match=r"X has 1 sample.*R2, is not defined.*\(in eval_set\)"):
+        model.fit(X, y, eval_set=one)
+    assert len(model.fit(X, y, eval_set=two).validation_scores_) > 0
+
+
+@both
+def test_a_score_that_is_not_a_number_is_no_improvement(estimator, monkeypatch):
+    train, held_out = halves(estimator)
+    scores = [0.5, 0.9] + [float("nan")] * 398
+    model = estimator(**SMALL, early_stopping=True, n_iter_no_change=3, max_iter=400)
+    monkeypatch.setattr(model, "_score_output", lambda *_: scores[model.n_iter_ - 1])
+    model.fit(*train, eval_set=held_out)
+    assert model.stopped_early_ and model.n_iter_ == 6
+    assert model.best_validation_score_ == 0.9
+    scores[:2] = [float("nan")] * 2
+    with pytest.warns(ConvergenceWarning, match="no validation score was a number"):
+        model.fit(*train, eval_set=held_out)
+    assert model.n_iter_ == 4
 
 
 @both

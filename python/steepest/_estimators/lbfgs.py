@@ -23,10 +23,6 @@ from .sparse_rows import SparseRows
 Array = npt.NDArray[Any]
 
 
-# Sparse samples are made dense so many rows at a time.
-_BLOCK_ROWS = 2048
-
-
 class _Objective:
     """The penalised mean loss of all samples and its gradient, in one pass, or block by block where X is sparse."""
 
@@ -63,7 +59,7 @@ class _Objective:
     def _sum_blocks(self, X: SparseRows) -> tuple[float, Array]:
         network, value = self._network, 0.0
         gradient: Array = np.zeros(network.arena.shape)
-        for start, x in X.blocks(_BLOCK_ROWS):
+        for start, x in X.blocks():
             rows = slice(start, start + len(x))
             weights = None if self._sample_weight is None else self._sample_weight[rows]
             block_weight = float(len(x)) if weights is None else float(weights.sum(dtype=np.float64))

@@ -14,6 +14,9 @@ from steepest._memory import aligned_empty, to_device, to_host
 
 Array = npt.NDArray[Any]
 
+# Rows that are dense at a time, unless they have more items than this: 32 MiB of float64.
+_BLOCK_ROWS, _BLOCK_ITEMS = 2048, 1 << 22
+
 
 class SparseRows:
     """A CSR matrix on a device.
@@ -46,11 +49,12 @@ class SparseRows:
         """Write the dense rows ``rows[start : start + len(out)]`` into `out`; captured like `K.take_sparse_rows`."""
         return K.take_sparse_rows(self._data, self._indices, self._indptr, rows, out, start=start)
 
-    def blocks(self, size: int) -> Iterator[tuple[int, Array]]:
-        """Yield all rows in order, dense, in blocks of at most `size`, each with the number of its first row.
+    def blocks(self) -> Iterator[tuple[int, Array]]:
+        """Yield all rows in order, dense, in blocks of some megabytes, each with the number of its first row.
 
         The array of one block is used again by the next.
         """
+        size = max(1, min(_BLOCK_ROWS, _BLOCK_ITEMS // max(self.shape[1], 1)))
         rows = to_device(np.arange(len(self)), self.device)
         buffer = aligned_empty((min(size, len(self)), self.shape[1]), self.dtype, self.device)
         for start in range(0, len(self), size):

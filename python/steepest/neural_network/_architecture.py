@@ -120,14 +120,23 @@ def _activation(model: BaseMultilayerPerceptron, given: Any) -> nn.Activation:
         raise ValueError(model._prefix(f"activation={given!r}: {error}")) from error
 
 
-def draw_initial_values(network: nn.Network, random_state: np.random.RandomState) -> None:
+def draw_initial_values(network: nn.Network, random_state: np.random.RandomState, activation: Any) -> None:
     """Draw weights and biases as scikit-learn does, in its order: the same numbers for the same random state.
 
     Both are uniform in (-a, a), with Glorot's ``a = sqrt(6 / (n_in + n_out))``, and ``sqrt(2 / (n_in + n_out))`` where
-    the activation is the logistic function.
+    the activation is the logistic function. The output layer goes by the activation before it.
+
+    Parameters
+    ----------
+    network : Network
+        Whose parameters are set.
+    random_state : RandomState
+        Draws them.
+    activation : str, pair or list
+        The model's parameter, by which the output layer goes where there are no hidden layers.
     """
     values = {parameter.name: parameter.value for parameter in network.parameters()}
-    factor = 6.0
+    factor = 2.0 if activation in ("logistic", "sigmoid") else 6.0
     for i, layer in enumerate(network.layers):
         if isinstance(layer, nn.Linear):
             behind = network.layers[i + 1] if i + 1 < len(network.layers) else None

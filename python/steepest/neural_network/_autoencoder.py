@@ -127,6 +127,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         "dropout": [Interval(Real, 0, 1, closed="left")],
     }
     _validation_options: ClassVar[dict[str, Any]] = {}
+    _fewest_scored: ClassVar[int] = 2
 
     def __init__(
         self,

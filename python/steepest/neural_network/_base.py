@@ -130,6 +130,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
 
     _validation_options: ClassVar[dict[str, Any]]
     _accepts_sparse: ClassVar[bool] = False
+    _fewest_scored: ClassVar[int] = 1  # samples for which the score is defined
 
     # ---------------------------------------------------------------------------------------------- checking
 
@@ -275,6 +276,13 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
             X, y = self._check_data(eval_set[0], eval_set[1], reset=False)
             y = self._validate_targets(y, X, first_pass=False, incremental=True)
             weights = validate_weights(self, eval_set[2] if len(eval_set) == 3 else None, X)
+            if self.early_stopping and X.shape[0] < self._fewest_scored:
+                raise ValueError(
+                    self._prefix(
+                        f"X has {X.shape[0]} sample, of which the score that early_stopping goes by, R2, is not "
+                        f"defined: pass at least {self._fewest_scored}"
+                    )
+                )
         except ValueError as error:
             raise ValueError(f"{error} (in eval_set)") from error
         return self._on_device(X, y, weights)
@@ -292,7 +300,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
                 own = [p.value for p in network.parameters() if p.name.endswith(role)]
                 ParameterList(own, attribute).assign(given[attribute])
         elif self.init == "auto":
-            draw_initial_values(network, random_state)
+            draw_initial_values(network, random_state, self.activation)
         self._network = network
         self.n_layers_ = sum(isinstance(layer, nn.Linear) for layer in layers) + 1
         # The orders of later fits go on from here, and their validation split is that of the first.

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-# Rows of a sparse X that are dense at a time.
-_PREDICT_ROWS = 2048
-
 
 @dataclass(frozen=True, eq=False)
 class Samples:
@@ -35,9 +32,7 @@ def predict(network: Network, X: Array | SparseRows) -> Array:
     """Return the output of a network for all rows."""
     if not isinstance(X, SparseRows):
         return network.predict(X)
-    output: Array = array_namespace(network.arena).concatenate(
-        [network.predict(x) for _, x in X.blocks(_PREDICT_ROWS)]
-    )
+    output: Array = array_namespace(network.arena).concatenate([network.predict(x) for _, x in X.blocks()])
     return output
 
 

@@ -170,6 +170,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         "loss": [StrOptions(set(LOSSES)), tuple],
     }
     _accepts_sparse: ClassVar[bool] = True
+    _fewest_scored: ClassVar[int] = 2
     _validation_options: ClassVar[dict[str, Any]] = {"multi_output": True, "y_numeric": True}
 
     def __init__(

@@ -133,6 +133,12 @@ class StochasticFit:
         if model._best_parameters is not None and (model.stopped_early_ or not self.incremental):
             assign(model._network.arena, model._best_parameters)
             model._best_parameters = None
+        if model.stopped_early_ and model.best_validation_score_ == -np.inf:
+            warnings.warn(
+                "Early stopping: no validation score was a number, and the last weights were kept",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
         if not (self.incremental or self.stopped or interrupted):
             with above_bars():
                 warnings.warn(
@@ -282,7 +288,8 @@ class StochasticFit:
         # A model that was fitted without early stopping before this has no best score yet.
         best = -np.inf if best is None else best
         assert score is not None
-        model._no_improvement_count = model._no_improvement_count + 1 if score < best + model.tol else 0
+        # A score that is not a number is no improvement.
+        model._no_improvement_count = 0 if score >= best + model.tol else model._no_improvement_count + 1
         model.best_validation_score_ = best
         if score > best:
             model.best_validation_score_ = score
