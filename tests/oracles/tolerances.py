@@ -432,3 +432,18 @@ def reduction(dtype, n, magnitude):
 def standard_errors(count, z=6.0):
     """z standard errors of a mean of n samples: 6 fail by chance once in 5e8."""
     return z / np.sqrt(count)
+
+
+def discriminant(dtype, d, offset, scale):
+    """Discriminant functions of features of correlations near the identity, whose inverse errs by few eps a feature.
+
+    Means are `offset` deviations from zero, and rounded in float64: the differences between them err by as much.
+    """
+    return 100.0 * (np.sqrt(d) * eps(dtype) + offset * eps(np.float64)) * scale
+
+
+def principal_axes(dtype, n, d):
+    """Variances and residuals of axes, in units of the largest variance: sums of n products, and a backward stable
+    decomposition; the axes themselves are rounded.
+    """
+    return (10.0 * d + 4.0 * np.sqrt(n)) * eps(dtype)
