@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 import warnings
+from typing import Literal
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -15,7 +16,7 @@ from steepest.discriminant_analysis import LinearDiscriminantAnalysis
 from steepest.neural_network import MLPClassifier
 
 _PATIENCE, _MOST_EPOCHS = 5, 100
-_NETWORKS = {"Adam": "adam", "natural gradient": "natural"}
+_NETWORKS: dict[str, Literal["adam", "natural"]] = {"Adam": "adam", "natural gradient": "natural"}
 
 
 def compare_command(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,8 @@ import pytest
 import reader
 from scripts import tables
 
+import steepest
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -55,6 +57,14 @@ def test_what_is_advertised_can_be_installed():
         for line in re.findall(r"pip install [^`#\n]*", text):
             assert not re.search(r"(?<![\w./-])steepest\b", line), f"{path} advertises {line}"
         assert "pypi.org/project/steepest" not in text
+
+
+def test_no_summary_of_the_reference_has_a_citation():
+    """Sphinx takes a docstring's first sentence for its tables, where a label of a citation is no link."""
+    for module in (getattr(steepest, name) for name in steepest.__all__):
+        for name in getattr(module, "__all__", []):
+            summary = (getattr(module, name).__doc__ or "").split("\n\n")[0]
+            assert "]_" not in summary, f"{module.__name__}.{name}: {summary}"
 
 
 @pytest.mark.parametrize("name", tables.NAMES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from backends import run_python
@@ -68,6 +69,17 @@ def test_typed():
     folder = Path(steepest.__file__).parent
     assert (folder / "py.typed").is_file()
     assert (folder / "_cpu.pyi").is_file()
+
+
+def test_type_checkers_know_the_names_that_there_are():
+    from steepest import kernels as K
+    from steepest._estimators import regression_losses
+    from steepest.kernels._types import ActivationName
+    from steepest.neural_network import _labels
+
+    assert get_args(ActivationName) == K.ACTIVATIONS
+    for module in (_labels, regression_losses):
+        assert get_args(module.LossName) == module.LOSSES
 
 
 def test_stub_names_what_the_extension_has():

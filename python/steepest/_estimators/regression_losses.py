@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from steepest import nn
 from steepest.nn.losses import Loss
@@ -20,6 +20,7 @@ _LOSSES: dict[str, Any] = {
 _PARAMETERS = {"huber": "delta", "quantile": "quantile"}
 
 LOSSES = tuple(_LOSSES)
+LossName: TypeAlias = Literal["squared_error", "absolute_error", "huber", "quantile", "poisson", "gaussian"]
 
 
 def loss_name(loss: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,19 @@ Array: TypeAlias = npt.NDArray[Any]
 Arrays: TypeAlias = Array | Sequence[Array]
 Float64Array: TypeAlias = npt.NDArray[np.float64]
 Int64Array: TypeAlias = npt.NDArray[np.int64]
+
+ActivationName: TypeAlias = Literal[
+    "identity",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "sigmoid",
+    "hard_sigmoid",
+    "tanh",
+    "softplus",
+    "gelu",
+    "silu",
+]
 
 # The name of an activation function, alone or with its parameter.
 Activation: TypeAlias = str | tuple[str, float]

@@ -14,6 +14,7 @@ from steepest import kernels as K
 from steepest import nn
 from steepest._estimators.data import is_number
 from steepest._memory import assign
+from steepest.nn.initializers import Initializer
 
 if TYPE_CHECKING:
     from ._base import BaseMultilayerPerceptron
@@ -62,7 +63,7 @@ def make_layers(model: BaseMultilayerPerceptron, n_in: int, n_out: int) -> tuple
     return (*layers, nn.Linear(sizes[-1] if sizes else n_in, n_out, init=init))
 
 
-def initializer(model: BaseMultilayerPerceptron) -> str | float:
+def initializer(model: BaseMultilayerPerceptron) -> Initializer | float:
     """Return what the linear layers of the model draw their weights by."""
     return _DRAWN_LATER if model.init == "auto" else model.init
 

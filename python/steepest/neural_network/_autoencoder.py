@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from steepest.optim.schedules import Schedule
 from ._architecture import ACTIVATIONS, hidden_sizes
 from ._base import BaseMultilayerPerceptron, _is_stochastic
 from ._halves import autoencoder_layers, halves
+from ._parameters import Device, InitialWeights, LearningRate, Solver
 
 Array = npt.NDArray[Any]
 
@@ -137,13 +138,13 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         code_activation: Any = "identity",
         decoder_activation: Any = None,
         output_activation: Any = "auto",
-        loss: str = "squared_error",
+        loss: Literal["squared_error", "log_loss"] = "squared_error",
         tied_weights: bool = False,
         dropout: float = 0.0,
-        solver: str = "adam",
+        solver: Solver = "adam",
         alpha: float = 0.0,
-        batch_size: int | str = "auto",
-        learning_rate: str | Schedule = "constant",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: LearningRate | Schedule = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -163,9 +164,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         max_fun: int = 15000,
         l1_ratio: float = 0.0,
         max_norm: float | None = None,
-        init: str = "auto",
+        init: InitialWeights = "auto",
         callbacks: Iterable[Callback] | None = None,
-        device: str = "auto",
+        device: Device = "auto",
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin
@@ -19,11 +19,8 @@ from steepest.optim.schedules import Schedule
 
 from ._base import _is_stochastic
 from ._class_targets import ClassTargets
-from ._labels import (
-    decide,
-    log_probabilities,
-    probabilities,
-)
+from ._labels import LossName, decide, log_probabilities, probabilities
+from ._parameters import Device, InitialWeights, LearningRate, Solver
 
 Array = npt.NDArray[Any]
 
@@ -177,11 +174,11 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         hidden_layer_sizes: int | Iterable[int] = (100,),
         activation: Any = "relu",
         *,
-        loss: str = "log_loss",
-        solver: str = "adam",
+        loss: LossName = "log_loss",
+        solver: Solver = "adam",
         alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str | Schedule = "constant",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: LearningRate | Schedule = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -199,13 +196,13 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        class_weight: Mapping[Any, float] | list[Mapping[int, float]] | str | None = None,
+        class_weight: Mapping[Any, float] | list[Mapping[int, float]] | Literal["balanced"] | None = None,
         l1_ratio: float = 0.0,
         max_norm: float | None = None,
         dropout: float | Iterable[float] = 0.0,
-        init: str = "auto",
+        init: InitialWeights = "auto",
         callbacks: Iterable[Callback] | None = None,
-        device: str = "auto",
+        device: Device = "auto",
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes

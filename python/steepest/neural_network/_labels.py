@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ Task = Literal["binary", "multiclass", "multilabel"]
 # Losses of targets ±1, one output for each class (one against the others) or label.
 _MARGIN_LOSSES = {"hinge": nn.Hinge, "squared_hinge": nn.SquaredHinge, "exponential": nn.Exponential}
 LOSSES = ("log_loss", *_MARGIN_LOSSES)
+LossName: TypeAlias = Literal["log_loss", "hinge", "squared_hinge", "exponential"]
 
 
 def loss_of(task: Task, loss: str) -> Loss:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from steepest.callbacks import Callback
-from steepest.nn.initializers import INITIALIZERS
+from steepest.nn.initializers import Initializer
 from steepest.optim.schedules import Schedule
 
 from ._architecture import ACTIVATIONS
 
 # Rules of first order, each step on a mini-batch.
-RULES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
+Rule: TypeAlias = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
+RULES: tuple[str, ...] = get_args(Rule)
 STOCHASTIC = (*RULES, "natural")
+
+Solver: TypeAlias = Rule | Literal["natural", "lbfgs"]
+LearningRate: TypeAlias = Literal["constant", "invscaling", "adaptive", "cosine", "one_cycle"]
+InitialWeights: TypeAlias = Initializer | Literal["auto"]
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 
 class PerceptronParameters:
@@ -30,7 +36,7 @@ class PerceptronParameters:
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [
-            StrOptions({"constant", "invscaling", "adaptive", "cosine", "one_cycle"}),
+            StrOptions(set(get_args(LearningRate))),
             Schedule,
         ],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
@@ -53,9 +59,9 @@ class PerceptronParameters:
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
         "max_norm": [Interval(Real, 0, None, closed="neither"), None],
         "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
-        "init": [StrOptions({"auto", *INITIALIZERS})],
+        "init": [StrOptions({"auto", *get_args(Initializer)})],
         "callbacks": [list, tuple, None],
-        "device": [StrOptions({"auto", "cpu", "cuda"})],
+        "device": [StrOptions(set(get_args(Device)))],
     }
 
     # Set by the constructors of the estimators, as scikit-learn's `clone` requires.
@@ -85,6 +91,6 @@ class PerceptronParameters:
     l1_ratio: float
     max_norm: float | None
     dropout: float | Iterable[float]
-    init: str
+    init: InitialWeights
     callbacks: Iterable[Callback] | None
     device: str

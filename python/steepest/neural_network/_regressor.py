@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,14 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from steepest._estimators.data import in_library_of
-from steepest._estimators.regression_losses import LOSSES, loss_name, regression_loss
+from steepest._estimators.regression_losses import LOSSES, LossName, loss_name, regression_loss
 from steepest._memory import array_namespace, to_host
 from steepest.callbacks import Callback
 from steepest.nn.losses import Loss
 from steepest.optim.schedules import Schedule
 
 from ._base import BaseMultilayerPerceptron, _is_stochastic
+from ._parameters import Device, InitialWeights, LearningRate, Solver
 
 Array = npt.NDArray[Any]
 
@@ -175,14 +176,14 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
 
     def __init__(
         self,
-        loss: str | tuple[str, float] = "squared_error",
+        loss: LossName | tuple[Literal["huber", "quantile"], float] = "squared_error",
         hidden_layer_sizes: int | Iterable[int] = (100,),
         activation: Any = "relu",
         *,
-        solver: str = "adam",
+        solver: Solver = "adam",
         alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str | Schedule = "constant",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: LearningRate | Schedule = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -203,9 +204,9 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         l1_ratio: float = 0.0,
         max_norm: float | None = None,
         dropout: float | Iterable[float] = 0.0,
-        init: str = "auto",
+        init: InitialWeights = "auto",
         callbacks: Iterable[Callback] | None = None,
-        device: str = "auto",
+        device: Device = "auto",
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes

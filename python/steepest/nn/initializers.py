@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -32,10 +32,16 @@ def _lecun(n_in: int, n_out: int) -> float:
 _VARIANCES: dict[str, Callable[[int, int], float]] = {"glorot": _glorot, "he": _he, "lecun": _lecun}
 
 # What `Linear` takes for `init`, besides the half-width of a uniform distribution.
-INITIALIZERS = (
-    *(f"{name}_{shape}" for name in _VARIANCES for shape in ("uniform", "normal")),
+Initializer: TypeAlias = Literal[
+    "glorot_uniform",
+    "glorot_normal",
+    "he_uniform",
+    "he_normal",
+    "lecun_uniform",
+    "lecun_normal",
     "orthogonal",
-)
+]
+INITIALIZERS: tuple[str, ...] = get_args(Initializer)
 
 
 def initialize(weight: Array, init: str | float, *, seed: int, stream: int) -> None:

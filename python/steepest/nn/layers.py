@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from steepest import kernels as K
 from steepest.kernels._types import Activation as Function
+from steepest.kernels._types import ActivationName
 
-from .initializers import INITIALIZERS
+from .initializers import INITIALIZERS, Initializer
 
 # Role of a parameter -> its shape.
 Shapes = dict[str, tuple[int, ...]]
@@ -54,7 +55,7 @@ class Linear:
     n_in: int
     n_out: int
     bias: bool = True
-    init: str | float = "glorot_uniform"
+    init: Initializer | float = "glorot_uniform"
     tied_to: int | None = None
 
     def __post_init__(self) -> None:
@@ -92,7 +93,7 @@ class Activation:
         Where the name is not known, or the parameter is negative, not finite, or of an activation that has none.
     """
 
-    name: str
+    name: ActivationName
     parameter: float | None = None
 
     def __post_init__(self) -> None:

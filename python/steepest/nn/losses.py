@@ -47,7 +47,7 @@ class SoftmaxCrossEntropy:
 
     ignore_label: int | None = None
     kernel: ClassVar[str] = "softmax_cross_entropy"
-    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+    distribution = K.LOSSES[kernel]
 
     def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Result:
         """Compute the loss of a batch and its gradient.
@@ -78,7 +78,6 @@ class _OutputLoss(ABC):
     _columns: ClassVar[int] = 1  # of the prediction, for a target
     reduction: Reduction = field(default="mean", kw_only=True)
     kernel: ClassVar[str]
-    distribution: ClassVar[str | None]
 
     def __post_init__(self) -> None:
         if self.reduction not in ("mean", "sum"):
@@ -142,7 +141,7 @@ class MeanSquaredError(_OutputLoss):
 
     half: bool = False
     kernel: ClassVar[str] = "squared_error"
-    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+    distribution = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.squared_error(prediction, target, sample_weight, half=self.half, reduction=self.reduction)
@@ -161,7 +160,7 @@ class MeanAbsoluteError(_OutputLoss):
     """
 
     kernel: ClassVar[str] = "absolute_error"
-    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+    distribution = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.absolute_error(prediction, target, sample_weight, reduction=self.reduction)
@@ -183,7 +182,7 @@ class Huber(_OutputLoss):
 
     delta: float = 1.0
     kernel: ClassVar[str] = "huber"
-    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+    distribution = K.LOSSES[kernel]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -209,7 +208,7 @@ class EpsilonInsensitive(_OutputLoss):
 
     epsilon: float = 0.1
     kernel: ClassVar[str] = "epsilon_insensitive"
-    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+    distribution = K.LOSSES[kernel]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -229,7 +228,7 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
     """
 
     kernel: ClassVar[str] = "squared_epsilon_insensitive"
-    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+    distribution = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.squared_epsilon_insensitive(
@@ -253,7 +252,7 @@ class Quantile(_OutputLoss):
 
     quantile: float = 0.5
     kernel: ClassVar[str] = "quantile"
-    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+    distribution = K.LOSSES[kernel]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -276,7 +275,7 @@ class Poisson(_OutputLoss):
     """
 
     kernel: ClassVar[str] = "poisson"
-    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+    distribution = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.poisson(prediction, target, sample_weight, reduction=self.reduction)
@@ -297,7 +296,7 @@ class Gaussian(_OutputLoss):
 
     _columns: ClassVar[int] = 2
     kernel: ClassVar[str] = "gaussian"
-    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+    distribution = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.gaussian(prediction, target, sample_weight, reduction=self.reduction)
@@ -317,7 +316,7 @@ class BinaryCrossEntropy(_OutputLoss):
     """
 
     kernel: ClassVar[str] = "log_loss"
-    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+    distribution = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.log_loss(prediction, target, sample_weight, reduction=self.reduction)
@@ -339,7 +338,7 @@ class Hinge(_OutputLoss):
 
     margin: float = 1.0
     kernel: ClassVar[str] = "hinge"
-    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+    distribution = K.LOSSES[kernel]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -362,7 +361,7 @@ class SquaredHinge(_OutputLoss):
     """
 
     kernel: ClassVar[str] = "squared_hinge"
-    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+    distribution = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.squared_hinge(prediction, target, sample_weight, reduction=self.reduction)
@@ -381,7 +380,7 @@ class ModifiedHuber(_OutputLoss):
     """
 
     kernel: ClassVar[str] = "modified_huber"
-    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+    distribution = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.modified_huber(prediction, target, sample_weight, reduction=self.reduction)
@@ -400,7 +399,7 @@ class Exponential(_OutputLoss):
     """
 
     kernel: ClassVar[str] = "exponential"
-    distribution: ClassVar[str | None] = K.LOSSES[kernel]
+    distribution = K.LOSSES[kernel]
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.exponential(prediction, target, sample_weight, reduction=self.reduction)
