@@ -92,10 +92,25 @@ def test_bad_y(estimator):
     y = targets(estimator)["y"]
     with refused(estimator, "inconsistent numbers of samples"):
         make(estimator).fit(X, y[1:])
-    with refused(estimator, "NaN"):
+    with refused(estimator, r"y is nan at row 3\. Input y contains NaN"):
         make(estimator).fit(X, np.where(np.arange(40) == 3, np.nan, y))
     with refused(estimator, "requires y to be passed"):
         make(estimator).fit(X, None)
+
+
+@pytest.mark.parametrize("estimator", [*CLASSIFIERS, *REGRESSORS])
+@pytest.mark.parametrize("missing", [None, np.nan, "pandas.NA"], ids=str)
+def test_missing_targets(estimator, missing):
+    """Of labels as strings, and of numbers: the message names the first."""
+    if missing == "pandas.NA":
+        missing = pytest.importorskip("pandas").NA
+    y = (targets(estimator)["y"] if estimator in REGRESSORS else np.array(["low", "high"])[CLASSES]).astype(
+        object
+    )
+    y[[5, 9]] = missing
+    for given in (y, list(y)):
+        with refused(estimator, rf"y is {missing} at row 5\. Every sample needs a target"):
+            make(estimator).fit(X, given)
 
 
 @pytest.mark.parametrize("estimator", REGRESSORS)
@@ -137,7 +152,10 @@ def test_bad_class_weights(estimator, weights, text):
     [
         (-np.ones(40), "Negative values in data passed to `sample_weight`"),
         (np.ones(39), r"sample_weight.shape == \(39,\), expected \(40,\)"),
-        (np.full(40, np.nan), "sample_weight contains NaN"),
+        (
+            np.where(np.arange(40) == 7, np.nan, 1.0),
+            r"sample_weight is nan at row 7\. .*sample_weight contains NaN",
+        ),
         (np.zeros(40), "[Ss]ample.weight.*zero"),
         (["heavy"] * 40, "could not convert string to float"),
     ],

@@ -72,6 +72,31 @@ def first_nonfinite(converted: Array, given: Array) -> str:
     return f"X is {float(given[row, column])} at row {row}, column {column}. "
 
 
+def first_missing(name: str, values: Any) -> str:
+    """Return a sentence that names the first item of targets or weights that is NaN, infinite or None, or ""."""
+    array = as_items(values)
+    if array.dtype.kind == "O":
+        bad = np.array([_is_missing(item) for item in array.ravel()], bool).reshape(array.shape)
+    else:
+        bad = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
+    if array.ndim not in (1, 2) or not bad.any():
+        return ""
+    place = np.unravel_index(int(bad.argmax()), array.shape)
+    column = f", column {place[1]}" if array.ndim == 2 else ""
+    return f"{name} is {array[place]} at row {place[0]}{column}. "
+
+
+def as_items(values: Any) -> Array:
+    """Return an array of what is given, of objects where it is a list: with strings, NumPy would spell NaN out."""
+    array: Array = np.asarray(values, dtype=object if isinstance(values, list | tuple) else None)
+    return array
+
+
+def _is_missing(item: object) -> bool:
+    is_nan = isinstance(item, Real) and item != item
+    return item is None or is_nan or type(item).__name__ == "NAType"  # pandas', which compares to nothing
+
+
 def to_estimator_device(
     arrays: tuple[Array, Array, Array | None], device: str, estimator: str
 ) -> tuple[Array, Array, Array | None]:

@@ -14,7 +14,7 @@ from steepest._backends import is_cupy
 from steepest._memory import to_host
 
 from .cupy_data import validate_cupy, validate_matrix
-from .data import locate_nonfinite, refuse_masked
+from .data import as_items, first_missing, locate_nonfinite, refuse_masked
 
 Array = npt.NDArray[Any]
 
@@ -63,7 +63,8 @@ def validate(
     Raises
     ------
     ValueError
-        Where they are not as described, or have masked items; the message names the first item of X that is not finite.
+        Where they are not as described, or have masked items; the message names the first item of X or y that is missing
+        or not finite.
     """
     name = type(estimator).__name__
     refuse_masked(name, X=X, y=y)
@@ -71,6 +72,9 @@ def validate(
         y = to_host(y)
         if options.get("y_numeric"):
             y = _as_numbers(y)
+        if as_items(y).dtype == object and first_missing("y", y):
+            # None can neither be sorted among labels nor become a number.
+            raise ValueError("Every sample needs a target.")
         if is_cupy(X):
             return validate_cupy(estimator, X, y, dtype=dtype, reset=reset, **options)
         if not finite and not hasattr(X, "tocsr"):
@@ -88,7 +92,7 @@ def validate(
     except ValueError as error:
         # For CuPy's arrays the error names the item itself.
         where = "" if is_cupy(X) else locate_nonfinite(X)
-        raise ValueError(f"[{name}] {where}{error}") from error
+        raise ValueError(f"[{name}] {where or first_missing('y', y)}{error}") from error
 
 
 def validate_transformed(
@@ -223,7 +227,7 @@ def validate_weights(
             weights, np.empty((n_samples, 0), X.dtype), dtype=X.dtype, ensure_non_negative=True
         )
     except ValueError as error:
-        raise ValueError(f"[{name}] {error}") from error
+        raise ValueError(f"[{name}] {first_missing('sample_weight', weights)}{error}") from error
     if not all_zero and not checked.any():
         raise ValueError(f"[{name}] sample_weight is zero for every sample")
     return checked
