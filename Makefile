@@ -70,6 +70,8 @@ demo: $(VENV)/.plot
 docs: $(VENV)/.docs
 	rm -rf docs/api docs/_build/html
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -b html -d docs/_build/doctrees docs docs/_build/html
+	@# An initial at the start of a line is not the number of a list; there are no lists of letters.
+	@! grep -rl --include='*.html' '<ol class="\(upper\|lower\)' docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 test: $(VENV)/.test

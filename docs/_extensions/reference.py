@@ -3,10 +3,12 @@
 import importlib.util
 import inspect
 import re
+import string
 import sys
 from collections import defaultdict
 from pathlib import Path
 
+from sphinx.ext import autosummary
 from sphinx.pycode import ModuleAnalyzer
 
 MODULES = (
@@ -24,6 +26,10 @@ MODULES = (
     "steepest.plots",
     "steepest.datasets",
 )
+
+
+# reStructuredText reads an initial at the start of a paragraph or of a citation, "S. Kakade", as the number of a list.
+INITIAL = re.compile(r"^(\s*(?:\.\. \[#?\w+\] )?)(?=[A-Z]\. )", re.MULTILINE)
 
 
 def public_names(module):
@@ -84,10 +90,11 @@ def write_pages(docs):
     folder.mkdir(exist_ok=True)
     present = [name for name in MODULES if importlib.util.find_spec(name)]
     pages = {name: page(name) for name in present}
-    entries = "\n".join(f"   {name}" for name in present)
-    pages["index"] = "\n".join(
-        [*underlined("Reference", "="), ".. toctree::", "   :maxdepth: 1", "", entries, ""]
-    )
+    index = [*underlined("Reference", "="), ".. toctree::", "   :hidden:", ""]
+    index += [f"   {name}" for name in present] + [""]
+    for name in present:
+        index += [f":doc:`{name}`", f"   {importlib.import_module(name).__doc__.splitlines()[0]}", ""]
+    pages["index"] = "\n".join(index)
     for name, text in pages.items():
         path = folder / f"{name}.rst"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -108,6 +115,17 @@ def escape_attributes(app, what, name, item, options, lines):
             lines[i] = re.sub(r"(?<=\w)_(?=[,)\s])", r"\\_", line)
 
 
+def escape_initials_of_docstring(app, what, name, item, options, lines):
+    """Escape initials at the start of the lines of a docstring."""
+    lines[:] = [INITIAL.sub(r"\1\\", line) for line in lines]
+
+
+def escape_initials_of_gallery(app, page, source):
+    """Escape initials at the start of the lines of an example's text."""
+    if page.startswith("gallery/"):
+        source[0] = INITIAL.sub(r"\1\\", source[0])
+
+
 def plain_unless_ours(app, env, node, contnode):
     """Set `name` in a docstring, which may be a parameter, as code where nothing of that name is documented."""
     is_default = node.get("reftype") == "obj" and not node["reftarget"].startswith("steepest.")
@@ -117,6 +135,12 @@ def plain_unless_ours(app, env, node, contnode):
 def setup(app):
     """Connect to Sphinx's events."""
     app.connect("autodoc-skip-member", skip_foreign)
-    app.connect("autodoc-process-docstring", escape_attributes, priority=400)  # before numpydoc
+    for escape in (escape_attributes, escape_initials_of_docstring):
+        app.connect("autodoc-process-docstring", escape, priority=400)  # before numpydoc
+    app.connect("source-read", escape_initials_of_gallery)
+    # The summary of a docstring is its first sentence, which does not end at an initial.
+    autosummary.WELL_KNOWN_ABBREVIATIONS += tuple(
+        f"{before}{letter}." for before in " (-\\" for letter in string.ascii_uppercase
+    )
     app.connect("missing-reference", plain_unless_ours)
     return {"parallel_read_safe": True}
