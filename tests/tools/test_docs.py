@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import backends
 import pytest
@@ -15,6 +16,7 @@ import reader
 from scripts import tables
 
 import steepest
+from steepest import kernels as K
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -65,6 +67,36 @@ def test_no_summary_of_the_reference_has_a_citation():
         for name in getattr(module, "__all__", []):
             summary = (getattr(module, name).__doc__ or "").split("\n\n")[0]
             assert "]_" not in summary, f"{module.__name__}.{name}: {summary}"
+
+
+def test_extras_that_are_to_be_installed_exist():
+    """`pip install 'steepest[plot]'` installs what an extra needs where the package itself is installed."""
+    declared = (
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[project.optional-dependencies]")[1]
+    )
+    extras = re.findall(r"^(\w+) = \[", declared.split("[project.scripts]")[0], re.MULTILINE)
+    assert "plot" in extras
+    for path in [*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / "python").rglob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        for group in re.findall(r"pip install [^`\n]*(?:steepest|\.)\[([\w,]+)\]", text):
+            assert set(group.split(",")) <= set(extras), f"{path.name}: {group}"
+        # The package itself is on no index.
+        assert not re.search(r"pip install[^`'\"\n]* steepest(?=[`\s])", text), path.name
+
+
+def test_the_readme_says_what_is_here():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    here = " ".join(readme.partition("## What is here")[2].partition("## How fast")[0].split())
+    for name in {name for name in steepest.__all__ if isinstance(getattr(steepest, name), ModuleType)} - {
+        "cli",
+        "datasets",
+    }:
+        assert re.search(rf"`(steepest\.)?{name}\b", here), name
+    counted = {"ten": (10, "activations", K.ACTIVATIONS), "fourteen": (14, "losses", K.LOSSES)}
+    counted["six"] = (6, "update rules", K.UPDATE_RULES)
+    for word, (n, what, names) in counted.items():
+        assert f"{word} {what}" in here
+        assert len(names) == n
 
 
 @pytest.mark.parametrize("name", tables.NAMES)
