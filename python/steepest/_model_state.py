@@ -70,7 +70,7 @@ def encode_model(model: Any) -> tuple[Any, dict[str, Array]]:
     encoder = _Encoder()
     if not (isinstance(model, Network) or _public_name(type(model), ESTIMATOR_MODULES)):
         raise TypeError(
-            f"a {type(model).__name__} is neither a Network nor an estimator of steepest: "
+            f"an object of type {type(model).__name__} is neither a Network nor an estimator of steepest: "
             "pickle or joblib can keep other objects"
         )
     return encoder.encode(model, type(model).__name__, ""), encoder.tensors
@@ -172,7 +172,8 @@ class _Encoder:
         if public := _public_name(type(value), ESTIMATOR_MODULES):
             return self._estimator(value, public, where, name)
         raise TypeError(
-            f"{where} is a {type(value).__module__}.{type(value).__qualname__}, which cannot be kept as plain data: "
+            f"{where} is of type {type(value).__module__}.{type(value).__qualname__}, "
+            "which cannot be kept as plain data: "
             "use pickle or joblib"
         )
 

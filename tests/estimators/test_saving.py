@@ -238,16 +238,19 @@ class Mine(MLPClassifier):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (LinearRegression(), "a LinearRegression is neither a Network nor an estimator of steepest"),
-        (Mine(), "a Mine is neither a Network nor"),
-        (3, "a int is neither a Network nor"),
+        (
+            LinearRegression(),
+            "an object of type LinearRegression is neither a Network nor an estimator of steepest",
+        ),
+        (Mine(), "an object of type Mine is neither a Network nor"),
+        (3, "an object of type int is neither a Network nor"),
         (
             MLPClassifier(activation=len),
-            r"MLPClassifier\.activation is a builtins\.builtin_function_or_method",
+            r"MLPClassifier\.activation is of type builtins\.builtin_function_or_method",
         ),
         (
             MLPClassifier(alpha=[0, {"a": {1}}]),
-            r"MLPClassifier\.alpha\[1\]\.a is a builtins\.set, which cannot",
+            r"MLPClassifier\.alpha\[1\]\.a is of type builtins\.set, which cannot",
         ),
         (MLPClassifier(alpha=np.longdouble(1)), "MLPClassifier.alpha is an array of dtype"),
         (MLPClassifier(alpha=np.array(["2020-01-01"], "M8[D]")), "MLPClassifier.alpha is an array of dtype"),

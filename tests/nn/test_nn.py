@@ -312,7 +312,7 @@ def test_errors():
         nn.Network([])
     with pytest.raises(ValueError, match="layer 2 takes 5 inputs, but 4 come out"):
         nn.Network([nn.Linear(3, 4), nn.ReLU(), nn.Linear(5, 2)])
-    with pytest.raises(TypeError, match="layer 1 is a str"):
+    with pytest.raises(TypeError, match="layer 1 is of type str"):
         nn.Network([nn.Linear(3, 4), "relu"])
     with pytest.raises(TypeError, match="layer 1 is the class ReLU"):
         nn.Network([nn.Linear(3, 4), nn.ReLU])

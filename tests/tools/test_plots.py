@@ -531,7 +531,7 @@ def test_topology_of_estimators():
     assert labels == ["10\ninputs", "5\nrelu", "3\nsoftmax"]
     autoencoder = Autoencoder((5, 2), tied_weights=True, max_iter=1).fit(X)
     assert [len(line.get_ydata()) for line in plots.network_topology(autoencoder).lines] == [10, 5, 2, 5, 10]
-    with pytest.raises(TypeError, match="a MLPClassifier has no network, or is not fitted"):
+    with pytest.raises(TypeError, match="an object of type MLPClassifier has no network, or is not fitted"):
         plots.network_topology(MLPClassifier())
     with pytest.raises(ValueError, match="no linear layer"):
         plots.network_topology(nn.Network([nn.ReLU()]))

@@ -294,7 +294,7 @@ def check_layers(layers: tuple[Layer, ...]) -> None:
 
 
 def _described(layer: object) -> str:
-    return f"the class {layer.__name__}" if isinstance(layer, type) else f"a {type(layer).__name__}"
+    return f"the class {layer.__name__}" if isinstance(layer, type) else f"of type {type(layer).__name__}"
 
 
 def _check_tie(layers: tuple[Layer, ...], i: int, layer: Linear, tied_to: int) -> None:

@@ -138,7 +138,9 @@ def _weights_and_labels(model: Any) -> tuple[list[Array], list[str]]:
     network = model if isinstance(model, nn.Network) else getattr(model, "_network", None)
     if network is None:
         if not hasattr(model, "coefs_"):
-            raise TypeError(f"[network_topology] a {type(model).__name__} has no network, or is not fitted")
+            raise TypeError(
+                f"[network_topology] an object of type {type(model).__name__} has no network, or is not fitted"
+            )
         weights = [np.asarray(to_host(w), dtype=np.float64) for w in model.coefs_]
         sizes = [len(weights[0]), *(w.shape[1] for w in weights)]
         return weights, [str(size) for size in sizes]
