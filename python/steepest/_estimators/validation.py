@@ -63,8 +63,8 @@ def validate(
     Raises
     ------
     ValueError
-        Where they are not as described, or have masked items; the message names the first item of X or y that is missing
-        or not finite.
+        Where they are not as described, or have masked items; the message names the first item of X or y that is
+        missing or not finite.
     """
     name = type(estimator).__name__
     refuse_masked(name, X=X, y=y)
