@@ -1,8 +1,10 @@
 // The module steepest._cpu.
 #include <cstdlib>
 
+#include "bindings/capture.h"
 #include "bindings/cpu_backend.h"
 #include "bindings/module.h"
+#include "cpu/processors.h"
 
 namespace steepest {
 namespace {
@@ -43,6 +45,8 @@ __attribute__((visibility("default"))) int steepest_get_num_threads() { return s
 __attribute__((visibility("default"))) void steepest_set_num_threads(int n) { steepest::set_num_threads(n); }
 }
 
+// pybind11's initialisation of the module, under another name.
+#define PyInit__cpu steepest_initialise_cpu
 PYBIND11_MODULE(_cpu, m) {
     using namespace steepest;
     m.doc() = "The CPU kernels of steepest.";
@@ -56,8 +60,21 @@ PYBIND11_MODULE(_cpu, m) {
         py::exception<DivergenceError>(m, "DivergenceError", PyExc_FloatingPointError).release());
     export_operations<CpuBackend>(m);
     export_graph<CpuBackend>(m);
+    export_capture(m);
 
     m.def("info", &info);
     m.def("get_num_threads", &get_num_threads);
+    m.def("processors_of_quota", &processors_of_quota, py::arg("cgroups"), py::arg("mount"));
     m.def("set_num_threads", &checked_set_num_threads, py::arg("n"));
+}
+#undef PyInit__cpu
+
+// In a subinterpreter pybind11 would wait for ever for the lock of the main one.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__cpu() {
+    if (PyInterpreterState_Get() == PyInterpreterState_Main()) return steepest_initialise_cpu();
+    PyErr_SetString(
+        PyExc_ImportError,
+        "steepest works in the main interpreter only, and this is a subinterpreter; use a process of its own "
+        "(in mod_wsgi: WSGIApplicationGroup %{GLOBAL})");
+    return nullptr;
 }

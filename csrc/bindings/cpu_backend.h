@@ -7,6 +7,18 @@
 
 namespace steepest {
 
+// Returns f(), with the exceptions of a team as Python's.
+template <class F>
+auto run_region(const char* name, F&& f) {
+    try {
+        return f();
+    } catch (const RegionInterrupted&) {
+        throw py::error_already_set();
+    } catch (const std::bad_alloc&) {
+        raise_out_of_memory(name);
+    }
+}
+
 struct CpuBackend : NumpyArrays, Recorder<Graph> {
     static constexpr bool kOnGpu = false;
 
@@ -15,30 +27,35 @@ struct CpuBackend : NumpyArrays, Recorder<Graph> {
         if (record(op, arguments)) return;
         const Kernel<Op> kernel = kernel_of<Op>(*active_isa().kernels);
         auto body = [&](Team& team) { kernel(op, team); };
-        Failure failure;
         const double seconds = estimated_seconds(op.flops(), ops::bytes_of(op));
-        if (seconds < kWorthReleasing) {
-            failure = run_team(1, body);
-        } else {
-            py::gil_scoped_release released;
-            failure = run_team(seconds < kWorthATeam ? 1 : ops::members_of(op, get_num_threads()), body);
-        }
+        const Failure failure = run_region(ops::name_of(op), [&] {
+            if (seconds < kWorthReleasing) return run_team(1, body);
+            const int threads = seconds < kWorthATeam ? 1 : ops::members_of(op, get_num_threads());
+            const Interrupted interrupted = interrupted_in(seconds);
+            return without_interpreter_lock([&] { return run_team(threads, body, interrupted); });
+        });
         if (failure.kind != Failure::kNone) raise(failure, 0);
     }
 
-    static ops::ReplayResult replay(const Graph& graph, int64_t n, bool (*interrupted)()) {
-        py::gil_scoped_release released;
-        return graph.replay(n, interrupted);
+    static ops::ReplayResult replay(const Graph& graph, int64_t n) {
+        const Interrupted interrupted = interrupted_in(static_cast<double>(n) * graph.seconds());
+        return run_region("replay",
+                          [&] { return without_interpreter_lock([&] { return graph.replay(n, interrupted); }); });
     }
 
     static std::vector<ops::OperationProfile> profile(const Graph& graph, int64_t n, ops::ReplayResult& result) {
-        py::gil_scoped_release released;
-        return graph.profile(n, result);
+        const Interrupted interrupted = interrupted_in(static_cast<double>(n) * graph.seconds());
+        return run_region(
+            "profile", [&] { return without_interpreter_lock([&] { return graph.profile(n, interrupted, result); }); });
     }
 
   private:
+    static Interrupted interrupted_in(double seconds) { return seconds < kShort ? nullptr : interrupted_by_signals(); }
+
     // Letting the interpreter lock go costs a fraction of a microsecond, waking a team several.
     static constexpr double kWorthReleasing = 5e-6, kWorthATeam = 20e-6;
+    // Work that ends within a tenth of a second, even if it takes a hundred times as long as estimated.
+    static constexpr double kShort = 1e-3;
 };
 
 }  // namespace steepest

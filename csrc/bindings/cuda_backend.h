@@ -30,25 +30,23 @@ struct CudaBackend : Arrays, Recorder<Graph> {
     // Waits for the current stream, and raises what an earlier operation found wrong.
     static void synchronize() {
         const Stream stream = current_stream();
-        {
-            py::gil_scoped_release released;
-            STEEPEST_CUDA_CHECK(cudaStreamSynchronize(stream.handle));
-        }
+        const cudaError_t error = without_interpreter_lock([&] { return cudaStreamSynchronize(stream.handle); });
+        check(error, "cudaStreamSynchronize");
         raise_failure(stream);
     }
 
-    static ops::ReplayResult replay(Graph& graph, int64_t n, bool (*interrupted)()) {
+    static ops::ReplayResult replay(Graph& graph, int64_t n) {
         const Device& device = use_device(Arrays::current_device());
         const cudaStream_t stream = Arrays::current_stream();
-        py::gil_scoped_release released;
-        return graph.replay(n, device, stream, interrupted);
+        const Interrupted interrupted = interrupted_by_signals();
+        return without_interpreter_lock([&] { return graph.replay(n, device, stream, interrupted); });
     }
 
     static std::vector<ops::OperationProfile> profile(Graph& graph, int64_t n, ops::ReplayResult& result) {
         const Device& device = use_device(Arrays::current_device());
         const cudaStream_t stream = Arrays::current_stream();
-        py::gil_scoped_release released;
-        return graph.profile(n, device, stream, result);
+        const Interrupted interrupted = interrupted_by_signals();
+        return without_interpreter_lock([&] { return graph.profile(n, device, stream, interrupted, result); });
     }
 
     static int64_t launches(Graph& graph) {

@@ -61,6 +61,11 @@ inline const char* name_of(OperationNumber operation) {
     }
 }
 
+[[noreturn]] inline void raise_out_of_memory(const char* name) {
+    PyErr_Format(PyExc_MemoryError, "[%s] there is no memory for the intermediate results of a thread", name);
+    throw py::error_already_set();
+}
+
 // Turns DivergenceError into the Python class `type` for the functions of this module.
 inline void translate_divergence_error(py::handle type) {
     static py::handle divergence_error;

@@ -1,13 +1,16 @@
 // Capture and replay in Python, for either backend.
 //
 // Beside what call.h asks of it, a `Backend` offers
-//     Backend::Graph, Backend::capturing          by Recorder; a graph has add(op), size() and names()
-//     Backend::replay(graph, n, interrupted)      -> ops::ReplayResult, with the interpreter lock released
+//     Backend::Graph, Backend::recording()        by Recorder; a graph has add(op), size() and names()
+//     Backend::replay(graph, n)                   -> ops::ReplayResult, with the interpreter lock released
 //     Backend::profile(graph, n, result)          -> std::vector<ops::OperationProfile>, likewise
 //     Backend::launches(graph)                    where a step is fewer launches than operations: their number
 #pragma once
 
+#include <memory>
+
 #include "bindings/failures.h"
+#include "bindings/interpreter.h"
 #include "ops/contract.h"
 #include "ops/profile.h"
 
@@ -18,35 +21,52 @@ template <class Graph>
 struct CapturedGraph {
     Graph graph;
     std::vector<py::object> arrays;
+    bool is_open = false;  // while a step is captured into it
 };
 
 // What a backend records into while a step is captured. That is the work of one Python thread; others go on running
-// eagerly.
+// eagerly. Any thread may end it: a generator that captures can be closed by another than the one that began.
 template <class G>
-struct Recorder {
+class Recorder {
+  public:
     using Graph = G;
-    inline static thread_local CapturedGraph<Graph>* capturing = nullptr;
+    using Captured = std::shared_ptr<CapturedGraph<Graph>>;
+
+    // The recording of this thread, or null.
+    static Captured recording() {
+        Captured captured = begun_.lock();
+        if (captured && !captured->is_open) begun_.reset(), captured.reset();
+        return captured;
+    }
+
+    static void begin(const Captured& captured) {
+        ops::require(!recording(), "capture", "another graph is being captured on this thread");
+        captured->is_open = true;
+        begun_ = captured;
+    }
+
+    static void end(const Captured& captured) { captured->is_open = false; }
 
     // Whether the operation was recorded, and is not to be run.
     template <class Op>
     static bool record(Op& op, const std::vector<py::object>& arguments) {
-        if (!capturing) return false;
-        capturing->graph.add(std::move(op));
-        capturing->arrays.insert(capturing->arrays.end(), arguments.begin(), arguments.end());
+        const Captured captured = recording();
+        if (!captured) return false;
+        captured->graph.add(std::move(op));
+        captured->arrays.insert(captured->arrays.end(), arguments.begin(), arguments.end());
         return true;
     }
-};
 
-inline bool signal_pending() {
-    py::gil_scoped_acquire acquired;
-    return PyErr_CheckSignals() != 0;
-}
+  private:
+    // Not an owner: a thread that ends must not free Python's objects, and a graph that nobody holds is recorded no more.
+    inline static thread_local std::weak_ptr<CapturedGraph<Graph>> begun_;
+};
 
 template <class B>
 int64_t replay(CapturedGraph<typename B::Graph>& captured, int64_t n) {
     ops::require(n >= 0, "replay", "n is ", n, "; it must not be negative");
-    ops::require(!B::capturing, "replay", "a graph cannot be replayed while another is captured");
-    const ops::ReplayResult result = B::replay(captured.graph, n, signal_pending);
+    ops::require(!B::recording(), "replay", "a graph cannot be replayed while another is captured");
+    const ops::ReplayResult result = B::replay(captured.graph, n);
     if (result.interrupted) throw py::error_already_set();
     if (result.failure.kind != Failure::kNone) raise(result.failure, result.steps);
     return result.steps;
@@ -57,6 +77,7 @@ py::list profile(CapturedGraph<typename B::Graph>& captured, int64_t n) {
     ops::require(n >= 1, "profile", "n is ", n, "; at least one step is needed");
     ops::ReplayResult result;
     const std::vector<ops::OperationProfile> profiles = B::profile(captured.graph, n, result);
+    if (result.interrupted) throw py::error_already_set();
     if (result.failure.kind != Failure::kNone) raise(result.failure, result.steps);
     py::list rows;
     for (const ops::OperationProfile& p : profiles) rows.append(py::make_tuple(p.name, p.seconds, p.flops, p.bytes));
@@ -66,7 +87,7 @@ py::list profile(CapturedGraph<typename B::Graph>& captured, int64_t n) {
 template <class B>
 void export_graph(py::module_& m) {
     using Captured = CapturedGraph<typename B::Graph>;
-    py::class_<Captured> graph(m, "Graph", py::module_local());
+    py::class_<Captured, std::shared_ptr<Captured>> graph(m, "Graph", py::module_local());
     graph.def(py::init<>())
         .def("replay", &replay<B>, py::arg("n") = 1)
         .def("profile", &profile<B>, py::arg("n"))
@@ -74,15 +95,9 @@ void export_graph(py::module_& m) {
         .def("__len__", [](const Captured& g) { return g.graph.size(); });
     if constexpr (requires(Captured& g) { B::launches(g.graph); })
         graph.def("launches", [](Captured& g) { return B::launches(g.graph); });
-    m.def(
-        "begin_capture",
-        [](Captured& captured) {
-            ops::require(!B::capturing, "capture", "another graph is being captured on this thread");
-            B::capturing = &captured;
-        },
-        py::arg("graph"));
-    m.def("end_capture", [] { B::capturing = nullptr; });
-    m.def("is_capturing", [] { return B::capturing != nullptr; });
+    m.def("begin_capture", &B::begin, py::arg("graph"));
+    m.def("end_capture", &B::end, py::arg("graph"));
+    m.def("is_capturing", [] { return B::recording() != nullptr; });
 }
 
 }  // namespace steepest

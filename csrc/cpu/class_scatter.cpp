@@ -129,6 +129,7 @@ void run_chunks(const ops::ClassScatter<T>& op, const Chunks& chunks, Team& team
         const int64_t end = chunks.begin(chunk + 1);
         for (int64_t begin = chunks.begin(chunk); begin < end; begin += kRows) {
             block.fill(begin, end - begin < kRows ? end - begin : kRows, 0, d, true, to);
+            team.checkpoint();
             for (int64_t down = 0; down < block.panels(); ++down)
                 for (int64_t across = 0; across <= down; ++across) block.multiply(down, across, to.scatter);
         }
@@ -172,6 +173,7 @@ void run_panels(const ops::ClassScatter<T>& op, Team& team) {
     for (int64_t begin = 0; begin < n; begin += kRows) {
         block.fill(begin, n - begin < kRows ? n - begin : kRows, cols.begin, cols.end, counts, to);
         for (int64_t pair = pairs.begin; pair < pairs.end; ++pair) {
+            team.checkpoint();
             int64_t down, across;
             triangle_item(pair, down, across);
             block.multiply(down, across, to.scatter);

@@ -75,8 +75,9 @@ class BlockProduct {
     static constexpr int kRows = TileShape<T>::kRows, kCols = TileShape<T>::kCols;
     static constexpr size_t kScratchItems = kRows * kBlockK + kBlockK * kBlockN;
 
-    BlockProduct(MatrixView<const T> a, MatrixView<const T> b, Range rows, Range cols, T* scratch)
-        : a_(a),
+    BlockProduct(MatrixView<const T> a, MatrixView<const T> b, Range rows, Range cols, T* scratch, Team& team)
+        : team_(team),
+          a_(a),
           b_(b),
           rows_(rows),
           cols_(cols),
@@ -95,6 +96,7 @@ class BlockProduct {
         // Tiles of equal height: 32 rows are 11 + 11 + 10, not 14 + 14 + 4.
         const int64_t height = rows_.end - rows_.begin, tiles = (height + kRows - 1) / kRows;
         for (int64_t t = 0; t < tiles; ++t) {
+            team_.checkpoint();
             const int64_t i0 = rows_.begin + height * t / tiles;
             const int tile_rows = static_cast<int>(rows_.begin + height * (t + 1) / tiles - i0);
             const T* a_tile = a_.data + i0 * a_.row_stride + k0 * a_.col_stride;
@@ -118,6 +120,7 @@ class BlockProduct {
     }
 
   private:
+    Team& team_;
     MatrixView<const T> a_, b_;
     Range rows_, cols_;
     bool is_column_;  // of b, beside contiguous rows of a
@@ -148,7 +151,7 @@ void gemm_items(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, c
     T* const stage = scratch + BlockProduct<T>::kScratchItems;
     const int64_t k = a.cols, blocks = blocks_of(k);
     for_each_block(part.rows, part.cols, staged ? kBlockM : part.rows.end, [&](Range rows, Range cols) {
-        const BlockProduct<T> product(a, b, rows, cols, scratch);
+        const BlockProduct<T> product(a, b, rows, cols, scratch, team);
         // Item (i, j) of the stage is at the same offset from `target` as item (i, j) of c from its data.
         T* const target = staged ? stage - rows.begin * kBlockN - cols.begin : c.data;
         const int64_t stride = staged ? kBlockN : c.row_stride;
@@ -178,7 +181,7 @@ void gemm_partials(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c
     for (int64_t block = part.blocks.begin; block < part.blocks.end; ++block) {
         T* const target = block == 0 ? c.data : partials + (block - 1) * c.rows * n;
         for_each_block(part.rows, part.cols, part.rows.end, [&](Range rows, Range cols) {
-            BlockProduct<T>(a, b, rows, cols, scratch)
+            BlockProduct<T>(a, b, rows, cols, scratch, team)
                 .sum(block_begin(k, block), block_begin(k, block + 1), target, block == 0 ? c.row_stride : n,
                      accumulate && block == 0, NoEpilogue());
         });

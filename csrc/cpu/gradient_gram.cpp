@@ -225,6 +225,7 @@ void run(const ops::GradientGram<T>& op, Team& team) {
         const int64_t begin = down * edge, rows = end_of(down) - begin,
                       tiles = (rows + Block::kRows - 1) / Block::kRows;
         for (int64_t t = 0; t < tiles; ++t) {
+            team.checkpoint();
             const int64_t i0 = rows * t / tiles;
             block.finish_rows(begin + i0, static_cast<int>(rows * (t + 1) / tiles - i0));
         }

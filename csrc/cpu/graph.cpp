@@ -11,8 +11,6 @@ using Clock = std::chrono::steady_clock;
 constexpr double kFlopsPerSecond = 5e10, kBytesPerSecond = 1e10;
 // A step that is shorter than this on one thread stays there: its barriers would cost more than they save.
 constexpr double kShortestTeamStep = 10e-6;
-// How often the calling thread looks for an interrupt.
-constexpr auto kPollPeriod = std::chrono::milliseconds(40);
 // A team that spends most of this long waiting shares its processors with other programs.
 constexpr auto kCrowdWindow = std::chrono::milliseconds(5);
 
@@ -126,22 +124,28 @@ ops::ReplayResult Graph::replay(int64_t n, bool (*interrupted)()) const {
     return result;
 }
 
-std::vector<ops::OperationProfile> Graph::profile(int64_t n, ops::ReplayResult& result) const {
+std::vector<ops::OperationProfile> Graph::profile(int64_t n, bool (*interrupted)(), ops::ReplayResult& result) const {
     std::vector<ops::OperationProfile> profiles;
     for (const Operation& o : operations_) profiles.push_back({o.name, 0, o.flops, o.bytes});
+    Conductor conductor(interrupted);
     auto body = [&](Team& team) {
+        int turn = 0;
         for (int64_t s = 0; s < n; ++s) {
             for (size_t i = 0; i < operations_.size(); ++i) {
                 const auto start = Clock::now();
                 operations_[i].run(operations_[i].op.get(), team);
                 if (team.failed()) return;
-                team.barrier();
-                if (team.rank() == 0)
+                const Stop answer = conductor.sync(team, turn, false);
+                if (team.rank() == 0) {
                     profiles[i].seconds += std::chrono::duration<double>(Clock::now() - start).count();
+                    result.interrupted = answer == Stop::kInterrupted;
+                }
+                if (answer != Stop::kNo) return;
             }
             if (team.rank() == 0) result.steps = s + 1;
         }
     };
+    conductor.begin(threads());
     result.failure = run_team(threads(), body);
     for (ops::OperationProfile& p : profiles) p.seconds /= static_cast<double>(n > 0 ? n : 1);
     return profiles;

@@ -34,8 +34,11 @@ class Graph {
     // Runs all operations n times. `interrupted` is asked a few times a second, by the calling thread, whether to stop.
     ops::ReplayResult replay(int64_t n, bool (*interrupted)()) const;
 
-    // Runs n times with a barrier after every operation, and times each.
-    std::vector<ops::OperationProfile> profile(int64_t n, ops::ReplayResult& result) const;
+    // Runs n times with a barrier after every operation, and times each; `interrupted` as for replay.
+    std::vector<ops::OperationProfile> profile(int64_t n, bool (*interrupted)(), ops::ReplayResult& result) const;
+
+    // The estimated time of one step on one thread.
+    double seconds() const { return seconds_; }
 
   private:
     struct Operation {
@@ -52,7 +55,7 @@ class Graph {
 
     std::vector<Operation> operations_;
     ops::Accesses since_barrier_;  // what the operations since the last barrier touch
-    double seconds_ = 0;           // the estimated time of one step
+    double seconds_ = 0;
 };
 
 }  // namespace steepest

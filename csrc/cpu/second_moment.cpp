@@ -70,7 +70,7 @@ class TriangleProduct {
           shares_(panels_ + kBlockK * kBlockN) {}
 
     // Tiles begin .. end of rows times the columns of a group, as far as they lie on or below the diagonal.
-    void run(int64_t group, int64_t begin, int64_t end) {
+    void run(int64_t group, int64_t begin, int64_t end, Team& team) {
         const int64_t col = tiling_.first_col(group), cols = tiling_.end_col(group, end - 1) - col;
         const int64_t blocks = blocks_of(x_.rows);
         for (int64_t block = 0; block < blocks; ++block) {
@@ -78,8 +78,10 @@ class TriangleProduct {
             is_first_ = block == 0, is_last_ = block + 1 == blocks;
             put_shares();
             put_panels(col, cols);
-            for (int64_t tile = begin; tile < end; ++tile)
+            for (int64_t tile = begin; tile < end; ++tile) {
+                team.checkpoint();
                 multiply(tiling_.first_row(tile), tiling_.end_row(tile), col, tiling_.end_col(group, tile));
+            }
         }
     }
 
@@ -220,7 +222,7 @@ void run(const ops::SecondMoment<T>& op, Team& team) {
             }
             at += vectors;
         });
-        if (end > 0) product.run(group, begin, end);
+        if (end > 0) product.run(group, begin, end, team);
     }
     if (op.ones && team.rank() == 0) product.put_corner();
 }

@@ -14,24 +14,37 @@
 
 namespace steepest {
 
-void SpinBarrier::wait(int size, int spins_before_yield) {
-    if (size == 1) return;
+bool SpinBarrier::wait(int size, int spins_before_yield, const std::atomic<bool>* stopped) {
+    if (size == 1) return true;
     const uint32_t generation = generation_.load(std::memory_order_relaxed);
     // acq_rel: the last to arrive has seen all that the others wrote, and passes it on with the release below.
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
         arrived_.store(0, std::memory_order_relaxed);
         generation_.store(generation + 1, std::memory_order_release);
-        return;
+        return true;
     }
     for (int spins = 0; generation_.load(std::memory_order_acquire) == generation; ++spins) {
+        if (stopped && stopped->load(std::memory_order_relaxed)) return false;
         if (spins < spins_before_yield)
             cpu_pause();
         else
             sched_yield();
     }
+    return true;
 }
 
-void Team::barrier() { state_->barrier.wait(state_->size, state_->spins_before_yield); }
+void Team::barrier() {
+    if (!state_->barrier.wait(state_->size, state_->spins_before_yield, &state_->stopped)) throw TeamStopped();
+}
+
+void Team::look_for_end() {
+    if (state_->stopped.load(std::memory_order_relaxed)) throw TeamStopped();
+    if (rank_ != 0) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - looked_ < kPollPeriod) return;
+    looked_ = now;
+    if (state_->interrupted()) throw RegionInterrupted();
+}
 
 Range Team::split(int64_t n, int64_t grain) const {
     const int64_t grains = (n + grain - 1) / grain;

@@ -1,15 +1,18 @@
 #include "cpu/thread_pool.h"
 
 #include <pthread.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
+#include <utility>
 
 #include "cpu/pause.h"
+#include "cpu/processors.h"
 
 namespace steepest {
 namespace {
@@ -28,15 +31,19 @@ std::atomic<Clock::rep> alone_until{0};
 
 class ThreadPool {
   public:
-    Failure run(int threads, TeamBody body) {
+    Failure run(int threads, TeamBody body, bool (*interrupted)()) {
         std::unique_lock<std::mutex> region(region_mutex_, std::try_to_lock);
-        if (!region.owns_lock()) return run_alone(body);
+        if (!region.owns_lock()) return run_alone(body, interrupted);
         const auto began = Clock::now();
-        grow(threads - 1);
+        threads = std::min(threads, grow(threads - 1) + 1);
+        if (threads == 1) return run_alone(body, interrupted);
+        state_.barrier.reset();
         state_.size = threads;
         state_.partials = partials_;
         state_.spins_before_yield = threads > available_processors() ? 0 : kSpinsBeforeYield;
         state_.failure = Failure();
+        state_.interrupted = interrupted;
+        state_.stopped.store(false, std::memory_order_relaxed);
         body_ = &body;
         // The team's size travels with the region's number: a worker outside the team that wakes up late must not
         // read the size of the region after.
@@ -44,34 +51,49 @@ class ThreadPool {
         region_.store(count | static_cast<uint32_t>(threads), std::memory_order_release);
         region_.notify_all();
         run_member(0, state_, body);
-        // Every worker leaves through this barrier, so `body` outlives its last use.
         const auto arrived = Clock::now();
-        state_.barrier.wait(threads, state_.spins_before_yield);
+        exit_.wait(threads, state_.spins_before_yield);
         const auto left = Clock::now();
         if (left - arrived > kLongWait && 2 * (left - arrived) > left - began) note_crowding();
+        if (state_.error) std::rethrow_exception(std::exchange(state_.error, nullptr));
         return state_.failure;
     }
 
-    static Failure run_alone(TeamBody body) {
+    static Failure run_alone(TeamBody body, bool (*interrupted)()) {
         TeamState alone;
-        run_member(0, alone, body);
+        alone.interrupted = interrupted;
+        Team team(0, alone);
+        body(team);
         return alone.failure;
     }
 
   private:
     static constexpr uint32_t kSizeMask = kMaxThreads;
 
-    static void run_member(int rank, TeamState& state, TeamBody body) {
+    // An exception of any thread ends the region: the others leave at their next barrier, and run() throws it on the calling
+    // thread.
+    static void run_member(int rank, TeamState& state, TeamBody body) noexcept {
         Team team(rank, state);
-        body(team);
+        try {
+            body(team);
+        } catch (const TeamStopped&) {
+        } catch (...) {
+            if (!state.stopped.exchange(true, std::memory_order_relaxed)) state.error = std::current_exception();
+        }
     }
 
-    void grow(int workers) {
+    // Returns how many workers there are: fewer where the system gives no more threads, as in a container that limits them.
+    int grow(int workers) {
         const uint32_t seen = region_.load(std::memory_order_relaxed);
-        while (workers_ < workers) {
-            const int rank = ++workers_;
-            std::thread([this, rank, seen] { work(rank, seen); }).detach();
+        try {
+            while (workers_ < workers) {
+                std::thread([this, rank = workers_ + 1, seen] { work(rank, seen); }).detach();
+                ++workers_;
+            }
+        } catch (const std::system_error&) {
+        } catch (const std::bad_alloc&) {
         }
+        return workers_;
     }
 
     void work(int rank, uint32_t seen) {
@@ -83,12 +105,14 @@ class ThreadPool {
             const int size = static_cast<int>(seen & kSizeMask);
             if (rank >= size) continue;
             run_member(rank, state_, *body_);
-            state_.barrier.wait(size, state_.spins_before_yield);
+            exit_.wait(size, state_.spins_before_yield);
         }
     }
 
     std::mutex region_mutex_;
     TeamState state_;
+    // Every thread leaves a region through this barrier, however it ends, so that the body outlives its last use.
+    SpinBarrier exit_;
     alignas(64) char partials_[kPartialBytes];
     const TeamBody* body_ = nullptr;
     std::atomic<uint32_t> region_{0};
@@ -117,17 +141,6 @@ int threads_from_environment() {
 
 }  // namespace
 
-int available_processors() {
-    static const int count = [] {
-#if defined(__linux__)
-        cpu_set_t set;
-        if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-#endif
-        return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-    }();
-    return count;
-}
-
 int get_num_threads() {
     const int n = requested_threads.load(std::memory_order_relaxed);
     if (n > 0) return n;
@@ -138,13 +151,15 @@ int get_num_threads() {
 void set_num_threads(int n) { requested_threads.store(std::clamp(n, 1, kMaxThreads), std::memory_order_relaxed); }
 
 void note_crowding() {
+#if !defined(__SANITIZE_THREAD__)  // which is to see teams at work, however long they wait
     alone_until.store((Clock::now() + kAlonePeriod).time_since_epoch().count(), std::memory_order_relaxed);
+#endif
 }
 
-Failure run_team(int threads, TeamBody body) {
+Failure run_team(int threads, TeamBody body, bool (*interrupted)()) {
     if (threads > 1 && Clock::now().time_since_epoch().count() < alone_until.load(std::memory_order_relaxed))
         threads = 1;
-    return threads == 1 ? ThreadPool::run_alone(body) : pool().run(threads, body);
+    return threads == 1 ? ThreadPool::run_alone(body, interrupted) : pool().run(threads, body, interrupted);
 }
 
 }  // namespace steepest

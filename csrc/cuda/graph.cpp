@@ -127,7 +127,7 @@ ops::ReplayResult Graph::replay(int64_t n, const Device& device, cudaStream_t st
 }
 
 std::vector<ops::OperationProfile> Graph::profile(int64_t n, const Device& device, cudaStream_t handle,
-                                                  ops::ReplayResult& result) {
+                                                  bool (*interrupted)(), ops::ReplayResult& result) {
     const std::lock_guard lock(mutex_);
     std::vector<ops::OperationProfile> profiles;
     for (const Recorded& o : operations_) profiles.push_back({o.name, 0, o.flops, o.bytes});
@@ -135,7 +135,8 @@ std::vector<ops::OperationProfile> Graph::profile(int64_t n, const Device& devic
     Stream stream{handle, device, *state_};
     state_->reset(handle);
     std::vector<Event> marks(operations_.size() + 1);
-    for (int64_t s = 0; s < n && !state_->has_failed(); ++s) {
+    auto polled = Clock::now();
+    for (int64_t s = 0; s < n && !state_->has_failed() && !result.interrupted; ++s) {
         marks[0].record(handle);
         for (size_t i = 0; i < operations_.size(); ++i) {
             operations_[i].launch(stream);
@@ -145,6 +146,10 @@ std::vector<ops::OperationProfile> Graph::profile(int64_t n, const Device& devic
         for (size_t i = 0; i < operations_.size(); ++i)
             profiles[i].seconds += marks[i + 1].seconds_since(marks[i]) / static_cast<double>(n);
         result.steps = s + 1;
+        if (interrupted && Clock::now() - polled > kBatch) {
+            polled = Clock::now();
+            result.interrupted = interrupted();
+        }
     }
     if (state_->has_failed()) result.failure = state_->take_failure(handle);
     return profiles;

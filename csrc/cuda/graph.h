@@ -44,9 +44,9 @@ class Graph {
     // whether to stop.
     ops::ReplayResult replay(int64_t n, const Device& device, cudaStream_t stream, bool (*interrupted)());
 
-    // Runs n times, operation by operation as recorded, and times each.
+    // Runs n times, operation by operation as recorded, and times each; `interrupted` is asked after each step.
     std::vector<ops::OperationProfile> profile(int64_t n, const Device& device, cudaStream_t stream,
-                                               ops::ReplayResult& result);
+                                               bool (*interrupted)(), ops::ReplayResult& result);
 
   private:
     void add(Recorded operation);

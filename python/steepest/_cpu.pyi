@@ -1,8 +1,12 @@
 """Type stub of the compiled kernels; `steepest.kernels` documents the functions."""
 
-from typing import TypedDict
+from collections.abc import Callable
+from typing import Generic, TypedDict, TypeVar
 
 from steepest._exports import *  # noqa: F403
+from steepest._operations import Backend, BackendGraph
+
+_Graph = TypeVar("_Graph")
 
 class _Info(TypedDict):
     isa: str
@@ -19,6 +23,7 @@ class DivergenceError(FloatingPointError):
     step: int
 
 def info() -> _Info: ...
+def processors_of_quota(cgroups: str, mount: str) -> int: ...
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 
@@ -32,5 +37,16 @@ class Graph:
     def profile(self, n: int) -> list[tuple[str, float, float, float]]: ...
 
 def begin_capture(graph: Graph) -> None: ...
-def end_capture() -> None: ...
+def end_capture(graph: Graph) -> None: ...
 def is_capturing() -> bool: ...
+
+# Begins and ends the recordings, pairs of a backend and its graph; the value of `with` is `graph`.
+class Capture(Generic[_Graph]):
+    def __init__(
+        self,
+        graph: _Graph,
+        recordings: list[tuple[Backend, BackendGraph]],
+        complete: Callable[[], None],
+    ) -> None: ...
+    def __enter__(self) -> _Graph: ...
+    def __exit__(self, type: object, value: object, traceback: object, /) -> None: ...

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,6 +72,13 @@ class Graph:
         -------
         Profile
             One row an operation; ``print`` shows it as a table.
+
+        Raises
+        ------
+        DivergenceError, ValueError, IndexError
+            As `replay`.
+        KeyboardInterrupt
+            Ctrl-C was pressed; as `replay`, it stops between two operations.
         """
         rows = [OperationTime(*row) for row in self._graph.profile(n)]
         return Profile(rows, n)
@@ -138,17 +144,17 @@ class Profile:
         return "\n".join(lines)
 
 
-@contextmanager
-def capture() -> Iterator[Graph]:
+def capture() -> AbstractContextManager[Graph, None]:
     """Record the kernels that a block of code launches, instead of running them.
 
     Inside the block, calls of `steepest.kernels` on this thread are checked and recorded, and their outputs are
-    allocated but not written. All of them are on NumPy arrays, or all on CuPy arrays.
+    allocated but not written. All of them are on NumPy arrays, or all on CuPy arrays. The recording ends with the
+    block, however that is left: by an exception, by Ctrl-C at any moment, or on another thread.
 
-    Yields
-    ------
-    Graph
-        Complete when the block ends, and empty before.
+    Returns
+    -------
+    context manager
+        Its value is the `Graph`, complete when the block ends, and empty before.
 
     Raises
     ------
@@ -173,15 +179,14 @@ def capture() -> Iterator[Graph]:
     backends: list[Backend] = [_cpu] if cuda is None else [_cpu, cuda]
     # Which arrays the block will use is not known before it runs: every backend records.
     recordings = [backend.Graph() for backend in backends]
-    with ExitStack() as captures:
-        for backend, recording in zip(backends, recordings, strict=True):
-            backend.begin_capture(recording)
-            captures.callback(backend.end_capture)
-        yield graph
-    used = [recording for recording in recordings if len(recording)]
-    if len(used) > 1:
-        raise ValueError(
-            "[capture] operations on NumPy and on CuPy arrays were recorded; a graph runs on one device"
-        )
-    # After an exception in the block this is not reached: a step that failed must not be run by mistake.
-    graph._graph = used[0] if used else recordings[0]
+
+    def complete() -> None:
+        # Not called after an exception in the block: a step that failed must not be run by mistake.
+        used = [recording for recording in recordings if len(recording)]
+        if len(used) > 1:
+            raise ValueError(
+                "[capture] operations on NumPy and on CuPy arrays were recorded; a graph runs on one device"
+            )
+        graph._graph = used[0] if used else recordings[0]
+
+    return _cpu.Capture(graph, list(zip(backends, recordings, strict=True)), complete)

@@ -150,9 +150,9 @@ class OnDevice:
         self._module.begin_capture(graph.graph)
         self._thread.recording = graph
 
-    def end_capture(self):
+    def end_capture(self, graph):
         self._thread.recording = None
-        self._module.end_capture()
+        self._module.end_capture(graph.graph)
 
     def __getattr__(self, name):
         value = getattr(self._module, name)

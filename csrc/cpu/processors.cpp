@@ -1,0 +1,72 @@
+#include "cpu/processors.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+namespace steepest {
+namespace {
+
+// The processors' worth of time that the group in a folder may use, or 0 for any: of cgroup v2, then of v1.
+double quota_of(const std::string& folder) {
+    double quota = 0, period = 0;
+    if (std::ifstream(folder + "/cpu.max") >> quota >> period) return quota / period;  // not for "max 100000"
+    if (std::ifstream(folder + "/cpu.cfs_quota_us") >> quota && quota > 0 &&
+        std::ifstream(folder + "/cpu.cfs_period_us") >> period)
+        return quota / period;
+    return 0;
+}
+
+bool names_cpu(const std::string& controllers) {
+    std::istringstream names(controllers);
+    for (std::string name; std::getline(names, name, ',');)
+        if (name == "cpu") return true;
+    return false;
+}
+
+}  // namespace
+
+int processors_of_quota(const std::string& cgroups, const std::string& mount) {
+    double least = 0;
+    // A quota holds for the groups inside as well. In a container the path may be the host's; then only the root exists.
+    const auto visit = [&](const std::string& root, std::string path) {
+        for (;;) {
+            const double quota = quota_of(root + path);
+            if (quota > 0 && (least == 0 || quota < least)) least = quota;
+            if (path.empty()) return;
+            path.erase(path.find_last_of('/'));
+        }
+    };
+    std::ifstream lines(cgroups);
+    for (std::string line; std::getline(lines, line);) {  // number:controllers:/path
+        const size_t first = line.find(':'), second = line.find(':', first + 1);
+        if (second == std::string::npos || line[second + 1] != '/') continue;
+        const std::string controllers = line.substr(first + 1, second - first - 1);
+        std::string path = line.substr(second + 1);
+        if (path == "/") path.clear();
+        if (controllers.empty()) visit(mount, path);
+        if (!names_cpu(controllers)) continue;
+        visit(mount + "/" + controllers, path);
+        if (controllers != "cpu") visit(mount + "/cpu", path);
+    }
+    return least > 0 ? std::max(1, static_cast<int>(least)) : 0;
+}
+
+int available_processors() {
+    static const int count = [] {
+        int processors = static_cast<int>(std::thread::hardware_concurrency());
+#if defined(__linux__)
+        cpu_set_t set;
+        if (sched_getaffinity(0, sizeof(set), &set) == 0) processors = CPU_COUNT(&set);
+        if (const int quota = processors_of_quota("/proc/self/cgroup", "/sys/fs/cgroup"))
+            processors = std::min(processors, quota);
+#endif
+        return std::max(1, processors);
+    }();
+    return count;
+}
+
+}  // namespace steepest
