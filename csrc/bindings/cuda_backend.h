@@ -51,8 +51,7 @@ struct CudaBackend : Arrays, Recorder<Graph> {
 
     static int64_t launches(Graph& graph) {
         const Device& device = use_device(Arrays::current_device());
-        py::gil_scoped_release released;
-        return graph.launches(device);
+        return without_interpreter_lock([&] { return graph.launches(device); });
     }
 
   private:
