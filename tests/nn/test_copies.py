@@ -106,6 +106,31 @@ def test_parameters_stay_views_of_their_network(way):
     assert (twin.parameters()[0].value == 7).all()
 
 
+@ways
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"momentum": 0.5, "factor_decay": 0.9, "inverse_period": 2, "structure": "ekfac"},
+        {"structure": "dense"},
+    ],
+    ids=["default", "averages", "dense"],
+)
+def test_a_natural_gradient_keeps_its_network(rng, way, options):
+    """Also with averages of the Fisher matrix, and an inverse that is some steps old."""
+    net = nn.Network([nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2)], dtype=np.float64)
+    x, y = rng.standard_normal((12, 5)), np.arange(12) % 2
+    natural = optim.NaturalGradient(net, nn.SoftmaxCrossEntropy(), damping=0.1, kl_clip=0.1, **options)
+    for _ in range(3):
+        natural.step(x, y)
+    twin, copied = way((net, natural))
+    assert copied.net is twin
+    for _ in range(3):
+        natural.step(x, y)
+        copied.step(x, y)
+    assert twin.arena.tobytes() == net.arena.tobytes()
+
+
 def test_parameters_without_a_network():
     """Those that were made by hand are copied as they are."""
     parameter = nn.Parameter("0.weight", np.ones(3), np.zeros(3))

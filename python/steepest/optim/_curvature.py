@@ -63,6 +63,11 @@ class Curvature:
         self._saved: list[Array] = []
 
     @property
+    def options(self) -> tuple[Any, ...]:
+        """What it was made with."""
+        return self.structure, self.split, self.decay, self.factor_period, self.inverse_period
+
+    @property
     def is_of_one_batch(self) -> bool:
         """Whether each step is solved with the dense matrix of its own batch."""
         return self.structure == "dense" and not self.decay and self.factor_period == self.inverse_period == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import operator
 from collections.abc import Mapping
@@ -454,6 +455,29 @@ class NaturalGradient:
         self.lr, self.damping = lr, damping
         self.seed, self._steps = seed, steps
         self._rule.last = to_device(last[0], self.net.device) if last else None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NaturalGradient:
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        vars(twin).update({name: copy.deepcopy(value, memo) for name, value in vars(self).items()})
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An inverse is a function, which no pickle holds: the next step makes it anew of what `state_dict` keeps.
+        made_anew = ("_curvature", "_rule", "output")
+        return {
+            "options": {name: value for name, value in vars(self).items() if name not in made_anew},
+            "curvature": self._curvature.options,
+            "momentum": self._rule.momentum,
+            "state": self.state_dict(),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state["options"])
+        self.output = None
+        self._curvature = Curvature(*state["curvature"])
+        self._rule = MOMENTUM_RULES[self.momentum_rule](state["state"]["lr"], state["momentum"])
+        self.load_state_dict(state["state"])
 
     # --------------------------------------------------------------------------------------------------- internals
 
