@@ -151,5 +151,10 @@ def test_partial_fit_of_given_weights(estimator):
         model.coefs_[0] = np.zeros(3)
     with pytest.raises(ValueError, match="coefs_ has arrays of shapes"):
         model.coefs_ = source.coefs_[1:]
+    # What cannot be written is found before the first array is.
+    words = [np.ones_like(source.coefs_[0]), *(np.full(w.shape, "a") for w in source.coefs_[1:])]
+    with pytest.raises(ValueError, match="could not convert string to float"):
+        model.coefs_ = words
+    np.testing.assert_array_equal(model.coefs_[0], source.coefs_[0])
     with pytest.raises(TypeError, match="one array at a time"):
         model.coefs_[:] = source.coefs_

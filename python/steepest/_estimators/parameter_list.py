@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
-from steepest._memory import assign, to_host
+from steepest._memory import array_namespace, assign, to_host
 
 Array = npt.NDArray[Any]
 
@@ -43,12 +43,17 @@ class ParameterList(list[Array]):
         assign(target, values)
 
     def assign(self, arrays: Iterable[Any]) -> None:
-        """Write into all of them; nothing is written where a shape or their number is wrong."""
+        """Write into all of them; nothing is written where a shape, their number or a dtype is wrong."""
         values = list(arrays)
         shapes, own = [np.shape(to_host(a)) for a in values], [a.shape for a in self]
         if shapes != own:
             raise ValueError(f"{self._name} has arrays of shapes {own}, not {shapes}")
-        for target, value in zip(self, values, strict=True):
+        # All of them are made numbers before the first is written.
+        numbers = [
+            array_namespace(value).asarray(value, dtype=target.dtype)
+            for target, value in zip(self, values, strict=True)
+        ]
+        for target, value in zip(self, numbers, strict=True):
             assign(target, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
