@@ -37,6 +37,14 @@ def test_network(cupy, rng, dtype):
     np.testing.assert_allclose(cupy.asnumpy(on_cuda.grad_arena), on_cpu.grad_arena, **tolerance)
 
 
+def test_outputs_that_are_held_share_no_memory(cupy, rng):
+    net = nn.Network([nn.Linear(7, 3)], seed=5, dtype=np.float64, device="cuda")
+    inputs = [cupy.asarray(x) for x in rng.standard_normal((3, 4, 7))]
+    outputs = [net.forward(x) for x in inputs]
+    for x, output in zip(inputs, outputs, strict=True):
+        np.testing.assert_array_equal(cupy.asnumpy(output), cupy.asnumpy(net.predict(x)))
+
+
 def test_network_moves(cupy):
     net = nn.Network([nn.Linear(7, 3)], seed=5)
     assert net.to("cpu") is net
