@@ -10,6 +10,7 @@
 #pragma once
 
 #include "bindings/array.h"
+#include "ops/overlap.h"
 
 namespace steepest {
 
@@ -146,6 +147,7 @@ class Call {
     template <class Op>
     void submit(Op op) {
         op.check();
+        ops::require_apart(op);
         Backend::submit(std::move(op), arguments_);
     }
 

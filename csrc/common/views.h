@@ -47,6 +47,9 @@ struct ScalarView {
 
 enum class IntegerType : int8_t { kInt8, kInt16, kInt32, kInt64, kUint8, kUint16, kUint32, kUint64 };
 
+// The four widths, signed and then unsigned.
+constexpr int64_t item_bytes(IntegerType type) { return int64_t{1} << static_cast<int>(type) % 4; }
+
 // A vector of integers of any width; the stride is in bytes.
 struct IntegerVectorView {
     const char* data = nullptr;

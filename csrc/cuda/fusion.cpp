@@ -35,11 +35,6 @@ bool is_gradient_of_biases(const MatrixView<const T>& grad, const VectorView<T>&
            (grad.col_stride == d_b.stride || grad.cols == 1);
 }
 
-template <class T, class Visitor>
-void visit_tensor(const ops::UpdateTensor<T>& t, Visitor& v) {
-    v.read(t.grad), v.write(t.param), v.write(t.state[0]), v.write(t.state[1]);
-}
-
 // One update operation and the layers whose gradients it can take from their products.
 template <class T>
 class UpdateFusion {
@@ -93,17 +88,18 @@ class UpdateFusion {
         // Until the update, nobody may need the product's results, change what it reads, or fail: the gradient would
         // not be there then.
         ops::Accesses inputs, results, changes;
-        inputs.read(backward.x), inputs.read(backward.d_out);
-        if (backward.l2 != 0) results.read(backward.w);
-        results.write(backward.d_w), results.write(backward.d_b);
+        inputs(ops::kRead, "x", backward.x), inputs(ops::kRead, "d_out", backward.d_out);
+        if (backward.l2 != 0) results(ops::kRead, "w", backward.w);
+        results(ops::kWrite, "d_w", backward.d_w), results(ops::kWrite, "d_b", backward.d_b);
         ops::Accesses product = inputs;
         product.append(results);
         for (size_t k = i + 1; k < place_; ++k)
             if (operations_[k].may_fail || operations_[k].accesses.conflicts_in_memory_with(product)) return;
 
         // The blocks of one launch run side by side: none may need what another changes.
-        visit_tensor(tensors[weight], changes);
-        if (bias != tensors.size()) visit_tensor(tensors[bias], changes);
+        const ops::UpdateRuleNames& names = ops::names_of(rest_.rule);
+        tensors[weight].visit(changes, names);
+        if (bias != tensors.size()) tensors[bias].visit(changes, names);
         if (changes.conflicts_in_memory_with(inputs)) return;
         ops::Accesses all = product;
         all.append(changes);

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "ops/contract.h"
+#include "ops/memory.h"
 
 namespace steepest::ops {
 
@@ -12,18 +12,12 @@ struct Accesses {
     bool uses_team_memory = false;
 
     template <class View>
-    void read(const View& view) {
-        add(reads, memory_range(view));
-    }
-    template <class View>
-    void write(const View& view) {
-        add(writes, memory_range(view));
+    void operator()(Use use, const char*, const View& view) {
+        const MemoryRange range = memory_range(layout_of(view));
+        if (!range.empty()) (ops::writes(use) ? writes : reads).push_back(range);
     }
     void team_memory() { uses_team_memory = true; }
 
-    void add(std::vector<MemoryRange>& list, const MemoryRange& range) {
-        if (!range.empty()) list.push_back(range);
-    }
     void append(const Accesses& other) {
         reads.insert(reads.end(), other.reads.begin(), other.reads.end());
         writes.insert(writes.end(), other.writes.begin(), other.writes.end());

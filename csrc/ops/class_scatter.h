@@ -68,9 +68,11 @@ struct ClassScatter {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(x), v.read(labels), v.read(centre), v.read(sample_weight);
-        if (accumulate) v.read(weights), v.read(sums), v.read(scatter);
-        v.write(weights), v.write(sums), v.write(scatter), v.write(workspace);
+        const Use results = accumulate ? kUpdate : kWrite;
+        v(kRead, "x", x), v(kRead, "labels", labels), v(kRead, "centre", centre);
+        v(kRead, "sample_weight", sample_weight);
+        v(results, "weights", weights), v(results, "sums", sums), v(results, "scatter", scatter);
+        v(kWrite, "workspace", workspace);
     }
 
     void check() const {
@@ -84,15 +86,6 @@ struct ClassScatter {
             require(k == 1, kName, "centre has ", k, " rows; samples without labels are of one class");
         require(!sample_weight || sample_weight.size == x.rows, kName, "sample_weight has shape ",
                 shape_of(sample_weight), ", but x has ", x.rows, " rows");
-        const auto apart = [&](const char* name, const auto& out) {
-            require_apart(kName, name, out, "x", x);
-            require_apart(kName, name, out, "centre", centre);
-            require_apart(kName, name, out, "sample_weight", sample_weight);
-        };
-        apart("weights", weights), apart("sums", sums), apart("scatter", scatter);
-        require_apart(kName, "weights", weights, "sums", sums);
-        require_apart(kName, "weights", weights, "scatter", scatter);
-        require_apart(kName, "sums", sums, "scatter", scatter);
     }
 
     // float64 numbers. On the CPU the sums of all chunks, or those of the classes; on a GPU the sums of the parts, and what

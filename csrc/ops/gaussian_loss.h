@@ -20,8 +20,8 @@ struct GaussianLoss {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(prediction), v.read(target), v.read(sample_weight);
-        v.write(VectorView<double>{loss, 1, 1}), v.write(d_prediction);
+        v(kReadItems, "prediction", prediction), v(kRead, "target", target), v(kRead, "sample_weight", sample_weight);
+        v(kWrite, "loss", one_item(loss)), v(kWriteItems, "d_prediction", d_prediction);
         v.team_memory();
     }
 

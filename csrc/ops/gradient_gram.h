@@ -24,9 +24,8 @@ struct GradientGram {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(x), v.read(d);
-        if (accumulate) v.read(out);
-        v.write(out), v.write(workspace);
+        v(kRead, "x", x), v(kRead, "d", d), v(accumulate ? kUpdate : kWrite, "out", out);
+        v(kWrite, "workspace", workspace);
     }
 
     void check() const {
@@ -35,8 +34,6 @@ struct GradientGram {
                 " rows: d must have one or more for each of them");
         require(out.rows == d.rows && out.cols == d.rows, kName, "out has shape ", shape_of(out),
                 ", but the result has shape (", d.rows, ", ", d.rows, ")");
-        require_apart(kName, "out", out, "x", x);
-        require_apart(kName, "out", out, "d", d);
     }
 
     // float64 numbers. A GPU keeps the products of the inputs, where several items need each of them.

@@ -21,9 +21,7 @@ struct GradientNorms {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(x), v.read(d);
-        if (accumulate) v.read(out);
-        v.write(out);
+        v(kRead, "x", x), v(kRead, "d", d), v(accumulate ? kUpdate : kWrite, "out", out);
     }
 
     void check() const {
@@ -32,8 +30,6 @@ struct GradientNorms {
                 " rows: d must have one or more for each of them");
         require(out.size == d.rows, kName, "out has shape ", shape_of(out), ", but the result has shape (", d.rows,
                 ",)");
-        require_apart(kName, "out", out, "x", x);
-        require_apart(kName, "out", out, "d", d);
     }
 
     double flops() const { return 2.0 * x.rows * x.cols + 2.0 * d.rows * (d.cols + 1); }

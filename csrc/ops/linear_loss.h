@@ -50,8 +50,10 @@ struct LinearLoss {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(x), v.read(w), v.read(b), v.read(target), v.read(labels), v.read(sample_weight);
-        v.write(VectorView<double>{loss, 1, 1}), v.write(d_w), v.write(d_b), v.write(workspace);
+        v(kRead, "x", x), v(kRead, "w", w), v(kRead, "b", b), v(kRead, "target", target), v(kRead, "target", labels);
+        v(kRead, "sample_weight", sample_weight);
+        v(kWrite, "loss", one_item(loss)), v(kWrite, "d_w", d_w), v(kWrite, "d_b", d_b);
+        v(kWrite, "workspace", workspace);
     }
 
     void check() const {
@@ -64,15 +66,6 @@ struct LinearLoss {
         if (!d_w) return;
         require_same_shape(kName, "d_w", d_w, "w", w);
         require(d_b.size == k, kName, "d_b has shape ", shape_of(d_b), ", but w has ", k, " columns");
-        const auto apart = [&](const char* name, const auto& out) {
-            require_apart(kName, name, out, "x", x);
-            require_apart(kName, name, out, "w", w);
-            require_apart(kName, name, out, "b", b);
-            require_apart(kName, name, out, "target", target);
-            require_apart(kName, name, out, "sample_weight", sample_weight);
-        };
-        apart("d_w", d_w), apart("d_b", d_b);
-        require_apart(kName, "d_w", d_w, "d_b", d_b);
     }
 
     // float64 numbers: the sums of all chunks, or the scores of all rows.

@@ -40,10 +40,11 @@ struct LinearSgd {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(x), v.read(target), v.read(labels), v.read(sample_weight), v.read(class_weight), v.read(order);
-        v.read(lr), v.read(w), v.read(b), v.read(l1_applied), v.read(l1_total), v.read(average_w), v.read(average_b);
-        v.write(w), v.write(b), v.write(VectorView<int64_t>{step, 1, 1});
-        v.write(l1_applied), v.write(l1_total), v.write(average_w), v.write(average_b), v.write(objective);
+        v(kRead, "x", x), v(kRead, "target", target), v(kRead, "target", labels);
+        v(kRead, "sample_weight", sample_weight), v(kRead, "class_weight", class_weight), v(kRead, "order", order);
+        v(kRead, "lr", lr), v(kUpdate, "w", w), v(kUpdate, "b", b), v(kUpdate, "step", one_item(step));
+        v(kUpdate, "l1_applied", l1_applied), v(kUpdate, "l1_total", l1_total);
+        v(kUpdate, "average_w", average_w), v(kUpdate, "average_b", average_b), v(kWrite, "objective", objective);
     }
 
     void check() const {
@@ -64,29 +65,10 @@ struct LinearSgd {
         require(average_start >= 1, kName, "average_start is ", average_start, "; samples are counted from 1");
         require(passive_aggressive == PassiveAggressive::kNot || power == 0, kName, "power is ", power,
                 ", but passive-aggressive steps do not shrink with time");
-        check_apart();
     }
 
     int64_t most_members() const { return w.cols; }
     double flops() const { return 4.0 * samples() * w.rows * w.cols; }
-
-  private:
-    void check_apart() const {
-        const auto apart_from_inputs = [&](const char* name, const auto& out) {
-            require_apart(kName, name, out, "x", x);
-            require_apart(kName, name, out, "target", target);
-            require_apart(kName, name, out, "sample_weight", sample_weight);
-            require_apart(kName, name, out, "class_weight", class_weight);
-            require_apart(kName, name, out, "order", order);
-        };
-        apart_from_inputs("w", w), apart_from_inputs("b", b), apart_from_inputs("l1_applied", l1_applied);
-        apart_from_inputs("average_w", average_w), apart_from_inputs("average_b", average_b);
-        require_apart(kName, "w", w, "b", b);
-        require_apart(kName, "w", w, "l1_applied", l1_applied);
-        require_apart(kName, "w", w, "average_w", average_w);
-        require_apart(kName, "b", b, "average_b", average_b);
-        require_apart(kName, "l1_applied", l1_applied, "average_w", average_w);
-    }
 };
 
 }  // namespace steepest::ops

@@ -17,7 +17,7 @@ struct OutputDivergence {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(z), v.read(w), v.read(sample_weight), v.write(VectorView<double>{out, 1, 1});
+        v(kRead, "z", z), v(kRead, "w", w), v(kRead, "sample_weight", sample_weight), v(kWrite, "out", one_item(out));
         v.team_memory();
     }
 

@@ -13,9 +13,6 @@ void check_loss_outputs(const Op& op) {
     require(!op.sample_weight || op.sample_weight.size == op.prediction.rows, op.name(), "sample_weight has shape ",
             shape_of(op.sample_weight), ", but prediction has ", op.prediction.rows, " rows");
     require_same_shape(op.name(), "d_prediction", op.d_prediction, "prediction", op.prediction);
-    require_same_or_apart(op.name(), "d_prediction", op.d_prediction, "prediction", op.prediction);
-    require_apart(op.name(), "d_prediction", op.d_prediction, "target", op.target);
-    require_apart(op.name(), "d_prediction", op.d_prediction, "sample_weight", op.sample_weight);
 }
 
 inline void check_loss_parameter(const char* name, Loss kind, double parameter) {
@@ -42,8 +39,8 @@ struct PointwiseLoss {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(prediction), v.read(target), v.read(sample_weight);
-        v.write(VectorView<double>{loss, 1, 1}), v.write(d_prediction);
+        v(kReadItems, "prediction", prediction), v(kRead, "target", target), v(kRead, "sample_weight", sample_weight);
+        v(kWrite, "loss", one_item(loss)), v(kWriteItems, "d_prediction", d_prediction);
         v.team_memory();
     }
 

@@ -22,14 +22,12 @@ struct Prelu {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(x), v.read(slope), v.write(out);
+        v(kReadItems, "x", x), v(kRead, "slope", slope), v(kWriteItems, "out", out);
     }
 
     void check() const {
         require_slopes(kName, "slope", slope, shape_of(x));
         require_same_shape(kName, "out", out, "x", x);
-        require_same_or_apart(kName, "out", out, "x", x);
-        require_apart(kName, "out", out, "slope", slope);
     }
 
     double flops() const { return 2.0 * x.rows * x.cols; }
@@ -46,7 +44,8 @@ struct PreluBackward {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(d_y), v.read(x), v.read(slope), v.write(d_x), v.write(d_slope);
+        v(kReadItems, "d_y", d_y), v(kReadItems, "x", x), v(kRead, "slope", slope);
+        v(kWrite, "d_slope", d_slope), v(kWriteItems, "d_x", d_x);
         v.team_memory();
     }
 
@@ -56,13 +55,6 @@ struct PreluBackward {
         require(d_slope.size == slope.size, kName, "d_slope has shape ", shape_of(d_slope), ", but slope has shape ",
                 shape_of(slope));
         require_same_shape(kName, "d_x", d_x, "x", x);
-        require_same_or_apart(kName, "d_x", d_x, "d_y", d_y);
-        require_same_or_apart(kName, "d_x", d_x, "x", x);
-        require_apart(kName, "d_x", d_x, "slope", slope);
-        require_apart(kName, "d_slope", d_slope, "d_y", d_y);
-        require_apart(kName, "d_slope", d_slope, "x", x);
-        require_apart(kName, "d_slope", d_slope, "slope", slope);
-        require_apart(kName, "d_slope", d_slope, "d_x", d_x);
     }
 
     double flops() const { return 5.0 * x.rows * x.cols; }

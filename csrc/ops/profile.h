@@ -2,7 +2,7 @@
 #pragma once
 
 #include "common/failure.h"
-#include "common/views.h"
+#include "ops/memory.h"
 
 namespace steepest::ops {
 
@@ -10,20 +10,10 @@ namespace steepest::ops {
 struct ByteCounter {
     double bytes = 0;
 
-    template <class T>
-    void read(const MatrixView<T>& m) {
-        if (m.data) bytes += static_cast<double>(sizeof(T)) * m.rows * m.cols;
-    }
-    template <class T>
-    void read(const VectorView<T>& v) {
-        if (v.data) bytes += static_cast<double>(sizeof(T)) * v.size;
-    }
-    template <class T>
-    void read(const ScalarView<T>&) {}
-    void read(const IntegerVectorView& v) { bytes += 8.0 * v.size; }
     template <class View>
-    void write(const View& view) {
-        read(view);
+    void operator()(Use use, const char*, const View& view) {
+        const double size = static_cast<double>(layout_of(view).bytes());
+        bytes += use == kUpdate ? 2 * size : size;
     }
     void team_memory() {}
 };
@@ -35,15 +25,6 @@ double bytes_of(const Op& op) {
     ByteCounter counter;
     op.visit(counter);
     return counter.bytes;
-}
-
-// The name in profiles, where it depends on more than the type.
-template <class Op>
-const char* name_of(const Op& op) {
-    if constexpr (requires { op.name(); })
-        return op.name();
-    else
-        return op.kName;
 }
 
 struct ReplayResult {

@@ -16,7 +16,7 @@ struct RandomUniform {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.write(out);
+        v(kWrite, "out", out);
     }
     void check() const {}
     double flops() const { return 20.0 * out.size; }
@@ -29,7 +29,7 @@ struct RandomBits {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.write(out);
+        v(kWrite, "out", out);
     }
     void check() const {}
     double flops() const { return 40.0 * out.size; }

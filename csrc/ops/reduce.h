@@ -21,7 +21,7 @@ struct Reduce {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(x), v.write(out);
+        v(kRead, "x", x), v(kWrite, "out", out);
         v.team_memory();
     }
 
@@ -32,7 +32,6 @@ struct Reduce {
         require(has_identity || length > 0 || results == 0, name(), "x of shape ", shape_of(x),
                 " has nothing to reduce");
         require(out.size == results, name(), "out has ", out.size, " items, but the result has ", results);
-        require_apart(name(), "out", out, "x", x);
     }
 
     double flops() const { return 1.0 * x.rows * x.cols; }
@@ -47,13 +46,12 @@ struct Argmax {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(x), v.write(out);
+        v(kRead, "x", x), v(kWrite, "out", out);
     }
 
     void check() const {
         require(x.cols > 0 || x.rows == 0, kName, "x has no columns");
         require(out.size == x.rows, kName, "out has ", out.size, " items, but x has ", x.rows, " rows");
-        require_apart(kName, "out", out, "x", x);
     }
 
     double flops() const { return 1.0 * x.rows * x.cols; }

@@ -23,9 +23,8 @@ struct SecondMoment {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(x), v.read(sample_weight), v.read(decay);
-        if (may_read_out()) v.read(out);
-        v.write(out);
+        v(kRead, "x", x), v(kRead, "sample_weight", sample_weight), v(kRead, "decay", decay);
+        v(may_read_out() ? kUpdate : kWrite, "out", out);
     }
 
     void check() const {
@@ -37,9 +36,6 @@ struct SecondMoment {
         const int64_t size = x.cols + (ones ? 1 : 0);
         require(out.rows == size && out.cols == size, kName, "out has shape ", shape_of(out),
                 ", but the result has shape (", size, ", ", size, ")");
-        require_apart(kName, "out", out, "x", x);
-        require_apart(kName, "out", out, "sample_weight", sample_weight);
-        require_apart(kName, "out", out, "decay", decay);
     }
 
     double flops() const { return 1.0 * x.rows * x.cols * (x.cols + 1 + 2 * ones); }

@@ -22,8 +22,9 @@ struct SoftmaxCrossEntropy {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(logits), v.read(labels), v.read(targets), v.read(sample_weight);
-        v.write(VectorView<double>{loss, 1, 1}), v.write(d_logits);
+        v(kReadItems, "logits", logits), v(kRead, "labels", labels), v(kRead, "labels", targets);
+        v(kRead, "sample_weight", sample_weight);
+        v(kWrite, "loss", one_item(loss)), v(kWriteItems, "d_logits", d_logits);
         v.team_memory();
     }
 
@@ -36,10 +37,6 @@ struct SoftmaxCrossEntropy {
         require(!sample_weight || sample_weight.size == logits.rows, kName, "sample_weight has shape ",
                 shape_of(sample_weight), ", but logits have ", logits.rows, " rows");
         require_same_shape(kName, "d_logits", d_logits, "logits", logits);
-        require_same_or_apart(kName, "d_logits", d_logits, "logits", logits);
-        require_apart(kName, "d_logits", d_logits, "labels", targets);
-        require_apart(kName, "d_logits", d_logits, "labels", labels);
-        require_apart(kName, "d_logits", d_logits, "sample_weight", sample_weight);
     }
 
     double flops() const { return 15.0 * logits.rows * logits.cols; }

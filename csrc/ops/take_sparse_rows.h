@@ -21,7 +21,8 @@ struct TakeSparseRows {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(data), v.read(indices), v.read(indptr), v.read(rows), v.read(start), v.write(out);
+        v(kRead, "data", data), v(kRead, "indices", indices), v(kRead, "indptr", indptr), v(kRead, "rows", rows);
+        v(kRead, "start", start), v(kWrite, "out", out);
         v.team_memory();
     }
 
@@ -30,8 +31,6 @@ struct TakeSparseRows {
                 ", but data has shape ", shape_of(data));
         require(indptr.size > 0, kName, "indptr is empty; it needs one item more than there are rows");
         require(out.rows <= rows.size, kName, "out has ", out.rows, " rows, but rows has only ", rows.size, " items");
-        const auto apart = [&](const char* name, const auto& in) { require_apart(kName, "out", out, name, in); };
-        apart("data", data), apart("indices", indices), apart("indptr", indptr), apart("rows", rows);
     }
 
     double flops() const { return 0; }

@@ -1,7 +1,6 @@
 // Multi-tensor parameter updates: one launch for all tensors of a model, each item by its rule's formula.
 #pragma once
 
-#include <algorithm>
 #include <vector>
 
 #include "common/update_rules.h"
@@ -30,6 +29,12 @@ struct UpdateTensor {
     MatrixView<const T> grad;
     MatrixView<T> state[2];
     bool penalised = true;  // or spared by penalties, as biases are
+
+    template <class Visitor>
+    void visit(Visitor&& v, const UpdateRuleNames& names) const {
+        v(kRead, "grads", grad), v(kUpdate, "params", param);
+        for (int s = 0; s < 2; ++s) v(kUpdate, names.state[s], state[s]);
+    }
 };
 
 template <class T>
@@ -46,8 +51,8 @@ struct Update {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        for (const auto& t : tensors) v.read(t.grad), v.write(t.param), v.write(t.state[0]), v.write(t.state[1]);
-        v.read(lr), v.read(step);
+        for (const auto& t : tensors) t.visit(v, names_of(rule));
+        v(kRead, "lr", lr), v(kRead, "step", step);
         if (adjustments.clips()) v.team_memory();
     }
 
@@ -56,31 +61,11 @@ struct Update {
         const char* const* const state_names = names_of(rule).state;
         for (const auto& t : tensors) {
             require_same_shape(name, "grads", t.grad, "params", t.param);
-            require_apart(name, "params", t.param, "grads", t.grad);
             for (int s = 0; s < 2; ++s) {
                 if (!t.state[s]) continue;
                 require_same_shape(name, state_names[s], t.state[s], "params", t.param);
-                require_apart(name, state_names[s], t.state[s], "params", t.param);
-                require_apart(name, state_names[s], t.state[s], "grads", t.grad);
             }
-            require_apart(name, state_names[0], t.state[0], state_names[1], t.state[1]);
         }
-        // The tensors are updated side by side. Shared ones are passed once, with the sum of their gradients.
-        require_all_apart("params", [](const UpdateTensor<T>& t) { return t.param; });
-        for (int s = 0; s < 2; ++s)
-            require_all_apart(state_names[s], [s](const UpdateTensor<T>& t) { return t.state[s]; });
-    }
-
-    template <class Member>
-    void require_all_apart(const char* what, Member&& member) const {
-        std::vector<MemoryRange> ranges;
-        ranges.reserve(tensors.size());
-        for (const auto& t : tensors) ranges.push_back(memory_range(member(t)));
-        std::sort(ranges.begin(), ranges.end(),
-                  [](const MemoryRange& a, const MemoryRange& b) { return a.begin < b.begin; });
-        for (size_t i = 0; i < ranges.size(); ++i)
-            for (size_t j = i + 1; j < ranges.size() && ranges[j].begin < ranges[i].end; ++j)
-                require(!overlap(ranges[i], ranges[j]), name(), "two of the ", what, " overlap in memory");
     }
 
     double flops() const {

@@ -17,7 +17,7 @@ struct ZeroOneLoss {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v.read(scores), v.read(labels), v.write(VectorView<double>{out, 1, 1});
+        v(kRead, "scores", scores), v(kRead, "labels", labels), v(kWrite, "out", one_item(out));
         v.team_memory();
     }
 

@@ -226,3 +226,15 @@ def test_class_ids_that_are_floats(logits_dtype):
         with pytest.raises((TypeError, ValueError)) as caught:
             K.softmax_cross_entropy(logits, other)
         assert "class ids" not in str(caught.value)
+
+
+@pytest.mark.parametrize("integer", [np.int8, np.uint8, np.int16, np.int32, np.int64])
+def test_labels_beside_the_gradient_in_one_buffer(integer):
+    """Neighbours do not overlap, whatever the width of an item."""
+    memory = np.zeros(64, np.uint8)
+    width = 2 * np.dtype(integer).itemsize
+    start = max(width, 8)
+    labels = memory[start - width : start].view(integer)
+    K.softmax_cross_entropy(
+        np.ones((2, 3)), labels, d_logits=memory[start : start + 48].view(float).reshape(2, 3)
+    )

@@ -7,6 +7,7 @@ All functions share these conventions.
 * Results go to new arrays, or to the arrays given for them (``out=`` and the like).
 * Errors start with the operation's name, and nothing has been written when one is raised. ``TypeError``: not an array,
   or a wrong dtype. ``ValueError``: wrong shapes, read-only or overlapping outputs, labels out of range.
+* An output overlaps no other array of the call, be it a 0-d one; where a function says so, it may be an input itself.
 * The type of the first array decides where a call computes: NumPy arrays on the CPU, CuPy arrays on CUDA, on CuPy's
   current device and stream. All arrays of a call lie on one device; arrays of the other are a ``TypeError``, and what
   is missing for CUDA (kernels, CuPy, a driver) is a ``RuntimeError`` that says so. Nothing moves between devices.
