@@ -80,6 +80,9 @@ struct Data {
     static py::object take_rows(py::handle x_, py::handle indices_, py::handle out_, py::handle start_) {
         Call<B> call("take_rows");
         const Array x = call.borrow("x", x_), indices = call.integers("indices", indices_);
+        if (py::cast<bool>(x.object.attr("dtype").attr("hasobject")))
+            reject_type(call.name(), "x has dtype ", call.dtype_text(x),
+                        ", which holds references to objects; their rows cannot be moved as bytes");
         if (indices.dtype != DType::kInt64)
             reject_type(call.name(), "indices have dtype ", name_of(indices.dtype), "; int64 is needed");
         if (x.ndim != 1 && x.ndim != 2)

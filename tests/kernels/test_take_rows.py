@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+
 import numpy as np
 import pytest
 from backends import LAYOUTS, GuardedOutput, lay_out
 
+import steepest
 from steepest import kernels as K
 
 NAMES = "float32 float64 int8 uint8 int16 int32 int64 uint64 bool complex64 complex128"
@@ -115,3 +119,34 @@ def test_start_out_of_range(start, as_array):
     with pytest.raises((IndexError, ValueError), match=r"^\[take_rows\] "):
         K.take_rows(np.ones((60, 2)), np.arange(6), out=out, start=np.array(start) if as_array else start)
     assert (out == 7.0).all()
+
+
+class Counted:
+    """Its references are counted."""
+
+
+@pytest.mark.not_on_gpu("CuPy has no arrays of references")
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize(
+    "references",
+    [object, [("weight", "f8"), ("who", object)], [("pair", object, (2,))], np.dtypes.StringDType()],
+    ids=str,
+)
+def test_references_are_not_moved_as_bytes(references, captured):
+    whole = np.zeros(4, references)
+    item = Counted()
+    if whole.dtype.names:
+        whole[whole.dtype.names[-1]] = item
+    elif whole.dtype == object:
+        whole[:] = item
+    before = sys.getrefcount(item)
+    for out in (None, np.zeros(3, references)):
+        refused = pytest.raises(TypeError, match=r"^\[take_rows\] x has dtype .* references")
+        with steepest.capture() if captured else contextlib.nullcontext(), refused:
+            K.take_rows(whole, np.array([0, 0, 1]), out)
+    assert sys.getrefcount(item) == before
+
+
+def test_records_without_references_are_moved():
+    x = np.array([(1, 2.5), (3, 4.5)], [("a", "i4"), ("b", "f8")])
+    assert (K.take_rows(x, np.array([1, 1, 0])) == x[[1, 1, 0]]).all()

@@ -14,7 +14,7 @@ def take_rows(
     Parameters
     ----------
     x : ndarray of shape (n,) or (n, d)
-        Of any dtype; its rows are contiguous.
+        Of any dtype but those that hold references to objects; its rows are contiguous.
     indices : ndarray of int64 of shape (m,)
         Rows of x.
     out : ndarray of shape (batch,) or (batch, d), optional
