@@ -9,6 +9,9 @@
 //     Backend::submit(op, arguments)                      runs or records; `arguments` must outlive a recording
 #pragma once
 
+#include <pybind11/gil_safe_call_once.h>
+#include <pybind11/numpy.h>
+
 #include "bindings/array.h"
 #include "ops/overlap.h"
 
@@ -62,11 +65,7 @@ class Call {
 
     // The caller's array, checked, or a new one.
     Array output(const char* what, py::handle object, std::vector<int64_t> shape, DType dtype) {
-        if (object.is_none()) {
-            Array array = Backend::empty(shape, dtype);
-            arguments_.push_back(array.object);
-            return array;
-        }
+        if (object.is_none()) return made(what, shape, [&] { return Backend::empty(shape, dtype); });
         Array array = borrow(what, object);
         if (array.dtype != dtype)
             reject_type(name_, what, " has dtype ", dtype_text(array), "; ", name_of(dtype), " is needed");
@@ -91,18 +90,57 @@ class Call {
 
     std::string text(const char* what, py::handle object) const {
         if (!PyUnicode_Check(object.ptr())) reject_type(name_, what, " must be a string");
-        return py::cast<std::string>(object);
+        const char* const utf8 = PyUnicode_AsUTF8(object.ptr());
+        if (utf8) return utf8;
+        PyErr_Clear();
+        ops::reject(name_, what, " is not a text of Unicode characters");
+    }
+
+    // A real number of Python or of NumPy. An array, whose number a graph would freeze, is none.
+    double number(const char* what, py::handle object) const {
+        if (!is_real(object)) reject_type(name_, what, " must be a number, not ", type_name(object));
+        const double value = PyFloat_AsDouble(object.ptr());
+        if (value == -1 && PyErr_Occurred()) {
+            PyErr_Clear();
+            ops::reject(name_, what, " is too large for a float");
+        }
+        return value;
+    }
+
+    // An integer of Python or of NumPy.
+    int64_t integer(const char* what, py::handle object) const {
+        const py::int_ value = whole(what, object);
+        const int64_t number = PyLong_AsLongLong(value.ptr());
+        if (number == -1 && PyErr_Occurred()) reject_range(what, value, "-2**63..2**63-1");
+        return number;
     }
 
     // A seed or stream.
     uint64_t word(const char* what, py::handle object) const {
-        try {
-            return py::cast<uint64_t>(object);
-        } catch (const py::cast_error&) {
-            if (PyLong_Check(object.ptr()))
-                ops::reject(name_, what, " is ", std::string(py::str(object)), "; it must be in 0..2**64-1");
-            reject_type(name_, what, " must be an integer");
-        }
+        const py::int_ value = whole(what, object);
+        const uint64_t number = PyLong_AsUnsignedLongLong(value.ptr());
+        if (number == uint64_t(-1) && PyErr_Occurred()) reject_range(what, value, "0..2**64-1");
+        return number;
+    }
+
+    // True or False, of Python or of NumPy.
+    bool flag(const char* what, py::handle object) const {
+        static const py::handle numpy_bool = py::object(py::dtype::of<bool>().attr("type")).release();
+        if (!PyBool_Check(object.ptr()) && !py::isinstance(object, numpy_bool))
+            reject_type(name_, what, " must be True or False, not ", type_name(object));
+        return object.equal(py::bool_(true));
+    }
+
+    // The lengths of an array's axes: an integer or a sequence of them.
+    std::vector<int64_t> shape(const char* what, py::handle object) const {
+        std::vector<int64_t> lengths;
+        if (PyTuple_Check(object.ptr()) || PyList_Check(object.ptr()))
+            for (const py::handle length : object) lengths.push_back(integer(what, length));
+        else
+            lengths.push_back(integer(what, object));
+        for (const int64_t n : lengths)
+            if (n < 0) ops::reject(name_, what, " has the negative length ", n);
+        return lengths;
     }
 
     // A 0-d array that the operation writes.
@@ -114,15 +152,13 @@ class Call {
 
     // A new array of any dtype.
     Array new_like(const Array& array, const std::vector<int64_t>& shape) {
-        Array result = Backend::empty_like(array, shape);
-        arguments_.push_back(result.object);
-        return result;
+        return made("result", shape, [&] { return Backend::empty_like(array, shape); });
     }
 
     // A number, or a 0-d array to be read when the operation runs.
     template <class T>
     ScalarView<T> scalar(const char* what, py::handle object) {
-        if (is_number(object)) return {nullptr, number<T>(what, object)};
+        if (!is_array(object)) return {nullptr, number_of<T>(what, object)};
         Array array = borrow(what, object);
         if (array.dtype != dtype_of<T>() || array.ndim != 0)
             reject_type(name_, what, " must be a number or a 0-d ", name_of(dtype_of<T>()), " array");
@@ -131,7 +167,7 @@ class Call {
 
     // A seed or stream that may come from a 0-d int64 array; numbers above 2^63 stand as negative ones.
     ScalarView<int64_t> word_or_array(const char* what, py::handle object) {
-        if (is_number(object)) return {nullptr, static_cast<int64_t>(word(what, object))};
+        if (!is_array(object)) return {nullptr, static_cast<int64_t>(word(what, object))};
         return scalar<int64_t>(what, object);
     }
 
@@ -165,19 +201,58 @@ class Call {
     }
 
   private:
-    // An array of another device would pass for a number, whose value a graph would freeze.
-    static bool is_number(py::handle object) {
-        return PyFloat_Check(object.ptr()) || PyLong_Check(object.ptr()) ||
-               (!Backend::is_array(object) && !py::hasattr(object, "__dlpack_device__"));
+    template <class Make>
+    Array made(const char* what, const std::vector<int64_t>& shape, Make&& make) {
+        try {
+            Array array = make();
+            arguments_.push_back(array.object);
+            return array;
+        } catch (py::error_already_set& error) {
+            if (!error.matches(PyExc_ValueError)) throw;
+            ops::reject(name_, what, " of shape ", shape_text(shape), " would be too large for any memory");
+        }
     }
 
+    // An array of another device would pass for a number, whose value a graph would freeze.
+    static bool is_array(py::handle object) {
+        return !PyFloat_Check(object.ptr()) && !PyLong_Check(object.ptr()) &&
+               (Backend::is_array(object) || py::hasattr(object, "__dlpack_device__"));
+    }
+
+    static bool is_real(py::handle object) {
+        if (PyFloat_Check(object.ptr()) || PyLong_Check(object.ptr())) return true;
+        PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<py::object> real;
+        return py::isinstance(
+            object,
+            real.call_once_and_store_result([] { return py::module_::import("numbers").attr("Real"); }).get_stored());
+    }
+
+    static const char* type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name; }
+
     template <class T>
-    T number(const char* what, py::handle object) const {
-        try {
-            return py::cast<T>(object);
-        } catch (const py::cast_error&) {
+    T number_of(const char* what, py::handle object) const {
+        constexpr bool kInteger = std::is_same_v<T, int64_t>;
+        if (kInteger ? !PyIndex_Check(object.ptr()) : !is_real(object))
             reject_type(name_, what, " must be a number or a 0-d ", name_of(dtype_of<T>()), " array");
-        }
+        if constexpr (kInteger)
+            return integer(what, object);
+        else
+            return number(what, object);
+    }
+
+    // 0-d arrays have an index, too.
+    py::int_ whole(const char* what, py::handle object) const {
+        if (!PyIndex_Check(object.ptr()) || Backend::is_array(object))
+            reject_type(name_, what, " must be an integer, not ", type_name(object));
+        return py::reinterpret_steal<py::int_>(PyNumber_Index(object.ptr()));
+    }
+
+    [[noreturn]] void reject_range(const char* what, const py::int_& value, const char* range) const {
+        PyErr_Clear();
+        // Thousands of digits are more than Python prints, and than a message needs.
+        if (py::cast<int64_t>(value.attr("bit_length")()) > 1000)
+            ops::reject(name_, what, " is too large; it must be in ", range);
+        ops::reject(name_, what, " is ", std::string(py::str(value)), "; it must be in ", range);
     }
 
     const char* name_;

@@ -81,11 +81,11 @@ struct CupyArrays {
         if (!py::hasattr(object, "__dlpack_device__"))
             throw py::type_error(prefix + " must be a CuPy array, not " + type);
         constexpr int kCuda = 2, kCudaManaged = 13;  // kDLCUDA, kDLCUDAManaged
-        const int device = py::cast<int>(object.attr("__dlpack_device__")().attr("__getitem__")(0));
+        const int device = dlpack_device(prefix, object);
         if (device != kCuda && device != kCudaManaged)
             throw py::type_error(prefix + " is a " + type +
                                  " in host memory, among CuPy arrays; copy it to the GPU with cupy.asarray");
-        return cupy().from_dlpack(object);
+        return import_dlpack(prefix, cupy().from_dlpack, object);
     }
 
     static Array new_array(const std::vector<int64_t>& shape, const py::object& dtype) {

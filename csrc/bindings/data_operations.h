@@ -37,8 +37,9 @@ struct Reductions {
     }
 
     static py::tuple class_scatter(py::handle x_, py::handle labels_, py::handle centre_, py::handle weight_,
-                                   bool accumulate, py::handle weights_, py::handle sums_, py::handle scatter_) {
+                                   py::handle accumulate_, py::handle weights_, py::handle sums_, py::handle scatter_) {
         Call<B> call("class_scatter");
+        const bool accumulate = call.flag("accumulate", accumulate_);
         const Array x = call.floats("x", x_, 2);
         const Array labels = labels_.is_none() ? Array() : call.integers("labels", labels_);
         const Array centre = call.floats("centre", centre_, 2),
@@ -66,9 +67,7 @@ struct Reductions {
 
     static int checked_axis(Call<B>& call, const Array& x, py::handle axis) {
         if (axis.is_none()) return -1;
-        if (!PyLong_Check(axis.ptr())) reject_type(call.name(), "axis must be None or an integer");
-        const auto value = py::cast<int64_t>(axis);
-        const int64_t positive = value < 0 ? value + x.ndim : value;
+        const int64_t value = call.integer("axis", axis), positive = value < 0 ? value + x.ndim : value;
         if (positive < 0 || positive >= x.ndim || positive > 1)
             ops::reject(call.name(), "axis ", value, " does not fit an array of shape ", x.shape_text());
         return x.ndim == 1 ? -1 : static_cast<int>(positive);
@@ -142,15 +141,16 @@ struct Data {
         return {reinterpret_cast<C*>(a.data), a.shape[0], row_bytes, a.strides[0], 1};
     }
 
-    static void increment(py::handle counter, int64_t by) {
+    static void increment(py::handle counter, py::handle by) {
         Call<B> call("increment");
-        call.submit(ops::Increment{call.template written_scalar<int64_t>("counter", counter), by});
+        int64_t* const count = call.template written_scalar<int64_t>("counter", counter);
+        call.submit(ops::Increment{count, call.integer("by", by)});
     }
 
-    static void accumulate(py::handle total, py::handle value, double scale) {
+    static void accumulate(py::handle total, py::handle value, py::handle scale) {
         Call<B> call("accumulate");
         double* const sum = call.template written_scalar<double>("total", total);
-        call.submit(ops::Accumulate{sum, call.template scalar<double>("value", value), scale});
+        call.submit(ops::Accumulate{sum, call.template scalar<double>("value", value), call.number("scale", scale)});
     }
 
     static py::object look_up(py::handle table_, py::handle index, py::handle out_) {
@@ -174,14 +174,15 @@ struct Data {
 
 template <class B>
 struct Randomness {
-    static py::object random_uniform(std::vector<int64_t> shape, double low, double high, py::handle seed_,
-                                     py::handle stream_, const std::string& dtype, py::handle out_) {
+    static py::object random_uniform(py::handle shape_, py::handle low_, py::handle high_, py::handle seed_,
+                                     py::handle stream_, py::handle dtype_, py::handle out_) {
         Call<B> call("random_uniform");
+        const std::vector<int64_t> shape = call.shape("shape", shape_);
+        const double low = call.number("low", low_), high = call.number("high", high_);
         const uint64_t seed = call.word("seed", seed_), stream = call.word("stream", stream_);
+        const std::string dtype = call.text("dtype", dtype_);
         if (dtype != "float32" && dtype != "float64")
             reject_type(call.name(), "dtype ", dtype, " is not float32 or float64");
-        for (const int64_t n : shape)
-            if (n < 0) ops::reject(call.name(), "shape has the negative length ", n);
         const DType type = dtype == "float32" ? DType::kFloat32 : DType::kFloat64;
         const Array out = call.output("out", out_, shape, type);
         if (!out.is_contiguous()) ops::reject(call.name(), "out must be contiguous");
@@ -192,8 +193,9 @@ struct Randomness {
         return out.object;
     }
 
-    static py::object random_bits(int64_t n, py::handle seed_, py::handle stream_, py::handle out_) {
+    static py::object random_bits(py::handle n_, py::handle seed_, py::handle stream_, py::handle out_) {
         Call<B> call("random_bits");
+        const int64_t n = call.integer("n", n_);
         const uint64_t seed = call.word("seed", seed_), stream = call.word("stream", stream_);
         if (n < 0) ops::reject(call.name(), "n is ", n, "; it must not be negative");
         const Array out = call.output("out", out_, {n}, DType::kUint64);

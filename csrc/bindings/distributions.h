@@ -20,8 +20,9 @@ Distribution distribution_named(const Call<B>& call, py::handle distribution) {
 template <class B>
 struct Distributions {
     static py::object output_fisher(py::handle z_, py::handle v_, py::handle distribution_, py::handle weight_,
-                                    double scale, py::handle out_) {
+                                    py::handle scale_, py::handle out_) {
         Call<B> call("output_fisher");
+        const double scale = call.number("scale", scale_);
         const Array z = call.floats("z", z_, 2), v = call.floats("v", v_, 2);
         const Distribution distribution = distribution_named(call, distribution_);
         const Array weight = call.optional_floats("sample_weight", weight_, 1);

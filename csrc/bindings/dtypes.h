@@ -29,6 +29,27 @@ inline DType dtype_of(PyObject* descriptor) {
     }
 }
 
+// Calls f, in which the library of `object` is asked for its array; what goes wrong there is a TypeError.
+template <class F>
+auto through_dlpack(const std::string& prefix, py::handle object, F&& f) {
+    try {
+        return f();
+    } catch (py::error_already_set& error) {
+        if (!error.matches(PyExc_Exception) || error.matches(PyExc_MemoryError)) throw;
+        throw py::type_error(prefix + " is a " + Py_TYPE(object.ptr())->tp_name +
+                             " that is not to be had through DLPack: " + std::string(py::str(error.value())));
+    }
+}
+
+inline int dlpack_device(const std::string& prefix, py::handle object) {
+    return through_dlpack(prefix, object,
+                          [&] { return py::cast<int>(object.attr("__dlpack_device__")().attr("__getitem__")(0)); });
+}
+
+inline py::object import_dlpack(const std::string& prefix, py::handle from_dlpack, py::handle object) {
+    return through_dlpack(prefix, object, [&] { return py::object(from_dlpack(object)); });
+}
+
 // Kernels index items: an array must be aligned to them and stride over whole ones.
 inline void require_whole_items(const char* name, const char* what, const Array& array) {
     if (array.ndim > kMaxDims || array.ndim < 0) ops::reject(name, what, " has too many dimensions");

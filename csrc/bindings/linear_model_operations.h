@@ -8,9 +8,12 @@ namespace steepest {
 template <class B>
 struct LinearModels {
     static py::tuple linear_loss(py::handle x_, py::handle w_, py::handle b_, py::handle target_, py::handle weight_,
-                                 py::handle kind_, py::handle parameter_, bool half, py::handle reduction, double l2,
-                                 bool gradient, py::handle loss_, py::handle d_w_, py::handle d_b_) {
+                                 py::handle kind_, py::handle parameter_, py::handle half_, py::handle reduction,
+                                 py::handle l2_, py::handle gradient_, py::handle loss_, py::handle d_w_,
+                                 py::handle d_b_) {
         Call<B> call("linear_loss");
+        const bool half = call.flag("half", half_), gradient = call.flag("gradient", gradient_);
+        const double l2 = call.number("l2", l2_);
         const Array x = call.floats("x", x_, 2), w = call.floats("w", w_, 2), b = call.optional_floats("b", b_, 1);
         const bool is_softmax = call.text("kind", kind_) == ops::SoftmaxCrossEntropy<float>::kName;
         Array target, labels;
@@ -44,12 +47,17 @@ struct LinearModels {
     }
 
     static py::object linear_sgd(py::handle x_, py::handle target_, py::handle w_, py::handle b_, py::handle step_,
-                                 py::handle lr_, py::handle kind_, py::handle parameter_, bool half, double power,
-                                 double t0, double l1, double l2, int passive_aggressive, py::handle weight_,
-                                 py::handle class_weight_, py::handle order_, py::handle l1_applied_,
-                                 py::handle l1_total_, py::handle average_w_, py::handle average_b_,
-                                 int64_t average_start, py::handle objective_) {
+                                 py::handle lr_, py::handle kind_, py::handle parameter_, py::handle half_,
+                                 py::handle power_, py::handle t0_, py::handle l1_, py::handle l2_,
+                                 py::handle passive_aggressive_, py::handle weight_, py::handle class_weight_,
+                                 py::handle order_, py::handle l1_applied_, py::handle l1_total_, py::handle average_w_,
+                                 py::handle average_b_, py::handle average_start_, py::handle objective_) {
         Call<B> call("linear_sgd");
+        const bool half = call.flag("half", half_);
+        const double power = call.number("power", power_), t0 = call.number("t0", t0_);
+        const double l1 = call.number("l1", l1_), l2 = call.number("l2", l2_);
+        const int64_t passive_aggressive = call.integer("passive_aggressive", passive_aggressive_);
+        const int64_t average_start = call.integer("average_start", average_start_);
         const Array x = call.floats("x", x_, 2);
         Array target, labels = call.borrow("target", target_);
         if (is_integer(labels.dtype)) {

@@ -25,9 +25,7 @@ template <class B>
 double loss_parameter(const Call<B>& call, const LossEntry& entry, py::handle given) {
     if (given.is_none()) return entry.standard;
     if (!entry.parameter) ops::reject(call.name(), "there is no parameter, but one was given");
-    if (!PyFloat_Check(given.ptr()) && !PyLong_Check(given.ptr()))
-        reject_type(call.name(), entry.parameter, " must be a number");
-    return py::cast<double>(given);
+    return call.number(entry.parameter, given);
 }
 
 // Whether the losses of a row's outputs are added up, and not averaged.
@@ -56,7 +54,7 @@ struct Losses {
         const Array weight = call.optional_floats("sample_weight", weight_, 1);
         const Array loss = call.output("loss", loss_, {}, DType::kFloat64);
         const Array d_logits = call.output("d_logits", d_logits_, logits.shape_vector());
-        const auto ignored = ignored_label(call, ignore_label);
+        const auto ignored = ignored_label(call, ignore_label, labels);
         call.submit_float([&]<class T>() {
             return ops::SoftmaxCrossEntropy<T>{logits.matrix<const T>(),
                                                labels.integers(),
@@ -71,12 +69,13 @@ struct Losses {
     }
 
     static py::tuple pointwise(py::handle kind, py::handle prediction_, py::handle target_, py::handle weight_,
-                               py::handle parameter_, bool half, py::handle reduction, py::handle loss_,
+                               py::handle parameter_, py::handle half_, py::handle reduction, py::handle loss_,
                                py::handle d_prediction_) {
         const LossEntry& entry = loss_named(Call<B>("pointwise_loss"), kind);
         Call<B> call(entry.name);
         const LossArrays a = loss_arrays(call, prediction_, target_, weight_, loss_, d_prediction_);
         const double parameter = loss_parameter(call, entry, parameter_);
+        const bool half = call.flag("half", half_);
         const bool adds = adds_outputs(call, reduction);
         call.submit_float([&]<class T>() {
             return ops::PointwiseLoss<T>{a.prediction.matrix<const T>(),
@@ -109,7 +108,7 @@ struct Losses {
         Call<B> call("zero_one_loss");
         const Array scores = call.floats("scores", scores_, 2), labels = call.integers("labels", labels_);
         const Array out = call.output("out", out_, {}, DType::kFloat64);
-        const auto ignored = ignored_label(call, ignore_label);
+        const auto ignored = ignored_label(call, ignore_label, labels);
         call.submit_float([&]<class T>() {
             return ops::ZeroOneLoss<T>{scores.matrix<const T>(), labels.integers(), ignored.first, ignored.second,
                                        reinterpret_cast<double*>(out.data)};
@@ -129,14 +128,11 @@ struct Losses {
         return a;
     }
 
-    static bool is_text(py::handle object, const char* text) {
-        return PyUnicode_Check(object.ptr()) && PyUnicode_CompareWithASCIIString(object.ptr(), text) == 0;
-    }
-
-    static std::pair<bool, int64_t> ignored_label(Call<B>& call, py::handle label) {
+    // Unsigned labels of 2^63 and more are negative to a kernel, but none is the negative one that is to be ignored.
+    static std::pair<bool, int64_t> ignored_label(Call<B>& call, py::handle label, const Array& labels) {
         if (label.is_none()) return {false, 0};
-        if (!PyLong_Check(label.ptr())) reject_type(call.name(), "ignore_label must be an integer");
-        return {true, py::cast<int64_t>(label)};
+        const int64_t ignored = call.integer("ignore_label", label);
+        return {ignored >= 0 || labels.dtype != DType::kUint64, ignored};
     }
 };
 

@@ -39,10 +39,10 @@ struct NumpyArrays {
         if (!py::hasattr(object, "__dlpack_device__"))
             throw py::type_error(prefix + " must be a NumPy array, not " + type);
         constexpr int kHost = 1;  // kDLCPU
-        if (py::cast<int>(object.attr("__dlpack_device__")().attr("__getitem__")(0)) != kHost)
+        if (dlpack_device(prefix, object) != kHost)
             throw py::type_error(prefix + " is a " + type +
                                  " on another device, among NumPy arrays; copy it to host memory, or all to the GPU");
-        return py::module_::import("numpy").attr("from_dlpack")(object);
+        return import_dlpack(prefix, py::module_::import("numpy").attr("from_dlpack"), object);
     }
 
     static Array view_of(const py::array& array) {

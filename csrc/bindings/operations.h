@@ -13,8 +13,7 @@ double parameter_of(const Call<B>& call, const ActivationInfo& info, const py::o
     if (!given) return info.default_parameter;
     if (!*info.parameter) ops::reject(call.name(), "activation '", info.name, "' takes no parameter");
     const std::string what = std::string(info.parameter) + " of activation '" + info.name + "'";
-    if (!PyFloat_Check(given.ptr()) && !PyLong_Check(given.ptr())) reject_type(call.name(), what, " must be a number");
-    const double parameter = py::cast<double>(given);
+    const double parameter = call.number(what.c_str(), given);
     if (!(parameter >= 0 && std::isfinite(parameter)))
         ops::reject(call.name(), what, " is ", parameter, "; it must be finite and not negative");
     return parameter;
@@ -27,7 +26,7 @@ Activation activation_named(const Call<B>& call, py::handle activation) {
         name_object = activation[py::int_(0)], parameter = activation[py::int_(1)];
     if (!PyUnicode_Check(name_object.ptr()))
         reject_type(call.name(), "activation must be a name or a pair (name, parameter)");
-    const std::string name = py::cast<std::string>(name_object);
+    const std::string name = call.text("activation", name_object);
     std::string known;
     for (const ActivationInfo& info : kActivations) {
         if (name == info.name) return {info.kind, parameter_of(call, info, parameter)};
@@ -117,8 +116,10 @@ struct LinearAlgebra {
         return out.object;
     }
 
-    static py::object gradient_gram(py::handle x_, py::handle d_, bool bias, bool accumulate, py::handle out_) {
+    static py::object gradient_gram(py::handle x_, py::handle d_, py::handle bias_, py::handle accumulate_,
+                                    py::handle out_) {
         Call<B> call("gradient_gram");
+        const bool bias = call.flag("bias", bias_), accumulate = call.flag("accumulate", accumulate_);
         const Array x = call.floats("x", x_, 2), d = call.floats("d", d_, 2);
         if (accumulate && out_.is_none()) ops::reject(call.name(), "out is needed to add to");
         const Array out = call.output("out", out_, {d.shape[0], d.shape[0]}, DType::kFloat64);
@@ -133,8 +134,10 @@ struct LinearAlgebra {
         return out.object;
     }
 
-    static py::object gradient_norms(py::handle x_, py::handle d_, bool bias, bool accumulate, py::handle out_) {
+    static py::object gradient_norms(py::handle x_, py::handle d_, py::handle bias_, py::handle accumulate_,
+                                     py::handle out_) {
         Call<B> call("gradient_norms");
+        const bool bias = call.flag("bias", bias_), accumulate = call.flag("accumulate", accumulate_);
         const Array x = call.floats("x", x_, 2), d = call.floats("d", d_, 2);
         if (accumulate && out_.is_none()) ops::reject(call.name(), "out is needed to add to");
         const Array out = call.output("out", out_, {d.shape[0]}, DType::kFloat64);
@@ -145,9 +148,11 @@ struct LinearAlgebra {
         return out.object;
     }
 
-    static py::object second_moment(py::handle x_, py::handle weight_, bool ones, double scale, py::handle decay_,
-                                    py::handle out_) {
+    static py::object second_moment(py::handle x_, py::handle weight_, py::handle ones_, py::handle scale_,
+                                    py::handle decay_, py::handle out_) {
         Call<B> call("second_moment");
+        const bool ones = call.flag("ones", ones_);
+        const double scale = call.number("scale", scale_);
         const Array x = call.floats("x", x_, 2), weight = call.optional_floats("sample_weight", weight_, 1);
         const auto decay = call.template scalar<double>("decay", decay_);
         if (out_.is_none() && (decay.data || decay.value != 0))
@@ -161,10 +166,12 @@ struct LinearAlgebra {
         return out.object;
     }
 
-    static py::tuple linear_backward(py::handle d_out_, py::handle x_, py::handle w_, py::handle activation, double l2,
-                                     bool input_grad, py::handle d_x_, py::handle d_w_, py::handle d_b_,
-                                     py::handle precision_, bool accumulate) {
+    static py::tuple linear_backward(py::handle d_out_, py::handle x_, py::handle w_, py::handle activation,
+                                     py::handle l2_, py::handle input_grad_, py::handle d_x_, py::handle d_w_,
+                                     py::handle d_b_, py::handle precision_, py::handle accumulate_) {
         Call<B> call("linear_backward");
+        const double l2 = call.number("l2", l2_);
+        const bool input_grad = call.flag("input_grad", input_grad_), accumulate = call.flag("accumulate", accumulate_);
         const Array d_out = call.floats("d_out", d_out_, 2), x = call.floats("x", x_, 2), w = call.floats("w", w_, 2);
         const Activation f = activation_named(call, activation);
         const Precision precision = precision_named(call, precision_);
@@ -216,8 +223,9 @@ struct Elementwise {
         return out.object;
     }
 
-    static py::object dropout(py::handle x_, double rate, py::handle seed_, py::handle stream_, py::handle out_) {
+    static py::object dropout(py::handle x_, py::handle rate_, py::handle seed_, py::handle stream_, py::handle out_) {
         Call<B> call("dropout");
+        const double rate = call.number("rate", rate_);
         const Array x = call.floats("x", x_, -1);
         const uint64_t seed = call.word("seed", seed_);
         const auto stream = call.word_or_array("stream", stream_);

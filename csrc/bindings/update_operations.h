@@ -42,21 +42,28 @@ struct Updates {
         Mask penalised;
     };
 
-    static Options options(Call<B>& call, double weight_decay, double decoupled_decay, double l1,
-                           std::optional<double> max_norm, const Mask& penalised) {
+    static Options options(Call<B>& call, py::handle weight_decay, py::handle decoupled_decay, py::handle l1,
+                           py::handle max_norm_, py::handle penalised) {
         Options options;
-        options.adjustments.l2 = weight_decay;
+        options.adjustments.l2 = call.number("weight_decay", weight_decay);
         options.adjustments.decay = not_negative(call, "decoupled_decay", decoupled_decay);
         options.adjustments.l1 = not_negative(call, "l1", l1);
-        if (max_norm) {
-            if (!(*max_norm > 0)) ops::reject(call.name(), "max_norm is ", *max_norm, "; it must be above 0");
-            options.adjustments.max_norm = *max_norm;
+        if (!max_norm_.is_none()) {
+            const double max_norm = call.number("max_norm", max_norm_);
+            if (!(max_norm > 0)) ops::reject(call.name(), "max_norm is ", max_norm, "; it must be above 0");
+            options.adjustments.max_norm = max_norm;
         }
-        options.penalised = penalised;
+        if (penalised.is_none()) return options;
+        if (!PyList_Check(penalised.ptr()) && !PyTuple_Check(penalised.ptr()))
+            reject_type(call.name(), "penalised must be a list of True and False, not ",
+                        Py_TYPE(penalised.ptr())->tp_name);
+        options.penalised.emplace();
+        for (const py::handle item : penalised) options.penalised->push_back(call.flag("penalised", item));
         return options;
     }
 
-    static double not_negative(const Call<B>& call, const char* what, double value) {
+    static double not_negative(const Call<B>& call, const char* what, py::handle given) {
+        const double value = call.number(what, given);
         if (!(value >= 0 && value < __builtin_inf()))
             ops::reject(call.name(), what, " is ", value, "; it must be finite and not negative");
         return value;
@@ -144,18 +151,22 @@ struct Updates {
         });
     }
 
-    static void require_share(const Call<B>& call, const char* what, double value) {
+    static double share(const Call<B>& call, const char* what, py::handle given) {
+        const double value = call.number(what, given);
         if (!(value >= 0 && value < 1)) ops::reject(call.name(), what, " is ", value, "; it must be in [0, 1)");
+        return value;
     }
 
     static void require_array(const Call<B>& call, const char* what, py::handle state) {
         if (state.is_none()) reject_type(call.name(), what, " must be arrays, not None");
     }
 
-    static void sgd_update(py::handle params, py::handle grads, py::handle velocities, py::handle lr, double momentum,
-                           bool nesterov, double weight_decay, double decoupled_decay, double l1,
-                           std::optional<double> max_norm, const Mask& penalised) {
+    static void sgd_update(py::handle params, py::handle grads, py::handle velocities, py::handle lr,
+                           py::handle momentum_, py::handle nesterov_, py::handle weight_decay,
+                           py::handle decoupled_decay, py::handle l1, py::handle max_norm, py::handle penalised) {
         Call<B> call("sgd_update");
+        const double momentum = call.number("momentum", momentum_);
+        const bool nesterov = call.flag("nesterov", nesterov_);
         if (velocities.is_none() && momentum != 0)
             ops::reject(call.name(), "velocities are needed when momentum is not 0");
         if (nesterov && momentum == 0) ops::reject(call.name(), "nesterov needs a momentum above 0");
@@ -166,33 +177,36 @@ struct Updates {
                options(call, weight_decay, decoupled_decay, l1, max_norm, penalised));
     }
 
-    static void adagrad_update(py::handle params, py::handle grads, py::handle sum_sq, py::handle lr, double eps,
-                               double weight_decay, double decoupled_decay, double l1, std::optional<double> max_norm,
-                               const Mask& penalised) {
+    static void adagrad_update(py::handle params, py::handle grads, py::handle sum_sq, py::handle lr, py::handle eps,
+                               py::handle weight_decay, py::handle decoupled_decay, py::handle l1, py::handle max_norm,
+                               py::handle penalised) {
         Call<B> call("adagrad_update");
         require_array(call, "sum_sq", sum_sq);
-        submit(call, UpdateRule::kAdaGrad, params, grads, sum_sq, py::none(), {{0, 0, eps}, lr, py::none()},
+        const RuleParameters parameters{0, 0, call.number("eps", eps)};
+        submit(call, UpdateRule::kAdaGrad, params, grads, sum_sq, py::none(), {parameters, lr, py::none()},
                options(call, weight_decay, decoupled_decay, l1, max_norm, penalised));
     }
 
-    static void rmsprop_update(py::handle params, py::handle grads, py::handle exp_avg_sq, py::handle lr, double rho,
-                               double eps, double weight_decay, double decoupled_decay, double l1,
-                               std::optional<double> max_norm, const Mask& penalised) {
+    static void rmsprop_update(py::handle params, py::handle grads, py::handle exp_avg_sq, py::handle lr,
+                               py::handle rho, py::handle eps, py::handle weight_decay, py::handle decoupled_decay,
+                               py::handle l1, py::handle max_norm, py::handle penalised) {
         Call<B> call("rmsprop_update");
-        require_share(call, "rho", rho);
         require_array(call, "exp_avg_sq", exp_avg_sq);
-        submit(call, UpdateRule::kRmsProp, params, grads, exp_avg_sq, py::none(), {{0, rho, eps}, lr, py::none()},
+        const RuleParameters parameters{0, share(call, "rho", rho), call.number("eps", eps)};
+        submit(call, UpdateRule::kRmsProp, params, grads, exp_avg_sq, py::none(), {parameters, lr, py::none()},
                options(call, weight_decay, decoupled_decay, l1, max_norm, penalised));
     }
 
     static void adam_update(py::handle params, py::handle grads, py::handle exp_avg, py::handle exp_avg_sq,
-                            py::handle step, py::handle lr, double beta1, double beta2, double eps, double weight_decay,
-                            double decoupled_decay, double l1, std::optional<double> max_norm, const Mask& penalised) {
+                            py::handle step, py::handle lr, py::handle beta1, py::handle beta2, py::handle eps,
+                            py::handle weight_decay, py::handle decoupled_decay, py::handle l1, py::handle max_norm,
+                            py::handle penalised) {
         Call<B> call("adam_update");
-        require_share(call, "beta1", beta1), require_share(call, "beta2", beta2);
+        const RuleParameters parameters{share(call, "beta1", beta1), share(call, "beta2", beta2),
+                                        call.number("eps", eps)};
         if (exp_avg.is_none() || exp_avg_sq.is_none()) require_array(call, "exp_avg and exp_avg_sq", py::none());
         if (step.is_none()) reject_type(call.name(), "step must be a number or a 0-d int64 array");
-        submit(call, UpdateRule::kAdam, params, grads, exp_avg, exp_avg_sq, {{beta1, beta2, eps}, lr, step},
+        submit(call, UpdateRule::kAdam, params, grads, exp_avg, exp_avg_sq, {parameters, lr, step},
                options(call, weight_decay, decoupled_decay, l1, max_norm, penalised));
     }
 };

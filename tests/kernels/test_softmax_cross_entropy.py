@@ -228,6 +228,13 @@ def test_class_ids_that_are_floats(logits_dtype):
         assert "class ids" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "zero_one_loss"])
+def test_a_label_beyond_int64_is_none_that_is_ignored(name):
+    labels = np.array([0, 2**64 - 1], np.uint64)
+    with pytest.raises(ValueError, match=rf"^\[{name}\] label \S+ at row 1 is outside 0\.\.2"):
+        getattr(K, name)(np.ones((2, 3)), labels, ignore_label=-1)
+
+
 @pytest.mark.parametrize("integer", [np.int8, np.uint8, np.int16, np.int32, np.int64])
 def test_labels_beside_the_gradient_in_one_buffer(integer):
     """Neighbours do not overlap, whatever the width of an item."""

@@ -8,6 +8,7 @@ All functions share these conventions.
 * Errors start with the operation's name, and nothing has been written when one is raised. ``TypeError``: not an array,
   or a wrong dtype. ``ValueError``: wrong shapes, read-only or overlapping outputs, labels out of range.
 * An output overlaps no other array of the call, be it a 0-d one; where a function says so, it may be an input itself.
+* Numbers are those of Python or of NumPy.
 * The type of the first array decides where a call computes: NumPy arrays on the CPU, CuPy arrays on CUDA, on CuPy's
   current device and stream. All arrays of a call lie on one device; arrays of the other are a ``TypeError``, and what
   is missing for CUDA (kernels, CuPy, a driver) is a ``RuntimeError`` that says so. Nothing moves between devices.
@@ -17,7 +18,7 @@ All functions share these conventions.
 * Inside ``steepest.capture()`` a call is recorded instead of run.
 * A *scalar array* is a 0-d array that is read when the operation runs, so that it can change between replays.
 * Arrays of other libraries are taken through DLPack without a copy, those in host memory on the CPU, those on a CUDA
-  device on CUDA.
+  device on CUDA. One whose library does not give it is a ``TypeError``.
 * Results do not depend on the number of threads.
 """
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steepest import _cpu
+from steepest._arguments import checked_integer
 from steepest._backends import backend_of, backend_on, check_device, device_of, import_cupy
 from steepest.kernels._types import Array, Int64Array
 
@@ -61,9 +62,12 @@ def random_uniform(
     TypeError, RuntimeError
         See the package's conventions.
     """
-    shape = (shape,) if isinstance(shape, int | np.integer) else shape
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        raise TypeError(f"[random_uniform] dtype {dtype!r} is not float32 or float64") from None
     return _backend("random_uniform", out, device).random_uniform(
-        shape, low, high, seed=seed, stream=stream, dtype=np.dtype(dtype).name, out=out
+        shape, low, high, seed=seed, stream=stream, dtype=name, out=out
     )
 
 
@@ -108,8 +112,9 @@ def permutation(n: int, *, seed: int, stream: int = 0, device: str = "cpu") -> I
         raise ValueError(
             "[permutation] cannot be captured: sorting is not an operation; permute before the replay"
         )
-    if n < 0:
-        raise ValueError(f"[permutation] n is {n}; it must not be negative")
+    n = checked_integer("permutation", "n", n, high=2**63 - 1)
+    seed = checked_integer("permutation", "seed", seed)
+    stream = checked_integer("permutation", "stream", stream)
     keys = random_bits(n, seed=seed, stream=stream, device=device)
     order: Int64Array = (np if device == "cpu" else import_cupy()).argsort(keys).astype(np.int64, copy=False)
     return order

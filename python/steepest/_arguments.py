@@ -1,0 +1,39 @@
+"""Checks of arguments that more than one part of the package takes, with messages that start with its name."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+
+
+def checked_integer(name: str, what: str, value: object, low: int = 0, high: int = 2**64 - 1) -> int:
+    """Return an integer of Python or of NumPy as Python's, whose arithmetic does not overflow.
+
+    Parameters
+    ----------
+    name, what : str
+        The function or class, and its argument, for messages.
+    value : object
+        Should be an integer.
+    low, high : int
+        The smallest and the largest that will do; the defaults are those of a seed.
+
+    Raises
+    ------
+    TypeError
+        It is no integer.
+    ValueError
+        It lies outside.
+    """
+    try:
+        # An array has an index, too, but a graph would freeze it.
+        number = None if isinstance(value, np.ndarray) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"[{name}] {what} must be an integer, not {type(value).__name__}")
+    if not low <= number <= high:
+        shown = number if number.bit_length() < 1000 else "too large"
+        raise ValueError(f"[{name}] {what} is {shown}; it must be in {low}..{high}")
+    return number
