@@ -11,6 +11,7 @@ struct NumpyArrays {
     static bool is_array(py::handle object) { return py::isinstance<py::array>(object); }
 
     static Array borrow(const char* name, const char* what, py::handle object) {
+        require_no_mask(name, what, object);
         Array result =
             view_of(is_array(object) ? py::reinterpret_borrow<py::array>(object) : imported(name, what, object));
         require_whole_items(name, what, result);
@@ -32,6 +33,14 @@ struct NumpyArrays {
     }
 
   private:
+    // Kernels would take what a mask hides for numbers.
+    static void require_no_mask(const char* name, const char* what, py::handle object) {
+        static const py::handle plain = py::object(py::module_::import("numpy").attr("ndarray")).release();
+        if (!py::type::of(object).is(plain) && is_array(object) && py::hasattr(object, "mask"))
+            throw py::type_error("[" + std::string(name) + "] " + what +
+                                 " is a masked array; fill it (x.filled(value)), or leave out what is masked");
+    }
+
     // An array of another library, in host memory, without a copy.
     static py::array imported(const char* name, const char* what, py::handle object) {
         const std::string type = Py_TYPE(object.ptr())->tp_name;

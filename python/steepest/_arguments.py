@@ -37,3 +37,11 @@ def checked_integer(name: str, what: str, value: object, low: int = 0, high: int
         shown = number if number.bit_length() < 1000 else "too large"
         raise ValueError(f"[{name}] {what} is {shown}; it must be in {low}..{high}")
     return number
+
+
+def refuse_mask(name: str, what: str, array: object) -> None:
+    """Raise TypeError for a masked array: what its mask hides would be taken for numbers."""
+    if isinstance(array, np.ndarray) and type(array) is not np.ndarray and hasattr(array, "mask"):
+        raise TypeError(
+            f"[{name}] {what} is a masked array; fill it ({what}.filled(value)), or leave out the rows that are masked"
+        )

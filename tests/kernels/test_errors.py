@@ -51,6 +51,7 @@ SPOILERS = {
     "complex": lambda a: a.astype(np.complex128),
     "integer": lambda a: np.zeros(a.shape, np.int32),
     "object": lambda a: a.astype(object),
+    "masked": lambda a: np.ma.array(a, mask=np.arange(a.size).reshape(a.shape) == 0),
     "byte_swapped": lambda a: a.astype(a.dtype.newbyteorder()),
     "misaligned": misaligned,
     "list": lambda a: a.tolist(),

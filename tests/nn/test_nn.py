@@ -337,3 +337,13 @@ def test_errors():
     net.forward(np.zeros((2, 3), np.float32))
     with pytest.raises(ValueError, match=r"d_output has shape \(3, 4\)"):
         net.backward(np.zeros((3, 4), np.float32))
+
+
+@pytest.mark.not_on_gpu("CuPy has no masked arrays")
+@pytest.mark.parametrize("layers", [[nn.Linear(3, 2)], []], ids=["linear", "none"])
+def test_masked_inputs_are_refused(layers):
+    net = nn.Network(layers or [nn.Identity()])
+    x = np.ma.array(np.ones((4, 3), np.float32), mask=np.eye(4, 3))
+    for method in ("forward", "predict"):
+        with pytest.raises(TypeError, match=rf"^\[Network\.{method}\] x is a masked array; fill it"):
+            getattr(net, method)(x)

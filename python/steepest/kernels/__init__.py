@@ -6,7 +6,7 @@ All functions share these conventions.
 * float32 and float64; all float arrays of one call have the same dtype, which is the result's.
 * Results go to new arrays, or to the arrays given for them (``out=`` and the like).
 * Errors start with the operation's name, and nothing has been written when one is raised. ``TypeError``: not an array,
-  or a wrong dtype. ``ValueError``: wrong shapes, read-only or overlapping outputs, labels out of range.
+  a masked one, or a wrong dtype. ``ValueError``: wrong shapes, read-only or overlapping outputs, labels out of range.
 * An output overlaps no other array of the call, be it a 0-d one; where a function says so, it may be an input itself.
 * Numbers are those of Python or of NumPy.
 * The type of the first array decides where a call computes: NumPy arrays on the CPU, CuPy arrays on CUDA, on CuPy's
