@@ -339,6 +339,21 @@ def test_errors():
         net.backward(np.zeros((3, 4), np.float32))
 
 
+@pytest.mark.parametrize("seed", [np.int64(2**62), np.uint8(255), np.uint64(2**64 - 1)], ids=repr)
+def test_seeds_of_numpy(seed):
+    layers = [nn.Linear(3, 3), nn.Dropout(0.5), nn.Linear(3, 2)]
+    own, numpys = nn.Network(layers, seed=int(seed)), nn.Network(layers, seed=seed)
+    x = np.ones((4, 3), np.float32)
+    assert own.forward(x).tobytes() == numpys.forward(x).tobytes()
+    assert type(numpys.seed) is int
+
+
+@pytest.mark.parametrize("seed", [1.0, "1", None, -1, 2**64])
+def test_bad_seed_of_a_network(seed):
+    with pytest.raises((TypeError, ValueError), match=r"^\[Network\] seed "):
+        nn.Network([nn.Linear(2, 2)], seed=seed)
+
+
 @pytest.mark.not_on_gpu("CuPy has no masked arrays")
 @pytest.mark.parametrize("layers", [[nn.Linear(3, 2)], []], ids=["linear", "none"])
 def test_masked_inputs_are_refused(layers):

@@ -11,6 +11,7 @@ import scipy.linalg
 import scipy.sparse.linalg
 
 from steepest import kernels as K
+from steepest._arguments import checked_integer
 from steepest._memory import to_device, to_host
 from steepest.nn import Gaussian, Loss, Network, SoftmaxCrossEntropy
 
@@ -134,7 +135,7 @@ class FisherMatrix:
         self._layout = Layout(net)
         self.size = self._layout.size
         self._likelihood = likelihood_of(loss, self._n_outputs())
-        self._expectation = Expectation(kind, n_samples, seed)
+        self._expectation = Expectation(kind, n_samples, checked_integer("FisherMatrix", "seed", seed))
         self._batch = self._observed(X, y, sample_weight, 0)
         self._restructure(structure)
 

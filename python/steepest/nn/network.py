@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steepest import kernels as K
-from steepest._arguments import refuse_mask
+from steepest._arguments import checked_integer, refuse_mask
 from steepest._backends import check_device, cuda_problem, device_of
 from steepest._memory import aligned_empty, aligned_zeros, assign
 
@@ -111,6 +111,7 @@ class Network:
         dtype: npt.DTypeLike = np.float32,
         device: str = "cpu",
     ) -> None:
+        seed = checked_integer("Network", "seed", seed)
         self._build(tuple(layers), seed, np.dtype(dtype), device)
         for stream, parameter in enumerate(self._parameters):
             position, role = parameter.name.split(".")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from steepest import DivergenceError
 from steepest import kernels as K
+from steepest._arguments import checked_integer
 from steepest._memory import assign, to_device, to_host
 from steepest.fisher import FisherMatrix
 from steepest.fisher._layout import dot
@@ -238,7 +239,8 @@ class NaturalGradient:
         self.kind, self.solver, self.momentum_rule = kind, solver, momentum_rule
         self.adapt_damping, self.inverse_damping = adapt_damping, inverse_damping
         self.kl_clip, self.trust_region = kl_clip, trust_region
-        self.burn_in, self.l2, self.certify, self.seed = burn_in, l2, certify, seed
+        self.burn_in, self.l2, self.certify = burn_in, l2, certify
+        self.seed = checked_integer("NaturalGradient", "seed", seed)
         self.certificate: Certificate | None = None
         self.output: Array | None = None
         self._steps = 0
@@ -287,7 +289,7 @@ class NaturalGradient:
             y,
             kind=self.kind,
             solver=self.solver,
-            seed=self.seed + self._steps,
+            seed=(self.seed + self._steps) % 2**64,
             sample_weight=sample_weight,
         )
         value, d = self._loss_before(whole, y, sample_weight)
