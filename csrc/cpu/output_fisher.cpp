@@ -42,22 +42,27 @@ STEEPEST_HD void for_each_row(const MatrixView<const T>& z, const MatrixView<con
     }
 }
 
-// out = factor p (v - sum_j p_j v_j) for a row, p = softmax(z). `e` has room for a row.
+// out = factor p (v - sum_j p_j v_j) for a row, p = softmax(z). `e` has room for a row. The difference is the same for
+// v - v_k. With k the most probable class, neither it nor the sum loses digits where p_k is nearly 1: the sum is one of
+// what is small, and the difference for k is minus that sum.
 template <class T>
 STEEPEST_HD void multiply_classes(const T* z, const T* v, T factor, T* e, T* out, int64_t n) {
     using V = Vec<T>;
     if (n <= V::kSize) {  // the row stays in registers
         const int lanes = static_cast<int>(n);
         const V logits = V::load(z, lanes, V(-__builtin_inf())), vector = V::load(v, lanes);
-        const V exponentials = exp_nonpositive(logits - V(reduce_max(logits)));
-        const T sum = reduce_add(exponentials), mean = reduce_add(exponentials * vector) / sum;
-        (exponentials * V(factor / sum) * (vector - V(mean))).store(out, lanes);
+        const V maximum(reduce_max(logits)), exponentials = exp_nonpositive(logits - maximum);
+        const V shifted = vector - V(reduce_max(select(logits == maximum, vector, V(-__builtin_inf()))));
+        const T sum = reduce_add(exponentials), mean = reduce_add(exponentials * shifted) / sum;
+        (exponentials * V(factor / sum) * (shifted - V(mean))).store(out, lanes);
         return;
     }
-    const T sum = exponentiate_row(z, maximum_of_row(z, n), e, n);
-    const V mean(dot(e, v, n) / sum), scale(factor / sum);
+    const T maximum = maximum_of_row(z, n), sum = exponentiate_row(z, maximum, e, n);
+    const T at_maximum = value_at(maximum, z, v, n);
+    const V shift(at_maximum), mean(shifted_dot(e, v, at_maximum, n) / sum), scale(factor / sum);
     for_each_vector<T>(0, n, [=](int64_t j, int lanes) {
-        store_items(load_items<T>(e + j, 1, lanes) * scale * (load_items(v + j, 1, lanes) - mean), out + j, 1, lanes);
+        const V shifted = load_items(v + j, 1, lanes) - shift;
+        store_items(load_items<T>(e + j, 1, lanes) * scale * (shifted - mean), out + j, 1, lanes);
     });
 }
 

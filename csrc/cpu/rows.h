@@ -94,6 +94,37 @@ STEEPEST_HD T dot(const T* a, const T* b, int64_t n) {
     return reduce_add(even + odd);
 }
 
+// The value beside the largest of n keys; where that key stands several times, the largest of its values.
+template <class T>
+STEEPEST_HD T value_at(T largest, const T* key, const T* value, int64_t n) {
+    using V = Vec<T>;
+    const V lowest(-__builtin_inf()), wanted(largest);
+    V found = lowest;
+    for_each_vector<T>(0, n, [&](int64_t j, int lanes) {
+        const V beside = load_items(value + j, 1, lanes, lowest);
+        found = max(found, select(load_items(key + j, 1, lanes) == wanted, beside, lowest));
+    });
+    return reduce_max(found);
+}
+
+// The sum of a_j (b_j - shift), in two runs of vectors.
+template <class T>
+STEEPEST_HD T shifted_dot(const T* a, const T* b, T shift_by, int64_t n) {
+    using V = Vec<T>;
+    const V shift(shift_by);
+    V even(0), odd(0);
+    int64_t j = 0;
+    for (; j + 2 * V::kSize <= n; j += 2 * V::kSize) {
+        even = fma(V::load(a + j), V::load(b + j) - shift, even);
+        odd = fma(V::load(a + j + V::kSize), V::load(b + j + V::kSize) - shift, odd);
+    }
+    for (; j < n; j += V::kSize) {
+        const int lanes = static_cast<int>(n - j < V::kSize ? n - j : V::kSize);
+        even = fma(V::load(a + j, lanes), V::load(b + j, lanes) - shift, even);
+    }
+    return reduce_add(even + odd);
+}
+
 // The column of the first largest item of row i; the first NaN, if there is one.
 template <class T>
 STEEPEST_HD int64_t first_largest(const MatrixView<const T>& x, int64_t i) {

@@ -1,5 +1,6 @@
 #include "cpu/rows.h"
 #include "cpu/run.h"
+#include "cpu/softmax_row.h"
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
@@ -14,10 +15,12 @@ void run(const ops::SoftmaxBackward<T>& op, Team& team) {
         const T* const d_y = contiguous_row(op.d_y, i, scratch);
         const T* const y = contiguous_row(op.y, i, scratch + n);
         T* const out = writable_row(op.out, i, scratch + 2 * n);
-        const V shift(dot(d_y, y, n));
+        // Relative to d_y at the largest y, whose difference from the sum would lose its digits where y is nearly 1.
+        const T at_maximum = value_at(maximum_of_row(y, n), y, d_y, n);
+        const V shift(at_maximum), sum(shifted_dot(y, d_y, at_maximum, n));
         for_each_vector<T>(0, n, [=](int64_t j, int lanes) {
-            const V probability = load_items(y + j, 1, lanes);
-            store_items(probability * (load_items(d_y + j, 1, lanes) - shift), out + j, 1, lanes);
+            const V probability = load_items(y + j, 1, lanes), shifted = load_items(d_y + j, 1, lanes) - shift;
+            store_items(probability * (shifted - sum), out + j, 1, lanes);
         });
         put_row(op.out, i, out);
     }

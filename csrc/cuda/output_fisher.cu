@@ -28,7 +28,8 @@ struct ClassesMemory {
     BatchMemory<Shape::kThreads> batch;
 };
 
-// p (v - sum_j p_j v_j), p = softmax(z), for a row of classes.
+// p (v - sum_j p_j v_j), p = softmax(z), for a row of classes, with v less its item of the most probable class: see
+// csrc/cpu/output_fisher.cpp.
 template <class T, class Shape>
 __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 1024>)
     multiply_classes_kernel(Guard guard, ops::OutputFisher<T> op, BatchRows<T> rows, bool in_vectors) {
@@ -41,17 +42,22 @@ __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 1024>
         const int64_t i = i0 + threadIdx.x / Shape::kLanes;
         const VectorView<const T> z_row = row_of(op.z, i), v_row = row_of(op.v, i);
         const VectorView<T> out = row_of(op.out, i);
-        T maximum, sum = 0, mean = 0;
+        T maximum, sum = 0, mean = 0, at_maximum = kLowest<T>;
         if constexpr (Shape::kLong) {
             long_row_statistics<Shape::kLanes>(z_row, in_vectors, memory.group, maximum, sum);
         } else {
             z.load(z_row, 0, kLowest<T>);
             maximum = maximum_of_row(z, memory.group);
         }
-        const auto load = [&](int64_t start) {
+        for (int64_t start = 0; start < z_row.size; start += z.kSpan) {
             if constexpr (Shape::kLong) z.load(z_row, start, kLowest<T>);
             v.load(v_row, start, T(0));
-            z.for_each([&](int q) { z.item[q] = std::exp(z.item[q] - maximum); });
+            look_at(at_maximum, maximum, z, v);
+        }
+        at_maximum = combine_group<Shape::kLanes>(at_maximum, memory.group, Larger());
+        const auto load = [&](int64_t start) {
+            if constexpr (Shape::kLong) z.load(z_row, start, kLowest<T>), v.load(v_row, start, T(0));
+            z.for_each([&](int q) { z.item[q] = std::exp(z.item[q] - maximum), v.item[q] -= at_maximum; });
         };
         for (int64_t start = 0; start < z_row.size; start += z.kSpan) {
             load(start);

@@ -23,18 +23,26 @@ __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 1024>
         const int64_t i = i0 + threadIdx.x / Shape::kLanes;
         const VectorView<const T> d_row = row_of(op.d_y, i), y_row = row_of(op.y, i);
         const VectorView<T> out = row_of(op.out, i);
-        T sum = 0;
-        for (int64_t start = 0; start < y_row.size; start += y.kSpan) {
-            d.load(d_row, start, T(0)), y.load(y_row, start, T(0));
-            y.for_each([&](int q) { sum = fma(d.item[q], y.item[q], sum); });
-        }
+        T maximum = kLowest<T>, shift = kLowest<T>, sum = 0;
+        // A short row is loaded once and stays in the registers.
+        if constexpr (!Shape::kLong) d.load(d_row, 0, T(0)), y.load(y_row, 0, T(0));
+        const auto for_each_chunk = [&](auto&& f) {
+            for (int64_t start = 0; start < y_row.size; start += y.kSpan) {
+                if constexpr (Shape::kLong) d.load(d_row, start, T(0)), y.load(y_row, start, T(0));
+                f(start);
+            }
+        };
+        // Relative to d_y at the largest y, whose difference from the sum would lose its digits where y is nearly 1.
+        for_each_chunk([&](int64_t) { y.for_each([&](int q) { maximum = Larger()(maximum, y.item[q]); }); });
+        maximum = combine_group<Shape::kLanes>(maximum, memory, Larger());
+        for_each_chunk([&](int64_t) { look_at(shift, maximum, y, d); });
+        shift = combine_group<Shape::kLanes>(shift, memory, Larger());
+        for_each_chunk([&](int64_t) { y.for_each([&](int q) { sum = fma(d.item[q] - shift, y.item[q], sum); }); });
         sum = combine_group<Shape::kLanes>(sum, memory, Plus());
-        // A short row is still in the registers.
-        for (int64_t start = 0; start < y_row.size; start += y.kSpan) {
-            if constexpr (Shape::kLong) d.load(d_row, start, T(0)), y.load(y_row, start, T(0));
-            y.for_each([&](int q) { y.item[q] *= d.item[q] - sum; });
+        for_each_chunk([&](int64_t start) {
+            y.for_each([&](int q) { y.item[q] *= d.item[q] - shift - sum; });
             y.store(out, start);
-        }
+        });
     }
 }
 

@@ -125,6 +125,37 @@ def test_extreme_logits(dtype):
     assert (check_product(labels, np.ones_like(labels), "bernoulli")[0, -3:] == 0).all()
 
 
+def saturated(rng, dtype, c):
+    """Rows in each of which one class has nearly all the probability, by ever more."""
+    gaps = np.array([5.0, 15.0, 20.0, 30.0, 50.0, 65.0])
+    z = 0.5 * rng.standard_normal((len(gaps), c))
+    z[np.arange(len(gaps)), rng.integers(0, c, len(gaps))] += gaps
+    return z.astype(dtype), (3.0 + rng.standard_normal((len(gaps), c))).astype(dtype)
+
+
+@pytest.mark.parametrize("c", [2, 3, 10, 65, 301])
+def test_nearly_certain_classes_keep_their_digits(rng, dtype, c):
+    z, v = saturated(rng, dtype, c)
+    expected, tolerance = reference.softmax_product(z, v), tolerances.softmax_product(dtype, z, v)
+    check(
+        product, (z, v, None), ("out",), [expected / 6], [tolerance / 6], distribution="categorical",
+        layouts=("c", "fortran"),
+    )  # fmt: skip
+    # The product with a constant is exactly 0.
+    assert (K.output_fisher(z, np.full_like(z, 0.7), "categorical") == 0).all()
+
+
+@pytest.mark.skipif(backends.ON_CPU, reason="rows that the registers of a block do not hold")
+def test_nearly_certain_classes_of_very_long_rows(rng, dtype):
+    z, v = saturated(rng, dtype, 40001)
+    p = reference.softmax(z)
+    u = v - np.take_along_axis(v, z.argmax(axis=1)[:, None], axis=1).astype(np.float64)
+    expected = p * (u - (p * u).sum(axis=1, keepdims=True))
+    assert_close(
+        K.output_fisher(z, v, "categorical"), expected / 6, tolerances.softmax_product(dtype, z, v) / 6, "out"
+    )
+
+
 def test_large_exponentials_meet_small_numbers(dtype):
     """exp(100) is infinite in float32, exp(-100) is none; their products with these numbers are neither."""
     z = np.array([[100.0, -100.0, 30.0, 0.0]], np.float64).astype(dtype)

@@ -49,6 +49,18 @@ def test_in_place(rng, dtype, layout):
         np.testing.assert_array_equal(arrays[position], expected)
 
 
+@pytest.mark.parametrize("c", [2, 10, 65, 301])
+def test_nearly_certain_classes_keep_their_digits(rng, dtype, c):
+    """The probability that is 1 in the dtype has a gradient, too: minus the sum of the others."""
+    gaps = np.array([5.0, 15.0, 20.0, 30.0, 50.0, 65.0])
+    z, d_y = rng.standard_normal((6, c)), (3.0 + rng.standard_normal((6, c))).astype(dtype)
+    z[np.arange(6), rng.integers(0, c, 6)] += gaps
+    y = K.softmax(z.astype(dtype))
+    expected = reference.softmax_product(z.astype(dtype), d_y)
+    tolerance = tolerances.softmax_product(dtype, z.astype(dtype), d_y)
+    np.testing.assert_array_less(np.abs(K.softmax_backward(d_y, y) - expected), tolerance)
+
+
 def test_rows_of_a_constant_gradient_have_none(rng):
     _, y = make(rng, np.float64, 9, 12)
     np.testing.assert_allclose(K.softmax_backward(np.full_like(y, 3.0), y), 0.0, atol=1e-14)

@@ -227,6 +227,12 @@ def softmax(x):
         return e / e.sum(axis=-1, keepdims=True)
 
 
+def softmax_product(z, v):
+    """(diag(p) - p p^T) v for p = softmax(z), as p_j sum_l p_l (v_j - v_l): nothing cancels where one p is nearly 1."""
+    p, v = softmax(z), f64(v)
+    return p * np.einsum("nl,njl->nj", p, v[:, :, None] - v[:, None, :])
+
+
 def softmax_backward(d_y, y):
     """y (d_y - sum(d_y y)) over the last axis."""
     d_y, y = f64(d_y), f64(y)

@@ -156,6 +156,18 @@ def softmax_backward(dtype, d_y, y):
     return y * (dot(dtype, y.shape[-1], total) + 2.0 * eps(dtype) * (d_y + total)) + tiny(dtype)
 
 
+def softmax_product(dtype, z, v):
+    """By v less its item k of the most probable class: errors of p in p (u - m), u = v - v_k, and in m = sum p u."""
+    with np.errstate(all="ignore"):
+        x = np.asarray(z).astype(np.float64)
+        p = np.exp(x - x.max(axis=-1, keepdims=True))
+    p = p / p.sum(axis=-1, keepdims=True)
+    u = np.abs(v - np.take_along_axis(v, x.argmax(axis=-1)[:, None], axis=-1).astype(np.float64))
+    relative = 8.0 + 2.0 * np.sqrt(x.shape[-1]) + _shift(z)
+    mean, mean_error = (p * u).sum(axis=-1, keepdims=True), (relative * p * u).sum(axis=-1, keepdims=True)
+    return eps(dtype) * p * (relative * (u + mean) + mean_error + relative.max() * mean) + tiny(dtype)
+
+
 def prelu_backward(dtype, d_y, x, d_x, one):
     """(d_x, d_slope): one rounding; terms that are rounded once, and summed in float64."""
     with np.errstate(invalid="ignore"):

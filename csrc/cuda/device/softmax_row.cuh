@@ -54,6 +54,15 @@ __device__ __forceinline__ T maximum_of_row(RowChunk<T, Lanes, Vectors>& x, Grou
     return combine_group<Lanes>(maximum, memory, Larger());
 }
 
+// Makes `found` at least the value beside the largest key of a row, of what a thread holds of the row.
+template <int Lanes, class T, int Vectors>
+__device__ __forceinline__ void look_at(T& found, T largest, RowChunk<T, Lanes, Vectors>& key,
+                                        const RowChunk<T, Lanes, Vectors>& value) {
+    key.for_each([&](int q) {
+        if (key.item[q] == largest) found = Larger()(found, value.item[q]);
+    });
+}
+
 // m and the sum of exp(x_j - m) in a single pass, for all threads of the row. Each thread shifts by the maximum of what
 // it has seen, and corrects its sum as that grows.
 template <int Lanes, class T>
