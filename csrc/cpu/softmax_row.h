@@ -24,7 +24,8 @@ STEEPEST_HD T maximum_of_row(const T* x, int64_t n) {
     return reduce_max(max(max(m0, m1), max(m2, m3)));
 }
 
-// out_j = exp(x_j - maximum), in place or apart; returns their sum.
+// out_j = exp(x_j - maximum), in place or apart; returns their sum. In T a few vectors are added up, and in float64 the
+// sums of these: a running sum in T would lose digits with every item.
 template <class T>
 STEEPEST_HD T exponentiate_row(const T* x, T maximum, T* out, int64_t n) {
     using V = Vec<T>;
@@ -36,8 +37,10 @@ STEEPEST_HD T exponentiate_row(const T* x, T maximum, T* out, int64_t n) {
         return reduce_add(e);  // the lanes beyond n are exp(-inf) = 0
     }
     V s0(0), s1(0);
+    double total = 0;
     int64_t j = 0;
     for (; j + 2 * V::kSize <= n; j += 2 * V::kSize) {
+        if (j % (32 * V::kSize) == 0) total += reduce_add_wide(s0 + s1), s0 = s1 = V(0);
         const V e0 = exp_nonpositive(V::load(x + j) - shift), e1 = exp_nonpositive(V::load(x + j + V::kSize) - shift);
         e0.store(out + j), e1.store(out + j + V::kSize);
         s0 = s0 + e0, s1 = s1 + e1;
@@ -48,7 +51,7 @@ STEEPEST_HD T exponentiate_row(const T* x, T maximum, T* out, int64_t n) {
         e.store(out + j, lanes);
         s0 = s0 + e;
     }
-    return reduce_add(s0 + s1);
+    return static_cast<T>(total + reduce_add_wide(s0 + s1));
 }
 
 // log(s) for a few rows at once; s >= 1 because the maximum itself contributes 1 (or s is NaN).

@@ -83,6 +83,21 @@ def test_rows_sum_to_one(rng, dtype):
     assert_close(p.astype(np.float64).sum(axis=1), np.ones(50), 40 * tolerances.eps(dtype), "sum of softmax")
 
 
+@pytest.mark.parametrize("c", [32_000, 1_000_000])
+def test_sums_of_many_equal_items_do_not_drift(c):
+    """A running sum in float32 would be off by 3e-4 after a million items; the result is rounded, and little else."""
+    x = np.zeros((1, c), np.float32)
+    x[0, 0] = 2
+    eps = tolerances.eps(np.float32)
+    total = 1 + (c - 1) * np.exp(-2.0)
+    # Besides its rounding, an exponential is within 2 eps; the sum and its logarithm are rounded.
+    assert abs(float(K.softmax(x)[0, 0]) * total - 1) < 6 * eps
+    assert abs(float(K.log_softmax(x)[0, 0]) + np.log(total)) < 6 * eps + 2 * eps * np.log(total)
+    loss, d = K.softmax_cross_entropy(x, np.zeros(1, int))
+    assert abs(float(loss) - np.log(total)) < 6 * eps + 2 * eps * np.log(total)
+    assert abs(float(d[0, 1]) * np.exp(2.0) * total - 1) < 6 * eps
+
+
 def test_adding_a_constant_changes_nothing_where_it_is_exact(dtype):
     # Multiples of 1/8 up to 1e3 are exact in either dtype, so that the shifted rows are the same.
     x = (np.arange(60).reshape(4, 15) % 17 / 8.0).astype(dtype)

@@ -64,23 +64,25 @@ __device__ __forceinline__ void look_at(T& found, T largest, RowChunk<T, Lanes, 
 }
 
 // m and the sum of exp(x_j - m) in a single pass, for all threads of the row. Each thread shifts by the maximum of what
-// it has seen, and corrects its sum as that grows.
+// it has seen, and corrects its sum as that grows; the sum of thousands of items is kept in float64.
 template <int Lanes, class T>
 __device__ void long_row_statistics(const VectorView<const T>& row, bool in_vectors, GroupArray<T, Lanes>& memory,
                                     T& maximum, T& sum) {
-    T mine = kLowest<T>, my_sum = 0;
+    T mine = kLowest<T>;
+    double my_sum = 0;
     RowChunk<T, Lanes, kVectorWidth<T>> x(in_vectors);
     for (int64_t start = 0; start < row.size; start += x.kSpan) {
         x.load(row, start, kLowest<T>);
         T larger = mine;
         x.for_each([&](int q) { larger = Larger()(larger, x.item[q]); });
         const T shift = larger == kLowest<T> ? T(0) : larger;  // -inf - -inf is NaN
-        my_sum *= std::exp(mine - shift);
-        x.for_each([&](int q) { my_sum += std::exp(x.item[q] - shift); });
+        T of_chunk = 0;
+        x.for_each([&](int q) { of_chunk += std::exp(x.item[q] - shift); });
+        my_sum = my_sum * static_cast<double>(std::exp(mine - shift)) + static_cast<double>(of_chunk);
         mine = larger;
     }
     maximum = combine_group<Lanes>(mine, memory, Larger());
-    sum = combine_group<Lanes>(my_sum * std::exp(mine - maximum), memory, Plus());
+    sum = combine_group<Lanes>(static_cast<T>(my_sum) * std::exp(mine - maximum), memory, Plus());
 }
 
 }  // namespace STEEPEST_TARGET
