@@ -1,6 +1,9 @@
 // Random numbers from Philox4x32-10: item i depends on (seed, stream, i) alone.
 #pragma once
 
+#include <cmath>
+#include <limits>
+
 #include "ops/contract.h"
 
 namespace steepest::ops {
@@ -18,7 +21,12 @@ struct RandomUniform {
     void visit(Visitor&& v) const {
         v(kWrite, "out", out);
     }
-    void check() const {}
+    void check() const {
+        const auto is_number = [](double bound) { return std::abs(bound) <= std::numeric_limits<T>::max(); };
+        require(is_number(low) && is_number(high) && low <= high && std::isfinite(high - low), kName,
+                "the interval is [", low, ", ", high,
+                "); low <= high is needed, and bounds and a length that are finite");
+    }
     double flops() const { return 20.0 * out.size; }
 };
 

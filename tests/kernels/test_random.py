@@ -160,3 +160,32 @@ def test_threads_do_not_change_the_numbers(threads):
 def bits64_at(i, seed):
     w = reference.philox4x32((i // 2, 0, 0, 0), (seed, 0))
     return w[2 * (i % 2)] | w[2 * (i % 2) + 1] << 32
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        (1, 0),
+        (np.nan, 1),
+        (0, np.nan),
+        (0, np.inf),
+        (-np.inf, 0),
+        (-np.finfo(float).max, np.finfo(float).max),
+    ],
+)
+def test_uniform_in_no_interval(dtype, low, high):
+    out = np.full(3, -77.0, dtype)
+    with pytest.raises(ValueError, match=r"^\[random_uniform\] the interval is \["):
+        K.random_uniform(3, low, high, seed=0, dtype=dtype, out=out)
+    assert (out == -77.0).all()
+
+
+def test_uniform_in_the_longest_interval():
+    for dtype in (np.float32, np.float64):
+        largest = float(np.finfo(dtype).max)
+        for low, high in ((0, largest), (-largest / 2, largest / 2)):
+            numbers = K.random_uniform(1000, low, high, seed=0, dtype=dtype)
+            assert (low <= numbers).all()
+            assert (numbers < high).all()
+    with pytest.raises(ValueError, match=r"^\[random_uniform\] the interval is \["):
+        K.random_uniform(3, 0, 1e39, seed=0)

@@ -38,7 +38,8 @@ def random_uniform(
     shape : int or tuple of int
         Shape of the result.
     low, high : float
-        The interval. It is divided into 2**24 steps for float32 and 2**53 for float64.
+        The interval: finite, ``low <= high``, and ``high - low`` finite, too. It is divided into 2**24 steps for
+        float32 and 2**53 for float64.
     seed : int
         In 0..2**64-1.
     stream : int
@@ -58,7 +59,7 @@ def random_uniform(
     Raises
     ------
     ValueError
-        `device` is not where `out` lies; and see the package's conventions.
+        `device` is not where `out` lies, or the interval is none; and see the package's conventions.
     TypeError, RuntimeError
         See the package's conventions.
     """
