@@ -45,11 +45,14 @@ inline namespace STEEPEST_TARGET {
 // The numbers of one step, rounded to T only here.
 template <class T>
 struct StepNumbers {
+    static constexpr double kSmallestNormal = sizeof(T) == 4 ? 0x1p-126 : 0x1p-1022;
+
     T lr;  // of Adam: with the correction of the first moment
     T beta1, one_minus_beta1, beta2, one_minus_beta2, eps;
     T root_scale;  // of Adam: what corrects the root of the second moment
-    T clip, l2, shrinkage, threshold;
-    bool adjusts;  // whether the numbers of the last line do anything
+    T l2, shrinkage, threshold;
+    T clip[2];     // factors of the gradient
+    bool adjusts;  // whether the numbers of the last two lines do anything
 
     StepNumbers() = default;
 
@@ -63,22 +66,33 @@ struct StepNumbers {
           one_minus_beta2(T(1 - p.beta2)),
           eps(T(p.eps)),
           root_scale(T(1)),
-          // A norm that is NaN clips nothing: the items that made it so stay the only ones that are spoilt.
-          clip(norm > a.max_norm ? T(a.max_norm / norm) : T(1)),
           l2(T(a.l2)),
           shrinkage(T(rate * a.decay)),
           threshold(T(rate * a.l1)),
-          adjusts(clip != T(1) || a.penalises()) {
+          clip{T(1), T(1)},
+          adjusts(a.penalises()) {
+        // A norm that is NaN clips nothing: the items that made it so stay the only ones that are spoilt.
+        if (norm > a.max_norm) {
+            const double factor = a.max_norm / norm;
+            // A factor below the normal numbers of T would be flushed to 0; its root and what is left of it are not.
+            const double first = factor < kSmallestNormal ? std::sqrt(factor) : 1.0;
+            clip[0] = T(first), clip[1] = T(factor == 0 ? 0.0 : factor / first);
+            adjusts = true;
+        }
         if (rule == UpdateRule::kAdam) {
-            lr = T(rate / (1 - std::pow(p.beta1, static_cast<double>(step))));
-            root_scale = T(1 / std::sqrt(1 - std::pow(p.beta2, static_cast<double>(step))));
+            // A counter that nobody has started counts as 1: there is no correction for no step.
+            const double count = step < 1 ? 1.0 : static_cast<double>(step);
+            lr = T(rate / (1 - std::pow(p.beta1, count)));
+            root_scale = T(1 / std::sqrt(1 - std::pow(p.beta2, count)));
         }
     }
+
+    STEEPEST_HD bool clips() const { return clip[0] != T(1) || clip[1] != T(1); }
 
     // The numbers for a tensor that penalties act on, or do not.
     STEEPEST_HD StepNumbers on(bool penalised) const {
         StepNumbers n = *this;
-        if (!penalised) n.l2 = n.shrinkage = n.threshold = T(0), n.adjusts = clip != T(1);
+        if (!penalised) n.l2 = n.shrinkage = n.threshold = T(0), n.adjusts = clips();
         return n;
     }
 };
@@ -161,7 +175,7 @@ struct Adam {
 template <class Rule, bool kAdjusts, class T, class V>
 STEEPEST_HD void take_step(const StepNumbers<T>& n, V& param, V grad, V& state0, V& state1) {
     if constexpr (kAdjusts) {
-        grad = fma(V(n.l2), param, V(n.clip) * grad);
+        grad = fma(V(n.l2), param, V(n.clip[1]) * (V(n.clip[0]) * grad));
         param = fma(V(-n.shrinkage), param, param);
     }
     Rule::update(n, param, grad, state0, state1);

@@ -166,6 +166,15 @@ def test_first_adam_step_is_lr_in_the_direction_of_the_gradient(dtype):
     np.testing.assert_allclose(p, -0.5 * np.sign(g), rtol=4 * tolerances.eps(dtype), atol=0)
 
 
+@pytest.mark.parametrize("step", [0, -3])
+def test_a_counter_that_was_not_started_counts_as_one(rng, dtype, step):
+    first, second = (make(np.random.default_rng(3), "adam", dtype) for _ in range(2))
+    call("adam", *first, step=np.array(1))
+    call("adam", *second, step=np.array(step))
+    assert every_byte(first) == every_byte(second)
+    assert all(np.isfinite(a).all() for a in second[0])
+
+
 # ------------------------------------------------------------------------------------------------- clipping
 
 
@@ -195,6 +204,16 @@ def test_a_norm_in_float64_does_not_overflow(rng):
     p, g = [np.zeros(33, np.float32)], [np.full(33, 1e30, np.float32)]
     K.sgd_update(p, g, lr=1.0, max_norm=1.0)
     np.testing.assert_allclose(p[0], -1 / np.sqrt(33), rtol=3 * tolerances.eps(np.float32))
+
+
+@pytest.mark.parametrize("max_norm", [1.0, 1e-30])
+@pytest.mark.parametrize("size", [1e30, 1e37, 1e38, 3e38])
+def test_a_factor_below_the_normal_numbers(size, max_norm):
+    """The factor max_norm / norm has no normal number in float32, but its product with the gradient has one."""
+    p = [np.zeros(33, np.float32), np.zeros(2, np.float32)]
+    g = [np.zeros(33, np.float32), np.array([size, 0], np.float32)]
+    K.sgd_update(p, g, lr=1.0, max_norm=max_norm)
+    np.testing.assert_allclose(p[1], [-max_norm, 0], rtol=4 * tolerances.eps(np.float32))
 
 
 @pytest.mark.parametrize("place", [0, 17, 32])

@@ -239,7 +239,7 @@ def adam_update(
     exp_avg, exp_avg_sq : array or list of arrays
         The moments m and v, zero at first.
     step : int or 0-d int64 ndarray
-        The number t of this update, counted from 1.
+        The number t of this update, counted from 1; a number below 1 in an array counts as 1.
     lr : float or 0-d float64 ndarray
         Learning rate.
     beta1, beta2 : float
