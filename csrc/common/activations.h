@@ -187,7 +187,7 @@ struct Silu {
     STEEPEST_HD V value(V x) const {
         const V down = max(V(-kRange), minus_abs(x));
         const auto e = factored_exp(down);
-        const V quotient = max(x, down) / (V(1) + e.value());
+        const V quotient = max(down, x) / (V(1) + e.value());
         return select(V(0) > x, e.times(quotient), quotient);
     }
     // s (1 + x (1 - s)), s = sigmoid(x)

@@ -232,3 +232,10 @@ def test_oracle_by_finite_differences(rng, name):
     difference = (reference.activation(x + h, name) - reference.activation(x - h, name)) / (2 * h)
     derivative = reference.activation_backward(np.ones(40), derivative_at(x, name), name)
     np.testing.assert_allclose(derivative, difference, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["identity", "leaky_relu", "elu", "tanh", "gelu", "silu"])
+def test_zeros_keep_their_signs(dtype, name):
+    """At 0 these functions are 0, and odd to first order."""
+    zeros = np.array([0.0, -0.0] * 20, dtype)
+    assert (np.signbit(getattr(K, name)(zeros)) == np.signbit(zeros)).all()

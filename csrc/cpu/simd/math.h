@@ -104,14 +104,14 @@ STEEPEST_HD FactoredExp<T> factored_exp(Vec<T> x, Vec<T> rest) {
     return e;
 }
 
-// exp(x) - 1 without cancellation near 0, for x <= 80.
+// exp(x) - 1 without cancellation near 0, for x <= 80; -0 keeps its sign.
 template <class T>
 STEEPEST_HD Vec<T> expm1(Vec<T> x) {
     using V = Vec<T>;
     V n;
     const V p = expm1_near_0(reduce_by_ln2(max(V(-80), x), n));
     const V power = scale_by_power_of_two(V(1), n);
-    return fma(p, power, power - V(1));
+    return select(x == V(0), x, fma(p, power, power - V(1)));
 }
 
 // log(x) for positive normal x: with x = m 2^e, sqrt(1/2) < m <= sqrt(2) and s = (m - 1) / (m + 1),
