@@ -5,6 +5,7 @@
 #   make docs                                the documentation, with the gallery
 #   make standin                             the CUDA kernels, tested without a GPU
 #   make quick                               the tests of what changed
+#   make stress                              processes in distress: signals, limits, sudden ends
 #   make test PYTEST_ARGS="tests/kernels/test_matmul.py -k float32"
 #   PYTHON=python3.12 make test              another interpreter (after `make clean`)
 
@@ -52,11 +53,11 @@ export CCACHE_NOHASHDIR := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build environment demo docs test quick test-deep test-matrix mutants sklearn-tests sklearn-versions standin standin-faults lint format sanitize sanitize-standin wheel wheel-cuda gpu bench clean
+.PHONY: help build environment demo docs test quick test-deep test-matrix mutants sklearn-tests sklearn-versions standin standin-faults stress lint format sanitize sanitize-standin wheel wheel-cuda gpu bench clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo | docs | test | quick | lint | format | test-matrix | test-deep | mutants | sklearn-tests | sklearn-versions | standin | standin-faults | sanitize | sanitize-standin | wheel | wheel-cuda | gpu | bench | clean"
+	@echo "make demo | docs | test | quick | lint | format | test-matrix | test-deep | mutants | sklearn-tests | sklearn-versions | standin | standin-faults | stress | sanitize | sanitize-standin | wheel | wheel-cuda | gpu | bench | clean"
 
 # What CI makes before it tests, each in a part of its own.
 build: $(VENV)/.extension
@@ -132,6 +133,11 @@ standin: $(STANDIN_DIR)/.built $(VENV)/.test
 FAULTS ?= all
 standin-faults: $(STANDIN_DIR)/.built $(VENV)/.test
 	$(BIN)/python tests/standin/faults.py $(STANDIN_DIR) $(FAULTS)
+
+# Processes in distress: signals, limits on memory and threads, sudden ends. STRESS=--short does a small part.
+STRESS ?=
+stress: $(VENV)/.test
+	@set -e; for program in $(sort $(wildcard tests/stress/stress_*.py)); do $(BIN)/python $$program $(STRESS); done
 
 lint: $(VENV)/.lint $(VENV)/.extension
 	$(BIN)/ruff check .

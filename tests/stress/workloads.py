@@ -1,0 +1,122 @@
+"""Work of every kind for the programs of this folder: kernels, captured steps, fits.
+
+Each piece gives the same bytes every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+import steepest
+from steepest import _cpu
+from steepest import kernels as K
+from steepest.decomposition import PCA
+from steepest.discriminant_analysis import LinearDiscriminantAnalysis
+from steepest.linear_model import LinearRegression, LogisticRegression, SGDClassifier
+from steepest.neural_network import MLPClassifier
+
+_rng = np.random.default_rng(0)
+_X = _rng.standard_normal((2000, 40)).astype(np.float32)
+_labels = (_X[:, 0] + _X[:, 1] > 0).astype(int) + (_X[:, 2] > 1)
+_square = _rng.standard_normal((500, 500))
+_strided = _rng.standard_normal((300_000, 4)).astype(np.float32).T  # rows are copied into scratch memory
+
+
+def matmul() -> bytes:
+    """A matrix product."""
+    return K.matmul(_square, _square).tobytes()
+
+
+def softmax() -> bytes:
+    """Rows that need scratch memory of their own."""
+    return K.softmax(_strided).tobytes()
+
+
+def capture() -> bytes:
+    """Captures of small steps, one after the other."""
+    for _ in range(50):
+        with steepest.capture() as graph:
+            y = K.relu(_X)
+    graph.replay()
+    return y.tobytes()
+
+
+def replay() -> bytes:
+    """A captured step, many times."""
+    step, total = np.array(0), np.zeros((), np.float32)
+    with steepest.capture() as graph:
+        K.increment(step)
+        y = K.matmul(_X, _X[:40])
+        K.sum(y, out=total)
+    graph.replay(200)
+    return step.tobytes() + total.tobytes()
+
+
+def profile() -> bytes:
+    """The same with the time of each operation."""
+    with steepest.capture() as graph:
+        y = K.matmul(_X, _X[:40])
+    graph.profile(200)
+    return y.tobytes()
+
+
+def perceptron() -> bytes:
+    """A fit by captured steps; Ctrl-C ends it with a warning."""
+    model = MLPClassifier((16,), max_iter=8, random_state=0).fit(_X, _labels)
+    return model.predict_proba(_X[:20]).tobytes()
+
+
+def discriminants() -> bytes:
+    """Class statistics and eigenvectors."""
+    return LinearDiscriminantAnalysis().fit(_X, _labels).decision_function(_X[:20]).tobytes()
+
+
+def components() -> bytes:
+    """A covariance and its eigenvectors."""
+    return PCA(3).fit_transform(_X).tobytes()
+
+
+def logistic() -> bytes:
+    """L-BFGS on a captured gradient."""
+    return LogisticRegression().fit(_X, _labels).coef_.tobytes()
+
+
+def least_squares() -> bytes:
+    """The closed form."""
+    return LinearRegression().fit(_X, _labels).coef_.tobytes()
+
+
+def stochastic() -> bytes:
+    """Sample by sample."""
+    return SGDClassifier(max_iter=5, random_state=0).fit(_X, _labels).coef_.tobytes()
+
+
+WORK: dict[str, Callable[[], bytes]] = {
+    f.__name__: f
+    for f in (
+        matmul,
+        softmax,
+        capture,
+        replay,
+        profile,
+        perceptron,
+        discriminants,
+        components,
+        logistic,
+        least_squares,
+        stochastic,
+    )
+}
+
+
+def expected_results() -> dict[str, bytes]:
+    """What each piece of work gives; it also imports and compiles all that they need."""
+    return {name: work() for name, work in WORK.items()}
+
+
+def faults_of(results: dict[str, bytes]) -> list[str]:
+    """What no longer works as it did."""
+    faults = ["a capture has not ended"] if _cpu.is_capturing() else []
+    return faults + [f"{name} gives another result" for name, work in WORK.items() if work() != results[name]]
