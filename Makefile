@@ -40,6 +40,8 @@ KERNEL_TESTS ?= tests/kernels tests/runtime tests/nn tests/fisher
 STANDIN_TESTS ?= $(KERNEL_TESTS) tests/standin tests/estimators
 # What kernels read and write shows in small shapes and one dtype; there it shows soonest, since all is slow.
 SANITIZE_STANDIN_TESTS ?= tests/kernels -k "not (float64 or large or threads or row_shapes) or first_work"
+# What the thread sanitizer sees: every kernel on teams, graphs, and Python's own threads.
+THREAD_TESTS ?= tests/runtime/test_threads.py tests/runtime/test_graph.py tests/runtime/test_interrupts.py
 # A test process for each processor; a process takes its next tests from the one that has most left.
 TEST_PROCESSES ?= auto
 PYTEST_OPTIONS := --numprocesses $(TEST_PROCESSES) --dist worksteal --maxprocesses 16
@@ -53,11 +55,11 @@ export CCACHE_NOHASHDIR := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build environment demo docs test quick test-deep test-matrix mutants sklearn-tests sklearn-versions standin standin-faults stress lint format sanitize sanitize-standin wheel wheel-cuda gpu bench clean
+.PHONY: help build environment demo docs test quick test-deep test-matrix mutants sklearn-tests sklearn-versions standin standin-faults stress lint format sanitize sanitize-standin sanitize-threads wheel wheel-cuda gpu bench clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo | docs | test | quick | lint | format | test-matrix | test-deep | mutants | sklearn-tests | sklearn-versions | standin | standin-faults | stress | sanitize | sanitize-standin | wheel | wheel-cuda | gpu | bench | clean"
+	@echo "make demo | docs | test | quick | lint | format | test-matrix | test-deep | mutants | sklearn-tests | sklearn-versions | standin | standin-faults | stress | sanitize | sanitize-standin | sanitize-threads | wheel | wheel-cuda | gpu | bench | clean"
 
 # What CI makes before it tests, each in a part of its own.
 build: $(VENV)/.extension
@@ -214,19 +216,35 @@ $(SANITIZE_DIR)/standin/.built: $(SANITIZE_DIR)/.installed $(CXX_SOURCES) $(STAN
 	$(call build_standin,$(SANITIZE_BIN)/python,$(SANITIZE_DIR)/standin,"-DSTEEPEST_SANITIZE=address;undefined",--target cuda_standin)
 	touch $@
 
+# The threads of the team, the pool and the graphs under the thread sanitizer. OpenBLAS's own are not compiled for it, and
+# would look like races; addresses are not drawn at random, since the sanitizer has fixed places for its own.
+sanitize-threads: $(SANITIZE_DIR)-threads/.installed
+	LD_PRELOAD="$$($(CXX) -print-file-name=libtsan.so)" TSAN_OPTIONS=halt_on_error=1:exitcode=66:die_after_fork=0 \
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=3 \
+	setarch -R $(SANITIZE_DIR)-threads/venv/bin/python -m pytest $(PYTEST_OPTIONS) -q --capture=sys -p no:cacheprovider $(THREAD_TESTS) $(PYTEST_ARGS)
+
+# $(call install_sanitized,FOLDER,SANITIZERS)
 # The environment has this build alone of its own; what else it imports is that of the tests, whose own build the path
 # does not name. The kernels for any processor are plain code, all of whose loads and stores the sanitizers see.
-$(SANITIZE_DIR)/.installed: $(VENV)/.test $(PACKAGE_SOURCES)
-	$(BIN)/python -m venv --without-pip $(SANITIZE_DIR)/venv
+define install_sanitized
+	$(BIN)/python -m venv --without-pip $(1)/venv
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
-	  > $$($(SANITIZE_BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/tests.pth
-	PATH="$(abspath $(BIN)):$$PATH" $(PIP) --python $(SANITIZE_BIN)/python install --no-deps --no-build-isolation . \
-	  --config-settings=build-dir=$(SANITIZE_DIR)/cmake \
+	  > $$($(1)/venv/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/tests.pth
+	PATH="$(abspath $(BIN)):$$PATH" $(PIP) --python $(1)/venv/bin/python install --no-deps --no-build-isolation . \
+	  --config-settings=build-dir=$(1)/cmake \
 	  --config-settings=cmake.build-type=RelWithDebInfo \
 	  --config-settings=install.strip=false \
 	  --config-settings=cmake.define.STEEPEST_CUDA=OFF \
 	  --config-settings=cmake.define.STEEPEST_GENERIC_ONLY=ON \
-	  --config-settings="cmake.define.STEEPEST_SANITIZE=address;undefined"
+	  --config-settings="cmake.define.STEEPEST_SANITIZE=$(2)"
+endef
+
+$(SANITIZE_DIR)/.installed: $(VENV)/.test $(PACKAGE_SOURCES)
+	$(call install_sanitized,$(SANITIZE_DIR),address;undefined)
+	touch $@
+
+$(SANITIZE_DIR)-threads/.installed: $(VENV)/.test $(PACKAGE_SOURCES)
+	$(call install_sanitized,$(SANITIZE_DIR)-threads,thread)
 	touch $@
 
 # --- the environment -------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ STANDIN_DEVICES = (4, 1, 108, 132)
 # Whether the kernels that are tested are those of the CPU.
 ON_CPU = not (ON_GPU or STANDIN)
 # Whether they take tens of times as long as they should: on the stand-in, and under sanitizers.
-SLOW = bool(STANDIN) or "ASAN_OPTIONS" in os.environ
+SLOW = bool(STANDIN) or "ASAN_OPTIONS" in os.environ or "TSAN_OPTIONS" in os.environ
 
 
 def load_standin(name="cuda_standin"):
