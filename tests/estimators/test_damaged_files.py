@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 import steepest
 from steepest import nn
-from steepest.neural_network import MLPClassifier
+from steepest.neural_network import MLPClassifier, MLPRegressor
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -203,35 +203,34 @@ def test_a_header_that_is_none_of_the_format(content, path):
 # --------------------------------------------------------------------------------------------------------- memory
 
 
-MEASURED = """
-import resource, warnings, numpy as np, steepest
-from steepest import nn
-from steepest.neural_network import MLPRegressor
-warnings.simplefilter("ignore")
+PEAK = """
+import resource, steepest
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 """
 
 
+def wide_perceptron():
+    X = np.ones((9, 800), np.float32)
+    return MLPRegressor("squared_error", (2500,), max_iter=1).fit(X, X)
+
+
 @pytest.mark.parametrize(
-    ("model", "most_loading", "most_saving"),
+    ("make", "most_loading", "most_saving"),
     [
-        ("nn.Network([nn.Linear(2000, 2000, init=0.0)])", 1.25, 0.25),
+        (lambda: nn.Network([nn.Linear(2000, 2000, init=0.0)]), 1.25, 0.25),
         # The moments of its optimizer, two thirds of the file, are read before there is an optimizer.
-        (
-            "MLPRegressor('squared_error', (1500,), max_iter=1).fit(np.ones((9, 1500)), np.ones((9, 1500)))",
-            2.0,
-            1.0,
-        ),
+        (wide_perceptron, 2.0, 1.0),
     ],
     ids=["network", "perceptron"],
 )
-def test_memory_is_that_of_the_model(model, most_loading, most_saving, path):
+def test_memory_is_that_of_the_model(make, most_loading, most_saving, path):
     """A network is read into its own arrays, and written from there."""
-    run_python(f"{MEASURED}steepest.save({model}, {str(path)!r})")
+    steepest.save(make(), path)
     run_python(
-        f"""{MEASURED}
+        f"""{PEAK}
 import os
+steepest.load, steepest.neural_network
 size = os.path.getsize({str(path)!r})
 before = peak()
 model = steepest.load({str(path)!r})
@@ -251,7 +250,8 @@ def test_a_file_asks_for_no_memory_that_it_does_not_fill(path):
     model["$network"]["layers"]["$tuple"][0]["fields"].update(n_in=500_000, n_out=500_000)
     rewrite(path, model, {})
     run_python(
-        f"""{MEASURED}
+        f"""{PEAK}
+steepest.load, steepest.neural_network
 before = peak()
 try:
     steepest.load({str(path)!r})
