@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from backends import run_python
 from estimator_cases import ALL_ESTIMATORS, outputs, small_data
+from memory import PEAK
 from model_files import parts, rewrite, save_as_first_versions
 from safetensors.numpy import load_file, save_file
 
@@ -203,13 +204,6 @@ def test_a_header_that_is_none_of_the_format(content, path):
 # --------------------------------------------------------------------------------------------------------- memory
 
 
-PEAK = """
-import resource, steepest
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-"""
-
-
 def wide_perceptron():
     X = np.ones((9, 800), np.float32)
     return MLPRegressor("squared_error", (2500,), max_iter=1).fit(X, X)
@@ -229,7 +223,7 @@ def test_memory_is_that_of_the_model(make, most_loading, most_saving, path):
     steepest.save(make(), path)
     run_python(
         f"""{PEAK}
-import os
+import os, steepest
 steepest.load, steepest.neural_network
 size = os.path.getsize({str(path)!r})
 before = peak()
@@ -251,6 +245,7 @@ def test_a_file_asks_for_no_memory_that_it_does_not_fill(path):
     rewrite(path, model, {})
     run_python(
         f"""{PEAK}
+import steepest
 steepest.load, steepest.neural_network
 before = peak()
 try:

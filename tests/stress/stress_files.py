@@ -14,7 +14,6 @@ import copy
 import faulthandler
 import gzip
 import json
-import resource
 import struct
 import subprocess
 import sys
@@ -239,6 +238,12 @@ def one_file(i: int, seed: int, samples: list, folder: Path) -> str:
     return use(model, rng)
 
 
+def peak_memory() -> int:
+    """The most memory, in bytes, that this process has had so far."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) << 10
+
+
 def work(begin: int, end: int, seed: int) -> None:
     """Read some of the files, in a process of its own; the last line of its output says what came of them."""
     warnings.simplefilter("ignore")
@@ -251,7 +256,7 @@ def work(begin: int, end: int, seed: int) -> None:
             content = (folder / "model").read_bytes()
             samples.append((content, taken_apart(content, folder / "model")))
         healthy = steepest.load(folder / "model").predict(X.astype(np.float32))
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+        before = peak_memory()
         for i in range(begin, end):
             faulthandler.dump_traceback_later(SECONDS_OF_A_FILE, exit=True)
             try:
@@ -261,7 +266,7 @@ def work(begin: int, end: int, seed: int) -> None:
             faulthandler.cancel_dump_traceback_later()
         (folder / "model").write_bytes(samples[-1][0])
         assert (steepest.load(folder / "model").predict(X.astype(np.float32)) == healthy).all()
-    counts["bytes"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - before
+    counts["bytes"] = peak_memory() - before
     print(json.dumps(counts))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from backends import run_python
+from memory import PEAK
 
 from steepest import datasets
 
@@ -183,13 +184,12 @@ def test_memory_is_that_of_the_array(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(gzip.compress(idx(np.zeros((64, 1 << 20), np.uint8))))
     run_python(
-        f"""
-import resource
+        f"""{PEAK}
 from steepest import datasets
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+before = peak()
 array = datasets.read_idx({str(path)!r})
 assert array.shape == (64, 1 << 20) and array.flags.writeable
-assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - before < 1.5 * array.nbytes
+assert peak() - before < 1.5 * array.nbytes
 """
     )
 

@@ -1,0 +1,9 @@
+"""Memory of a process that a test starts."""
+
+# Code for `backends.run_python`. It reads what the process itself has had; `ru_maxrss` begins with its parent's.
+PEAK = """
+def peak():
+    "The most memory, in bytes, that this process has had so far."
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) << 10
+"""
