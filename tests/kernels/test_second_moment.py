@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 import tolerances
-from backends import ON_CPU, assert_close, check, identical, lay_out
+from backends import ON_CPU, STANDIN, assert_close, check, identical, lay_out
 
 import steepest
 from steepest import kernels as K
@@ -72,6 +72,8 @@ def test_rows_are_shared_out(rng, dtype):
         assert_agrees(x, weight, ones=True, decay=0.5, out=symmetric(rng, dtype, d + 1))
 
 
+@pytest.mark.skipif(not STANDIN, reason="the number of multiprocessors is the stand-in's to set")
+@pytest.mark.parametrize("multiprocessors", [1, 108], indirect=True)
 def test_large_tiles(rng, dtype, multiprocessors):
     """What a device of more multiprocessors does with the same shapes, and one of a single one."""
     for n, d in ((50, 70), (700, 20), (33, 130)):

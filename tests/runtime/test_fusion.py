@@ -150,7 +150,7 @@ def test_batches(dtype, n, multiprocessors):
     check(lambda: Layers((40, 33, 8), n, dtype), adam_step, 2 + 1 + 1 + 1 + 1)
 
 
-def test_gradients_in_parts(multiprocessors):
+def test_gradients_in_parts():
     """So many rows that several blocks share a tile of a gradient."""
     check(lambda: Layers((40, 33, 8), 2000, np.float32), adam_step, 2 + 1 + 1 + 1 + 1)
 

@@ -42,8 +42,8 @@ STANDIN = os.environ.get("STEEPEST_STANDIN")
 if os.environ.get("STEEPEST_TEST_DEVICE", "cpu") not in {"cpu", "cuda"}:
     raise ValueError(f"STEEPEST_TEST_DEVICE is {os.environ['STEEPEST_TEST_DEVICE']!r}, not 'cpu' or 'cuda'")
 ON_GPU = os.environ.get("STEEPEST_TEST_DEVICE") == "cuda"
-# The multiprocessors of the stand-in's devices: few, one, an A100's, an H100's.
-STANDIN_DEVICES = (4, 1, 108, 132)
+# The multiprocessors of the stand-in's devices: few, an A100's, an H100's, and one.
+STANDIN_DEVICES = (4, 108, 132, 1)
 # Whether the kernels that are tested are those of the CPU.
 ON_CPU = not (ON_GPU or STANDIN)
 # Whether they take tens of times as long as they should: on the stand-in, and under sanitizers.
