@@ -242,12 +242,13 @@ class TestErrorsInTheData:
 
     def test_threads_that_replay_one_graph_take_turns(self, cupy):
         """Each gets the failure of its own replay, not of the other's."""
-        nan = cupy.asarray(np.array(np.nan))
+        nan, a, out = cupy.asarray(np.array(np.nan)), cupy.asarray(np.ones((64, 64))), cupy.empty((64, 64))
         with steepest.capture() as graph:
+            K.matmul(a, a, out=out)  # takes long enough for the other thread to come
             K.require_finite(nan)
 
         def replay_often(_):
-            for _ in range(50):
+            for _ in range(10):
                 with pytest.raises(steepest.DivergenceError, match="in step 0"):
                     graph.replay(3)
 
