@@ -28,7 +28,8 @@ struct Accumulate {
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        v(kRead, "value", value), v(kUpdate, "total", one_item(total));
+        v(kReadItems, "value", value), v(kReadItems, "total", one_item(total));
+        v(kWriteItems, "total", one_item(total));
     }
     void check() const {}
     double flops() const { return 2; }

@@ -336,7 +336,7 @@ class Backend(Protocol):
     # Random numbers.
     def random_uniform(
         self,
-        shape: Sequence[int],
+        shape: int | Sequence[int],
         low: float = 0.0,
         high: float = 1.0,
         *,

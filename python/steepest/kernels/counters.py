@@ -32,7 +32,7 @@ def accumulate(total: Float64Array, value: float | Float64Array, scale: float = 
     total : 0-d float64 ndarray
         Changed in place.
     value : float or 0-d float64 ndarray
-        What is added.
+        What is added; it may be `total`.
     scale : float
         Its factor.
 
