@@ -1,10 +1,11 @@
-"""Checks of arguments that more than one part of the package takes, with messages that start with its name."""
+"""Checks of arguments that more than one part of the package takes, with messages that start with its name.
+
+NumPy loads when it is used, and not with the package.
+"""
 
 from __future__ import annotations
 
 import operator
-
-import numpy as np
 
 
 def checked_integer(name: str, what: str, value: object, low: int = 0, high: int = 2**64 - 1) -> int:
@@ -26,6 +27,8 @@ def checked_integer(name: str, what: str, value: object, low: int = 0, high: int
     ValueError
         It lies outside.
     """
+    import numpy as np
+
     try:
         # An array has an index, too, but a graph would freeze it.
         number = None if isinstance(value, np.ndarray) else operator.index(value)  # type: ignore[arg-type]
@@ -41,6 +44,8 @@ def checked_integer(name: str, what: str, value: object, low: int = 0, high: int
 
 def refuse_mask(name: str, what: str, array: object) -> None:
     """Raise TypeError for a masked array: what its mask hides would be taken for numbers."""
+    import numpy as np
+
     if isinstance(array, np.ndarray) and type(array) is not np.ndarray and hasattr(array, "mask"):
         raise TypeError(
             f"[{name}] {what} is a masked array; fill it ({what}.filled(value)), or leave out the rows that are masked"

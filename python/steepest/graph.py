@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from steepest import _cpu
+from steepest._arguments import checked_integer
 from steepest._backends import load_cuda
 
 if TYPE_CHECKING:
     from steepest._operations import Backend, BackendGraph
+
+_MOST_STEPS = 2**63 - 1
 
 
 class Graph:
@@ -54,11 +57,14 @@ class Graph:
             A `kernels.require_finite` met a value that is not finite. Its ``step`` is the 0-based step of this replay;
             the operations after it were not run in that step.
         ValueError, IndexError
-            A label or an index in the arrays is out of range; the step ends before the operation that found it.
+            A label or an index in the arrays is out of range; the step ends before the operation that found it. Or n is
+            negative.
+        TypeError
+            n is no integer.
         KeyboardInterrupt
             Ctrl-C was pressed; the replay stops between two operations (on CUDA: between two steps).
         """
-        self._graph.replay(n)
+        self._graph.replay(checked_integer("replay", "n", n, high=_MOST_STEPS))
 
     def profile(self, n: int = 100) -> Profile:
         """Run the step n times, one operation after the other, and time each.
@@ -75,11 +81,12 @@ class Graph:
 
         Raises
         ------
-        DivergenceError, ValueError, IndexError
-            As `replay`.
+        DivergenceError, ValueError, IndexError, TypeError
+            As `replay`; n is at least 1.
         KeyboardInterrupt
             Ctrl-C was pressed; as `replay`, it stops between two operations.
         """
+        n = checked_integer("profile", "n", n, low=1, high=_MOST_STEPS)
         rows = [OperationTime(*row) for row in self._graph.profile(n)]
         return Profile(rows, n)
 

@@ -355,3 +355,16 @@ def test_capture_takes_a_time_proportional_to_the_operations():
 
     few = min(seconds(1000) for _ in range(3))
     assert min(seconds(8000) for _ in range(2)) < 24 * few
+
+
+@pytest.mark.parametrize("method", ["replay", "profile"])
+def test_numbers_of_steps(method):
+    counter = np.array(0)
+    with steepest.capture() as graph:
+        K.increment(counter)
+    getattr(graph, method)(np.int32(3))
+    assert counter == 3
+    for bad in (1.5, "3", None, -1, 2**70, np.array(2)):
+        with pytest.raises((TypeError, ValueError), match=rf"^\[{method}\] n "):
+            getattr(graph, method)(bad)
+    assert counter == 3
