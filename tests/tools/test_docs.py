@@ -69,21 +69,6 @@ def test_no_summary_of_the_reference_has_a_citation():
             assert "]_" not in summary, f"{module.__name__}.{name}: {summary}"
 
 
-def test_extras_that_are_to_be_installed_exist():
-    """`pip install 'steepest[plot]'` installs what an extra needs where the package itself is installed."""
-    declared = (
-        (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[project.optional-dependencies]")[1]
-    )
-    extras = re.findall(r"^(\w+) = \[", declared.split("[project.scripts]")[0], re.MULTILINE)
-    assert "plot" in extras
-    for path in [*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / "python").rglob("*.py")]:
-        text = path.read_text(encoding="utf-8")
-        for group in re.findall(r"pip install [^`\n]*(?:steepest|\.)\[([\w,]+)\]", text):
-            assert set(group.split(",")) <= set(extras), f"{path.name}: {group}"
-        # The package itself is on no index.
-        assert not re.search(r"pip install[^`'\"\n]* steepest(?=[`\s])", text), path.name
-
-
 def test_the_readme_says_what_is_here():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     here = " ".join(readme.partition("## What is here")[2].partition("## How fast")[0].split())
