@@ -222,12 +222,14 @@ def validate_weights(
     weights = to_host(sample_weight)
     n_samples = X.shape[0]
     refuse_masked(name, sample_weight=weights)
+    if all_zero and np.shape(weights) == (n_samples,) and not np.any(weights):
+        return np.zeros(n_samples, X.dtype)
     try:
         checked: Array = _check_sample_weight(
             weights, np.empty((n_samples, 0), X.dtype), dtype=X.dtype, ensure_non_negative=True
         )
     except ValueError as error:
         raise ValueError(f"[{name}] {first_missing('sample_weight', weights)}{error}") from error
-    if not all_zero and not checked.any():
+    if not checked.any():
         raise ValueError(f"[{name}] sample_weight is zero for every sample")
     return checked

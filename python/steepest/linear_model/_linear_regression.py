@@ -49,8 +49,10 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
     copy_X : bool, default=True
         Accepted for compatibility: X is never written to.
     tol : float, default=1e-6
-        Singular values of X below ``tol`` times the largest count as zero. Gradient descent stops where the largest
-        component of the gradient of the mean objective is at most ``tol`` times the standard deviation of y.
+        Singular values of the centred columns of X, scaled to unit norm, below ``tol`` times the largest count as zero;
+        with a ridge penalty none does. Also the tolerance of LSQR, for a sparse X of many columns. Gradient descent
+        stops where the largest component of the gradient of the mean objective is at most ``tol`` times the standard
+        deviation of y.
     n_jobs : int or None, default=None
         Accepted for compatibility: the number of threads is `steepest.set_num_threads`.
     positive : bool, default=False
@@ -89,8 +91,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
     intercept_ : float or ndarray of shape (n_targets,)
         Intercepts.
     rank_ : int
-        Rank of the centred, weighted X; not there for `positive`, for gradient descent, nor for a sparse X of many
-        columns.
+        Rank of the centred, weighted X; not there for `positive`, for gradient descent, nor for a sparse X that LSQR
+        solved.
     singular_ : ndarray of shape (min(n_samples, n_features),)
         Its singular values, descending; there where `rank_` is.
     n_iter_ : int

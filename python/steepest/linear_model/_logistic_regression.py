@@ -59,7 +59,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         Accepted with ``solver="liblinear"`` and an L2 penalty; the solution is the same.
     tol : float, default=1e-4
         Largest component of the gradient of the mean objective at which to stop; for an L1 penalty, of its smallest
-        subgradient.
+        subgradient. For features in small units, `tol` times their standard deviation.
     fit_intercept : bool, default=True
         Whether there is an intercept.
     intercept_scaling : float, default=1
