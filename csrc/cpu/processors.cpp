@@ -40,6 +40,7 @@ int processors_of_quota(const std::string& cgroups, const std::string& mount) {
             path.erase(path.find_last_of('/'));
         }
     };
+    const std::string folder = mount + "/";
     std::ifstream lines(cgroups);
     for (std::string line; std::getline(lines, line);) {  // number:controllers:/path
         const size_t first = line.find(':'), second = line.find(':', first + 1);
@@ -49,8 +50,8 @@ int processors_of_quota(const std::string& cgroups, const std::string& mount) {
         if (path == "/") path.clear();
         if (controllers.empty()) visit(mount, path);
         if (!names_cpu(controllers)) continue;
-        visit(mount + "/" + controllers, path);
-        if (controllers != "cpu") visit(mount + "/cpu", path);
+        visit(folder + controllers, path);
+        if (controllers != "cpu") visit(folder + "cpu", path);
     }
     return least > 0 ? std::max(1, static_cast<int>(least)) : 0;
 }

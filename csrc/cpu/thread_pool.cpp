@@ -77,6 +77,7 @@ class ThreadPool {
         try {
             body(team);
         } catch (const TeamStopped&) {
+            return;
         } catch (...) {
             if (!state.stopped.exchange(true, std::memory_order_relaxed)) state.error = std::current_exception();
         }
@@ -91,7 +92,9 @@ class ThreadPool {
                 ++workers_;
             }
         } catch (const std::system_error&) {
+            return workers_;
         } catch (const std::bad_alloc&) {
+            return workers_;
         }
         return workers_;
     }
