@@ -31,21 +31,37 @@ def eigh(matrix: Float64, device: str) -> tuple[Float64, Float64]:
     if device == "cuda":
         values, vectors = import_cupy().linalg.eigh(to_device(matrix, device))
         return to_host(values), to_host(vectors)
-    values, vectors = scipy.linalg.eigh(matrix)
+    with _one_thread_up_to(_SMALL, len(matrix)):
+        values, vectors = scipy.linalg.eigh(matrix)
     return values, vectors
+
+
+def eigvalsh(matrix: Float64, device: str) -> Float64:
+    """Return the eigenvalues of a symmetric matrix as `eigh`, in about a fifth of its time."""
+    if device == "cuda":
+        on_host: Float64 = to_host(import_cupy().linalg.eigvalsh(to_device(matrix, device)))
+        return on_host
+    with _one_thread_up_to(_SMALL, len(matrix)):
+        values: Float64 = scipy.linalg.eigvalsh(matrix)
+    return values
 
 
 _controller: threadpoolctl.ThreadpoolController | None = None
 # Up to here a second thread of LAPACK saves less than it costs: it spins on after its work, in the place of a thread of
 # the kernels, and on a busy machine the threads wait for each other longer than they compute. OpenBLAS takes no second
-# thread for the smallest ones, and to ask for one takes as long as their factors.
+# thread for factors and solutions of the smallest ones, and to ask for one takes as long as these.
 _SMALLEST, _SMALL = 64, 2048
 
 
 def one_thread_if_small(size: int) -> AbstractContextManager[Any]:
-    """Return a context in which LAPACK has one thread, if matrices of this size ask for no more."""
+    """Return a context in which Cholesky factors have one thread, if matrices of this size ask for no more."""
+    return nullcontext() if size < _SMALLEST else _one_thread_up_to(_SMALL, size)
+
+
+def _one_thread_up_to(most: int, size: int) -> AbstractContextManager[Any]:
+    """Return a context in which LAPACK has one thread, for matrices of at most so many rows."""
     global _controller
-    if not _SMALLEST <= size <= _SMALL:
+    if size > most:
         return nullcontext()
     if _controller is None:
         _controller = threadpoolctl.ThreadpoolController()
@@ -98,6 +114,10 @@ class Cholesky:
             inverse = import_cupy().linalg.inv(self._factor)
             product: Float64 = to_host(K.matmul(inverse.T, inverse))
             return product
+        if len(self._matrix) < _SMALLEST:
+            # LAPACK's routine starts threads for the smallest matrix.
+            inverse = self.inverse()
+            return K.matmul(inverse.T, inverse)
         lower: Float64 = scipy.linalg.lapack.dpotri(self._factor, lower=1)[0]
         # LAPACK writes one triangle; in the other are the zeros of L.
         inverse = lower + lower.T
