@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +21,10 @@ from ._tape import Tape
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
+
+
+# Bytes of the rows of the factors, and of what they are made of, that are there at a time.
+_BLOCK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -74,18 +79,64 @@ class Batch:
     @cached_property
     def factors(self) -> Factors:
         """The factors of the Fisher matrix, with a pass back for the rows of each sample."""
-        rows = output_rows(
+        return self._factors_of(slice(0, len(self.shares)))
+
+    def factors_by_blocks(self, more: int = 0) -> Iterator[Factors]:
+        """Yield the factors of one block of samples after the other: of as many as fit into some tens of megabytes.
+
+        Parameters
+        ----------
+        more : int
+            Numbers that the caller needs for each row of the factors.
+        """
+        n, n_outputs = len(self.shares), self.tape.output.shape[1]
+        numbers = sum(width for _, width in self.layout.layers) + 2 * n_outputs + more
+        size = _BLOCK_BYTES // (8 * self.expectation.repeats(n_outputs) * numbers)
+        if "factors" in self.__dict__ or size >= n:
+            yield self.factors
+            return
+        for start in range(0, n, max(size, 1)):
+            yield self._factors_of(slice(start, min(start + max(size, 1), n)))
+
+    def _factors_of(self, samples: slice) -> Factors:
+        tape = self.tape.of_rows(samples)
+        shares = None if self.device_shares is None else self.device_shares[samples]
+        grads = tape.backward(self._output_rows(samples))
+        return Factors(self.layout, tape.inputs, tape.weights, grads, shares)
+
+    def _output_rows(self, samples: slice) -> Array:
+        """Return `output_rows` of some samples. The exact kind's are many, each of a sample alone."""
+        repeats = self.expectation.repeats(self.tape.output.shape[1])
+        if self.expectation.kind == "exact":
+            return self._rows_of(self.tape.output[samples], self.shares[samples])
+        return self._all_output_rows[samples.start * repeats : samples.stop * repeats]
+
+    @cached_property
+    def _all_output_rows(self) -> Array:
+        return self._rows_of(self.tape.output, self.shares)
+
+    def _rows_of(self, output: Array, shares: Float64) -> Array:
+        return output_rows(
             self.loss,
             self.likelihood,
-            self.tape.output,
+            output,
             self.y,
             self.expectation.kind,
             self.expectation.n_samples,
             (self.expectation.seed, self.number),
-            self.shares,
+            shares,
         )
-        grads = self.tape.backward(rows)
-        return Factors(self.layout, self.tape.inputs, self.tape.weights, grads, self.device_shares)
+
+    @cached_property
+    def in_float64(self) -> Batch:
+        """The same pass in float64, for products with vectors of float64."""
+        if self.layout.dtype == np.float64:
+            return self
+        double = replace(self, layout=self.layout.in_float64(), tape=self.tape.in_float64())
+        if self.expectation.kind != "exact":
+            # The same observations, drawn or given.
+            double.__dict__["factors"] = self.factors.in_float64()
+        return double
 
     @cached_property
     def device_shares(self) -> Array | None:

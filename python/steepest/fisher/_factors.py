@@ -46,6 +46,15 @@ class Factors:
         """The number of rows for each sample, r."""
         return len(self.grads[0]) // len(self.inputs[0])
 
+    def in_float64(self) -> Factors:
+        """Return the same factors in float64, on the same device."""
+        inputs, weights, grads = (
+            [array.astype(np.float64, copy=False) for array in arrays]
+            for arrays in (self.inputs, self.weights, self.grads)
+        )
+        shares = None if self.shares is None else self.shares.astype(np.float64, copy=False)
+        return Factors(self.layout.in_float64(), inputs, weights, grads, shares)
+
     def rows_times(self, flat: Array) -> Array:
         """Return ``S v``, of shape (n * r,), for v of the network's dtype and device."""
         total: Array | None = None
@@ -74,11 +83,15 @@ class Factors:
             K.linear_backward(weighted, x, w, input_grad=False, d_w=part[: len(w)], d_b=sums)
         return flat
 
-    def gram(self) -> Float64:
-        """Return ``S S^T`` without S, on the host: in each layer the product of two Gram matrices, item by item."""
+    def gram(self, layers: slice = slice(None)) -> Float64:
+        """Return ``S S^T`` of the parameters of some layers, without S, on the host.
+
+        In each layer it is the product of two Gram matrices, item by item.
+        """
         m = len(self.grads[0])
         gram = aligned_zeros((m, m), np.float64, self.layout.device)
-        for x, d, has_bias in zip(self.inputs, self.grads, self.layout.biases, strict=True):
+        chosen = zip(self.inputs[layers], self.grads[layers], self.layout.biases[layers], strict=True)
+        for x, d, has_bias in chosen:
             K.gradient_gram(x, d, bias=has_bias, accumulate=True, out=gram)
         result: Float64 = to_host(gram)
         return result

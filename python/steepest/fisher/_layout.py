@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from steepest import _cpu
 from steepest import kernels as K
-from steepest._backends import is_cupy
+from steepest._backends import device_of, is_cupy
 from steepest._memory import aligned_empty, array_namespace, to_device, to_host
 from steepest.nn import Network
 
@@ -50,6 +52,12 @@ class Layout:
         self.layers = [(p + bias, m) for (p, m), bias in zip(weights, self.biases, strict=True)]
         self.size = sum(math.prod(shape) for shape in self.shapes)
 
+    def in_float64(self) -> Layout:
+        """Return the layout of vectors of float64 on the same device."""
+        double = copy.copy(self)
+        double.dtype = np.dtype(np.float64)
+        return double
+
     # ------------------------------------------------------------------------------------------ views of a flat array
 
     def parts(self, flat: Array) -> list[Array]:
@@ -65,6 +73,10 @@ class Layout:
     def empty(self) -> Array:
         """Return a flat array of the network's dtype and device, with anything in it."""
         return aligned_empty((self.size,), self.dtype, self.device)
+
+    def empty_like(self, array: Array) -> Array:
+        """Return a flat array of the dtype and device of another array, with anything in it."""
+        return aligned_empty((self.size,), array.dtype, device_of(array))
 
     def gathered(self, arrays: Any) -> Array:
         """Return a flat array of the network's dtype and device with copies of tensors or of matrices of the layers."""
@@ -93,7 +105,10 @@ class Layout:
         ------
         ValueError
             Its shape is another, or an item is not finite.
+        RuntimeError
+            A graph is being captured.
         """
+        require_no_capture("FisherMatrix", "use it outside of the block")
         if isinstance(v, (list, tuple)):
             shapes = [tuple(a.shape) for a in v]
             if shapes != self.shapes:
@@ -124,6 +139,15 @@ class Layout:
             found.append(flat[start : start + size].reshape(shape))
             start += size
         return found
+
+
+def require_no_capture(operation: str, instead: str) -> None:
+    """Raise a RuntimeError inside `steepest.capture()`, where nothing is computed that the operation could look at."""
+    if _cpu.is_capturing():
+        raise RuntimeError(
+            f"[{operation}] steepest.capture() records kernels without running them, but this needs their results: "
+            f"{instead}"
+        )
 
 
 def dot(a: Array, b: Array) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,20 +18,22 @@ from steepest._memory import to_device, to_host
 from steepest.nn import Gaussian, Loss, Network, SoftmaxCrossEntropy
 
 from ._batch import Batch, Expectation
-from ._layout import Layout, require_finite
+from ._layout import Layout, require_finite, require_no_capture
 from ._likelihoods import likelihood_of
-from ._solvers import SolveReport, conjugate_gradients, relative_residual, solve_by_gram
+from ._solvers import SolveReport, conjugate_residuals, relative_residual, rounding_of, solve_by_gram
 from ._structures import STRUCTURES, Kfac, Operator, Structure
 from ._tape import Tape
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 
-KINDS = ("exact", "monte_carlo", "empirical")
-SOLVERS = ("auto", "cholesky", "gram", "cg")
-SPLITS = ("pi", "even")
-# Bytes of a matrix that "auto" forms.
-_MOST_BYTES = 2 << 30
+Kind = Literal["exact", "monte_carlo", "empirical"]
+StructureName = Literal["dense", "block", "kfac", "ekfac", "diagonal"]
+SolverName = Literal["auto", "cholesky", "gram", "cg"]
+Split = Literal["pi", "even"]
+_OUTSIDE = "use it outside of the block"
+# Bytes of a matrix that "auto" and averages form, and of one that is asked for.
+_MOST_BYTES, _MOST_BYTES_ASKED = 2 << 30, 16 << 30
 # Of the residual, unless the network's own roundings are larger.
 _CG_TOLERANCE, _CG_ROUNDINGS, _CG_ITERATIONS = 1e-10, 100.0, 1000
 
@@ -40,7 +44,8 @@ class FisherMatrix:
     For a loss that is the negative log-likelihood of a distribution p(y | z) of the network's outputs z_i = f(x_i), it
     is the mean over the samples of ``E[s s^T]`` with the score ``s = d(-log p(y | z_i)) / d(parameters)``. It is scaled
     as the loss is: the squared error, for instance, is twice the negative log-likelihood of variance 1. The exact kind
-    is ``1/n sum_i J_i^T H_i J_i`` with the Fisher matrix H_i of the outputs: the generalised Gauss-Newton matrix.
+    is ``1/n sum_i J_i^T H_i J_i`` with the Fisher matrix H_i of the outputs: the generalised Gauss-Newton matrix, but
+    for `Gaussian`, whose H_i is not the Hessian.
 
     A vector of the parameters is a flat array, the tensors of ``net.parameters()`` one after the other in C order; or a
     list of arrays of their shapes. What is returned has the form of what was given: flat arrays are NumPy's, of
@@ -66,8 +71,9 @@ class FisherMatrix:
         diagonal.
     solver : {"auto", "cholesky", "gram", "cg"}, default="auto"
         How `solve` works with the dense structure: by a factor of the matrix; by one of the products of the scores,
-        n × r of them with r outputs (or `n_samples`, or 1) a row; by conjugate gradients, with no matrix at all; or by
-        the cheapest of the three that fits into 2 GiB. All others solve by factors of their own.
+        n × r of them with r outputs (or `n_samples`, or 1) a row; by conjugate residuals, with no matrix at all; or by
+        the smaller matrix of the first two, if it fits into 2 GiB, and else the third. All others solve by factors of
+        their own.
     n_samples : int, default=1
         Observations that are drawn for each row.
     seed : int, default=0
@@ -115,19 +121,19 @@ class FisherMatrix:
         X: Array,
         y: Array | None = None,
         *,
-        kind: str = "exact",
-        structure: str = "dense",
-        solver: str = "auto",
+        kind: Kind = "exact",
+        structure: StructureName = "dense",
+        solver: SolverName = "auto",
         n_samples: int = 1,
         seed: int = 0,
         sample_weight: Array | None = None,
     ) -> None:
-        for what, value, known in (
-            ("kind", kind, KINDS),
-            ("structure", structure, tuple(STRUCTURES)),
-            ("solver", solver, SOLVERS),
-        ):
-            self._require_known(what, value, known)
+        require_known(
+            "FisherMatrix",
+            kind=(kind, Kind),
+            structure=(structure, StructureName),
+            solver=(solver, SolverName),
+        )
         if n_samples < 1:
             raise ValueError(f"[FisherMatrix] n_samples is {n_samples}: at least 1 has to be drawn")
         self.kind, self.solver = kind, solver
@@ -141,31 +147,33 @@ class FisherMatrix:
 
     def _observed(self, X: Array, y: Array | None, sample_weight: Array | None, number: int) -> Batch:
         """Check a batch, and run it through the network."""
+        require_no_capture("FisherMatrix", _OUTSIDE)
         if self.kind == "empirical" and y is None:
             raise ValueError("[FisherMatrix] the empirical kind is taken at the targets: pass y")
         self._net._check_input("predict", X)
         require_finite("X", X)
         shares = self._checked_shares(len(X), sample_weight)
-        targets = None if y is None else self._checked_targets(len(X), y)
+        # Copies: what follows from the batch is computed when it is asked for, and X and y may be buffers.
+        targets = None if y is None else self._checked_targets(len(X), y).copy()
         return Batch(
             self._layout,
             self._loss,
             self._likelihood,
             self._expectation,
             number,
-            Tape(self._net, X),
+            Tape(self._net, X.copy()),
             targets,
             shares,
             sample_weight is not None,
         )
 
-    def _restructure(self, structure: str) -> None:
+    def _restructure(self, structure: StructureName) -> None:
         self.structure = structure
         self._structure: Structure = STRUCTURES[structure](self._batch)
         self._averaged = False
         self.report: SolveReport | None = None
 
-    def with_structure(self, structure: str) -> FisherMatrix:
+    def with_structure(self, structure: StructureName) -> FisherMatrix:
         """Return the same matrix in another structure, from the same forward pass.
 
         Parameters
@@ -183,7 +191,7 @@ class FisherMatrix:
         ValueError
             There is no such structure.
         """
-        self._require_known("structure", structure, tuple(STRUCTURES))
+        require_known("FisherMatrix", structure=(structure, StructureName))
         other = copy.copy(self)
         other._restructure(structure)
         return other
@@ -229,11 +237,40 @@ class FisherMatrix:
 
     # --------------------------------------------------------------------------------------------------- products
 
-    def __matmul__(self, v: Any) -> Any:
-        """Return ``F v``."""
-        return self._layout.given_back(v, self._multiply(self._layout.taken(v)))
+    @property
+    def shape(self) -> tuple[int, int]:
+        """P and P, as SciPy's linear operators have it."""
+        return self.size, self.size
 
-    def solve(self, g: Any, damping: float = 0.0) -> Any:
+    @property
+    def dtype(self) -> np.dtype[np.float64]:
+        """That of flat vectors, and of what is returned for them."""
+        return np.dtype(np.float64)
+
+    @overload
+    def __matmul__(self, v: Array) -> Float64: ...
+    @overload
+    def __matmul__(self, v: Sequence[Array]) -> list[Array]: ...
+    def __matmul__(self, v: Array | Sequence[Array]) -> Float64 | list[Array]:
+        """Return ``F v`` for a vector v, or ``F V`` for an array V of shape (P, k), which is multiplied by columns."""
+        if not isinstance(v, (list, tuple)) and np.ndim(v) == 2:
+            columns = [self.matvec(column) for column in np.asarray(to_host(v)).T]
+            return np.stack(columns, axis=1) if columns else np.zeros(np.shape(v))
+        product: Float64 | list[Array] = self._layout.given_back(v, self._multiply(self._layout.taken(v)))
+        return product
+
+    def matvec(self, v: Array) -> Float64:
+        """Return ``F v`` for v of shape (P,) or (P, 1), in v's shape, as SciPy's linear operators do."""
+        flat = self._layout.taken(np.asarray(to_host(v)).ravel())
+        return self._layout.on_host(self._multiply(flat)).reshape(np.shape(v))
+
+    rmatvec = matvec
+
+    @overload
+    def solve(self, g: Array, damping: float = 0.0) -> Float64: ...
+    @overload
+    def solve(self, g: Sequence[Array], damping: float = 0.0) -> list[Array]: ...
+    def solve(self, g: Array | Sequence[Array], damping: float = 0.0) -> Float64 | list[Array]:
         """Return ``(F + damping I)^-1 g``; without damping the shortest of the vectors that come nearest to F x = g.
 
         Parameters
@@ -255,27 +292,52 @@ class FisherMatrix:
         """
         self._check_damping(damping)
         flat = self._layout.taken(g)
-        solver, iterations = self._chosen_solver(), 0
+        solver, iterations, reached = self._chosen_solver(), 0, flat
         if solver == "gram":
-            solution = solve_by_gram(self._batch.factors, self._layout.on_device(flat), damping)
+            solution, part = solve_by_gram(self._batch, flat, damping)
+            reached = part if damping == 0 else flat
         elif solver == "cg":
-            solution, iterations = conjugate_gradients(
-                lambda v: self._layout.on_host(self._multiply(v)),
-                self._layout.on_host(flat),
-                damping,
-                max(_CG_TOLERANCE, _CG_ROUNDINGS * self._structure.precision),
-                _CG_ITERATIONS,
-            )
+            solution, iterations = self._by_conjugate_residuals(flat, damping)
         else:
-            solution = self._structure.inverse(damping)(self._structure.own(flat))
-        product = self._layout.on_host(self._multiply(solution)) + damping * self._layout.on_host(solution)
-        reached = self._layout.on_host(flat if damping > 0 else self._reached(flat, solver))
-        residual = relative_residual(product, reached)
+            self._require_memory(self._largest_block())
+            solution = self._structure.inverse(damping)(flat)
+            if damping == 0:
+                reached = self._structure.power(0.0, 0.0)(flat)
+        given_back: Float64 | list[Array] = self._layout.given_back(g, solution)
+        x, right = self._layout.on_host(self._layout.taken(given_back)), self._layout.on_host(reached)
+        residual = self._residual(x, right, damping, solver)
         self.report = SolveReport(solver, float(damping), residual, iterations)
-        return self._layout.given_back(g, solution)
+        return given_back
+
+    def _by_conjugate_residuals(self, flat: Array, damping: float) -> tuple[Float64, int]:
+        """Solve with products in the dtype of the right side, to what that can tell."""
+        dtype = flat.dtype
+        solution, iterations, has_converged = conjugate_residuals(
+            lambda v: self._layout.on_host(self._multiply(v.astype(dtype, copy=False))),
+            self._layout.on_host(flat),
+            damping,
+            max(_CG_TOLERANCE, _CG_ROUNDINGS * float(np.finfo(dtype).eps)),
+            _CG_ITERATIONS,
+            rounding_of(1, self._layout.dtype),
+        )
+        if not has_converged:
+            warnings.warn(
+                f"[FisherMatrix] solver='cg' has not converged in {iterations} iterations: add damping, or take "
+                "another solver",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return solution, iterations
+
+    def _residual(self, solution: Float64, reached: Float64, damping: float, solver: str) -> float:
+        """Return the residual of a solution, as `SolveReport` has it."""
+        product = self._layout.on_host(self._multiply(solution)) + damping * solution
+        if solver == "cg" and damping == 0:
+            product, reached = (self._layout.on_host(self._multiply(v)) for v in (product, reached))
+        return relative_residual(product, reached)
 
     def inverse(
-        self, damping: float = 0.0, *, split: str | None = None
+        self, damping: float = 0.0, *, split: Split | None = None
     ) -> scipy.sparse.linalg.LinearOperator:
         """Return ``(F + damping I)^-1`` as an operator, factorised once: ``F.inverse(0.1) @ g`` for flat vectors g.
 
@@ -301,15 +363,7 @@ class FisherMatrix:
         ArithmeticError
             A damped factor is not positive definite: take more damping.
         """
-        operator = self._inverse(damping, split)
-
-        def product(v: Float64) -> Float64:
-            flat = self._layout.taken(np.asarray(v, np.float64).ravel())
-            return self._layout.on_host(operator(flat))
-
-        return scipy.sparse.linalg.LinearOperator(
-            (self.size, self.size), matvec=product, rmatvec=product, dtype=np.float64
-        )
+        return self._linear_operator(self._inverse(damping, split))
 
     def inverse_sqrt(self, damping: float = 0.0) -> Any:
         """Return ``(F + damping I)^(-1/2)`` as an operator: ``F.inverse_sqrt() @ v`` for flat vectors v.
@@ -325,11 +379,12 @@ class FisherMatrix:
             Of shape (P, P): symmetric. Standard normal vectors become those of covariance ``(F + damping I)^-1``.
         """
         self._check_damping(damping)
-        operator = self._structure.power(-0.5, damping)
+        self._require_memory(self._largest_block())
+        return self._linear_operator(self._structure.power(-0.5, damping))
 
+    def _linear_operator(self, operator: Operator) -> scipy.sparse.linalg.LinearOperator:
         def product(v: Float64) -> Float64:
-            flat = self._layout.taken(np.asarray(v, np.float64).ravel())
-            return self._layout.on_host(operator(self._structure.own(flat)))
+            return self._layout.on_host(operator(self._layout.taken(np.asarray(v, np.float64).ravel())))
 
         return scipy.sparse.linalg.LinearOperator(
             (self.size, self.size), matvec=product, rmatvec=product, dtype=np.float64
@@ -338,13 +393,22 @@ class FisherMatrix:
     # ---------------------------------------------------------------------------------------------------- figures
 
     def to_dense(self) -> Float64:
-        """Return the matrix, of shape (P, P) in float64, on the host."""
+        """Return the matrix, of shape (P, P) in float64, on the host.
+
+        Raises
+        ------
+        MemoryError
+            It takes more than 16 GiB.
+        """
+        require_no_capture("FisherMatrix", _OUTSIDE)
+        self._require_memory(self.size)
         # A layer's bias follows its weights in the parameters, and in the matrix that both are rows of.
         dense: Float64 = scipy.linalg.block_diag(*self._structure.blocks())
         return dense
 
     def diagonal(self) -> Float64:
         """Return the diagonal, of shape (P,)."""
+        require_no_capture("FisherMatrix", _OUTSIDE)
         return self._structure.diagonal()
 
     def trace(self) -> float:
@@ -353,13 +417,19 @@ class FisherMatrix:
 
     def eigenvalues(self) -> Float64:
         """Return all P eigenvalues, ascending; roundings of 0 are 0."""
+        require_no_capture("FisherMatrix", _OUTSIDE)
         return self._structure.eigenvalues()
 
     def logdet(self, damping: float = 0.0) -> float:
-        """Return the logarithm of the determinant of ``F + damping I``; -inf where that is singular."""
+        """Return the logarithm of the determinant of ``F + damping I``; -inf where that is singular.
+
+        Eigenvalues that are roundings of 0 count as 0 without damping, and as they are with it.
+        """
         self._check_damping(damping)
+        if damping > 0:
+            return float(np.log(self._structure.spectrum() + damping).sum())
         with np.errstate(divide="ignore"):
-            return float(np.log(self.eigenvalues() + damping).sum())
+            return float(np.log(self.eigenvalues()).sum())
 
     @property
     def scale(self) -> float:
@@ -384,6 +454,7 @@ class FisherMatrix:
         float
             In nats; weighted as the rows are. See `steepest.kernels.output_divergence`.
         """
+        require_no_capture("FisherMatrix", _OUTSIDE)
         batch, others = self._batch, self._layout.on_device(outputs)
         kl = K.output_divergence(batch.tape.output, others, self._likelihood.name, batch.device_shares)
         return float(to_host(kl))
@@ -393,35 +464,36 @@ class FisherMatrix:
     def _multiply(self, flat: Array) -> Array:
         """Return ``F v``, in the dtype and on the device where it was computed."""
         if self._averaged or self.structure != "dense":
-            return self._structure.multiply(self._structure.own(flat))
-        flat = self._layout.on_device(flat)
+            return self._structure.multiply(flat)
+        batch = self._batch.in_float64 if flat.dtype == np.float64 else self._batch
+        flat = batch.layout.on_device(flat)
         if self.kind == "exact":
-            return self._batch.times_exact(flat)
-        return self._batch.factors.combined(self._batch.factors.rows_times(flat))
+            return batch.times_exact(flat)
+        return batch.factors.combined(batch.factors.rows_times(flat))
 
-    def _inverse(self, damping: float, split: str | None) -> Operator:
+    def _inverse(self, damping: float, split: Split | None) -> Operator:
         """Return `inverse` for vectors as of `Layout.taken`, with results in any dtype and place."""
         self._check_damping(damping)
         structure = self._structure
         if split is not None:
-            self._require_known("split", split, SPLITS)
+            require_known("FisherMatrix", split=(split, Split))
             if type(structure) is not Kfac or damping == 0:
                 raise ValueError(
                     f"[FisherMatrix] split={split!r} takes the structure 'kfac' and a positive damping, "
                     f"not {self.structure!r} and {damping}"
                 )
-            operator = structure.factored_inverse(damping, by_traces=split == "pi")
-        elif self._chosen_solver() == "gram":
-            return self._gram_inverse(damping)
-        elif self._chosen_solver() == "cg":
-            return lambda flat: self.solve(self._layout.on_host(flat), damping)
-        else:
-            operator = structure.inverse(damping)
-        return lambda flat: operator(structure.own(flat))
-
-    def _gram_inverse(self, damping: float) -> Operator:
-        factors = self._batch.factors
-        return lambda flat: solve_by_gram(factors, self._layout.on_device(flat), damping)
+            return structure.factored_inverse(damping, by_traces=split == "pi")
+        solver = self._chosen_solver()
+        if solver == "gram":
+            batch = self._batch
+            return lambda flat: solve_by_gram(batch, flat, damping)[0]
+        if solver == "cg":
+            # Updates give this object another batch, and its structure other matrices.
+            now = copy.copy(self)
+            now._structure = copy.copy(structure)
+            return lambda flat: now._by_conjugate_residuals(flat, damping)[0]
+        self._require_memory(self._largest_block())
+        return structure.inverse(damping)
 
     def _chosen_solver(self) -> str:
         """Return what solves: for the dense structure the given solver, or the cheapest; its own name for any other."""
@@ -435,12 +507,6 @@ class FisherMatrix:
         m = len(self._batch.shares) * self._expectation.repeats(self._n_outputs())
         smaller = "cholesky" if p <= m else "gram"
         return smaller if 8 * min(p, m) ** 2 <= _MOST_BYTES else "cg"
-
-    def _reached(self, flat: Array, solver: str) -> Array:
-        """Return the part of g that F reaches; all of it where that is not known without another decomposition."""
-        if solver in ("gram", "cg"):
-            return flat
-        return self._structure.power(0.0, 0.0)(self._structure.own(flat))
 
     # ------------------------------------------------------------------------------------------------------ checks
 
@@ -486,19 +552,36 @@ class FisherMatrix:
         width: int = self._layout.layers[-1][1]
         return width
 
+    def _largest_block(self) -> int:
+        """Return the number of rows of the largest matrix of parameters that the structure forms."""
+        largest_layer: int = max(p * m for p, m in self._layout.layers)
+        sides: dict[str, int] = {"dense": self.size, "block": largest_layer}
+        return sides.get(self.structure, 0)
+
     def _require_formable(self) -> None:
-        largest = {"dense": self.size, "block": max(p * m for p, m in self._layout.layers)}
-        side = largest.get(self.structure, 0)
+        side = self._largest_block()
         if 8 * side**2 > _MOST_BYTES:
             raise MemoryError(
                 f"[FisherMatrix] an average of the structure {self.structure!r} has to be formed, in "
                 f"{8e-9 * side**2:.0f} GB: take 'kfac', 'ekfac' or 'diagonal'"
             )
 
-    def _require_known(self, what: str, value: str, known: tuple[str, ...]) -> None:
-        if value not in known:
-            raise ValueError(f"[FisherMatrix] {what} {value!r} is not one of: {', '.join(known)}")
+    def _require_memory(self, side: int) -> None:
+        if 8 * side**2 > _MOST_BYTES_ASKED:
+            raise MemoryError(
+                f"[FisherMatrix] a matrix of {side} x {side} parameters takes {8e-9 * side**2:.0f} GB: take products "
+                "F @ v, or another structure or solver"
+            )
 
     def _check_damping(self, damping: float) -> None:
+        require_no_capture("FisherMatrix", _OUTSIDE)
         if not (np.isfinite(damping) and damping >= 0):
             raise ValueError(f"[FisherMatrix] damping is {damping}: it must be finite and not negative")
+
+
+def require_known(operation: str, **names: tuple[str, Any]) -> None:
+    """Raise a ValueError where an option is none of the names of its type."""
+    for what, (value, type_of_names) in names.items():
+        known = get_args(type_of_names)
+        if value not in known:
+            raise ValueError(f"[{operation}] {what} {value!r} is not one of: {', '.join(known)}")

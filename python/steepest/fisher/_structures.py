@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -12,22 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from steepest import kernels as K
-from steepest._memory import assign, to_device, to_host
-from steepest._symmetric import Cholesky, eigh, one_thread_if_small
+from steepest._backends import is_cupy
+from steepest._memory import assign, to_host
+from steepest._symmetric import Cholesky, eigh, eigvalsh, one_thread_if_small
 
 from ._batch import Batch
-from ._factors import squares
-from ._solvers import NotPositiveDefiniteError, norm
+from ._factors import Factors, squares
+from ._solvers import NotPositiveDefiniteError, is_rounding_of_part, is_within_rounding, norm, rounding_of
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 Operator = Callable[[Array], Array]
-"""A linear map of flat vectors of the structure's dtype and device."""
-
-# Of the largest eigenvalue, times the size: those below are roundings of 0.
-_ROUNDING = 8.0
-# Parts of a vector that are so many roundings of it are taken as none.
-_ROUNDINGS_OF_A_PART = 1e3
+"""A linear map of flat vectors of any dtype and device."""
+Converter = Callable[[Array], Array]
+"""What brings an array to a dtype and a device."""
 
 
 class Structure(ABC):
@@ -45,7 +43,6 @@ class Structure(ABC):
     def __init__(self, batch: Batch) -> None:
         self.batch, self.layout = batch, batch.layout
         self.device = self.layout.device
-        self.precision = float(np.finfo(self.layout.dtype).eps)
 
     def average(self, batch: Batch, decay: float) -> None:
         """Become ``decay`` times this matrix plus ``1 - decay`` times that of another batch."""
@@ -81,6 +78,10 @@ class Structure(ABC):
         """Return a vector where and as this structure computes."""
         return self.layout.on_host(flat) if self.on_host else self.layout.on_device(flat)
 
+    def place_of(self, flat: Array) -> Converter:
+        """Return what brings arrays to where a vector is: float64 on the host, or where this structure computes."""
+        return self.layout.on_host if flat.dtype == np.float64 and not is_cupy(flat) else self.own
+
     # ------------------------------------------------------------------------ what each structure says of itself
 
     @abstractmethod
@@ -101,15 +102,21 @@ class Structure(ABC):
         """The eigenvalues, in any shapes, on the host."""
 
     @abstractmethod
-    def eigenbasis(self) -> tuple[Callable[[Array], list[Array]], Callable[[list[Array]], Array]]:
+    def roundings(self) -> list[float]:
+        """Return for each array of `spectra` the rounding of its items, as a multiple of the largest of them."""
+
+    @abstractmethod
+    def eigenbasis(
+        self, own: Converter
+    ) -> tuple[Callable[[Array], list[Array]], Callable[[list[Array]], Array]]:
         """Return the map to coordinates along the eigenvectors, in the shapes of `values`, and its inverse.
 
-        Later averages do not change them.
+        Later averages do not change them. Both compute with arrays that `own` has converted.
         """
 
     @abstractmethod
     def multiply(self, flat: Array) -> Array:
-        """Return the product with a vector."""
+        """Return the product with a vector: of float64 on the host in float64, of any other where it computes."""
 
     @abstractmethod
     def blocks(self) -> list[Float64]:
@@ -121,38 +128,66 @@ class Structure(ABC):
 
     # --------------------------------------------------------------------------------------- what follows from it
 
+    def spectra(self) -> list[Float64]:
+        """Return eigenvalues as `values`, whose eigenvectors are not asked for; those that are missing are 0."""
+        return self.values
+
+    def spectrum(self) -> Float64:
+        """Return all eigenvalues, ascending, as they were computed, but for negative ones: those are 0."""
+        return self._sorted([np.maximum(values, 0.0) for values in self.spectra()])
+
     def eigenvalues(self) -> Float64:
         """Return all eigenvalues, ascending; roundings of 0 are 0."""
-        values = np.sort(np.concatenate([v.ravel() for v in self.values]))
-        return np.where(values > self.cutoff(), values, 0.0)
+        found = self.spectra()
+        kept = zip(found, self.nonzero(found), strict=True)
+        return self._sorted([np.where(is_kept, values, 0.0) for values, is_kept in kept])
 
-    def cutoff(self) -> float:
-        """Return what eigenvalues up to are roundings of 0."""
-        largest = max(float(values.max(initial=0.0)) for values in self.values)
-        if not math.isfinite(largest):
+    def _sorted(self, values: list[Float64]) -> Float64:
+        flat = np.concatenate([part.ravel() for part in values])
+        return np.sort(np.concatenate([np.zeros(self.layout.size - len(flat)), flat]))
+
+    def nonzero(self, values: list[Float64]) -> list[npt.NDArray[np.bool_]]:
+        """Return which of the eigenvalues are more than roundings of 0."""
+        largest = [float(part.max(initial=0.0)) for part in values]
+        if not all(math.isfinite(value) for value in largest):
             raise NotPositiveDefiniteError("an eigenvalue is not finite")
-        cutoff: float = _ROUNDING * self.precision * self.layout.size * largest
-        return cutoff
+        cutoffs = (rounding * value for rounding, value in zip(self.roundings(), largest, strict=True))
+        return [part > cutoff for part, cutoff in zip(values, cutoffs, strict=True)]
 
     def power(self, exponent: float, damping: float) -> Operator:
-        """Return ``(F + damping I)^exponent``; without damping of the directions that F has, and 0 in the others."""
-        cutoff, (to_basis, from_basis) = self.cutoff(), self.eigenbasis()
-        empty = [values <= cutoff for values in self.values]
+        """Return ``(F + damping I)^exponent``; without damping of the directions that F has, and 0 in the others.
+
+        With little damping or none, vectors are computed with in float64: the roundings of large coordinates would be
+        larger than small ones.
+        """
+        nonzero = self.nonzero(self.values)
+        largest = max(float(values.max(initial=0.0)) for values in self.values)
+        precise = is_within_rounding(damping, largest, self.layout.dtype)
+        own = self.layout.on_host if precise else self.own
+        to_basis, from_basis = self.eigenbasis(own)
         multipliers = []
-        for values, is_empty in zip(self.values, empty, strict=True):
-            left = is_empty if damping == 0 else np.zeros(values.shape, bool)
-            kept = np.where(left, 1.0, np.maximum(values, 0.0) + damping)
-            multipliers.append(self.own(np.where(left, 0.0, kept**exponent)))
-        # Less damping than the eigenvalues have roundings would make large numbers of the roundings of v.
-        least = _ROUNDINGS_OF_A_PART * self.precision if 0 < damping <= cutoff else 0.0
-        masks = [to_device(is_empty, self.device if not self.on_host else "cpu") for is_empty in empty]
+        for values, is_nonzero in zip(self.values, nonzero, strict=True):
+            if damping > 0:
+                # Roundings of 0 may be negative, and outweigh the damping.
+                multiplier = (np.maximum(values, -0.5 * damping) + damping) ** exponent
+            else:
+                multiplier = np.where(is_nonzero, np.where(is_nonzero, values, 1.0) ** exponent, 0.0)
+            multipliers.append(own(multiplier))
+
+        # With less damping than the roundings of F, those of v would become the largest parts of the solution.
+        is_tiny = 0 < damping <= rounding_of(1, self.layout.dtype) * largest
+        reached = [own(part.astype(np.float64)) for part in nonzero] if is_tiny else []
 
         def product(flat: Array) -> Array:
-            coordinates = to_basis(flat)
-            bound = least * norm(flat)
-            for at, multiplier, is_empty in zip(coordinates, multipliers, masks, strict=True):
-                if bound > 0:
-                    at[is_empty & (abs(at) <= bound)] = 0
+            coordinates = to_basis(own(flat))
+            if is_tiny:
+                within = [at * part for at, part in zip(coordinates, reached, strict=True)]
+                beyond = math.hypot(
+                    *(norm((a - b).ravel()) for a, b in zip(coordinates, within, strict=True))
+                )
+                if is_rounding_of_part(beyond, norm(own(flat)), self.layout.dtype):
+                    coordinates = within
+            for at, multiplier in zip(coordinates, multipliers, strict=True):
                 at *= multiplier
             return from_basis(coordinates)
 
@@ -173,11 +208,14 @@ class Diagonal(Structure):
     @cached_property
     def squared(self) -> Array:
         """The diagonal, in the network's dtype and on its device."""
-        factors, found = self.batch.factors, []
+        return self.layout.gathered(_summed(self._squares_of(f) for f in self.batch.factors_by_blocks()))
+
+    def _squares_of(self, factors: Factors) -> list[Array]:
+        found = []
         for x, d in zip(factors.inputs_with_ones(), factors.grads, strict=True):
             by_sample = (d * d).reshape(len(x), factors.repeats, -1).sum(axis=1)
             found.append(K.matmul((x * x).T, by_sample))
-        return self.layout.gathered(found)
+        return found
 
     def measure(self) -> None:
         _ = self.squared
@@ -195,11 +233,18 @@ class Diagonal(Structure):
         """The diagonal itself."""
         return [self.layout.on_host(self.squared)]
 
-    def eigenbasis(self) -> tuple[Callable[[Array], list[Array]], Callable[[list[Array]], Array]]:
+    def roundings(self) -> list[float]:
+        # Sums of squares, which nothing is mixed with: those of 0 are exactly 0.
+        return [0.0]
+
+    def eigenbasis(
+        self, own: Converter
+    ) -> tuple[Callable[[Array], list[Array]], Callable[[list[Array]], Array]]:
         return lambda flat: [flat.copy()], lambda coordinates: coordinates[0]
 
     def multiply(self, flat: Array) -> Array:
-        product: Array = self.squared * flat
+        own = self.place_of(flat)
+        product: Array = own(self.squared) * own(flat)
         return product
 
     def blocks(self) -> list[Float64]:
@@ -234,21 +279,29 @@ class Kfac(Structure):
         self, into: Sequence[tuple[Array | None, Array | None]], decay: float
     ) -> list[tuple[Array, Array]]:
         """Return the factors of the batch, averaged in place with what they were."""
-        factors = self.batch.factors
-        layers = zip(factors.inputs, factors.grads, self.layout.biases, into, strict=True)
-        return [
-            (
-                K.second_moment(x, factors.shares, ones=bias, scale=1.0 - decay, decay=decay, out=a),
-                K.second_moment(d, scale=(1.0 - decay) * len(d), decay=decay, out=g),
-            )
-            for x, d, bias, (a, g) in layers
+        batch = self.batch
+        layers = zip(batch.tape.inputs, self.layout.biases, into, strict=True)
+        of_inputs = [
+            K.second_moment(x, batch.device_shares, ones=bias, scale=1.0 - decay, decay=decay, out=a)
+            for x, bias, (a, _) in layers
         ]
+        of_grads: list[Array] = []
+        for factors in batch.factors_by_blocks():
+            scaled = [(d, (1.0 - decay) * len(d)) for d in factors.grads]
+            if not of_grads:
+                first = zip(scaled, into, strict=True)
+                of_grads = [
+                    K.second_moment(d, scale=scale, decay=decay, out=g) for (d, scale), (_, g) in first
+                ]
+                continue
+            for g, (d, scale) in zip(of_grads, scaled, strict=True):
+                g += K.second_moment(d, scale=scale)
+        return list(zip(of_inputs, of_grads, strict=True))
 
     @cached_property
     def bases(self) -> list[tuple[Float64, Float64, Float64, Float64]]:
         """The eigenvalues and eigenvectors of the two factors of each layer."""
-        with one_thread_if_small(self._largest):
-            return [(*self._eigh(a), *self._eigh(g)) for a, g in self.kronecker]
+        return [(*self._eigh(a), *self._eigh(g)) for a, g in self.kronecker]
 
     @property
     def _largest(self) -> int:
@@ -264,17 +317,31 @@ class Kfac(Structure):
     @cached_property
     def values(self) -> list[Float64]:
         """Products of the factors' eigenvalues."""
-        return [np.outer(np.maximum(a, 0.0), np.maximum(g, 0.0)) for a, _, g, _ in self.bases]
+        return [np.outer(a, g) for a, _, g, _ in self.bases]
 
-    def eigenbasis(self) -> tuple[Callable[[Array], list[Array]], Callable[[list[Array]], Array]]:
-        bases = [(self.own(u), self.own(v)) for _, u, _, v in self.bases]
+    def roundings(self) -> list[float]:
+        return [rounding_of(max(shape), np.float64) for shape in self.layout.layers]
+
+    def nonzero(self, values: list[Float64]) -> list[npt.NDArray[np.bool_]]:
+        # The factors are of the network's dtype: what has no eigenvalue in one of them has none in their product.
+        def in_factor(part: Float64) -> npt.NDArray[np.bool_]:
+            is_kept: npt.NDArray[np.bool_] = part > rounding_of(len(part), self.layout.dtype) * part.max()
+            return is_kept
+
+        in_factors = [np.outer(in_factor(a), in_factor(g)) for a, _, g, _ in self.bases]
+        return [kept & both for kept, both in zip(super().nonzero(values), in_factors, strict=True)]
+
+    def eigenbasis(
+        self, own: Converter
+    ) -> tuple[Callable[[Array], list[Array]], Callable[[list[Array]], Array]]:
+        bases = [(own(u), own(v)) for _, u, _, v in self.bases]
 
         def to_basis(flat: Array) -> list[Array]:
             parts = zip(bases, self.layout.parts(flat), strict=True)
             return [K.matmul(K.matmul(u.T, part), v) for (u, v), part in parts]
 
         def from_basis(coordinates: list[Array]) -> Array:
-            flat = self.layout.empty()
+            flat = self.layout.empty_like(coordinates[0])
             for (u, v), at, part in zip(bases, coordinates, self.layout.parts(flat), strict=True):
                 K.matmul(K.matmul(u, at), v.T, out=part)
             return flat
@@ -286,10 +353,12 @@ class Kfac(Structure):
 
     def _kronecker_product(self, factors: list[tuple[Array, Array]], flat: Array) -> Array:
         """Return the product of ``A x G`` of each layer with a vector."""
-        product = self.layout.empty()
+        own = self.place_of(flat)
+        flat = own(flat)
+        product = self.layout.empty_like(flat)
         parts = zip(factors, self.layout.parts(flat), self.layout.parts(product), strict=True)
         for (a, g), part, of_part in parts:
-            K.matmul(K.matmul(a, part), g, out=of_part)
+            K.matmul(K.matmul(own(a), part), own(g), out=of_part)
         return product
 
     def factored_inverse(self, damping: float, by_traces: bool) -> Operator:
@@ -311,12 +380,9 @@ class Kfac(Structure):
         inverses, root = [], math.sqrt(damping)
         with one_thread_if_small(self._largest):
             for a, g in self.kronecker:
-                pi = 1.0
-                if by_traces:
-                    ratio = (
-                        float(a.trace()) / len(a) * len(g) / max(float(g.trace()), np.finfo(np.float64).tiny)
-                    )
-                    pi = math.sqrt(ratio) if 0 < ratio < math.inf else 1.0
+                of_a, of_g = float(a.trace()) / len(a), float(g.trace()) / len(g)
+                # Where no gradient reaches a layer, or nothing but zeros goes into it, there is no ratio.
+                pi = math.sqrt(of_a) / math.sqrt(of_g) if by_traces and of_a > 0 and of_g > 0 else 1.0
                 inverses.append((self._damped_inverse(a, pi * root), self._damped_inverse(g, root / pi)))
 
         return lambda flat: self._kronecker_product(inverses, flat)
@@ -349,7 +415,10 @@ class Ekfac(Kfac):
     @cached_property
     def values(self) -> list[Float64]:
         """The diagonal of the Fisher matrix in K-FAC's eigenbasis."""
-        factors, found = self.batch.factors, []
+        return _summed(self._moments_of(factors) for factors in self.batch.factors_by_blocks())
+
+    def _moments_of(self, factors: Factors) -> list[Float64]:
+        found = []
         layers = zip(factors.inputs, factors.grads, self.bases, self.layout.biases, strict=True)
         for x, d, (_, u, _, v), bias in layers:
             u, v = self.layout.on_device(u), self.layout.on_device(v)
@@ -380,9 +449,10 @@ class Ekfac(Kfac):
             new += decay * carried
 
     def multiply(self, flat: Array) -> Array:
-        to_basis, from_basis = self.eigenbasis()
-        products = zip(to_basis(flat), self.values, strict=True)
-        return from_basis([at * self.own(values) for at, values in products])
+        own = self.place_of(flat)
+        to_basis, from_basis = self.eigenbasis(own)
+        products = zip(to_basis(own(flat)), self.values, strict=True)
+        return from_basis([at * own(values) for at, values in products])
 
     def blocks(self) -> list[Float64]:
         found = []
@@ -404,8 +474,19 @@ class Block(Structure):
     @cached_property
     def matrices(self) -> list[Float64]:
         """The blocks."""
-        layers = range(len(self.layout.layers))
-        return [squares(self.batch.factors.rows(slice(i, i + 1)), self.device) for i in layers]
+        return _summed(
+            [squares(factors.rows(layers), self.device) for layers in self._layers]
+            for factors in self.batch.in_float64.factors_by_blocks(self.layout.size)
+        )
+
+    @property
+    def _layers(self) -> list[slice]:
+        """The layers of each block."""
+        return [slice(i, i + 1) for i in range(len(self.layout.layers))]
+
+    @property
+    def _is_formed(self) -> bool:
+        return "matrices" in self.__dict__
 
     def measure(self) -> None:
         _ = self.matrices
@@ -423,11 +504,11 @@ class Block(Structure):
     @cached_property
     def bases(self) -> list[tuple[Float64, Float64]]:
         """Eigenvalues and eigenvectors of each block."""
-        self._require_finite()
+        self._require_finite(self.matrices)
         return [eigh(matrix, self.device) for matrix in self.matrices]
 
-    def _require_finite(self) -> None:
-        if not all(np.isfinite(matrix).all() for matrix in self.matrices):
+    def _require_finite(self, matrices: list[Float64]) -> None:
+        if not all(np.isfinite(matrix).all() for matrix in matrices):
             raise NotPositiveDefiniteError("a block is not finite")
 
     @cached_property
@@ -439,7 +520,25 @@ class Block(Structure):
         ends = np.cumsum([len(matrix) for matrix in self.matrices])[:-1]
         return np.split(flat, ends)
 
-    def eigenbasis(self) -> tuple[Callable[[Array], list[Array]], Callable[[list[Array]], Array]]:
+    def spectra(self) -> list[Float64]:
+        n_rows = len(self.batch.shares) * self.batch.expectation.repeats(self.layout.layers[-1][1])
+        if self._is_formed or n_rows >= min(self._sides):
+            return self.values
+        # S S^T of fewer rows than parameters has the eigenvalues of S^T S but for zeros.
+        grams = [self.batch.in_float64.factors.gram(layers) for layers in self._layers]
+        self._require_finite(grams)
+        return [eigvalsh(gram, self.device) for gram in grams]
+
+    @property
+    def _sides(self) -> list[int]:
+        return [sum(p * m for p, m in self.layout.layers[layers]) for layers in self._layers]
+
+    def roundings(self) -> list[float]:
+        return [rounding_of(side, self.layout.dtype) for side in self._sides]
+
+    def eigenbasis(
+        self, own: Converter
+    ) -> tuple[Callable[[Array], list[Array]], Callable[[list[Array]], Array]]:
         bases = [u for _, u in self.bases]
 
         def to_basis(flat: Array) -> list[Array]:
@@ -451,19 +550,22 @@ class Block(Structure):
         return to_basis, from_basis
 
     def multiply(self, flat: Array) -> Array:
-        return np.concatenate([m @ a for m, a in zip(self.matrices, self._blocks_of(flat), strict=True)])
+        blocks = self._blocks_of(self.own(flat))
+        return np.concatenate([m @ a for m, a in zip(self.matrices, blocks, strict=True)])
 
     def blocks(self) -> list[Float64]:
         return self.matrices
 
     def diagonal(self) -> Float64:
+        if not self._is_formed:
+            return Diagonal(self.batch).diagonal()
         return np.concatenate([np.diag(matrix) for matrix in self.matrices])
 
     def inverse(self, damping: float) -> Operator:
-        self._require_finite()
+        self._require_finite(self.matrices)
         factors = [
             Cholesky.of(matrix + damping * np.eye(len(matrix)), self.device)
-            if damping > _ROUNDING * self.precision * float(np.trace(matrix))
+            if damping > rounding_of(1, np.float64) * float(np.trace(matrix))
             else None
             for matrix in self.matrices
         ]
@@ -472,7 +574,7 @@ class Block(Structure):
             return super().inverse(damping)
 
         def product(flat: Array) -> Array:
-            solved = zip(factors, self._blocks_of(flat), strict=True)
+            solved = zip(factors, self._blocks_of(self.own(flat)), strict=True)
             return np.concatenate([f.solve(a[:, None])[:, 0] for f, a in solved if f is not None])
 
         return product
@@ -481,10 +583,18 @@ class Block(Structure):
 class Dense(Block):
     """The exact matrix of all parameters."""
 
-    @cached_property
-    def matrices(self) -> list[Float64]:
-        """The matrix, as the only block."""
-        return [squares(self.batch.factors.rows(), self.device)]
+    @property
+    def _layers(self) -> list[slice]:
+        return [slice(None)]
+
+
+def _summed(parts: Iterator[list[Array]]) -> list[Array]:
+    """Return the sums of the arrays of several lists, item by item."""
+    total = next(parts)
+    for part in parts:
+        for own, other in zip(total, part, strict=True):
+            own += other
+    return total
 
 
 STRUCTURES: dict[str, type[Structure]] = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from steepest import kernels as K
@@ -56,6 +58,25 @@ class Tape:
             stage.weight.value if k == 0 else stage.weight.value.copy() for k, (_, stage) in enumerate(linear)
         ]
         self._weight_of = {i: w for (i, _), w in zip(linear, self.weights, strict=True)}
+
+    def of_rows(self, rows: slice) -> Tape:
+        """Return the pass of some of the samples."""
+        part = copy.copy(self)
+        part._values = [value[rows] for value in self._values]
+        part.inputs, part.output = [x[rows] for x in self.inputs], self.output[rows]
+        return part
+
+    def in_float64(self) -> Tape:
+        """Return the same pass, with its values and the weights in float64."""
+        double = copy.copy(self)
+        double._values = [value.astype(np.float64) for value in self._values]
+        double._weight_of = {i: w.astype(np.float64) for i, w in self._weight_of.items()}
+        double.inputs, double.weights = (
+            [double._values[i] for i in self._weight_of],
+            list(double._weight_of.values()),
+        )
+        double.output = double._values[-1]
+        return double
 
     def backward(self, d: Array) -> list[Array]:
         """Return the gradients with respect to the outputs of the linear layers, before their activations.

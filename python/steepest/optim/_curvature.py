@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from steepest.fisher import FisherMatrix
 from steepest.fisher._layout import dot
+from steepest.fisher._matrix import Split, StructureName
 from steepest.fisher._solvers import NotPositiveDefiniteError
 from steepest.fisher._structures import Operator
 
@@ -49,7 +50,12 @@ class Curvature:
     """
 
     def __init__(
-        self, structure: str, split: str | None, decay: float, factor_period: int, inverse_period: int
+        self,
+        structure: StructureName,
+        split: Split | None,
+        decay: float,
+        factor_period: int,
+        inverse_period: int,
     ) -> None:
         self.structure, self.split, self.decay = structure, split, decay
         self.factor_period, self.inverse_period = factor_period, inverse_period

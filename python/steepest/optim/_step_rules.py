@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from steepest.fisher._batch import Batch
 from steepest.fisher._layout import dot
+from steepest.fisher._solvers import NotPositiveDefiniteError
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -173,7 +174,14 @@ def best_combination(slopes: Float64, curved: Float64) -> Float64:
         ``g^T d_i``.
     curved : ndarray of shape (k, k)
         ``d_i^T (F + damping I) d_j``.
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        One of these is not finite.
     """
+    if not (np.isfinite(slopes).all() and np.isfinite(curved).all()):
+        raise NotPositiveDefiniteError("the quadratic model is not finite")
     # The directions may differ in length by orders of magnitude.
     lengths = np.sqrt(np.maximum(np.diag(curved), np.finfo(np.float64).tiny))
     scaled = curved / np.outer(lengths, lengths)
@@ -184,8 +192,8 @@ def best_combination(slopes: Float64, curved: Float64) -> Float64:
 def bounded(step: Step, batch: Batch, bound: float, scale: float, always: bool) -> Step:
     """Return the step, shortened to a predicted divergence; or `always` of it.
 
-    The latter is the step of the ball ``d^T F d / 2 <= bound``: its Lagrangian has the multiplier
-    ``1 / length = sqrt(g^T F^-1 g / (2 bound))``.
+    The latter is the step of the ball ``d^T F d / 2 <= bound`` along the solution x: its Lagrangian has the multiplier
+    ``1 / length = sqrt(x^T F x / (2 bound))``.
 
     Parameters
     ----------
