@@ -35,11 +35,20 @@ def digits(n=300):
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_steps_are_solutions_with_the_fisher_matrix(structure, momentum):
     loss, net, X = nn.SoftmaxCrossEntropy(), network(3), inputs(20)
     y = targets(loss, 20, 3)
-    opt = optim.NaturalGradient(net, loss, 0.5, damping=0.1, structure=structure, momentum=momentum, l2=0.01)
+    opt = optim.NaturalGradient(
+        net,
+        loss,
+        0.5,
+        damping=0.1,
+        structure=structure,
+        momentum=momentum,
+        l2=0.01,
+        adapt_damping=False,
+    )
     theta, last = parameters_of(net), 0.0
     weights = np.concatenate(
         [np.full(p.value.size, float(p.name.endswith("weight"))) for p in net.parameters()]
@@ -229,10 +238,30 @@ def test_bad_parameters(options, text):
         optim.NaturalGradient(network(3), nn.SoftmaxCrossEntropy(), **options)
 
 
-def test_what_has_no_fisher_matrix_is_refused_at_the_first_step():
-    opt = optim.NaturalGradient(network(3), nn.Hinge())
-    with pytest.raises(ValueError, match="Hinge is not the negative log-likelihood"):
-        opt.step(inputs(), np.ones((6, 3)))
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "text"),
+    [
+        ((network(3), nn.Hinge()), {}, ValueError, "Hinge is not the negative log-likelihood"),
+        ((network(3), nn.Gaussian()), {}, ValueError, "means and log-variances"),
+        ((network(3, activation=nn.PReLU), nn.Poisson()), {}, ValueError, "a layer PReLU"),
+        ((network(3).parameters(), nn.Poisson()), {}, TypeError, "net must be a Network, got list"),
+        ((network(3), nn.Poisson()), {"structure": "k-fac"}, ValueError, "structure 'k-fac' is not one of"),
+        ((network(3), nn.Poisson()), {"kind": "exakt"}, ValueError, "kind 'exakt' is not one of"),
+        ((network(3), nn.Poisson()), {"solver": "lu"}, ValueError, "solver 'lu' is not one of"),
+        ((network(3), nn.Poisson()), {"split": "odd"}, ValueError, "split 'odd' is not one of"),
+        (
+            (network(3), nn.Poisson()),
+            {"split": "pi", "structure": "ekfac"},
+            ValueError,
+            "takes structure='kfac' and a positive damping, got 'ekfac'",
+        ),
+        ((network(3), nn.Poisson()), {"split": "pi", "damping": 0.0}, ValueError, r"got 'kfac' and 0\.0"),
+    ],
+    ids=str,
+)
+def test_what_no_step_could_be_taken_with_is_refused_at_once(arguments, options, error, text):
+    with pytest.raises(error, match=text):
+        optim.NaturalGradient(*arguments, **options)
 
 
 # ------------------------------------------------------------------------------------------------ dtype, device

@@ -174,6 +174,7 @@ def test_steps_with_averages(structure):
         factor_decay=0.6,
         factor_period=2,
         inverse_period=3,
+        adapt_damping=False,
     )
     F, joined = None, 0
     for k, (X, y) in enumerate(batches(8)):
@@ -239,7 +240,9 @@ def test_training_with_mini_batches(structure, split):
 def test_averages_of_gradients():
     net, X = network(3), inputs(20)
     y = targets(LOSS, 20, 3)
-    opt = optim.NaturalGradient(net, LOSS, 0.5, damping=0.1, momentum=0.8, momentum_rule="gradient")
+    opt = optim.NaturalGradient(
+        net, LOSS, 0.5, damping=0.1, momentum=0.8, momentum_rule="gradient", adapt_damping=False
+    )
     average, theta = 0.0, parameters_of(net)
     for _ in range(7):
         average = 0.8 * average + 0.2 * gradient(net, LOSS, X, y)
@@ -254,7 +257,12 @@ def test_steps_that_the_model_chooses(inverse_damping):
     net, X = network(3), inputs(20)
     y = targets(LOSS, 20, 3)
     opt = optim.NaturalGradient(
-        net, LOSS, damping=0.1, inverse_damping=inverse_damping, momentum_rule="model"
+        net,
+        LOSS,
+        damping=0.1,
+        inverse_damping=inverse_damping,
+        momentum_rule="model",
+        adapt_damping=False,
     )
     assert opt.step(X, y).damping == (inverse_damping or 0.1)
     for _ in range(3):
@@ -309,7 +317,13 @@ def test_spring(solver):
     """(F + c I) x = g + c momentum x_last; without momentum it is the natural gradient as it stands."""
     net, plain, X = network(3), network(3), inputs(20)
     y = targets(LOSS, 20, 3)
-    options = {"damping": 0.1, "structure": "dense", "solver": solver, "momentum_rule": "spring"}
+    options = {
+        "damping": 0.1,
+        "structure": "dense",
+        "solver": solver,
+        "momentum_rule": "spring",
+        "adapt_damping": False,
+    }
     for momentum in (0.0, 0.9):
         opt = optim.NaturalGradient(net, LOSS, 0.3, momentum=momentum, **options)
         theta, last = parameters_of(net), 0.0
@@ -357,16 +371,17 @@ def test_spring_comes_to_the_undamped_solution():
 def test_the_step_from_the_scores_alone(dtype, certify):
     """Of the empirical kind, the gradient is a combination of the scores; in float32 nothing cancels."""
     (X, y), options = batches(1, dtype=dtype)[0], {"damping": 1e-3, "structure": "dense", "kind": "empirical"}
+    options["adapt_damping"] = False
     net, exact = network(3, (8,), dtype=dtype), network(3, (8,))
     for p, q in zip(net.parameters(), exact.parameters(), strict=True):
         q.value[...] = p.value
     theta, X64 = parameters_of(exact), X.astype(np.float64)
     last = np.zeros_like(theta)
-    opt = optim.NaturalGradient(net, LOSS, 0.5, solver="gram", momentum=0.5, certify=certify, **options)
+    opt = optim.NaturalGradient(net, LOSS, 0.05, solver="gram", momentum=0.5, certify=certify, **options)
     weights = np.linspace(0, 1, len(X)).astype(dtype)
     for weight in (None, weights):
         F = fisher.FisherMatrix(exact, LOSS, X64, y, kind="empirical", sample_weight=weight)
-        step = -0.5 * F.solve(
+        step = -0.05 * F.solve(
             gradient(exact, LOSS, X64, y, None if weight is None else weight.astype(float)), 1e-3
         )
         last = step + 0.5 * last
@@ -428,7 +443,9 @@ def test_without_certificates_the_steps_are_the_same():
     ends = []
     for certify in (True, False):
         net = network(3)
-        opt = optim.NaturalGradient(net, LOSS, 0.3, momentum=0.5, kl_clip=0.01, certify=certify)
+        opt = optim.NaturalGradient(
+            net, LOSS, 0.3, momentum=0.5, kl_clip=0.01, certify=certify, adapt_damping=False
+        )
         for _ in range(3):
             done = opt.step(X, y)
         ends.append(parameters_of(net))
@@ -524,7 +541,7 @@ def test_an_interrupted_step_is_taken_back(monkeypatch):
         ({"inverse_period": 0}, "inverse_period is 0"),
         ({"burn_in": -1}, "burn_in is -1"),
         ({"certify": False, "adapt_damping": True}, "leave certify=True"),
-        ({"inverse_damping": 0.1}, "take momentum_rule='model'"),
+        ({"inverse_damping": 0.1}, "requires momentum_rule='model'.*got 'step'"),
         ({"inverse_damping": -1.0, "momentum_rule": "model"}, r"inverse_damping must be in \[0, inf\)"),
     ],
     ids=str,
@@ -626,6 +643,8 @@ def test_states_of_others_are_refused():
         ({**other, "averages": [np.array(["a"])]}, "incomplete or damaged"),
         ({**other, "inverse": [1.0, 1.0]}, "incomplete or damaged"),
         ({**other, "batches": ["a", 1]}, "incomplete or damaged"),
+        ({**other, "settled": "low"}, "incomplete or damaged: .*low"),
+        ({**other, "taken": [np.zeros(7), 1.0]}, "incomplete or damaged"),
         (
             {key: value for key, value in other.items() if key != "inverted"},
             "incomplete or damaged: .*inverted",

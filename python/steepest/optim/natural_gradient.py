@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,9 @@ from steepest import kernels as K
 from steepest._arguments import checked_integer
 from steepest._memory import assign, to_device, to_host
 from steepest.fisher import FisherMatrix
-from steepest.fisher._layout import dot
+from steepest.fisher._layout import Layout, dot, require_no_capture
+from steepest.fisher._likelihoods import likelihood_of
+from steepest.fisher._matrix import Kind, SolverName, Split, StructureName, require_known
 from steepest.fisher._solvers import NotPositiveDefiniteError, solve_for_own_gradient
 from steepest.nn import Loss, Network
 
@@ -26,10 +29,17 @@ from ._step_rules import MOMENTUM_RULES, LastStep, Step, bounded
 
 Array = npt.NDArray[Any]
 
-# Levenberg's and Marquardt's rule, with Martens' and Grosse's factors.
+TrustRegion = Literal["clip", "ball", "line_search"]
+MomentumRuleName = Literal["step", "gradient", "model", "spring"]
+
+# Levenberg's and Marquardt's rule, with the factors of J. Martens, "Deep learning via Hessian-free optimization", 2010.
 _POOR, _GOOD, _FACTOR = 0.25, 0.75, 1.5
-# By which a step that cannot be taken raises the damping.
+# Factor by which a rejected step raises the damping.
 _REJECTED = 4.0
+# Factor by which a step that raises the loss of the next batch raises the damping.
+_WORSE = 2.25
+# Changes of a loss below this multiple of its rounding say nothing.
+_ROUNDINGS_OF_LOSS = 8.0
 # Halvings of a step in a line search.
 _MOST_HALVINGS = 10
 
@@ -41,7 +51,7 @@ class Certificate:
     Attributes
     ----------
     loss, new_loss : float
-        Of the batch, with the penalty, before and after the step; the same where it was taken back.
+        Of the batch, with the penalty, before and after the step; the same where it was rejected.
     predicted : float
         Change of the loss by the quadratic model ``g^T d + d^T F d / 2``, with the exact Fisher matrix of the batch.
     ratio : float
@@ -57,8 +67,8 @@ class Certificate:
     length : float
         What the natural gradient was multiplied by; 0 in the burn-in.
     accepted : bool
-        Whether the step was taken. It is not where the loss became infinite or NaN, or rose with `adapt_damping`, or no
-        factorisation was found.
+        Whether the step was taken. It is not where the loss became infinite or NaN, rose by more than `predicted`, or
+        at all with `adapt_damping` or where a fall was predicted, or no factorisation was found.
     raises : int
         How often the damping had to be raised for a matrix to be factorised.
     """
@@ -83,8 +93,9 @@ class NaturalGradient:
     far as its first derivative tells: the minimum of ``g^T d + (d^T F d / 2 - c) / lr``, with a multiplier 1 / lr for
     the ball of divergence c (S. Amari, "Natural gradient works efficiently in learning", 1998).
 
-    For mini-batches, average F over them (`factor_decay`), and form its inverse now and then (`inverse_period`). As
-    it stands, F is that of each batch alone, as it is right for steps with all samples.
+    With no option, the damping adapts itself, so that no rate needs to be tuned. For mini-batches, average F over them
+    (`factor_decay`), and form its inverse now and then (`inverse_period`): by default F is that of each batch alone,
+    which suits steps with all samples.
 
     Parameters
     ----------
@@ -94,7 +105,7 @@ class NaturalGradient:
         The negative log-likelihood of a distribution, as there.
     lr : float, default=1.0
         Length of the step, in (0, inf).
-    damping : float, default=1e-3
+    damping : float, default=1.0
         Added to the diagonal of F; not negative.
     split : {"pi", "even"} or None, default=None
         For K-FAC: the damping is split onto its two factors, see `FisherMatrix.inverse`. Inverses then take Cholesky
@@ -106,10 +117,11 @@ class NaturalGradient:
         batch, whatever the kind and the structure are.
     solver : {"auto", "cholesky", "gram", "cg"}, default="auto"
         Of the dense structure.
-    adapt_damping : bool, default=False
-        Whether damping grows by 3/2 after a step whose ratio is below 1/4, and shrinks by 2/3 after one above 3/4
-        (J. Moré, "The Levenberg-Marquardt algorithm", 1978); and steps that raise the loss are taken back. It needs
-        batches that are large enough for their loss to tell.
+    adapt_damping : bool or None, default=None
+        Whether damping grows by 3/2 after a step whose ratio is below 1/4, and shrinks by 2/3, but not below 1e-8,
+        after one above 3/4 that was not clipped (J. Martens, "Deep learning via Hessian-free optimization", 2010); it
+        grows by 9/4 after a step that raises the loss of the next batch, and steps that raise the loss of their own
+        are rejected. None stands for `certify`.
     inverse_damping : float or None, default=None
         For ``momentum_rule="model"``: what is added to F where it is inverted, in place of `damping`, which then is of
         the quadratic model alone. The model is made with the exact matrix of the batch, and soon needs no damping; an
@@ -140,8 +152,8 @@ class NaturalGradient:
     l2 : float, default=0.0
         Strength of an L2 penalty ``l2 / 2 * sum(w**2)`` of the weights, not of the biases.
     certify : bool, default=True
-        Whether steps find out what the certificate says, which takes about as long as they do. Without, the loss before
-        the step is all that is known, and only steps that are not finite are not taken.
+        Whether steps find out what the certificate says, which takes about as long as they do. Without, the losses
+        before and after the step are all that is known, unless the loss rises: then the quadratic model is asked.
     seed : int, default=0
         Of the observations that the kind ``"monte_carlo"`` draws, another for each step.
 
@@ -156,8 +168,8 @@ class NaturalGradient:
 
     Raises
     ------
-    ValueError
-        A number or a name is out of range, or as of `FisherMatrix`.
+    ValueError, TypeError
+        A number or a name is out of range, options exclude one another, or net and loss are not as of `FisherMatrix`.
 
     References
     ----------
@@ -171,7 +183,7 @@ class NaturalGradient:
     >>> X = rng.standard_normal((200, 3))
     >>> y = (X.sum(axis=1) > 0).astype(np.int64)
     >>> net = nn.Network([nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)], dtype=np.float64)
-    >>> opt = optim.NaturalGradient(net, nn.SoftmaxCrossEntropy(), kl_clip=0.1)
+    >>> opt = optim.NaturalGradient(net, nn.SoftmaxCrossEntropy())
     >>> losses = [opt.step(X, y).loss for _ in range(20)]
     >>> bool(losses[-1] < 0.1 * losses[0])
     True
@@ -183,17 +195,17 @@ class NaturalGradient:
         loss: Loss,
         lr: float = 1.0,
         *,
-        damping: float = 1e-3,
-        split: str | None = None,
-        kind: str = "exact",
-        structure: str = "kfac",
-        solver: str = "auto",
-        adapt_damping: bool = False,
+        damping: float = 1.0,
+        split: Split | None = None,
+        kind: Kind = "exact",
+        structure: StructureName = "kfac",
+        solver: SolverName = "auto",
+        adapt_damping: bool | None = None,
         inverse_damping: float | None = None,
         kl_clip: float | None = None,
-        trust_region: str = "clip",
+        trust_region: TrustRegion = "clip",
         momentum: float = 0.0,
-        momentum_rule: str = "step",
+        momentum_rule: MomentumRuleName = "step",
         factor_decay: float = 0.0,
         factor_period: int = 1,
         inverse_period: int = 1,
@@ -209,12 +221,14 @@ class NaturalGradient:
         self._require("l2", l2, 0.0, math.inf)
         if kl_clip is not None:
             self._require("kl_clip", kl_clip, 0.0, math.inf, open_below=True)
-        for what, value, known in (
-            ("trust_region", trust_region, ("clip", "ball", "line_search")),
-            ("momentum_rule", momentum_rule, tuple(MOMENTUM_RULES)),
-        ):
-            if value not in known:
-                raise ValueError(f"[NaturalGradient] {what} {value!r} is not one of: {', '.join(known)}")
+        require_known(
+            "NaturalGradient",
+            kind=(kind, Kind),
+            structure=(structure, StructureName),
+            solver=(solver, SolverName),
+            trust_region=(trust_region, TrustRegion),
+            momentum_rule=(momentum_rule, MomentumRuleName),
+        )
         for what, count, least in (
             ("factor_period", factor_period, 1),
             ("inverse_period", inverse_period, 1),
@@ -224,6 +238,7 @@ class NaturalGradient:
                 raise ValueError(f"[NaturalGradient] {what} is {count}: it must be at least {least}")
         if trust_region != "clip" and kl_clip is None:
             raise ValueError(f"[NaturalGradient] trust_region={trust_region!r} takes a bound: pass kl_clip")
+        adapt_damping = certify if adapt_damping is None else adapt_damping
         if not certify and (adapt_damping or trust_region == "line_search"):
             raise ValueError(
                 "[NaturalGradient] adapt_damping and the line search go by what certificates say: leave certify=True"
@@ -232,9 +247,21 @@ class NaturalGradient:
             self._require("inverse_damping", inverse_damping, 0.0, math.inf)
             if momentum_rule != "model":
                 raise ValueError(
-                    "[NaturalGradient] inverse_damping is apart from the damping of a quadratic model: take "
-                    "momentum_rule='model'"
+                    "[NaturalGradient] inverse_damping requires momentum_rule='model', whose quadratic model has the "
+                    f"damping to itself, got {momentum_rule!r}"
                 )
+        if split is not None:
+            require_known("NaturalGradient", split=(split, Split))
+            inverted = damping if inverse_damping is None else inverse_damping
+            if structure != "kfac" or inverted == 0:
+                raise ValueError(
+                    f"[NaturalGradient] split={split!r} takes structure='kfac' and a positive damping, "
+                    f"got {structure!r} and {inverted}"
+                )
+        if not isinstance(net, Network):
+            raise TypeError(f"[NaturalGradient] net must be a Network, got {type(net).__name__}")
+        # What has no Fisher matrix is refused here, not in the first step.
+        likelihood_of(loss, Layout(net).layers[-1][1])
         self.net, self.loss, self.damping = net, loss, damping
         self.kind, self.solver, self.momentum_rule = kind, solver, momentum_rule
         self.adapt_damping, self.inverse_damping = adapt_damping, inverse_damping
@@ -244,6 +271,10 @@ class NaturalGradient:
         self.certificate: Certificate | None = None
         self.output: Array | None = None
         self._steps = 0
+        # Damping that is not adapted, while rejected steps have raised it.
+        self._settled: float | None = None
+        # Parameters before the last step, and the loss of its batch after it; None where it was rejected.
+        self._last_taken: tuple[Array, float] | None = None
         self._curvature = Curvature(structure, split, factor_decay, factor_period, inverse_period)
         self._rule = MOMENTUM_RULES[momentum_rule](lr, momentum)
 
@@ -281,7 +312,12 @@ class NaturalGradient:
             X, y or the weights are not as described; nothing has changed then.
         DivergenceError
             The loss of the batch is not finite before the step; nothing has changed then.
+        RuntimeError
+            A graph is being captured.
         """
+        require_no_capture(
+            "NaturalGradient.step", "call it outside of the block, as often as there are steps"
+        )
         whole = FisherMatrix(
             self.net,
             self.loss,
@@ -296,6 +332,8 @@ class NaturalGradient:
         self._steps += 1
         self.output = whole.output
         loss = _BatchLoss(self, X, y, sample_weight, value)
+        if self.adapt_damping:
+            self._judge_last_step(loss)
         try:
             self._curvature.join(whole)
             if self._steps <= self.burn_in:
@@ -316,56 +354,54 @@ class NaturalGradient:
         else:
             _, raises = curvature.invert(self.inverse_damping, self.l2)
         natural = self._solution_by_samples(whole) if self._needs_no_gradient else None
-        if natural is not None and not self.certify:
-            gradient = right = natural  # whatever: the rule does not look at it
-        else:
+        gradient: Array | None = None
+        if natural is None or self.certify:
             gradient = self._gradient(whole, d, loss)
             right = rule.right_side(gradient, curvature.damping)
             natural = curvature.solve(right) if natural is None else natural
-        step = rule.step(gradient, natural, batch, self.damping + self.l2)
-        if self.kl_clip is not None:
-            step = bounded(step, batch, self.kl_clip, whole.scale, self.trust_region != "clip")
-        if self.certify:
-            residual = curvature.residual(right, natural)
-            done, step = self._certified(whole, gradient, step, loss, residual, raises)
         else:
-            # Of what the step leads to nothing is known, but it must not spoil the parameters.
-            accepted = math.isfinite(float(step.move.sum()))
-            if accepted:
-                self._add(step.move)
-            else:
-                self._reject()
-            damping, length = curvature.tikhonov, step.length
-            done = Certificate(loss.before, damping=damping, length=length, accepted=accepted, raises=raises)
+            right = natural  # the rule does not look at it, nor at the gradient
+        full = step = rule.step(
+            right if gradient is None else gradient, natural, batch, self.damping + self.l2
+        )
+        if self.kl_clip is not None:
+            step = bounded(full, batch, self.kl_clip, whole.scale, self.trust_region != "clip")
+        residual = curvature.residual(right, natural) if self.certify else math.nan
+        model = _QuadraticModel(
+            self, whole, step, lambda: self._gradient(whole, d, loss) if gradient is None else gradient
+        )
+        done, step = self._taken(whole, model, loss, residual, raises, was_clipped=step is not full)
         if done.accepted:
             rule.taken(natural, step)
+            if self._settled is not None:
+                self.damping, self._settled = self._settled, None
         else:
             rule.rejected()
         return done
 
-    def _certified(
+    def _taken(
         self,
         whole: FisherMatrix,
-        gradient: Array,
-        step: Step,
+        model: _QuadraticModel,
         loss: _BatchLoss,
         residual: float,
         raises: int,
+        *,
+        was_clipped: bool,
     ) -> tuple[Certificate, Step]:
         """Take the step, or shorter ones until one is good, or none; return what there is to say, and the step."""
         before, searches = self.net.arena.copy(), self.trust_region == "line_search"
-        curved, slope = step.curvature_on(whole._batch), dot(gradient, step.move)
-        penalised = curved + 2.0 * self._penalty(whole._layout.tensors(step.move))
         for halvings in range(_MOST_HALVINGS if searches else 1):
             factor = 0.5**halvings
-            shorter = step.times(factor)
+            shorter = model.step.times(factor)
             try:
                 self._add(shorter.move)
                 after, outputs = loss.after()
-                accepted, kl = math.isfinite(after), math.nan
-                if (self.adapt_damping or searches) and after > loss.before:
-                    accepted = False
-                if accepted:
+                # With a loss that has fallen there is no need to ask the model.
+                asks = self.certify or loss.before < after < math.inf
+                predicted = model.change(factor) if asks else math.nan
+                accepted, kl = self._is_allowed(loss.before, after, predicted), math.nan
+                if accepted and self.certify:
                     kl = whole.divergence(outputs)
                     accepted = not searches or kl <= (self.kl_clip or 0.0)
             except BaseException:  # Ctrl-C too
@@ -374,21 +410,24 @@ class NaturalGradient:
             if accepted:
                 break
             assign(self.net.arena, before)
-        predicted = factor * slope + 0.5 * factor**2 * penalised
         ratio = (after - loss.before) / predicted if predicted else math.nan
+        # A change that is lost in the roundings of the loss says nothing of the damping.
+        is_lost = after == loss.before or abs(predicted) <= self._rounding(loss.before)
+        says_nothing = math.isfinite(after) and is_lost
         if not accepted:
-            self._reject()
-        elif self.adapt_damping and math.isfinite(ratio):
+            self._reject(raise_damping=not says_nothing)
+        elif self.adapt_damping and math.isfinite(ratio) and not says_nothing:
             if ratio < _POOR:
                 self.damping = max(self.damping, LEAST_DAMPING) * _FACTOR
-            elif ratio > _GOOD and self.damping > LEAST_DAMPING:
+            elif ratio > _GOOD and self.damping > LEAST_DAMPING and not was_clipped:
                 self.damping /= _FACTOR
+        self._last_taken = (before, after) if accepted and self.adapt_damping else None
         certificate = Certificate(
             loss.before,
             after if accepted else loss.before,
             predicted,
             ratio,
-            0.5 * factor**2 * curved / whole.scale,
+            model.divergence(factor) if self.certify else math.nan,
             kl if accepted else math.nan,
             residual,
             self._curvature.tikhonov,
@@ -397,6 +436,36 @@ class NaturalGradient:
             raises,
         )
         return certificate, shorter
+
+    def _judge_last_step(self, loss: _BatchLoss) -> None:
+        """Raise the damping where the last step has raised the loss of this batch, which it was not made for.
+
+        A step to the minimum of a small batch always does well on it, whatever becomes of all others.
+        """
+        if self._last_taken is None:
+            return
+        parameters, after = self._last_taken
+        if abs(loss.before - after) <= self._rounding(after):
+            return  # the same batch
+        now = self.net.arena.copy()
+        try:
+            assign(self.net.arena, parameters)
+            earlier, _ = loss.after()
+        finally:
+            assign(self.net.arena, now)
+        if loss.before > earlier:
+            self.damping = max(self.damping, LEAST_DAMPING) * _WORSE
+
+    def _is_allowed(self, before: float, after: float, predicted: float) -> bool:
+        """Return whether a step may be taken: the loss may rise by what its model predicts, or not at all."""
+        if not after < math.inf:
+            return False
+        if self.adapt_damping or self.trust_region == "line_search":
+            return after <= before
+        return after <= before or after - before <= max(predicted, 0.0) + self._rounding(before)
+
+    def _rounding(self, loss: float) -> float:
+        return _ROUNDINGS_OF_LOSS * float(np.finfo(self.net.dtype).eps) * abs(loss)
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of the state: what is adapted, averaged and remembered from step to step.
@@ -413,9 +482,13 @@ class NaturalGradient:
             "momentum_rule": self.momentum_rule,
             "lr": self.lr,
             "damping": self.damping,
+            "settled": self._settled,
             "seed": self.seed,
             "steps": self._steps,
             "last": [] if last is None else [np.array(to_host(last))],
+            "taken": []
+            if self._last_taken is None
+            else [np.array(to_host(self._last_taken[0])), self._last_taken[1]],
             **self._curvature.state(),
         }
 
@@ -451,11 +524,14 @@ class NaturalGradient:
             last = [np.array(array).astype(self.net.dtype, casting="same_kind") for array in state["last"]]
             self._require("lr", lr, 0.0, math.inf, open_below=True)
             self._require("damping", damping, 0.0, math.inf)
+            settled = None if state.get("settled") is None else float(state["settled"])
+            taken = self._as_taken(state.get("taken", ()))
             self._curvature.restore(state)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"[NaturalGradient] the state is incomplete or damaged: {error!r}") from error
         self.lr, self.damping = lr, damping
         self.seed, self._steps = seed, steps
+        self._settled, self._last_taken = settled, taken
         self._rule.last = to_device(last[0], self.net.device) if last else None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NaturalGradient:
@@ -481,11 +557,24 @@ class NaturalGradient:
         self._rule = MOMENTUM_RULES[self.momentum_rule](state["state"]["lr"], state["momentum"])
         self.load_state_dict(state["state"])
 
+    def _as_taken(self, saved: Sequence[Any]) -> tuple[Array, float] | None:
+        """Return what a state says of the last step: the parameters before it, and the loss after it."""
+        if not len(saved):
+            return None
+        parameters, after = saved
+        array = np.array(parameters).astype(self.net.dtype, casting="same_kind")
+        if array.shape != self.net.arena.shape:
+            raise ValueError(f"parameters of the shape {array.shape}")
+        return to_device(array, self.net.device), float(after)
+
     # --------------------------------------------------------------------------------------------------- internals
 
-    def _reject(self) -> None:
-        """Let the next step be a shorter one."""
-        self.damping = max(self.damping, LEAST_DAMPING) * _REJECTED
+    def _reject(self, *, raise_damping: bool = True) -> None:
+        """Let the next step be a shorter one, with an inverse of its own."""
+        if raise_damping:
+            if not self.adapt_damping and self._settled is None:
+                self._settled = self.damping
+            self.damping = max(self.damping, LEAST_DAMPING) * _REJECTED
         self._curvature.reject()
 
     @property
@@ -557,6 +646,31 @@ class NaturalGradient:
         if not (low < value < high or (value == low and not open_below)):
             bracket = "(" if open_below else "["
             raise ValueError(f"[NaturalGradient] {name} must be in {bracket}{low:g}, {high:g}), got {value}")
+
+
+@dataclass
+class _QuadraticModel:
+    """What the step ``d`` of a batch does to its penalised loss: ``g^T d + d^T F d / 2``, with the exact F."""
+
+    optimizer: NaturalGradient
+    whole: FisherMatrix
+    step: Step
+    gradient: Callable[[], Array]
+
+    @cached_property
+    def slope(self) -> float:
+        """``g^T d``; the gradient is asked for no sooner."""
+        return dot(self.gradient(), self.step.move)
+
+    def change(self, factor: float) -> float:
+        """Return the predicted change of the loss by a multiple of the step."""
+        tensors = self.whole._layout.tensors(self.step.move)
+        curved = self.step.curvature_on(self.whole._batch) + 2.0 * self.optimizer._penalty(tensors)
+        return factor * self.slope + 0.5 * factor**2 * curved
+
+    def divergence(self, factor: float) -> float:
+        """Return the predicted divergence of a multiple of the step, in nats a row."""
+        return 0.5 * factor**2 * self.step.curvature_on(self.whole._batch) / self.whole.scale
 
 
 @dataclass
