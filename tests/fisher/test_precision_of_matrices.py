@@ -89,7 +89,7 @@ def test_a_right_side_that_the_matrix_does_not_reach(dtype, solver):
     kept = values > 1e-6 * values[-1]
     expected = vectors[:, kept] @ ((vectors[:, kept].T @ g) / values[kept])
     assert_close(F.solve(g), expected, 1e-3 if dtype is np.float32 else 1e-6)
-    # Products round to the matrix's norm times the solution's: conjugate residuals come that near, or to their tolerance.
+    # Products round to the matrix's norm times the solution's: the solvers come that near, or to a tolerance.
     rounding = np.finfo(dtype).eps * values[-1] * np.linalg.norm(expected) / np.linalg.norm(dense @ expected)
     assert F.report.residual < max(1e-8, 32 * rounding)
     # A gradient is within reach.
