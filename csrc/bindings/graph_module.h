@@ -34,15 +34,15 @@ class Recorder {
 
     // The recording of this thread, or null.
     static Captured recording() {
-        Captured captured = begun_.lock();
-        if (captured && !captured->is_open) begun_.reset(), captured.reset();
+        Captured captured = begun.lock();
+        if (captured && !captured->is_open) begun.reset(), captured.reset();
         return captured;
     }
 
     static void begin(const Captured& captured) {
         ops::require(!recording(), "capture", "another graph is being captured on this thread");
         captured->is_open = true;
-        begun_ = captured;
+        begun = captured;
     }
 
     static void end(const Captured& captured) { captured->is_open = false; }
@@ -59,7 +59,7 @@ class Recorder {
 
   private:
     // Not an owner: a thread that ends must not free Python's objects, and a graph that nobody holds is recorded no more.
-    inline static thread_local std::weak_ptr<CapturedGraph<Graph>> begun_;
+    inline static thread_local std::weak_ptr<CapturedGraph<Graph>> begun;
 };
 
 template <class B>
