@@ -407,6 +407,7 @@ def test_one_step_solves_least_squares():
     assert abs(float(value) - 0.029838693732922) < 1e-12
 
 
+@pytest.mark.not_when_slow("its fits take long; there are other tests of each step")
 def test_steps_of_a_logistic_regression():
     """Breast cancer, raw features: the losses that F. Kunstner, L. Balles and P. Hennig's protocol comes to (2019)."""
     X, y = datasets.load_breast_cancer(return_X_y=True)

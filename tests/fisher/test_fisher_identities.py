@@ -343,12 +343,21 @@ def over_states(log_weights):
     return fisher.FisherMatrix(net, nn.SoftmaxCrossEntropy(), np.ones((1, 1)))
 
 
+MACHINES = [
+    (3, 2),
+    (4, 3),
+    pytest.param(
+        7, 5, marks=pytest.mark.not_when_slow("it has 4096 states; the smaller ones are summed likewise")
+    ),
+]
+
+
 def pulled_back(F, jacobian):
     """``J^T F J``, by products."""
     return jacobian.T @ np.stack([F @ np.ascontiguousarray(column) for column in jacobian.T], axis=1)
 
 
-@pytest.mark.parametrize(("n_visible", "n_hidden"), [(3, 2), (4, 3), (7, 5)])
+@pytest.mark.parametrize(("n_visible", "n_hidden"), MACHINES)
 def test_boltzmann_machine(n_visible, n_hidden):
     """The distribution over all states is an exponential family: F is the covariance of its sufficient statistics."""
     _, statistics, theta = boltzmann_machine(n_visible, n_hidden)
@@ -360,7 +369,7 @@ def test_boltzmann_machine(n_visible, n_hidden):
         assert_close(statistics.T @ F.to_dense() @ statistics, expected)
 
 
-@pytest.mark.parametrize(("n_visible", "n_hidden"), [(3, 2), (4, 3), (7, 5)])
+@pytest.mark.parametrize(("n_visible", "n_hidden"), MACHINES)
 def test_visible_units_of_a_boltzmann_machine(n_visible, n_hidden):
     """The covariance of the statistics' expectations given v; what they vary by given v is what it lacks."""
     v, statistics, theta = boltzmann_machine(n_visible, n_hidden)

@@ -206,6 +206,7 @@ def test_the_burn_in_takes_no_steps():
         assert np.array_equal(parameters_of(net), before) == (k < 3)
 
 
+@pytest.mark.not_when_slow("its fits take long; there are other tests of each step")
 @pytest.mark.parametrize("structure", ["kfac", "ekfac", "diagonal"])
 @pytest.mark.parametrize("split", [None, "pi", "even"])
 def test_training_with_mini_batches(structure, split):

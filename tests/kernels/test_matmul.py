@@ -50,7 +50,14 @@ def test_long_inner_dimension(rng, dtype, k):
     )
 
 
-@pytest.mark.parametrize("shape", [(300, 500, 700), (128, 784, 512), (1030, 20, 260)], ids=str)
+LARGE = [
+    pytest.param((300, 500, 700), marks=pytest.mark.not_when_slow("the other two have all of its tiles")),
+    (128, 784, 512),
+    (1030, 20, 260),
+]
+
+
+@pytest.mark.parametrize("shape", LARGE, ids=str)
 def test_large(rng, dtype, threads, shape):
     m, k, n = shape
     check_matmul(

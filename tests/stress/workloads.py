@@ -110,6 +110,10 @@ WORK: dict[str, Callable[[], bytes]] = {
     )
 }
 
+# These count labels by numpy.unique, in which a daemon thread aborts a process that ends (NumPy 2.4): Python ends the
+# thread by unwinding its stack, and NumPy's C++ does not let that pass.
+LABELLED = (perceptron, discriminants, logistic, stochastic)
+
 
 def expected_results() -> dict[str, bytes]:
     """What each piece of work gives; it also imports and compiles all that they need."""
