@@ -210,9 +210,8 @@ def run_case(bench: str, case: Case, options: Options, roofline, about: dict[str
     entries = {c.name: check(case, c, device) for c in case.contestants}
     running = [c for c in case.contestants if entries[c.name]["status"] == "ok" and c.call is not None]
     # A quick run is quick whatever a case asks for.
-    rounds = (
-        min(case.rounds or options.rounds, options.rounds) if options.quick else case.rounds or options.rounds
-    )
+    asked = case.rounds or options.rounds
+    rounds = min(asked, options.rounds) if options.quick else asked
     start, others = time.perf_counter(), environment.others_cpu_seconds()
     times = measure(running, rounds, options.round_seconds, case.calls, device, case.cold)
     others = (environment.others_cpu_seconds() - others) / (time.perf_counter() - start)

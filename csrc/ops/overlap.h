@@ -11,8 +11,6 @@ namespace steepest::ops {
 
 class OverlapCheck {
   public:
-    OverlapCheck() { arrays_.reserve(16); }
-
     template <class View>
     void operator()(Use use, const char* name, const View& view) {
         const Layout layout = layout_of(view);
@@ -52,7 +50,14 @@ class OverlapCheck {
         reject(operation, output.name, " overlaps ", other.name, " in memory");
     }
 
-    std::vector<Used> arrays_;
+    // The thread's memory, so that a call of small arrays allocates nothing.
+    static std::vector<Used>& memory() {
+        static thread_local std::vector<Used> arrays;
+        arrays.clear();
+        return arrays;
+    }
+
+    std::vector<Used>& arrays_ = memory();
 };
 
 template <class Op>

@@ -183,12 +183,3 @@ def test_bad_label(label, row):
 def test_bad_arguments(changes, error):
     with pytest.raises(error, match=r"^\[class_scatter\] "):
         K.class_scatter(**{**arguments(), **changes})
-
-
-def test_results_over_inputs():
-    memory = np.zeros((10, 3))
-    with pytest.raises(ValueError, match=r"^\[class_scatter\] scatter overlaps x"):
-        K.class_scatter(memory, None, np.zeros((1, 3)), scatter=memory[:3])
-    shared = np.zeros((5, 3))
-    with pytest.raises(ValueError, match=r"^\[class_scatter\] sums overlaps scatter"):
-        K.class_scatter(**arguments(), sums=shared[1:3], scatter=shared[:3])

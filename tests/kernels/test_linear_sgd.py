@@ -320,12 +320,3 @@ def test_bad_arguments(changes, error):
     with pytest.raises(error, match=r"^\[linear_sgd\] "):
         K.linear_sgd(**given)
     assert (given["w"] == 7.0).all()
-
-
-@pytest.mark.parametrize("name", ["x", "target"])
-def test_weights_over_an_input(name):
-    given = arguments()
-    given[name] = memory = np.ones((10, 3)) if name == "x" else np.ones((10, 1))
-    given["w"] = memory.ravel()[:3][:, None]
-    with pytest.raises(ValueError, match=rf"^\[linear_sgd\] w overlaps {name}"):
-        K.linear_sgd(**given)

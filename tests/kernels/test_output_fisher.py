@@ -274,14 +274,3 @@ def test_log_variances_come_in_pairs():
         ValueError, match=r"^\[output_fisher\] z has shape \(5, 3\): a mean and a log-variance"
     ):
         K.output_fisher(z, z, "gaussian_learned_variance")
-
-
-def test_result_partly_over_an_input():
-    memory, other = np.ones(13), np.ones((3, 4))
-    first, second = memory[:12].reshape(3, 4), memory[1:].reshape(3, 4)
-    for z, v, name in [(first, other, "z"), (other, first, "v")]:
-        with pytest.raises(ValueError, match=rf"^\[output_fisher\] out overlaps {name} in memory"):
-            K.output_fisher(z, v, "poisson", out=second)
-    with pytest.raises(ValueError, match=r"^\[output_fisher\] out overlaps sample_weight in memory"):
-        K.output_fisher(other, other, "poisson", memory[:3], out=first)
-    assert (memory == 1).all()

@@ -184,11 +184,3 @@ def test_bad_arguments(name, value, error):
     with pytest.raises(error, match=r"^\[take_sparse_rows\] "):
         K.take_sparse_rows(**{**arguments, name: value})
     assert (out == 7.0).all()
-
-
-def test_output_over_the_numbers():
-    arguments = fresh()
-    memory = np.zeros(18)
-    arguments["data"], arguments["out"] = memory[:6], memory[5:17].reshape(3, 4)
-    with pytest.raises(ValueError, match=r"^\[take_sparse_rows\] out overlaps data"):
-        K.take_sparse_rows(**arguments)
