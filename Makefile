@@ -46,6 +46,9 @@ THREAD_TESTS ?= tests/runtime/test_threads.py tests/runtime/test_graph.py tests/
 TEST_PROCESSES ?= auto
 PYTEST_OPTIONS := --numprocesses $(TEST_PROCESSES) --dist worksteal --maxprocesses 16
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
+# A thread of the BLAS for each, since more of them than processors would wait for one another.
+test quick test-deep test-matrix sklearn-versions standin sanitize sanitize-standin sanitize-threads: \
+  export OPENBLAS_NUM_THREADS := 1
 # Compilers answer from a cache where there is one; the paths of one clone are those of another to it.
 ifneq ($(shell command -v ccache),)
 export CMAKE_CXX_COMPILER_LAUNCHER := ccache
@@ -216,12 +219,11 @@ $(SANITIZE_DIR)/standin/.built: $(SANITIZE_DIR)/.installed $(CXX_SOURCES) $(STAN
 	$(call build_standin,$(SANITIZE_BIN)/python,$(SANITIZE_DIR)/standin,"-DSTEEPEST_SANITIZE=address;undefined",--target cuda_standin)
 	touch $@
 
-# The threads of the team, the pool and the graphs under the thread sanitizer. OpenBLAS's own are not compiled for it, and
-# would look like races; addresses are not drawn at random, since the sanitizer has fixed places for its own.
+# The threads of the team, the pool and the graphs under the thread sanitizer. OpenBLAS's own, which are not compiled for it
+# and would look like races, stay at one; addresses are not drawn at random, since the sanitizer has fixed places for its own.
 sanitize-threads: $(SANITIZE_DIR)-threads/.installed
 	LD_PRELOAD="$$($(CXX) -print-file-name=libtsan.so)" TSAN_OPTIONS=halt_on_error=1:exitcode=66:die_after_fork=0 \
-	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=3 \
-	setarch -R $(SANITIZE_DIR)-threads/venv/bin/python -m pytest $(PYTEST_OPTIONS) -q --capture=sys -p no:cacheprovider $(THREAD_TESTS) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=3 setarch -R $(SANITIZE_DIR)-threads/venv/bin/python -m pytest $(PYTEST_OPTIONS) -q --capture=sys -p no:cacheprovider $(THREAD_TESTS) $(PYTEST_ARGS)
 
 # $(call install_sanitized,FOLDER,SANITIZERS)
 # The environment has this build alone of its own; what else it imports is that of the tests, whose own build the path

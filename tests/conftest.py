@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
@@ -13,13 +12,11 @@ import pytest
 
 import steepest
 
-# Whether the tests that take too long for every change run as well: `make test-deep`.
-DEEP = bool(os.environ.get("STEEPEST_TEST_DEEP"))
 TOOLS, ESTIMATORS = (Path(__file__).parent / name for name in ("tools", "estimators"))
 
 hypothesis.settings.register_profile("quick", max_examples=12, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("deep", max_examples=1000, deadline=None)
-hypothesis.settings.load_profile("deep" if DEEP else "quick")
+hypothesis.settings.load_profile("deep" if backends.DEEP else "quick")
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -48,7 +45,7 @@ def reasons_to_skip(item):
             yield "it does not test kernels"
     if backends.ON_GPU:
         yield from reasons_of("not_on_gpu")
-    if not DEEP:
+    if not backends.DEEP:
         yield from reasons_of("deep")
         if backends.SLOW:
             yield from reasons_of("not_when_slow")
@@ -77,7 +74,7 @@ def threads(request):
     """Set the number of threads for one test."""
     if not backends.ON_CPU and request.param != backends.THREADS[0]:
         pytest.skip("threads are the CPU's")
-    if backends.ON_CPU and backends.SLOW and not DEEP and request.param != backends.THREADS[-1]:
+    if backends.ON_CPU and backends.SLOW and not backends.DEEP and request.param != backends.THREADS[-1]:
         pytest.skip("under sanitizers the largest team stands for the others")
     before = steepest.get_num_threads()
     steepest.set_num_threads(request.param)

@@ -116,6 +116,7 @@ def test_the_empirical_kind_at_all_observations_is_the_exact_kind(name, structur
     assert_close(empirical.to_dense(), exact.to_dense())
 
 
+@pytest.mark.not_when_slow("the draws are tested with their kernel")
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_monte_carlo_kind_has_the_scale_of_the_exact_kind(name):
     """Means over outputs included. With 40000 draws of deviation about 1 the trace is right to about a hundredth."""

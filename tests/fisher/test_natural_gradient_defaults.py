@@ -145,6 +145,7 @@ def test_batches_of_four_stay_bounded(name):
     assert loss_of(net, loss, X, y) < (2.0 if name == "random labels" else 1.0) * first
 
 
+@pytest.mark.not_when_slow("what a step is allowed is decided in Python")
 @pytest.mark.parametrize("certify", [True, False])
 @pytest.mark.parametrize(
     "options",

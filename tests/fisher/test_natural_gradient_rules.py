@@ -578,12 +578,18 @@ def resumed(opt, net, **options):
     return twin
 
 
-@pytest.mark.parametrize("momentum_rule", ["step", "gradient", "model", "spring"])
-@pytest.mark.parametrize("structure", STRUCTURES)
+AVERAGES = ({}, {"factor_decay": 0.9}, {"factor_decay": 0.9, "factor_period": 2, "inverse_period": 3})
+
+
 @pytest.mark.parametrize(
-    "averaged",
-    [{}, {"factor_decay": 0.9}, {"factor_decay": 0.9, "factor_period": 2, "inverse_period": 3}],
-    ids=["alone", "averaged", "periods"],
+    ("structure", "momentum_rule", "averaged"),
+    # Each structure with each rule of the momentum, and each of these with each way of averaging.
+    [
+        (structure, rule, AVERAGES[(i + j) % 3])
+        for i, structure in enumerate(STRUCTURES)
+        for j, rule in enumerate(("step", "gradient", "model", "spring"))
+    ],
+    ids=str,
 )
 def test_a_state_goes_on(structure, momentum_rule, averaged):
     """After any step: the averages, the inverse that is kept, the draws, the damping and the momentum are the same."""
@@ -596,7 +602,7 @@ def test_a_state_goes_on(structure, momentum_rule, averaged):
         "adapt_damping": True,
         **averaged,
     }
-    net, data = network(3, (4, 3)), batches(7)
+    net, data = network(3, (4, 3)), batches(5)
     opt, twins = optim.NaturalGradient(net, LOSS, 0.3, seed=5, **options), []
     for X, y in data:
         done = opt.step(X, y)

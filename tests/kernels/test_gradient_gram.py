@@ -139,6 +139,7 @@ def test_float32_sums_are_short(rng):
     np.testing.assert_allclose(K.gradient_gram(x, d), exact, rtol=1e-5)
 
 
+@pytest.mark.cpu_only("threads are the CPU's")
 @pytest.mark.parametrize(("shape", "r"), [((300, 40, 7), 1), ((90, 600, 30), 3), ((30, 20, 5), 10)], ids=str)
 def test_threads_change_nothing(rng, dtype, shape, r):
     x, d = make(rng, dtype, *shape, r)

@@ -101,8 +101,22 @@ def check_epochs(
     assert_agrees(state, oracle, x)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("penalty", [{}, {"l2": 0.01}, {"l1": 0.002}, {"l1": 0.001, "l2": 0.01}], ids=str)
+PENALTIES = ({}, {"l2": 0.01}, {"l1": 0.002}, {"l1": 0.001, "l2": 0.01})
+
+
+@pytest.mark.parametrize(
+    ("kind", "penalty"),
+    [
+        pytest.param(
+            kind,
+            penalty,
+            marks=[pytest.mark.not_when_slow("each loss has one of the penalties")] if (i + j) % 4 else [],
+        )
+        for i, kind in enumerate(KINDS)
+        for j, penalty in enumerate(PENALTIES)
+    ],
+    ids=str,
+)
 def test_losses_and_penalties(rng, dtype, kind, penalty):
     check_epochs(rng, dtype, (150, 21, 2), kind, **penalty)
 
@@ -226,6 +240,7 @@ def test_classes_against_the_others(rng, dtype):
     assert identical(single.w, target.w)
 
 
+@pytest.mark.cpu_only("threads are the CPU's")
 @pytest.mark.parametrize("penalties", [{"l1": 1e-3, "l2": 1e-2, "average_start": 50}, {"l2": 1e-2}], ids=str)
 def test_threads_and_calls_change_nothing(rng, dtype, penalties):
     x, target = make(rng, dtype, 400, 30, 5)

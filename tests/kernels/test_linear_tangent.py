@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import reference
 import tolerances
-from backends import SIZES, check, identical
+from backends import SIZES, check, identical, layouts_beside
 
 import steepest
 from steepest import kernels as K
@@ -42,7 +42,8 @@ def check_tangent(arrays, activation, **options):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (17, 31, 33), (65, 12, 10), (3, 600, 9)], ids=str)
 def test_layouts(rng, dtype, shape, activation, bias, inner):
-    check_tangent(make(rng, dtype, *shape, activation, bias, inner), activation)
+    layouts = layouts_beside(ACTIVATIONS.index(activation) + PARTS.index((bias, inner)))
+    check_tangent(make(rng, dtype, *shape, activation, bias, inner), activation, layouts=layouts)
 
 
 @pytest.mark.parametrize(("bias", "inner"), PARTS)

@@ -263,6 +263,7 @@ def test_rows_without_weight(rng, dtype, distribution):
     assert K.output_divergence(z, w, distribution, np.zeros(5, dtype)) == 0
 
 
+@pytest.mark.cpu_only("threads are the CPU's")
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_threads_change_nothing(rng, dtype, distribution):
     z, w = make(rng, dtype, 2000, 18, distribution, distance=1.0)

@@ -175,10 +175,12 @@ REDUCED = ((1, 5000), (3, 40000), (700, 301), (5000, 3), (20000, 1), (300, 1028)
 @pytest.mark.parametrize("axis", test_reduce.AXES)
 def test_reductions(rng, dtype, shape, axis):
     x = rng.standard_normal(shape).astype(dtype)
-    layouts = ("c", "fortran", "columns") if x.size > 30000 else LAYOUTS
-    for name in test_reduce.SUMS:
+    large = x.size > 30000
+    for i, name in enumerate(test_reduce.SUMS):
+        layouts = ("c", ("fortran", "columns")[i % 2]) if large else LAYOUTS
         test_reduce.check_sum(name, x, axis, layouts=layouts)
-    for name in test_reduce.EXTREMA:
+    for i, name in enumerate(test_reduce.EXTREMA):
+        layouts = (("fortran", "columns")[i % 2],) if large else LAYOUTS
         expected = getattr(np, name)(x, axis=axis)
         backends.check(getattr(K, name), (x,), ("out",), (expected,), (0.0,), axis=axis, layouts=layouts)
     x[shape[0] // 2, shape[1] // 2] = np.nan

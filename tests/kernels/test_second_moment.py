@@ -150,6 +150,7 @@ def test_no_columns(dtype, ones):
     assert (out == 3.0).all()
 
 
+@pytest.mark.cpu_only("threads are the CPU's")
 @pytest.mark.parametrize(("n", "d"), [(60, 40), (512, 300), (1100, 130)])
 def test_threads_change_nothing(rng, dtype, n, d):
     x, weight = rng.standard_normal((n, d)).astype(dtype), rng.random(n).astype(dtype)

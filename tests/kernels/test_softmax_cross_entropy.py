@@ -44,7 +44,7 @@ def finite_logits(rng, dtype, n, c):
 def probabilities(rng, dtype, n, c):
     """Soft targets, some of them hard, with rows whose sum is 1 up to rounding."""
     t = rng.dirichlet(np.ones(c), n)
-    t[::3] = np.eye(c)[rng.integers(0, c, len(t[::3]))]
+    t[::3] = reference.one_hot(rng.integers(0, c, len(t[::3])), c)
     return t.astype(dtype)
 
 

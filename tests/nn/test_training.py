@@ -270,7 +270,7 @@ def interrupt_soon():
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.usefixtures("ctrl_c")
 def test_interrupt_leaves_a_usable_model(solver):
-    X, y = blobs(4000)
+    X, y = blobs(1000)
     model = MLPClassifier(
         (128, 128), solver=solver, max_iter=100_000, max_fun=10**9, tol=0.0, n_iter_no_change=np.inf
     )

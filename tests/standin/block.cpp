@@ -71,7 +71,8 @@ std::vector<Fibre*> idle_fibres;
 Fibre* starting = nullptr;
 
 bool same(const Site& a, const Site& b) {
-    return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+    return a.line() == b.line() && a.column() == b.column() &&
+           (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
 }
 
 std::string text_of(const uint3& i) {
@@ -301,7 +302,8 @@ void collective(unsigned mask, void* operand, Combine combine, bool orders_memor
     unsigned& waiting = waiting_lanes[warp];
     waiting |= 1u << lane();
     bool complete = (waiting & mask) == mask;
-    void* operands[kLanes] = {};
+    void* operands[kLanes];
+    if (complete) std::fill(std::begin(operands), std::end(operands), nullptr);
     for (int l = 0; complete && l < kLanes; ++l) {
         if (!(mask >> l & 1)) continue;
         const Thread& t = threads[first + l];

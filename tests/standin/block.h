@@ -54,7 +54,7 @@ void write_shared(const void* to, size_t bytes, const Site& site);
 // A copy reads its source at once, and writes when it arrives: when the thread waits for its group.
 void begin_copy(void* to, const void* from, size_t bytes, bool valid, const Site& site);
 void end_copy_group();
-void wait_for_copies(unsigned groups_left, const Site& site);
+void wait_for_copies(unsigned groups_left);
 // Before the thread ends.
 void check_no_copies();
 // After a fault.

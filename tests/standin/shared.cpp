@@ -26,10 +26,10 @@ struct Record {
 Record records[kMaxSharedBytes / kGrain];
 
 struct Copy {
-    void* to;
-    uint8_t bytes, data[16];
+    uint32_t begin;  // offset of its first byte
     unsigned group;
     Site site;
+    uint8_t bytes, data[16];
 };
 
 struct Copies {
@@ -39,12 +39,16 @@ struct Copies {
 
 Copies copies[kMaxThreads];
 
-// Whether what `who` did is over for this thread: it did so itself, or a barrier lies between.
-bool is_past(uint32_t when, unsigned who) {
-    if (when < running.last_barrier || who == running.thread) return true;
-    const unsigned warp = running.thread / kLanes;
-    return warp_of(who) == warp && when < running.last_warp_barrier[warp];
-}
+// The thread that runs, in registers: to a compiler, any record could be a part of `running`.
+struct Self {
+    uint32_t thread = running.thread, warp = thread / kLanes, now = running.now;
+    uint32_t last_barrier = running.last_barrier, last_warp_barrier = running.last_warp_barrier[warp];
+
+    // Whether what `who` did is over for this thread: it did so itself, or a barrier lies between.
+    bool is_past(uint32_t when, unsigned who) const {
+        return when < last_barrier || who == thread || (when < last_warp_barrier && warp_of(who) == warp);
+    }
+};
 
 std::string text_of_thread(unsigned who) {
     if (who < kLanesOfWarp) return "thread " + std::to_string(who);
@@ -68,25 +72,29 @@ std::string text_of_thread(unsigned who) {
         "to which the copy of " + text_of_thread(r.copier - 1u) + " at " + place_of(r.write_site) + " is on its way");
 }
 
-size_t offset_of(const void* address, size_t bytes, const Site& site) {
-    const size_t offset = reinterpret_cast<uintptr_t>(address) - reinterpret_cast<uintptr_t>(shared_bytes);
+[[noreturn, gnu::cold]] void fail_place(size_t offset, size_t bytes, const Site& site) {
+    const std::string who = "thread " + std::to_string(running.thread);
     if (offset + bytes > running.shared_bytes || offset > running.shared_bytes)
-        fail("thread " + std::to_string(running.thread) + " leaves the shared memory of its block at " +
-             place_of(site));
-    if (const size_t largest_power = bytes & -bytes; offset % (largest_power < 16 ? largest_power : 16) != 0)
-        fail("thread " + std::to_string(running.thread) + " misaligns an access of " + std::to_string(bytes) +
-             " bytes to shared memory at " + place_of(site));
+        fail(who + " leaves the shared memory of its block at " + place_of(site));
+    fail(who + " misaligns an access of " + std::to_string(bytes) + " bytes to shared memory at " + place_of(site));
+}
+
+inline size_t offset_of(const void* address, size_t bytes, const Site& site) {
+    const size_t offset = reinterpret_cast<uintptr_t>(address) - reinterpret_cast<uintptr_t>(shared_bytes);
+    const size_t largest_power = bytes & -bytes, alignment = largest_power < 16 ? largest_power : 16;
+    if (offset + bytes > running.shared_bytes || offset > running.shared_bytes || (offset & (alignment - 1)) != 0)
+        fail_place(offset, bytes, site);
     return offset;
 }
 
-void check_write(const Record& r, size_t at, const Site& site) {
+inline void check_write(const Record& r, const Self& self, size_t at, const Site& site) {
     if (r.copier) fail_copy(r, at, site, "writes");
-    if (!is_past(r.written, r.writer)) fail_race(at, site, "writes", r.writer, r.write_site, "wrote");
-    if (!is_past(r.read, r.reader)) fail_race(at, site, "writes", r.reader, r.read_site, "read");
+    if (!self.is_past(r.written, r.writer)) fail_race(at, site, "writes", r.writer, r.write_site, "wrote");
+    if (!self.is_past(r.read, r.reader)) fail_race(at, site, "writes", r.reader, r.read_site, "read");
 }
 
-void note_write(Record& r, const Site& site) {
-    r.written = running.now, r.writer = static_cast<uint16_t>(running.thread), r.write_site = site;
+inline void note_write(Record& r, const Self& self, const Site& site) {
+    r.written = self.now, r.writer = static_cast<uint16_t>(self.thread), r.write_site = site;
     r.read = 0;  // the reads before it are past for whoever finds this write past
 }
 
@@ -94,26 +102,28 @@ void note_write(Record& r, const Site& site) {
 
 void read_shared(const void* from, size_t bytes, const Site& site) {
     const size_t begin = offset_of(from, bytes, site);
+    const Self self;
+    const uint32_t block_began = running.block_began;
     for (size_t at = begin; at < begin + bytes; at += kGrain) {
         Record& r = records[at / kGrain];
         if (r.copier) fail_copy(r, at, site, "reads");
-        if (r.written < running.block_began) fail_at(at, site, "reads", "which no thread of the block wrote");
-        if (!is_past(r.written, r.writer)) fail_race(at, site, "reads", r.writer, r.write_site, "wrote");
-        const unsigned warp = running.thread / kLanes;
-        if (is_past(r.read, r.reader))
-            r.reader = static_cast<uint16_t>(running.thread);
+        if (r.written < block_began) fail_at(at, site, "reads", "which no thread of the block wrote");
+        if (!self.is_past(r.written, r.writer)) fail_race(at, site, "reads", r.writer, r.write_site, "wrote");
+        if (self.is_past(r.read, r.reader))
+            r.reader = static_cast<uint16_t>(self.thread);
         else
-            r.reader = static_cast<uint16_t>(warp_of(r.reader) == warp ? kLanesOfWarp + warp : kThreads);
-        r.read = running.now, r.read_site = site;
+            r.reader = static_cast<uint16_t>(warp_of(r.reader) == self.warp ? kLanesOfWarp + self.warp : kThreads);
+        r.read = self.now, r.read_site = site;
     }
 }
 
 void write_shared(const void* to, size_t bytes, const Site& site) {
     const size_t begin = offset_of(to, bytes, site);
+    const Self self;
     for (size_t at = begin; at < begin + bytes; at += kGrain) {
         Record& r = records[at / kGrain];
-        check_write(r, at, site);
-        note_write(r, site);
+        check_write(r, self, at, site);
+        note_write(r, self, site);
     }
 }
 
@@ -122,30 +132,33 @@ void begin_copy(void* to, const void* from, size_t bytes, bool valid, const Site
         fail("thread " + std::to_string(running.thread) + " copies " + std::to_string(bytes) +
              " bytes from a misaligned address at " + place_of(site));
     const size_t begin = offset_of(to, bytes, site);
+    const Self self;
     for (size_t at = begin; at < begin + bytes; at += kGrain) {
         Record& r = records[at / kGrain];
-        check_write(r, at, site);
-        r.copier = static_cast<uint16_t>(running.thread + 1), r.write_site = site;
+        check_write(r, self, at, site);
+        r.copier = static_cast<uint16_t>(self.thread + 1), r.write_site = site;
     }
-    Copies& mine = copies[running.thread];
-    Copy& copy = mine.in_flight.emplace_back(Copy{to, static_cast<uint8_t>(bytes), {}, mine.group, site});
+    Copies& mine = copies[self.thread];
+    Copy& copy = mine.in_flight.emplace_back(
+        Copy{static_cast<uint32_t>(begin), mine.group, site, static_cast<uint8_t>(bytes), {}});
     if (valid) std::memcpy(copy.data, from, bytes);
 }
 
 void end_copy_group() { ++copies[running.thread].group; }
 
-void wait_for_copies(unsigned groups_left, const Site& site) {
-    Copies& mine = copies[running.thread];
+void wait_for_copies(unsigned groups_left) {
+    const Self self;
+    Copies& mine = copies[self.thread];
     size_t arrived = 0;
     for (; arrived < mine.in_flight.size() && mine.in_flight[arrived].group + groups_left < mine.group; ++arrived) {
         const Copy& copy = mine.in_flight[arrived];
-        std::memcpy(copy.to, copy.data, copy.bytes);
-        const size_t begin = offset_of(copy.to, copy.bytes, site);
-        for (size_t at = begin; at < begin + copy.bytes; at += kGrain) {
+        std::memcpy(shared_bytes + copy.begin, copy.data, copy.bytes);
+        for (size_t at = copy.begin; at < copy.begin + copy.bytes; at += kGrain) {
             records[at / kGrain].copier = 0;
-            note_write(records[at / kGrain], copy.site);
+            note_write(records[at / kGrain], self, copy.site);
         }
     }
+    if (arrived == 0) return;
     mine.in_flight.erase(mine.in_flight.begin(), mine.in_flight.begin() + static_cast<std::ptrdiff_t>(arrived));
 }
 

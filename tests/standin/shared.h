@@ -110,8 +110,8 @@ void copy_async(SharedArray<T, N>& to, standin::Index i, const T* from, bool val
 inline void copy_async_commit() { standin::end_copy_group(); }
 
 template <int N>
-void copy_async_wait(const standin::Site& site = standin::Site::current()) {
-    standin::wait_for_copies(N, site);
+void copy_async_wait() {
+    standin::wait_for_copies(N);
 }
 
 }  // namespace STEEPEST_TARGET

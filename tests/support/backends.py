@@ -47,6 +47,8 @@ STANDIN_DEVICES = (4, 108, 132, 1)
 # Whether the kernels that are tested are those of the CPU.
 ON_CPU = not (ON_GPU or STANDIN)
 # Whether they take tens of times as long as they should: on the stand-in, and under sanitizers.
+# Whether the tests that take too long for every change run as well: `make test-deep`.
+DEEP = bool(os.environ.get("STEEPEST_TEST_DEEP"))
 SLOW = bool(STANDIN) or "ASAN_OPTIONS" in os.environ or "TSAN_OPTIONS" in os.environ
 
 
@@ -213,6 +215,14 @@ _BUILDERS = {
 LAYOUTS = tuple(_BUILDERS)
 
 
+def layouts_beside(index):
+    """All layouts; where tests are slow, those that the case of this number takes, of cases that share them.
+
+    What a kernel does with memory layouts, and what it computes from the items, are then varied together.
+    """
+    return LAYOUTS if DEEP or not SLOW else LAYOUTS[index % 4 :: 4]
+
+
 def lay_out(values, layout):
     """A copy of `values` in the named memory layout; 0-d arrays and None pass through."""
     if values is None or np.ndim(values) == 0:
@@ -221,6 +231,12 @@ def lay_out(values, layout):
     _, view = _BUILDERS[layout](values.shape, values.dtype)
     view[...] = values
     return view
+
+
+def one_where_slow(values):
+    """Parameters of a test of large work: where tests are slow, the first stands for all."""
+    slow = pytest.mark.not_when_slow(f"{values[0]} stands for the others in large work")
+    return [value if value == values[0] else pytest.param(value, marks=slow) for value in values]
 
 
 class GuardedOutput:
