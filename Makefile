@@ -35,7 +35,7 @@ TIDY_CPU_FLAGS = -march=x86-64-v4 -DSTEEPEST_SIMD_AVX512 -DSTEEPEST_COMPILER='""
 TIDY_CUDA_FLAGS = -x c++ -Itests -DSTEEPEST_STANDIN -DSTEEPEST_TARGET=cuda -DSTEEPEST_CUDA_TARGETS='""' -DSTEEPEST_CUDA_MAJOR='""'
 
 # Instruction sets, threads and sanitizers can change these: kernels, graphs, networks and what trains them.
-KERNEL_TESTS ?= tests/kernels tests/runtime tests/nn tests/fisher
+KERNEL_TESTS ?= tests/arguments tests/kernels tests/runtime tests/nn tests/fisher
 # What runs on the stand-in for CUDA: these, what tests it, and what the estimators do with CuPy's arrays.
 STANDIN_TESTS ?= $(KERNEL_TESTS) tests/standin tests/estimators
 # What kernels read and write shows in small shapes and one dtype; there it shows soonest, since all is slow.

@@ -147,8 +147,8 @@ step_test() {
   # The tests copy a lot and launch little: processes share the GPU well. After an error that sticks to its CUDA context
   # all tests of a process fail.
   if has_module xdist; then parallel=(-p xdist.plugin -n 8); fi
-  run_pytest "$python" -m pytest "${parallel[@]}" --maxfail=40 tests/kernels tests/runtime tests/nn tests/fisher \
-    tests/estimators
+  run_pytest "$python" -m pytest "${parallel[@]}" --maxfail=40 tests/arguments tests/kernels tests/runtime \
+    tests/nn tests/fisher tests/estimators
 }
 
 # sanitize TOOL TESTS: a selection of tests under compute-sanitizer.

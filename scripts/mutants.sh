@@ -27,7 +27,7 @@ examine() {
 }
 
 examine cpu --build 'make .venv/.extension' \
-  --suite own "$pytest {tests}" --suite test "$pytest tests/kernels tests/runtime tests/nn tests/fisher" \
+  --suite own "$pytest {tests}" --suite test "$pytest tests/arguments tests/kernels tests/runtime tests/nn tests/fisher" \
   --suite test-matrix 'make test-matrix PYTEST_ARGS=-x'
 examine cuda --build 'make build/standin/.built' \
   --suite own "STEEPEST_STANDIN=build/standin $pytest {tests}" --suite standin 'make standin PYTEST_ARGS=-x'

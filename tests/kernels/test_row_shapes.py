@@ -101,9 +101,8 @@ def test_losses_of_many_rows(rng, dtype, n, c):
     labels[::7] = -1
     cross_entropy.check_loss(logits, labels, weight, ignore_label=-1, layouts=("c", "fortran"))
     cross_entropy.check_loss(logits, cross_entropy.probabilities(rng, dtype, n, c), weight, layouts=("c",))
-    for w in (None, weight):
-        for name in ("squared_error", "log_loss"):
-            pointwise.check_loss(name, *pointwise.make(rng, dtype, name, n, c), w, layouts=("c", "columns"))
+    for name, w in (("squared_error", None), ("log_loss", weight)):
+        pointwise.check_loss(name, *pointwise.make(rng, dtype, name, n, c), w, layouts=("c", "columns"))
     scores, classes = test_zero_one_loss.make(rng, dtype, n, c)
     classes[::5] = -1
     test_zero_one_loss.check_loss(scores, classes, -1, layouts=("c",))
