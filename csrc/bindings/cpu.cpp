@@ -31,8 +31,10 @@ py::dict info() {
     return d;
 }
 
-void checked_set_num_threads(int64_t n) {
-    ops::require(n >= 1 && n <= kMaxThreads, "set_num_threads", "n is ", n, "; it must be in 1..", kMaxThreads);
+void checked_set_num_threads(const py::object& given) {
+    const Call<CpuBackend> call("set_num_threads");
+    const int64_t n = call.integer("n", given);
+    ops::require(n >= 1 && n <= kMaxThreads, call.name(), "n is ", n, "; it must be in 1..", kMaxThreads);
     set_num_threads(static_cast<int>(n));
 }
 

@@ -15,7 +15,8 @@ import pytest
 import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 
-from steepest.linear_model import LinearRegression, LogisticRegression
+from steepest import DivergenceError
+from steepest.linear_model import LinearRegression, LogisticRegression, SGDClassifier, SGDRegressor
 
 # Units of the columns; "mixed" has all of them, from 1e-12 to 1e12.
 SCALES = [1e-12, 1.0, 1e12, "mixed"]
@@ -84,6 +85,21 @@ def test_least_squares(scale, offset, shape, dtype):
             assert error.max() <= eps * kappa * (kappa if shape == "tall" else 1) * size
 
 
+@grid
+def test_least_squares_without_negative_coefficients(scale, offset, shape, dtype):
+    """The conditions of Karush, Kuhn and Tucker, on standardised columns: where a coefficient is 0, it would fall."""
+    X, ids = data(scale, offset, shape, 5, np.dtype(dtype).name)
+    Z, _, spread = exact.standardised(X)
+    target = (ids - ids.astype(exact.LONG).mean()).astype(exact.LONG)
+    model, warned = silent(functools.partial(LinearRegression(positive=True).fit, X, ids.astype(dtype)))
+    assert not warned
+    assert (model.coef_ >= 0).all()
+    gradient = Z.T @ (Z @ (model.coef_ * spread) - target) / len(X)
+    rounding = FACTOR * np.finfo(dtype).eps * (1 + np.abs(model.coef_ * spread).sum()) * np.abs(target).max()
+    assert (np.abs(gradient[model.coef_ > 0]) <= rounding).all()
+    assert (gradient >= -rounding).all()
+
+
 @functools.cache
 def logistic(scale, offset, shape, k, dtype_name, C):
     X, ids = data(scale, offset, shape, k, dtype_name)
@@ -111,3 +127,75 @@ def test_logistic_regression(scale, offset, shape, dtype, k):
         assert not warned
         error = np.abs((fitted.coef_ - coef) * spread).astype(np.float64)
         assert error.max() <= (np.linalg.norm(left) * np.sqrt(len(coef)) + rounding) / least
+
+
+def gradient_of(model, Z, spread, ids, k):
+    """That of the mean loss of a classifier, by its standardised coefficients, in long double, without its intercept's.
+
+    The intercept is fitted anew: its rounding, of numbers as large as the offsets, is no error of the coefficients.
+    """
+    outputs = 1 if k == 2 else k
+    target = (ids[:, None] == (np.arange(k) if k > 2 else [1])).astype(exact.LONG)
+    scores, shift = Z @ (model.coef_ * spread).T, np.zeros(outputs, exact.LONG)
+    for _ in range(30):
+        p = exact.probabilities(scores + shift)
+        slope = (p - target).mean(axis=0)
+        if np.abs(slope).max() < 1e-16:
+            break
+        H = exact.logistic_hessian(np.ones((len(Z), 1), exact.LONG), p, np.zeros(1, exact.LONG))
+        shift -= np.linalg.lstsq(H.astype(np.float64), slope.astype(np.float64), rcond=1e-10)[0]
+    return ((p - target).T @ Z) / len(Z)
+
+
+@grid
+def test_l1_logistic_regression(scale, offset, shape, dtype):
+    """Every coefficient's gradient is the penalty's, or smaller where the coefficient is 0."""
+    k = 5 if dtype == np.float64 else 2
+    unit = 1e12 if scale == "mixed" else scale
+    X, ids = data(scale, offset, shape, k, np.dtype(dtype).name)
+    Z, _, spread = exact.standardised(X)
+    C = 20.0 / unit
+    penalty = 1.0 / (C * len(X) * np.where(spread > 0, spread, 1.0))
+    model = LogisticRegression(l1_ratio=1.0, solver="saga", C=C, tol=1e-6, max_iter=50, random_state=0)
+    fitted, warned = silent(functools.partial(model.fit, X, ids))
+    gradient = gradient_of(fitted, Z, spread, ids, k)
+    zero = fitted.coef_ == 0
+    beyond = np.where(zero, np.abs(gradient) - penalty, np.abs(gradient + np.sign(fitted.coef_) * penalty))
+    rounding = FACTOR * np.finfo(dtype).eps * (1 + np.abs(fitted.coef_ * spread).max())
+    assert warned or (beyond[:, spread > 0] <= 4e-6 + rounding).all()
+    assert all("rounding" in text or "max_iter" in text for text in warned)
+    assert not (warned and scale == 1.0 and offset <= 1e2)
+
+
+@pytest.mark.parametrize("solver", ["batch", "stochastic"])
+@grid
+def test_gradient_descent(scale, offset, shape, dtype, solver):
+    X, Y, coef, _, spread, kappa = least_squares(scale, offset, shape, np.dtype(dtype).name, 1.0)
+    model = LinearRegression(alpha=1.0, solver=solver, max_iter=100, random_state=0)
+    try:
+        model, warned = silent(functools.partial(model.fit, X, Y))
+    except DivergenceError as error:
+        warned = [str(error)]
+    assert all("scale the inputs" in text for text in warned)
+    if not warned:
+        error = spread[:, None] * np.abs(model.coef_.T.astype(np.float64) - coef)
+        assert error.max() <= 0.01 * kappa**2 * np.abs(Y).max()
+
+
+@pytest.mark.parametrize("k", [2, 5])
+@grid
+def test_steps_of_single_samples(scale, offset, shape, dtype, k):
+    """A fit that is worse than a constant says so: an objective that stays at 1e60 no longer falls, either."""
+    X, ids = data(scale, offset, shape, k, np.dtype(dtype).name)
+    share = np.bincount(ids).max() / len(ids)
+    for model in (
+        SGDClassifier(random_state=0),
+        SGDClassifier("log_loss", random_state=0),
+        SGDRegressor(random_state=0),
+    ):
+        try:
+            fitted, warned = silent(functools.partial(model.fit, X, ids))
+        except DivergenceError as error:
+            warned = [str(error)]
+        least = -1.0 if isinstance(model, SGDRegressor) else share
+        assert any("Scal" in text for text in warned) or fitted.score(X, ids) >= least - 1e-9

@@ -280,6 +280,35 @@ def test_solvers_agree(kind, damping, name):
         assert_close(solution, solutions["cholesky"], 1e-5)
 
 
+@pytest.mark.not_when_slow("the systems are large")
+@pytest.mark.parametrize(
+    ("kind", "n", "matrix", "damping", "solver"),
+    [
+        ("exact", 120, "cholesky", 0.1, "cg"),
+        ("empirical", 1800, "gram", 0.1, "cg"),
+        ("empirical", 1800, "gram", 1e-9, "gram"),
+    ],
+)
+def test_products_are_tried_before_a_large_matrix(kind, n, matrix, damping, solver):
+    """With much damping a few products solve the system; with little they would take longer than the matrix."""
+    rng = np.random.default_rng(0)
+    net = nn.Network([nn.Linear(40, 20), nn.Tanh(), nn.Linear(20, 50)], dtype=np.float64, seed=0)
+    X, y = rng.standard_normal((n, 40)), rng.integers(0, 50, n)
+    F, direct = (
+        fisher.FisherMatrix(net, nn.SoftmaxCrossEntropy(), X, y, kind=kind, solver=solver)
+        for solver in ("auto", matrix)
+    )
+    g = rng.standard_normal(F.size)
+    x, expected = F.solve(g, damping), direct.solve(g, damping)
+    assert F.report.solver == solver
+    assert (F.report.iterations > 0) == (solver == "cg")
+    assert F.report.residual < 1e-6
+    assert_close(x, expected, 1e-6)
+    inverse = F.inverse(damping)
+    for _ in range(2):
+        assert_close(inverse @ g, expected, 1e-6)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_products_of_scores_are_those_of_the_scores(kind):
     """The Gram matrix from the layers' factors, and from the rows themselves."""

@@ -52,7 +52,7 @@ def test_less_than_one_thread_is_refused(bad):
 
 @pytest.mark.parametrize("bad", [1.5, "two", None])
 def test_number_of_threads_is_an_integer(bad):
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"^\[set_num_threads\] n must be an integer"):
         steepest.set_num_threads(bad)
 
 

@@ -36,6 +36,9 @@ _OUTSIDE = "use it outside of the block"
 _MOST_BYTES, _MOST_BYTES_ASKED = 2 << 30, 16 << 30
 # Of the residual, unless the network's own roundings are larger.
 _CG_TOLERANCE, _CG_ROUNDINGS, _CG_ITERATIONS = 1e-10, 100.0, 1000
+# "auto" forms no matrix of so many operations before it has tried what products solve. One operation of a product takes
+# as long as several of a matrix, whose rows are used again; and so few products hardly solve any system.
+_LARGE_WORK, _OPERATIONS_OF_MATRIX, _FEWEST_PRODUCTS = 2e9, 4.0, 20
 
 
 class FisherMatrix:
@@ -71,9 +74,11 @@ class FisherMatrix:
         diagonal.
     solver : {"auto", "cholesky", "gram", "cg"}, default="auto"
         How `solve` works with the dense structure: by a factor of the matrix; by one of the products of the scores,
-        n × r of them with r outputs (or `n_samples`, or 1) a row; by conjugate residuals, with no matrix at all; or by
-        the smaller matrix of the first two, if it fits into 2 GiB, and else the third. All others solve by factors of
-        their own.
+        n × r of them with r outputs (or `n_samples`, or 1) a row; or by conjugate residuals, with no matrix at all.
+        "auto" takes the smaller matrix of the first two, if it fits into 2 GiB, and else the third. Where there is
+        damping and that matrix is large, it first tries conjugate residuals, in float64 and for at most as many
+        operations as the matrix takes: what they do not solve to a residual of 1e-10 is solved by the matrix, after at
+        most twice the time of the better of both. All other structures solve by factors of their own.
     n_samples : int, default=1
         Observations that are drawn for each row.
     seed : int, default=0
@@ -293,7 +298,10 @@ class FisherMatrix:
         self._check_damping(damping)
         flat = self._layout.taken(g)
         solver, iterations, reached = self._chosen_solver(), 0, flat
-        if solver == "gram":
+        tried = self._tried(flat, damping, self._products_worth_trying(damping))
+        if tried is not None:
+            solver, (solution, iterations) = "cg", tried
+        elif solver == "gram":
             solution, part = solve_by_gram(self._batch, flat, damping)
             reached = part if damping == 0 else flat
         elif solver == "cg":
@@ -309,17 +317,28 @@ class FisherMatrix:
         self.report = SolveReport(solver, float(damping), residual, iterations)
         return given_back
 
-    def _by_conjugate_residuals(self, flat: Array, damping: float) -> tuple[Float64, int]:
+    def _by_products(self, flat: Array, damping: float, most: int) -> tuple[Float64, int, bool]:
         """Solve with products in the dtype of the right side, to what that can tell."""
         dtype = flat.dtype
-        solution, iterations, has_converged = conjugate_residuals(
+        return conjugate_residuals(
             lambda v: self._layout.on_host(self._multiply(v.astype(dtype, copy=False))),
             self._layout.on_host(flat),
             damping,
             max(_CG_TOLERANCE, _CG_ROUNDINGS * float(np.finfo(dtype).eps)),
-            _CG_ITERATIONS,
+            most,
             rounding_of(1, self._layout.dtype),
         )
+
+    def _tried(self, flat: Array, damping: float, most: int) -> tuple[Float64, int] | None:
+        """Return the solution and how many products it took, or None where this number does not find it."""
+        if most < _FEWEST_PRODUCTS:
+            return None
+        right = self._layout.on_host(flat).astype(np.float64, copy=False)
+        solution, iterations, has_converged = self._by_products(right, damping, most)
+        return (solution, iterations) if has_converged and np.isfinite(solution).all() else None
+
+    def _by_conjugate_residuals(self, flat: Array, damping: float) -> tuple[Float64, int]:
+        solution, iterations, has_converged = self._by_products(flat, damping, _CG_ITERATIONS)
         if not has_converged:
             warnings.warn(
                 f"[FisherMatrix] solver='cg' has not converged in {iterations} iterations: add damping, or take "
@@ -483,17 +502,35 @@ class FisherMatrix:
                     f"not {self.structure!r} and {damping}"
                 )
             return structure.factored_inverse(damping, by_traces=split == "pi")
-        solver = self._chosen_solver()
+        # Updates give this object another batch, and its structure other matrices.
+        now = copy.copy(self)
+        now._structure = copy.copy(structure)
+        products = self._products_worth_trying(damping)
+        if products:
+            return _ProductsThenMatrix(now, damping, products)
+        return now._inverse_by(self._chosen_solver(), damping)
+
+    def _inverse_by(self, solver: str, damping: float) -> Operator:
         if solver == "gram":
-            batch = self._batch
-            return lambda flat: solve_by_gram(batch, flat, damping)[0]
+            return lambda flat: solve_by_gram(self._batch, flat, damping)[0]
         if solver == "cg":
-            # Updates give this object another batch, and its structure other matrices.
-            now = copy.copy(self)
-            now._structure = copy.copy(structure)
-            return lambda flat: now._by_conjugate_residuals(flat, damping)[0]
+            return lambda flat: self._by_conjugate_residuals(flat, damping)[0]
         self._require_memory(self._largest_block())
-        return structure.inverse(damping)
+        return self._structure.inverse(damping)
+
+    def _products_worth_trying(self, damping: float) -> int:
+        """Return how many products take as long as the matrix that "auto" would form; 0 where none are tried."""
+        solver = self._chosen_solver()
+        if self.solver != "auto" or damping == 0 or solver not in ("cholesky", "gram") or self._averaged:
+            return 0
+        p, m = self.size, self._n_scores()
+        if solver == "cholesky":
+            work = float(m) * p**2 + p**3 / 3
+        else:
+            work = float(m) ** 2 * sum(sum(sides) for sides in self._layout.layers) + m**3 / 3
+        # Forwards and back, each with two matrices of a layer; or the scores twice.
+        product = 8.0 * len(self._batch.shares) * p if self.kind == "exact" else 4.0 * m * p
+        return int(min(work / (_OPERATIONS_OF_MATRIX * product), _CG_ITERATIONS)) if work > _LARGE_WORK else 0
 
     def _chosen_solver(self) -> str:
         """Return what solves: for the dense structure the given solver, or the cheapest; its own name for any other."""
@@ -503,10 +540,13 @@ class FisherMatrix:
             return "cg" if self.solver == "cg" else "cholesky"
         if self.solver != "auto":
             return self.solver
-        p = self.size
-        m = len(self._batch.shares) * self._expectation.repeats(self._n_outputs())
+        p, m = self.size, self._n_scores()
         smaller = "cholesky" if p <= m else "gram"
         return smaller if 8 * min(p, m) ** 2 <= _MOST_BYTES else "cg"
+
+    def _n_scores(self) -> int:
+        """Return of how many scores the matrix is the sum of squares."""
+        return len(self._batch.shares) * self._expectation.repeats(self._n_outputs())
 
     # ------------------------------------------------------------------------------------------------------ checks
 
@@ -577,6 +617,23 @@ class FisherMatrix:
         require_no_capture("FisherMatrix", _OUTSIDE)
         if not (np.isfinite(damping) and damping >= 0):
             raise ValueError(f"[FisherMatrix] damping is {damping}: it must be finite and not negative")
+
+
+class _ProductsThenMatrix:
+    """The inverse that "auto" applies: by products, until they would have paid for the matrix; from then on by that."""
+
+    def __init__(self, matrix: FisherMatrix, damping: float, products: int) -> None:
+        self._matrix, self._damping, self._left = matrix, damping, products
+        self._direct: Operator | None = None
+
+    def __call__(self, flat: Array) -> Array:
+        if self._direct is None:
+            tried = self._matrix._tried(flat, self._damping, self._left)
+            if tried is not None:
+                self._left -= tried[1]
+                return tried[0]
+            self._direct = self._matrix._inverse_by(self._matrix._chosen_solver(), self._damping)
+        return self._direct(flat)
 
 
 def require_known(operation: str, **names: tuple[str, Any]) -> None:

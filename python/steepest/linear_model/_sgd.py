@@ -108,6 +108,10 @@ class StochasticLinearModel(LinearModel):
     def _score_outputs(self, outputs: Array, target: Array, weights: Array | None, classes: Array) -> Float64:
         """Return the score of each column of outputs, on the host."""
 
+    @abstractmethod
+    def _is_worse_than_a_constant(self, outputs: Array, target: Array, weights: Array | None) -> bool:
+        """Return whether the same prediction for all rows would be better than these of the model."""
+
     # ---------------------------------------------------------------------------------------------- checking
 
     def _check_parameters(self, incremental: bool) -> None:
@@ -209,6 +213,23 @@ class StochasticLinearModel(LinearModel):
         self.t_ += float(self.n_iter_ * steps)
         self.device_ = device
         self._store(state, intercept, "cuda" if cupy else "cpu")
+        if max_iter > 1:
+            self._warn_if_worse_than_a_constant(samples, n_outputs)
+
+    def _warn_if_worse_than_a_constant(self, samples: Samples, n_outputs: int) -> None:
+        """Warn where steps went astray: an objective that stays large no longer improves, and so the fit ends."""
+        coef = to_device(self.coef_.reshape(n_outputs, -1), samples.device)
+        outputs = _outputs(samples.X, coef, to_device(self.intercept_, samples.device))
+        weights = None if samples.sample_weight is None else to_host(samples.sample_weight)
+        if self._is_worse_than_a_constant(outputs.astype(np.float64), samples.target, weights):
+            warnings.warn(
+                self._prefix(
+                    "The fit predicts its own training samples worse than a constant would: steps are too long for "
+                    "these features. Scale them with sklearn.preprocessing.StandardScaler, or lower eta0."
+                ),
+                ConvergenceWarning,
+                stacklevel=5,
+            )
 
     def _begin(self, d: int, n_outputs: int, dtype: np.dtype[Any], device: str) -> tuple[State, Array]:
         """Return copies of the parameters, on the device, or zeros; and the intercept, which may not be one of them."""
@@ -258,12 +279,7 @@ class StochasticLinearModel(LinearModel):
         target = samples.target[held_out]
 
         def score(state: State, outputs: Array) -> Float64:
-            coef = state.coef.T
-            if scipy.sparse.issparse(X):
-                z = X @ coef + (0 if state.intercept is None else state.intercept)
-            else:
-                z = to_host(K.linear(X, coef, state.intercept))
-            return self._score_outputs(z, target, weights, outputs)
+            return self._score_outputs(_outputs(X, state.coef, state.intercept), target, weights, outputs)
 
         return score
 
@@ -321,3 +337,12 @@ class StochasticLinearModel(LinearModel):
                 FutureWarning,
                 stacklevel=3,
             )
+
+
+def _outputs(X: Any, coef: Array, intercept: Array | None) -> Array:
+    """Return ``X coef^T + intercept`` on the host, for X on the device of the model."""
+    if scipy.sparse.issparse(X):
+        product: Array = X @ coef.T + (0 if intercept is None else intercept)
+        return product
+    result: Array = to_host(K.linear(X, coef.T, intercept))
+    return result

@@ -84,6 +84,12 @@ class StochasticClassifier(LinearClassifier, SparseCoefficients, StochasticLinea
         scores: Float64 = np.average((outputs > 0) == positive, axis=0, weights=weights)
         return scores
 
+    def _is_worse_than_a_constant(self, outputs: Array, target: Array, weights: Array | None) -> bool:
+        of_class = class_weights(self.class_weight, to_host(self.classes_), target, None, type(self).__name__)
+        of_row = of_class[target] * (1.0 if weights is None else weights)
+        ids = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > 0
+        return bool(of_row[ids == target].sum() < np.bincount(target, of_row).max() * (1 - 1e-9))
+
     def _fit(
         self: Self,
         X: Any,
@@ -167,6 +173,11 @@ class StochasticClassifier(LinearClassifier, SparseCoefficients, StochasticLinea
             Where X, y, the weights or a parameter are not as described.
         DivergenceError
             Where a parameter stops being finite; the model is as it was before.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where `max_iter` epochs did not suffice, or where a constant prediction would be better for the samples.
         """
         self._validate_params()
         self._check_parameters(incremental=False)

@@ -166,6 +166,11 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
     def _score_outputs(self, outputs: Array, target: Array, weights: Array | None, classes: Array) -> Float64:
         return np.array([r2_score(target, outputs[:, 0], sample_weight=weights)])
 
+    def _is_worse_than_a_constant(self, outputs: Array, target: Array, weights: Array | None) -> bool:
+        # Twice the squared error of the mean is that of a value one deviation away from it.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return len(target) > 1 and not r2_score(target, outputs[:, 0], sample_weight=weights) >= -1.0
+
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, start: tuple[Any, Any], incremental: bool
     ) -> SGDRegressor:
@@ -213,6 +218,11 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
             Where X, y, the weights or a parameter are not as described.
         DivergenceError
             Where a parameter stops being finite; the model is as it was before.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where `max_iter` epochs did not suffice, or where a constant prediction would be better for the samples.
         """
         self._validate_params()
         self._check_parameters(incremental=False)

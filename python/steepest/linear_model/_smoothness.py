@@ -62,11 +62,14 @@ class Smoothness:
         """
         n, random = X.shape[0], np.random.default_rng(seed)
         weights = None if sample_weight is None else to_host(sample_weight).astype(np.float64)
+        # In float64: squares of float32 overflow from 2e19 on.
         if scipy.sparse.issparse(X):
-            squares: Array = np.asarray(X.multiply(X).sum(axis=1)).ravel()
+            items = scipy.sparse.csr_array((X.data.astype(np.float64) ** 2, X.indices, X.indptr), X.shape)
+            squares: Array = np.asarray(items.sum(axis=1)).ravel()
         else:
             rows_of_a_block = max(1, _BLOCK_ITEMS // X.shape[1])
-            blocks = (X[start : start + rows_of_a_block] for start in range(0, n, rows_of_a_block))
+            starts = range(0, n, rows_of_a_block)
+            blocks = (X[start : start + rows_of_a_block].astype(np.float64) for start in starts)
             squares = np.concatenate([to_host(K.sum(block * block, axis=1)) for block in blocks])
         rows, shares = np.arange(n), np.full(n, 1 / n) if weights is None else weights / weights.sum()
         if n > _SAMPLE:

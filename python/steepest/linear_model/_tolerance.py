@@ -38,12 +38,14 @@ def gradient_tolerance(tol: float, columns: ColumnSample, dtype: npt.DTypeLike) 
     return np.maximum(tol * np.minimum(size, 1.0), ROUNDING * float(np.finfo(dtype).eps) * size)
 
 
-def remote_centre(tolerance: Float64, columns: ColumnSample, dtype: npt.DTypeLike) -> Float64 | None:
+def remote_centre(
+    tolerance: Float64, columns: ColumnSample, dtype: npt.DTypeLike, by_coordinates: bool = False
+) -> Float64 | None:
     """Return what to take from columns that lie far from zero, 0 for the others; None if there are none.
 
     Far is where rounding of a column's mean would be more than the tolerance of its gradient, or where squares spend
     more than half of their digits on it: ``|c| > eps^(-1/4) spread``, in float32 some 50 times, in float64 some 8,000
-    times the spread.
+    times the spread. To steps along coordinates ``|c| > spread`` is far: with each, the intercept has to move, too.
 
     Parameters
     ----------
@@ -53,9 +55,13 @@ def remote_centre(tolerance: Float64, columns: ColumnSample, dtype: npt.DTypeLik
         Centres c and spreads of the d columns.
     dtype : dtype
         That of X.
+    by_coordinates : bool, default=False
+        Whether steps follow coordinates.
     """
     eps, size = float(np.finfo(dtype).eps), np.abs(columns.centre)
     hidden = ROUNDING * eps * size > tolerance
-    cancelled = size > eps**-0.25 * np.where(columns.spread > 0.0, columns.spread, 1.0)
+    cancelled = size > (1.0 if by_coordinates else eps**-0.25) * np.where(
+        columns.spread > 0.0, columns.spread, 1.0
+    )
     remote = (hidden & (size > columns.spread)) | cancelled
     return np.where(remote, columns.centre, 0.0) if remote.any() else None

@@ -116,7 +116,7 @@ class NaturalGradient:
         Of the Fisher matrix that is solved with. What a step is expected to do is computed with the exact matrix of its
         batch, whatever the kind and the structure are.
     solver : {"auto", "cholesky", "gram", "cg"}, default="auto"
-        Of the dense structure.
+        Of the dense structure; see `FisherMatrix`.
     adapt_damping : bool or None, default=None
         Whether damping grows by 3/2 after a step whose ratio is below 1/4, and shrinks by 2/3, but not below 1e-8,
         after one above 3/4 that was not clipped (J. Martens, "Deep learning via Hessian-free optimization", 2010); it
