@@ -60,6 +60,7 @@ class Descent {
   public:
     Descent(const ops::LinearSgd<T>& op, Range outputs, Team& team)
         : op_(op),
+          team_(team),
           rule_{op.lr.get(), op.power, op.t0, op.l1, op.l2, op.passive_aggressive},
           first_output_(outputs.begin),
           outputs_(outputs.end - outputs.begin),
@@ -82,6 +83,7 @@ class Descent {
         double rates[kBlock];
         for (int64_t begin = 0; begin < n; begin += kBlock) {
             const int64_t end = n - begin < kBlock ? n : begin + kBlock;
+            team_.checkpoint();
             rates_of_block(rule_, first_ + begin + 1, rates);
             const bool groups = may_group(rates[0]);
             const int64_t counted = first_ + taken_ + 1 - op_.average_start;  // samples in the average
@@ -144,6 +146,7 @@ class Descent {
     }
 
     const ops::LinearSgd<T>& op_;
+    Team& team_;
     StepRule rule_;
     LossFunctions loss_{};
     int64_t first_output_, outputs_, padded_;

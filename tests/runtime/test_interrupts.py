@@ -137,6 +137,8 @@ def test_a_capture_is_entered_once():
         "K.second_moment(wide.T)",
         "K.gradient_gram(wide, wide)",
         "K.class_scatter(wide.T, None, np.zeros((1, 2000)))",
+        "K.linear_sgd(wide.T[:, :9], np.broadcast_to(0, 10**6), np.zeros((9, 3)), None, np.array(0), lr=0.1, "
+        "order=np.broadcast_to(0, 10**9))",
         "graph.profile(10**7)",
         "graph.replay(10**9)",
     ],
