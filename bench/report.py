@@ -1,9 +1,9 @@
 """Put the latest results into the README and docs/performance.md: `python -m bench.report [--check]`.
 
 The tables between the markers are generated from bench/results/*.jsonl, of each case the latest row that was
-not run with --quick, for the CPU and for CUDA devices. `--check` changes nothing and fails where one of the two is
-out of date. `--add FILE ...` first takes over the rows that were measured elsewhere; `--targets` only prints what was
-reached of the goals.
+not run with --quick: a few cases of the CPU in the README, all of the CPU and of CUDA devices on the page, with a
+chart. `--check` changes nothing and fails where one of the two is out of date. `--add FILE ...` first takes over
+the rows that were measured elsewhere; `--targets` only prints what was reached of the goals.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import details, targets
+from bench import chart, details, targets
 from bench.__main__ import NAMES, RESULTS
 from bench.environment import ROOT
 from bench.harness import OURS, save
@@ -23,19 +23,29 @@ from bench.show import duration, times
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 LEGEND = f"""\
 Times of {OURS} (float32), and how many times longer the fastest variant of each library takes: above 1,
-{OURS} is faster, below 1 slower. "Of roofline" is the share of the speed that the machine's measured
-multiply-add rate or memory bandwidth allows."""
+{OURS} is faster, below 1 slower."""
+# What the README and the chart show, cases that lose among it: benchmark, case, and its name there.
+HEADLINES = (
+    ("train_step", "batch 32", "Adam step of 784-128-64-10, batch 32"),
+    ("train_step", "batch 2048", "the same, batch 2048"),
+    ("fit", "MNIST, 48000 rows, 5 epochs, batch 32", "fit of that network on MNIST, 5 epochs"),
+    ("regression", "20000 rows, 10 epochs, batch 200, float32", "fit of MLPRegressor, 20,000 × 8"),
+    ("linear_model", "logistic regression, 100,000 × 100, float32", "logistic regression, 100,000 × 100"),
+    ("linear_model", "least squares, 100,000 × 100, float32", "least squares, 100,000 × 100"),
+    ("discriminant", "LDA, 1,000,000 × 50, 5 classes", "LDA, 1,000,000 × 50"),
+    ("pca", "PCA, 100000 × 100, 10 components", "PCA, 100,000 × 100"),
+    ("fisher", "Fisher-vector product, batch 512", "Fisher-vector product, batch 512"),
+    ("matmul", "product 128 × 128 × 128", "matrix product, 128 × 128 × 128"),
+    ("adam", "20 M parameters, 2 tensors", "Adam update, 20 M parameters"),
+)
 CUDA_LEGEND = """\
 What the CUDA kernels are meant to reach, and what was measured, each on the device and at the commit named beside
 it. Times are by CUDA events; "copy bandwidth" is that of a copy within the device's memory in the same run, and
 cuBLAS the fastest of CuPy's, PyTorch's and cuBLASLt. Errors are relative, against float64."""
-CUDA_TABLES_LEGEND = """\
-As above for the CPU; "of ceiling" is the share of the measured copy bandwidth, or of the rate of a large bfloat16
-product, whichever allows less."""
 CPU_GOALS_LEGEND = """\
 What Fisher matrices and the natural gradient are meant to cost on two cores, and what was measured: each goal is
-answered by one row of the tables above."""
-LIBRARIES = ("NumPy", "CuPy", "PyTorch", "JAX", "scikit-learn", "kfac-jax", "curvlinops", "nngeometry")
+answered by one row of the tables below."""
+LIBRARIES = ("NumPy", "PyTorch", "JAX", "scikit-learn")
 TITLES = {
     "matmul": "Matrix products and layers",
     "activation": "Activations",
@@ -76,29 +86,32 @@ def read(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def ratio(row: dict, library: str) -> str:
+def ratio_of(row: dict, library: str) -> float | None:
     """How many times longer the fastest variant of a library takes."""
     of_library = [e for name, e in row["contestants"].items() if name.startswith(library)]
-    ratios = [e["ratio_of_medians"] for e in of_library if "ratio_of_medians" in e]
-    return times(min(ratios)) if ratios else ""
+    return min((e["ratio_of_medians"] for e in of_library if "ratio_of_medians" in e), default=None)
 
 
-def table(rows: list[dict], bound: str = "of roofline") -> list[str]:
-    """A line for each timed row; a column for each library that any of them has."""
-    libraries = [name for name in LIBRARIES if any(ratio(row, name) for row in rows)]
-    lines = [
-        f"| | {OURS} | {' | '.join(libraries)} | {bound} |",
-        f"|---|--:|{'--:|' * len(libraries)}--:|",
-    ]
-    for row in rows:
-        ours = row["contestants"].get(OURS, {})
-        if "median_us" not in ours:
-            continue
-        roofline = f"{100 * ours['roofline']:.0f} %" if "roofline" in ours else ""
-        ratios = [ratio(row, name) for name in libraries]
-        cells = [row["case"], duration(ours["median_us"]), *ratios, roofline]
-        lines.append(f"| {' | '.join(cells)} |")
+def ratio(row: dict, library: str) -> str:
+    """The same, as a table shows it."""
+    number = ratio_of(row, library)
+    return "" if number is None else times(number)
+
+
+def table(rows: list[tuple[str, dict]]) -> list[str]:
+    """A line for each named row; a column for each library that any of them has."""
+    libraries = [name for name in LIBRARIES if any(ratio(row, name) for _, row in rows)]
+    lines = [f"| | {OURS} | {' | '.join(libraries)} |", f"|---|--:|{'--:|' * len(libraries)}"]
+    for name, row in rows:
+        ours = duration(row["contestants"][OURS]["median_us"])
+        lines.append(f"| {' | '.join([name, ours, *(ratio(row, library) for library in libraries)])} |")
     return lines
+
+
+def headlines(rows: list[dict]) -> list[tuple[str, dict]]:
+    """The names and rows that the README and the chart show."""
+    on_cpu = {(row["bench"], row["case"]): row for row in rows if row.get("device", "cpu") == "cpu"}
+    return [(name, on_cpu[bench, case]) for bench, case, name in HEADLINES if (bench, case) in on_cpu]
 
 
 def is_timed(row: dict) -> bool:
@@ -153,18 +166,6 @@ def cuda_setting(run: dict) -> str:
     )
 
 
-def sections(rows: list[dict], bound: str = "of roofline") -> list[str]:
-    """A titled table for each benchmark."""
-    parts = []
-    for name in NAMES:
-        of_name = [row for row in rows if row["bench"] == name]
-        if of_name:
-            parts += [f"**{TITLES[name]}**"]
-            parts += ["\n".join(table(of_name, bound))] if any(is_timed(row) for row in of_name) else []
-            parts += ["\n".join(notes(of_name))] if notes(of_name) else []
-    return parts
-
-
 def goals(rows: list[dict], device: str) -> list[str]:
     """A line for each target of a device, measured or not."""
     lines = ["| | measured | reached | device | commit |", "|---|---|---|---|---|"]
@@ -181,31 +182,22 @@ def goals(rows: list[dict], device: str) -> list[str]:
 
 
 def generate(rows: list[dict]) -> str:
-    """The text between the markers."""
-    on_cpu = [row for row in rows if row.get("device", "cpu") == "cpu"]
-    parts = []
-    if on_cpu:
-        parts += [LEGEND, *sections(on_cpu), "\n".join(dict.fromkeys(setting(row["run"]) for row in on_cpu))]
-    parts += [CPU_GOALS_LEGEND, "\n".join(goals(rows, "cpu"))]
-    parts += ["**On a GPU**", CUDA_LEGEND, "\n".join(goals(rows, "cuda"))]
-    on_cuda = targets.usable(rows)
-    parts += [CUDA_TABLES_LEGEND] if on_cuda else []
-    for where in dict.fromkeys(cuda_setting(row["run"]) for row in on_cuda):
-        there = [row for row in on_cuda if cuda_setting(row["run"]) == where]
-        parts += [where, *sections(there, "of ceiling")]
-    return "\n" + "\n\n".join(parts) + "\n"
+    """The text between the markers of the README."""
+    shown = headlines(rows)
+    return "\n\n".join([LEGEND, "\n".join(table(shown))]) if shown else "Nothing has been measured yet."
 
 
 def generate_page(rows: list[dict]) -> str:
-    """The text between the markers of docs/performance.md: all contestants, device by device."""
+    """The text between the markers of docs/performance.md: goals, then all contestants, device by device."""
     settings = dict.fromkeys(
         (row.get("device", "cpu"), cuda_setting(row["run"]) if "gpu" in row["run"] else setting(row["run"]))
         for row in rows
     )
-    parts = []
+    parts = ["## Goals", "### On the CPU", CPU_GOALS_LEGEND, "\n".join(goals(rows, "cpu"))]
+    parts += ["### On a GPU", CUDA_LEGEND, "\n".join(goals(rows, "cuda"))]
     for device in dict.fromkeys(device for device, _ in settings):
         there = [row for row in rows if row.get("device", "cpu") == device]
-        parts += ["## On the CPU" if device == "cpu" else "## On a GPU"]
+        parts += ["## Measured on the CPU" if device == "cpu" else "## Measured on a GPU"]
         for name in NAMES:
             of_name = [row for row in there if row["bench"] == name]
             if of_name:
@@ -213,7 +205,10 @@ def generate_page(rows: list[dict]) -> str:
                 if any(is_timed(row) for row in of_name):
                     parts += ["\n".join(details.table(of_name, OURS))]
                 parts += ["\n".join(notes(of_name))] if notes(of_name) else []
-        parts += ["Measured on:", "\n".join(f"- {text}" for where, text in settings if where == device)]
+        parts += [
+            "Machines and versions:",
+            "\n".join(f"- {text}" for where, text in settings if where == device),
+        ]
     return "\n" + "\n\n".join(parts) + "\n"
 
 
@@ -242,6 +237,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(targets.lines(latest_rows(args.results))))
         return 0
     rows = latest_rows(args.results)
+    if not args.check:
+        ratios = [(name, {n: ratio_of(row, n) for n in LIBRARIES}) for name, row in headlines(rows)]
+        chart.write(ratios, args.page.parent / "_static" / "speed.svg")
     out_of_date = False
     for path, content in ((args.readme, generate(rows)), (args.page, generate_page(rows))):
         before = path.read_text(encoding="utf-8")

@@ -137,8 +137,7 @@ def test_a_capture_is_entered_once():
         "K.second_moment(wide.T)",
         "K.gradient_gram(wide, wide)",
         "K.class_scatter(wide.T, None, np.zeros((1, 2000)))",
-        "K.linear_sgd(wide.T[:, :9], np.broadcast_to(0, 10**6), np.zeros((9, 3)), None, np.array(0), lr=0.1, "
-        "order=np.broadcast_to(0, 10**9))",
+        "K.linear_sgd(wide.T[:, :9], labels, np.zeros((9, 3)), None, np.array(0), lr=0.1, order=order)",
         "graph.profile(10**7)",
         "graph.replay(10**9)",
     ],
@@ -149,6 +148,7 @@ def test_ctrl_c_ends_what_would_take_minutes(call, threads):
         + f"""
 steepest.set_num_threads({threads})
 wide = np.broadcast_to(np.ones((2000, 1)), (2000, 1_000_000))  # without memory of its own
+labels, order = np.broadcast_to(1, 10**6), np.broadcast_to(0, 10**9)
 interrupt_after(0.2)
 began = time.monotonic()
 try:

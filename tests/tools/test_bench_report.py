@@ -28,7 +28,8 @@ def full_row(case, ours, peer):
     return {"bench": "adam", "case": case, "quick": False, "contestants": contestants, "run": RUN}
 
 
-def test_report_takes_the_latest_row_and_the_fastest_variant(tmp_path):
+def test_report_takes_the_latest_row_and_the_fastest_variant(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "HEADLINES", (("adam", "a", "Adam, a"), ("adam", "b", "Adam, b")))
     readme = tmp_path / "README.md"
     page = tmp_path / "performance.md"
     for path in (readme, page):
@@ -41,8 +42,9 @@ def test_report_takes_the_latest_row_and_the_fastest_variant(tmp_path):
     assert report.main(arguments) == 0
     assert report.main([*arguments, "--check"]) == 0
     text = readme.read_text(encoding="utf-8")
-    assert "| a | 10.0 µs | 4.00× | 50 % |" in text
-    assert "| b | 1.00 µs | 0.500× | 50 % |" in text
+    assert "| Adam, a | 10.0 µs | 4.00× |" in text
+    assert "| Adam, b | 1.00 µs | 0.500× |" in text
+    assert "Adam, b" in (tmp_path / "_static" / "speed.svg").read_text(encoding="utf-8")
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     details = page.read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
@@ -80,7 +82,7 @@ def test_every_benchmark_has_a_title():
 def test_no_figure_without_a_row():
     assert shown() == {}
     assert all(line.endswith("not yet measured") for line in targets.lines([]))
-    text = report.generate([])
+    text = report.generate_page([])
     assert text.count("not yet measured") == len(targets.all_targets())
     medians = {harness.OURS: 1.0, "CuPy cuBLAS": 1.0}
     for row in (
@@ -164,7 +166,7 @@ def test_costs_of_fisher_matrices_are_read_from_rows_of_the_cpu():
     }
     # Those of a GPU do not answer goals of the CPU, nor the other way round.
     assert shown(*(row | {"device": "cuda"} for row in rows)) == {}
-    text = report.generate([row | {"rounds": 1} for row in rows])
+    text = report.generate_page([row | {"rounds": 1} for row in rows])
     assert "- K-FAC factors, batch 512: the floor." in text
     assert "- Iterations, logistic regression, digits: steepest 9." in text
 
@@ -182,9 +184,12 @@ def test_rows_measured_elsewhere_are_added_with_their_device_and_commit(tmp_path
     assert report.main([*arguments, "--add", str(rows), "--targets"]) == 0
     assert "met     Adam, 100 M parameters: at least 85 % of copy bandwidth: 90 %" in capsys.readouterr().out
     assert report.main(arguments) == 0
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
     # The row of the CPU is still there, and the two do not mix.
-    assert "| 100 M parameters, 2 tensors | 5.00 µs | 2.00× | 50 % |" in text
-    assert "| 100 M parameters, 2 tensors | 800 µs | 1.25× | 90 % |" in text
+    on_cpu, on_gpu = text.split("## Measured on a GPU")
+    assert "| 100 M parameters, 2 tensors | steepest | 5.00 µs |" in on_cpu
+    assert "|  | PyTorch | 10.0 µs | 9.00 µs – 11.0 µs | 2.00× |" in on_cpu
+    assert "| 100 M parameters, 2 tensors | steepest | 800 µs |" in on_gpu
+    assert "|  | PyTorch fused | 1.00 ms | 1.00 ms – 1.00 ms | 1.25× |" in on_gpu
     assert "85 % of copy bandwidth | 90 % | yes | Fake GPU | abc1234 |" in text
-    assert "**Fake GPU, commit abc1234**" in text
+    assert "**Fake GPU, commit abc1234**" in on_gpu
