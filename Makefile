@@ -1,12 +1,7 @@
 # Every target works from a fresh clone: it makes .venv, builds the extension there and installs what it needs.
 # Needed beforehand: Python 3.10 or newer with its headers, and a C++20 compiler. CMake and Ninja come from PyPI.
 #
-#   make demo                                train on scikit-learn's digits
-#   make docs                                the documentation, with the gallery
-#   make standin                             the CUDA kernels, tested without a GPU
-#   make quick                               the tests of what changed
-#   make stress                              processes in distress: signals, limits, sudden ends
-#   make test PYTEST_ARGS="tests/kernels/test_matmul.py -k float32"
+#   make help                               what can be made
 #   PYTHON=python3.12 make test              another interpreter (after `make clean`)
 
 PYTHON ?= python3
@@ -58,37 +53,37 @@ export CCACHE_NOHASHDIR := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build environment demo docs test quick test-deep test-matrix mutants sklearn-tests sklearn-versions standin standin-faults stress lint format sanitize sanitize-standin sanitize-threads wheel wheel-cuda gpu bench clean
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*  \#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 .DELETE_ON_ERROR:
 
-help:
-	@echo "make demo | docs | test | quick | lint | format | test-matrix | test-deep | mutants | sklearn-tests | sklearn-versions | standin | standin-faults | stress | sanitize | sanitize-standin | sanitize-threads | wheel | wheel-cuda | gpu | bench | clean"
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*  ## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/' | expand -t 26
 
 # What CI makes before it tests, each in a part of its own.
-build: $(VENV)/.extension
-environment: $(VENV)/.test $(VENV)/.lint $(VENV)/.docs
+build: $(VENV)/.extension  ## compile the kernels into .venv
+environment: $(VENV)/.test $(VENV)/.lint $(VENV)/.docs  ## install what tests, linters and docs need into .venv
 
-demo: $(VENV)/.plot
+demo: $(VENV)/.plot  ## train on scikit-learn's digits, and compare solvers
 	$(BIN)/steepest train --output build/demo
 	$(BIN)/steepest compare
 
 # The pages, the reference and the gallery, whose examples all run. The reference's pages are written anew each time.
-docs: $(VENV)/.docs
+docs: $(VENV)/.docs  ## the documentation with its reference and gallery, in docs/_build/html
 	rm -rf docs/api docs/_build/html
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -b html -d docs/_build/doctrees docs docs/_build/html
 	@# An initial at the start of a line is not the number of a list; there are no lists of letters.
 	@! grep -rl --include='*.html' '<ol class="\(upper\|lower\)' docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-test: $(VENV)/.test
+test: $(VENV)/.test  ## build, and run the tests; PYTEST_ARGS="tests/kernels/test_matmul.py -k float32" selects
 	$(PYTEST) $(PYTEST_ARGS)
 
 # The tests of what has changed since the last commit, or by it where nothing has.
-quick: $(VENV)/.test
+quick: $(VENV)/.test  ## the tests of what has changed since the last commit
 	$(PYTEST) -q $$($(BIN)/python scripts/related_tests.py) $(PYTEST_ARGS)
 
 # All that takes too long for every change: many more random inputs, long fits, all kernel tests in each setting, faults.
-test-deep: $(VENV)/.test $(STANDIN_DIR)/.built
+test-deep: $(VENV)/.test $(STANDIN_DIR)/.built  ## all that takes too long for every change
 	STEEPEST_TEST_DEEP=1 $(PYTEST) -q $(PYTEST_ARGS)
 	$(MAKE) --no-print-directory test-matrix TESTS="$(KERNEL_TESTS)"
 	STEEPEST_TEST_DEEP=1 STEEPEST_STANDIN=$(STANDIN_DIR) $(PYTEST) -q $(KERNEL_TESTS) tests/standin tests/estimators
@@ -96,7 +91,7 @@ test-deep: $(VENV)/.test $(STANDIN_DIR)/.built
 
 # The tests of operations with the instruction sets that `make test` does not take, each with another number of threads.
 ISAS ?=
-test-matrix: $(VENV)/.test
+test-matrix: $(VENV)/.test  ## the tests of operations with the other instruction sets; ISAS=avx2
 	@set -e; \
 	for setting in $$($(BIN)/python scripts/test_settings.py $(ISAS)); do \
 	  echo "== $$setting" | tr , ' '; \
@@ -107,17 +102,17 @@ test-matrix: $(VENV)/.test
 MUTANTS ?= 48
 MUTANTS_SEED ?= 1
 MUTANTS_DIR := build/mutants
-mutants: $(VENV)/.test
+mutants: $(VENV)/.test  ## plant random faults in the kernels, and show which of them the tests miss
 	MUTANTS=$(MUTANTS) SEED=$(MUTANTS_SEED) bash scripts/mutants.sh $(MUTANTS_DIR)
 
 # scikit-learn's own tests, on this package's classes; writes docs/scikit-learn-tests.md.
-sklearn-tests: $(VENV)/.test
+sklearn-tests: $(VENV)/.test  ## scikit-learn's own tests on this package's classes
 	$(BIN)/python -m tests.sklearn_suite
 
 # The estimators on each release of scikit-learn that is supported: its checks of estimators, its tests, ours.
 SKLEARN_VERSIONS ?= 1.6 1.7 1.8 1.9
 SKLEARN_TESTS ?= tests/estimators tests/tools/test_sklearn_suite.py
-sklearn-versions: $(VENV)/.test
+sklearn-versions: $(VENV)/.test  ## the estimators on each release of scikit-learn that is supported
 	@set -e; \
 	for version in $(SKLEARN_VERSIONS); do \
 	  folder=build/sklearn-$$version; \
@@ -131,20 +126,20 @@ sklearn-versions: $(VENV)/.test
 	done
 
 # The CUDA kernels on the stand-in for CUDA, which runs them on the host.
-standin: $(STANDIN_DIR)/.built $(VENV)/.test
+standin: $(STANDIN_DIR)/.built $(VENV)/.test  ## the CUDA kernels, tested without a GPU
 	STEEPEST_STANDIN=$(STANDIN_DIR) $(PYTEST) -q $(STANDIN_TESTS) $(PYTEST_ARGS)
 
 # Faults that the tests on the stand-in must find, and by the right message; FAULTS=races takes those of the barriers.
 FAULTS ?= all
-standin-faults: $(STANDIN_DIR)/.built $(VENV)/.test
+standin-faults: $(STANDIN_DIR)/.built $(VENV)/.test  ## plant missing barriers, which the tests on the stand-in must find; FAULTS=races
 	$(BIN)/python tests/standin/faults.py $(STANDIN_DIR) $(FAULTS)
 
 # Processes in distress: signals, limits on memory and threads, sudden ends. STRESS=--short does a small part.
 STRESS ?=
-stress: $(VENV)/.test
+stress: $(VENV)/.test  ## processes in distress: signals, limits, sudden ends; STRESS=--short
 	@set -e; for program in $(sort $(wildcard tests/stress/stress_*.py)); do $(BIN)/python $$program $(STRESS); done
 
-lint: $(VENV)/.lint $(VENV)/.extension
+lint: $(VENV)/.lint $(VENV)/.extension  ## format, types, names and warnings, without changing anything
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -154,19 +149,19 @@ lint: $(VENV)/.lint $(VENV)/.extension
 	printf '%s\n' $(TIDY_CUDA_SOURCES) | xargs -P 2 -I {} $(BIN)/clang-tidy --quiet {} -- $(TIDY_CUDA_FLAGS) $(TIDY_FLAGS)
 	$(BIN)/python scripts/check_isa_symbols.py $(BUILD_DIR)
 
-format: $(VENV)/.lint
+format: $(VENV)/.lint  ## format Python, C++ and CUDA
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CXX_FILES)
 
-wheel: $(VENV)/.venv
+wheel: $(VENV)/.venv  ## the wheel for this machine, in dist/
 	rm -rf dist/*.whl
 	rm -rf build/wheel
 	$(PIP) wheel . --no-deps --wheel-dir dist --config-settings=build-dir=build/wheel
 	$(BIN)/python scripts/check_wheel.py dist/*.whl build/wheel-check
 
 # The wheel with CUDA kernels, for the GPUs of STEEPEST_CUDA_TARGETS (all by default); needs nvcc, but no GPU.
-wheel-cuda: $(VENV)/.venv
+wheel-cuda: $(VENV)/.venv  ## the wheel with CUDA kernels; needs nvcc, but no GPU
 	rm -rf dist/cuda
 	STEEPEST_CUDA=ON $(PIP) wheel . --no-deps --wheel-dir dist/cuda --no-build-isolation --config-settings=build-dir=$(BUILD_DIR)
 	$(PIP) install nvidia-cuda-cuobjdump
@@ -174,13 +169,13 @@ wheel-cuda: $(VENV)/.venv
 	$(BIN)/python scripts/check_wheel.py --cuda dist/cuda/*.whl build/wheel-check
 
 # On a machine with a GPU: builds, tests, checks memory and races, measures.
-gpu:
+gpu:  ## on a machine with a GPU: build, test, check memory and races, measure
 	bash scripts/gpu_check.sh $(GPU_STEPS)
 
-bench: $(VENV)/.bench
+bench: $(VENV)/.bench  ## the benchmarks against other libraries; BENCH_ARGS="matmul --quick"
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
-clean:
+clean:  ## remove everything that was built
 	rm -rf $(VENV) build dist docs/_build docs/api docs/gallery .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # --- the stand-in for CUDA ---------------------------------------------------------------------------------------
@@ -207,11 +202,11 @@ SANITIZE_BIN := $(SANITIZE_DIR)/venv/bin
 SANITIZED = LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
-sanitize: $(SANITIZE_DIR)/.installed
+sanitize: $(SANITIZE_DIR)/.installed  ## the kernels under the sanitizers for addresses and undefined behaviour
 	$(SANITIZED) OMP_NUM_THREADS=3 $(SANITIZE_BIN)/python -m pytest $(PYTEST_OPTIONS) -q --capture=sys -p no:cacheprovider $(KERNEL_TESTS) $(PYTEST_ARGS)
 
 # The CUDA kernels under the same sanitizers. Python's own allocator would hide what is read behind an array.
-sanitize-standin: $(SANITIZE_DIR)/standin/.built
+sanitize-standin: $(SANITIZE_DIR)/standin/.built  ## the same for the CUDA kernels on the stand-in
 	$(SANITIZED) PYTHONMALLOC=malloc STEEPEST_STANDIN=$(SANITIZE_DIR)/standin \
 	$(SANITIZE_BIN)/python -m pytest $(PYTEST_OPTIONS) -q --capture=sys -p no:cacheprovider $(SANITIZE_STANDIN_TESTS) $(PYTEST_ARGS)
 
@@ -221,7 +216,7 @@ $(SANITIZE_DIR)/standin/.built: $(SANITIZE_DIR)/.installed $(CXX_SOURCES) $(STAN
 
 # The threads of the team, the pool and the graphs under the thread sanitizer. OpenBLAS's own, which are not compiled for it
 # and would look like races, stay at one; addresses are not drawn at random, since the sanitizer has fixed places for its own.
-sanitize-threads: $(SANITIZE_DIR)-threads/.installed
+sanitize-threads: $(SANITIZE_DIR)-threads/.installed  ## threads and graphs under the sanitizer for threads
 	LD_PRELOAD="$$($(CXX) -print-file-name=libtsan.so)" TSAN_OPTIONS=halt_on_error=1:exitcode=66:die_after_fork=0 \
 	OMP_NUM_THREADS=3 setarch -R $(SANITIZE_DIR)-threads/venv/bin/python -m pytest $(PYTEST_OPTIONS) -q --capture=sys -p no:cacheprovider $(THREAD_TESTS) $(PYTEST_ARGS)
 
