@@ -35,7 +35,7 @@ class Call {
 
     Array borrow(const char* what, py::handle object) {
         Array array = Backend::borrow(name_, what, object);
-        arguments_.push_back(array.object);
+        arguments_.all.push_back(array.object);
         return array;
     }
 
@@ -171,8 +171,10 @@ class Call {
         return scalar<int64_t>(what, object);
     }
 
-    void require_writeable(const char* what, const Array& array) const {
+    // Of an array that the operation writes.
+    void require_writeable(const char* what, const Array& array) {
         if (array.read_only) ops::reject(name_, what, " ", array.read_only);
+        arguments_.written.push_back(array.object);
     }
 
     void require_dims(const char* what, const Array& array, int ndim) const {
@@ -205,7 +207,7 @@ class Call {
     Array made(const char* what, const std::vector<int64_t>& shape, Make&& make) {
         try {
             Array array = make();
-            arguments_.push_back(array.object);
+            arguments_.all.push_back(array.object), arguments_.written.push_back(array.object);
             return array;
         } catch (py::error_already_set& error) {
             if (!error.matches(PyExc_ValueError)) throw;
@@ -258,7 +260,7 @@ class Call {
     const char* name_;
     const char* first_ = "";
     DType dtype_ = DType::kOther;
-    std::vector<py::object> arguments_;
+    CallArguments arguments_;
 };
 
 }  // namespace steepest

@@ -23,7 +23,7 @@ struct CpuBackend : NumpyArrays, Recorder<Graph> {
     static constexpr bool kOnGpu = false;
 
     template <class Op>
-    static void submit(Op op, const std::vector<py::object>& arguments) {
+    static void submit(Op op, const CallArguments& arguments) {
         if (record(op, arguments)) return;
         const Kernel<Op> kernel = kernel_of<Op>(*active_isa().kernels);
         auto body = [&](Team& team) { kernel(op, team); };

@@ -16,7 +16,7 @@ struct CudaBackend : Arrays, Recorder<Graph> {
     using Recorder<Graph>::record;
 
     template <class Op>
-    static void submit(Op op, const std::vector<py::object>& arguments) {
+    static void submit(Op op, const CallArguments& arguments) {
         if (record(op, arguments)) return;
         Stream stream = current_stream();
         raise_failure(stream);

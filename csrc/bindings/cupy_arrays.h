@@ -13,6 +13,7 @@ struct CupyArrays {
     static constexpr bool kWaits = false;
 
     static bool is_array(py::handle object) { return py::isinstance(object, cupy().ndarray); }
+    static bool is_writeable(py::handle) { return true; }  // CuPy has no arrays that are not
 
     static Array borrow(const char* name, const char* what, py::handle object) {
         const bool is_own = is_array(object);

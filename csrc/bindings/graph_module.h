@@ -1,6 +1,7 @@
 // Capture and replay in Python, for either backend.
 //
 // Beside what call.h asks of it, a `Backend` offers
+//     Backend::is_writeable(array)                 whether an array that it took may be written
 //     Backend::Graph, Backend::recording()        by Recorder; a graph has add(op), size() and names()
 //     Backend::replay(graph, n)                   -> ops::ReplayResult, with the interpreter lock released
 //     Backend::profile(graph, n, result)          -> std::vector<ops::OperationProfile>, likewise
@@ -16,11 +17,16 @@
 
 namespace steepest {
 
+// The arrays of a call, and those of the caller that it writes.
+struct CallArguments {
+    std::vector<py::object> all, written;
+};
+
 // A graph with the arrays that it uses.
 template <class Graph>
 struct CapturedGraph {
     Graph graph;
-    std::vector<py::object> arrays;
+    CallArguments arrays;
     bool is_open = false;  // while a step is captured into it
 };
 
@@ -49,11 +55,14 @@ class Recorder {
 
     // Whether the operation was recorded, and is not to be run.
     template <class Op>
-    static bool record(Op& op, const std::vector<py::object>& arguments) {
+    static bool record(Op& op, const CallArguments& arguments) {
         const Captured captured = recording();
         if (!captured) return false;
         captured->graph.add(std::move(op));
-        captured->arrays.insert(captured->arrays.end(), arguments.begin(), arguments.end());
+        const auto keep = [](std::vector<py::object>& to, const std::vector<py::object>& from) {
+            to.insert(to.end(), from.begin(), from.end());
+        };
+        keep(captured->arrays.all, arguments.all), keep(captured->arrays.written, arguments.written);
         return true;
     }
 
@@ -62,10 +71,18 @@ class Recorder {
     inline static thread_local std::weak_ptr<CapturedGraph<Graph>> begun;
 };
 
+// Arrays may have been made read-only since the capture.
+template <class B>
+void require_writeable(const CapturedGraph<typename B::Graph>& captured, const char* name) {
+    for (const py::object& array : captured.arrays.written)
+        ops::require(B::is_writeable(array), name, "an array that the graph writes has been made read-only");
+}
+
 template <class B>
 int64_t replay(CapturedGraph<typename B::Graph>& captured, int64_t n) {
     ops::require(n >= 0, "replay", "n is ", n, "; it must not be negative");
     ops::require(!B::recording(), "replay", "a graph cannot be replayed while another is captured");
+    require_writeable<B>(captured, "replay");
     const ops::ReplayResult result = B::replay(captured.graph, n);
     if (result.interrupted) throw py::error_already_set();
     if (result.failure.kind != Failure::kNone) raise(result.failure, result.steps);
@@ -75,6 +92,7 @@ int64_t replay(CapturedGraph<typename B::Graph>& captured, int64_t n) {
 template <class B>
 py::list profile(CapturedGraph<typename B::Graph>& captured, int64_t n) {
     ops::require(n >= 1, "profile", "n is ", n, "; at least one step is needed");
+    require_writeable<B>(captured, "profile");
     ops::ReplayResult result;
     const std::vector<ops::OperationProfile> profiles = B::profile(captured.graph, n, result);
     if (result.interrupted) throw py::error_already_set();

@@ -9,6 +9,7 @@ namespace steepest {
 
 struct NumpyArrays {
     static bool is_array(py::handle object) { return py::isinstance<py::array>(object); }
+    static bool is_writeable(py::handle array) { return py::reinterpret_borrow<py::array>(array).writeable(); }
 
     static Array borrow(const char* name, const char* what, py::handle object) {
         require_no_mask(name, what, object);

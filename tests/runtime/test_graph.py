@@ -89,6 +89,27 @@ def test_outputs_are_allocated_at_capture_and_filled_by_replay(rng, dtype):
     assert bits.tolist() == K.random_bits(5, seed=3).tolist()
 
 
+@pytest.mark.not_on_gpu("CuPy's arrays can always be written")
+def test_arrays_made_read_only_after_the_capture(rng, dtype):
+    """A replay writes what may be written, as a call does, or nothing."""
+    x, given = rng.standard_normal((7, 5)).astype(dtype), np.full((7, 5), -77.25, dtype)
+    with steepest.capture() as graph:
+        K.relu(x, out=given)
+        made = K.tanh(x)
+    for array in (given, made):
+        array.flags.writeable = False
+        for run in (graph.replay, lambda: graph.profile(1)):
+            with pytest.raises(
+                ValueError, match=r"^\[\w+\] an array that the graph writes has been made read-only$"
+            ):
+                run()
+        assert (given == -77.25).all()
+        array.flags.writeable = True
+    x.flags.writeable = False
+    graph.replay()
+    assert (given == np.maximum(x, 0)).all()
+
+
 def test_inputs_are_read_when_the_graph_runs(rng):
     x, w = rng.standard_normal((4, 3)), rng.standard_normal((3, 2))
     with steepest.capture() as graph:
