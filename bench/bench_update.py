@@ -58,7 +58,7 @@ RULES = {
     "AdamW": Rule(
         "adam",
         2,
-        {"decoupled_decay": 0.01},
+        {"weight_decay": 0.01},
         {"decay": 0.01},
         torch="AdamW",
         torch_options={"weight_decay": 0.01},

@@ -62,7 +62,7 @@ void export_operations(py::module_& m) {
     export_linear_models<B>(m);
 
     const auto update = [&]<class... Own>(const char* name, auto function, const Own&... own) {
-        m.def(name, function, own..., arg("weight_decay") = 0.0, arg("decoupled_decay") = 0.0, arg("l1") = 0.0,
+        m.def(name, function, own..., arg("l2") = 0.0, arg("weight_decay") = 0.0, arg("l1") = 0.0,
               arg("max_norm") = none, arg("penalised") = none);
     };
     update("sgd_update", &Updates<B>::sgd_update, arg("params"), arg("grads"), arg("velocities") = none, py::kw_only(),

@@ -42,11 +42,11 @@ struct Updates {
         Mask penalised;
     };
 
-    static Options options(Call<B>& call, py::handle weight_decay, py::handle decoupled_decay, py::handle l1,
-                           py::handle max_norm_, py::handle penalised) {
+    static Options options(Call<B>& call, py::handle l2, py::handle weight_decay, py::handle l1, py::handle max_norm_,
+                           py::handle penalised) {
         Options options;
-        options.adjustments.l2 = call.number("weight_decay", weight_decay);
-        options.adjustments.decay = not_negative(call, "decoupled_decay", decoupled_decay);
+        options.adjustments.l2 = call.number("l2", l2);
+        options.adjustments.decay = not_negative(call, "weight_decay", weight_decay);
         options.adjustments.l1 = not_negative(call, "l1", l1);
         if (!max_norm_.is_none()) {
             const double max_norm = call.number("max_norm", max_norm_);
@@ -162,8 +162,8 @@ struct Updates {
     }
 
     static void sgd_update(py::handle params, py::handle grads, py::handle velocities, py::handle lr,
-                           py::handle momentum_, py::handle nesterov_, py::handle weight_decay,
-                           py::handle decoupled_decay, py::handle l1, py::handle max_norm, py::handle penalised) {
+                           py::handle momentum_, py::handle nesterov_, py::handle l2, py::handle weight_decay,
+                           py::handle l1, py::handle max_norm, py::handle penalised) {
         Call<B> call("sgd_update");
         const double momentum = call.number("momentum", momentum_);
         const bool nesterov = call.flag("nesterov", nesterov_);
@@ -174,32 +174,32 @@ struct Updates {
                                 : nesterov           ? UpdateRule::kNesterov
                                                      : UpdateRule::kMomentum;
         submit(call, rule, params, grads, velocities, py::none(), {{momentum, 0, 0}, lr, py::none()},
-               options(call, weight_decay, decoupled_decay, l1, max_norm, penalised));
+               options(call, l2, weight_decay, l1, max_norm, penalised));
     }
 
     static void adagrad_update(py::handle params, py::handle grads, py::handle sum_sq, py::handle lr, py::handle eps,
-                               py::handle weight_decay, py::handle decoupled_decay, py::handle l1, py::handle max_norm,
+                               py::handle l2, py::handle weight_decay, py::handle l1, py::handle max_norm,
                                py::handle penalised) {
         Call<B> call("adagrad_update");
         require_array(call, "sum_sq", sum_sq);
         const RuleParameters parameters{0, 0, call.number("eps", eps)};
         submit(call, UpdateRule::kAdaGrad, params, grads, sum_sq, py::none(), {parameters, lr, py::none()},
-               options(call, weight_decay, decoupled_decay, l1, max_norm, penalised));
+               options(call, l2, weight_decay, l1, max_norm, penalised));
     }
 
     static void rmsprop_update(py::handle params, py::handle grads, py::handle exp_avg_sq, py::handle lr,
-                               py::handle rho, py::handle eps, py::handle weight_decay, py::handle decoupled_decay,
-                               py::handle l1, py::handle max_norm, py::handle penalised) {
+                               py::handle rho, py::handle eps, py::handle l2, py::handle weight_decay, py::handle l1,
+                               py::handle max_norm, py::handle penalised) {
         Call<B> call("rmsprop_update");
         require_array(call, "exp_avg_sq", exp_avg_sq);
         const RuleParameters parameters{0, share(call, "rho", rho), call.number("eps", eps)};
         submit(call, UpdateRule::kRmsProp, params, grads, exp_avg_sq, py::none(), {parameters, lr, py::none()},
-               options(call, weight_decay, decoupled_decay, l1, max_norm, penalised));
+               options(call, l2, weight_decay, l1, max_norm, penalised));
     }
 
     static void adam_update(py::handle params, py::handle grads, py::handle exp_avg, py::handle exp_avg_sq,
                             py::handle step, py::handle lr, py::handle beta1, py::handle beta2, py::handle eps,
-                            py::handle weight_decay, py::handle decoupled_decay, py::handle l1, py::handle max_norm,
+                            py::handle l2, py::handle weight_decay, py::handle l1, py::handle max_norm,
                             py::handle penalised) {
         Call<B> call("adam_update");
         const RuleParameters parameters{share(call, "beta1", beta1), share(call, "beta2", beta2),
@@ -207,7 +207,7 @@ struct Updates {
         if (exp_avg.is_none() || exp_avg_sq.is_none()) require_array(call, "exp_avg and exp_avg_sq", py::none());
         if (step.is_none()) reject_type(call.name(), "step must be a number or a 0-d int64 array");
         submit(call, UpdateRule::kAdam, params, grads, exp_avg, exp_avg_sq, {parameters, lr, step},
-               options(call, weight_decay, decoupled_decay, l1, max_norm, penalised));
+               options(call, l2, weight_decay, l1, max_norm, penalised));
     }
 };
 

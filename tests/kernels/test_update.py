@@ -218,7 +218,7 @@ def test_a_factor_below_the_normal_numbers(size, max_norm):
 
 @pytest.mark.parametrize("place", [0, 17, 32])
 def test_nan_gradient_stays_in_its_item(rng, dtype, place):
-    for options in ({}, {"max_norm": 1.0}, {"l1": 0.1, "weight_decay": 0.1}):
+    for options in ({}, {"max_norm": 1.0}, {"l1": 0.1, "l2": 0.1}):
         p, g, v = make(rng, "momentum", dtype, [(33,)])
         g[0][place] = np.nan
         K.sgd_update(p, g, v, lr=0.1, momentum=0.9, **options)
@@ -243,8 +243,8 @@ def test_an_infinite_gradient_silences_the_others(rng, dtype):
     [
         ({"l1": -1.0}, r"\] l1 is -1; it must be finite and not negative"),
         ({"l1": float("nan")}, r"\] l1 is nan"),
-        ({"decay": -0.5}, r"\] decoupled_decay is -0.5; it must be finite"),
-        ({"decay": float("inf")}, r"\] decoupled_decay is inf"),
+        ({"decay": -0.5}, r"\] weight_decay is -0.5; it must be finite"),
+        ({"decay": float("inf")}, r"\] weight_decay is inf"),
         ({"max_norm": 0.0}, r"\] max_norm is 0; it must be above 0"),
         ({"max_norm": float("nan")}, r"\] max_norm is nan"),
         ({"penalised": [True]}, r"\] penalised has 1 items, but params has 2"),

@@ -36,12 +36,12 @@ def test_proximal_gradient_descent_finds_the_soft_threshold(rng, dtype):
 def test_decoupled_decay_is_an_l2_penalty_for_gradient_descent_alone(rng):
     p, g, m, v = (arrays[0] for arrays in make(rng, "adam", np.float64, [(40,)]))
     a, b = p.copy(), p.copy()
-    K.sgd_update(a, g, lr=0.1, weight_decay=0.3)
-    K.sgd_update(b, g, lr=0.1, decoupled_decay=0.3)
+    K.sgd_update(a, g, lr=0.1, l2=0.3)
+    K.sgd_update(b, g, lr=0.1, weight_decay=0.3)
     np.testing.assert_allclose(a, b, rtol=0, atol=4 * tolerances.eps(np.float64) * (np.abs(p).max() + 1))
     a, b = p.copy(), p.copy()
-    K.adam_update(a, g, m.copy(), v.copy(), 1, lr=0.1, weight_decay=0.3)
-    K.adam_update(b, g, m.copy(), v.copy(), 1, lr=0.1, decoupled_decay=0.3)
+    K.adam_update(a, g, m.copy(), v.copy(), 1, lr=0.1, l2=0.3)
+    K.adam_update(b, g, m.copy(), v.copy(), 1, lr=0.1, weight_decay=0.3)
     assert np.abs(a - b).max() > 1e-3
 
 

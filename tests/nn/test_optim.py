@@ -141,7 +141,7 @@ def test_state_of_another_rule_or_shape_is_refused():
     net = network(np.float32)
     adam = optim.Adam(net.parameters())
     before = adam.state_dict()
-    with pytest.raises(ValueError, match=r"^\[Adam\] this is the state of SGD"):
+    with pytest.raises(ValueError, match=r"^\[Adam\] cannot load the state of SGD"):
         adam.load_state_dict(optim.SGD(net.parameters()).state_dict())
     other = nn.Network([nn.Linear(2, 2)])
     with pytest.raises(ValueError, match=r"^\[Adam\] exp_avg has shapes"):
@@ -250,7 +250,7 @@ def test_the_place_in_a_schedule_is_saved(rng):
         optimizer.step()
     second.arena[...] = first.arena
     with pytest.raises(
-        ValueError, match=r"^\[Adam\] this is the state of an optimizer that follows a schedule"
+        ValueError, match=r"^\[Adam\] cannot load the state of an optimizer that follows a schedule"
     ):
         resumed.load_state_dict(optimizer.state_dict())
     resumed.follow(RATES, 10)

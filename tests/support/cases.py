@@ -234,8 +234,8 @@ def _update(rule, **options):
 _ADJUSTED = {
     "max_norm": 0.5,
     "l1": 0.1,
-    "decoupled_decay": 0.1,
-    "weight_decay": 0.01,
+    "weight_decay": 0.1,
+    "l2": 0.01,
     "penalised": [True, False, True],
 }
 
@@ -368,7 +368,7 @@ CASES = {
         for name in ("bernoulli", "gaussian", "gaussian_learned_variance", "poisson")
     },
     "zero_one_loss": _zero_one_loss,
-    "sgd_update": _update("nesterov", momentum=0.9, nesterov=True, weight_decay=0.01),
+    "sgd_update": _update("nesterov", momentum=0.9, nesterov=True, l2=0.01),
     "sgd_update/clipped": _update("sgd", max_norm=0.5),
     "adagrad_update": _update("adagrad"),
     "rmsprop_update": _update("rmsprop", l1=0.1),

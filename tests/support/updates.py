@@ -14,7 +14,7 @@ from steepest import kernels as K
 SHAPES = [(784, 33), (33,), (7, 5), (1,), (0, 4), (4, 0), (0,), (129, 17)]
 RULES = tuple(K.UPDATE_RULES)
 # The oracle's names of the kernels' keywords.
-KEYWORDS = {"l2": "weight_decay", "decay": "decoupled_decay"}
+KEYWORDS = {"decay": "weight_decay"}
 
 
 def make(rng, rule, dtype, shapes=SHAPES, layout="c"):

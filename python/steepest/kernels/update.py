@@ -4,8 +4,8 @@ Every rule takes the same options, which cost no further pass over the arrays:
 
 * ``max_norm``: the gradients are scaled by ``min(1, max_norm / norm)``, where `norm` is the Euclidean norm of all
   gradients of the call together, before anything is added to them. A norm that is NaN clips nothing.
-* ``weight_decay``: an L2 penalty, ``weight_decay * param`` added to the gradient.
-* ``decoupled_decay``: ``param -= lr * decoupled_decay * param`` before the step, past the rule's moments and scales
+* ``l2``: an L2 penalty, ``l2 * param`` added to the gradient.
+* ``weight_decay``: ``param -= lr * weight_decay * param`` before the step, past the rule's moments and scales
   (I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019).
 * ``l1``: an L1 penalty by its proximal step after the rule's: ``sign(param) * max(abs(param) - lr * l1, 0)``, so that
   parameters become exactly 0. With plain gradient descent that is proximal gradient descent, or ISTA (N. Parikh,
@@ -33,8 +33,8 @@ def sgd_update(
     lr: float | Float64Array,
     momentum: float = 0.0,
     nesterov: bool = False,
+    l2: float = 0.0,
     weight_decay: float = 0.0,
-    decoupled_decay: float = 0.0,
     l1: float = 0.0,
     max_norm: float | None = None,
     penalised: Sequence[bool] | None = None,
@@ -57,7 +57,7 @@ def sgd_update(
         Decay of the velocities per step.
     nesterov : bool
         Whether to use Nesterov's form.
-    weight_decay, decoupled_decay, l1 : float
+    l2, weight_decay, l1 : float
         Strengths of the penalties: of L2 in the gradient, of L2 decoupled from it, and of L1 by its proximal step.
     max_norm : float, optional
         Largest norm of all gradients together; longer ones are scaled down to it.
@@ -82,8 +82,8 @@ def sgd_update(
         lr=lr,
         momentum=momentum,
         nesterov=nesterov,
+        l2=l2,
         weight_decay=weight_decay,
-        decoupled_decay=decoupled_decay,
         l1=l1,
         max_norm=max_norm,
         penalised=penalised,
@@ -97,8 +97,8 @@ def adagrad_update(
     *,
     lr: float | Float64Array = 1e-2,
     eps: float = 1e-10,
+    l2: float = 0.0,
     weight_decay: float = 0.0,
-    decoupled_decay: float = 0.0,
     l1: float = 0.0,
     max_norm: float | None = None,
     penalised: Sequence[bool] | None = None,
@@ -117,7 +117,7 @@ def adagrad_update(
         Learning rate.
     eps : float
         Added to the root of the sum.
-    weight_decay, decoupled_decay, l1 : float
+    l2, weight_decay, l1 : float
         Strengths of the penalties: of L2 in the gradient, of L2 decoupled from it, and of L1 by its proximal step.
     max_norm : float, optional
         Largest norm of all gradients together; longer ones are scaled down to it.
@@ -140,8 +140,8 @@ def adagrad_update(
         sum_sq,
         lr=lr,
         eps=eps,
+        l2=l2,
         weight_decay=weight_decay,
-        decoupled_decay=decoupled_decay,
         l1=l1,
         max_norm=max_norm,
         penalised=penalised,
@@ -156,8 +156,8 @@ def rmsprop_update(
     lr: float | Float64Array = 1e-2,
     rho: float = 0.99,
     eps: float = 1e-8,
+    l2: float = 0.0,
     weight_decay: float = 0.0,
-    decoupled_decay: float = 0.0,
     l1: float = 0.0,
     max_norm: float | None = None,
     penalised: Sequence[bool] | None = None,
@@ -179,7 +179,7 @@ def rmsprop_update(
         Decay of the means per step, in [0, 1).
     eps : float
         Added to the root of the mean.
-    weight_decay, decoupled_decay, l1 : float
+    l2, weight_decay, l1 : float
         Strengths of the penalties: of L2 in the gradient, of L2 decoupled from it, and of L1 by its proximal step.
     max_norm : float, optional
         Largest norm of all gradients together; longer ones are scaled down to it.
@@ -202,8 +202,8 @@ def rmsprop_update(
         lr=lr,
         rho=rho,
         eps=eps,
+        l2=l2,
         weight_decay=weight_decay,
-        decoupled_decay=decoupled_decay,
         l1=l1,
         max_norm=max_norm,
         penalised=penalised,
@@ -221,13 +221,13 @@ def adam_update(
     beta1: float = 0.9,
     beta2: float = 0.999,
     eps: float = 1e-8,
+    l2: float = 0.0,
     weight_decay: float = 0.0,
-    decoupled_decay: float = 0.0,
     l1: float = 0.0,
     max_norm: float | None = None,
     penalised: Sequence[bool] | None = None,
 ) -> None:
-    """Take a step of Adam, in place; of AdamW with `decoupled_decay`.
+    """Take a step of Adam, in place; of AdamW with `weight_decay`.
 
     With the gradient g, clipped and penalised: ``m = beta1 m + (1 - beta1) g``, ``v = beta2 v + (1 - beta2) g**2`` and
     ``param -= lr * m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + eps)`` ([1]_, Algorithm 1; AdamW: [2]_).
@@ -246,7 +246,7 @@ def adam_update(
         Decay of the moments per step, in [0, 1).
     eps : float
         Added to the root of the second moment.
-    weight_decay, decoupled_decay, l1 : float
+    l2, weight_decay, l1 : float
         Strengths of the penalties: of L2 in the gradient, of L2 decoupled from it, and of L1 by its proximal step.
     max_norm : float, optional
         Largest norm of all gradients together; longer ones are scaled down to it.
@@ -273,8 +273,8 @@ def adam_update(
         beta1=beta1,
         beta2=beta2,
         eps=eps,
+        l2=l2,
         weight_decay=weight_decay,
-        decoupled_decay=decoupled_decay,
         l1=l1,
         max_norm=max_norm,
         penalised=penalised,

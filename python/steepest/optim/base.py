@@ -204,10 +204,10 @@ class Optimizer(ABC):
         """
         name, own = type(self).__name__, self._all_state()
         if state.get("rule") != name:
-            raise ValueError(f"[{name}] this is the state of {state.get('rule')}")
+            raise ValueError(f"[{name}] cannot load the state of {state.get('rule')}")
         if "schedule_step" in state and self._rates is None:
             raise ValueError(
-                f"[{name}] this is the state of an optimizer that follows a schedule: call follow"
+                f"[{name}] cannot load the state of an optimizer that follows a schedule: call follow() first"
             )
         # Everything is looked at before the first write.
         lr = as_number(state.get("lr"), f"[{name}] lr")
@@ -227,8 +227,8 @@ class Optimizer(ABC):
         """Keywords that the functions of all rules take."""
         return {
             "lr": self._lr,
-            "weight_decay": self.l2,
-            "decoupled_decay": self.weight_decay,
+            "l2": self.l2,
+            "weight_decay": self.weight_decay,
             "l1": self.l1,
             "max_norm": self.max_norm,
             "penalised": self._penalised,
