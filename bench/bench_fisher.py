@@ -203,7 +203,7 @@ def step_case(job: Job, peers: Peers) -> Case:
     }
     contestants = [
         natural_step(job, OURS, certify=False),
-        natural_step(job, "steepest with a certificate", certify=True),
+        natural_step(job, "steepest with diagnostics", certify=True),
         unchecked(adam_step(job, "steepest Adam", captured=False)),
         unchecked(adam_step(job, "steepest Adam captured", captured=True)),
         *contestants_of(peers, builds, job),

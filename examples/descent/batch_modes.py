@@ -71,7 +71,7 @@ def descend(X, y, batch, lr, halved_after=np.inf, epochs=1, shuffle=True):
     return np.array(curve).T
 
 
-regimes = {
+modes = {
     "batch": descend(X_train, y_train, TRAINING, lr=2.0, epochs=200),
     "stochastic": descend(X_train, y_train, 1, lr=0.05, halved_after=1000, epochs=20),
     "mini-batch of 32": descend(X_train, y_train, 32, lr=0.5, halved_after=4000, epochs=20),
@@ -79,7 +79,7 @@ regimes = {
 }
 floor = float(K.softmax_cross_entropy((X_test @ truth), y_test)[0])
 print(f"test loss of the true model: {floor:.4f}")
-for name, (spent, seconds, loss) in regimes.items():
+for name, (spent, seconds, loss) in modes.items():
     below = np.flatnonzero(loss < 1.1 * floor)[0]
     effort = f"{spent[below]:9,.0f} samples, {1e3 * seconds[below]:6.1f} ms"
     print(f"{name:>16}: within 10 % of it after {effort}; ends {loss[-1] - floor:.4f} above it")
@@ -92,7 +92,7 @@ for name, (spent, seconds, loss) in regimes.items():
 # to them is about p / 2n worse on others than the truth. The stream has more to say than that.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
-for (name, (spent, seconds, loss)), line in zip(regimes.items(), ("C0-", "C1--", "C2-.", "C4:"), strict=True):
+for (name, (spent, seconds, loss)), line in zip(modes.items(), ("C0-", "C1--", "C2-.", "C4:"), strict=True):
     left.loglog(spent, loss - floor, line, label=name)
     right.loglog(1e3 * seconds, loss - floor, line, label=name)
 left.set(xlabel="samples spent", ylabel="test loss above that of the true model (nats)")
@@ -100,4 +100,4 @@ for panel in (left, right):
     panel.axhline((FEATURES + 1) * (CLASSES - 1) / (2 * TRAINING), color="0.7", linewidth=1, label="p / 2n")
 figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
 right.set(xlabel="time (ms)")
-figure.savefig("regimes.png", dpi=150)
+figure.savefig("batch_modes.png", dpi=150)

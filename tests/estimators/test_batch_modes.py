@@ -13,8 +13,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import steepest
 from steepest.linear_model import LinearRegression, LogisticRegression
-from steepest.linear_model._regimes import REGIMES
-from steepest.linear_model._visits import draw_by_weight
+from steepest.linear_model._batch_modes import BATCH_MODES
+from steepest.linear_model._sampling import draw_by_weight
 
 # Two fits in other orders are equal up to their tolerance, and not to the 1e-7 of this check.
 EQUAL_UP_TO_TOL = {
@@ -45,8 +45,8 @@ def test_scikit_learn(estimator, check):
     check(estimator)
 
 
-@pytest.fixture(params=REGIMES)
-def regime(request):
+@pytest.fixture(params=BATCH_MODES)
+def batch_mode(request):
     return request.param
 
 
@@ -65,11 +65,11 @@ def gradient(X, Y, coef, intercept, s, alpha):
 
 @pytest.mark.parametrize("m", [1, 3])
 @pytest.mark.parametrize("alpha", [0.0, 20.0])
-def test_least_squares(rng, dtype, regime, alpha, m):
+def test_least_squares(rng, dtype, batch_mode, alpha, m):
     X, Y = regression(rng, 150, 5, m, dtype)
     for s in (None, rng.uniform(0.2, 2.0, 150).astype(dtype)):
         tol = TOL[dtype]
-        model = LinearRegression(solver=regime, alpha=alpha, tol=tol, random_state=0).fit(X, Y, s)
+        model = LinearRegression(solver=batch_mode, alpha=alpha, tol=tol, random_state=0).fit(X, Y, s)
         weights = np.ones(150) if s is None else s.astype(np.float64)
         rounding = 20 * np.finfo(dtype).eps
         assert gradient(X, Y, model.coef_, model.intercept_, weights, alpha) < tol + rounding
@@ -85,14 +85,14 @@ def test_least_squares(rng, dtype, regime, alpha, m):
 
 @pytest.mark.parametrize("k", [2, 3])
 @pytest.mark.parametrize("l1_ratio", [0.0, 1.0, 0.5])
-def test_logistic_and_softmax_regression(rng, dtype, regime, l1_ratio, k):
+def test_logistic_and_softmax_regression(rng, dtype, batch_mode, l1_ratio, k):
     X, y = classes(rng, 200, 5, k, dtype)
     X /= X.std(0)
     s = rng.uniform(0.2, 2.0, 200).astype(dtype)
     penalty = {"C": 0.1, "l1_ratio": l1_ratio}
     for weights in (None, s):
         tol = TOL[dtype]
-        model = LogisticRegression(solver=regime, tol=tol, max_iter=2000, random_state=0, **penalty)
+        model = LogisticRegression(solver=batch_mode, tol=tol, max_iter=2000, random_state=0, **penalty)
         model.fit(X, y, weights)
         rounding = 20 * np.finfo(dtype).eps
         assert logistic_violation(model, X, y, sample_weight=weights, **penalty) < tol + rounding
@@ -101,26 +101,26 @@ def test_logistic_and_softmax_regression(rng, dtype, regime, l1_ratio, k):
         assert model.n_iter_[0] == len(model.loss_curve_)
 
 
-def test_class_weights_are_part_of_the_objective(rng, regime):
+def test_class_weights_are_part_of_the_objective(rng, batch_mode):
     X, y = classes(rng, 200, 4, 3)
     options = {"class_weight": {0: 0.3, 1: 2.0, 2: 1.0}, "tol": 1e-6, "C": 0.1}
-    model = LogisticRegression(solver=regime, max_iter=2000, random_state=0, **options).fit(X, y)
+    model = LogisticRegression(solver=batch_mode, max_iter=2000, random_state=0, **options).fit(X, y)
     weights = np.array([0.3, 2.0, 1.0])[y]
     assert logistic_violation(model, X, y, C=0.1, sample_weight=weights) < 1e-6 + 1e-13
 
 
 @pytest.mark.parametrize("rule", ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"])
-def test_every_rule_finds_the_minimum(rng, regime, rule):
+def test_every_rule_finds_the_minimum(rng, batch_mode, rule):
     X, Y = regression(rng, 120, 3, 1)
-    model = LinearRegression(solver=regime, rule=rule, tol=1e-3, max_iter=3000, random_state=0).fit(X, Y)
+    model = LinearRegression(solver=batch_mode, rule=rule, tol=1e-3, max_iter=3000, random_state=0).fit(X, Y)
     assert gradient(X, Y, model.coef_, model.intercept_, np.ones(120), 0.0) < 1e-3 + 1e-13
 
 
-def test_whole_weights_are_repeated_rows(rng, regime):
+def test_whole_weights_are_repeated_rows(rng, batch_mode):
     X, Y = regression(rng, 80, 3, 1)
     repeats = rng.integers(0, 3, 80)
     options = {"shuffle": False, "learning_rate_init": 0.05, "batch_size": 7, "max_iter": 3}
-    model = LinearRegression(solver=regime, **options)
+    model = LinearRegression(solver=batch_mode, **options)
     with pytest.warns(ConvergenceWarning):
         weighted = model.fit(X, Y, repeats).coef_
     with pytest.warns(ConvergenceWarning):
@@ -141,10 +141,10 @@ def test_visits_are_the_weights_on_average(rng):
     np.testing.assert_allclose(counts.mean(0), expected, rtol=0, atol=5 * 0.5 / np.sqrt(2000))
 
 
-def test_sparse_inputs_take_the_same_steps(rng, regime):
+def test_sparse_inputs_take_the_same_steps(rng, batch_mode):
     X, Y = regression(rng, 60, 4, 2)
     X[np.abs(X) < 0.7] = 0
-    options = {"solver": regime, "random_state": 0, "tol": 1e-8}
+    options = {"solver": batch_mode, "random_state": 0, "tol": 1e-8}
     dense, sparse = (LinearRegression(**options).fit(given, Y) for given in (X, scipy.sparse.csr_array(X)))
     np.testing.assert_allclose(sparse.coef_, dense.coef_, rtol=0, atol=1e-12)
     ids = (Y[:, 0] > 3).astype(int)
@@ -155,9 +155,9 @@ def test_sparse_inputs_take_the_same_steps(rng, regime):
     np.testing.assert_allclose(sparse.coef_, dense.coef_, rtol=0, atol=1e-12)
 
 
-def test_without_an_intercept(rng, regime):
+def test_without_an_intercept(rng, batch_mode):
     X, Y = regression(rng, 60, 3, 1)
-    model = LinearRegression(solver=regime, fit_intercept=False, tol=1e-9, random_state=0).fit(X, Y[:, 0])
+    model = LinearRegression(solver=batch_mode, fit_intercept=False, tol=1e-9, random_state=0).fit(X, Y[:, 0])
     np.testing.assert_allclose(
         model.coef_, least_squares(X, Y, fit_intercept=False)[0][:, 0], rtol=0, atol=1e-7
     )
@@ -165,39 +165,39 @@ def test_without_an_intercept(rng, regime):
 
 
 @pytest.mark.parametrize("rate", [1e3, 1e30])
-def test_a_rate_that_is_too_large(rng, regime, rate):
+def test_a_rate_that_is_too_large(rng, batch_mode, rate):
     X, Y = regression(rng, 60, 3, 1)
-    model = LinearRegression(solver=regime, rule="sgd", learning_rate_init=rate, random_state=0)
+    model = LinearRegression(solver=batch_mode, rule="sgd", learning_rate_init=rate, random_state=0)
     with pytest.raises(steepest.DivergenceError, match=r"\[LinearRegression\].*learning_rate_init"):
         model.fit(X, Y)
     assert np.isfinite(model.coef_).all() and np.isfinite(model.predict(X[:1])).any()
 
 
-def test_too_few_epochs(rng, regime):
+def test_too_few_epochs(rng, batch_mode):
     X, Y = regression(rng, 60, 3, 1)
     for model, y in ((LinearRegression, Y), (LogisticRegression, Y[:, 0] > 3)):
         with pytest.warns(ConvergenceWarning, match="max_iter=2"):
-            fitted = model(solver=regime, tol=1e-12, max_iter=2, random_state=0).fit(X, y)
+            fitted = model(solver=batch_mode, tol=1e-12, max_iter=2, random_state=0).fit(X, y)
         assert len(fitted.loss_curve_) == 2
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            model(solver=regime, tol=1e-3, max_iter=500, random_state=0).fit(X, y)
+            model(solver=batch_mode, tol=1e-3, max_iter=500, random_state=0).fit(X, y)
 
 
-def test_the_same_seed_gives_the_same_fit_and_another_the_same_minimum(rng, regime):
+def test_the_same_seed_gives_the_same_fit_and_another_the_same_minimum(rng, batch_mode):
     X, Y = regression(rng, 60, 3, 1)
     first, again, other = (
-        LinearRegression(solver=regime, random_state=seed, tol=1e-8).fit(X, Y) for seed in (0, 0, 1)
+        LinearRegression(solver=batch_mode, random_state=seed, tol=1e-8).fit(X, Y) for seed in (0, 0, 1)
     )
     assert np.array_equal(first.coef_, again.coef_) and first.loss_curve_ == again.loss_curve_
     np.testing.assert_allclose(first.coef_, other.coef_, rtol=0, atol=1e-6)
 
 
-def test_a_warm_start_begins_at_the_last_solution(rng, regime):
+def test_a_warm_start_begins_at_the_last_solution(rng, batch_mode):
     X, y = classes(rng, 200, 4, 3)
-    model = LogisticRegression(solver=regime, warm_start=True, max_iter=2000, tol=1e-5, random_state=0).fit(
-        X, y
-    )
+    model = LogisticRegression(
+        solver=batch_mode, warm_start=True, max_iter=2000, tol=1e-5, random_state=0
+    ).fit(X, y)
     cold = model.n_iter_[0]
     model.set_params(tol=9e-6).fit(X, y)
     assert model.n_iter_[0] < cold

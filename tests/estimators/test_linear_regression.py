@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from steepest._estimators import row_blocks
 from steepest.linear_model import LinearRegression, _linear_regression
-from steepest.linear_model._regimes import REGIME_PARAMETERS
+from steepest.linear_model._batch_modes import BATCH_MODE_PARAMETERS
 
 CHECKED = [LinearRegression(), LinearRegression(positive=True), LinearRegression(alpha=1.0)]
 
@@ -30,7 +30,7 @@ def test_scikit_learn(estimator, check):
 
 def test_parameters_are_those_of_scikit_learn():
     ours, others = LinearRegression().get_params(), theirs.LinearRegression().get_params()
-    additional = {"alpha", "solver", "max_iter", "random_state", "device", *REGIME_PARAMETERS}
+    additional = {"alpha", "solver", "max_iter", "random_state", "device", *BATCH_MODE_PARAMETERS}
     assert {name for name in additional if ours.pop(name, "missing") == "missing"} == set()
     # scikit-learn has had tol since 1.7.
     assert ours == {"tol": 1e-6, **others}

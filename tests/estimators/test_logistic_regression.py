@@ -14,10 +14,10 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from steepest._estimators import row_blocks
 from steepest.linear_model import LogisticRegression, _logistic_solvers
+from steepest.linear_model._batch_modes import BATCH_MODE_PARAMETERS
 from steepest.linear_model._curvature import dense_solve, kronecker_solve
 from steepest.linear_model._objective import LogisticObjective
 from steepest.linear_model._proximal_newton import minimize_fista, minimize_quadratic, violation
-from steepest.linear_model._regimes import REGIME_PARAMETERS
 
 LASSO = {"solver": "saga", "l1_ratio": 1.0}
 CHECKED = [{}, {"solver": "newton-cholesky"}, LASSO, {"solver": "liblinear"}]
@@ -45,7 +45,7 @@ def test_parameters_are_those_of_scikit_learn():
     ours, others = LogisticRegression().get_params(), theirs.LogisticRegression().get_params()
     if others["penalty"] != "deprecated":
         pytest.skip("this scikit-learn has the parameters of before 1.8")
-    additional = {"device", *REGIME_PARAMETERS}
+    additional = {"device", *BATCH_MODE_PARAMETERS}
     assert {name for name in additional if ours.pop(name, "missing") == "missing"} == set()
     assert ours == others
 

@@ -155,14 +155,14 @@ def test_autoencoders(loss, least):
     [
         (
             {"learning_rate": "invscaling"},
-            "learning_rate is not for solver='natural', which sizes its steps itself",
+            "learning_rate is not supported by solver='natural', which chooses its step sizes itself",
         ),
         ({"learning_rate": "one_cycle"}, "learning_rate is not for"),
         ({"learning_rate": schedules.Constant(0.1)}, "learning_rate is not for"),
-        ({"max_norm": 1.0}, "max_norm is not for solver='natural'"),
+        ({"max_norm": 1.0}, "max_norm is not supported by solver='natural'"),
         (
             {"l1_ratio": 0.5, "alpha": 0.1},
-            "l1_ratio is not for solver='natural': its model of the loss is smooth",
+            "solver='natural' does not support l1_ratio: its model of the loss is smooth",
         ),
     ],
     ids=str,

@@ -211,7 +211,7 @@ def test_schedules(estimator):
 
 
 @both
-def test_regimes(estimator):
+def test_batch_modes(estimator):
     """All samples, one, some, or a stream of which each is seen once: how many steps an epoch has."""
     X, y = data_for(estimator)
     classes = {"classes": np.unique(y)} if estimator is MLPClassifier else {}

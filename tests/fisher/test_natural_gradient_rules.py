@@ -10,7 +10,8 @@ from fisher_cases import KINDS, STRUCTURES, assert_close, flat, gradient, inputs
 from sklearn import datasets
 
 from steepest import fisher, nn, optim
-from steepest.fisher import _batch, _solvers, _structures
+from steepest.fisher import _batch, _solvers
+from steepest.fisher._structures.kronecker import Kfac
 
 LOSS = nn.SoftmaxCrossEntropy()
 
@@ -436,10 +437,10 @@ def test_line_search():
         assert taken >= 4
 
 
-# ------------------------------------------------------------------------------------------ certificates, failures
+# ------------------------------------------------------------------------------------------- diagnostics, failures
 
 
-def test_without_certificates_the_steps_are_the_same():
+def test_without_diagnostics_the_steps_are_the_same():
     X, y = batches(1)[0]
     ends = []
     for certify in (True, False):
@@ -457,9 +458,9 @@ def test_without_certificates_the_steps_are_the_same():
 
 
 def test_a_failed_factorisation_raises_the_damping(monkeypatch):
-    """And the certificate says so; the step is then one with that damping."""
+    """And the diagnostics say so; the step is then one with that damping."""
     failures = [3]
-    whole = _structures.Kfac._damped_inverse
+    whole = Kfac._damped_inverse
 
     def failing(self, matrix, damping):
         if failures[0]:
@@ -467,7 +468,7 @@ def test_a_failed_factorisation_raises_the_damping(monkeypatch):
             raise _solvers.NotPositiveDefiniteError
         return whole(self, matrix, damping)
 
-    monkeypatch.setattr(_structures.Kfac, "_damped_inverse", failing)
+    monkeypatch.setattr(Kfac, "_damped_inverse", failing)
     net, (X, y) = network(3), batches(1)[0]
     theta, g = parameters_of(net), gradient(net, LOSS, X, y)
     done = optim.NaturalGradient(net, LOSS, damping=1e-3, split="even").step(X, y)
@@ -639,7 +640,7 @@ def test_states_of_others_are_refused():
     before = opt.state_dict()
     other = {**before, "lr": 0.5, "damping": 0.5, "steps": 9, "last": []}
     for state, text in (
-        (optim.SGD(net.parameters()).state_dict(), "this is the state of SGD"),
+        (optim.SGD(net.parameters()).state_dict(), "cannot load the state of SGD"),
         ({**before, "structure": "ekfac"}, "is that of structure='ekfac', not 'kfac'"),
         ({**before, "momentum_rule": "spring"}, "is that of momentum_rule='spring', not 'step'"),
         ({**before, "last": [np.zeros(7)]}, "another network than one of 31 parameters"),

@@ -30,7 +30,7 @@ EXPECTED = {
     "kl_balls": "σ = 1.0: F = diag(1.00, 2.00); a step of (0.1, 0.1) has the divergence 0.0127, and by F 0.0150",
     "lda_and_pca": "LDA: 68.9% of new digits right along 2 axes, 96.4% along 9",
     "many_features": "58 features: LDA 100% right in training, 5",
-    "regimes": "mini-batch of 32: within 10 % of it after",
+    "batch_modes": "mini-batch of 32: within 10 % of it after",
     "regularization": "dropout: training loss 0.0",
     "reparametrisation": "normal distribution: paths of the gradient up to 1.41 apart, natural 5.9e-03",
     "score_and_hessian": "covariance of the score: relative error 0.010 with 3000 draws a row, falling as n^-0.50",

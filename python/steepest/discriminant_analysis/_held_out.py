@@ -66,9 +66,9 @@ def folds_of(cv: Any, X: Any, y: Array, groups: Any, name: str) -> list[Ids]:
         fitted = np.zeros(n, bool)
         fitted[train] = True
         if len(test) and (fitted[test].any() or int(fitted.sum()) + len(test) != n):
-            raise ValueError(f"[{name}] each fit has to be to all samples but those of its test")
+            raise ValueError(f"[{name}] each training fold must hold every sample outside its test fold")
         if len(test) == n:
-            raise ValueError(f"[{name}] one of the folds has all samples: nothing is left to fit to")
+            raise ValueError(f"[{name}] a test fold holds all samples, so no sample is left to train on")
         seen[test] += 1
         tests.append(np.asarray(np.arange(n)[test]))
     if not (seen == 1).all():

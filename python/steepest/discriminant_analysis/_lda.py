@@ -63,9 +63,9 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
     solver : {"svd", "lsqr", "eigen"}, default="svd"
         ``"lsqr"`` has no `transform`. All are solved by the same factors of the covariance within classes.
     shrinkage : "auto", "cv", float in [0, 1] or None, default=None
-        The covariance within classes goes by this share towards a multiple of the identity of the same trace;
-        ``"auto"``: each class's by the share of Ledoit and Wolf, for standardised features; ``"cv"``: by the share
-        whose fits without a sample give that sample's class the highest probability, see `shrinkage_path`.
+        Share s by which the covariance W within classes is shrunk: ``(1 - s) W + s tr(W) / d I``. ``"auto"`` estimates
+        s for each class by Ledoit and Wolf's formula, on standardised features. ``"cv"`` takes the s whose
+        leave-one-out fits give the true classes the highest probability, see `shrinkage_path`.
     priors : array-like of shape (n_classes,), default=None
         Probabilities of the classes; None: their shares of the samples.
     n_components : int, default=None

@@ -14,7 +14,7 @@ from steepest import kernels as K
 from steepest.nn import Loss
 
 from ._factors import Factors
-from ._kinds import output_rows
+from ._fisher_types import output_rows
 from ._layout import Layout, dot
 from ._likelihoods import Likelihood
 from ._tape import Tape

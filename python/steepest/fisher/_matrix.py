@@ -21,7 +21,8 @@ from ._batch import Batch, Expectation
 from ._layout import Layout, require_finite, require_no_capture
 from ._likelihoods import likelihood_of
 from ._solvers import SolveReport, conjugate_residuals, relative_residual, rounding_of, solve_by_gram
-from ._structures import STRUCTURES, Kfac, Operator, Structure
+from ._structures import STRUCTURES, Operator, Structure
+from ._structures.kronecker import Kfac
 from ._tape import Tape
 
 Array = npt.NDArray[Any]
@@ -276,7 +277,7 @@ class FisherMatrix:
     @overload
     def solve(self, g: Sequence[Array], damping: float = 0.0) -> list[Array]: ...
     def solve(self, g: Array | Sequence[Array], damping: float = 0.0) -> Float64 | list[Array]:
-        """Return ``(F + damping I)^-1 g``; without damping the shortest of the vectors that come nearest to F x = g.
+        """Return ``(F + damping I)^-1 g``; without damping the minimum-norm least-squares solution of F x = g.
 
         Parameters
         ----------

@@ -184,7 +184,7 @@ def conjugate_residuals(
     most: int,
     rounding: float = 0.0,
 ) -> tuple[Float64, int, bool]:
-    """Return the shortest of the vectors that come nearest to ``(F + damping I) x = g``.
+    """Return the minimum-norm least-squares solution of ``(F + damping I) x = g``.
 
     Conjugate residuals take a product an iteration, as conjugate gradients do, and each iteration lowers the residual
     ``r = g - F x``, whether F reaches g or not (E. Stiefel, 1955). Where F is singular and does not reach all of g, r

@@ -1,4 +1,4 @@
-"""What descent on a linear model minimises, and in which regime: batch, mini-batch or stochastic."""
+"""What descent on a linear model minimises, and in which batch mode: batch, mini-batch or stochastic."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from steepest import nn
 Array = npt.NDArray[Any]
 LinearLoss = nn.MeanSquaredError | nn.BinaryCrossEntropy | nn.SoftmaxCrossEntropy
 
-REGIMES = ("batch", "mini-batch", "stochastic")
-REGIME_PARAMETERS: dict[str, list[Any]] = {
+BATCH_MODES = ("batch", "mini-batch", "stochastic")
+BATCH_MODE_PARAMETERS: dict[str, list[Any]] = {
     "rule": [StrOptions({"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"})],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither"), None],
     "momentum": [Interval(Real, 0, 1, closed="neither")],
@@ -33,7 +33,7 @@ class Descent:
 
     Attributes
     ----------
-    regime : {"batch", "mini-batch", "stochastic"}
+    batch_mode : {"batch", "mini-batch", "stochastic"}
         How many samples a step sees: all, some, or one.
     tol : float
         Largest component of the gradient at which to stop; for least squares, over the deviation of the targets.
@@ -41,7 +41,7 @@ class Descent:
         Of the orders.
     """
 
-    regime: str
+    batch_mode: str
     rule: str
     learning_rate_init: float | None
     momentum: float
@@ -57,7 +57,7 @@ class Descent:
     def of(cls, model: Any, verbose: bool = False) -> Descent:
         """Return what the parameters of an estimator ask for."""
         return cls(
-            regime=model.solver,
+            batch_mode=model.solver,
             rule=model.rule,
             learning_rate_init=model.learning_rate_init,
             momentum=float(model.momentum),
@@ -72,7 +72,7 @@ class Descent:
 
     def rows_of_a_step(self, n: int) -> int:
         """Return how many of n samples a step sees."""
-        return {"batch": n, "stochastic": 1}.get(self.regime, min(self.batch_size, n))
+        return {"batch": n, "stochastic": 1}.get(self.batch_mode, min(self.batch_size, n))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Gradient descent on linear models by captured steps, in whichever regime."""
+"""Gradient descent on linear models by captured steps, in whichever batch mode."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from steepest._memory import aligned_zeros, array_namespace, assign, to_host
 from steepest.callbacks import Epoch
 from steepest.optim.schedules import Adaptive
 
-from ._anchored_steps import AnchoredTrainer
+from ._batch_modes import Descent, Objective
+from ._lipschitz_constants import LipschitzConstants
 from ._proximal_newton import violation
 from ._quasi_newton import excess
-from ._regimes import Descent, Objective
-from ._smoothness import Smoothness
+from ._sampling import draw_by_weight
+from ._svrg import SvrgTrainer
 from ._tolerance import ROUNDING, gradient_tolerance
-from ._visits import draw_by_weight
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -96,9 +96,9 @@ class _Epochs:
         self.optimizer = self._make_optimizer()
         self._random = np.random.default_rng(descent.seed)
         self._graph: steepest.Graph | None = None
-        self._trainer: AnchoredTrainer | None = None
+        self._trainer: SvrgTrainer | None = None
         self.samples, self.steps = n, 1
-        if descent.regime != "batch":
+        if descent.batch_mode != "batch":
             self._trainer = self._make_trainer()
             self.samples, self.steps = self._trainer.samples, self._trainer.steps
         if self._trainer is None and not scipy.sparse.issparse(objective.X):
@@ -117,7 +117,7 @@ class _Epochs:
         if rate is None and descent.rule in _SCALING:
             rate = _RATE_OF_SCALING_RULES * self.unit
         elif rate is None:
-            smoothness = Smoothness.of(
+            smoothness = LipschitzConstants.of(
                 objective.X, objective.sample_weight, objective.loss, objective.fit_intercept, descent.seed
             )
             rate = smoothness.rate(self._batch, momentum, objective.l2)
@@ -128,11 +128,11 @@ class _Epochs:
         rule = _SCALING.get(descent.rule, optim.SGD)
         return rule(parameters, float(rate), **options)
 
-    def _make_trainer(self) -> AnchoredTrainer:
+    def _make_trainer(self) -> SvrgTrainer:
         objective = self.objective
         sparse = scipy.sparse.issparse(objective.X)
         rows = self._draw_rows()
-        return AnchoredTrainer(
+        return SvrgTrainer(
             self.network,
             objective.loss,
             self.optimizer,
@@ -207,7 +207,7 @@ class _Epochs:
         penalty = 0.5 * self.objective.l2 * float((weights**2).sum())
         return float(self._value) + penalty + self.objective.l1 * float(np.abs(weights).sum())
 
-    def steepness(self) -> tuple[float, float]:
+    def gradient_norm(self) -> tuple[float, float]:
         """Return the largest component of the smallest subgradient, and of its components over their tolerances."""
         weights = self._weights()
         gradient = to_host(self._parameters[0].grad) + self.objective.l2 * weights
@@ -233,8 +233,8 @@ class _Epochs:
 def descend(objective: Objective, descent: Descent, start: tuple[Float64, Float64], name: str) -> Descended:
     """Minimise an objective by gradient descent.
 
-    The end is where the largest component of the gradient is as small as the tolerance, whatever the regime. Steps on
-    some of the rows are made so that their noise vanishes (`AnchoredTrainer`); their rate is divided by 5 where the
+    Descent stops where the largest component of the gradient is within the tolerance, in every batch mode. Steps on
+    some of the rows have the variance-reduced gradient of `SvrgTrainer`. Their rate is divided by 5 where the
     objective has not fallen for some epochs.
 
     Parameters
@@ -265,13 +265,13 @@ def descend(objective: Objective, descent: Descent, start: tuple[Float64, Float6
         )
     epochs = _Epochs(objective, descent, start)
     first, best = epochs.value(), epochs.parameters()
-    batch, scaling = descent.regime == "batch", descent.rule in _SCALING
+    batch, scaling = descent.batch_mode == "batch", descent.rule in _SCALING
     rate = epochs.optimizer.lr
     # Rules with a memory rise and fall over several steps, of which an epoch may have but one.
     patience = descent.n_iter_no_change * -(-_STEPS_OF_A_CYCLE // min(epochs.steps, _STEPS_OF_A_CYCLE))
     rates = Adaptive(rate, tol=0.0, patience=patience, smallest=rate * _SMALLEST_RATE)
     curve: list[float] = []
-    converged = epochs.steepness()[1] <= 1.0
+    converged = epochs.gradient_norm()[1] <= 1.0
     lowest = first
 
     def after_epoch(epoch: Epoch) -> bool:
@@ -282,10 +282,10 @@ def descend(objective: Objective, descent: Descent, start: tuple[Float64, Float6
         # On all rows, only rules that scale the gradient go round the minimum instead of to it.
         if scaling or not batch:
             epochs.optimizer.lr = rates(epoch.loss)
-        steepness, relative = epochs.steepness()
+        gradient_norm, relative = epochs.gradient_norm()
         if descent.verbose:
             text = f"Epoch {epoch.number}, objective = {epoch.loss:.8f}"
-            print(f"{text}, largest component of the gradient = {steepness:.2e}")
+            print(f"{text}, largest component of the gradient = {gradient_norm:.2e}")
         converged = relative <= 1.0
         if converged:
             best = epochs.parameters()

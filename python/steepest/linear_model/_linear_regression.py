@@ -22,9 +22,9 @@ from steepest._estimators.linear_model import DEVICE, LinearModel
 from steepest._estimators.validation import validate, validate_weights
 from steepest._memory import to_device, to_host
 
-from ._descent import descend
+from ._batch_modes import BATCH_MODE_PARAMETERS, BATCH_MODES, Descent, Objective
+from ._gradient_descent import descend
 from ._least_squares import Problem, Solution, solve
-from ._regimes import REGIME_PARAMETERS, REGIMES, Descent, Objective
 from ._sparse_least_squares import affordable_steps, solve_sparse
 
 Array = npt.NDArray[Any]
@@ -124,8 +124,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
         "n_jobs": [None, Integral],
         "positive": ["boolean"],
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "solver": [StrOptions({"auto", "closed", "natural", *REGIMES})],
-        **REGIME_PARAMETERS,
+        "solver": [StrOptions({"auto", "closed", "natural", *BATCH_MODES})],
+        **BATCH_MODE_PARAMETERS,
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
         **DEVICE,
@@ -194,7 +194,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
             Where gradient descent diverged; the last finite coefficients are kept.
         """
         self._validate_params()
-        descending = self.solver in REGIMES
+        descending = self.solver in BATCH_MODES
         if descending and self.positive:
             raise ValueError(
                 self._prefix(f"positive=True is for the closed form, not for solver={self.solver!r}")

@@ -24,7 +24,7 @@ _ALLOWANCE = 1.1
 
 
 @dataclass(frozen=True)
-class Smoothness:
+class LipschitzConstants:
     """Bounds of the curvature of a mean loss of n rows.
 
     Attributes
@@ -44,7 +44,7 @@ class Smoothness:
     @classmethod
     def of(
         cls, X: Any, sample_weight: Array | None, loss: object, fit_intercept: bool, seed: int
-    ) -> Smoothness:
+    ) -> LipschitzConstants:
         """Return that of a linear model, ``c |x|^2`` of a row.
 
         Parameters

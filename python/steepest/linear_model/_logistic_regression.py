@@ -24,17 +24,17 @@ from steepest._estimators.linear_model import DEVICE
 from steepest._estimators.validation import validate, validate_labels, validate_weights
 from steepest._memory import to_device, to_host
 
-from ._descent import Descended
+from ._batch_modes import BATCH_MODE_PARAMETERS, BATCH_MODES, Descent
+from ._gradient_descent import Descended
 from ._logistic_solvers import minimize_by_descent, minimize_by_newton, minimize_smooth, minimize_with_l1
 from ._objective import LogisticObjective
 from ._penalties import resolve_penalty
 from ._quasi_newton import Minimum
-from ._regimes import REGIME_PARAMETERS, REGIMES, Descent
 from ._tolerance import ROUNDING, gradient_tolerance, remote_centre
 
 Array = npt.NDArray[Any]
 
-SOLVERS = ("lbfgs", "liblinear", "natural", "newton-cg", "newton-cholesky", "sag", "saga", *REGIMES)
+SOLVERS = ("lbfgs", "liblinear", "natural", "newton-cg", "newton-cholesky", "sag", "saga", *BATCH_MODES)
 # The Hessian of the log-loss of a linear model is its Fisher matrix.
 _NEWTON = ("natural", "newton-cg", "newton-cholesky")
 
@@ -144,7 +144,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
         "n_jobs": [None, Integral],
-        **REGIME_PARAMETERS,
+        **BATCH_MODE_PARAMETERS,
         **DEVICE,
     }
 
@@ -256,7 +256,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
             )
         device = self._resolve_device(X)
         given, given_y = X, y
-        X, y = validate(self, X, y, reset=True, accept_sparse=True, finite=self.solver in REGIMES)
+        X, y = validate(self, X, y, reset=True, accept_sparse=True, finite=self.solver in BATCH_MODES)
         classes, ids = self._check_labels(y)
         weights = self._row_weights(X, y, classes, ids, sample_weight)
         cupy_input = is_cupy(X)
@@ -267,7 +267,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         columns = ColumnSample.of(X, weights)
         tol = gradient_tolerance(float(self.tol), columns, X.dtype)
         # A penalty of the intercept, and the steps of gradient descent, depend on where the features are centred.
-        movable = self.fit_intercept and not scaled and self.solver not in REGIMES
+        movable = self.fit_intercept and not scaled and self.solver not in BATCH_MODES
         # Numbers that are not finite are found by the value of the objective.
         with np.errstate(invalid="ignore"):
             objective = LogisticObjective(
@@ -285,7 +285,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
             l1[objective.d :] = 0.0
         start = self._start(objective, classes)
         descended: Descended | None = None
-        if self.solver in REGIMES:
+        if self.solver in BATCH_MODES:
             descent = Descent.of(self, bool(self.verbose))
             minimum, descended = minimize_by_descent(
                 objective, start, penalty.l1 / total, descent, type(self).__name__

@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from steepest import nn
 
+from ._batch_modes import Descent, Objective
 from ._curvature import MOST_PARAMETERS, dense_solve, preconditioner
-from ._descent import Descended, descend
+from ._gradient_descent import Descended, descend
 from ._objective import LogisticObjective
 from ._proximal_newton import minimize_fista, minimize_proximal_newton
 from ._quasi_newton import Minimum, Solve, minimize_lbfgs, minimize_newton
-from ._regimes import Descent, Objective
 
 Float64 = npt.NDArray[np.float64]
 Report = Callable[[int, float, float], None] | None
@@ -193,7 +193,7 @@ def minimize_with_l1(
 def minimize_by_descent(
     objective: LogisticObjective, start: Float64 | None, l1: float, descent: Descent, name: str
 ) -> tuple[Minimum, Descended]:
-    """Minimise the objective, with an L1 penalty of the features, by gradient descent in one of its regimes."""
+    """Minimise the objective, with an L1 penalty of the features, by gradient descent in one of its batch modes."""
     theta = np.zeros(objective.shape) if start is None else start
     d, (rows, k) = objective.d, objective.shape
     descended = descend(

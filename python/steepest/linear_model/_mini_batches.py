@@ -18,8 +18,8 @@ from steepest._memory import assign, to_host
 from steepest.nn.losses import Loss
 from steepest.optim.schedules import Schedule
 
+from ._sampling import draw_by_weight
 from ._stochastic import Rule, Samples, State, Training
-from ._visits import draw_by_weight
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]

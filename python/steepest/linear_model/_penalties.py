@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from ._regimes import REGIMES
+from ._batch_modes import BATCH_MODES
 
-_TAKES_L1 = ("liblinear", "saga", *REGIMES)
+_TAKES_L1 = ("liblinear", "saga", *BATCH_MODES)
 _PENALTY_DEPRECATED = (
     "'penalty' was deprecated in scikit-learn 1.8. Use l1_ratio=0 instead of penalty='l2', l1_ratio=1 instead of "
     "penalty='l1', l1_ratio between 0 and 1 instead of penalty='elasticnet', and C=np.inf instead of penalty=None."
@@ -96,7 +96,7 @@ def _check_solver(parameters: _Parameters, penalty: str | None, prefix: str) -> 
         )
     if solver != "liblinear" and dual:
         raise ValueError(f"{prefix}Solver {solver} supports only dual=False, got dual={dual}")
-    if penalty == "elasticnet" and solver not in ("saga", *REGIMES):
+    if penalty == "elasticnet" and solver not in ("saga", *BATCH_MODES):
         raise ValueError(f"{prefix}Only 'saga' solver supports elasticnet penalty, got solver={solver}.")
     if solver == "liblinear" and penalty is None:
         raise ValueError(

@@ -138,9 +138,7 @@ class StochasticLinearModel(LinearModel):
             raise ValueError(self._prefix("l1_ratio must be set when penalty is 'elasticnet'"))
         if self.batch_size > 1 and (self.average or self.learning_rate in ("pa1", "pa2")):
             what = "average" if self.average else f"learning_rate={self.learning_rate!r}"
-            raise ValueError(
-                self._prefix(f"{what} goes with steps of one sample, not with batch_size={self.batch_size}")
-            )
+            raise ValueError(self._prefix(f"{what} requires batch_size=1, got {self.batch_size}"))
 
     def _rule(self) -> Rule:
         kind, parameter, half = LOSSES[self.loss]

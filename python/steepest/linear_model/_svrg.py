@@ -1,4 +1,8 @@
-"""Steps on a few samples whose noise vanishes at the minimum, so that a constant rate leads there."""
+"""Stochastic variance-reduced gradients: steps on a few samples whose noise vanishes at the minimum.
+
+A constant learning rate therefore converges (R. Johnson, T. Zhang, "Accelerating stochastic gradient descent using
+predictive variance reduction", NeurIPS 2013).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from steepest._estimators.training import MiniBatchTrainer
 Array = npt.NDArray[Any]
 
 
-class AnchoredTrainer(MiniBatchTrainer):
+class SvrgTrainer(MiniBatchTrainer):
     """Stochastic variance reduced gradients (R. Johnson and T. Zhang, NIPS 2013).
 
     The gradient g of a step's samples is replaced by ``g(w) - g(a) + G(a)`` with an anchor a, the weights at the start

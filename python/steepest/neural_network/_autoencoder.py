@@ -26,7 +26,7 @@ from steepest.optim.schedules import Schedule
 
 from ._architecture import ACTIVATIONS, hidden_sizes
 from ._base import BaseMultilayerPerceptron, _is_stochastic
-from ._halves import autoencoder_layers, halves
+from ._encoder_decoder import autoencoder_layers, encoder_and_decoder
 from ._parameters import Device, InitialWeights, LearningRate, Solver
 
 Array = npt.NDArray[Any]
@@ -278,7 +278,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
             The encoder's output, of the dtype that was fitted and in the library of X.
         """
         check_is_fitted(self)
-        encoder, _ = halves(self._network.layers)
+        encoder, _ = encoder_and_decoder(self._network.layers)
         return in_library_of(X, self._decision(X, encoder))
 
     def inverse_transform(self, X: Any) -> Array:
@@ -302,7 +302,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         check_is_fitted(self)
         code = validate_transformed(self, X, self._n_features_out, self._network.dtype)
         network = self._network_for(X)
-        _, decoder = halves(network.layers)
+        _, decoder = encoder_and_decoder(network.layers)
         output = network.predict(to_device(code, network.device), decoder)
         return in_library_of(X, self._activated(output))
 

@@ -73,7 +73,7 @@ def _listed(model: Autoencoder, name: str, n: int) -> list[Any]:
     return listed
 
 
-def halves(layers: tuple[nn.layers.Layer, ...]) -> tuple[slice, slice]:
+def encoder_and_decoder(layers: tuple[nn.layers.Layer, ...]) -> tuple[slice, slice]:
     """Return the layers of the encoder and of the decoder; dropout of the input belongs to neither."""
     start = int(isinstance(layers[0], nn.Dropout))
     code = start + (len(layers) - start) // 2

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-# With few outputs the expectation over what they may be costs little more than one draw of it.
+# Up to so many outputs the exact Fisher matrix costs little more than one Monte Carlo sample of it.
 _MOST_EXACT_OUTPUTS = 3
-# The factors are known to about a hundredth of a nat; what is below, inverses would make the longest steps of.
+# In nats. Monte Carlo noise in the factors is about this large; inverting smaller curvature gives the largest steps.
 _INVERSE_DAMPING = 1e-2
-# Of the lowest loss so far, what an epoch has to bring it down to for batches to stay as long as they are.
+# The batch size doubles unless an epoch brings the loss below this fraction of the lowest loss so far.
 _GOOD_EPOCH = 0.95
 # Losses of the estimators that are negative log-likelihoods.
 _WITH_LIKELIHOOD = ("log_loss", "squared_error", "poisson", "gaussian")
-# Parameters of the perceptrons that other solvers' steps have, with what they are where they do nothing.
+# Parameters that this solver does not support, with their neutral values.
 _OF_OTHER_SOLVERS = {"learning_rate": "constant", "max_norm": None}
 
 
@@ -55,11 +55,13 @@ def make_natural_gradient(model: BaseMultilayerPerceptron) -> optim.NaturalGradi
     for name, nothing in _OF_OTHER_SOLVERS.items():
         if getattr(model, name) != nothing:
             raise ValueError(
-                model._prefix(f"{name} is not for solver='natural', which sizes its steps itself")
+                model._prefix(
+                    f"{name} is not supported by solver='natural', which chooses its step sizes itself"
+                )
             )
     if model.alpha and model.l1_ratio:
         raise ValueError(
-            model._prefix("l1_ratio is not for solver='natural': its model of the loss is smooth")
+            model._prefix("solver='natural' does not support l1_ratio: its model of the loss is smooth")
         )
     network, loss = model._network, model._loss_function()
     n_outputs = next(layer.n_out for layer in reversed(network.layers) if isinstance(layer, nn.Linear))

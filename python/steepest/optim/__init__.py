@@ -4,7 +4,7 @@ from . import schedules
 from .adam import Adam, AdamW
 from .adaptive import AdaGrad, RMSprop
 from .base import Optimizer
-from .natural_gradient import Certificate, NaturalGradient
+from .natural_gradient import NaturalGradient, StepDiagnostics
 from .sgd import SGD, Momentum, Nesterov
 
 RULES: tuple[type[Optimizer], ...] = (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW)
@@ -16,11 +16,11 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
-    "Certificate",
     "Momentum",
     "NaturalGradient",
     "Nesterov",
     "Optimizer",
     "RMSprop",
+    "StepDiagnostics",
     "schedules",
 ]

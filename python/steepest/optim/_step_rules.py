@@ -79,7 +79,7 @@ class MomentumRule(ABC):
         self.last = step.move
 
     def rejected(self) -> None:
-        """Forget the steps before one that was taken back."""
+        """Forget the steps before a rejected one."""
         self.last = None
 
 

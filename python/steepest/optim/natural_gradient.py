@@ -45,7 +45,7 @@ _MOST_HALVINGS = 10
 
 
 @dataclass(frozen=True)
-class Certificate:
+class StepDiagnostics:
     """What a step was expected to do, and what it did; nan where the optimizer was told not to find out.
 
     Attributes
@@ -152,7 +152,7 @@ class NaturalGradient:
     l2 : float, default=0.0
         Strength of an L2 penalty ``l2 / 2 * sum(w**2)`` of the weights, not of the biases.
     certify : bool, default=True
-        Whether steps find out what the certificate says, which takes about as long as they do. Without, the losses
+        Whether steps compute their full diagnostics, which takes about as long as they do. Without, the losses
         before and after the step are all that is known, unless the loss rises: then the quadratic model is asked.
     seed : int, default=0
         Of the observations that the kind ``"monte_carlo"`` draws, another for each step.
@@ -161,7 +161,7 @@ class NaturalGradient:
     ----------
     damping : float
         As given, or as it has been adapted.
-    certificate : Certificate or None
+    diagnostics : StepDiagnostics or None
         Of the last step.
     output : ndarray of shape (n, c) or None
         What the network gave for the last batch, before the step and without dropout.
@@ -241,7 +241,7 @@ class NaturalGradient:
         adapt_damping = certify if adapt_damping is None else adapt_damping
         if not certify and (adapt_damping or trust_region == "line_search"):
             raise ValueError(
-                "[NaturalGradient] adapt_damping and the line search go by what certificates say: leave certify=True"
+                "[NaturalGradient] adapt_damping and the line search need step diagnostics: leave certify=True"
             )
         if inverse_damping is not None:
             self._require("inverse_damping", inverse_damping, 0.0, math.inf)
@@ -268,7 +268,7 @@ class NaturalGradient:
         self.kl_clip, self.trust_region = kl_clip, trust_region
         self.burn_in, self.l2, self.certify = burn_in, l2, certify
         self.seed = checked_integer("NaturalGradient", "seed", seed)
-        self.certificate: Certificate | None = None
+        self.diagnostics: StepDiagnostics | None = None
         self.output: Array | None = None
         self._steps = 0
         # Damping that is not adapted, while rejected steps have raised it.
@@ -288,7 +288,7 @@ class NaturalGradient:
         self._require("lr", value, 0.0, math.inf, open_below=True)
         self._rule.lr = value
 
-    def step(self, X: Array, y: Array, sample_weight: Array | None = None) -> Certificate:
+    def step(self, X: Array, y: Array, sample_weight: Array | None = None) -> StepDiagnostics:
         """Take a step on a batch.
 
         Parameters
@@ -302,7 +302,7 @@ class NaturalGradient:
 
         Returns
         -------
-        Certificate
+        StepDiagnostics
             What the step did. The parameters are those from before it where it was not accepted; the damping is raised
             then.
 
@@ -337,16 +337,16 @@ class NaturalGradient:
         try:
             self._curvature.join(whole)
             if self._steps <= self.burn_in:
-                self.certificate = Certificate(value, value, damping=self.damping)
+                self.diagnostics = StepDiagnostics(value, value, damping=self.damping)
             else:
-                self.certificate = self._solved(whole, d, loss)
+                self.diagnostics = self._solved(whole, d, loss)
         except NotPositiveDefiniteError:
             self._curvature.restart()
             self._rule.rejected()
-            self.certificate = Certificate(value, value, damping=self.damping, accepted=False)
-        return self.certificate
+            self.diagnostics = StepDiagnostics(value, value, damping=self.damping, accepted=False)
+        return self.diagnostics
 
-    def _solved(self, whole: FisherMatrix, d: Array, loss: _BatchLoss) -> Certificate:
+    def _solved(self, whole: FisherMatrix, d: Array, loss: _BatchLoss) -> StepDiagnostics:
         """Solve for the step, and take it; d is the gradient with respect to the output."""
         rule, curvature, batch = self._rule, self._curvature, whole._batch
         if self.inverse_damping is None:
@@ -388,7 +388,7 @@ class NaturalGradient:
         raises: int,
         *,
         was_clipped: bool,
-    ) -> tuple[Certificate, Step]:
+    ) -> tuple[StepDiagnostics, Step]:
         """Take the step, or shorter ones until one is good, or none; return what there is to say, and the step."""
         before, searches = self.net.arena.copy(), self.trust_region == "line_search"
         for halvings in range(_MOST_HALVINGS if searches else 1):
@@ -422,7 +422,7 @@ class NaturalGradient:
             elif ratio > _GOOD and self.damping > LEAST_DAMPING and not was_clipped:
                 self.damping /= _FACTOR
         self._last_taken = (before, after) if accepted and self.adapt_damping else None
-        certificate = Certificate(
+        diagnostics = StepDiagnostics(
             loss.before,
             after if accepted else loss.before,
             predicted,
@@ -435,7 +435,7 @@ class NaturalGradient:
             accepted,
             raises,
         )
-        return certificate, shorter
+        return diagnostics, shorter
 
     def _judge_last_step(self, loss: _BatchLoss) -> None:
         """Raise the damping where the last step has raised the loss of this batch, which it was not made for.
@@ -507,7 +507,7 @@ class NaturalGradient:
             shapes are found with the next step.
         """
         if state.get("rule") != type(self).__name__:
-            raise ValueError(f"[NaturalGradient] this is the state of {state.get('rule')}")
+            raise ValueError(f"[NaturalGradient] cannot load the state of {state.get('rule')}")
         for name, own in (("structure", self._curvature.structure), ("momentum_rule", self.momentum_rule)):
             if state.get(name) != own:
                 raise ValueError(

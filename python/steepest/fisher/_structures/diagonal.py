@@ -1,0 +1,70 @@
+"""The diagonal of a Fisher matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from steepest import kernels as K
+from steepest.fisher._factors import Factors
+
+from .base import Converter, Structure, summed
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+
+
+class Diagonal(Structure):
+    """The diagonal alone."""
+
+    @cached_property
+    def squared(self) -> Array:
+        """The diagonal, in the network's dtype and on its device."""
+        return self.layout.gathered(summed(self._squares_of(f) for f in self.batch.factors_by_blocks()))
+
+    def _squares_of(self, factors: Factors) -> list[Array]:
+        found = []
+        for x, d in zip(factors.inputs_with_ones(), factors.grads, strict=True):
+            by_sample = (d * d).reshape(len(x), factors.repeats, -1).sum(axis=1)
+            found.append(K.matmul((x * x).T, by_sample))
+        return found
+
+    def measure(self) -> None:
+        _ = self.squared
+
+    def kept(self) -> list[Array]:
+        return [self.squared]
+
+    def merge(self, decay: float) -> None:
+        before = self.squared
+        self._forget("squared", "values")
+        self.squared = decay * before + (1.0 - decay) * self.squared
+
+    @cached_property
+    def values(self) -> list[Float64]:
+        """The diagonal itself."""
+        return [self.layout.on_host(self.squared)]
+
+    def roundings(self) -> list[float]:
+        # Sums of squares, which nothing is mixed with: those of 0 are exactly 0.
+        return [0.0]
+
+    def eigenbasis(
+        self, own: Converter
+    ) -> tuple[Callable[[Array], list[Array]], Callable[[list[Array]], Array]]:
+        return lambda flat: [flat.copy()], lambda coordinates: coordinates[0]
+
+    def multiply(self, flat: Array) -> Array:
+        own = self.place_of(flat)
+        product: Array = own(self.squared) * own(flat)
+        return product
+
+    def blocks(self) -> list[Float64]:
+        return [np.diag(part.ravel()) for part in self.layout.parts(self.values[0])]
+
+    def diagonal(self) -> Float64:
+        return self.values[0].copy()

@@ -1,0 +1,233 @@
+"""Kronecker products of small factors, a product for each layer: K-FAC and EKFAC."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from steepest import kernels as K
+from steepest._symmetric import Cholesky, eigh, one_thread_if_small
+from steepest.fisher._factors import Factors
+from steepest.fisher._solvers import NotPositiveDefiniteError, rounding_of
+
+from .base import Converter, Operator, Structure, summed
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+
+
+class Kfac(Structure):
+    """A Kronecker product a layer, ``E[a a^T] x E[d d^T]`` of its inputs a and the gradients d of its outputs.
+
+    J. Martens and R. Grosse, "Optimizing neural networks with Kronecker-factored approximate curvature", 2015.
+    """
+
+    @cached_property
+    def kronecker(self) -> list[tuple[Array, Array]]:
+        """The two factors of each layer, in the network's dtype and on its device."""
+        return self._second_moments([(None, None) for _ in self.layout.layers], 0.0)
+
+    def measure(self) -> None:
+        _ = self.kronecker
+
+    def kept(self) -> list[Array]:
+        return [factor for factors in self.kronecker for factor in factors]
+
+    def merge(self, decay: float) -> None:
+        self.kronecker = self._second_moments(self.kronecker, decay)
+        self._forget("bases", "values")
+
+    def _second_moments(
+        self, into: Sequence[tuple[Array | None, Array | None]], decay: float
+    ) -> list[tuple[Array, Array]]:
+        """Return the factors of the batch, averaged in place with what they were."""
+        batch = self.batch
+        layers = zip(batch.tape.inputs, self.layout.biases, into, strict=True)
+        of_inputs = [
+            K.second_moment(x, batch.device_shares, ones=bias, scale=1.0 - decay, decay=decay, out=a)
+            for x, bias, (a, _) in layers
+        ]
+        of_grads: list[Array] = []
+        for factors in batch.factors_by_blocks():
+            scaled = [(d, (1.0 - decay) * len(d)) for d in factors.grads]
+            if not of_grads:
+                first = zip(scaled, into, strict=True)
+                of_grads = [
+                    K.second_moment(d, scale=scale, decay=decay, out=g) for (d, scale), (_, g) in first
+                ]
+                continue
+            for g, (d, scale) in zip(of_grads, scaled, strict=True):
+                g += K.second_moment(d, scale=scale)
+        return list(zip(of_inputs, of_grads, strict=True))
+
+    @cached_property
+    def bases(self) -> list[tuple[Float64, Float64, Float64, Float64]]:
+        """The eigenvalues and eigenvectors of the two factors of each layer."""
+        return [(*self._eigh(a), *self._eigh(g)) for a, g in self.kronecker]
+
+    @property
+    def _largest(self) -> int:
+        largest: int = max(max(shape) for shape in self.layout.layers)
+        return largest
+
+    def _eigh(self, matrix: Array) -> tuple[Float64, Float64]:
+        on_host = self.layout.on_host(matrix)
+        if not np.isfinite(on_host).all():
+            raise NotPositiveDefiniteError("a factor of K-FAC is not finite")
+        return eigh(on_host, self.device)
+
+    @cached_property
+    def values(self) -> list[Float64]:
+        """Products of the factors' eigenvalues."""
+        return [np.outer(a, g) for a, _, g, _ in self.bases]
+
+    def roundings(self) -> list[float]:
+        return [rounding_of(max(shape), np.float64) for shape in self.layout.layers]
+
+    def nonzero(self, values: list[Float64]) -> list[npt.NDArray[np.bool_]]:
+        # The factors are of the network's dtype: what has no eigenvalue in one of them has none in their product.
+        def in_factor(part: Float64) -> npt.NDArray[np.bool_]:
+            is_kept: npt.NDArray[np.bool_] = part > rounding_of(len(part), self.layout.dtype) * part.max()
+            return is_kept
+
+        in_factors = [np.outer(in_factor(a), in_factor(g)) for a, _, g, _ in self.bases]
+        return [kept & both for kept, both in zip(super().nonzero(values), in_factors, strict=True)]
+
+    def eigenbasis(
+        self, own: Converter
+    ) -> tuple[Callable[[Array], list[Array]], Callable[[list[Array]], Array]]:
+        bases = [(own(u), own(v)) for _, u, _, v in self.bases]
+
+        def to_basis(flat: Array) -> list[Array]:
+            parts = zip(bases, self.layout.parts(flat), strict=True)
+            return [K.matmul(K.matmul(u.T, part), v) for (u, v), part in parts]
+
+        def from_basis(coordinates: list[Array]) -> Array:
+            flat = self.layout.empty_like(coordinates[0])
+            for (u, v), at, part in zip(bases, coordinates, self.layout.parts(flat), strict=True):
+                K.matmul(K.matmul(u, at), v.T, out=part)
+            return flat
+
+        return to_basis, from_basis
+
+    def multiply(self, flat: Array) -> Array:
+        return self._kronecker_product(self.kronecker, flat)
+
+    def _kronecker_product(self, factors: list[tuple[Array, Array]], flat: Array) -> Array:
+        """Return the product of ``A x G`` of each layer with a vector."""
+        own = self.place_of(flat)
+        flat = own(flat)
+        product = self.layout.empty_like(flat)
+        parts = zip(factors, self.layout.parts(flat), self.layout.parts(product), strict=True)
+        for (a, g), part, of_part in parts:
+            K.matmul(K.matmul(own(a), part), own(g), out=of_part)
+        return product
+
+    def factored_inverse(self, damping: float, by_traces: bool) -> Operator:
+        """Return the inverse of ``(A + pi sqrt(damping) I) x (G + sqrt(damping) / pi I)`` of each layer.
+
+        Parameters
+        ----------
+        damping : float
+            Positive.
+        by_traces : bool
+            Whether pi is the root of the ratio of the mean eigenvalues of A and G, which bounds the error most closely
+            (§6.3 of the paper); otherwise it is 1.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            A damped factor is not positive definite in float64.
+        """
+        inverses, root = [], math.sqrt(damping)
+        with one_thread_if_small(self._largest):
+            for a, g in self.kronecker:
+                of_a, of_g = float(a.trace()) / len(a), float(g.trace()) / len(g)
+                # Where no gradient reaches a layer, or nothing but zeros goes into it, there is no ratio.
+                pi = math.sqrt(of_a) / math.sqrt(of_g) if by_traces and of_a > 0 and of_g > 0 else 1.0
+                inverses.append((self._damped_inverse(a, pi * root), self._damped_inverse(g, root / pi)))
+
+        return lambda flat: self._kronecker_product(inverses, flat)
+
+    def _damped_inverse(self, matrix: Array, damping: float) -> Array:
+        damped = np.array(self.layout.on_host(matrix))
+        damped.flat[:: len(damped) + 1] += damping
+        factor = Cholesky.of(damped, self.device) if np.isfinite(damped).all() else None
+        if factor is None:
+            raise NotPositiveDefiniteError("a damped factor of K-FAC is not positive definite")
+        return self.layout.on_device(factor.inverse_of_matrix())
+
+    def blocks(self) -> list[Float64]:
+        return [
+            np.kron(self.layout.on_host(a), self.layout.on_host(g)).astype(np.float64, copy=False)
+            for a, g in self.kronecker
+        ]
+
+    def diagonal(self) -> Float64:
+        diagonals = [tuple(np.diag(self.layout.on_host(f)) for f in factors) for factors in self.kronecker]
+        return np.concatenate([np.outer(a, g).ravel() for a, g in diagonals])
+
+
+class Ekfac(Kfac):
+    """The eigenvectors of K-FAC, with the second moments along them as eigenvalues.
+
+    T. George et al., "Fast approximate natural gradient descent in a Kronecker-factored eigenbasis", 2018.
+    """
+
+    @cached_property
+    def values(self) -> list[Float64]:
+        """The diagonal of the Fisher matrix in K-FAC's eigenbasis."""
+        return summed(self._moments_of(factors) for factors in self.batch.factors_by_blocks())
+
+    def _moments_of(self, factors: Factors) -> list[Float64]:
+        found = []
+        layers = zip(factors.inputs, factors.grads, self.bases, self.layout.biases, strict=True)
+        for x, d, (_, u, _, v), bias in layers:
+            u, v = self.layout.on_device(u), self.layout.on_device(v)
+            along = K.linear(x, u[: x.shape[1]], u[-1].copy() if bias else None)
+            back = K.matmul(d, v)
+            along *= along
+            back *= back
+            by_sample = back.reshape(len(x), factors.repeats, -1).sum(axis=1)
+            found.append(self.layout.on_host(K.matmul(along.T, by_sample)))
+        return found
+
+    def measure(self) -> None:
+        _ = self.kronecker, self.values
+
+    def kept(self) -> list[Array]:
+        return [*super().kept(), *self.values]
+
+    def merge(self, decay: float) -> None:
+        bases, values = self.bases, self.values
+        super().merge(decay)
+        fresh = self.values
+        # The diagonal in the new basis of what stood in the old one.
+        for (_, u, _, v), (_, new_u, _, new_v), old, new in zip(
+            bases, self.bases, values, fresh, strict=True
+        ):
+            carried = (new_u.T @ u) ** 2 @ old @ ((new_v.T @ v) ** 2).T
+            new *= 1.0 - decay
+            new += decay * carried
+
+    def multiply(self, flat: Array) -> Array:
+        own = self.place_of(flat)
+        to_basis, from_basis = self.eigenbasis(own)
+        products = zip(to_basis(own(flat)), self.values, strict=True)
+        return from_basis([at * own(values) for at, values in products])
+
+    def blocks(self) -> list[Float64]:
+        found = []
+        for values, (_, u, _, v) in zip(self.values, self.bases, strict=True):
+            basis = np.kron(u, v)
+            found.append((basis * values.ravel()) @ basis.T)
+        return found
+
+    def diagonal(self) -> Float64:
+        layers = zip(self.values, self.bases, strict=True)
+        return np.concatenate([((u**2) @ values @ (v**2).T).ravel() for values, (_, u, _, v) in layers])
