@@ -8,6 +8,7 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
+constexpr int64_t kIndicesBetweenCheckpoints = 1 << 16;
 constexpr int64_t kRowsAhead = 32;  // that are asked for before they are used: about the time that memory takes
 
 // Rates of the samples t, t + 1, ... of a block; the general power by way of vectors.
@@ -44,6 +45,7 @@ STEEPEST_HD void fetch_row(const MatrixView<const T>& x, int64_t i) {
 // Whether all are rows of a matrix of n rows; otherwise the team fails with the first that is not.
 bool check_indices(const VectorView<const int64_t>& indices, int64_t n, OperationNumber operation, Team& team) {
     for (int64_t i = 0; i < indices.size; ++i) {
+        if (i % kIndicesBetweenCheckpoints == 0) team.checkpoint();
         if (static_cast<uint64_t>(indices[i]) < static_cast<uint64_t>(n)) continue;
         Failure failure;
         failure.kind = Failure::kIndex, failure.operation = operation;

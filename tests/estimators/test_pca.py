@@ -126,6 +126,8 @@ def test_share_of_the_variance(rng):
     for wanted in (0.01, 0.5, 0.9, 0.999999999):
         model = PCA(wanted).fit(X)
         assert model.n_components_ == np.argmax(shares > wanted) + 1
+    for k, share in enumerate(shares[:-1], 1):
+        assert PCA(share).fit(X).n_components_ == k + 1
     with pytest.raises(ValueError, match="n_components"):
         PCA(1.5).fit(X)
 

@@ -197,5 +197,9 @@ def test_steps_of_single_samples(scale, offset, shape, dtype, k):
             fitted, warned = silent(functools.partial(model.fit, X, ids))
         except DivergenceError as error:
             warned = [str(error)]
-        least = -1.0 if isinstance(model, SGDRegressor) else share
-        assert any("Scal" in text for text in warned) or fitted.score(X, ids) >= least - 1e-9
+        if any("Scal" in text for text in warned):
+            continue
+        if isinstance(model, SGDRegressor):
+            assert ((fitted.predict(X).astype(np.float64) - ids) ** 2).mean() <= 2.001 * (ids**2).mean()
+        else:
+            assert fitted.score(X, ids) >= share - 1e-9

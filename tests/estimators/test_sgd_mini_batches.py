@@ -188,7 +188,7 @@ def test_rates_adapt_and_validation_stops(rng):
 @pytest.mark.parametrize("options", [{"average": True}, {"learning_rate": "pa1"}], ids=str)
 def test_what_goes_with_single_samples_only(rng, options):
     X, y = data(rng)
-    with pytest.raises(ValueError, match=r"\[SGDClassifier\] .*not with batch_size=4"):
+    with pytest.raises(ValueError, match=r"\[SGDClassifier\] .*requires batch_size=1, got 4"):
         SGDClassifier(batch_size=4, **options).fit(X, y)
 
 

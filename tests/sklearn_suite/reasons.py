@@ -31,7 +31,6 @@ REASONS: dict[str, dict[str, str]] = {
         "test_late_onset_averaging_reached[SparseSGDClassifier]": _DECAY,
         "test_late_onset_averaging_reached[SparseSGDRegressor]": _DECAY,
         "test_loss_function_epsilon": "Reads the private table of loss classes.",
-        "test_regression_losses": _ORDER,
         "test_sample_weights": _ORDER,
         "test_sgd_averaged_computed_correctly[SparseSGDRegressor]": _DECAY,
         "test_sgd_averaged_partial_fit[SparseSGDRegressor]": _DECAY,

@@ -311,7 +311,8 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             return minka_dimension(factors.variances, self.n_samples_)
         if isinstance(wanted, int):
             return wanted
-        shares = factors.variances.cumsum() / (factors.total or 1.0)
+        # The sums that a user gets from explained_variance_ratio_: one of them asks for the components beyond it.
+        shares = (factors.variances / (factors.total or 1.0)).cumsum()
         return min(int(np.searchsorted(shares, wanted, side="right")) + 1, len(shares))
 
     def _keep(self, factors: Factors, wanted: Any, X: Any, dtype: np.dtype[Any]) -> None:

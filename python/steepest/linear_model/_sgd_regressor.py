@@ -167,9 +167,11 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
         return np.array([r2_score(target, outputs[:, 0], sample_weight=weights)])
 
     def _is_worse_than_a_constant(self, outputs: Array, target: Array, weights: Array | None) -> bool:
-        # Twice the squared error of the mean is that of a value one deviation away from it.
+        # Descent begins at 0. A fit whose squared error is larger than that of 0 has diverged, not just stopped early.
+        target = target.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
-            return len(target) > 1 and not r2_score(target, outputs[:, 0], sample_weight=weights) >= -1.0
+            error, at_zero = (np.average(e**2, weights=weights) for e in (target - outputs[:, 0], target))
+        return not error <= 2.0 * max(at_zero, float(np.finfo(np.float32).tiny))
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, start: tuple[Any, Any], incremental: bool
