@@ -110,7 +110,7 @@ def test_adam(dtype, l2, multiprocessors):
 
 
 # The biases are spared.
-PENALTIES = {"l1": 0.1, "decoupled_decay": 0.2, "weight_decay": 0.3, "penalised": [True] * 3 + [False] * 3}
+PENALTIES = {"l1": 0.1, "weight_decay": 0.2, "l2": 0.3, "penalised": [True] * 3 + [False] * 3}
 
 
 @pytest.mark.parametrize("penalties", [{}, PENALTIES], ids=["plain", "penalised"])
