@@ -157,8 +157,8 @@ def test_autoencoders(loss, least):
             {"learning_rate": "invscaling"},
             "learning_rate is not supported by solver='natural', which chooses its step sizes itself",
         ),
-        ({"learning_rate": "one_cycle"}, "learning_rate is not for"),
-        ({"learning_rate": schedules.Constant(0.1)}, "learning_rate is not for"),
+        ({"learning_rate": "one_cycle"}, "learning_rate is not supported by"),
+        ({"learning_rate": schedules.Constant(0.1)}, "learning_rate is not supported by"),
         ({"max_norm": 1.0}, "max_norm is not supported by solver='natural'"),
         (
             {"l1_ratio": 0.5, "alpha": 0.1},
