@@ -262,7 +262,10 @@ def test_no_matrix_of_all_features_is_formed(rng):
     [
         ({"method": "transform"}, r"\[cross_val_predict\] method 'transform' is not one of: predict, "),
         ({"cv": ShuffleSplit(2, random_state=0)}, "have to be a partition"),
-        ({"cv": [(np.arange(30), np.arange(40, 60)), (np.arange(40), np.arange(40))]}, "every sample outside its test fold"),
+        (
+            {"cv": [(np.arange(30), np.arange(40, 60)), (np.arange(40), np.arange(40))]},
+            "every sample outside its test fold",
+        ),
         ({"cv": [(np.arange(0), np.arange(60))]}, "a test fold holds all samples"),
         ({"cv": "loo"}, "cv is 'loo', but has to be 'leave-one-out'"),
         ({"cv": 1}, "k-fold cross-validation requires at least one train/test split"),
