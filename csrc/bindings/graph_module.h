@@ -17,7 +17,7 @@
 
 namespace steepest {
 
-// The arrays of a call, and those of the caller that it writes.
+// The arrays of a call, and those among them that it writes.
 struct CallArguments {
     std::vector<py::object> all, written;
 };

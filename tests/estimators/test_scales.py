@@ -179,7 +179,8 @@ def test_gradient_descent(scale, offset, shape, dtype, solver):
     assert all("scale the inputs" in text for text in warned)
     if not warned:
         error = spread[:, None] * np.abs(model.coef_.T.astype(np.float64) - coef)
-        assert error.max() <= 0.01 * kappa**2 * np.abs(Y).max()
+        # Each of d slopes is within tol of the targets' deviation, and the least curvature is at least kappa**-2.
+        assert error.max() <= np.sqrt(X.shape[1]) * model.tol * kappa**2 * Y.std(axis=0).max()
 
 
 @pytest.mark.parametrize("k", [2, 5])
@@ -200,6 +201,8 @@ def test_steps_of_single_samples(scale, offset, shape, dtype, k):
         if any("Scal" in text for text in warned):
             continue
         if isinstance(model, SGDRegressor):
-            assert ((fitted.predict(X).astype(np.float64) - ids) ** 2).mean() <= 2.001 * (ids**2).mean()
+            assert ((fitted.predict(X).astype(np.float64) - ids) ** 2).mean() <= 2.0 * (
+                1 + FACTOR * np.finfo(dtype).eps
+            ) * (ids**2).mean()
         else:
             assert fitted.score(X, ids) >= share - 1e-9

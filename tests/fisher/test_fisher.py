@@ -309,6 +309,15 @@ def test_products_are_tried_before_a_large_matrix(kind, n, matrix, damping, solv
         assert_close(inverse @ g, expected, 1e-6)
 
 
+@pytest.mark.parametrize("structure", ["dense", "block", "kfac", "ekfac"])
+def test_an_inverse_leaves_its_decomposition_to_what_follows(structure, monkeypatch):
+    """The matrices of an inverse are those of the spectrum: nothing is measured twice."""
+    F = make("categorical", "exact", structure, hidden=(4, 3))
+    F.inverse(0.1)
+    monkeypatch.setattr(type(F._batch), "factors_by_blocks", lambda self: pytest.fail("measured again"))
+    F.eigenvalues()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_products_of_scores_are_those_of_the_scores(kind):
     """The Gram matrix from the layers' factors, and from the rows themselves."""

@@ -503,17 +503,18 @@ class FisherMatrix:
                     f"not {self.structure!r} and {damping}"
                 )
             return structure.factored_inverse(damping, by_traces=split == "pi")
+        solver, products = self._chosen_solver(), self._products_worth_trying(damping)
+        if not products and solver != "cg":
+            return self._inverse_by(solver, damping)
         # Updates give this object another batch, and its structure other matrices.
         now = copy.copy(self)
         now._structure = copy.copy(structure)
-        products = self._products_worth_trying(damping)
-        if products:
-            return _ProductsThenMatrix(now, damping, products)
-        return now._inverse_by(self._chosen_solver(), damping)
+        return _ProductsThenMatrix(now, damping, products) if products else now._inverse_by(solver, damping)
 
     def _inverse_by(self, solver: str, damping: float) -> Operator:
         if solver == "gram":
-            return lambda flat: solve_by_gram(self._batch, flat, damping)[0]
+            batch = self._batch
+            return lambda flat: solve_by_gram(batch, flat, damping)[0]
         if solver == "cg":
             return lambda flat: self._by_conjugate_residuals(flat, damping)[0]
         self._require_memory(self._largest_block())

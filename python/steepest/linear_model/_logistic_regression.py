@@ -278,7 +278,9 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
                 l2=penalty.l2 / total,
                 intercept=float(self.intercept_scaling if scaled else 1.0) if self.fit_intercept else 0.0,
                 l2_intercept=penalty.l2 / total if scaled else 0.0,
-                centre=remote_centre(tol, columns, X.dtype, penalty.l1 > 0) if movable else None,
+                centre=remote_centre(tol, columns, X.dtype, by_coordinates=penalty.l1 > 0)
+                if movable
+                else None,
             )
         l1 = np.full((objective.shape[0], 1), penalty.l1 / total)
         if not scaled:
