@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.harness import OURS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = {"NumPy": "#4c78a8", "PyTorch": "#e4572e", "JAX": "#54a24b", "scikit-learn": "#f2a104"}
 
@@ -17,12 +21,18 @@ def write(ratios: list[tuple[str, dict[str, float | None]]], path: Path) -> None
     if not ratios:
         return
     import matplotlib
-
-    # The same rows give the same file, whose text stays text.
-    matplotlib.rcParams.update({"svg.hashsalt": OURS, "svg.fonttype": "none", "font.size": 10})
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 0.42 * len(ratios) + 1.3), layout="constrained")
+    # The same rows give the same file, whose text stays text.
+    with matplotlib.rc_context({"svg.hashsalt": OURS, "svg.fonttype": "none", "font.size": 10}):
+        figure = Figure(figsize=(9, 0.42 * len(ratios) + 1.3), layout="constrained")
+        draw(figure, ratios)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, metadata={"Date": None})
+
+
+def draw(figure: Figure, ratios: list[tuple[str, dict[str, float | None]]]) -> None:
+    """Draw the chart on an empty figure."""
     axes = figure.subplots()
     for library, colour in COLOURS.items():
         dots = [(r[library], -i) for i, (_, r) in enumerate(ratios) if r.get(library)]
@@ -39,5 +49,3 @@ def write(ratios: list[tuple[str, dict[str, float | None]]], path: Path) -> None
     axes.grid(axis="x", alpha=0.25)
     axes.set_xlabel(f"time of the library / time of {OURS}")
     figure.legend(loc="outside upper center", ncols=len(COLOURS), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})

@@ -189,6 +189,7 @@ def generate(rows: list[dict]) -> str:
 
 def generate_page(rows: list[dict]) -> str:
     """The text between the markers of docs/performance.md: goals, then all contestants, device by device."""
+    rows = [row for row in rows if row.get("device", "cpu") == "cpu" or targets.may_be_quoted(row)]
     settings = dict.fromkeys(
         (row.get("device", "cpu"), cuda_setting(row["run"]) if "gpu" in row["run"] else setting(row["run"]))
         for row in rows

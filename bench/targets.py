@@ -185,12 +185,8 @@ def all_targets() -> list[Target]:
     ]
 
 
-def usable(rows: Iterable[dict]) -> list[dict]:
-    """The rows of a CUDA device that may be quoted: whole runs, of a known commit."""
-    return [row for row in rows if row.get("device") == "cuda" and may_be_quoted(row)]
-
-
 def may_be_quoted(row: dict) -> bool:
+    """Whether a row is of a whole run of a known commit."""
     return not row["quick"] and row["run"]["commit"] != UNKNOWN
 
 

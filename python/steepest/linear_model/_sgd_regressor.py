@@ -171,7 +171,7 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
         target = target.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             error, at_zero = (np.average(e**2, weights=weights) for e in (target - outputs[:, 0], target))
-        return not error <= 2.0 * max(at_zero, float(np.finfo(np.float32).tiny))
+        return not error <= 2.0 * at_zero
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, start: tuple[Any, Any], incremental: bool
