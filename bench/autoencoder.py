@@ -149,7 +149,7 @@ class Adam:
         import steepest
         from steepest import kernels as K
         from steepest import optim
-        from steepest._memory import array_namespace, to_device
+        from steepest._runtime.memory import array_namespace, to_device
 
         xp, n = array_namespace(X), len(X) // settings.batch * settings.batch
         self.order = to_device(np.arange(n), settings.device)
@@ -187,7 +187,7 @@ def evaluate(net, loss, X) -> float:
 def train(X: np.ndarray, X_test: np.ndarray, settings: Settings) -> Iterator[dict[str, float]]:
     """The points of the curve, one after every epoch; the last where the loss is no longer finite."""
     from steepest import nn
-    from steepest._memory import to_device
+    from steepest._runtime.memory import to_device
 
     if len(X) < settings.batch:
         raise ValueError(f"there are {len(X)} images, fewer than a batch of {settings.batch}")

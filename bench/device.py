@@ -176,8 +176,8 @@ def open_device(name: str):
     """The device of that name, or a RuntimeError that says what is missing."""
     if name == "cpu":
         return Cpu()
-    from steepest import _backends
+    from steepest._runtime import backends
 
-    if problem := _backends.cuda_problem():
+    if problem := backends.cuda_problem():
         raise RuntimeError(f"CUDA is not available: {problem}")
-    return Cuda(_backends.import_cupy())
+    return Cuda(backends.import_cupy())

@@ -131,7 +131,7 @@ step_build() {
   cmake --install "$work/cmake" --prefix "$work/package"
   "$python" -c 'import steepest; steepest.show_config()'
   if [[ $device == cuda ]]; then
-    "$python" -c 'import sys; from steepest import _backends; sys.exit(_backends.cuda_problem() or 0)'
+    "$python" -c 'import sys; from steepest._runtime import backends; sys.exit(backends.cuda_problem() or 0)'
   fi
   sources >"$work/package/sources"
   tar -czf "$work/package.tar.gz" -C "$work" package

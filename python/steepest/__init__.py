@@ -12,12 +12,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-import steepest._threads  # noqa: F401  (registers with threadpoolctl)
-from steepest._backends import synchronize
+import steepest._runtime.threads  # noqa: F401  (registers with threadpoolctl)
 from steepest._cpu import DivergenceError, get_num_threads, set_num_threads
+from steepest._runtime.backends import synchronize
+from steepest._runtime.config import show_config
+from steepest._runtime.graph import Graph, Profile, capture
 from steepest._version import __version__
-from steepest.config import show_config
-from steepest.graph import Graph, Profile, capture
 
 if TYPE_CHECKING:
     from steepest import (
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         optim,
         plots,
     )
-    from steepest._saving import load, save
+    from steepest._saving.files import load, save
 
 __all__ = [
     "DivergenceError",
@@ -79,7 +79,7 @@ _SUBMODULES = frozenset(
     }
 )
 # What needs NumPy, and the module it is in: `import steepest` does not wait for either.
-_FUNCTIONS = {"load": "steepest._saving", "save": "steepest._saving"}
+_FUNCTIONS = {"load": "steepest._saving.files", "save": "steepest._saving.files"}
 
 
 def __getattr__(name: str) -> Any:

@@ -263,7 +263,7 @@ class Checkpoint(Callback):
             self._save(model)
 
     def _save(self, model: Any) -> None:
-        from steepest._saving import save
+        from steepest._saving.files import save
 
         save(model, self.path)
         self._unsaved = False
@@ -383,7 +383,7 @@ class TensorBoard(Callback):
             self._write_weights(model)
 
     def _write_weights(self, model: Any) -> None:
-        from steepest._memory import to_host
+        from steepest._runtime.memory import to_host
 
         for kind, attribute in (("weights", "coefs_"), ("biases", "intercepts_")):
             for i, array in enumerate(getattr(model, attribute, [])):

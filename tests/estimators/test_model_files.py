@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 
 import steepest
 from steepest import nn
-from steepest._model_state import decode_model, encode_model
+from steepest._saving.model_state import decode_model, encode_model
 from steepest.neural_network import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.cpu_only("it does not test kernels")

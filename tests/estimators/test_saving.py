@@ -19,7 +19,7 @@ from sklearn.linear_model import LinearRegression
 
 import steepest
 from steepest import nn, optim
-from steepest._model_state import encode_model
+from steepest._saving.model_state import encode_model
 from steepest.neural_network import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import steepest
-from steepest import _backends, _cpu, cli, config, nn
+from steepest import _cpu, cli, nn
 from steepest import kernels as K
-from steepest._backends import backend_of, backend_of_first
+from steepest._runtime import config
+from steepest._runtime.backends import NOT_BUILT, backend_of, backend_of_first, cuda_problem
 
 cpu_only = pytest.mark.cpu_only("NumPy arrays are routed to the CUDA kernels")
 
@@ -67,7 +68,7 @@ def test_a_cuda_array_without_cuda_kernels(no_cuda, kind):
         "random_bits": lambda: K.permutation(2, seed=0, device="cuda"),
     }
     for name, call in calls.items():
-        text = f"[{name}] CUDA is not available: {_backends.NOT_BUILT}"
+        text = f"[{name}] CUDA is not available: {NOT_BUILT}"
         assert "STEEPEST_CUDA=ON pip install" in text
         with pytest.raises(RuntimeError, match=f"^{re.escape(text)}"):
             call()
@@ -87,7 +88,7 @@ def test_a_cuda_array_without_cupy(monkeypatch):
             RuntimeError, match=r"^\[relu\] .*CuPy is not installed.*pip install cupy-cuda13x"
         ):
             backend_of(Foreign(np.ones(2), CUDA)).relu()
-        assert "pip install cupy-cuda13x" in _backends.cuda_problem()
+        assert "pip install cupy-cuda13x" in cuda_problem()
     finally:
         backends.forget_cuda()
 
@@ -110,7 +111,7 @@ def test_a_broken_cuda_module_does_not_harm_the_cpu(monkeypatch):
         assert y.tolist() == [0.0, 2.0]
         with pytest.raises(RuntimeError, match=r"^\[relu\] .*cannot be loaded: undefined symbol: launch"):
             backend_of(Foreign(np.ones(2), CUDA)).relu()
-        assert config.cuda_lines() == {"CUDA": _backends.cuda_problem()}
+        assert config.cuda_lines() == {"CUDA": cuda_problem()}
     finally:
         backends.forget_cuda()
 
@@ -293,5 +294,5 @@ def test_show_config_without_cuda(no_cuda):
 
 def test_the_command_line_without_cuda(no_cuda, capsys):
     assert cli.main(["train", "--device", "cuda"]) == 2
-    error = f"steepest train: error: --device cuda is not available: {_backends.NOT_BUILT}\n"
+    error = f"steepest train: error: --device cuda is not available: {NOT_BUILT}\n"
     assert capsys.readouterr() == ("", error)

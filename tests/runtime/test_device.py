@@ -19,7 +19,7 @@ from sklearn.exceptions import NotFittedError
 import steepest
 from steepest import cli
 from steepest._estimators.training import MiniBatchTrainer
-from steepest._memory import to_host
+from steepest._runtime.memory import to_host
 from steepest.neural_network import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

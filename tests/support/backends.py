@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steepest import _backends, _cpu
+from steepest import _cpu
+from steepest._runtime import backends
 
 DTYPES = (np.float32, np.float64)
 THREADS = (1, 2, 3)
@@ -89,8 +90,8 @@ def route_kernels():
     else:
         module = load_standin()
     sys.modules["steepest._cuda"] = module
-    _backends._import_cuda.cache_clear()
-    _backends.BACKENDS[np.ndarray] = module
+    backends._import_cuda.cache_clear()
+    backends.BACKENDS[np.ndarray] = module
 
 
 def install_cuda(monkeypatch):
@@ -108,22 +109,22 @@ def install_cuda(monkeypatch):
         pytest.skip("there is no GPU, and STEEPEST_STANDIN names no stand-in for the CUDA kernels")
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     replace_cuda(monkeypatch, module)
-    monkeypatch.setitem(_backends.BACKENDS, np.ndarray, _cpu)
-    monkeypatch.delitem(_backends.BACKENDS, cupy.ndarray, raising=False)
+    monkeypatch.setitem(backends.BACKENDS, np.ndarray, _cpu)
+    monkeypatch.delitem(backends.BACKENDS, cupy.ndarray, raising=False)
     return cupy
 
 
 def replace_cuda(monkeypatch, module):
     """Put `module`, or None for a build without one, in the place of steepest._cuda for one test."""
     monkeypatch.setitem(sys.modules, "steepest._cuda", module)
-    monkeypatch.setattr(_backends, "_cuda_was_used", False)
+    monkeypatch.setattr(backends, "_cuda_was_used", False)
     forget_cuda()
 
 
 def forget_cuda():
     """Let steepest look for the CUDA module anew."""
-    _backends._import_cuda.cache_clear()
-    _backends._device_problem.cache_clear()
+    backends._import_cuda.cache_clear()
+    backends._device_problem.cache_clear()
 
 
 # -------------------------------------------------------------------------------------------------- layouts

@@ -7,7 +7,7 @@ import importlib
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
-from steepest._model_state import ESTIMATOR_MODULES
+from steepest._saving.model_state import ESTIMATOR_MODULES
 
 ALL_ESTIMATORS = [
     getattr(module, name)

@@ -255,9 +255,9 @@ def test_no_case_is_begun_after_the_deadline():
 
 
 def test_cuda_where_it_is_missing_is_an_error(monkeypatch, capsys):
-    from steepest import _backends
+    from steepest._runtime import backends
 
-    monkeypatch.setattr(_backends, "cuda_problem", lambda: "no driver")
+    monkeypatch.setattr(backends, "cuda_problem", lambda: "no driver")
     monkeypatch.setattr(environment, "prepare", lambda threads, device: threads)
     assert main(["--device", "cuda"]) == 2
     assert "CUDA is not available: no driver" in capsys.readouterr().err

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import scipy.sparse
 
 from steepest import kernels as K
-from steepest._backends import device_of
-from steepest._memory import aligned_zeros, to_device, to_host
+from steepest._runtime.arrays import Array, Float64Array, Int64Array
+from steepest._runtime.backends import device_of
+from steepest._runtime.memory import aligned_zeros, to_device, to_host
 
 from .row_blocks import block_rows, dense
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 _CENTRE_ROWS = 4096
 
@@ -48,7 +48,7 @@ class ClassStatistics:
     def of(
         cls,
         X: Any,
-        ids: npt.NDArray[np.int64] | None,
+        ids: Int64Array | None,
         n_classes: int,
         sample_weight: Array | None,
         device: str,
@@ -126,7 +126,7 @@ class ClassStatistics:
         means = np.where(self.weights[:, None] > 0, self.means + share[:, None] * between, other.means)
         return ClassStatistics(weights, means, self.scatter + other.scatter + moved.T @ moved)
 
-    def of_classes(self, positions: npt.NDArray[np.int64], n_classes: int) -> ClassStatistics:
+    def of_classes(self, positions: Int64Array, n_classes: int) -> ClassStatistics:
         """Return the same statistics with class i at ``positions[i]`` of `n_classes`."""
         wider = ClassStatistics.empty(n_classes, self.means.shape[1])
         wider.weights[positions], wider.means[positions] = self.weights, self.means
@@ -135,7 +135,7 @@ class ClassStatistics:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # is_finite() tells
-def _provisional_means(X: Any, ids: npt.NDArray[np.int64] | None, n_classes: int) -> Float64:
+def _provisional_means(X: Any, ids: Int64Array | None, n_classes: int) -> Float64:
     """Return a point near the mean of each class, from some of the samples.
 
     The nearer it is, the less cancels; a class of which there is no sample among them gets the mean of all.

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from steepest._runtime.arrays import Array, Float64Array
 
 from .data import is_number
-
-Array = npt.NDArray[Any]
 
 
 def class_weights(
@@ -19,7 +18,7 @@ def class_weights(
     ids: Array,
     sample_weight: Array | None,
     name: str,
-) -> npt.NDArray[np.float64]:
+) -> Float64Array:
     """Return the weight of each class.
 
     Parameters

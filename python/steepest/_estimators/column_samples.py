@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 
-from steepest._memory import to_device, to_host
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.memory import to_device, to_host
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 # The most rows of a sample, and the most items; a sample has at least 64 rows, whatever their width.
 _ROWS, _ITEMS = 1024, 1 << 22

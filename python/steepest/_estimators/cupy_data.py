@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import (
     _check_feature_names,
@@ -14,11 +13,10 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from steepest._memory import array_namespace, to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import array_namespace, to_host
 
 from .data import first_nonfinite
-
-Array = npt.NDArray[Any]
 
 
 def validate_cupy(

@@ -7,13 +7,11 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 
-from steepest._memory import array_namespace, to_device, to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import array_namespace, to_device, to_host
 from steepest.optim import NaturalGradient, Optimizer
-
-Array = npt.NDArray[Any]
 
 
 def locate_nonfinite(X: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steepest._backends import cuda_problem, is_cupy
+from steepest._runtime.backends import cuda_problem, is_cupy
 
 
 def resolve_device(device: str, estimator: str, X: object) -> str:

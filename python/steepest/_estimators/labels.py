@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Ids = npt.NDArray[np.int64]
+from steepest._runtime.arrays import Array, Int64Array
+
+Ids = Int64Array
 
 # Integers that lie at most so far apart, or as many as there are labels, are counted instead of sorted.
 _RANGE = 1 << 16

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 
-import steepest
 from steepest import kernels as K
-from steepest._memory import assign, to_host
+from steepest._cpu import DivergenceError
+from steepest._runtime.arrays import Array
+from steepest._runtime.graph import capture
+from steepest._runtime.memory import assign, to_host
 from steepest.callbacks import above_bars
 from steepest.nn import Network
 from steepest.nn.losses import Loss
 
 from .sparse_rows import SparseRows
-
-Array = npt.NDArray[Any]
 
 
 class _Objective:
@@ -41,7 +39,7 @@ class _Objective:
         self._X, self._y, self._sample_weight, self._loss = X, y, sample_weight, loss
         self._total_weight = total_weight
         if not isinstance(X, SparseRows):
-            with steepest.capture() as self._graph:
+            with capture() as self._graph:
                 self._value, d_output = loss(network.forward(X), y, sample_weight)
                 network.backward(d_output, l2=self._l2)
 
@@ -149,7 +147,7 @@ def minimize_lbfgs(
     )
     if not (np.isfinite(result.x).all() and np.isfinite(result.fun)):
         assign(network.arena, start)
-        error = steepest.DivergenceError(
+        error = DivergenceError(
             f"[{name}] L-BFGS diverged in iteration {result.nit}: scale the inputs, for instance with "
             "sklearn.preprocessing.StandardScaler. The initial weights were kept"
         )

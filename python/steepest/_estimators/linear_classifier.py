@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from steepest import kernels as K
-from steepest._backends import device_of, is_cupy
 from steepest._estimators.data import in_library_of
-from steepest._memory import aligned_zeros, to_device, to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.backends import device_of, is_cupy
+from steepest._runtime.memory import aligned_zeros, to_device, to_host
 
 from .linear_model import LinearModel
 
-Array = npt.NDArray[Any]
 Self = TypeVar("Self", bound="SparseCoefficients")
 
 

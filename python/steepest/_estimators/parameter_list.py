@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from typing import Any, SupportsIndex
 
 import numpy as np
-import numpy.typing as npt
 
-from steepest._memory import array_namespace, assign, to_host
-
-Array = npt.NDArray[Any]
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import array_namespace, assign, to_host
 
 
 class ParameterList(list[Array]):

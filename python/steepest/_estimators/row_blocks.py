@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 
 from steepest import kernels as K
-from steepest._memory import aligned_empty, to_device
-
-Array = npt.NDArray[Any]
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import aligned_empty, to_device
 
 # Items of a block: about a megabyte, which stays in a second-level cache of the CPU; more on CUDA, where launches
 # count.

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 
 from steepest import kernels as K
-from steepest._memory import aligned_empty, to_device, to_host
-
-Array = npt.NDArray[Any]
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import aligned_empty, to_device, to_host
 
 # Rows that are dense at a time, unless they have more items than this: 32 MiB of float64.
 _BLOCK_ROWS, _BLOCK_ITEMS = 2048, 1 << 22

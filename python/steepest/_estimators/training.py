@@ -5,22 +5,21 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-import steepest
 from steepest import kernels as K
-from steepest._memory import aligned_empty, aligned_zeros, array_namespace, assign, to_device, to_host
+from steepest._cpu import DivergenceError
+from steepest._runtime.arrays import Array
+from steepest._runtime.graph import Graph, capture
+from steepest._runtime.memory import aligned_empty, aligned_zeros, array_namespace, assign, to_device, to_host
 from steepest.callbacks import Callback, Epoch, above_bars
 from steepest.nn import Network
 from steepest.nn.losses import Loss
 from steepest.optim import Optimizer
 
 from .sparse_rows import SparseRows
-
-Array = npt.NDArray[Any]
 
 # An epoch whose progress is watched is replayed in about this many parts.
 _PROGRESS_PARTS = 40
@@ -212,8 +211,8 @@ class MiniBatchTrainer(ShuffledRows):
         self.steps = sum(replays for _, _, replays in self._plan)
         self._last_penalty = self._read_totals()[2]
 
-    def _capture(self, length: int) -> steepest.Graph:
-        with steepest.capture() as graph:
+    def _capture(self, length: int) -> Graph:
+        with capture() as graph:
             self._step(length)
         return graph
 
@@ -289,7 +288,7 @@ class MiniBatchTrainer(ShuffledRows):
                 n = min(part, replays - start)
                 try:
                     graph.replay(n)
-                except steepest.DivergenceError as error:
+                except DivergenceError as error:
                     error.step = step + error.step
                     raise
                 step += n
@@ -310,9 +309,9 @@ def lower_rate(optimizer: Optimizer) -> str:
     return f"Lower learning_rate_init (the rate was {optimizer.lr:g})"
 
 
-def divergence(text: str, step: int) -> steepest.DivergenceError:
+def divergence(text: str, step: int) -> DivergenceError:
     """Return the error for a step that diverged, counted from 0."""
-    error = steepest.DivergenceError(text)
+    error = DivergenceError(text)
     error.step = step
     return error
 
@@ -366,7 +365,7 @@ def train(
             tracked = accuracy if trainer.track_accuracy else None
             if after_epoch(Epoch(epoch, loss, tracked, trainer.samples, seconds)):
                 break
-    except steepest.DivergenceError as error:
+    except DivergenceError as error:
         if not array_namespace(arena).isfinite(arena).all():
             arena[...] = snapshot
         message = (

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
-from steepest._backends import is_cupy
-from steepest._memory import to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.backends import is_cupy
+from steepest._runtime.memory import to_host
 
 from .cupy_data import validate_cupy, validate_matrix
 from .data import as_items, first_missing, locate_nonfinite, refuse_masked
-
-Array = npt.NDArray[Any]
 
 FLOATS = (np.float64, np.float32)
 

@@ -11,11 +11,11 @@ import scipy.linalg
 import scipy.sparse
 
 from steepest._estimators.class_statistics import ClassStatistics
-from steepest._memory import array_namespace, to_device, to_host
-from steepest._symmetric import eigh
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.memory import array_namespace, to_device, to_host
+from steepest._runtime.symmetric import eigh
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 # LAPACK computes this share of the eigenvectors faster than all of them.
 _FEW = 0.25

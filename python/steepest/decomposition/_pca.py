@@ -7,7 +7,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
@@ -15,12 +14,13 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from steepest import kernels as K
-from steepest._backends import is_cupy
 from steepest._estimators.data import in_library_of
 from steepest._estimators.device import resolve_device
 from steepest._estimators.row_blocks import centred_product, is_mostly_zero
 from steepest._estimators.validation import validate, validate_transformed
-from steepest._memory import to_device, to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.backends import is_cupy
+from steepest._runtime.memory import to_device, to_host
 
 from ._factors import (
     Factors,
@@ -33,8 +33,6 @@ from ._factors import (
 )
 from ._probabilistic import ProbabilisticModel
 from ._sparse import by_sparse_products
-
-Array = npt.NDArray[Any]
 
 # From this many samples a feature on, "auto" takes the covariance.
 _TALL = 10

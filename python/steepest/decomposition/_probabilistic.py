@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from steepest import kernels as K
@@ -13,11 +12,10 @@ from steepest._estimators.data import in_library_of
 from steepest._estimators.device import resolve_device
 from steepest._estimators.row_blocks import dense
 from steepest._estimators.validation import validate
-from steepest._memory import to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import to_host
 
 from ._factors import working_copy
-
-Array = npt.NDArray[Any]
 
 
 class ProbabilisticModel:

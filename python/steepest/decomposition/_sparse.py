@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, svds
 
-from steepest._symmetric import one_thread_if_small
+from steepest._runtime.arrays import Float64Array
+from steepest._runtime.symmetric import one_thread_if_small
 
 from ._factors import Factors, of_products, with_signs
 
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 # From this side on, Lanczos' method finds up to this share of the axes faster than a full decomposition finds all.
 _LANCZOS_SIDE, _LANCZOS_SHARE = 500, 0.1

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from steepest import kernels as K
 from steepest._estimators.row_blocks import dense
-from steepest._memory import aligned_zeros, array_namespace, to_device, to_host
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.memory import aligned_zeros, array_namespace, to_device, to_host
 
 from ._samples import Samples
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 # Items of a block in float64: enough columns for the kernel that multiplies them to be at its full speed.
 _BLOCK_ITEMS = {"cpu": 1 << 21, "cuda": 1 << 25}

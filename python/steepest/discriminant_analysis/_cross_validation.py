@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.special
 from sklearn.base import clone
 
-from steepest._backends import is_cupy
 from steepest._estimators.data import in_library_of
-from steepest._memory import to_device
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.backends import is_cupy
+from steepest._runtime.memory import to_device
 
 from ._held_out import CrossValidation, folds_of
 from ._lda import LinearDiscriminantAnalysis
 from ._scatter_axes import Decompositions
 from ._shrinkage_choice import choose_shrinkage
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 

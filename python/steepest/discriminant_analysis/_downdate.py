@@ -9,18 +9,18 @@ misclassification in discriminant analysis", 1967, and M. Treder, "Cross-validat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from steepest._runtime.arrays import Float64Array, Int64Array
 
 from ._samples import Samples
 from ._scatter_axes import ScatterAxes
 from ._solution import class_log_priors
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
+Float64 = Float64Array
+Ids = Int64Array
 Mask = npt.NDArray[np.bool_]
 
 # Of what is left of the scatter in some direction: below it, too many digits have cancelled.

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from steepest._estimators.class_statistics import ClassStatistics
+from steepest._runtime.arrays import Float64Array
 
 from ._sample_space import SampleProducts, solve_by_samples
 from ._samples import Samples
 from ._shrinkage import estimated_by_class, shrink, shrunk_by_class
 from ._solution import Discriminants, rounding_of, solve
 
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 # Where the least direction of float32 products is above this, their rounding does not matter.
 _CLEAR_OF_ROUNDING = 1e-2

@@ -7,22 +7,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.model_selection import LeaveOneOut, check_cv
 
-from steepest._backends import is_cupy
 from steepest._estimators.class_statistics import ClassStatistics
 from steepest._estimators.row_blocks import centred_product
-from steepest._memory import to_device, to_host
+from steepest._runtime.arrays import Array, Float64Array, Int64Array
+from steepest._runtime.backends import is_cupy
+from steepest._runtime.memory import to_device, to_host
 
 from ._downdate import scores_without
 from ._fitting import Fit, FitOptions, fit_to_samples, fit_to_statistics
 from ._samples import Samples
 from ._scatter_axes import Decompositions, ScatterAxes
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
+Float64 = Float64Array
+Ids = Int64Array
 
 LEAVE_ONE_OUT = "leave-one-out"
 

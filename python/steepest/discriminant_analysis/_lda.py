@@ -16,7 +16,6 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from steepest._backends import is_cupy
 from steepest._estimators.class_statistics import ClassStatistics
 from steepest._estimators.data import in_library_of
 from steepest._estimators.labels import number_labels
@@ -24,14 +23,15 @@ from steepest._estimators.linear_classifier import LogisticClassifier
 from steepest._estimators.linear_model import DEVICE
 from steepest._estimators.row_blocks import centred_product
 from steepest._estimators.validation import labels_of_stream, validate, validate_labels, validate_weights
-from steepest._memory import to_device, to_host
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.backends import is_cupy
+from steepest._runtime.memory import to_device, to_host
 
 from ._fitting import Fit, FitOptions, fit_to_samples, fit_to_statistics
 from ._samples import Samples
 from ._shrinkage_choice import choose_shrinkage
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 
 def _learns_from_statistics(estimator: LinearDiscriminantAnalysis) -> bool:

@@ -8,23 +8,22 @@ modified matrices", 1950), and X is read by blocks of columns: nothing of n_feat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
 from steepest import kernels as K
-from steepest._memory import to_device, to_host
-from steepest._symmetric import Cholesky, eigh
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.memory import to_device, to_host
+from steepest._runtime.symmetric import Cholesky, eigh
 
 from ._columns import ColumnBlock, Gram, averaging_matrix, column_blocks
 from ._samples import Samples
 from ._shrinkage import DiagonalShrinkage
 from ._solution import Discriminants, class_log_priors, feature_deviations, with_signs
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 Mask = npt.NDArray[np.bool_]
 
 # Of the largest eigenvalue: what smaller ones are is rounding.

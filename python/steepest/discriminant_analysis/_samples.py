@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from steepest._backends import device_of
 from steepest._estimators.class_statistics import ClassStatistics
 from steepest._estimators.row_blocks import block_rows, dense
-from steepest._memory import to_device, to_host
+from steepest._runtime.arrays import Array, Float64Array, Int64Array
+from steepest._runtime.backends import device_of
+from steepest._runtime.memory import to_device, to_host
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 # Rows for each feature of the blocks that are decomposed: a quarter more work than all at once.
 _QR_ROWS = 4
@@ -40,7 +40,7 @@ class Samples:
     """
 
     X: Any
-    ids: npt.NDArray[np.int64]
+    ids: Int64Array
     n_classes: int
     given_weights: Array | None
     device: str

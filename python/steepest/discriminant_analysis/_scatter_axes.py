@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 
 from steepest import kernels as K
 from steepest._estimators.row_blocks import dense
-from steepest._memory import to_device, to_host
-from steepest._symmetric import eigh
+from steepest._runtime.arrays import Float64Array, Int64Array
+from steepest._runtime.memory import to_device, to_host
+from steepest._runtime.symmetric import eigh
 
 from ._columns import Gram, column_blocks
 from ._samples import Samples
 from ._solution import feature_deviations, whitening
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
+Float64 = Float64Array
+Ids = Int64Array
 
 # Of the largest variance: those below are roundings of 0.
 _ROUNDING = 1e-14

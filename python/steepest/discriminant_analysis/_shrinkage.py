@@ -6,19 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import clone
 
 from steepest._estimators.class_statistics import ClassStatistics
 from steepest._estimators.row_blocks import dense
-from steepest._memory import to_device, to_host
+from steepest._runtime.arrays import Float64Array
+from steepest._runtime.memory import to_device, to_host
 
 from ._columns import Gram, column_blocks
 from ._samples import Samples
 from ._solution import rounding_of
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 
 def shrink(covariance: Float64, share: float) -> Float64:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import scipy.special
+
+from steepest._runtime.arrays import Float64Array, Int64Array
 
 from ._fitting import FitOptions
 from ._held_out import LEAVE_ONE_OUT, CrossValidation, folds_of
 from ._samples import Samples
 from ._scatter_axes import Decompositions
 
-Float64 = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
+Float64 = Float64Array
+Ids = Int64Array
 
 
 def default_grid(with_zero: bool) -> Float64:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from steepest._memory import to_host
+from steepest._runtime.arrays import Float64Array
+from steepest._runtime.memory import to_host
 
 from ._held_out import LEAVE_ONE_OUT, folds_of
 from ._lda import LinearDiscriminantAnalysis
@@ -16,7 +16,7 @@ from ._scatter_axes import Decompositions, ScatterAxes
 from ._shrinkage_choice import best_shrinkage, default_grid, held_out_losses
 from ._solution import class_log_priors
 
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 
 @dataclass

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from steepest._symmetric import Cholesky, eigh, one_thread_if_small
+from steepest._runtime.arrays import Float64Array
+from steepest._runtime.symmetric import Cholesky, eigh, one_thread_if_small
 
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 Mask = npt.NDArray[np.bool_]
 
 # A feature has a part in empty directions that counts from this share of the largest part on.

@@ -1,6 +1,6 @@
 """Fisher information matrices of networks: every kind, and every structure, as one object."""
 
-from steepest._memory import keep_freed_memory
+from steepest._runtime.memory import keep_freed_memory
 
 from ._matrix import FisherMatrix
 from ._scores import score, score_norms

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from steepest import kernels as K
+from steepest._runtime.arrays import Array, Float64Array
 from steepest.nn import Loss
 
 from ._factors import Factors
@@ -19,8 +18,7 @@ from ._layout import Layout, dot
 from ._likelihoods import Likelihood
 from ._tape import Tape
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 
 # Bytes of the rows of the factors, and of what they are made of, that are there at a time.

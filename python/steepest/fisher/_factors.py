@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from steepest import kernels as K
-from steepest._memory import aligned_empty, aligned_zeros, to_device, to_host
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.memory import aligned_empty, aligned_zeros, to_device, to_host
 
 from ._layout import Layout
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 
 @dataclass

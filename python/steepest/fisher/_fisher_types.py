@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from steepest import kernels as K
-from steepest._backends import device_of
-from steepest._memory import array_namespace, to_device, to_host
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.backends import device_of
+from steepest._runtime.memory import array_namespace, to_device, to_host
 from steepest.nn import Loss
 
 from ._likelihoods import Likelihood
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 
 def output_rows(

@@ -7,18 +7,17 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from steepest import _cpu
 from steepest import kernels as K
-from steepest._backends import device_of, is_cupy
-from steepest._memory import aligned_empty, array_namespace, to_device, to_host
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.backends import device_of, is_cupy
+from steepest._runtime.memory import aligned_empty, array_namespace, to_device, to_host
 from steepest.nn import Network
 
 from ._tape import biases_of, stages_of
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 # Items of a vector that are added up in its own dtype.
 _BLOCK = 2048

@@ -10,14 +10,13 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import scipy.special
 
 from steepest import nn
+from steepest._runtime.arrays import Float64Array
 from steepest.kernels.distribution import Distribution
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 
 class Likelihood(ABC):

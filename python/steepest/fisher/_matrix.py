@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args, overload
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse.linalg
 
 from steepest import kernels as K
-from steepest._arguments import checked_integer
-from steepest._memory import to_device, to_host
+from steepest._runtime.arguments import checked_integer
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.memory import to_device, to_host
 from steepest.nn import Gaussian, Loss, Network, SoftmaxCrossEntropy
 
 from ._batch import Batch, Expectation
@@ -25,8 +25,7 @@ from ._structures import STRUCTURES, Operator, Structure
 from ._structures.kronecker import Kfac
 from ._tape import Tape
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 Kind = Literal["exact", "monte_carlo", "empirical"]
 StructureName = Literal["dense", "block", "kfac", "ekfac", "diagonal"]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from steepest import kernels as K
-from steepest._memory import aligned_zeros, array_namespace, to_device
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.memory import aligned_zeros, array_namespace, to_device
 from steepest.nn import Loss, Network
 
 from ._factors import Factors
 from ._matrix import FisherMatrix
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 
 def score(net: Network, loss: Loss, X: Array, y: Array) -> Array:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from steepest._symmetric import Cholesky, eigh, one_thread_if_small
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.symmetric import Cholesky, eigh, one_thread_if_small
 
 from ._batch import Batch
 from ._factors import Factors
 from ._layout import dot
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 # Eigenvalues below this multiple of the rounding of the largest are roundings of 0.
 _ROUNDINGS = 8.0

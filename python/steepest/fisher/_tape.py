@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from steepest import kernels as K
-from steepest._backends import device_of
-from steepest._memory import aligned_empty, array_namespace
+from steepest._runtime.arrays import Array
+from steepest._runtime.backends import device_of
+from steepest._runtime.memory import aligned_empty, array_namespace
 from steepest.nn import Network
 from steepest.nn._stages import ActivationStage, LinearStage, Stage, has_output_derivative
-
-Array = npt.NDArray[Any]
 
 
 class Tape:

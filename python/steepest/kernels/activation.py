@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from steepest import _cpu
-from steepest._backends import backend_of
-from steepest.kernels._types import Activation, Array
+from steepest._runtime.arrays import Array
+from steepest._runtime.backends import backend_of
+from steepest.kernels._types import Activation
 
 ACTIVATIONS: tuple[str, ...] = _cpu.ACTIVATIONS
 """The names of all activation functions."""

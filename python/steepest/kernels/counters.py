@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from steepest._backends import backend_of
-from steepest.kernels._types import Float64Array, Int64Array
+from steepest._runtime.arrays import Float64Array, Int64Array
+from steepest._runtime.backends import backend_of
 
 
 def increment(counter: Int64Array, by: int = 1) -> None:

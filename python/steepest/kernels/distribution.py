@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from steepest._backends import backend_of
-from steepest.kernels._types import Array, Float64Array, Int64Array
+from steepest._runtime.arrays import Array, Float64Array, Int64Array
+from steepest._runtime.backends import backend_of
 
 Distribution: TypeAlias = Literal[
     "categorical", "bernoulli", "gaussian", "gaussian_learned_variance", "poisson"

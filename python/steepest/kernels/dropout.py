@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from steepest._backends import backend_of
-from steepest.kernels._types import Array, Int64Array
+from steepest._runtime.arrays import Array, Int64Array
+from steepest._runtime.backends import backend_of
 
 
 def dropout(x: Array, rate: float, *, seed: int, stream: int | Int64Array, out: Array | None = None) -> Array:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.backends import backend_of
 
-from steepest._backends import backend_of
-from steepest.kernels._types import Array
-
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 
 def gradient_gram(

@@ -6,8 +6,8 @@ an operation for each.
 
 from __future__ import annotations
 
-from steepest._backends import backend_of
-from steepest.kernels._types import Array, Float64Array, Int64Array
+from steepest._runtime.arrays import Array, Float64Array, Int64Array
+from steepest._runtime.backends import backend_of
 
 
 def linear_loss(

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from steepest import _cpu
-from steepest._arguments import checked_integer
-from steepest._backends import backend_of, backend_on, check_device, device_of, import_cupy
-from steepest.kernels._types import Array, Int64Array
+from steepest._runtime.arguments import checked_integer
+from steepest._runtime.arrays import Array, Int64Array
+from steepest._runtime.backends import backend_of, backend_on, check_device, device_of, import_cupy
 
 if TYPE_CHECKING:
     from steepest._operations import Backend

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from steepest import _cpu
-from steepest._backends import backend_of_first
-from steepest.kernels._types import Arrays, Float64Array, Int64Array
+from steepest._runtime.arrays import Arrays, Float64Array, Int64Array
+from steepest._runtime.backends import backend_of_first
 
 UPDATE_RULES: Mapping[str, tuple[str, tuple[str, ...]]] = _cpu.UPDATE_RULES
 """Name of each rule -> the function that takes its step, and the names of the arrays that it keeps."""

@@ -7,13 +7,12 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from steepest import nn
+from steepest._runtime.arrays import Array
 
-Array = npt.NDArray[Any]
 LinearLoss = nn.MeanSquaredError | nn.BinaryCrossEntropy | nn.SoftmaxCrossEntropy
 
 BATCH_MODES = ("batch", "mini-batch", "stochastic")

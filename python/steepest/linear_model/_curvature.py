@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 
-from steepest._symmetric import Cholesky, one_thread_if_small
+from steepest._runtime.arrays import Float64Array
+from steepest._runtime.symmetric import Cholesky, one_thread_if_small
 
 from ._objective import LogisticObjective
 from ._quasi_newton import Solve
 
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 # The largest matrix that is factorised.
 MOST_PARAMETERS = 2048

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 
-import steepest
 from steepest import kernels as K
 from steepest import nn, optim
+from steepest._cpu import DivergenceError
 from steepest._estimators.column_samples import ColumnSample
 from steepest._estimators.sparse_rows import SparseRows
 from steepest._estimators.training import divergence, lower_rate, train
-from steepest._memory import aligned_zeros, array_namespace, assign, to_host
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.graph import Graph, capture
+from steepest._runtime.memory import aligned_zeros, array_namespace, assign, to_host
 from steepest.callbacks import Epoch
 from steepest.optim.schedules import Adaptive
 
@@ -28,8 +29,7 @@ from ._sampling import draw_by_weight
 from ._svrg import SvrgTrainer
 from ._tolerance import ROUNDING, gradient_tolerance
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 _MOMENTA: dict[str, type[optim.SGD]] = {"momentum": optim.Momentum, "nesterov": optim.Nesterov}
 _SCALING: dict[str, Callable[..., optim.Optimizer]] = {
@@ -67,7 +67,7 @@ class Descended:
     n_iter: int
     loss_curve: list[float]
     converged: bool
-    error: steepest.DivergenceError | None
+    error: DivergenceError | None
 
 
 class _Epochs:
@@ -95,14 +95,14 @@ class _Epochs:
         self._intercept_tol = self.unit * max(descent.tol, ROUNDING * float(np.finfo(objective.X.dtype).eps))
         self.optimizer = self._make_optimizer()
         self._random = np.random.default_rng(descent.seed)
-        self._graph: steepest.Graph | None = None
+        self._graph: Graph | None = None
         self._trainer: SvrgTrainer | None = None
         self.samples, self.steps = n, 1
         if descent.batch_mode != "batch":
             self._trainer = self._make_trainer()
             self.samples, self.steps = self._trainer.samples, self._trainer.steps
         if self._trainer is None and not scipy.sparse.issparse(objective.X):
-            with steepest.capture() as self._graph:
+            with capture() as self._graph:
                 self._step_on_all_rows()
 
     @property
@@ -297,6 +297,6 @@ def descend(objective: Objective, descent: Descent, start: tuple[Float64, Float6
             # Numbers that overflow are an error of their own.
             with np.errstate(over="ignore", invalid="ignore"):
                 train(epochs, descent.max_iter, after_epoch, name=name)
-    except steepest.DivergenceError as diverged:
+    except DivergenceError as diverged:
         error, best = diverged, epochs.parameters()
     return Descended(*best, len(curve), curve, converged, error)

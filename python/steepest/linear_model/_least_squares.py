@@ -11,19 +11,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 
 from steepest import kernels as K
 from steepest._estimators.column_samples import ColumnSample
 from steepest._estimators.row_blocks import block_rows, dense
-from steepest._memory import aligned_empty, array_namespace, to_device, to_host
-from steepest._symmetric import Cholesky, one_thread_if_small
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.memory import aligned_empty, array_namespace, to_device, to_host
+from steepest._runtime.symmetric import Cholesky, one_thread_if_small
 
 from ._shortest_solution import non_negative, shortest_solution
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 # A column is constant where the elimination of its mean leaves no more of its sum of squares about the centre than so
 # many units of machine epsilon. The centre is the mean of 1024 of n rows, so that of others 1 / (1 + n / 1024) is left.

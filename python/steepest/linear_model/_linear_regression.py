@@ -7,7 +7,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -16,18 +15,17 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from steepest import nn
-from steepest._backends import is_cupy
 from steepest._estimators.data import to_estimator_device
 from steepest._estimators.linear_model import DEVICE, LinearModel
 from steepest._estimators.validation import validate, validate_weights
-from steepest._memory import to_device, to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.backends import is_cupy
+from steepest._runtime.memory import to_device, to_host
 
 from ._batch_modes import BATCH_MODE_PARAMETERS, BATCH_MODES, Descent, Objective
 from ._gradient_descent import descend
 from ._least_squares import Problem, Solution, solve
 from ._sparse_least_squares import affordable_steps, solve_sparse
-
-Array = npt.NDArray[Any]
 
 # A sparse X with more columns than this is not multiplied out to a (d, d) matrix of moments.
 _MOST_DENSE_COLUMNS = 4096

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 
 from steepest import kernels as K
 from steepest import nn
-from steepest._backends import device_of
-from steepest._memory import to_device, to_host
-
-Array = npt.NDArray[Any]
+from steepest._runtime.arrays import Array
+from steepest._runtime.backends import device_of
+from steepest._runtime.memory import to_device, to_host
 
 # Rows from which the largest eigenvalue is estimated, steps of the power method, and an allowance for both.
 _SAMPLE = 4096

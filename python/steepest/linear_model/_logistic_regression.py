@@ -7,14 +7,12 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 
-import steepest
-from steepest._backends import is_cupy
+from steepest._cpu import DivergenceError
 from steepest._estimators.class_weights import class_weights
 from steepest._estimators.column_samples import ColumnSample
 from steepest._estimators.data import to_estimator_device
@@ -22,7 +20,9 @@ from steepest._estimators.labels import number_labels
 from steepest._estimators.linear_classifier import LogisticClassifier, SparseCoefficients
 from steepest._estimators.linear_model import DEVICE
 from steepest._estimators.validation import validate, validate_labels, validate_weights
-from steepest._memory import to_device, to_host
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.backends import is_cupy
+from steepest._runtime.memory import to_device, to_host
 
 from ._batch_modes import BATCH_MODE_PARAMETERS, BATCH_MODES, Descent
 from ._gradient_descent import Descended
@@ -31,8 +31,6 @@ from ._objective import LogisticObjective
 from ._penalties import resolve_penalty
 from ._quasi_newton import Minimum
 from ._tolerance import ROUNDING, gradient_tolerance, remote_centre
-
-Array = npt.NDArray[Any]
 
 SOLVERS = ("lbfgs", "liblinear", "natural", "newton-cg", "newton-cholesky", "sag", "saga", *BATCH_MODES)
 # The Hessian of the log-loss of a linear model is its Fisher matrix.
@@ -297,7 +295,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         if not np.isfinite(minimum.value):
             # Says which item of X is not finite, if that is why.
             validate(self, given, given_y, reset=True, accept_sparse=True)
-            raise steepest.DivergenceError(
+            raise DivergenceError(
                 self._prefix(
                     "the objective is not finite: scale the inputs, for instance with "
                     "sklearn.preprocessing.StandardScaler"
@@ -322,7 +320,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         rows: Array = by_class.astype(X.dtype)[ids]
         return rows if weights is None else rows * weights
 
-    def _start(self, objective: LogisticObjective, classes: Array) -> npt.NDArray[np.float64] | None:
+    def _start(self, objective: LogisticObjective, classes: Array) -> Float64Array | None:
         """Return the last solution, where this fit begins there."""
         coef = self.__dict__.get("coef_") if self.warm_start else None
         if coef is None:
@@ -342,7 +340,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         return objective.centred(start)
 
     def _minimise(
-        self, objective: LogisticObjective, start: npt.NDArray[np.float64] | None, l1: Any, tol: Array
+        self, objective: LogisticObjective, start: Float64Array | None, l1: Any, tol: Array
     ) -> Minimum:
         if objective.intercept:
             tol = np.append(tol, max(float(self.tol), ROUNDING * objective.eps * objective.intercept))

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from steepest import nn
+from steepest._runtime.arrays import Float64Array
 
 from ._batch_modes import Descent, Objective
 from ._curvature import MOST_PARAMETERS, dense_solve, preconditioner
@@ -17,7 +17,7 @@ from ._objective import LogisticObjective
 from ._proximal_newton import minimize_fista, minimize_proximal_newton
 from ._quasi_newton import Minimum, Solve, minimize_lbfgs, minimize_newton
 
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 Report = Callable[[int, float, float], None] | None
 
 # Rows of the smallest sample, each sample's size relative to the one before, and the least rows for a parameter.

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 
-import steepest
 from steepest import nn, optim
+from steepest._cpu import DivergenceError
 from steepest._estimators.sparse_rows import SparseRows
 from steepest._estimators.training import MiniBatchTrainer
-from steepest._memory import assign, to_host
+from steepest._runtime.arrays import Array, Float64Array, Int64Array
+from steepest._runtime.memory import assign, to_host
 from steepest.nn.losses import Loss
 from steepest.optim.schedules import Schedule
 
 from ._sampling import draw_by_weight
 from ._stochastic import Rule, Samples, State, Training
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
+Float64 = Float64Array
+Indices = Int64Array
 
 
 def _parameter(rule: Rule) -> float:
@@ -146,7 +144,7 @@ class MiniBatchTraining(Training):
         self._trainer.visit(self._visits(order))
         try:
             loss, _ = self._trainer.run_epoch(0)
-        except steepest.DivergenceError:
+        except DivergenceError:
             return np.full(1, np.nan)
         self._seen += self._steps_of_an_epoch
         coef = self._parameters[0]

@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 
 from steepest import kernels as K
-from steepest._backends import device_of
 from steepest._estimators.column_samples import less_centre
 from steepest._estimators.row_blocks import block_rows, dense
-from steepest._memory import to_device, to_host
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.backends import device_of
+from steepest._runtime.memory import to_device, to_host
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 
 class LogisticObjective:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
+
+from steepest._runtime.arrays import Float64Array
 
 from ._quasi_newton import Function, Minimum, excess
 
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 _HALVINGS = 30
 _SWEEPS = 200

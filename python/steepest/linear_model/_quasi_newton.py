@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
+from steepest._runtime.arrays import Float64Array
+
+Float64 = Float64Array
 Function = Callable[[Float64], tuple[float, Float64]]
 Solve = Callable[[Float64], Float64]
 

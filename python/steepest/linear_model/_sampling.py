@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from steepest._runtime.arrays import Array
 
 # Whole-number weights are repeated rows, as long as these are at most so many times the rows.
 _MOST_REPEATS = 4

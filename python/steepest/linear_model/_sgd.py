@@ -11,23 +11,22 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from steepest import kernels as K
-from steepest._backends import is_cupy
 from steepest._estimators.data import to_estimator_device
 from steepest._estimators.linear_model import DEVICE, LinearModel
-from steepest._memory import to_device, to_host
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.backends import is_cupy
+from steepest._runtime.memory import to_device, to_host
 
 from ._mini_batches import MiniBatchTraining
 from ._stochastic import Rule, Samples, State, Stopping, train
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 LEARNING_RATES = ("constant", "optimal", "invscaling", "adaptive", "pa1", "pa2")
 # scikit-learn's name of a loss -> that of the kernels, its fixed parameter, and whether it is halved.

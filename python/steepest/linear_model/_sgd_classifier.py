@@ -6,23 +6,22 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from steepest import kernels as K
-from steepest._backends import device_of
 from steepest._estimators.class_weights import class_weights
 from steepest._estimators.data import in_library_of
 from steepest._estimators.linear_classifier import LinearClassifier, SparseCoefficients
 from steepest._estimators.validation import labels_of_stream, validate, validate_labels, validate_weights
-from steepest._memory import aligned_zeros, array_namespace, to_host
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.backends import device_of
+from steepest._runtime.memory import aligned_zeros, array_namespace, to_host
 
 from ._sgd import LEARNING_RATES, LOSSES, StochasticLinearModel
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 Self = TypeVar("Self", bound="StochasticClassifier")
 
 

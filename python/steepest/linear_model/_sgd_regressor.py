@@ -6,7 +6,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.model_selection import ShuffleSplit
@@ -14,12 +13,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from steepest._estimators.linear_classifier import SparseCoefficients
 from steepest._estimators.validation import validate, validate_weights
-from steepest._memory import to_host
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.memory import to_host
 
 from ._sgd import LEARNING_RATES, StochasticLinearModel
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 _LOSSES = {"squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive"}
 

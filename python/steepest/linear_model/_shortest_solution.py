@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 import scipy.optimize
 
-Float64 = npt.NDArray[np.float64]
+from steepest._runtime.arrays import Float64Array
+
+Float64 = Float64Array
 
 _NEWTON_STEPS, _HALVINGS = 200, 40
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 
 from steepest import kernels as K
-from steepest._memory import aligned_empty
+from steepest._runtime.arrays import Float64Array, Int64Array
+from steepest._runtime.memory import aligned_empty
 
 if TYPE_CHECKING:
     from ._stochastic import Rule, Training
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
+Float64 = Float64Array
+Indices = Int64Array
 
 # Items of dense rows that are made at once.
 _DENSE_ITEMS = 1 << 20

@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
 
-import steepest
 from steepest import kernels as K
-from steepest._backends import device_of
-from steepest._memory import aligned_zeros, to_device, to_host
+from steepest._cpu import DivergenceError
+from steepest._runtime.arrays import Array, Float64Array, Int64Array
+from steepest._runtime.backends import device_of
+from steepest._runtime.memory import aligned_zeros, to_device, to_host
 
 from ._sparse_steps import sparse_epoch
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
+Float64 = Float64Array
+Indices = Int64Array
 
 _SMALLEST_ADAPTIVE_RATE = 1e-6
 # Rows from which on drawing an order takes longer than handing it to a thread does.
@@ -343,8 +342,8 @@ def _orders(rows: Indices, seed: int | None) -> Iterator[Indices]:
             yield order
 
 
-def _divergence(name: str, epoch: int) -> steepest.DivergenceError:
-    error = steepest.DivergenceError(
+def _divergence(name: str, epoch: int) -> DivergenceError:
+    error = DivergenceError(
         f"[{name}] Floating-point under-/overflow occurred at epoch #{epoch}. Scaling input data with "
         "sklearn.preprocessing.StandardScaler, or a lower eta0, might help. The last finite parameters were kept"
     )

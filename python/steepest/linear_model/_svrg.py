@@ -9,12 +9,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import numpy.typing as npt
-
 from steepest import kernels as K
 from steepest._estimators.training import MiniBatchTrainer
-
-Array = npt.NDArray[Any]
+from steepest._runtime.arrays import Array
 
 
 class SvrgTrainer(MiniBatchTrainer):

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from steepest._estimators.column_samples import ColumnSample
+from steepest._runtime.arrays import Float64Array
 
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 # Rounding keeps the components of a gradient above some eps of their terms.
 ROUNDING = 10.0

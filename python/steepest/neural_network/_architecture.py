@@ -13,7 +13,7 @@ import numpy as np
 from steepest import kernels as K
 from steepest import nn
 from steepest._estimators.data import is_number
-from steepest._memory import assign
+from steepest._runtime.memory import assign
 from steepest.nn.initializers import Initializer
 
 if TYPE_CHECKING:

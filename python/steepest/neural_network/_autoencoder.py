@@ -7,7 +7,6 @@ from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
@@ -19,7 +18,8 @@ from steepest import kernels as K
 from steepest import nn
 from steepest._estimators.data import in_library_of
 from steepest._estimators.validation import validate_transformed
-from steepest._memory import to_device, to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import to_device, to_host
 from steepest.callbacks import Callback
 from steepest.nn.losses import Loss
 from steepest.optim.schedules import Schedule
@@ -28,8 +28,6 @@ from ._architecture import ACTIVATIONS, hidden_sizes
 from ._base import BaseMultilayerPerceptron, _is_stochastic
 from ._encoder_decoder import autoencoder_layers, encoder_and_decoder
 from ._parameters import Device, InitialWeights, LearningRate, Solver
-
-Array = npt.NDArray[Any]
 
 
 class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultilayerPerceptron):

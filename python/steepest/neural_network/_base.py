@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from steepest import nn
-from steepest._backends import is_cupy
 from steepest._estimators.data import in_library_of, resume, to_estimator_device
 from steepest._estimators.device import resolve_device
 from steepest._estimators.parameter_list import ParameterList
 from steepest._estimators.sparse_rows import SparseRows, is_sparse
 from steepest._estimators.training import Monitor
 from steepest._estimators.validation import validate, validate_weights
-from steepest._memory import to_device, to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.backends import is_cupy
+from steepest._runtime.memory import to_device, to_host
 from steepest.callbacks import Callback
 from steepest.nn.losses import Loss
 
@@ -30,8 +30,6 @@ from ._full_batch import fit_lbfgs
 from ._parameters import STOCHASTIC, PerceptronParameters
 from ._records import Samples, predict
 from ._stochastic import StochasticFit, make_optimizer
-
-Array = npt.NDArray[Any]
 
 # Items of X up to which `predict` looks itself whether X is valid.
 _SMALL = 4096

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-import numpy.typing as npt
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 
-from steepest._backends import is_cupy
 from steepest._estimators.data import in_library_of
-from steepest._memory import to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.backends import is_cupy
+from steepest._runtime.memory import to_host
 from steepest.callbacks import Callback
 from steepest.optim.schedules import Schedule
 
@@ -21,8 +21,6 @@ from ._base import _is_stochastic
 from ._class_targets import ClassTargets
 from ._labels import LossName, decide, log_probabilities, probabilities
 from ._parameters import Device, InitialWeights, LearningRate, Solver
-
-Array = npt.NDArray[Any]
 
 
 def _has_probabilities(estimator: MLPClassifier) -> bool:

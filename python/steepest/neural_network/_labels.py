@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from steepest import kernels as K
 from steepest import nn
-from steepest._memory import array_namespace
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import array_namespace
 from steepest.nn.losses import Loss
-
-Array = npt.NDArray[Any]
 
 # What a classifier tells apart: two classes by the sign of one output, several by the largest of theirs, or labels of
 # which each has an output whose sign says whether it holds.

@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-import steepest
 from steepest import kernels as K
 from steepest import nn, optim
+from steepest._cpu import DivergenceError
 from steepest._estimators.training import ShuffledRows
+from steepest._runtime.arrays import Array
 from steepest.fisher._likelihoods import likelihood_of
 from steepest.fisher._tape import stages_of
 
@@ -22,7 +22,6 @@ from ._records import Samples
 if TYPE_CHECKING:
     from ._base import BaseMultilayerPerceptron
 
-Array = npt.NDArray[Any]
 
 # Up to so many outputs the exact Fisher matrix costs little more than one Monte Carlo sample of it.
 _MOST_EXACT_OUTPUTS = 3
@@ -174,7 +173,7 @@ class NaturalTrainer(ShuffledRows):
             self.optimizer.l2 = self._alpha / length
             try:
                 done = self.optimizer.step(x, y, self._take_weights(length))
-            except steepest.DivergenceError as error:
+            except DivergenceError as error:
                 error.step = step
                 raise
             loss += length * done.loss

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from steepest._estimators.sparse_rows import SparseRows
-from steepest._memory import array_namespace
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import array_namespace
 from steepest.callbacks import Callback, Epoch, above_bars
 from steepest.nn import Network
 
 if TYPE_CHECKING:
     from ._base import BaseMultilayerPerceptron
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

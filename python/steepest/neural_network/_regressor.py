@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags, column_or_1d
@@ -15,15 +14,14 @@ from sklearn.utils.metaestimators import available_if
 
 from steepest._estimators.data import in_library_of
 from steepest._estimators.regression_losses import LOSSES, LossName, loss_name, regression_loss
-from steepest._memory import array_namespace, to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import array_namespace, to_host
 from steepest.callbacks import Callback
 from steepest.nn.losses import Loss
 from steepest.optim.schedules import Schedule
 
 from ._base import BaseMultilayerPerceptron, _is_stochastic
 from ._parameters import Device, InitialWeights, LearningRate, Solver
-
-Array = npt.NDArray[Any]
 
 
 def _drop_axis(values: Array) -> Array:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from steepest import optim
 from steepest._estimators.data import resume
 from steepest._estimators.training import MiniBatchTrainer, Monitor, Trainer, train
-from steepest._memory import assign, to_device, to_host
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.memory import assign, to_device, to_host
 from steepest.callbacks import Callback, Epoch, above_bars
 from steepest.optim import schedules
 from steepest.optim.schedules import Schedule
@@ -26,7 +26,6 @@ from ._records import Recorder, Samples
 if TYPE_CHECKING:
     from ._base import BaseMultilayerPerceptron
 
-Array = npt.NDArray[Any]
 
 _SMALLEST_ADAPTIVE_RATE = 1e-6
 
@@ -63,7 +62,7 @@ class _Rest(Schedule):
     schedule: Schedule
     done: int
 
-    def _rate(self, t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def _rate(self, t: Float64Array) -> Float64Array:
         return self.schedule(t + self.done)
 
 

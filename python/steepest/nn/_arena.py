@@ -6,14 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from steepest._memory import CACHE_LINE, aligned_zeros, assign, to_host
+from steepest._runtime.memory import CACHE_LINE, aligned_zeros, assign, to_host
 
 from ._stages import Parameter
 from .layers import Layer, shapes_of
-
-Array = npt.NDArray[Any]
 
 
 def parameter_shapes(layers: tuple[Layer, ...]) -> dict[str, tuple[int, ...]]:

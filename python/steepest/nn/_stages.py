@@ -7,17 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy.typing as npt
-
 from steepest import kernels as K
+from steepest._runtime.arrays import Array
 from steepest.kernels._types import Activation as Function
 
 from .layers import Activation, Dropout, Layer, Linear, PReLU
 
 if TYPE_CHECKING:
     from ._arena import Arena
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import ndtri
 
 from steepest import kernels as K
-from steepest._memory import assign
-
-Array = npt.NDArray[Any]
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import assign
 
 
 def _glorot(n_in: int, n_out: int) -> float:

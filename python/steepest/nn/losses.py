@@ -9,15 +9,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import ClassVar, Literal, Protocol
 
 from steepest import kernels as K
+from steepest._runtime.arrays import Array, Float64Array
 
-Array = npt.NDArray[Any]
-Result = tuple[npt.NDArray[np.float64], Array]
+Result = tuple[Float64Array, Array]
 Reduction = Literal["mean", "sum"]
 
 

@@ -13,16 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from steepest import kernels as K
-from steepest._arguments import checked_integer, refuse_mask
-from steepest._backends import check_device, cuda_problem, device_of
-from steepest._memory import aligned_empty, aligned_zeros, assign
+from steepest._runtime.arguments import checked_integer, refuse_mask
+from steepest._runtime.arrays import Array, Int64Array
+from steepest._runtime.backends import check_device, cuda_problem, device_of
+from steepest._runtime.memory import aligned_empty, aligned_zeros, assign
 
 from ._arena import Arena
 from ._stages import Parameter, Stage, plan
 from .initializers import initialize
 from .layers import Layer, Linear, PReLU, check_layers
-
-Array = npt.NDArray[Any]
 
 # `predict` works in blocks of rows, so that its memory does not grow with n: on the CPU small enough for hidden layers
 # to stay in the cache, on CUDA large enough to occupy the whole device.
@@ -135,7 +134,7 @@ class Network:
         self._arena = arena
         self.arena, self.grad_arena, self.weight_arena = arena.values, arena.grads, arena.weights
         self._parameters = arena.parameters()
-        self._passes: npt.NDArray[np.int64] = aligned_zeros((), np.int64, self.device)
+        self._passes: Int64Array = aligned_zeros((), np.int64, self.device)
         self._stages = self._plan(slice(None))
         self._predicting = [stage for stage in self._stages if not stage.training_only]
         self._draws = len(self._predicting) < len(self._stages)

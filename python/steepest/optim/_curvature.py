@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from steepest._runtime.arrays import Array
 from steepest.fisher import FisherMatrix
 from steepest.fisher._layout import dot
 from steepest.fisher._matrix import Split, StructureName
 from steepest.fisher._solvers import NotPositiveDefiniteError
 from steepest.fisher._structures import Operator
-
-Array = npt.NDArray[Any]
 
 # By which a matrix that cannot be factorised raises the damping, and how often.
 _RAISE, _MOST_RAISES = 4.0, 20

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from steepest._runtime.arrays import Array, Float64Array
 from steepest.fisher._batch import Batch
 from steepest.fisher._layout import dot
 from steepest.fisher._solvers import NotPositiveDefiniteError
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 
 @dataclass

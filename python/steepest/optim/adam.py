@@ -8,10 +8,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from steepest import kernels as K
-from steepest._memory import aligned_zeros
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import aligned_zeros
 from steepest.nn import Parameter
 
-from .base import Array, Optimizer
+from .base import Optimizer
 
 
 class Adam(Optimizer):

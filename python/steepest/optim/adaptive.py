@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable
 
 from steepest import kernels as K
+from steepest._runtime.arrays import Array
 from steepest.nn import Parameter
 
-from .base import Array, Optimizer
+from .base import Optimizer
 
 
 class AdaGrad(Optimizer):

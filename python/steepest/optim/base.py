@@ -9,16 +9,14 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from steepest import kernels as K
-from steepest._backends import device_of, is_cupy
-from steepest._memory import aligned_zeros, assign, to_device, to_host
+from steepest._runtime.arrays import Array, Float64Array, Int64Array
+from steepest._runtime.backends import device_of, is_cupy
+from steepest._runtime.memory import aligned_zeros, assign, to_device, to_host
 from steepest.nn import Parameter
 
 from .schedules import Schedule
-
-Array = npt.NDArray[Any]
 
 # Attributes that follow from the parameters.
 _OF_PARAMETERS = ("_values", "_grads", "_penalised", "_device")
@@ -83,9 +81,9 @@ class Optimizer(ABC):
         self.max_norm = max_norm
         self._look_up_arrays()
         # An array, so that a captured step reads the rate anew each time it is replayed.
-        self._lr: npt.NDArray[np.float64] = aligned_zeros((), np.float64, self._device)
-        self._rates: npt.NDArray[np.float64] | None = None
-        self._turn: npt.NDArray[np.int64] = aligned_zeros((), np.int64, self._device)
+        self._lr: Float64Array = aligned_zeros((), np.float64, self._device)
+        self._rates: Float64Array | None = None
+        self._turn: Int64Array = aligned_zeros((), np.int64, self._device)
         self.lr = lr
 
     def _look_up_arrays(self) -> None:

@@ -11,12 +11,12 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from steepest import DivergenceError
 from steepest import kernels as K
-from steepest._arguments import checked_integer
-from steepest._memory import assign, to_device, to_host
+from steepest._runtime.arguments import checked_integer
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import assign, to_device, to_host
 from steepest.fisher import FisherMatrix
 from steepest.fisher._layout import Layout, dot, require_no_capture
 from steepest.fisher._likelihoods import likelihood_of
@@ -26,8 +26,6 @@ from steepest.nn import Loss, Network
 
 from ._curvature import LEAST_DAMPING, Curvature
 from ._step_rules import MOMENTUM_RULES, LastStep, Step, bounded
-
-Array = npt.NDArray[Any]
 
 TrustRegion = Literal["clip", "ball", "line_search"]
 MomentumRuleName = Literal["step", "gradient", "model", "spring"]

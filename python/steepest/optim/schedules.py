@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
-import numpy.typing as npt
+
+from steepest._runtime.arrays import Array, Float64Array
 
 __all__ = ["Adaptive", "Constant", "Cosine", "InverseScaling", "OneCycle", "Schedule", "Step", "WarmUp"]
 
-Rates = npt.NDArray[np.float64]
+Rates = Float64Array
 
 
 class Schedule(ABC):
@@ -25,8 +26,8 @@ class Schedule(ABC):
     @overload
     def __call__(self, step: float) -> float: ...
     @overload
-    def __call__(self, step: npt.NDArray[Any]) -> Rates: ...
-    def __call__(self, step: float | npt.NDArray[Any]) -> float | Rates:
+    def __call__(self, step: Array) -> Rates: ...
+    def __call__(self, step: float | Array) -> float | Rates:
         """Return the rate of a step, or an array of rates for an array of steps.
 
         Parameters

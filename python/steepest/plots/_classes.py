@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from steepest._memory import to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import to_host
 
 from ._samples import axis_names, scatter_classes
 from ._style import colours, make_axes, names
@@ -16,7 +16,6 @@ from ._style import colours, make_axes, names
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Array = npt.NDArray[Any]
 
 _MARGIN = 0.05  # of the data's extent, around it
 

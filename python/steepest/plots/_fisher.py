@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from steepest._memory import to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import to_host
 
 from ._samples import axis_names, scatter_classes
 from ._style import colours, make_panels, marker, names
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase
 
-Array = npt.NDArray[Any]
 
 _NAME = "fisher_discriminant"
 _HISTOGRAM = 0.35  # height of the histograms, of the samples' extent

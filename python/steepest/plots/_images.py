@@ -6,16 +6,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from steepest._memory import to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import to_host
 
 from ._style import make_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-Array = npt.NDArray[Any]
 
 
 def weight_images(

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from steepest._memory import to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import to_host
 
 from ._samples import add_legend, scatter_classes, write_name
 from ._style import colours, make_axes, make_panels, names
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase
 
-Array = npt.NDArray[Any]
 
 _BINS = 20  # of a histogram
 _WRITTEN = 5  # more classes than these have their names among the samples

@@ -6,17 +6,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from steepest import nn
-from steepest._memory import to_host
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import to_host
 
 from ._style import NEGATIVE, POSITIVE, make_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Array = npt.NDArray[Any]
 
 _WIDEST = 3.0  # line of the largest weight, in points
 _FAINT = 0.02  # weights below this share of the largest are not drawn

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from steepest._backends import is_cupy
-from steepest._memory import assign, to_host
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.backends import is_cupy
+from steepest._runtime.memory import assign, to_host
 from steepest.fisher._batch import Batch
 from steepest.fisher._solvers import (
     NotPositiveDefiniteError,
@@ -21,8 +22,7 @@ from steepest.fisher._solvers import (
     rounding_of,
 )
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 Operator = Callable[[Array], Array]
 """A linear map of flat vectors of any dtype and device."""
 Converter = Callable[[Array], Array]

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from steepest import kernels as K
+from steepest._runtime.arrays import Array, Float64Array
 from steepest.fisher._factors import Factors
 
 from .base import Converter, Structure, summed
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 
 class Diagonal(Structure):

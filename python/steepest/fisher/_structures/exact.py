@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from steepest._symmetric import Cholesky, eigh, eigvalsh
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.symmetric import Cholesky, eigh, eigvalsh
 from steepest.fisher._factors import squares
 from steepest.fisher._solvers import NotPositiveDefiniteError, rounding_of
 
 from .base import Converter, Operator, Structure, summed
 from .diagonal import Diagonal
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 
 class Block(Structure):

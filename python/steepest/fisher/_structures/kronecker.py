@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from steepest import kernels as K
-from steepest._symmetric import Cholesky, eigh, one_thread_if_small
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.symmetric import Cholesky, eigh, one_thread_if_small
 from steepest.fisher._factors import Factors
 from steepest.fisher._solvers import NotPositiveDefiniteError, rounding_of
 
 from .base import Converter, Operator, Structure, summed
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 
 class Kfac(Structure):

@@ -6,16 +6,15 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.linalg
 import threadpoolctl
 
 from steepest import kernels as K
-from steepest._backends import import_cupy
-from steepest._memory import to_device, to_host
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.backends import import_cupy
+from steepest._runtime.memory import to_device, to_host
 
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Float64 = Float64Array
 
 
 def eigh(matrix: Float64, device: str) -> tuple[Float64, Float64]:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from steepest._backends import device_of, import_cupy, is_cupy
-
-Array = npt.NDArray[Any]
+from steepest._runtime.arrays import Array
+from steepest._runtime.backends import device_of, import_cupy, is_cupy
 
 CACHE_LINE = 64  # bytes; also the width of the widest vector register
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import steepest
+from steepest._runtime.config import show_config
+from steepest._version import __version__
 
 _SEED_LIMIT = 2**32  # of a NumPy RandomState
 
@@ -58,7 +59,7 @@ def _build_parser() -> argparse.ArgumentParser:
         "installed, and measures.",
         epilog="`steepest COMMAND --help` lists the options of a command.",
     )
-    parser.add_argument("--version", action="version", version=f"steepest {steepest.__version__}")
+    parser.add_argument("--version", action="version", version=f"steepest {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="{train,compare,info,bench}")
 
     train = commands.add_parser(
@@ -156,11 +157,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.command == "train":
             # Needs scikit-learn, which the other commands do not wait for.
-            from steepest._train_command import train_command
+            from steepest.cli.train import train_command
 
             return train_command(arguments)
         if arguments.command == "compare":
-            from steepest._compare_command import compare_command
+            from steepest.cli.compare import compare_command
 
             return compare_command(arguments)
         if arguments.command == "bench":
@@ -168,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if arguments.device != "cpu":
                 options += ["--device", arguments.device]
             return _bench(arguments.names, options, arguments.dir)
-        steepest.show_config()
+        show_config()
         return 0
     except CommandError as error:
         print(f"steepest {arguments.command}: error: {error}", file=sys.stderr)
@@ -191,7 +192,7 @@ def _find_bench(folder: str | None) -> Path:
     """Return the root of the source tree, the folder in which bench/ lies."""
     given = Path.cwd() if folder is None else Path(folder)
     # In the source tree this file is python/steepest/cli.py.
-    candidates = [given, given.parent] if folder is not None else [Path(__file__).resolve().parents[2], given]
+    candidates = [given, given.parent] if folder is not None else [Path(__file__).resolve().parents[3], given]
     for root in candidates:
         if (root / "bench" / "__main__.py").is_file():
             return root.resolve()

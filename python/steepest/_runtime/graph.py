@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from steepest import _cpu
-from steepest._arguments import checked_integer
-from steepest._backends import load_cuda
+from steepest._runtime.arguments import checked_integer
+from steepest._runtime.backends import load_cuda
 
 if TYPE_CHECKING:
     from steepest._operations import Backend, BackendGraph

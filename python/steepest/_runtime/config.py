@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from steepest import _cpu
-from steepest._backends import NOT_BUILT, cuda_problem, load_cuda
+from steepest._runtime.backends import NOT_BUILT, cuda_problem, load_cuda
 from steepest._version import __version__
 
 

@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from steepest._runtime.arrays import Array
 
 _DTYPES = {
     "BOOL": np.dtype("?"),

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from steepest._backends import check_device, cuda_problem
-from steepest._model_state import decode_model, encode_model
-from steepest._tensor_file import DamagedError, encode_tensors, read_header, verify_checksum
+from steepest._runtime.backends import check_device, cuda_problem
+from steepest._saving.model_state import decode_model, encode_model
+from steepest._saving.tensor_file import DamagedError, encode_tensors, read_header, verify_checksum
 from steepest._version import __version__
 from steepest.nn import Network
 

@@ -9,19 +9,18 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-import steepest
 from steepest import datasets, plots
-from steepest._backends import cuda_problem
+from steepest._cpu import DivergenceError
 from steepest._estimators.training import Monitor
+from steepest._runtime.arrays import Array
+from steepest._runtime.backends import cuda_problem
+from steepest._saving.files import save
 from steepest.callbacks import Epoch, open_bar
 from steepest.cli import CommandError
 from steepest.neural_network import MLPClassifier
-
-Array = npt.NDArray[Any]
 
 # Times the loss of guessing. An untrained network's is about that of guessing: what ends above this has diverged.
 DIVERGED = 2.0
@@ -186,7 +185,7 @@ def train_command(arguments: argparse.Namespace) -> int:
                 eval_set=(data.X_validation, data.y_validation),
                 monitor=terminal,
             )
-    except steepest.DivergenceError as error:
+    except DivergenceError as error:
         print(f"steepest train: error: {error}", file=sys.stderr)
         return 1
     if interrupted:
@@ -207,7 +206,7 @@ def train_command(arguments: argparse.Namespace) -> int:
 
 def _save(model: MLPClassifier, accuracies: list[float], output: Path) -> None:
     try:
-        steepest.save(model, output / MODEL_FILE)
+        save(model, output / MODEL_FILE)
         print(f"model written to {output / MODEL_FILE} (steepest.load reads it)")
         if not model.loss_curve_:
             return

@@ -15,15 +15,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from steepest._memory import array_namespace, to_host
-from steepest._tensor_file import StoredTensor
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import array_namespace, to_host
+from steepest._saving.tensor_file import StoredTensor
 from steepest.nn import Network
 from steepest.nn._arena import parameter_shapes
 from steepest.nn.layers import check_layers
-
-Array = npt.NDArray[Any]
 
 # Where classes come from. The first module that exports a class gives it its name in files.
 ESTIMATOR_MODULES = (

@@ -10,8 +10,8 @@ from typing import Literal
 
 from sklearn.exceptions import ConvergenceWarning
 
-import steepest
-from steepest._train_command import Data, load_images, require_device
+from steepest._cpu import DivergenceError
+from steepest.cli.train import Data, load_images, require_device
 from steepest.discriminant_analysis import LinearDiscriminantAnalysis
 from steepest.neural_network import MLPClassifier
 
@@ -53,7 +53,7 @@ def compare_command(arguments: argparse.Namespace) -> int:
         )
         try:
             seconds = _fit(model, data)
-        except steepest.DivergenceError as error:
+        except DivergenceError as error:
             print(f"steepest compare: error: {error}", file=sys.stderr)
             return 1
         _print_row(f"network, {name}", model.score(data.X_test, data.y_test), model.n_iter_, seconds)
