@@ -25,12 +25,24 @@ template <class... Parts>
     throw py::type_error(text.str());
 }
 
+// What a caller gives for a result: an array, or None for a new one.
+struct Output {
+    const char* what;
+    py::handle given;
+
+    bool is_given() const { return !given.is_none(); }
+};
+
 template <class Backend>
 class Call {
   public:
     explicit Call(const char* name) : name_(name) {}
 
     const char* name() const { return name_; }
+
+    // One function may stand for several operations, whose names errors start with.
+    void rename(const char* name) { name_ = name; }
+
     DType dtype() const { return dtype_; }
 
     Array borrow(const char* what, py::handle object) {
@@ -63,6 +75,20 @@ class Call {
         return array;
     }
 
+    Array float64s(const char* what, py::handle object) {
+        Array array = floats(what, object, 1);
+        if (array.dtype != DType::kFloat64)
+            reject_type(name_, what, " has dtype ", name_of(array.dtype), "; float64 is needed");
+        return array;
+    }
+
+    Array int64s(const char* what, py::handle object) {
+        Array array = integers(what, object);
+        if (array.dtype != DType::kInt64)
+            reject_type(name_, what, " has dtype ", name_of(array.dtype), "; int64 is needed");
+        return array;
+    }
+
     // The caller's array, checked, or a new one.
     Array output(const char* what, py::handle object, std::vector<int64_t> shape, DType dtype) {
         if (object.is_none()) return made(what, shape, [&] { return Backend::empty(shape, dtype); });
@@ -77,9 +103,13 @@ class Call {
         return array;
     }
 
-    Array output(const char* what, py::handle object, std::vector<int64_t> shape) {
-        return output(what, object, shape, dtype_);
+    Array output(const Output& result, std::vector<int64_t> shape, DType dtype) {
+        return output(result.what, result.given, shape, dtype);
     }
+
+    Array output(const Output& result, std::vector<int64_t> shape) { return output(result, shape, dtype_); }
+
+    Array workspace(int64_t items) { return output({"workspace", py::none()}, {items}, DType::kFloat64); }
 
     // An array that the operation changes in place.
     Array in_place(const char* what, py::handle object, int ndim) {
@@ -105,6 +135,25 @@ class Call {
             ops::reject(name_, what, " is too large for a float");
         }
         return value;
+    }
+
+    double not_negative(const char* what, py::handle object) const {
+        const double value = number(what, object);
+        if (!(value >= 0 && value < __builtin_inf()))
+            ops::reject(name_, what, " is ", value, "; it must be finite and not negative");
+        return value;
+    }
+
+    // The entry of that name in a registry.
+    template <class Registry>
+    const auto& entry(const char* what, py::handle object, const Registry& registry) const {
+        const std::string name = text(what, object);
+        std::string known;
+        for (const auto& entry : registry) {
+            if (name == entry.name) return entry;
+            known.append(known.empty() ? "" : ", ").append(entry.name);
+        }
+        ops::reject(name_, what, " '", name, "' is not one of: ", known);
     }
 
     // An integer of Python or of NumPy.

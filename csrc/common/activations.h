@@ -10,24 +10,24 @@
 #include "common/macros.h"
 #include "common/normal_distribution.h"
 
-// X(enumerator, public name, name of its parameter or "", default of the parameter, where its derivative is taken).
-// Adding an activation is a struct below and a line here.
-#define STEEPEST_ACTIVATIONS(X)                       \
-    X(Identity, "identity", "", 0, Output)            \
-    X(Relu, "relu", "", 0, Output)                    \
-    X(LeakyRelu, "leaky_relu", "slope", 0.01, Output) \
-    X(Elu, "elu", "alpha", 1, Output)                 \
-    X(Sigmoid, "sigmoid", "", 0, Output)              \
-    X(HardSigmoid, "hard_sigmoid", "", 0, Output)     \
-    X(Tanh, "tanh", "", 0, Output)                    \
-    X(Softplus, "softplus", "", 0, Output)            \
-    X(Gelu, "gelu", "", 0, Input)                     \
-    X(Silu, "silu", "", 0, Input)
+// X(formula). Adding an activation is a struct below and its name here: the kernels of both devices, the function of
+// steepest.kernels, the layer of steepest.nn, their stubs, tests and the table of the documentation follow.
+#define STEEPEST_ACTIVATIONS(X) \
+    X(Identity)                 \
+    X(Relu)                     \
+    X(LeakyRelu)                \
+    X(Elu)                      \
+    X(Sigmoid)                  \
+    X(HardSigmoid)              \
+    X(Tanh)                     \
+    X(Softplus)                 \
+    X(Gelu)                     \
+    X(Silu)
 
 namespace steepest {
 
 enum class ActivationKind : int8_t {
-#define STEEPEST_ENUMERATOR(Name, ...) k##Name,
+#define STEEPEST_ENUMERATOR(Name) k##Name,
     STEEPEST_ACTIVATIONS(STEEPEST_ENUMERATOR)
 #undef STEEPEST_ENUMERATOR
 };
@@ -41,26 +41,31 @@ struct Activation {
 
 enum class DerivativeAt : int8_t { kOutput, kInput };
 
+// What an activation is called and what its formula is, in words that documentation and docstrings take over.
 struct ActivationInfo {
-    ActivationKind kind;
-    const char* name;
-    const char* parameter;  // "" where there is none
-    double default_parameter;
-    DerivativeAt derivative_at;
-};
+    const char* name;            // of the function
+    const char* layer;           // of its class in steepest.nn
+    const char* parameter = "";  // of the formula, not negative; "" where there is none
+    double default_parameter = 0;
+    const char* value;
+    const char* derivative;  // by y = f(x), or by x where it is taken at the input
+    const char* range;
+    const char* source = "";
+    DerivativeAt derivative_at = DerivativeAt::kOutput;
+    ActivationKind kind = ActivationKind::kIdentity;  // filled in by the list of all
 
-inline constexpr ActivationInfo kActivations[] = {
-#define STEEPEST_INFO(Name, text, parameter_name, standard, at) \
-    {ActivationKind::k##Name, text, parameter_name, standard, DerivativeAt::k##at},
-    STEEPEST_ACTIVATIONS(STEEPEST_INFO)
-#undef STEEPEST_INFO
+    constexpr ActivationInfo of_kind(ActivationKind own) const {
+        ActivationInfo info = *this;
+        info.kind = own;
+        return info;
+    }
 };
-
-STEEPEST_HD const ActivationInfo& info_of(ActivationKind kind) { return kActivations[static_cast<int>(kind)]; }
 
 inline namespace STEEPEST_TARGET {
 
 struct Identity {
+    static constexpr ActivationInfo kInfo{
+        .name = "identity", .layer = "Identity", .value = "x", .derivative = "1", .range = "(-inf, inf)"};
     template <class V>
     STEEPEST_HD V value(V x) const {
         return x;
@@ -73,6 +78,11 @@ struct Identity {
 
 // max(x, 0); the derivative at 0 is taken as 0. The order of the arguments of max keeps a NaN.
 struct Relu {
+    static constexpr ActivationInfo kInfo{.name = "relu",
+                                          .layer = "ReLU",
+                                          .value = "max(x, 0)",
+                                          .derivative = "1 where y > 0, else 0",
+                                          .range = "[0, inf)"};
     template <class V>
     STEEPEST_HD V value(V x) const {
         return max(V(0), x);
@@ -85,6 +95,14 @@ struct Relu {
 
 // x where x > 0, else slope x. The slope is not negative, so that y tells which.
 struct LeakyRelu {
+    static constexpr ActivationInfo kInfo{.name = "leaky_relu",
+                                          .layer = "LeakyReLU",
+                                          .parameter = "slope",
+                                          .default_parameter = 0.01,
+                                          .value = "x where x > 0, else slope x",
+                                          .derivative = "1 where y > 0, else slope",
+                                          .range = "(-inf, inf)",
+                                          .source = "A. L. Maas, A. Y. Hannun, A. Y. Ng, ICML 2013"};
     double slope;
 
     template <class V>
@@ -99,6 +117,14 @@ struct LeakyRelu {
 
 // x where x > 0, else alpha (exp(x) - 1), whose derivative is alpha exp(x) = y + alpha.
 struct Elu {
+    static constexpr ActivationInfo kInfo{.name = "elu",
+                                          .layer = "ELU",
+                                          .parameter = "alpha",
+                                          .default_parameter = 1,
+                                          .value = "x where x > 0, else alpha (exp(x) - 1)",
+                                          .derivative = "1 where y > 0, else y + alpha",
+                                          .range = "[-alpha, inf)",
+                                          .source = "D.-A. Clevert et al., ICLR 2016"};
     double alpha;
 
     template <class V>
@@ -113,6 +139,11 @@ struct Elu {
 
 // 1 / (1 + exp(-x)), for x < 0 as e / (1 + e) with e = exp(x), which has all digits where the result is tiny.
 struct Sigmoid {
+    static constexpr ActivationInfo kInfo{.name = "sigmoid",
+                                          .layer = "Sigmoid",
+                                          .value = "1 / (1 + exp(-x))",
+                                          .derivative = "y (1 - y)",
+                                          .range = "[0, 1]"};
     template <class V>
     STEEPEST_HD V value(V x) const {
         const V e = exp_nonpositive(minus_abs(x));
@@ -126,6 +157,11 @@ struct Sigmoid {
 
 // (x + 3) / 6 between 0 and 1; the derivative at the ends is taken as 0. The clamps' argument order keeps a NaN.
 struct HardSigmoid {
+    static constexpr ActivationInfo kInfo{.name = "hard_sigmoid",
+                                          .layer = "HardSigmoid",
+                                          .value = "(x + 3) / 6 between 0 and 1",
+                                          .derivative = "1/6 where 0 < y < 1, else 0",
+                                          .range = "[0, 1]"};
     template <class V>
     STEEPEST_HD V value(V x) const {
         return min(V(1), max(V(0), (x + V(3)) / V(6)));
@@ -139,6 +175,8 @@ struct HardSigmoid {
 // tanh(x) = e / (e + 2) with e = exp(2x) - 1, which keeps the relative accuracy near 0. Beyond |x| = 20 the
 // result is ±1 in every precision, so clamping keeps inf/inf away. The clamp's argument order keeps a NaN.
 struct Tanh {
+    static constexpr ActivationInfo kInfo{
+        .name = "tanh", .layer = "Tanh", .value = "tanh(x)", .derivative = "1 - y^2", .range = "[-1, 1]"};
     template <class V>
     STEEPEST_HD V value(V x) const {
         const V clamped = min(V(20), max(V(-20), x));
@@ -153,6 +191,11 @@ struct Tanh {
 
 // log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), whose derivative is the sigmoid of x, 1 - exp(-y).
 struct Softplus {
+    static constexpr ActivationInfo kInfo{.name = "softplus",
+                                          .layer = "Softplus",
+                                          .value = "log(1 + exp(x))",
+                                          .derivative = "1 - exp(-y)",
+                                          .range = "[0, inf)"};
     template <class V>
     STEEPEST_HD V value(V x) const {
         return max(V(0), x) + log1p_unit(exp_nonpositive(minus_abs(x)));
@@ -166,6 +209,13 @@ struct Softplus {
 // x Phi(x), Phi being the distribution function of the standard normal distribution (D. Hendrycks, K. Gimpel, "Gaussian
 // error linear units", 2016). With the upper tail Q(|x|) = 1 - Phi(|x|), it is max(x, 0) - |x| Q(|x|).
 struct Gelu {
+    static constexpr ActivationInfo kInfo{.name = "gelu",
+                                          .layer = "GELU",
+                                          .value = "x Phi(x)",
+                                          .derivative = "Phi(x) + x phi(x)",
+                                          .range = "[-0.17, inf)",
+                                          .source = "D. Hendrycks, K. Gimpel, \"Gaussian error linear units\", 2016",
+                                          .derivative_at = DerivativeAt::kInput};
     template <class V>
     STEEPEST_HD V value(V x) const {
         const NormalTail<V> tail(x);
@@ -183,6 +233,13 @@ struct Gelu {
 // x sigmoid(x), which is x / (1 + exp(-|x|)) times exp(x) where x < 0: that product may be a normal number where the
 // exponential is none.
 struct Silu {
+    static constexpr ActivationInfo kInfo{.name = "silu",
+                                          .layer = "SiLU",
+                                          .value = "x / (1 + exp(-x))",
+                                          .derivative = "s (1 + x (1 - s)), s = 1 / (1 + exp(-x))",
+                                          .range = "[-0.28, inf)",
+                                          .source = "S. Elfwing et al., 2018",
+                                          .derivative_at = DerivativeAt::kInput};
     template <class V>
     STEEPEST_HD V value(V x) const {
         const V down = max(V(-kRange), minus_abs(x));
@@ -214,7 +271,7 @@ STEEPEST_HD Formula make_formula(double parameter) {
 template <class F>
 STEEPEST_HD auto with_activation(const Activation& activation, F&& f) {
     switch (activation.kind) {
-#define STEEPEST_CASE(Name, ...) \
+#define STEEPEST_CASE(Name) \
     case ActivationKind::k##Name: return f(make_formula<Name>(activation.parameter));
         STEEPEST_ACTIVATIONS(STEEPEST_CASE)
 #undef STEEPEST_CASE
@@ -226,11 +283,11 @@ STEEPEST_HD auto with_activation(const Activation& activation, F&& f) {
 template <class F>
 STEEPEST_HD auto with_output_derivative(const Activation& activation, F&& f) {
     switch (activation.kind) {
-#define STEEPEST_CASE(Name, text, parameter_name, standard, at)     \
-    case ActivationKind::k##Name:                                   \
-        if constexpr (DerivativeAt::k##at == DerivativeAt::kOutput) \
-            return f(make_formula<Name>(activation.parameter));     \
-        else                                                        \
+#define STEEPEST_CASE(Name)                                               \
+    case ActivationKind::k##Name:                                         \
+        if constexpr (Name::kInfo.derivative_at == DerivativeAt::kOutput) \
+            return f(make_formula<Name>(activation.parameter));           \
+        else                                                              \
             break;
         STEEPEST_ACTIVATIONS(STEEPEST_CASE)
 #undef STEEPEST_CASE
@@ -239,4 +296,13 @@ STEEPEST_HD auto with_output_derivative(const Activation& activation, F&& f) {
 }
 
 }  // namespace STEEPEST_TARGET
+
+inline constexpr ActivationInfo kActivations[] = {
+#define STEEPEST_INFO(Name) Name::kInfo.of_kind(ActivationKind::k##Name),
+    STEEPEST_ACTIVATIONS(STEEPEST_INFO)
+#undef STEEPEST_INFO
+};
+
+STEEPEST_HD const ActivationInfo& info_of(ActivationKind kind) { return kActivations[static_cast<int>(kind)]; }
+
 }  // namespace steepest

@@ -19,4 +19,15 @@ enum class Precision : int8_t {
 #undef STEEPEST_ENUMERATOR
 };
 
+struct PrecisionEntry {
+    Precision kind;
+    const char* name;
+};
+
+constexpr PrecisionEntry kPrecisions[] = {
+#define STEEPEST_ENTRY(Name, text) {Precision::k##Name, text},
+    STEEPEST_PRECISIONS(STEEPEST_ENTRY)
+#undef STEEPEST_ENTRY
+};
+
 }  // namespace steepest

@@ -7,14 +7,15 @@
 
 #include "common/macros.h"
 
-// X(enumerator, public name, operation, first state, second state); adding a rule is a struct below and a line here.
-#define STEEPEST_UPDATE_RULES(X)                              \
-    X(Sgd, "sgd", "sgd_update", "", "")                       \
-    X(Momentum, "momentum", "sgd_update", "velocities", "")   \
-    X(Nesterov, "nesterov", "sgd_update", "velocities", "")   \
-    X(AdaGrad, "adagrad", "adagrad_update", "sum_sq", "")     \
-    X(RmsProp, "rmsprop", "rmsprop_update", "exp_avg_sq", "") \
-    X(Adam, "adam", "adam_update", "exp_avg", "exp_avg_sq")
+// X(enumerator, public name, the function that takes its step, first state, second state, the names of its own numbers
+// beta1, beta2 and eps, or ""). Adding a rule is a struct below and a line here.
+#define STEEPEST_UPDATE_RULES(X)                                                \
+    X(Sgd, "sgd", "sgd_update", "", "", "momentum", "", "")                     \
+    X(Momentum, "momentum", "sgd_update", "velocities", "", "momentum", "", "") \
+    X(Nesterov, "nesterov", "sgd_update", "velocities", "", "momentum", "", "") \
+    X(AdaGrad, "adagrad", "adagrad_update", "sum_sq", "", "", "", "eps")        \
+    X(RmsProp, "rmsprop", "rmsprop_update", "exp_avg_sq", "", "", "rho", "eps") \
+    X(Adam, "adam", "adam_update", "exp_avg", "exp_avg_sq", "beta1", "beta2", "eps")
 
 namespace steepest {
 
@@ -100,6 +101,7 @@ struct StepNumbers {
 // p -= lr g
 struct Sgd {
     static constexpr int kStates = 0;
+    static constexpr bool kAverages = false;
 
     template <class T, class V>
     static STEEPEST_HD void update(const StepNumbers<T>& n, V& param, V grad, V&, V&) {
@@ -111,6 +113,7 @@ struct Sgd {
 // B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
 struct Momentum {
     static constexpr int kStates = 1;
+    static constexpr bool kAverages = false;
 
     template <class T, class V>
     static STEEPEST_HD void update(const StepNumbers<T>& n, V& param, V grad, V& velocity, V&) {
@@ -123,6 +126,7 @@ struct Momentum {
 // I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
 struct Nesterov {
     static constexpr int kStates = 1;
+    static constexpr bool kAverages = false;
 
     template <class T, class V>
     static STEEPEST_HD void update(const StepNumbers<T>& n, V& param, V grad, V& velocity, V&) {
@@ -136,6 +140,7 @@ struct Nesterov {
 // J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods for online learning and stochastic optimization", 2011.
 struct AdaGrad {
     static constexpr int kStates = 1;
+    static constexpr bool kAverages = false;
 
     template <class T, class V>
     static STEEPEST_HD void update(const StepNumbers<T>& n, V& param, V grad, V& sum_sq, V&) {
@@ -148,6 +153,7 @@ struct AdaGrad {
 // T. Tieleman, G. Hinton, "Lecture 6.5 - RMSProp", Coursera: neural networks for machine learning, 2012.
 struct RmsProp {
     static constexpr int kStates = 1;
+    static constexpr bool kAverages = true;
 
     template <class T, class V>
     static STEEPEST_HD void update(const StepNumbers<T>& n, V& param, V grad, V& exp_avg_sq, V&) {
@@ -160,6 +166,7 @@ struct RmsProp {
 // D. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, Algorithm 1.
 struct Adam {
     static constexpr int kStates = 2;
+    static constexpr bool kAverages = true;
 
     template <class T, class V>
     static STEEPEST_HD void update(const StepNumbers<T>& n, V& param, V grad, V& exp_avg, V& exp_avg_sq) {

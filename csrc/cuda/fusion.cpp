@@ -97,7 +97,7 @@ class UpdateFusion {
             if (operations_[k].may_fail || operations_[k].accesses.conflicts_in_memory_with(product)) return;
 
         // The blocks of one launch run side by side: none may need what another changes.
-        const ops::UpdateRuleNames& names = ops::names_of(rest_.rule);
+        const ops::UpdateRuleInfo& names = ops::info_of(rest_.rule);
         tensors[weight].visit(changes, names);
         if (bias != tensors.size()) tensors[bias].visit(changes, names);
         if (changes.conflicts_in_memory_with(inputs)) return;

@@ -8,19 +8,22 @@
 
 namespace steepest::ops {
 
-struct UpdateRuleNames {
-    const char *name, *operation, *state[2];
+struct UpdateRuleInfo {
+    UpdateRule rule;
+    const char *name, *operation, *state[2], *number[3];
+    bool averages;  // whether its own numbers are the decays of running means
 
     constexpr int states() const { return (*state[0] != 0) + (*state[1] != 0); }
 };
 
-constexpr UpdateRuleNames kUpdateRules[] = {
-#define STEEPEST_NAMES(Name, text, operation, state0, state1) {text, operation, {state0, state1}},
-    STEEPEST_UPDATE_RULES(STEEPEST_NAMES)
-#undef STEEPEST_NAMES
+constexpr UpdateRuleInfo kUpdateRules[] = {
+#define STEEPEST_INFO(Name, text, operation, state0, state1, number0, number1, number2) \
+    {UpdateRule::k##Name, text, operation, {state0, state1}, {number0, number1, number2}, Name::kAverages},
+    STEEPEST_UPDATE_RULES(STEEPEST_INFO)
+#undef STEEPEST_INFO
 };
 
-constexpr const UpdateRuleNames& names_of(UpdateRule rule) { return kUpdateRules[static_cast<int>(rule)]; }
+constexpr const UpdateRuleInfo& info_of(UpdateRule rule) { return kUpdateRules[static_cast<int>(rule)]; }
 
 // One tensor with its gradient and as many state arrays as the rule keeps, all of one shape.
 template <class T>
@@ -31,7 +34,7 @@ struct UpdateTensor {
     bool penalised = true;  // or spared by penalties, as biases are
 
     template <class Visitor>
-    void visit(Visitor&& v, const UpdateRuleNames& names) const {
+    void visit(Visitor&& v, const UpdateRuleInfo& names) const {
         v(kRead, "grads", grad), v(kUpdate, "params", param);
         for (int s = 0; s < 2; ++s) v(kUpdate, names.state[s], state[s]);
     }
@@ -47,18 +50,18 @@ struct Update {
     ScalarView<double> lr;
     ScalarView<int64_t> step{nullptr, 1};  // the number of this update, counted from 1
 
-    const char* name() const { return names_of(rule).operation; }
+    const char* name() const { return info_of(rule).operation; }
 
     template <class Visitor>
     void visit(Visitor&& v) const {
-        for (const auto& t : tensors) t.visit(v, names_of(rule));
+        for (const auto& t : tensors) t.visit(v, info_of(rule));
         v(kRead, "lr", lr), v(kRead, "step", step);
         if (adjustments.clips()) v.team_memory();
     }
 
     void check() const {
         const char* const name = this->name();
-        const char* const* const state_names = names_of(rule).state;
+        const char* const* const state_names = info_of(rule).state;
         for (const auto& t : tensors) {
             require_same_shape(name, "grads", t.grad, "params", t.param);
             for (int s = 0; s < 2; ++s) {
@@ -69,11 +72,11 @@ struct Update {
     }
 
     double flops() const {
-        return (2.0 + 6.0 * names_of(rule).states() + 2.0 * adjustments.clips() + 8.0 * adjustments.penalises()) *
+        return (2.0 + 6.0 * info_of(rule).states() + 2.0 * adjustments.clips() + 8.0 * adjustments.penalises()) *
                size();
     }
     // Parameters and states are read and written; gradients are read, once more for their norm.
-    double bytes() const { return (3.0 + 2.0 * names_of(rule).states() + adjustments.clips()) * sizeof(T) * size(); }
+    double bytes() const { return (3.0 + 2.0 * info_of(rule).states() + adjustments.clips()) * sizeof(T) * size(); }
 
     double size() const {
         double n = 0;

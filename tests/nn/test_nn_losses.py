@@ -143,4 +143,4 @@ def test_wrong_parameters(make, message):
 def test_type_checkers_take_every_loss(name, loss):
     """The protocol has a property: Pyright takes a class attribute for it, but not one annotated as ClassVar."""
     assert not any("distribution" in vars(base).get("__annotations__", {}) for base in type(loss).__mro__)
-    assert type(loss).distribution == K.LOSSES[name]
+    assert loss.distribution == K.LOSSES[name]

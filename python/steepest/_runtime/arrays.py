@@ -1,4 +1,4 @@
-"""The types of arrays in signatures."""
+"""The types of arrays and of activations in signatures."""
 
 from __future__ import annotations
 
@@ -13,3 +13,6 @@ Array: TypeAlias = npt.NDArray[Any]
 Arrays: TypeAlias = Array | Sequence[Array]
 Float64Array: TypeAlias = npt.NDArray[np.float64]
 Int64Array: TypeAlias = npt.NDArray[np.int64]
+
+# The name of an activation function, alone or with its parameter.
+Activation: TypeAlias = str | tuple[str, float]

@@ -212,3 +212,7 @@ class _Missing:
 
     def __getattr__(self, operation: str) -> Any:
         raise RuntimeError(f"[{operation}] CUDA is not available: {self._problem}")
+
+    def update(self, rule: str, *arguments: object, **options: object) -> None:
+        """Raise the error by the name of the rule's own function."""
+        self.__getattr__(_cpu.UPDATE_RULES[rule][0])

@@ -22,129 +22,29 @@ All functions share these conventions.
 * Results do not depend on the number of threads.
 """
 
-from steepest.kernels.activation import (
-    ACTIVATION_PARAMETERS,
-    ACTIVATIONS,
-    INPUT_DERIVATIVES,
-    activation,
-    activation_backward,
-    elu,
-    gelu,
-    hard_sigmoid,
-    identity,
-    leaky_relu,
-    prelu,
-    prelu_backward,
-    relu,
-    sigmoid,
-    silu,
-    softplus,
-    tanh,
-)
-from steepest.kernels.class_scatter import class_scatter
-from steepest.kernels.classification_loss import (
-    exponential,
-    hinge,
-    log_loss,
-    modified_huber,
-    softmax_cross_entropy,
-    squared_hinge,
-    zero_one_loss,
-)
-from steepest.kernels.counters import accumulate, increment, look_up, require_finite
-from steepest.kernels.distribution import output_divergence, output_fisher, sampled_score
-from steepest.kernels.dropout import dropout
-from steepest.kernels.gradient_gram import gradient_gram
-from steepest.kernels.gradient_norms import gradient_norms
-from steepest.kernels.linear import linear, linear_backward, linear_tangent, matmul
-from steepest.kernels.linear_model import linear_loss, linear_sgd
-from steepest.kernels.loss import LOSSES
-from steepest.kernels.random import permutation, random_bits, random_uniform
-from steepest.kernels.reduce import argmax, max, mean, min, sum, sum_squares
-from steepest.kernels.regression_loss import (
-    absolute_error,
-    epsilon_insensitive,
-    gaussian,
-    huber,
-    poisson,
-    quantile,
-    squared_epsilon_insensitive,
-    squared_error,
-)
-from steepest.kernels.second_moment import second_moment
-from steepest.kernels.softmax import log_softmax, softmax, softmax_backward
-from steepest.kernels.take_rows import take_rows, take_sparse_rows
-from steepest.kernels.update import UPDATE_RULES, adagrad_update, adam_update, rmsprop_update, sgd_update
+from types import ModuleType as _ModuleType
 
+from steepest.kernels.activation import *
+from steepest.kernels.activation_functions import *
+from steepest.kernels.class_scatter import *
+from steepest.kernels.classification_loss import *
+from steepest.kernels.counters import *
+from steepest.kernels.distribution import *
+from steepest.kernels.dropout import *
+from steepest.kernels.gradient_gram import *
+from steepest.kernels.gradient_norms import *
+from steepest.kernels.linear import *
+from steepest.kernels.linear_model import *
+from steepest.kernels.loss import *
+from steepest.kernels.random import *
+from steepest.kernels.reduce import *
+from steepest.kernels.regression_loss import *
+from steepest.kernels.second_moment import *
+from steepest.kernels.softmax import *
+from steepest.kernels.take_rows import *
+from steepest.kernels.update import *
+
+# What the modules above export; each says in its own `__all__` what that is.
 __all__ = [
-    "ACTIVATIONS",
-    "ACTIVATION_PARAMETERS",
-    "INPUT_DERIVATIVES",
-    "LOSSES",
-    "UPDATE_RULES",
-    "absolute_error",
-    "accumulate",
-    "activation",
-    "activation_backward",
-    "adagrad_update",
-    "adam_update",
-    "argmax",
-    "class_scatter",
-    "dropout",
-    "elu",
-    "epsilon_insensitive",
-    "exponential",
-    "gaussian",
-    "gelu",
-    "gradient_gram",
-    "gradient_norms",
-    "hard_sigmoid",
-    "hinge",
-    "huber",
-    "identity",
-    "increment",
-    "leaky_relu",
-    "linear",
-    "linear_backward",
-    "linear_loss",
-    "linear_sgd",
-    "linear_tangent",
-    "log_loss",
-    "log_softmax",
-    "look_up",
-    "matmul",
-    "max",
-    "mean",
-    "min",
-    "modified_huber",
-    "output_divergence",
-    "output_fisher",
-    "permutation",
-    "poisson",
-    "prelu",
-    "prelu_backward",
-    "quantile",
-    "random_bits",
-    "random_uniform",
-    "relu",
-    "require_finite",
-    "rmsprop_update",
-    "sampled_score",
-    "second_moment",
-    "sgd_update",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "softmax_backward",
-    "softmax_cross_entropy",
-    "softplus",
-    "squared_epsilon_insensitive",
-    "squared_error",
-    "squared_hinge",
-    "sum",
-    "sum_squares",
-    "take_rows",
-    "take_sparse_rows",
-    "tanh",
-    "zero_one_loss",
+    name for name in dir() if not name.startswith("_") and not isinstance(globals()[name], _ModuleType)
 ]

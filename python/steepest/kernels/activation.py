@@ -1,4 +1,7 @@
-"""Activation functions, from the registry in ``csrc/common/activations.h``."""
+"""Activation functions by name, from the registry in ``csrc/common/activations.h``, and rectifiers with learned slopes.
+
+`activation_functions` has a function of its own for each name.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,32 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from steepest import _cpu
-from steepest._runtime.arrays import Array
+from steepest._runtime.arrays import Activation, Array
 from steepest._runtime.backends import backend_of
-from steepest.kernels._types import Activation
 
-ACTIVATIONS: tuple[str, ...] = _cpu.ACTIVATIONS
+__all__ = [
+    "ACTIVATIONS",
+    "ACTIVATION_PARAMETERS",
+    "INPUT_DERIVATIVES",
+    "activation",
+    "activation_backward",
+    "prelu",
+    "prelu_backward",
+]
+
+ACTIVATIONS: tuple[str, ...] = tuple(entry["name"] for entry in _cpu.ACTIVATIONS)
 """The names of all activation functions."""
 
-INPUT_DERIVATIVES: tuple[str, ...] = _cpu.INPUT_DERIVATIVES
+INPUT_DERIVATIVES: tuple[str, ...] = tuple(entry["name"] for entry in _cpu.ACTIVATIONS if entry["at_input"])
 """Those whose derivative does not follow from the output: `activation_backward` takes it at the input."""
 
-ACTIVATION_PARAMETERS: Mapping[str, tuple[str, float]] = MappingProxyType(_cpu.ACTIVATION_PARAMETERS)
+ACTIVATION_PARAMETERS: Mapping[str, tuple[str, float]] = MappingProxyType(
+    {
+        entry["name"]: (entry["parameter"], entry["default"])
+        for entry in _cpu.ACTIVATIONS
+        if entry["parameter"]
+    }
+)
 """Those that have a parameter, with its name and its default."""
 
 
@@ -73,59 +91,6 @@ def activation_backward(
         See the package's conventions.
     """
     return backend_of(d_y).activation_backward(d_y, y, activation, out)
-
-
-def identity(x: Array, out: Array | None = None) -> Array:
-    """Return x; see `activation`."""
-    return backend_of(x).activation(x, "identity", out)
-
-
-def relu(x: Array, out: Array | None = None) -> Array:
-    """Return max(x, 0), whose derivative at 0 is taken as 0; see `activation`."""
-    return backend_of(x).activation(x, "relu", out)
-
-
-def leaky_relu(x: Array, slope: float = 0.01, out: Array | None = None) -> Array:
-    """Return x where x > 0, else slope * x (A. L. Maas, A. Y. Hannun, A. Y. Ng, ICML 2013); see `activation`."""
-    return backend_of(x).activation(x, ("leaky_relu", slope), out)
-
-
-def elu(x: Array, alpha: float = 1.0, out: Array | None = None) -> Array:
-    """Return x where x > 0, else alpha * (exp(x) - 1) (D.-A. Clevert et al., ICLR 2016); see `activation`."""
-    return backend_of(x).activation(x, ("elu", alpha), out)
-
-
-def sigmoid(x: Array, out: Array | None = None) -> Array:
-    """Return 1 / (1 + exp(-x)); see `activation`."""
-    return backend_of(x).activation(x, "sigmoid", out)
-
-
-def hard_sigmoid(x: Array, out: Array | None = None) -> Array:
-    """Return (x + 3) / 6 between 0 and 1, with a derivative of 0 at the ends; see `activation`."""
-    return backend_of(x).activation(x, "hard_sigmoid", out)
-
-
-def tanh(x: Array, out: Array | None = None) -> Array:
-    """Return the hyperbolic tangent of x; see `activation`."""
-    return backend_of(x).activation(x, "tanh", out)
-
-
-def softplus(x: Array, out: Array | None = None) -> Array:
-    """Return log(1 + exp(x)); see `activation`."""
-    return backend_of(x).activation(x, "softplus", out)
-
-
-def gelu(x: Array, out: Array | None = None) -> Array:
-    """Return x Phi(x), Phi being the standard normal distribution function, without approximation; see `activation`.
-
-    Source: D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", 2016.
-    """
-    return backend_of(x).activation(x, "gelu", out)
-
-
-def silu(x: Array, out: Array | None = None) -> Array:
-    """Return x / (1 + exp(-x)), also known as swish (S. Elfwing et al., 2018); see `activation`."""
-    return backend_of(x).activation(x, "silu", out)
 
 
 def prelu(x: Array, slope: Array, out: Array | None = None) -> Array:

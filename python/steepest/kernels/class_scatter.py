@@ -5,6 +5,8 @@ from __future__ import annotations
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import backend_of
 
+__all__ = ["class_scatter"]
+
 Float64 = Float64Array
 
 

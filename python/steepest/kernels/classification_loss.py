@@ -5,6 +5,16 @@ from __future__ import annotations
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import backend_of
 
+__all__ = [
+    "exponential",
+    "hinge",
+    "log_loss",
+    "modified_huber",
+    "softmax_cross_entropy",
+    "squared_hinge",
+    "zero_one_loss",
+]
+
 
 def softmax_cross_entropy(
     logits: Array,

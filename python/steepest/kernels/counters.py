@@ -5,6 +5,8 @@ from __future__ import annotations
 from steepest._runtime.arrays import Float64Array, Int64Array
 from steepest._runtime.backends import backend_of
 
+__all__ = ["accumulate", "increment", "look_up", "require_finite"]
+
 
 def increment(counter: Int64Array, by: int = 1) -> None:
     """Add `by` to a 0-d int64 array: a cursor, or the number of an update.

@@ -16,6 +16,8 @@ from typing import Literal, TypeAlias
 from steepest._runtime.arrays import Array, Float64Array, Int64Array
 from steepest._runtime.backends import backend_of
 
+__all__ = ["output_divergence", "output_fisher", "sampled_score"]
+
 Distribution: TypeAlias = Literal[
     "categorical", "bernoulli", "gaussian", "gaussian_learned_variance", "poisson"
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from steepest._runtime.arrays import Array, Int64Array
 from steepest._runtime.backends import backend_of
 
+__all__ = ["dropout"]
+
 
 def dropout(x: Array, rate: float, *, seed: int, stream: int | Int64Array, out: Array | None = None) -> Array:
     """Return ``x * mask / (1 - rate)``, where each item of the mask is 1 with probability 1 - rate, else 0.

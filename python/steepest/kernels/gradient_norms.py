@@ -5,6 +5,8 @@ from __future__ import annotations
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import backend_of
 
+__all__ = ["gradient_norms"]
+
 
 def gradient_norms(
     x: Array,

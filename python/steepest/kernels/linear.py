@@ -13,9 +13,10 @@ The CPU computes all of them in float32. Products of float64 arrays are always c
 
 from __future__ import annotations
 
-from steepest._runtime.arrays import Array
+from steepest._runtime.arrays import Activation, Array
 from steepest._runtime.backends import backend_of
-from steepest.kernels._types import Activation
+
+__all__ = ["linear", "linear_backward", "linear_tangent", "matmul"]
 
 
 def matmul(a: Array, b: Array, out: Array | None = None, *, precision: str = "float32") -> Array:

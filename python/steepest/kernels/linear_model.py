@@ -9,6 +9,8 @@ from __future__ import annotations
 from steepest._runtime.arrays import Array, Float64Array, Int64Array
 from steepest._runtime.backends import backend_of
 
+__all__ = ["linear_loss", "linear_sgd"]
+
 
 def linear_loss(
     x: Array,

@@ -7,6 +7,8 @@ from types import MappingProxyType
 
 from steepest import _cpu
 
+__all__ = ["LOSSES"]
+
 LOSSES: Mapping[str, str | None] = MappingProxyType(
     {
         **{name: distribution for name, (distribution, _, _) in _cpu.POINTWISE_LOSSES.items()},

@@ -16,6 +16,8 @@ from steepest._runtime.arguments import checked_integer
 from steepest._runtime.arrays import Array, Int64Array
 from steepest._runtime.backends import backend_of, backend_on, check_device, device_of, import_cupy
 
+__all__ = ["permutation", "random_bits", "random_uniform"]
+
 if TYPE_CHECKING:
     from steepest._operations import Backend
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from steepest._runtime.arrays import Array, Int64Array
 from steepest._runtime.backends import backend_of
 
+__all__ = ["argmax", "max", "mean", "min", "sum", "sum_squares"]
+
 
 def sum(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
     """Return the sum of all items, or along an axis.

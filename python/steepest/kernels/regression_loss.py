@@ -5,6 +5,17 @@ from __future__ import annotations
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import backend_of
 
+__all__ = [
+    "absolute_error",
+    "epsilon_insensitive",
+    "gaussian",
+    "huber",
+    "poisson",
+    "quantile",
+    "squared_epsilon_insensitive",
+    "squared_error",
+]
+
 
 def squared_error(
     prediction: Array,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import backend_of
 
+__all__ = ["log_softmax", "softmax", "softmax_backward"]
+
 
 def softmax(x: Array, out: Array | None = None) -> Array:
     """Return ``exp(x) / exp(x).sum(1)`` for each row, shifted by the row's maximum so that nothing overflows.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from steepest._runtime.arrays import Array, Int64Array
 from steepest._runtime.backends import backend_of
 
+__all__ = ["take_rows", "take_sparse_rows"]
+
 
 def take_rows(
     x: Array, indices: Int64Array, out: Array | None = None, *, start: int | Int64Array | None = None

@@ -17,9 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from steepest import _cpu
 from steepest._runtime.arrays import Arrays, Float64Array, Int64Array
 from steepest._runtime.backends import backend_of_first
+
+__all__ = ["UPDATE_RULES", "adagrad_update", "adam_update", "rmsprop_update", "sgd_update"]
 
 UPDATE_RULES: Mapping[str, tuple[str, tuple[str, ...]]] = _cpu.UPDATE_RULES
 """Name of each rule -> the function that takes its step, and the names of the arrays that it keeps."""
@@ -75,13 +79,18 @@ def sgd_update(
     .. [2] I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and momentum in deep
        learning", ICML 2013.
     """
-    backend_of_first(params).sgd_update(
+    if not isinstance(nesterov, bool | np.bool_):
+        raise TypeError(f"[sgd_update] nesterov must be True or False, not {type(nesterov).__name__}")
+    if nesterov and momentum == 0:
+        raise ValueError("[sgd_update] nesterov needs a momentum above 0")
+    rule = "sgd" if velocities is None else "nesterov" if nesterov else "momentum"
+    backend_of_first(params).update(
+        rule,
         params,
         grads,
-        velocities,
+        () if velocities is None else (velocities,),
         lr=lr,
-        momentum=momentum,
-        nesterov=nesterov,
+        beta1=momentum,
         l2=l2,
         weight_decay=weight_decay,
         l1=l1,
@@ -134,10 +143,11 @@ def adagrad_update(
     .. [1] J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods for online learning and stochastic
        optimization", JMLR 2011.
     """
-    backend_of_first(params).adagrad_update(
+    backend_of_first(params).update(
+        "adagrad",
         params,
         grads,
-        sum_sq,
+        (sum_sq,),
         lr=lr,
         eps=eps,
         l2=l2,
@@ -195,12 +205,13 @@ def rmsprop_update(
     ----------
     .. [1] T. Tieleman, G. Hinton, "Lecture 6.5 - RMSProp", Coursera: neural networks for machine learning, 2012.
     """
-    backend_of_first(params).rmsprop_update(
+    backend_of_first(params).update(
+        "rmsprop",
         params,
         grads,
-        exp_avg_sq,
+        (exp_avg_sq,),
         lr=lr,
-        rho=rho,
+        beta2=rho,
         eps=eps,
         l2=l2,
         weight_decay=weight_decay,
@@ -263,12 +274,12 @@ def adam_update(
     .. [1] D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
     .. [2] I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
     """
-    backend_of_first(params).adam_update(
+    backend_of_first(params).update(
+        "adam",
         params,
         grads,
-        exp_avg,
-        exp_avg_sq,
-        step,
+        (exp_avg, exp_avg_sq),
+        step=step,
         lr=lr,
         beta1=beta1,
         beta2=beta2,

@@ -1,73 +1,13 @@
 """Layers, losses and networks: forward, backward, parameters, all capturable by `steepest.capture`."""
 
-from ._stages import Parameter
-from .layers import (
-    ELU,
-    GELU,
-    Activation,
-    Dropout,
-    HardSigmoid,
-    Identity,
-    LeakyReLU,
-    Linear,
-    PReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Tanh,
-)
-from .losses import (
-    BinaryCrossEntropy,
-    EpsilonInsensitive,
-    Exponential,
-    Gaussian,
-    Hinge,
-    Huber,
-    Loss,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    ModifiedHuber,
-    Poisson,
-    Quantile,
-    SoftmaxCrossEntropy,
-    SquaredEpsilonInsensitive,
-    SquaredHinge,
-)
-from .network import Network
+from types import ModuleType as _ModuleType
+
+from ._stages import Parameter as Parameter
+from .activations import *
+from .layers import *
+from .losses import *
+from .network import Network as Network
 
 __all__ = [
-    "ELU",
-    "GELU",
-    "Activation",
-    "BinaryCrossEntropy",
-    "Dropout",
-    "EpsilonInsensitive",
-    "Exponential",
-    "Gaussian",
-    "HardSigmoid",
-    "Hinge",
-    "Huber",
-    "Identity",
-    "LeakyReLU",
-    "Linear",
-    "Loss",
-    "MeanAbsoluteError",
-    "MeanSquaredError",
-    "ModifiedHuber",
-    "Network",
-    "PReLU",
-    "Parameter",
-    "Poisson",
-    "Quantile",
-    "ReLU",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "SoftmaxCrossEntropy",
-    "Softplus",
-    "SquaredEpsilonInsensitive",
-    "SquaredHinge",
-    "Tanh",
+    name for name in dir() if not name.startswith("_") and not isinstance(globals()[name], _ModuleType)
 ]

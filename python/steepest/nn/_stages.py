@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from steepest import kernels as K
+from steepest._runtime.arrays import Activation as Function
 from steepest._runtime.arrays import Array
-from steepest.kernels._types import Activation as Function
 
 from .layers import Activation, Dropout, Layer, Linear, PReLU
 

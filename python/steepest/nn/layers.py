@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from steepest import kernels as K
-from steepest.kernels._types import Activation as Function
-from steepest.kernels._types import ActivationName
+from steepest._runtime.arrays import Activation as Function
 
 from .initializers import INITIALIZERS, Initializer
+
+if TYPE_CHECKING:
+    from steepest._operations import ActivationName
+
+__all__ = ["Activation", "Dropout", "Linear", "PReLU", "Softmax"]
 
 # Role of a parameter -> its shape.
 Shapes = dict[str, tuple[int, ...]]
@@ -111,88 +116,6 @@ class Activation:
     def function(self) -> Function:
         """The activation as the kernels take it."""
         return self.name if self.parameter is None else (self.name, float(self.parameter))
-
-
-class Identity(Activation):
-    """f(x) = x."""
-
-    def __init__(self) -> None:
-        super().__init__("identity")
-
-
-class ReLU(Activation):
-    """f(x) = max(x, 0)."""
-
-    def __init__(self) -> None:
-        super().__init__("relu")
-
-
-class LeakyReLU(Activation):
-    """f(x) = x where x > 0, and slope x elsewhere.
-
-    Parameters
-    ----------
-    slope : float, default=0.01
-        Not negative.
-    """
-
-    def __init__(self, slope: float = 0.01) -> None:
-        super().__init__("leaky_relu", slope)
-
-
-class ELU(Activation):
-    """f(x) = x where x > 0, and alpha (exp(x) - 1) elsewhere.
-
-    Parameters
-    ----------
-    alpha : float, default=1.0
-        Not negative.
-    """
-
-    def __init__(self, alpha: float = 1.0) -> None:
-        super().__init__("elu", alpha)
-
-
-class Sigmoid(Activation):
-    """f(x) = 1 / (1 + exp(-x))."""
-
-    def __init__(self) -> None:
-        super().__init__("sigmoid")
-
-
-class HardSigmoid(Activation):
-    """f(x) = min(max(x + 3, 0), 6) / 6."""
-
-    def __init__(self) -> None:
-        super().__init__("hard_sigmoid")
-
-
-class Tanh(Activation):
-    """f(x) = tanh(x)."""
-
-    def __init__(self) -> None:
-        super().__init__("tanh")
-
-
-class Softplus(Activation):
-    """f(x) = log(1 + exp(x))."""
-
-    def __init__(self) -> None:
-        super().__init__("softplus")
-
-
-class GELU(Activation):
-    """f(x) = x Phi(x), with Phi the distribution function of the normal distribution."""
-
-    def __init__(self) -> None:
-        super().__init__("gelu")
-
-
-class SiLU(Activation):
-    """f(x) = x / (1 + exp(-x))."""
-
-    def __init__(self) -> None:
-        super().__init__("silu")
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,29 @@ depend on the prediction, or None. A mean over the rows of a batch is weighted b
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array, Float64Array
+
+__all__ = [
+    "BinaryCrossEntropy",
+    "EpsilonInsensitive",
+    "Exponential",
+    "Gaussian",
+    "Hinge",
+    "Huber",
+    "Loss",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "ModifiedHuber",
+    "Poisson",
+    "Quantile",
+    "SoftmaxCrossEntropy",
+    "SquaredEpsilonInsensitive",
+    "SquaredHinge",
+]
 
 Result = tuple[Float64Array, Array]
 Reduction = Literal["mean", "sum"]
@@ -30,7 +47,35 @@ class Loss(Protocol):
 
 
 @dataclass(frozen=True)
-class SoftmaxCrossEntropy:
+class Formula:
+    """What documentation says of a loss of prediction z and target t."""
+
+    value: str
+    derivative: str  # by z
+    predicts: str  # what the best z is
+    use: str
+
+
+class _KernelLoss:
+    """A loss that a function of `steepest.kernels` computes."""
+
+    kernel: ClassVar[str]
+    """Name of the function."""
+    formula: ClassVar[Formula]
+
+    @property
+    def distribution(self) -> str | None:
+        """The distribution whose negative log-likelihood the loss is, or None."""
+        return K.LOSSES[self.kernel]
+
+    def _compute(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        # The fields of a loss are the keywords of its function.
+        result: Result = getattr(K, self.kernel)(prediction, target, sample_weight, **vars(self))
+        return result
+
+
+@dataclass(frozen=True)
+class SoftmaxCrossEntropy(_KernelLoss):
     """Cross-entropy of a softmax, ``sum_i w_i (logsumexp(z_i) - z_i[t_i]) / sum_i w_i``.
 
     It is the negative log-likelihood of a categorical distribution with logits z; see
@@ -44,7 +89,9 @@ class SoftmaxCrossEntropy:
 
     ignore_label: int | None = None
     kernel: ClassVar[str] = "softmax_cross_entropy"
-    distribution = K.LOSSES[kernel]
+    formula = Formula(
+        "−log softmax(z)[t]", "softmax(z) − one-hot(t)", "logits: P(t = k) = softmax(z)[k]", "classes"
+    )
 
     def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Result:
         """Compute the loss of a batch and its gradient.
@@ -65,16 +112,15 @@ class SoftmaxCrossEntropy:
         d_prediction : ndarray of shape (n, c)
             Its gradient.
         """
-        return K.softmax_cross_entropy(prediction, target, sample_weight, ignore_label=self.ignore_label)
+        return self._compute(prediction, target, sample_weight)
 
 
 @dataclass(frozen=True)
-class _OutputLoss(ABC):
+class _OutputLoss(_KernelLoss):
     """A loss of every output of a row: of these, a row's loss is the mean or the sum."""
 
     _columns: ClassVar[int] = 1  # of the prediction, for a target
     reduction: Reduction = field(default="mean", kw_only=True)
-    kernel: ClassVar[str]
 
     def __post_init__(self) -> None:
         if self.reduction not in ("mean", "sum"):
@@ -111,10 +157,7 @@ class _OutputLoss(ABC):
                     "each output needs a target"
                 )
             target = target[:, None]
-        return self._kernel(prediction, target, sample_weight)
-
-    @abstractmethod
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result: ...
+        return self._compute(prediction, target, sample_weight)
 
 
 def _require_between(name: str, value: float, low: float, high: float) -> None:
@@ -138,10 +181,7 @@ class MeanSquaredError(_OutputLoss):
 
     half: bool = False
     kernel: ClassVar[str] = "squared_error"
-    distribution = K.LOSSES[kernel]
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.squared_error(prediction, target, sample_weight, half=self.half, reduction=self.reduction)
+    formula = Formula("s (z − t)²", "2 s (z − t)", "mean of t", "regression")
 
 
 @dataclass(frozen=True)
@@ -157,10 +197,7 @@ class MeanAbsoluteError(_OutputLoss):
     """
 
     kernel: ClassVar[str] = "absolute_error"
-    distribution = K.LOSSES[kernel]
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.absolute_error(prediction, target, sample_weight, reduction=self.reduction)
+    formula = Formula("|z − t|", "sign(z − t)", "median of t", "regression with outliers")
 
 
 @dataclass(frozen=True)
@@ -179,14 +216,16 @@ class Huber(_OutputLoss):
 
     delta: float = 1.0
     kernel: ClassVar[str] = "huber"
-    distribution = K.LOSSES[kernel]
+    formula = Formula(
+        "e²/2 up to δ, δ (|e| − δ/2) beyond, e = z − t",
+        "e within ±δ, ±δ beyond",
+        "between mean and median of t",
+        "regression with outliers",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_between("delta", self.delta, 0.0, math.inf)
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.huber(prediction, target, sample_weight, delta=self.delta, reduction=self.reduction)
 
 
 @dataclass(frozen=True)
@@ -205,16 +244,13 @@ class EpsilonInsensitive(_OutputLoss):
 
     epsilon: float = 0.1
     kernel: ClassVar[str] = "epsilon_insensitive"
-    distribution = K.LOSSES[kernel]
+    formula = Formula(
+        "max(0, |z − t| − ε)", "sign(z − t) beyond ε, 0 within", "t within ±ε", "support-vector regression"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_between("epsilon", self.epsilon, 0.0, math.inf)
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.epsilon_insensitive(
-            prediction, target, sample_weight, epsilon=self.epsilon, reduction=self.reduction
-        )
 
 
 @dataclass(frozen=True)
@@ -225,12 +261,12 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
     """
 
     kernel: ClassVar[str] = "squared_epsilon_insensitive"
-    distribution = K.LOSSES[kernel]
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.squared_epsilon_insensitive(
-            prediction, target, sample_weight, epsilon=self.epsilon, reduction=self.reduction
-        )
+    formula = Formula(
+        "max(0, |z − t| − ε)²",
+        "2 sign(z − t) max(0, |z − t| − ε)",
+        "t within ±ε",
+        "smooth support-vector regression",
+    )
 
 
 @dataclass(frozen=True)
@@ -249,14 +285,16 @@ class Quantile(_OutputLoss):
 
     quantile: float = 0.5
     kernel: ClassVar[str] = "quantile"
-    distribution = K.LOSSES[kernel]
+    formula = Formula(
+        "q (t − z) below t, (1 − q) (z − t) above",
+        "−q below t, 1 − q above",
+        "q-quantile of t",
+        "prediction intervals",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_between("quantile", self.quantile, 0.0, 1.0)
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.quantile(prediction, target, sample_weight, quantile=self.quantile, reduction=self.reduction)
 
 
 @dataclass(frozen=True)
@@ -272,10 +310,7 @@ class Poisson(_OutputLoss):
     """
 
     kernel: ClassVar[str] = "poisson"
-    distribution = K.LOSSES[kernel]
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.poisson(prediction, target, sample_weight, reduction=self.reduction)
+    formula = Formula("exp(z) − t z", "exp(z) − t", "log: the mean of t is exp(z)", "counts")
 
 
 @dataclass(frozen=True)
@@ -293,10 +328,12 @@ class Gaussian(_OutputLoss):
 
     _columns: ClassVar[int] = 2
     kernel: ClassVar[str] = "gaussian"
-    distribution = K.LOSSES[kernel]
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.gaussian(prediction, target, sample_weight, reduction=self.reduction)
+    formula = Formula(
+        "(s + (t − μ)² exp(−s)) / 2",
+        "(μ − t) exp(−s); (1 − (t − μ)² exp(−s)) / 2",
+        "mean μ and variance exp(s) of t",
+        "regression that knows how sure it is",
+    )
 
 
 @dataclass(frozen=True)
@@ -313,10 +350,12 @@ class BinaryCrossEntropy(_OutputLoss):
     """
 
     kernel: ClassVar[str] = "log_loss"
-    distribution = K.LOSSES[kernel]
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.log_loss(prediction, target, sample_weight, reduction=self.reduction)
+    formula = Formula(
+        "log(1 + exp(z)) − t z",
+        "sigmoid(z) − t",
+        "logit: P(t = 1) = sigmoid(z)",
+        "two classes, several labels at once",
+    )
 
 
 @dataclass(frozen=True)
@@ -335,14 +374,13 @@ class Hinge(_OutputLoss):
 
     margin: float = 1.0
     kernel: ClassVar[str] = "hinge"
-    distribution = K.LOSSES[kernel]
+    formula = Formula(
+        "max(0, margin − t z)", "−t within the margin", "sign of t", "linear support-vector machines"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_between("margin", self.margin, -math.inf, math.inf)
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.hinge(prediction, target, sample_weight, margin=self.margin, reduction=self.reduction)
 
 
 @dataclass(frozen=True)
@@ -358,10 +396,9 @@ class SquaredHinge(_OutputLoss):
     """
 
     kernel: ClassVar[str] = "squared_hinge"
-    distribution = K.LOSSES[kernel]
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.squared_hinge(prediction, target, sample_weight, reduction=self.reduction)
+    formula = Formula(
+        "max(0, 1 − t z)²", "−2 t max(0, 1 − t z)", "sign of t", "smooth support-vector machines"
+    )
 
 
 @dataclass(frozen=True)
@@ -377,10 +414,12 @@ class ModifiedHuber(_OutputLoss):
     """
 
     kernel: ClassVar[str] = "modified_huber"
-    distribution = K.LOSSES[kernel]
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.modified_huber(prediction, target, sample_weight, reduction=self.reduction)
+    formula = Formula(
+        "max(0, 1 − t z)² up to t z = −1, −4 t z beyond",
+        "−2 t min(2, max(0, 1 − t z))",
+        "sign of t",
+        "support-vector machines with outliers",
+    )
 
 
 @dataclass(frozen=True)
@@ -396,7 +435,4 @@ class Exponential(_OutputLoss):
     """
 
     kernel: ClassVar[str] = "exponential"
-    distribution = K.LOSSES[kernel]
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.exponential(prediction, target, sample_weight, reduction=self.reduction)
+    formula = Formula("exp(−t z)", "−t exp(−t z)", "half the log odds of t = 1", "boosting")

@@ -1,26 +1,22 @@
 """Update rules for the parameters of a network, schedules of their learning rates, and the natural gradient."""
 
-from . import schedules
-from .adam import Adam, AdamW
-from .adaptive import AdaGrad, RMSprop
+from . import adam, adaptive, schedules, sgd
+from .adam import *
+from .adaptive import *
 from .base import Optimizer
 from .natural_gradient import NaturalGradient, StepDiagnostics
-from .sgd import SGD, Momentum, Nesterov
+from .sgd import *
 
-RULES: tuple[type[Optimizer], ...] = (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW)
+RULES: tuple[type[Optimizer], ...] = tuple(
+    getattr(module, name) for module in (sgd, adaptive, adam) for name in module.__all__
+)
 """All update rules of first order."""
 
 __all__ = [
     "RULES",
-    "SGD",
-    "AdaGrad",
-    "Adam",
-    "AdamW",
-    "Momentum",
     "NaturalGradient",
-    "Nesterov",
     "Optimizer",
-    "RMSprop",
     "StepDiagnostics",
     "schedules",
+    *(rule.__name__ for rule in RULES),
 ]

@@ -14,6 +14,8 @@ from steepest.nn import Parameter
 
 from .base import Optimizer
 
+__all__ = ["Adam", "AdamW"]
+
 
 class Adam(Optimizer):
     """Adam: steps scaled by running means of the gradient and of its square.

@@ -11,6 +11,8 @@ from steepest.nn import Parameter
 
 from .base import Optimizer
 
+__all__ = ["AdaGrad", "RMSprop"]
+
 
 class AdaGrad(Optimizer):
     """AdaGrad: ``s += g^2``, ``p -= lr * g / (sqrt(s) + eps)``.

@@ -11,6 +11,8 @@ from steepest.nn import Parameter
 
 from .base import Optimizer
 
+__all__ = ["SGD", "Momentum", "Nesterov"]
+
 
 class SGD(Optimizer):
     """Stochastic gradient descent: ``p -= lr * g``; with momentum what `Momentum` and `Nesterov` say.

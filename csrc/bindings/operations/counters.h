@@ -1,0 +1,37 @@
+// The Python functions of the small arrays that change from one replay of a graph to the next. No arithmetic here.
+#pragma once
+
+#include "bindings/signature.h"
+#include "ops/all.h"
+
+namespace steepest {
+
+template <class B>
+void export_counters(py::module_& m) {
+    define<B>(m, signature("increment", "None", arg::counter("counter"), arg::integer("by", 1)),
+              [](Call<B>& call, int64_t* counter, int64_t by) { call.submit(ops::Increment{counter, by}); });
+
+    define<B>(
+        m,
+        signature("accumulate", "None", arg::total("total"), arg::number_or_array("value"), arg::number("scale", 1.0)),
+        [](Call<B>& call, double* total, ScalarView<double> value, double scale) {
+            call.submit(ops::Accumulate{total, value, scale});
+        });
+
+    define<B>(m,
+              signature("look_up", "Float64Array", arg::float64s("table"), arg::integer_or_array("index"),
+                        arg::output("out", "Float64Array | None")),
+              [](Call<B>& call, const Array& table, ScalarView<int64_t> index, const Output& out) {
+                  const Array item = call.output(out, {}, DType::kFloat64);
+                  call.submit(ops::LookUp{table.vector<const double>(), index, reinterpret_cast<double*>(item.data)});
+                  return item.object;
+              });
+
+    define<B>(m, signature("require_finite", "None", arg::number_array("value")),
+              [](Call<B>& call, ScalarView<double> value) {
+                  if (!value.data) reject_type(call.name(), "value must be a 0-d float64 array");
+                  call.submit(ops::RequireFinite{value.data});
+              });
+}
+
+}  // namespace steepest
