@@ -148,11 +148,10 @@ class Call {
     template <class Registry>
     const auto& entry(const char* what, py::handle object, const Registry& registry) const {
         const std::string name = text(what, object);
-        std::string known;
-        for (const auto& entry : registry) {
+        for (const auto& entry : registry)
             if (name == entry.name) return entry;
-            known.append(known.empty() ? "" : ", ").append(entry.name);
-        }
+        std::string known;
+        for (const auto& entry : registry) known.append(known.empty() ? "" : ", ").append(entry.name);
         ops::reject(name_, what, " '", name, "' is not one of: ", known);
     }
 

@@ -7,6 +7,7 @@ depend on the prediction, or None. A mean over the rows of a batch is weighted b
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
@@ -68,11 +69,6 @@ class _KernelLoss:
         """The distribution whose negative log-likelihood the loss is, or None."""
         return K.LOSSES[self.kernel]
 
-    def _compute(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        # The fields of a loss are the keywords of its function.
-        result: Result = getattr(K, self.kernel)(prediction, target, sample_weight, **vars(self))
-        return result
-
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(_KernelLoss):
@@ -112,11 +108,11 @@ class SoftmaxCrossEntropy(_KernelLoss):
         d_prediction : ndarray of shape (n, c)
             Its gradient.
         """
-        return self._compute(prediction, target, sample_weight)
+        return K.softmax_cross_entropy(prediction, target, sample_weight, ignore_label=self.ignore_label)
 
 
 @dataclass(frozen=True)
-class _OutputLoss(_KernelLoss):
+class _OutputLoss(_KernelLoss, ABC):
     """A loss of every output of a row: of these, a row's loss is the mean or the sum."""
 
     _columns: ClassVar[int] = 1  # of the prediction, for a target
@@ -157,7 +153,10 @@ class _OutputLoss(_KernelLoss):
                     "each output needs a target"
                 )
             target = target[:, None]
-        return self._compute(prediction, target, sample_weight)
+        return self._kernel(prediction, target, sample_weight)
+
+    @abstractmethod
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result: ...
 
 
 def _require_between(name: str, value: float, low: float, high: float) -> None:
@@ -183,6 +182,9 @@ class MeanSquaredError(_OutputLoss):
     kernel: ClassVar[str] = "squared_error"
     formula = Formula("s (z − t)²", "2 s (z − t)", "mean of t", "regression")
 
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.squared_error(prediction, target, sample_weight, half=self.half, reduction=self.reduction)
+
 
 @dataclass(frozen=True)
 class MeanAbsoluteError(_OutputLoss):
@@ -198,6 +200,9 @@ class MeanAbsoluteError(_OutputLoss):
 
     kernel: ClassVar[str] = "absolute_error"
     formula = Formula("|z − t|", "sign(z − t)", "median of t", "regression with outliers")
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.absolute_error(prediction, target, sample_weight, reduction=self.reduction)
 
 
 @dataclass(frozen=True)
@@ -227,6 +232,9 @@ class Huber(_OutputLoss):
         super().__post_init__()
         _require_between("delta", self.delta, 0.0, math.inf)
 
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.huber(prediction, target, sample_weight, delta=self.delta, reduction=self.reduction)
+
 
 @dataclass(frozen=True)
 class EpsilonInsensitive(_OutputLoss):
@@ -252,6 +260,11 @@ class EpsilonInsensitive(_OutputLoss):
         super().__post_init__()
         _require_between("epsilon", self.epsilon, 0.0, math.inf)
 
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.epsilon_insensitive(
+            prediction, target, sample_weight, epsilon=self.epsilon, reduction=self.reduction
+        )
+
 
 @dataclass(frozen=True)
 class SquaredEpsilonInsensitive(EpsilonInsensitive):
@@ -267,6 +280,11 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
         "t within ±ε",
         "smooth support-vector regression",
     )
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.squared_epsilon_insensitive(
+            prediction, target, sample_weight, epsilon=self.epsilon, reduction=self.reduction
+        )
 
 
 @dataclass(frozen=True)
@@ -296,6 +314,9 @@ class Quantile(_OutputLoss):
         super().__post_init__()
         _require_between("quantile", self.quantile, 0.0, 1.0)
 
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.quantile(prediction, target, sample_weight, quantile=self.quantile, reduction=self.reduction)
+
 
 @dataclass(frozen=True)
 class Poisson(_OutputLoss):
@@ -311,6 +332,9 @@ class Poisson(_OutputLoss):
 
     kernel: ClassVar[str] = "poisson"
     formula = Formula("exp(z) − t z", "exp(z) − t", "log: the mean of t is exp(z)", "counts")
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.poisson(prediction, target, sample_weight, reduction=self.reduction)
 
 
 @dataclass(frozen=True)
@@ -335,6 +359,9 @@ class Gaussian(_OutputLoss):
         "regression that knows how sure it is",
     )
 
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.gaussian(prediction, target, sample_weight, reduction=self.reduction)
+
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(_OutputLoss):
@@ -356,6 +383,9 @@ class BinaryCrossEntropy(_OutputLoss):
         "logit: P(t = 1) = sigmoid(z)",
         "two classes, several labels at once",
     )
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.log_loss(prediction, target, sample_weight, reduction=self.reduction)
 
 
 @dataclass(frozen=True)
@@ -382,6 +412,9 @@ class Hinge(_OutputLoss):
         super().__post_init__()
         _require_between("margin", self.margin, -math.inf, math.inf)
 
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.hinge(prediction, target, sample_weight, margin=self.margin, reduction=self.reduction)
+
 
 @dataclass(frozen=True)
 class SquaredHinge(_OutputLoss):
@@ -399,6 +432,9 @@ class SquaredHinge(_OutputLoss):
     formula = Formula(
         "max(0, 1 − t z)²", "−2 t max(0, 1 − t z)", "sign of t", "smooth support-vector machines"
     )
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.squared_hinge(prediction, target, sample_weight, reduction=self.reduction)
 
 
 @dataclass(frozen=True)
@@ -421,6 +457,9 @@ class ModifiedHuber(_OutputLoss):
         "support-vector machines with outliers",
     )
 
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.modified_huber(prediction, target, sample_weight, reduction=self.reduction)
+
 
 @dataclass(frozen=True)
 class Exponential(_OutputLoss):
@@ -436,3 +475,6 @@ class Exponential(_OutputLoss):
 
     kernel: ClassVar[str] = "exponential"
     formula = Formula("exp(−t z)", "−t exp(−t z)", "half the log odds of t = 1", "boosting")
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.exponential(prediction, target, sample_weight, reduction=self.reduction)
