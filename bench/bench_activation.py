@@ -9,7 +9,11 @@ from bench.harness import OURS, Case, Contestant, Options
 from bench.oracle import reference, tolerances
 from bench.peers import Peers, jax_contestant
 
-NAMES = ("relu", "leaky_relu", "elu", "sigmoid", "hard_sigmoid", "tanh", "softplus", "gelu", "silu")
+# All that compute something.
+NAMES = tuple(name for name in reference.ACTIVATIONS if name != "identity")
+# PyTorch's names where they are not ours, and its functions that take more than an input.
+TORCH_OPERATIONS = {"relu": "clamp_min", "hard_sigmoid": "hardsigmoid"}
+TORCH_ARGUMENTS = {"relu": (0,), "leaky_relu": (0.01,)}
 # Items: one batch of activations in the second-level cache, and arrays that no cache holds.
 SIZES = {"cpu": (1 << 15, 1 << 24), "cuda": (1 << 20, 1 << 28)}
 QUICK = (1 << 10,)
@@ -37,18 +41,15 @@ def activation_case(name: str, n: int, options: Options, peers: Peers) -> Case:
     def build_torch(label, torch):
         z = device.tensor(torch, host)
         y = torch.empty_like(z)
-        in_given = {
-            "relu": lambda: torch.clamp_min(z, 0, out=y),
-            "sigmoid": lambda: torch.sigmoid(z, out=y),
-            "tanh": lambda: torch.tanh(z, out=y),
-            "leaky_relu": lambda: torch.ops.aten.leaky_relu.out(z, 0.01, out=y),
-            "elu": lambda: torch.ops.aten.elu.out(z, out=y),
-            "hard_sigmoid": lambda: torch.ops.aten.hardsigmoid.out(z, out=y),
-            "softplus": lambda: torch.ops.aten.softplus.out(z, out=y),
-            "gelu": lambda: torch.ops.aten.gelu.out(z, out=y),
-            "silu": lambda: torch.ops.aten.silu.out(z, out=y),
-        }
-        return Contestant(label, in_given[name], lambda: {"y": in_given[name]()[checked]})
+        theirs = TORCH_OPERATIONS.get(name, name)
+        # Few activations of `torch` take an output, but the operations beneath do.
+        operation = getattr(torch, theirs, None) or getattr(torch.ops.aten, theirs).out
+        arguments = TORCH_ARGUMENTS.get(name, ())
+
+        def in_given():
+            return operation(z, *arguments, out=y)
+
+        return Contestant(label, in_given, lambda: {"y": in_given()[checked]})
 
     def build_jax(label, jax):
         f = jax.jit(getattr(jax.nn, name) if name != "gelu" else lambda z: jax.nn.gelu(z, approximate=False))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from bench.harness import OURS, Case, Contestant, Options
-from bench.oracle import linear_model_reference, reference, tolerances
+from bench.oracle import reference, tolerances
 from bench.peers import Peers
 
 SHAPE, QUICK_SHAPE = (100_000, 100), (5_000, 100)
@@ -110,7 +110,7 @@ def loss_case(dtype: type, options: Options, peers: Peers) -> Case:
 
 def expected(x: np.ndarray, w: np.ndarray, target: np.ndarray) -> tuple[dict, dict]:
     """Loss and gradients, and their tolerances."""
-    values = linear_model_reference.linear_loss(x, w, np.zeros(1), target, "log_loss")
+    values = reference.linear_loss(x, w, np.zeros(1), target, "log_loss")
     scores, error = reference.linear(x, w), tolerances.dot(x.dtype, x.shape[1], np.abs(x) @ np.abs(w))
     share = reference.row_weights(len(x))
 
@@ -154,7 +154,7 @@ def sgd_case(dtype: type, kind: str, options: Options, peers: Peers) -> Case:
 
         return Contestant(name, call, units=EPOCHS)
 
-    oracle = linear_model_reference.LinearSgd(np.zeros((d, 1)), np.zeros(1))
+    oracle = reference.LinearSgd(np.zeros((d, 1)), np.zeros(1))
     target = np.where(y > 0, 1.0, 0.0 if kind == "log_loss" else -1.0)[:, None]
     parameter = 1.0 if kind == "hinge" else None
     oracle.epoch(x, target, kind, parameter=parameter, order=orders[0][:ORACLE_STEPS], **gentle)

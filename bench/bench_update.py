@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from bench.device import to_host
 from bench.harness import OURS, Case, Contestant, Options
-from bench.oracle import tolerances, update_reference
+from bench.oracle import reference, tolerances
 from bench.peers import Peers, captured
 
 NETWORK = ((784, 128), (128,), (128, 64), (64,), (64, 10), (10,))
@@ -120,7 +120,7 @@ def flat(arrays) -> np.ndarray:
 def expected(rule: Rule, shapes) -> tuple[np.ndarray, np.ndarray]:
     """The checked parameters after CHECKED_STEPS updates, and their tolerances."""
     values, grads = host_arrays(shapes)
-    clip = update_reference.clipping(grads, rule.max_norm)
+    clip = reference.clipping(grads, rule.max_norm)
     p, g = (flat([a.ravel()[sample(shapes)] for a in arrays]) for arrays in (values, grads))
     row, g = [p.astype(np.float64), *(np.zeros(p.shape) for _ in range(rule.states))], g.astype(np.float64)
     options = {"lr": LR, "clip": clip, **rule.oracle}
@@ -131,7 +131,7 @@ def expected(rule: Rule, shapes) -> tuple[np.ndarray, np.ndarray]:
             rule.name, np.float32, row[0], g, row[1:], step=step, count=size(shapes), **options
         )
         tolerance = tolerance + (1 + step) * of_step[0]
-        row = list(update_reference.update(rule.name, row[0], g, row[1:], step=step, **options))
+        row = list(reference.update(rule.name, row[0], g, row[1:], step=step, **options))
     return row[0], tolerance
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from bench.oracle import reference, update_reference
+from bench.oracle import reference
 
 WIDTHS = (784, 128, 64, 10)
 ROWS = 48_000
@@ -57,7 +57,5 @@ def trained(params: list[np.ndarray], batches) -> list[np.ndarray]:
             w, made_by = params[2 * i], names[i - 1] if i else "identity"
             d, grads[2 * i], grads[2 * i + 1] = reference.linear_backward(d, values[i], w, made_by)
         for i, g in enumerate(grads):
-            params[i], *moments[i] = update_reference.update(
-                "adam", params[i], g, moments[i], lr=LR, step=step
-            )
+            params[i], *moments[i] = reference.update("adam", params[i], g, moments[i], lr=LR, step=step)
     return params

@@ -34,21 +34,6 @@ BITS = {
 INFINITY = 0x7F800000
 SIGN = 0x80000000
 
-# name -> (a, b) of a + b x: below -2**7, from there to 0, from 0 on, above 2**7.
-LOG2 = float(np.log(2.0))
-ASYMPTOTES = {
-    "identity": ((0, 1), (0, 1), (0, 1), (0, 1)),
-    "relu": ((0, 0), (0, 0), (0, 1), (0, 1)),
-    "leaky_relu": ((0, 0.01), (0, 0.01), (0, 1), (0, 1)),
-    "elu": ((-1, 0), (0, 1), (0, 1), (0, 1)),
-    "sigmoid": ((0, 0), (0.5, 0), (0.5, 0), (1, 0)),
-    "hard_sigmoid": ((0, 0), (0.5, 0), (0.5, 0), (1, 0)),
-    "tanh": ((-1, 0), (0, 1), (0, 1), (1, 0)),
-    "softplus": ((0, 0), (LOG2, 0), (LOG2, 0), (0, 1)),
-    "gelu": ((0, 0), (0, 0.5), (0, 0.5), (0, 1)),
-    "silu": ((0, 0), (0, 0.5), (0, 0.5), (0, 1)),
-}
-
 
 def units(y: np.ndarray, exact: np.ndarray) -> np.ndarray:
     """|y - exact| in units in the last place of exact, as float32."""
@@ -115,7 +100,7 @@ def largest_error(name: str, stride: int = 1) -> Worst:
 
     worst = Worst()
     small, large = BITS["small"], BITS["large"]
-    below, to_zero, from_zero, above = ASYMPTOTES[name]
+    below, to_zero, from_zero, above = reference.ACTIVATIONS[name].lines
     compare(worst, f, oracle, SIGN + small, SIGN + large, stride)
     compare(worst, f, oracle, small, large, stride)
     compare_with_line(worst, f, below, SIGN + large, SIGN + INFINITY, stride)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
+from bench.oracle import reference
 
 
 def sample(count: int) -> np.ndarray:
@@ -20,22 +21,6 @@ def sample(count: int) -> np.ndarray:
     tails = np.concatenate([rng.uniform(-40, 5, count // 4), rng.uniform(-745, -40, count // 8)])
     small = rng.choice([-1.0, 1.0], count // 8) * 10.0 ** rng.uniform(-20, 0, count // 8)
     return np.concatenate([bends, tails, small])
-
-
-def exact_functions() -> dict:
-    """The activations that are more than a product, in arithmetic of 200 bits."""
-    import mpmath as mp
-
-    mp.mp.prec = 200
-    return {
-        "elu": lambda x: x if x > 0 else mp.expm1(x),
-        "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
-        "hard_sigmoid": lambda x: min(max((x + 3) / 6, mp.mpf(0)), mp.mpf(1)),
-        "tanh": mp.tanh,
-        "softplus": lambda x: mp.log1p(mp.exp(x)),
-        "gelu": lambda x: x * mp.erfc(-x / mp.sqrt(2)) / 2,
-        "silu": lambda x: x / (1 + mp.exp(-x)),
-    }
 
 
 def units(y: float, exact) -> float:
@@ -55,10 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.ulp_float64", description=__doc__)
     parser.add_argument("--samples", type=int, default=2000)
     x = sample(parser.parse_args(arguments).samples)
-    for name, function in exact_functions().items():
-        errors = [
-            units(float(y), function(mp.mpf(float(v)))) for v, y in zip(x, K.activation(x, name), strict=True)
-        ]
+    mp.mp.prec = 200
+    for name, entry in reference.ACTIVATIONS.items():
+        if entry.exact is None:
+            continue
+        results = zip(x, K.activation(x, name), strict=True)
+        errors = [units(float(y), entry.exact(mp, mp.mpf(float(v)))) for v, y in results]
         worst = int(np.argmax(errors))
         print(f"{_cpu.info()['isa']:8} {name:13} {errors[worst]:6.3f} at {x[worst]!r}")
     return 0

@@ -82,7 +82,7 @@ def tests_of(tree: Path, file: str) -> list[str]:
     if parts[0] == "tests" and file.endswith(".py"):
         if stem.startswith("test_"):
             return [file] if (tree / file).exists() else []
-        return tests_that_import(tree, stem)
+        return tests_named(tree, stem) or tests_that_import(tree, stem)
     return tests_named(tree, *(name.removeprefix("test_") for name in LOOKED_AT.get(parts[0], ())))
 
 

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import steepest
+from steepest import kernels as K
 from steepest.linear_model import LinearRegression, LogisticRegression
 from steepest.linear_model._batch_modes import BATCH_MODES
 from steepest.linear_model._sampling import draw_by_weight
@@ -109,7 +110,7 @@ def test_class_weights_are_part_of_the_objective(rng, batch_mode):
     assert logistic_violation(model, X, y, C=0.1, sample_weight=weights) < 1e-6 + 1e-13
 
 
-@pytest.mark.parametrize("rule", ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"])
+@pytest.mark.parametrize("rule", K.UPDATE_RULES)
 def test_every_rule_finds_the_minimum(rng, batch_mode, rule):
     X, Y = regression(rng, 120, 3, 1)
     model = LinearRegression(solver=batch_mode, rule=rule, tol=1e-3, max_iter=3000, random_state=0).fit(X, Y)

@@ -60,7 +60,7 @@ def test_float32_is_float64(structure):
 
 
 @pytest.mark.deep("decompositions of a thousand rows take seconds")
-@pytest.mark.parametrize("structure", ["dense", "block", "kfac", "ekfac", "diagonal"])
+@pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("widths", [(784, 128, 64, 10), (784, 1000, 500, 10)], ids=str)
 def test_float32_is_float64_in_large_networks(widths, structure):
     if structure == "block":

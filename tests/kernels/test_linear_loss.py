@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import linear_model_reference
 import numpy as np
 import pytest
 import reference
@@ -13,13 +12,7 @@ import steepest
 from steepest import kernels as K
 
 KINDS = tuple(reference.POINTWISE_LOSSES)
-PARAMETERS = {
-    "huber": 0.7,
-    "epsilon_insensitive": 0.1,
-    "squared_epsilon_insensitive": 0.1,
-    "quantile": 0.3,
-    "hinge": 1.0,
-}
+PARAMETERS = {name: loss.parameter for name, loss in reference.POINTWISE_LOSSES.items()}
 # Around blocks of rows (64), rows multiplied together (4), vectors of the gradient (8 of 4, 8 or 16 items), and chunks.
 ROWS = (1, 2, 3, 4, 5, 63, 64, 65, 127, 129, 200)
 WIDTHS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 128, 129, 257)
@@ -32,20 +25,13 @@ def make(rng, dtype, n, d, k, kind):
     b = rng.standard_normal(k).astype(dtype)
     if kind == "softmax_cross_entropy":
         return x, w, b, rng.integers(0, k, n)
-    if kind in {"hinge", "squared_hinge", "modified_huber", "exponential"}:
-        target = rng.choice([-1.0, 1.0], (n, k))
-    elif kind == "log_loss":
-        target = rng.choice([0.0, 0.25, 1.0], (n, k))
-    elif kind == "poisson":
-        target = rng.poisson(1.0, (n, k))
-    else:
-        target = rng.standard_normal((n, k))
-    return x, w, b, np.asarray(target).astype(dtype)
+    target = reference.POINTWISE_LOSSES[kind].targets.draw(rng, (n, k))
+    return x, w, b, target.astype(dtype)
 
 
 def expected_and_tolerance(x, w, b, target, kind, sample_weight=None, l2=0.0, reduction="mean"):
     options = {"parameter": PARAMETERS.get(kind), "reduction": reduction, "l2": l2}
-    expected = linear_model_reference.linear_loss(x, w, b, target, kind, sample_weight, **options)
+    expected = reference.linear_loss(x, w, b, target, kind, sample_weight, **options)
     scores = reference.linear(x, w, b)
     magnitude = np.abs(x.astype(np.float64)) @ np.abs(w) + (0.0 if b is None else np.abs(b))
     error = tolerances.dot(x.dtype, x.shape[1] + 1, magnitude)

@@ -6,37 +6,19 @@ import numpy as np
 import pytest
 import tolerances
 from backends import LAYOUTS, assert_close, identical, lay_out
-from linear_model_reference import LinearSgd
+from reference import POINTWISE_LOSSES, LinearSgd
 
 import steepest
 from steepest import kernels as K
 
-# Losses with the parameter they are tested with, and gentle rates: the steps of no loss leave the range of the data.
-KINDS = {
-    "squared_error": None,
-    "absolute_error": None,
-    "huber": 0.5,
-    "epsilon_insensitive": 0.1,
-    "squared_epsilon_insensitive": 0.1,
-    "quantile": 0.3,
-    "log_loss": None,
-    "hinge": 1.0,
-    "squared_hinge": None,
-    "modified_huber": None,
-    "exponential": None,
-    "poisson": None,
-}
+# Losses with the parameter they are tested with.
+KINDS = {name: loss.parameter for name, loss in POINTWISE_LOSSES.items()}
 
 
 def make(rng, dtype, n, d, k, kind="log_loss"):
     x = (rng.standard_normal((n, d)) / np.sqrt(d)).astype(dtype)
     score = x @ rng.standard_normal((d, k))
-    if kind in {"hinge", "squared_hinge", "modified_huber", "exponential"}:
-        target = np.where(score > 0, 1.0, -1.0)
-    elif kind in {"log_loss", "poisson"}:
-        target = score > 0
-    else:
-        target = score + 0.1 * rng.standard_normal((n, k))
+    target = POINTWISE_LOSSES[kind].targets.of_score(rng, score)
     return x, target.astype(dtype)
 
 

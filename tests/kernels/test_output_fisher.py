@@ -12,7 +12,7 @@ from backends import SIZES, assert_close, check, identical, lay_out
 import steepest
 from steepest import kernels as K
 
-DISTRIBUTIONS = ("categorical", "bernoulli", "gaussian", "gaussian_learned_variance", "poisson")
+DISTRIBUTIONS = reference.DISTRIBUTIONS
 INDEPENDENT = DISTRIBUTIONS[1:]
 
 

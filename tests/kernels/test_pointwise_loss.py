@@ -16,15 +16,13 @@ from steepest import kernels as K
 
 NAMES = tuple(_cpu.POINTWISE_LOSSES)
 OUTPUTS = ("loss", "d_prediction")
-SIGNS = ("hinge", "squared_hinge", "modified_huber", "exponential")  # whose targets are ±1
-# Parameters beside the default.
-OTHER = {"huber": (0.3, 2.5), "quantile": (0.1, 0.75), "hinge": (0.0, 0.5), "epsilon_insensitive": (0.5,)}
+ORACLES = reference.POINTWISE_LOSSES
 
 
 def parameters_of(name):
     """The keywords of a call: none, and each of the other parameters."""
     keyword = _cpu.POINTWISE_LOSSES[name][1]
-    return [{}, *({keyword: value} for value in OTHER.get(name, ()))]
+    return [{}, *({keyword: value} for value in ORACLES[name].others)]
 
 
 CASES = [(name, options) for name in NAMES for options in parameters_of(name)]
@@ -35,19 +33,14 @@ reductions = pytest.mark.parametrize("reduction", ["mean", "sum"])
 
 
 def targets(rng, name, shape):
-    if name in SIGNS:
-        return rng.choice([-1.0, 1.0], shape)
-    if name == "poisson":
-        return rng.poisson(2.0, shape).astype(np.float64)
-    if name == "log_loss":
-        return np.where(rng.random(shape) < 0.3, rng.random(shape), rng.integers(0, 2, shape))
-    return rng.standard_normal(shape)
+    """Targets of a pointwise loss, or numbers for other losses."""
+    return ORACLES.get(name, ORACLES["squared_error"]).targets.draw(rng, shape)
 
 
 def make(rng, dtype, name, n, m):
     z = rng.standard_normal((n, m))
     if n > 3:
-        z[3] *= 10.0 if name in ("exponential", "poisson") else 1e3
+        z[3] *= ORACLES[name].far
     return z.astype(dtype), targets(rng, name, (n, m)).astype(dtype)
 
 
@@ -78,7 +71,7 @@ def check_loss(name, z, t, sample_weight=None, reduction="mean", layouts=LAYOUTS
 
 
 def test_oracle_covers_the_registry():
-    assert set(NAMES) == set(reference.POINTWISE_LOSSES)
+    assert set(NAMES) == set(ORACLES)
     assert set(K.LOSSES) == {*NAMES, "gaussian", "softmax_cross_entropy"}
     assert all(callable(getattr(K, name)) for name in K.LOSSES)
     assert set(K.LOSSES.values()) == {"gaussian", "laplace", "bernoulli", "categorical", "poisson", None}
@@ -192,8 +185,7 @@ EXTREMES = (0.0, 1e-30, -1e-30, 1.0, 15.0, -15.0, 40.0, -40.0, 88.0, -88.0, 1e3,
 @every_case
 def test_extreme_predictions(dtype, name, options):
     # One item at a time, so that a large loss hides no other.
-    some = (-1.0, 1.0) if name in SIGNS else (0.0, 1.0, 0.25) if name == "log_loss" else (0.0, 3.0, 1e3)
-    for value, target in itertools.product(EXTREMES, some):
+    for value, target in itertools.product(EXTREMES, ORACLES[name].targets.extreme):
         z, t = np.full((1, 1), value, dtype), np.full((1, 1), target, dtype)
         expected, tolerance = expected_and_tolerance(name, z, t, **options)
         for m in (1, 3):  # a lane of a column, and of a row

@@ -15,7 +15,7 @@ from backends import identical, lay_out
 import steepest
 from steepest import kernels as K
 
-DISTRIBUTIONS = ("categorical", "bernoulli", "gaussian", "gaussian_learned_variance", "poisson")
+DISTRIBUTIONS = reference.DISTRIBUTIONS
 WORDS = {"seed": 0x299F31D0A4093822, "stream": 0x0370734413198A2E}
 MANY = 20_000
 LEAST = 1e-6  # of the probabilities that tests of fit give; the seeds are fixed

@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
+import reference
 import tolerances
-import update_reference
 from backends import assert_close
 from updates import RULES, call, make
 
@@ -19,7 +19,7 @@ rules = pytest.mark.parametrize("rule", RULES)
 def test_proximal_gradient_descent_finds_the_soft_threshold(rng, dtype):
     """The minimiser of sum (p - b)^2 / 2 + l1 |p| is the soft threshold of b; a rate of 1 finds it at once."""
     b = rng.standard_normal(500).astype(dtype)
-    expected = update_reference.soft_threshold(b, 0.7)
+    expected = reference.soft_threshold(b, 0.7)
     for lr, steps, rate in ((1.0, 1, 0.0), (0.5, 200, 0.5)):
         p = rng.standard_normal(500).astype(dtype)
         distance = np.abs(p - expected).max()
@@ -51,7 +51,7 @@ def test_every_rule_descends(rule):
     curvature = np.logspace(-1, 0, 20)
     p = np.zeros(20)
     states = [np.zeros(20) for _ in K.UPDATE_RULES[rule][1]]
-    lr = {"adagrad": 0.5, "momentum": 0.1, "nesterov": 0.1, "sgd": 0.9}.get(rule, 0.01)
+    lr = reference.UPDATE_RULES[rule].rate
     for step in range(1, 1001):
         call(rule, p, curvature * (p - 1.0), *states, lr=lr, step=step)
     assert curvature @ (p - 1.0) ** 2 < 1e-3 * curvature.sum()
@@ -59,6 +59,7 @@ def test_every_rule_descends(rule):
 
 # -------------------------------------------------------------------------------------------------- PyTorch
 
+# kept by hand: PyTorch's class, its options and ours, for the rules that PyTorch has
 TORCH = {
     "sgd": ("SGD", {}, {}),
     "momentum": ("SGD", {"momentum": 0.9}, {}),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import reference
-from scipy.special import expit, ndtr
 from tolerances import eps
 
 from steepest import nn
@@ -71,30 +70,8 @@ def values_of(net):
     return {p.name: p.value.astype(np.float64) for p in net.parameters()}
 
 
-def normal_density(x):
-    return np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
-
-
-# Name of an activation -> f(x, parameter) and f'(x, parameter).
-ACTIVATIONS = {
-    "identity": (lambda x, _: x, lambda x, _: np.ones_like(x)),
-    "relu": (lambda x, _: np.maximum(x, 0), lambda x, _: 1.0 * (x > 0)),
-    "leaky_relu": (lambda x, a: np.where(x > 0, x, a * x), lambda x, a: np.where(x > 0, 1.0, a)),
-    "elu": (
-        lambda x, a: np.where(x > 0, x, a * np.expm1(x)),
-        lambda x, a: np.where(x > 0, 1.0, a * np.exp(x)),
-    ),
-    "sigmoid": (lambda x, _: expit(x), lambda x, _: expit(x) * expit(-x)),
-    "hard_sigmoid": (lambda x, _: np.clip(x + 3, 0, 6) / 6, lambda x, _: (np.abs(x) < 3) / 6),
-    "tanh": (lambda x, _: np.tanh(x), lambda x, _: np.cosh(x) ** -2.0),
-    "softplus": (lambda x, _: np.logaddexp(0, x), lambda x, _: expit(x)),
-    "gelu": (lambda x, _: x * ndtr(x), lambda x, _: ndtr(x) + x * normal_density(x)),
-    "silu": (lambda x, _: x * expit(x), lambda x, _: expit(x) * (1 + x * expit(-x))),
-}
-
-
-def parameter_of(layer):
-    return {"leaky_relu": 0.01, "elu": 1.0}.get(layer.name) if layer.parameter is None else layer.parameter
+def activation_of(layer):
+    return layer.name if layer.parameter is None else (layer.name, layer.parameter)
 
 
 def weight_of(layers, values, i):
@@ -114,7 +91,7 @@ def oracle_forward(layers, values, x):
         elif isinstance(layer, nn.Softmax):
             chain.append(reference.softmax(x))
         else:
-            chain.append(ACTIVATIONS[layer.name][0](x, parameter_of(layer)))
+            chain.append(reference.activation(x, activation_of(layer)))
     return chain
 
 
@@ -137,7 +114,8 @@ def oracle_backward(layers, values, x, d, l2):
         elif isinstance(layer, nn.Softmax):
             d = y * (d - (d * y).sum(axis=1, keepdims=True))
         else:
-            d = d * ACTIVATIONS[layer.name][1](x, parameter_of(layer))
+            at = x if reference.ACTIVATIONS[layer.name].at_input else y
+            d = reference.activation_backward(d, at, activation_of(layer))
     return grads
 
 

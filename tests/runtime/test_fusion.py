@@ -6,11 +6,13 @@ on single numbers join their predecessors.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 
 import backends
 import numpy as np
 import pytest
+import reference
 
 import steepest
 from steepest import kernels as K
@@ -65,10 +67,9 @@ class Layers:
 
     def update(self, rule, **options):
         name, states = K.UPDATE_RULES[rule]
-        if rule in ("momentum", "nesterov"):
-            options |= {"momentum": 0.9, "nesterov": rule == "nesterov"}
+        options |= reference.UPDATE_RULES[rule].keywords
         count = ()
-        if rule == "adam":
+        if "step" in inspect.signature(getattr(K, name)).parameters:
             count = (self.step,)
             K.increment(self.step)
         getattr(K, name)(self.params, self.grads, *self.state[: len(states)], *count, lr=self.lr, **options)

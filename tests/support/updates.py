@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 
 import numpy as np
+import reference
 import tolerances
-import update_reference
 from backends import assert_close, identical, lay_out
 
 from steepest import kernels as K
@@ -32,16 +33,15 @@ def call(rule, p, g, *states, lr=0.1, step=2, **options):
     """The kernel with the oracle's names."""
     function = getattr(K, K.UPDATE_RULES[rule][0])
     options = {KEYWORDS.get(k, k): v for k, v in options.items()}
-    if rule in ("momentum", "nesterov"):
-        options = {"momentum": 0.9, "nesterov": rule == "nesterov", **options}
-    count = (step,) if rule == "adam" else ()
+    options = {**reference.UPDATE_RULES[rule].keywords, **options}
+    count = (step,) if "step" in inspect.signature(function).parameters else ()
     return function(p, g, *states, *count, lr=lr, **options)
 
 
 def check(rule, p, g, *states, lr=0.1, step=2, max_norm=None, penalised=None, **options):
     """One call against the oracle, tensor by tensor."""
     names = ("params", *K.UPDATE_RULES[rule][1])
-    common = {"lr": float(lr), "step": int(step), "clip": update_reference.clipping(g, max_norm)}
+    common = {"lr": float(lr), "step": int(step), "clip": reference.clipping(g, max_norm)}
     count = sum(a.size for a in g)
     own = [
         {
@@ -52,7 +52,7 @@ def check(rule, p, g, *states, lr=0.1, step=2, max_norm=None, penalised=None, **
         for i in range(len(p))
     ]
     rows = list(zip(p, g, zip(*states, strict=True) if states else [()] * len(p), own, strict=True))
-    expected = [update_reference.update(rule, a, b, s, **common, **o) for a, b, s, o in rows]
+    expected = [reference.update(rule, a, b, s, **common, **o) for a, b, s, o in rows]
     tolerance = [tolerances.update(rule, a.dtype, a, b, s, count=count, **common, **o) for a, b, s, o in rows]
     before = [a.copy() for a in g]
     extra = {} if max_norm is None else {"max_norm": max_norm}

@@ -1,0 +1,27 @@
+"""Reductions, whose oracle is NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def _reduction(name, axis):
+    def make(m):
+        shape = {None: (), 0: (m.k,), 1: (m.n,)}[axis]
+        return m.case(name, (m.normal(m.n, m.k),), {"out": m.empty(*shape)}, axis=axis)
+
+    return make
+
+
+def _argmax(m):
+    return m.case("argmax", (m.normal(m.n, m.c),), {"out": np.full(m.n, -77)})
+
+
+CASES = {
+    **{
+        f"{name}/axis={axis}": _reduction(name, axis)
+        for name in ("sum", "mean", "max", "min", "sum_squares")
+        for axis in (None, 0, 1)
+    },
+    "argmax": _argmax,
+}
