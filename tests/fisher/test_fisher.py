@@ -1,9 +1,8 @@
-"""Fisher matrices: the identities between kinds, structures and solvers, and with the derivatives of losses."""
+"""Fisher matrices: their definition, their kinds, the forms they take, and what they refuse."""
 
 from __future__ import annotations
 
 import itertools
-import warnings
 
 import divergence_reference
 import numpy as np
@@ -22,16 +21,11 @@ from fisher_cases import (
     set_parameters,
     targets,
 )
-from sklearn import datasets
-from sklearn import linear_model as sklearn_linear
-from sklearn.exceptions import ConvergenceWarning
+from fisher_matrices import make
 
 from steepest import fisher, nn
 from steepest import kernels as K
 from steepest.fisher import _likelihoods
-from steepest.fisher._layout import Layout
-from steepest.fisher._tape import Tape
-from steepest.linear_model import LinearRegression, LogisticRegression
 
 
 def outputs_at(net, X, theta):
@@ -48,17 +42,6 @@ def jacobian(net, X):
         columns.append((outputs_at(net, X, theta + step) - outputs_at(net, X, theta - step)) / 2e-6)
     set_parameters(net, theta)
     return np.stack(columns, axis=-1)
-
-
-def make(name, kind="exact", structure="dense", n=6, hidden=(4,), activation=nn.Tanh, **options):
-    loss, n_out = LOSSES[name]
-    net, X = network(n_out, hidden, activation), inputs(n)
-    return fisher.FisherMatrix(
-        net, loss, X, targets(loss, n, n_out), kind=kind, structure=structure, **options
-    )
-
-
-# -------------------------------------------------------------------------------------------------- the definition
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -260,313 +243,9 @@ def test_kl_divergence(name):
     assert errors[1] < 0.2 * errors[0] + 1e-6
 
 
-# ---------------------------------------------------------------------------------------------- solutions, structures
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("damping", [0.0, 1e-6, 0.1])
-@pytest.mark.parametrize("name", ["categorical", "Gaussian", "learned variance"])
-def test_solvers_agree(kind, damping, name):
-    """The factor of the matrix, the Gram matrix and conjugate gradients, singular matrices without damping included."""
-    solutions = {}
-    for solver in ("cholesky", "gram", "cg", "auto"):
-        F = make(name, kind, solver=solver)
-        g = F @ np.random.default_rng(0).standard_normal(F.size)  # within reach
-        solutions[solver] = F.solve(g, damping)
-        assert F.report.residual < 1e-6
-        assert F.report.solver == solver or solver == "auto"
-        assert (F.report.iterations > 0) == (solver == "cg")
-    for solution in solutions.values():
-        assert_close(solution, solutions["cholesky"], 1e-5)
-
-
-@pytest.mark.not_when_slow("the systems are large")
-@pytest.mark.parametrize(
-    ("kind", "n", "matrix", "damping", "solver"),
-    [
-        ("exact", 120, "cholesky", 0.1, "cg"),
-        ("empirical", 1800, "gram", 0.1, "cg"),
-        ("empirical", 1800, "gram", 1e-9, "gram"),
-    ],
-)
-def test_products_are_tried_before_a_large_matrix(kind, n, matrix, damping, solver):
-    """With much damping a few products solve the system; with little they would take longer than the matrix."""
-    rng = np.random.default_rng(0)
-    net = nn.Network([nn.Linear(40, 20), nn.Tanh(), nn.Linear(20, 50)], dtype=np.float64, seed=0)
-    X, y = rng.standard_normal((n, 40)), rng.integers(0, 50, n)
-    F, direct = (
-        fisher.FisherMatrix(net, nn.SoftmaxCrossEntropy(), X, y, kind=kind, solver=solver)
-        for solver in ("auto", matrix)
-    )
-    g = rng.standard_normal(F.size)
-    x, expected = F.solve(g, damping), direct.solve(g, damping)
-    assert F.report.solver == solver
-    assert (F.report.iterations > 0) == (solver == "cg")
-    assert F.report.residual < 1e-6
-    assert_close(x, expected, 1e-6)
-    inverse = F.inverse(damping)
-    for _ in range(2):
-        assert_close(inverse @ g, expected, 1e-6)
-
-
-@pytest.mark.parametrize("structure", ["block", "kfac", "ekfac"])
-def test_an_inverse_leaves_its_decomposition_to_what_follows(structure, monkeypatch):
-    """The matrices of an inverse are those of the spectrum: nothing is measured twice."""
-    F = make("categorical", "exact", structure, hidden=(4, 3))
-    F.inverse(0.1)
-    monkeypatch.setattr(type(F._batch), "factors_by_blocks", lambda self: pytest.fail("measured again"))
-    F.eigenvalues()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_products_of_scores_are_those_of_the_scores(kind):
-    """The Gram matrix from the layers' factors, and from the rows themselves."""
-    factors = make("categorical", kind, hidden=(4, 3))._batch.factors
-    rows = factors.rows()
-    assert_close(factors.gram(), rows @ rows.T)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("structure", STRUCTURES)
-def test_operations_are_those_of_the_matrix(kind, structure):
-    F = make("categorical", kind, structure, hidden=(4, 3))
-    dense, v = F.to_dense(), np.random.default_rng(0).standard_normal(F.size)
-    np.testing.assert_allclose(dense, dense.T, atol=1e-14)
-    assert_close(F @ v, dense @ v)
-    assert_close(F.diagonal(), np.diag(dense))
-    assert F.trace() == pytest.approx(np.trace(dense), rel=1e-10)
-    eigenvalues = np.linalg.eigvalsh(dense)
-    assert_close(F.eigenvalues(), np.maximum(eigenvalues, 0))
-    assert F.logdet(0.1) == pytest.approx(np.log(np.maximum(eigenvalues, 0) + 0.1).sum(), rel=1e-10)
-    damped = dense + 0.1 * np.eye(F.size)
-    assert_close(F.solve(v, 0.1), np.linalg.solve(damped, v))
-    root = F.inverse_sqrt(0.1)
-    assert_close(root @ (root @ v), np.linalg.solve(damped, v))
-    pseudoinverse = np.linalg.pinv(dense, rcond=1e-12, hermitian=True)
-    assert_close(F.solve(dense @ v), pseudoinverse @ (dense @ v), 1e-6)
-    assert np.isfinite(F.solve(v)).all()
-    assert F.logdet() == -np.inf or structure == "diagonal"
-
-
-def test_structures_hold_what_they_say():
-    """The block is the exact matrix's, and the diagonal too; between layers there is nothing."""
-    dense, block, diagonal = (
-        make("categorical", "exact", s).to_dense() for s in ("dense", "block", "diagonal")
-    )
-    first = 3 * 4 + 4
-    assert_close(block[:first, :first], dense[:first, :first])
-    assert_close(block[first:, first:], dense[first:, first:])
-    assert (block[:first, first:] == 0).all() and np.abs(dense[:first, first:]).max() > 1e-3
-    assert_close(diagonal, np.diag(np.diag(dense)))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_another_structure_of_the_same_matrix(kind):
-    whole = make("categorical", kind)
-    dense = whole.to_dense()
-    for structure in STRUCTURES:
-        other = whole.with_structure(structure)
-        np.testing.assert_array_equal(other.to_dense(), make("categorical", kind, structure).to_dense())
-    assert whole.structure == "dense"
-    np.testing.assert_array_equal(whole.to_dense(), dense)
-    with pytest.raises(ValueError, match="structure 'full' is not one of"):
-        whole.with_structure("full")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", LOSSES)
-def test_corrected_eigenvalues_come_nearer(kind, name):
-    block, kfac, ekfac = (make(name, kind, s).to_dense() for s in ("block", "kfac", "ekfac"))
-    assert np.linalg.norm(block - ekfac) <= np.linalg.norm(block - kfac) * (1 + 1e-12)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_kfac_of_one_sample_is_exact(kind):
-    block, kfac, ekfac = (make("categorical", kind, s, n=1).to_dense() for s in ("block", "kfac", "ekfac"))
-    assert_close(kfac, block)
-    assert_close(ekfac, block)
-
-
-def test_kfac_of_a_deep_linear_network_is_exact():
-    """With the squared error the gradients of the outputs do not depend on the samples."""
-    loss = nn.MeanSquaredError()
-    net, X = network(2, (4, 3), nn.Identity), inputs(7)
-    block, kfac = (fisher.FisherMatrix(net, loss, X, structure=s).to_dense() for s in ("block", "kfac"))
-    assert_close(kfac, block)
-
-
-def test_the_rank_of_a_softmax():
-    """n (c - 1): a shift of all logits changes nothing."""
-    F = make("categorical", n=6, hidden=(16,))
-    assert (F.eigenvalues() > 0).sum() == 6 * 2
-    net, X = network(3, ()), inputs()
-    F = fisher.FisherMatrix(net, nn.SoftmaxCrossEntropy(), X)
-    shift = flat([np.repeat(np.random.default_rng(0).standard_normal((3, 1)), 3, axis=1), np.ones(3)])
-    assert np.abs(F @ shift).max() < 1e-15
-    step = F.solve(gradient(net, nn.SoftmaxCrossEntropy(), X, targets(nn.SoftmaxCrossEntropy(), 6, 3)))
-    assert abs(step @ shift) < 1e-10 * np.linalg.norm(step) * np.linalg.norm(shift)
-
-
-@pytest.mark.parametrize("kind", ["exact", "empirical"])
-@pytest.mark.parametrize("structure", STRUCTURES)
-def test_a_batch_twice_is_the_batch(kind, structure):
-    loss, net, X = nn.SoftmaxCrossEntropy(), network(3), inputs()
-    y = targets(loss, 6, 3)
-    once = fisher.FisherMatrix(net, loss, X, y, kind=kind, structure=structure)
-    twice = fisher.FisherMatrix(
-        net, loss, np.concatenate([X, X]), np.concatenate([y, y]), kind=kind, structure=structure
-    )
-    weighted = fisher.FisherMatrix(
-        net,
-        loss,
-        np.concatenate([X, X]),
-        np.concatenate([y, y]),
-        kind=kind,
-        structure=structure,
-        sample_weight=np.r_[np.full(6, 3.0), np.zeros(6)],
-    )
-    assert_close(twice.to_dense(), once.to_dense())
-    assert_close(weighted.to_dense(), once.to_dense())
-
-
-# ------------------------------------------------------------------------------------------------------- known steps
-
-
-def test_one_step_solves_least_squares():
-    """Wine, standardised columns left out: the loss after one undamped step from zero is that of least squares."""
-    X, y = datasets.load_wine(return_X_y=True)
-    X, y = np.ascontiguousarray(X), y[:, None].astype(np.float64)
-    net = nn.Network([nn.Linear(13, 1)], dtype=np.float64)
-    set_parameters(net, np.zeros(14))
-    loss = nn.MeanSquaredError(half=True)
-    step = fisher.FisherMatrix(net, loss, X).solve(gradient(net, loss, X, y))
-    set_parameters(net, -step)
-    value, _ = loss(net.predict(X), y)
-    assert abs(float(value) - 0.029838693732922) < 1e-12
-
-
-@pytest.mark.not_when_slow("its fits take long; there are other tests of each step")
-def test_steps_of_a_logistic_regression():
-    """Breast cancer, raw features: the losses that F. Kunstner, L. Balles and P. Hennig's protocol comes to (2019)."""
-    X, y = datasets.load_breast_cancer(return_X_y=True)
-    X, y = np.ascontiguousarray(X), y[:, None].astype(np.float64)
-    net = nn.Network([nn.Linear(30, 1)], dtype=np.float64)
-    set_parameters(net, np.zeros(31))
-    loss, theta, found = nn.BinaryCrossEntropy(), np.zeros(31), {}
-    for step in range(1, 101):
-        theta -= fisher.FisherMatrix(net, loss, X).solve(gradient(net, loss, X, y), 1e-10)
-        set_parameters(net, theta)
-        found[step] = float(loss(net.predict(X), y)[0])
-    assert found[1] == pytest.approx(0.23666, abs=5e-6)
-    assert found[5] == pytest.approx(0.04909, abs=5e-6)
-    assert found[10] == pytest.approx(0.02014, abs=5e-6)
-    assert found[100] <= 7.15e-4
-
-
-@pytest.mark.parametrize("k", [2, 4])
-def test_logistic_regression_by_the_natural_gradient(k):
-    """Its first step is the natural gradient's, and it ends at the minimum, in as few steps as Newton's method."""
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((300, 4))
-    y = (X @ rng.standard_normal((4, k)) + rng.gumbel(size=(300, k))).argmax(axis=1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        first = LogisticRegression(solver="natural", C=np.inf, max_iter=1).fit(X, y)
-    width = 1 if k == 2 else k
-    net = nn.Network([nn.Linear(4, width)], dtype=np.float64)
-    set_parameters(net, np.zeros(5 * width))
-    loss, target = (nn.BinaryCrossEntropy(), y[:, None] * 1.0) if k == 2 else (nn.SoftmaxCrossEntropy(), y)
-    step = -fisher.FisherMatrix(net, loss, X).solve(gradient(net, loss, X, target))
-    # Fisher scoring halves a step that raises the objective; this one does not.
-    coef = step[: 4 * width].reshape(4, width).T
-    assert_close(first.coef_ - first.coef_.mean(axis=0) * (k > 2), coef - coef.mean(axis=0) * (k > 2), 1e-6)
-    best = LogisticRegression(solver="natural", tol=1e-10).fit(X, y)
-    assert best.n_iter_[0] <= 12
-    expected = sklearn_linear.LogisticRegression(solver="newton-cg", tol=1e-12).fit(X, y)
-    assert_close(best.coef_, expected.coef_, 1e-6)
-
-
-@pytest.mark.not_when_slow("its fits take long; there are other tests of each step")
-@pytest.mark.cpu_only("its fits take the stand-in too long")
-@pytest.mark.parametrize(
-    "load", [datasets.load_breast_cancer, datasets.load_digits], ids=["breast cancer", "digits"]
-)
-def test_the_natural_gradient_is_at_the_optimum_in_twelve_steps(load):
-    """Raw features: within 1e-8 of the least objective, by any solver's account."""
-    X, y = load(return_X_y=True)
-    model = LogisticRegression(solver="natural", tol=1e-8).fit(X, y)
-    assert model.n_iter_[0] <= 12
-    objective = penalised(model, X, y)
-    assert objective <= penalised(LogisticRegression(solver="natural", tol=1e-11).fit(X, y), X, y) * (
-        1 + 1e-8
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        theirs = sklearn_linear.LogisticRegression(solver="newton-cg", tol=1e-4).fit(X, y)
-    assert objective <= penalised(theirs, X, y) * (1 + 1e-8)
-
-
-def penalised(model, X, y):
-    """The objective of a logistic regression with C = 1."""
-    logs = model.predict_log_proba(X)
-    return -logs[np.arange(len(y)), y].sum() + 0.5 * (model.coef_**2).sum()
-
-
-def test_linear_regression_by_the_natural_gradient():
-    X, y = datasets.load_wine(return_X_y=True)
-    natural, closed = (LinearRegression(solver=solver).fit(X, y) for solver in ("natural", "closed"))
-    np.testing.assert_array_equal(natural.coef_, closed.coef_)
-    net = nn.Network([nn.Linear(13, 1)], dtype=np.float64)
-    set_parameters(net, np.zeros(14))
-    loss = nn.MeanSquaredError()
-    target = y[:, None].astype(np.float64)
-    step = fisher.FisherMatrix(net, loss, X).solve(gradient(net, loss, np.ascontiguousarray(X), target))
-    assert_close(natural.coef_, -step[:13], 1e-6)
-
-
-def test_reparametrisation():
-    """A network of sigmoids that is a network of tanh moves as it does, with K-FAC too; with damping it does not."""
-    X, loss = inputs(8), nn.SoftmaxCrossEntropy()
-    y = targets(loss, 8, 3)
-    tanh, sigmoid = network(3, (4,), nn.Tanh), network(3, (4,), nn.Sigmoid)
-    # tanh(u) = 2 sigmoid(2 u) - 1
-    (w1, b1, w2, b2), (v1, c1, v2, c2) = ([p.value for p in net.parameters()] for net in (tanh, sigmoid))
-    v1[...], c1[...], v2[...], c2[...] = 2 * w1, 2 * b1, 2 * w2, b2 - w2.sum(axis=0)
-    np.testing.assert_allclose(sigmoid.predict(X), tanh.predict(X), atol=1e-14)
-    moves = {}
-    for structure, damping in itertools.product(("dense", "kfac"), (0.0, 0.1)):
-        for net in (tanh, sigmoid):
-            theta = flat([p.value for p in net.parameters()]).copy()
-            F = fisher.FisherMatrix(net, loss, X, structure=structure)
-            step = F.solve(gradient(net, loss, X, y), damping)
-            moves[structure, damping, id(net)] = Tape(net, X).tangent(Layout(net).parts(step))
-            set_parameters(net, theta)
-    for structure in ("dense", "kfac"):
-        a, b = (moves[structure, 0.0, id(net)] for net in (tanh, sigmoid))
-        # A common shift of all logits is no move.
-        a, b = (m - m.mean(axis=1, keepdims=True) for m in (a, b))
-        assert_close(a, b, 1e-5)
-        a, b = (moves[structure, 0.1, id(net)] for net in (tanh, sigmoid))
-        assert np.abs(a - b).max() > 1e-2 * np.abs(a).max()
-
-
 def tensors_of(net, theta):
     ends = np.cumsum([p.value.size for p in net.parameters()])[:-1]
     return [a.reshape(p.value.shape) for a, p in zip(np.split(theta, ends), net.parameters(), strict=True)]
-
-
-def test_scaled_losses_with_scaled_damping_take_the_same_step():
-    net, X = network(2), inputs()
-    y = targets(nn.MeanSquaredError(), 6, 2)
-    half, whole = nn.MeanSquaredError(half=True), nn.MeanSquaredError()
-    steps = [
-        fisher.FisherMatrix(net, loss, X).solve(gradient(net, loss, X, y), damping)
-        for loss, damping in ((half, 0.01), (whole, 0.02))
-    ]
-    assert_close(*steps)
-
-
-# ------------------------------------------------------------------------------------------------ forms, bad input
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
@@ -662,9 +341,6 @@ def test_bad_vectors_and_dampings():
         F @ [np.ones((2, 2))]
     with pytest.raises(TypeError, match="x is float32, but the network is float64"):
         fisher.FisherMatrix(network(3), nn.SoftmaxCrossEntropy(), inputs(dtype=np.float32))
-
-
-# ----------------------------------------------------------------------------------------------------------- CUDA
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)

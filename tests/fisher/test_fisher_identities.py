@@ -186,7 +186,7 @@ def test_kfac_of_equal_rows_is_exact(name, kind, n):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_kfac_of_one_linear_layer(name):
-    """Of one layer and one row it is ``a a^T x H``, with H by the scores of all observations."""
+    """For one layer and one row the matrix is ``a a^T x H``, with H by the scores of all observations."""
     loss, n_out = LOSSES[name]
     net, X = network(n_out, ()), inputs(1)
     values, likely = every_observation(distribution(name), net.predict(X)[0])

@@ -87,7 +87,7 @@ def test_adapted_damping_vanishes_where_the_model_is_exact():
         assert opt.damping == pytest.approx((2 / 3) ** k)
 
 
-@pytest.mark.not_when_slow("its fits take long; test_natural_gradient_rules.py has short ones")
+@pytest.mark.not_when_slow("its fits take long; test_natural_gradient_averages.py has short ones")
 @pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_training(structure, kind):

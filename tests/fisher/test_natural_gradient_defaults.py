@@ -183,7 +183,7 @@ def test_no_step_raises_the_loss_beyond_its_model(options, certify):
         assert rise <= allowed + 1e-9
         assert rise == 0 or done.accepted
         rejected += not done.accepted
-        # What raises the damping is forgotten with the next step that is accepted.
+        # The next accepted step forgets what raised the damping.
         assert opt.damping > damping or done.accepted
     assert opt.damping == options.get("damping", 1e-3) or not done.accepted
 

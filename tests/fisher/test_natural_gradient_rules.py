@@ -1,242 +1,22 @@
-"""The natural gradient over many batches: averages, inverses that are kept, momentum, trust regions, failures."""
+"""The natural gradient: momentum, trust regions, diagnostics, failures."""
 
 from __future__ import annotations
 
-import pickle
-
 import numpy as np
 import pytest
-from fisher_cases import KINDS, STRUCTURES, assert_close, flat, gradient, inputs, network, targets
+from fisher_cases import STRUCTURES, assert_close, gradient, inputs, network, targets
+from natural_gradients import LOSS, batches, parameters_of
 from sklearn import datasets
 
 from steepest import fisher, nn, optim
 from steepest.fisher import _batch, _solvers
 from steepest.fisher._structures.kronecker import Kfac
 
-LOSS = nn.SoftmaxCrossEntropy()
-
-
-def batches(count, n=20, dtype=np.float64):
-    rng = np.random.default_rng(7)
-    return [(rng.standard_normal((n, 3)).astype(dtype), rng.integers(0, 3, n)) for _ in range(count)]
-
-
-def parameters_of(net):
-    return flat([p.value for p in net.parameters()]).copy()
-
 
 def diabetes():
     X, y = datasets.load_diabetes(return_X_y=True)
     X = np.ascontiguousarray(X / X.std(axis=0))
     return X, ((y - y.mean()) / y.std())[:, None]
-
-
-# ------------------------------------------------------------------------------------------- averages over batches
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("structure", STRUCTURES)
-def test_updates_average(structure, kind):
-    """What a structure keeps is averaged: matrices, diagonals, the factors of K-FAC, the second moments of EKFAC."""
-    (X, y), (X2, y2) = batches(2)
-    net = network(3)
-    F = fisher.FisherMatrix(net, LOSS, X, y, kind=kind, structure=structure, seed=5)
-    first = F.to_dense()
-    traces = [F.trace()]
-    for p in net.parameters():
-        p.value[...] *= 1.1
-    F.update(X2, y2, decay=0.7)
-    other = fisher.FisherMatrix(net, LOSS, X2, y2, kind=kind, structure=structure, seed=5)
-    other._batch.number = 1  # as that of an update, which has draws of its own
-    second = other.to_dense()
-    traces.append(other.trace())
-    if structure in ("dense", "block", "diagonal"):
-        assert_close(F.to_dense(), 0.7 * first + 0.3 * second)
-    elif structure == "ekfac":
-        assert F.trace() == pytest.approx(0.7 * traces[0] + 0.3 * traces[1], rel=1e-10)
-    v = np.random.default_rng(0).standard_normal(F.size)
-    dense = F.to_dense()
-    assert_close(F @ v, dense @ v)
-    assert_close(F.solve(v, 0.1), np.linalg.solve(dense + 0.1 * np.eye(F.size), v))
-    assert F.report.residual < 1e-10
-
-
-def test_factors_are_averaged():
-    (X, y), (X2, y2) = batches(2)
-    net = network(3)
-
-    def factors(X, y):
-        pairs = fisher.FisherMatrix(net, LOSS, X, y, structure="kfac")._structure.kronecker
-        return [f.copy() for pair in pairs for f in pair]
-
-    F = fisher.FisherMatrix(net, LOSS, X, y, structure="kfac")
-    _ = F._structure.kronecker
-    F.update(X2, y2, decay=0.7)
-    averaged = [f for pair in F._structure.kronecker for f in pair]
-    for got, a, b in zip(averaged, factors(X, y), factors(X2, y2), strict=True):
-        assert_close(got, 0.7 * a + 0.3 * b)
-
-
-@pytest.mark.parametrize("structure", STRUCTURES)
-def test_an_average_with_itself_changes_nothing(structure):
-    (X, y), net = batches(1)[0], network(3, (4, 3))
-    F = fisher.FisherMatrix(net, LOSS, X, y, structure=structure)
-    before = F.to_dense()
-    for _ in range(3):
-        F.update(X, y, decay=0.9)
-        assert_close(F.to_dense(), before)
-
-
-@pytest.mark.parametrize("structure", STRUCTURES)
-def test_inverses_are_kept(structure):
-    """An inverse is that of the matrix when it was made, whatever the matrix becomes."""
-    (X, y), (X2, y2) = batches(2)
-    F = fisher.FisherMatrix(network(3), LOSS, X, y, structure=structure)
-    v = np.random.default_rng(0).standard_normal(F.size)
-    expected = F.solve(v, 0.1)
-    inverse = F.inverse(0.1)
-    assert inverse.shape == (F.size, F.size)
-    assert_close(inverse @ v, expected)
-    F.update(X2, y2)
-    assert_close(inverse @ v, expected)
-    assert np.abs(F.solve(v, 0.1) - expected).max() > 1e-3 * np.abs(expected).max()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("structure", STRUCTURES)
-def test_it_is_of_the_parameters_when_it_was_made(structure, kind):
-    """What is computed after the network has changed is not of other parameters than what was computed before."""
-    (X, y), net = batches(1)[0], network(3, (4, 3))
-    expected = fisher.FisherMatrix(net, LOSS, X, y, kind=kind, structure=structure).to_dense()
-    F = fisher.FisherMatrix(net, LOSS, X, y, kind=kind, structure=structure)
-    for p in net.parameters():
-        p.value[...] = 7
-    v = np.random.default_rng(0).standard_normal(F.size)
-    assert_close(F @ v, expected @ v)
-    assert_close(F.to_dense(), expected)
-
-
-@pytest.mark.parametrize("split", ["pi", "even"])
-def test_split_damping(split):
-    """(A + pi sqrt(c) I) x (G + sqrt(c) / pi I), pi^2 the ratio of the mean eigenvalues or 1."""
-    X, y = batches(1)[0]
-    F = fisher.FisherMatrix(network(3), LOSS, X, y, structure="kfac")
-    v = np.random.default_rng(0).standard_normal(F.size)
-    start, expected = 0, []
-    for a, g in F._structure.kronecker:
-        pi = np.sqrt(np.trace(a) / len(a) / (np.trace(g) / len(g))) if split == "pi" else 1.0
-        damped = np.kron(a + pi * 0.3 * np.eye(len(a)), g + 0.3 / pi * np.eye(len(g)))
-        expected.append(np.linalg.solve(damped, v[start : start + len(damped)]))
-        start += len(damped)
-    assert_close(F.inverse(0.09, split=split) @ v, np.concatenate(expected))
-
-
-def test_bad_updates_and_inverses_are_refused():
-    X, y = batches(1)[0]
-    F = fisher.FisherMatrix(network(3), LOSS, X, y, kind="empirical", structure="kfac")
-    before = F.to_dense()
-    for arguments, options, text in (
-        ((X,), {}, "pass y"),
-        ((X, y), {"decay": 1.0}, r"decay is 1.0: it must be in \[0, 1\)"),
-        ((X, y[:3]), {}, "y has 3 labels"),
-        ((np.full_like(X, np.nan), y), {}, "X is not finite"),
-    ):
-        with pytest.raises(ValueError, match=text):
-            F.update(*arguments, **options)
-    assert_close(F.to_dense(), before)
-    for damping, split, text in (
-        (0.0, "pi", "takes the structure 'kfac' and a positive damping"),
-        (0.1, "odd", "split 'odd' is not one of: pi, even"),
-        (-0.1, None, "damping is -0.1"),
-    ):
-        with pytest.raises(ValueError, match=text):
-            F.inverse(damping, split=split)
-    with pytest.raises(ValueError, match=r"not 'diagonal' and 0\.1"):
-        F.with_structure("diagonal").inverse(0.1, split="pi")
-    wide = nn.Network([nn.Linear(4000, 10)])
-    G = fisher.FisherMatrix(wide, LOSS, np.ones((2, 4000), np.float32))
-    with pytest.raises(MemoryError, match="in 13 GB: take 'kfac'"):
-        G.update(np.ones((2, 4000), np.float32))
-
-
-@pytest.mark.parametrize("structure", STRUCTURES)
-def test_steps_with_averages(structure):
-    """Factors join in every second step, inverses are made in every third, and in the first three.
-
-    Batch k has at least the weight 1 / k.
-    """
-    net, other = network(3), network(3)
-    opt = optim.NaturalGradient(
-        net,
-        LOSS,
-        0.5,
-        damping=0.1,
-        structure=structure,
-        factor_decay=0.6,
-        factor_period=2,
-        inverse_period=3,
-        adapt_damping=False,
-    )
-    F, joined = None, 0
-    for k, (X, y) in enumerate(batches(8)):
-        if k % 2 == 0:
-            joined += 1
-            if F is None:
-                F = fisher.FisherMatrix(other, LOSS, X, structure=structure)
-                F.to_dense()
-            else:
-                F.update(X, decay=min(1 - 1 / joined, 0.6))
-        if k < 3 or k % 3 == 2:
-            inverse = F.inverse(0.1)
-        theta = parameters_of(other) - 0.5 * (inverse @ gradient(other, LOSS, X, y))
-        start = 0
-        for p in other.parameters():
-            p.value[...] = theta[start : start + p.value.size].reshape(p.value.shape)
-            start += p.value.size
-        opt.step(X, y)
-        assert_close(parameters_of(net), theta)
-
-
-def test_the_burn_in_takes_no_steps():
-    net = network(3)
-    before = parameters_of(net)
-    opt = optim.NaturalGradient(net, LOSS, factor_decay=0.9, burn_in=3)
-    for k, (X, y) in enumerate(batches(4)):
-        done = opt.step(X, y)
-        assert (done.length == 0) == (k < 3)
-        assert np.array_equal(parameters_of(net), before) == (k < 3)
-
-
-@pytest.mark.not_when_slow("its fits take long; there are other tests of each step")
-@pytest.mark.parametrize("structure", ["kfac", "ekfac", "diagonal"])
-@pytest.mark.parametrize("split", [None, "pi", "even"])
-def test_training_with_mini_batches(structure, split):
-    if split and structure != "kfac":
-        pytest.skip("only K-FAC has two factors")
-    X, y = datasets.load_digits(return_X_y=True)
-    X = np.ascontiguousarray(X[:1200] / 16, np.float32)
-    net = nn.Network([nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10)], seed=0)
-    opt = optim.NaturalGradient(
-        net,
-        LOSS,
-        0.2,
-        damping=1e-2,
-        structure=structure,
-        split=split,
-        kind="monte_carlo",
-        factor_decay=0.9,
-        inverse_period=5,
-        certify=False,
-        kl_clip=0.1,
-    )
-    rng = np.random.default_rng(0)
-    for _ in range(60):
-        rows = rng.integers(0, 1200, 200)
-        opt.step(X[rows], y[rows])
-    assert (net.predict(X).argmax(axis=1) == y[:1200]).mean() > 0.9
-
-
-# ------------------------------------------------------------------------------------------------------- momentum
 
 
 def test_averages_of_gradients():
@@ -371,7 +151,7 @@ def test_spring_comes_to_the_undamped_solution():
 @pytest.mark.parametrize("certify", [True, False])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_step_from_the_scores_alone(dtype, certify):
-    """Of the empirical kind, the gradient is a combination of the scores; in float32 nothing cancels."""
+    """For the empirical kind the gradient is a combination of the scores; in float32 nothing cancels."""
     (X, y), options = batches(1, dtype=dtype)[0], {"damping": 1e-3, "structure": "dense", "kind": "empirical"}
     options["adapt_damping"] = False
     net, exact = network(3, (8,), dtype=dtype), network(3, (8,))
@@ -394,9 +174,6 @@ def test_the_step_from_the_scores_alone(dtype, certify):
             p.value[...] = theta[start : start + p.value.size].reshape(p.value.shape)
             start += p.value.size
         assert_close(parameters_of(net), theta, 1e-9 if dtype is np.float64 else 1e-4)
-
-
-# ---------------------------------------------------------------------------------------------------- trust regions
 
 
 def test_the_ball_s_multiplier():
@@ -437,9 +214,6 @@ def test_line_search():
         assert taken >= 4
 
 
-# ------------------------------------------------------------------------------------------- diagnostics, failures
-
-
 def test_without_diagnostics_the_steps_are_the_same():
     X, y = batches(1)[0]
     ends = []
@@ -458,7 +232,7 @@ def test_without_diagnostics_the_steps_are_the_same():
 
 
 def test_a_failed_factorisation_raises_the_damping(monkeypatch):
-    """And the diagnostics say so; the step is then one with that damping."""
+    """The diagnostics report it too, and the step is the one with the raised damping."""
     failures = [3]
     whole = Kfac._damped_inverse
 
@@ -563,107 +337,3 @@ def test_dropout_is_for_the_gradient():
     assert abs(done.ratio - 1) > 1e-3 or done.accepted
     assert net.draws
     assert not network(3).draws
-
-
-# ---------------------------------------------------------------------------------------------------------- states
-
-
-def resumed(opt, net, **options):
-    """An optimizer of a network of the same values, with the state of another, which is pickled in between."""
-    other = nn.Network(net.layers, dtype=net.dtype)
-    for own, p in zip(other.parameters(), net.parameters(), strict=True):
-        own.value[...] = p.value
-    state = pickle.loads(pickle.dumps(opt.state_dict()))
-    twin = optim.NaturalGradient(other, LOSS, **options)
-    twin.load_state_dict(state)
-    return twin
-
-
-AVERAGES = ({}, {"factor_decay": 0.9}, {"factor_decay": 0.9, "factor_period": 2, "inverse_period": 3})
-
-
-@pytest.mark.parametrize(
-    ("structure", "momentum_rule", "averaged"),
-    # Each structure with each rule of the momentum, and each of these with each way of averaging.
-    [
-        (structure, rule, AVERAGES[(i + j) % 3])
-        for i, structure in enumerate(STRUCTURES)
-        for j, rule in enumerate(("step", "gradient", "model", "spring"))
-    ],
-    ids=str,
-)
-def test_a_state_goes_on(structure, momentum_rule, averaged):
-    """After any step: the averages, the inverse that is kept, the draws, the damping and the momentum are the same."""
-    options = {
-        "structure": structure,
-        "momentum_rule": momentum_rule,
-        "momentum": 0.7,
-        "damping": 0.1,
-        "kind": "monte_carlo",
-        "adapt_damping": True,
-        **averaged,
-    }
-    net, data = network(3, (4, 3)), batches(5)
-    opt, twins = optim.NaturalGradient(net, LOSS, 0.3, seed=5, **options), []
-    for X, y in data:
-        done = opt.step(X, y)
-        for twin in twins:
-            other = twin.step(X, y)
-            assert_close(parameters_of(twin.net), parameters_of(net), 1e-12)
-            assert (other.accepted, twin.damping) == (done.accepted, pytest.approx(opt.damping))
-            assert other.new_loss == pytest.approx(done.new_loss, rel=1e-12)
-        twins.append(resumed(opt, net, **options))
-        assert (twins[-1].lr, twins[-1].damping, twins[-1].seed) == (0.3, opt.damping, 5)
-
-
-def test_a_state_is_a_copy():
-    X, y = batches(1)[0]
-    opt = optim.NaturalGradient(network(3), LOSS, momentum=0.5, factor_decay=0.9, inverse_period=2)
-    opt.step(X, y)
-    state = opt.state_dict()
-    before = pickle.dumps(state)
-    opt.step(X, y)
-    twin = optim.NaturalGradient(network(3), LOSS, momentum=0.5, factor_decay=0.9, inverse_period=2)
-    twin.load_state_dict(state)
-    # Saved before a step, it is still what was loaded.
-    np.testing.assert_equal(twin.state_dict(), state)
-    for _ in range(3):
-        twin.step(X, y)
-    assert pickle.dumps(state) == before
-
-
-def test_states_of_others_are_refused():
-    X, y = batches(1)[0]
-    net, options = network(3), {"structure": "kfac", "momentum": 0.5, "factor_decay": 0.9}
-    opt = optim.NaturalGradient(net, LOSS, **options)
-    opt.step(X, y)
-    before = opt.state_dict()
-    other = {**before, "lr": 0.5, "damping": 0.5, "steps": 9, "last": []}
-    for state, text in (
-        (optim.SGD(net.parameters()).state_dict(), "cannot load the state of SGD"),
-        ({**before, "structure": "ekfac"}, "is that of structure='ekfac', not 'kfac'"),
-        ({**before, "momentum_rule": "spring"}, "is that of momentum_rule='spring', not 'step'"),
-        ({**before, "last": [np.zeros(7)]}, "another network than one of 31 parameters"),
-        ({**other, "lr": "fast"}, "incomplete or damaged: .*fast"),
-        ({**other, "damping": -1.0}, r"damping must be in \[0, inf\), got -1"),
-        ({**other, "steps": 2.5}, "incomplete or damaged"),
-        ({**other, "last": [np.zeros(31, complex)]}, "incomplete or damaged"),
-        ({**other, "averages": [np.array(["a"])]}, "incomplete or damaged"),
-        ({**other, "inverse": [1.0, 1.0]}, "incomplete or damaged"),
-        ({**other, "batches": ["a", 1]}, "incomplete or damaged"),
-        ({**other, "settled": "low"}, "incomplete or damaged: .*low"),
-        ({**other, "taken": [np.zeros(7), 1.0]}, "incomplete or damaged"),
-        (
-            {key: value for key, value in other.items() if key != "inverted"},
-            "incomplete or damaged: .*inverted",
-        ),
-    ):
-        with pytest.raises(ValueError, match=rf"^\[NaturalGradient\] .*{text}"):
-            opt.load_state_dict(state)
-        np.testing.assert_equal(opt.state_dict(), before)
-    # Averages of other shapes are found by the next step, which changes no parameter.
-    opt.load_state_dict({**before, "averages": before["averages"][:1]})
-    theta = parameters_of(net)
-    with pytest.raises(ValueError, match="the averages have the shapes"):
-        opt.step(X, y)
-    np.testing.assert_array_equal(parameters_of(net), theta)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from steepest import nn
+from steepest.fisher import _structures
 
 KINDS = ("exact", "monte_carlo", "empirical")
-STRUCTURES = ("dense", "block", "kfac", "ekfac", "diagonal")
+STRUCTURES = tuple(_structures.STRUCTURES)
 LOSSES = {
     "categorical": (nn.SoftmaxCrossEntropy(), 3),
     "Bernoulli": (nn.BinaryCrossEntropy(reduction="sum"), 2),

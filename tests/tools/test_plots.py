@@ -1,4 +1,4 @@
-"""Plots: what is drawn, where, and that nothing overlaps that is to be read."""
+"""Plots of models: what is drawn, where, and that nothing overlaps that is to be read."""
 
 from __future__ import annotations
 
@@ -10,45 +10,14 @@ from backends import run_python
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from perceptrons import blobs
+from pictures import draw, halves, image_of, two_models, two_normal_classes
 
 from steepest import nn, plots
 from steepest.decomposition import PCA
-from steepest.discriminant_analysis import LinearDiscriminantAnalysis
 from steepest.neural_network import Autoencoder, MLPClassifier, MLPRegressor
 from steepest.plots import _style
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-def halves(n=40):
-    """Samples left and right of zero, and a model that knows."""
-    X = np.random.default_rng(0).uniform(-1, 1, (n, 2))
-    y = np.where(X[:, 0] > 0, "right", "left")
-    return X, y, MLPClassifier((8,), solver="lbfgs", max_iter=200, alpha=1e-5, random_state=0).fit(X, y)
-
-
-def image_of(ax):
-    return np.asarray(ax.images[0].get_array())
-
-
-def draw(ax):
-    """Draw, as saving would, and return the axes."""
-    ax.figure.draw_without_rendering()
-    return ax
-
-
-def two_normal_classes(n=(150, 90)):
-    """Long clouds side by side: what parts their means best does not part them best."""
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((sum(n), 2)) @ [[1.6, 1.2], [0.0, 0.6]]
-    y = np.repeat(["a", "b"], n)
-    return X + np.where(y[:, None] == "b", [2.0, 0.0], 0.0), y
-
-
-def two_models():
-    X, y = blobs()
-    X = X[:, :4]
-    return X, y, [PCA(2).fit(X), LinearDiscriminantAnalysis().fit(X, y)]
 
 
 CALLS = {
@@ -60,6 +29,8 @@ CALLS = {
     "reconstructions": lambda **o: plots.reconstructions(np.eye(9), np.eye(9), **o),
     "network_topology": lambda **o: plots.network_topology(nn.Network([nn.Linear(3, 2)]), **o),
 }
+
+
 # Those of several panels.
 PANELS = {
     "fisher_discriminant": lambda **o: plots.fisher_discriminant(*two_normal_classes(), **o),
@@ -160,301 +131,6 @@ def test_the_palette_is_for_all_eyes():
         assert distance > 100
 
 
-# ---------------------------------------------------------------------------------------------------------- classes
-
-
-@pytest.mark.parametrize("probabilities", [False, True])
-def test_decision_regions(probabilities):
-    X, y, model = halves()
-    ax = draw(plots.decision_regions(model, X, y, probabilities=probabilities, resolution=51))
-    image = image_of(ax)
-    assert image.shape == (51, 51, 3)
-    assert ((image >= 0) & (image <= 1)).all()
-    colours = _style.colours(2)
-    for column, colour in ((0, colours[0]), (-1, colours[1])):
-        # The hue of the class, mixed with white.
-        shade = 1 - image[25, column]
-        assert np.corrcoef(shade, 1 - colour)[0, 1] > 0.99
-    left, right, low, high = ax.images[0].get_extent()
-    assert left < X[:, 0].min() < X[:, 0].max() < right
-    assert low < X[:, 1].min() < X[:, 1].max() < high
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["left", "right"]
-    assert sum(len(c.get_offsets()) for c in ax.collections if c.get_label() in ("left", "right")) == 40
-    assert len(plots.decision_regions(model, X).collections) < len(ax.collections)
-
-
-def test_decision_regions_of_a_data_frame():
-    pandas = pytest.importorskip("pandas")
-    X, y, _ = halves()
-    frame = pandas.DataFrame(X, columns=["width", "height"])
-    model = MLPClassifier((4,), max_iter=2).fit(frame, y)
-    ax = plots.decision_regions(model, frame, y)
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
-    with pytest.raises(ValueError, match=r"\[decision_regions\] X has shape \(40, 3\)"):
-        plots.decision_regions(model, np.ones((40, 3)))
-
-
-def wave():
-    """A regressor of two features, whose targets are whole numbers as often as not."""
-    X = np.random.default_rng(0).uniform(-1, 1, (60, 2))
-    y = np.rint(4 * X[:, 0])
-    return X, y, MLPRegressor(hidden_layer_sizes=(8,), solver="lbfgs", max_iter=100, random_state=0).fit(X, y)
-
-
-def test_decision_regions_of_a_regressor():
-    X, y, model = wave()
-    ax = draw(plots.decision_regions(model, X, y, resolution=31))
-    image = image_of(ax)
-    assert image.shape == (31, 31)
-    left, right, low, high = ax.images[0].get_extent()
-    corners = [[left, low], [right, low], [left, high], [right, high]]
-    np.testing.assert_allclose(image[[0, 0, -1, -1], [0, -1, 0, -1]], model.predict(corners))
-    # Predictions and samples are on one scale of colours.
-    np.testing.assert_array_equal(ax.collections[0].get_array(), y)
-    assert ax.images[0].get_clim() == ax.collections[0].get_clim()
-    assert len(ax.figure.axes) == 2
-    assert not plots.decision_regions(model, X).collections
-    with pytest.raises(ValueError, match=r"\[decision_regions\] probabilities=True needs a classifier"):
-        plots.decision_regions(model, X, probabilities=True)
-    with pytest.raises(ValueError, match=r"\[decision_regions\] the model predicts 2 numbers for a sample"):
-        plots.decision_regions(model.fit(X, np.stack([y, y], axis=1)), X)
-
-
-def test_whole_numbers_of_floats_are_real_numbers():
-    X, y, _ = wave()
-    assert len(plots.projection(X, y).figure.axes) == 2  # with a scale of colours
-    assert plots.projection(X[:, :1], y).get_ylabel() == "y"
-    models = [PCA(2).fit(X)]
-    assert len(plots.projections(X, y.astype(np.float32), models)[0].collections) == 1
-    # Integers are classes, and so is what has labels.
-    assert len(plots.projection(X, y.astype(int)).collections) == 9
-    assert len(plots.projection(X, y, labels=list("abcdefghi")).collections) == 9
-
-
-def test_projection():
-    X, y = blobs()
-    ax = plots.projection(X, y, labels=["a", "b", "c"])
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "b", "c"]
-    np.testing.assert_array_equal(ax.collections[1].get_offsets(), X[y == 1, :2])
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("component 1", "component 2")
-    many = plots.projection(np.arange(40).reshape(20, 2), np.arange(20) % 10)
-    assert [t.get_text() for t in many.texts] == [str(i) for i in range(10)]
-    assert (
-        len({(c.get_facecolor().tobytes(), c.get_paths()[0].vertices.tobytes()) for c in many.collections})
-        == 10
-    )
-    assert len(plots.projection(X).collections) == 1
-    assert len(plots.projection(X, X[:, 0]).figure.axes) == 2  # with a scale of colours
-    with pytest.raises(ValueError, match="there are 2 labels for 3 classes"):
-        plots.projection(X, y, labels=["a", "b"])
-    with pytest.raises(
-        ValueError, match=r"\[projection\] X has shape \(30,\), but rows of numbers are needed"
-    ):
-        plots.projection(np.ones(30))
-
-
-def test_projection_of_one_column():
-    """Histograms: all samples are in them, each class's where its samples are."""
-    X, y = blobs()
-    X = X[:, :1] + 3.0 * y[:, None]
-    ax = draw(plots.projection(X, y, labels=["a", "b", "c"], name="axis"))
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("axis 1", "samples")
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "b", "c"]
-    all_edges = np.linspace(X.min(), X.max(), 21)
-    for i, (patch, colour) in enumerate(zip(ax.patches, _style.colours(3), strict=True)):
-        counts, edges, _ = patch.get_data()
-        np.testing.assert_allclose(edges, all_edges)
-        np.testing.assert_array_equal(counts, np.histogram(X[y == i], edges)[0])
-        assert counts.sum() == (y == i).sum()
-        np.testing.assert_array_equal(patch.get_edgecolor()[:3], colour)
-    # Many classes have their names in them.
-    many = plots.projection(np.arange(60.0)[:, None], np.arange(60) // 5)
-    assert [t.get_text() for t in many.texts] == [str(i) for i in range(12)]
-    np.testing.assert_allclose([t.xy[0] for t in many.texts], 5 * np.arange(12) + 2)
-    assert many.get_legend() is None
-    # Neither classes nor a legend; a real y is the other coordinate.
-    alone = plots.projection(X)
-    assert alone.patches[0].get_data().values.sum() == len(X)
-    assert alone.get_legend() is None
-    real = plots.projection(X, X[:, 0] / 2)
-    np.testing.assert_array_equal(real.collections[0].get_offsets(), np.hstack([X, X / 2]))
-    assert real.get_ylabel() == "y"
-
-
-def test_projections():
-    X, y, models = two_models()
-    panels = plots.projections(X, y, models, labels=["a", "b", "c"], name="axis")
-    assert [panel.get_title() for panel in panels] == ["PCA", "LinearDiscriminantAnalysis"]
-    for panel, model in zip(panels, models, strict=True):
-        for i in range(3):
-            np.testing.assert_array_equal(
-                panel.collections[i].get_offsets(), model.transform(X[y == i])[:, :2]
-            )
-        assert panel.get_xlabel() == "axis 1"
-    assert [t.get_text() for t in panels[-1].get_legend().get_texts()] == ["a", "b", "c"]
-    # Two models of a class are told apart by names that are given, and a single column is drawn, too.
-    named = plots.projections(X, y, {"two": PCA(2).fit(X), "one": PCA(1).fit(X)})
-    assert [panel.get_title() for panel in named] == ["two", "one"]
-    assert [len(panel.collections) for panel in named] == [3, 0]
-    # The legend shows the markers, though the last panel has none.
-    legend = named[-1].get_legend().legend_handles
-    assert [type(handle).__name__ for handle in legend] == ["PathCollection"] * 3
-    assert all(panel.get_legend() is None for panel in plots.projections(X, X[:, 0], models))
-    with pytest.raises(ValueError, match=r"\[projections\] there is no model"):
-        plots.projections(X, y, [])
-
-
-def projected_in(panel):
-    """The axis of a projection, its histograms' corners, and the line between the classes, as they are drawn."""
-    *_, axis, threshold = [np.column_stack(line.get_data()) for line in panel.lines]
-    return axis, [patch.get_xy() for patch in panel.patches], threshold
-
-
-def unit(vector):
-    return vector / np.linalg.norm(vector)
-
-
-def test_fisher_directions():
-    """One line joins the means, the other is that of the discriminant analysis."""
-    X, y = two_normal_classes()
-    means = [X[y == label].mean(axis=0) for label in ("a", "b")]
-    fisher = LinearDiscriminantAnalysis().fit(X, y).coef_[0]
-    assert abs(unit(fisher) @ unit(means[1] - means[0])) < 0.9
-    for panel, expected in zip(plots.fisher_discriminant(X, y), (means[1] - means[0], fisher), strict=True):
-        draw(panel)
-        assert panel.get_aspect() == 1
-        axis, _, threshold = projected_in(panel)
-        np.testing.assert_allclose(unit(axis[1] - axis[0]), unit(expected), rtol=1e-9)
-        # The classes are parted at right angles to it, in the middle between the means.
-        assert abs(unit(threshold[1] - threshold[0]) @ unit(expected)) < 1e-9
-        np.testing.assert_allclose(threshold @ expected, (means[0] + means[1]) @ expected / 2)
-        # Each mean is marked, and its foot is on the axis.
-        for mean, foot, mark in zip(means, panel.lines[0:4:2], panel.lines[1:4:2], strict=True):
-            np.testing.assert_allclose(np.ravel(mark.get_data()), mean)
-            ends = np.column_stack(foot.get_data())
-            np.testing.assert_allclose(ends[0], mean)
-            assert abs((ends[1] - ends[0]) @ unit(expected)) < 1e-9
-            normal = unit(expected)[::-1] * [1, -1]
-            np.testing.assert_allclose(ends[1] @ normal, axis[0] @ normal)
-
-
-def test_fisher_histograms():
-    """They hang on the axis below the samples, as long as the classes' shares."""
-    X, y = two_normal_classes()
-    panels = plots.fisher_discriminant(X, y, bins=12)
-    for panel in panels:
-        axis, outlines, threshold = projected_in(panel)
-        along = unit(axis[1] - axis[0])
-        normal = along[::-1] * [1, -1]
-        normal *= -np.sign(normal[1])
-        assert (X @ normal < axis[0] @ normal).all()
-        np.testing.assert_allclose(axis @ along, [(X @ along).min(), (X @ along).max()])
-        scales = []
-        for label, outline in zip("ab", outlines, strict=True):
-            projected = X[y == label] @ along
-            edges = np.linspace(*(axis @ along), 13) + 1e-9 * (np.arange(13) - 6)  # clear of rounding
-            shares = np.histogram(projected, edges)[0] / len(projected)
-            heights = (outline - axis[0]) @ normal
-            # A corner on the axis, two for every bin, a corner on the axis, and the first again.
-            assert len(heights) == 27
-            np.testing.assert_allclose(heights[1:25:2], heights[2:26:2], atol=1e-9)
-            scales.append(heights[1:25:2].sum())
-            np.testing.assert_allclose(heights[1:25:2] / scales[-1], shares, atol=1e-9)
-        np.testing.assert_allclose(*scales)
-        # The line between the classes goes through all of them.
-        np.testing.assert_allclose(
-            threshold @ normal, [(X @ normal).min(), (np.vstack(outlines) @ normal).max()]
-        )
-        # Nothing lies outside the axes.
-        draw(panel)
-        drawn = np.vstack([X, *outlines])
-        (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
-        assert (drawn > [left, bottom]).all() and (drawn < [right, top]).all()
-    # Both panels show the same part of the plane, at the same scale.
-    corners = [(*panel.get_xlim(), *panel.get_ylim()) for panel in panels]
-    np.testing.assert_allclose(*corners)
-
-
-def test_fisher_criterion():
-    X, y = two_normal_classes()
-    is_a = y == "a"
-    within = np.cov(X[is_a].T, bias=True) * is_a.mean() + np.cov(X[~is_a].T, bias=True) * (~is_a).mean()
-    difference = X[~is_a].mean(axis=0) - X[is_a].mean(axis=0)
-
-    def criterion(w):
-        return (w @ difference) ** 2 / (w @ within @ w)
-
-    titles = [panel.get_title().split("\n") for panel in plots.fisher_discriminant(X, y)]
-    assert "difference of the means" in titles[0][0] and "Fisher's discriminant" in titles[1][0]
-    fisher = np.linalg.solve(within, difference)
-    for w, (_, said) in zip((difference, fisher), titles, strict=True):
-        middle = (X[is_a].mean(axis=0) + X[~is_a].mean(axis=0)) @ w / 2
-        wrong = np.mean((X @ w > middle) == is_a)
-        assert said == f"J = {criterion(w):.3g}, {wrong:.1%} on the wrong side"
-    angles = np.linspace(0, np.pi, 721)
-    best = max(criterion(w) for w in np.column_stack([np.cos(angles), np.sin(angles)]))
-    assert criterion(difference) < 0.5 * best < best <= criterion(fisher) < 1.001 * best
-
-
-def test_fisher_of_classes_above_each_other():
-    """The means' line goes straight up, and its projection stands on the right."""
-    X = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    panel = plots.fisher_discriminant(np.vstack([X, X + np.array([0.0, 4.0])]), np.arange(8) // 4)[0]
-    axis, outlines, _ = projected_in(panel)
-    assert axis[0, 0] == axis[1, 0] > 1
-    assert all(outline[:, 0].max() > axis[0, 0] for outline in outlines)
-
-
-def test_fisher_of_a_data_frame():
-    pandas = pytest.importorskip("pandas")
-    X, y = two_normal_classes()
-    panels = plots.fisher_discriminant(pandas.DataFrame(X, columns=["width", "height"]), y, labels=["A", "B"])
-    assert [(panel.get_xlabel(), panel.get_ylabel()) for panel in panels] == [("width", "height")] * 2
-    assert [t.get_text() for t in panels[1].get_legend().get_texts()] == ["A", "B"]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda X, y: (X[:, :1], y), r"X has shape \(240, 1\), but the plane has two features"),
-        (lambda X, y: (X, y[:-1]), r"y has shape \(239,\), but X has 240 samples"),
-        (lambda X, y: (X, y == "c"), "y has 1 classes, but two are needed"),
-        (lambda X, y: (X, np.arange(240) % 3), "y has 3 classes, but two are needed"),
-        (lambda X, y: (np.vstack([[[np.nan, 0.0]], X[1:]]), y), "X is nan at row 0, column 0"),
-        (lambda X, y: (np.vstack([X, X]), np.arange(480) // 240), "the class means are equal"),
-        (lambda X, y: (X[:, [0, 0]], y), "the covariance within classes is singular"),
-        (lambda X, y: ((y == "a")[:, None] + X * [0, 1], y), "the covariance within classes is singular"),
-        (lambda X, y: (X[[0, -1]], y[[0, -1]]), "the covariance within classes is singular"),
-    ],
-)
-def test_fisher_needs_two_classes_in_a_plane(change, message):
-    with pytest.raises(ValueError, match=rf"^\[fisher_discriminant\] {message}"):
-        plots.fisher_discriminant(*change(*two_normal_classes()))
-
-
-def test_bad_options_of_fisher():
-    X, y = two_normal_classes()
-    with pytest.raises(ValueError, match=r"^\[fisher_discriminant\] there are 3 labels for 2 classes"):
-        plots.fisher_discriminant(X, y, labels=["a", "b", "c"])
-    with pytest.raises(ValueError, match=r"^\[fisher_discriminant\] bins must be at least 1, got 0"):
-        plots.fisher_discriminant(X, y, bins=0)
-
-
-def test_confusion_matrix():
-    truth, predicted = ["cat", "cat", "cat", "dog", "bird"], ["cat", "cat", "dog", "dog", "cat"]
-    ax = plots.confusion_matrix(truth, predicted)
-    written = {(t.get_position()[1], t.get_position()[0]): t.get_text() for t in ax.texts}
-    # Rows are true classes, sorted: bird, cat, dog.
-    assert written == {(0, 1): "1", (1, 1): "2", (1, 2): "1", (2, 2): "1"}
-    np.testing.assert_allclose(image_of(ax), [[0, 1, 0], [0, 2 / 3, 1 / 3], [0, 0, 1]])
-    assert [t.get_text() for t in ax.get_xticklabels()] == ["bird", "cat", "dog"]
-    percent = plots.confusion_matrix(truth, predicted, normalize=True, labels=["B", "C", "D"])
-    assert sorted(t.get_text() for t in percent.texts) == ["100", "100", "33", "67"]
-
-
-# ----------------------------------------------------------------------------------------------------------- images
-
-
 def test_weight_images():
     weights = np.arange(12.0 * 5).reshape(12, 5) - 20
     ax = plots.weight_images(weights, (3, 4), columns=2)
@@ -489,9 +165,6 @@ def test_reconstructions():
     np.testing.assert_array_equal(image[3:, 4:7], X[1].reshape(2, 3) + 1)
     with pytest.raises(ValueError, match="reconstruction"):
         plots.reconstructions(X, X[:3])
-
-
-# --------------------------------------------------------------------------------------------------------- topology
 
 
 def test_every_weight_is_a_line():
