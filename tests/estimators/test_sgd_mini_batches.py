@@ -12,7 +12,7 @@ from linear_models import classes
 from steepest.linear_model import SGDClassifier, SGDRegressor
 from steepest.linear_model._sgd import LOSSES
 
-# Derivatives of the losses by the score z, for a target t.
+# kept by hand: the oracle's derivatives of the losses by the score z, for a target t
 DERIVATIVES = {
     "hinge": lambda z, t: np.where(t * z <= 1, -t, 0.0),
     "squared_hinge": lambda z, t: -2 * t * np.maximum(0, 1 - t * z),
@@ -25,7 +25,7 @@ DERIVATIVES = {
     "epsilon_insensitive": lambda z, t: np.sign(z - t) * (np.abs(z - t) > 0.1),
     "squared_epsilon_insensitive": lambda z, t: 2 * np.sign(z - t) * np.maximum(0, np.abs(z - t) - 0.1),
 }
-# What is left of losses with an epsilon of zero.
+# Derivatives of the losses with an epsilon of zero.
 WITHOUT_EPSILON = {
     "epsilon_insensitive": lambda z, t: np.sign(z - t),
     "squared_epsilon_insensitive": lambda z, t: 2 * (z - t),

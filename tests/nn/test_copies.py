@@ -20,14 +20,8 @@ def by_joblib(value):
 
 
 WAYS = [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value)), by_joblib]
-RULES = {
-    "sgd": lambda p: optim.SGD(p, 0.1),
-    "momentum": lambda p: optim.Momentum(p, 0.1),
-    "adam": lambda p: optim.Adam(p, 0.1),
-    "adamw": lambda p: optim.AdamW(p, 0.1, l1=0.01, max_norm=0.5),
-    "rmsprop": lambda p: optim.RMSprop(p, 0.1),
-    "adagrad": lambda p: optim.AdaGrad(p, 0.1),
-}
+RULES = {rule.__name__: rule for rule in optim.RULES}
+OPTIONS = {"AdamW": {"l1": 0.01, "max_norm": 0.5}}
 ways = pytest.mark.parametrize("way", WAYS, ids=["deepcopy", "pickle", "joblib"])
 
 
@@ -54,7 +48,7 @@ def train(net, optimizers, x, n=3):
 def test_a_pair_trains_on(rng, way, rule, optimizer_first):
     x = rng.standard_normal((6, 5)).astype(np.float32)
     net = network()
-    optimizer = RULES[rule](net.parameters())
+    optimizer = RULES[rule](net.parameters(), 0.1, **OPTIONS.get(rule, {}))
     optimizer.follow(optim.schedules.Cosine(0.2, 8), 8)
     train(net, [optimizer], x)
     if optimizer_first:

@@ -14,6 +14,7 @@ if not (ROOT / "bench" / "__main__.py").is_file():
 from bench import harness, report, targets  # noqa: E402
 from bench.__main__ import NAMES  # noqa: E402
 
+# kept by hand: what a saved row says of its run
 RUN = {"date": "2024-02-29", "commit": "0", "device": "CPU", "isa": "generic", "threads": 2, "versions": {}}
 
 
@@ -70,7 +71,7 @@ def cuda_row(bench, case, medians, commit="abc1234", **more):
 
 
 def shown(*rows):
-    """What the targets' lines say besides "not yet measured", by the beginning of the target."""
+    """The results of the targets that are measured, by the beginning of the target."""
     answers = targets.answers(rows)
     return {target.text.split(":")[0]: result for target, result, _ in answers if result is not None}
 
