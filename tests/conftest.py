@@ -18,7 +18,7 @@ hypothesis.settings.register_profile("quick", max_examples=12, deadline=None, de
 hypothesis.settings.register_profile("deep", max_examples=1000, deadline=None)
 hypothesis.settings.load_profile("deep" if backends.DEEP else "quick")
 
-# What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+# A process that a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

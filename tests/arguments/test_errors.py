@@ -19,7 +19,7 @@ FLOAT_CASES = [name for name in cases.CASES if name not in WITHOUT_FLOAT_INPUTS]
 
 
 def operation_names(name):
-    """What may stand in the brackets: the function's name, or `activation` for a named activation."""
+    """The names that may stand in the brackets: the function's, or `activation` for a named activation."""
     function = name.split("/")[0]
     return (function, "activation") if function in K.ACTIVATIONS else (function,)
 

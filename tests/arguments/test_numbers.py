@@ -12,7 +12,7 @@ from steepest import kernels as K
 
 HUGE = 10**400
 
-# What no argument of a kind takes. An array would be frozen in a graph.
+# Values that an argument of each kind refuses. A graph would freeze the value of an array.
 BAD = {
     bool: ("yes", 2.5, object()),
     int: ("1", 1.5, 1j, HUGE, -HUGE, [1], object()),

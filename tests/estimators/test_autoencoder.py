@@ -110,7 +110,7 @@ def test_tied_weights_are_one(rng):
 
 
 def test_log_loss(dtype):
-    """Of data in [0, 1], the loss is their cross-entropy, and the output the logistic function of the network's."""
+    """For data in [0, 1] the loss is the cross-entropy, and the output passes through the logistic function."""
     X = (load_digits().data[:200] / 16).astype(dtype)
     model = quick(loss="log_loss", hidden_layer_sizes=(16, 8), learning_rate_init=0.01, max_iter=20).fit(
         X, eval_set=X

@@ -88,7 +88,7 @@ def test_lbfgs_has_a_bar_too(monkeypatch):
 
 
 class NoStream:
-    """What a program puts in the place of standard error, which it only writes to."""
+    """A stand-in for standard error that programs only write to."""
 
     def write(self, text):
         raise ValueError("I/O operation on closed file")

@@ -1,4 +1,4 @@
-"""What a classifier tells apart: two classes, several, labels; weights of classes; losses of a margin."""
+"""Targets of classifiers: two classes, several, labels; weights of classes; losses of a margin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What estimators are given by mistake: every one refuses it, with its name and a reason."""
+"""Every estimator refuses wrong input, with its own name and a reason."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_bad_y(estimator):
 @pytest.mark.parametrize("estimator", [*CLASSIFIERS, *REGRESSORS])
 @pytest.mark.parametrize("missing", [None, np.nan, "pandas.NA"], ids=str)
 def test_missing_targets(estimator, missing):
-    """Of labels as strings, and of numbers: the message names the first."""
+    """Targets are strings or numbers; the message names the first row without one."""
     if missing == "pandas.NA":
         missing = pytest.importorskip("pandas").NA
     y = (targets(estimator)["y"] if estimator in REGRESSORS else np.array(["low", "high"])[CLASSES]).astype(

@@ -151,7 +151,7 @@ def test_partial_fit_of_given_weights(estimator):
         model.coefs_[0] = np.zeros(3)
     with pytest.raises(ValueError, match="coefs_ has arrays of shapes"):
         model.coefs_ = source.coefs_[1:]
-    # What cannot be written is found before the first array is.
+    # A wrong array is found before the first one is written.
     words = [np.ones_like(source.coefs_[0]), *(np.full(w.shape, "a") for w in source.coefs_[1:])]
     with pytest.raises(ValueError, match="could not convert string to float"):
         model.coefs_ = words

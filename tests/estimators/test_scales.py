@@ -47,7 +47,7 @@ def data(scale, offset, shape, k, dtype_name):
 
 
 def silent(fit):
-    """What a fit returns, and what it warns of: nothing, or why it did not converge."""
+    """Return the fit, and its warning: none, or why it did not converge."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = fit()
@@ -130,7 +130,7 @@ def test_logistic_regression(scale, offset, shape, dtype, k):
 
 
 def gradient_of(model, Z, spread, ids, k):
-    """That of the mean loss of a classifier, by its standardised coefficients, in long double, without its intercept's.
+    """The gradient of a classifier's mean loss by standardised coefficients alone, in long double.
 
     The intercept is fitted anew: its rounding, of numbers as large as the offsets, is no error of the coefficients.
     """

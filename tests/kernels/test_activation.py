@@ -49,7 +49,7 @@ VARIANTS = (
 
 
 def derivative_at(x, name):
-    """What activation_backward takes: the output, in the dtype of x, or x itself."""
+    """Return the argument of activation_backward: the output, in the dtype of x, or x itself."""
     if reference.split_activation(name)[0] in K.INPUT_DERIVATIVES:
         return x
     with np.errstate(over="ignore"):

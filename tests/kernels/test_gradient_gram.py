@@ -131,7 +131,7 @@ def test_not_a_number_stays(rng, dtype):
 
 
 def test_float32_sums_are_short(rng):
-    """What a long float32 sum would lose: many small products behind a large one."""
+    """Many small products behind a large one are kept; a long float32 sum would lose them."""
     x = np.full((2, 20000), 2.0**-13, np.float32)
     x[:, 0] = 1.0
     d = np.ones((2, 1), np.float32)

@@ -54,7 +54,7 @@ def test_heights(rng, dtype, n, r):
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_they_are_the_diagonal(rng, dtype, bias):
-    """Of the products of the gradients; and layers add up."""
+    """The norms are the diagonal of the products of the gradients, and layers add up."""
     layers = [make(rng, dtype, 17, 20, 12, 2), make(rng, dtype, 17, 12, 5, 2)]
     out, products = np.zeros(34), np.zeros((34, 34))
     for x, d in layers:

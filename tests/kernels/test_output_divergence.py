@@ -158,7 +158,7 @@ def test_large_logits(dtype):
 
 
 def test_large_exponentials_meet_small_numbers():
-    """What is finite comes out finite, though exponentials in it are not."""
+    """A finite divergence comes out finite, even where exponentials in its formula overflow."""
     for z, w in [(720.0, 720.0 + 1e-5), (-700.0, 5.0), (1500.0, 1500.0), (-1500.0, 700.0), (700.0, -1500.0)]:
         assert np.isfinite(check_divergence(np.array([[z]]), np.array([[w]]), "poisson", layouts=("c",)))
     for z, w in [

@@ -117,7 +117,7 @@ def test_uniform_moments(dtype):
     width = high - low
     u = (x - low) / width
     z = tolerances.standard_errors(n)
-    # Of a uniform variable: mean 1/2 with variance 1/12; second central moment 1/12 with variance 1/180.
+    # A uniform variable has the mean 1/2 with variance 1/12; second central moment 1/12 with variance 1/180.
     assert abs(u.mean() - 0.5) < z * np.sqrt(1 / 12)
     assert abs(((u - 0.5) ** 2).mean() - 1 / 12) < z * np.sqrt(1 / 180)
     # Successive numbers are uncorrelated: the mean of products of independent variables of variance 1/12.

@@ -75,7 +75,7 @@ def test_rows_are_shared_out(rng, dtype):
 @pytest.mark.skipif(not STANDIN, reason="the number of multiprocessors is the stand-in's to set")
 @pytest.mark.parametrize("multiprocessors", [1, 108], indirect=True)
 def test_large_tiles(rng, dtype, multiprocessors):
-    """What a device of more multiprocessors does with the same shapes, and one of a single one."""
+    """Devices of one and of many multiprocessors share out the same shapes differently."""
     for n, d in ((50, 70), (700, 20), (33, 130)):
         assert_agrees(rng.standard_normal((n, d)).astype(dtype), rng.random(n).astype(dtype), ones=True)
 
@@ -121,7 +121,7 @@ def test_no_weight_at_all(dtype, ones):
 
 
 def test_weights_are_shares(rng, dtype):
-    """Of any size: neither the weights nor their products with x overflow or vanish."""
+    """Weights may have any size: neither they nor their products with x overflow or vanish."""
     x, weight = rng.standard_normal((50, 6)).astype(dtype), rng.random(50).astype(dtype)
     for factor in (1e-30, 1e30):
         assert_agrees(x, (weight * factor).astype(dtype), ones=True)

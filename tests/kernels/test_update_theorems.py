@@ -1,4 +1,4 @@
-"""What is known of the update rules: where they converge, which are the same, and what PyTorch's compute."""
+"""Theorems about the update rules: where they converge, which are the same; and agreement with PyTorch."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ RULES = [
     if inspect.isclass(rule) and issubclass(rule, optim.Optimizer) and not inspect.isabstract(rule)
 ]
 PENALTIES = {"l1": 0.02, "l2": 0.1, "weight_decay": 0.3, "max_norm": 2.0}
-# What is tried beside the defaults.
+# Options that the tests try beside the defaults.
 OPTIONS = {
     optim.SGD: [
         {"momentum": 0.9},
@@ -219,7 +219,7 @@ RATES = schedules.WarmUp(3, schedules.Cosine(0.1, 5, 0.01))
 
 @pytest.mark.parametrize("rule", RULES)
 def test_captured_steps_follow_a_schedule(rng, rule):
-    """So do eager ones, and those after the schedule's end keep its last rate."""
+    """Eager steps follow it too; steps after the schedule's end keep its last rate."""
     nets = [network(np.float64) for _ in range(3)]
     optimizers = [rule(net.parameters()) for net in nets]
     gradient = rng.standard_normal(nets[0].grad_arena.shape)

@@ -38,7 +38,7 @@ def _categorical(z, w):
 
 @cache
 def _of_item(formula, z, w):
-    """Of one distribution, of which z and w hold a number or a few."""
+    """The divergence between two members of one family, whose parameters z and w are a number or a few."""
     numbers = [(a,) if isinstance(a, float) else a for a in (z, w)]
     largest = max(abs(x) for a in numbers for x in a)
     with decimal.localcontext() as context:

@@ -138,7 +138,7 @@ def logistic_regression(X, ids, k, C):
         p = probabilities(Z @ theta)
         gradient = Z.T @ (p - target) / n + penalty[:, None] * theta
         H = logistic_hessian(Z, p, penalty)
-        # What all classes share changes nothing; neither do columns that are constant and have no penalty.
+        # A shift that all classes share changes nothing; neither does a constant column without penalty.
         shift = np.kron(np.full((outputs, outputs), LONG(outputs > 1)), np.eye(len(theta), dtype=LONG))
         flat = np.tile(np.append(deviation == 0, False), outputs)
         A = H + shift + np.diag(flat.astype(LONG))

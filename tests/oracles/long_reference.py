@@ -45,7 +45,7 @@ def discriminant_functions(X, y, shrinkage=0.0):
     units = np.sqrt((deviations**2).mean(axis=0))
     D, M = deviations / units / np.sqrt(LONG(n)), (means - centre) / units
     if shrinkage:
-        # Of the features as they are: (1 - s) W + s tr(W) / d I, here in units of the features.
+        # The covariance is shrunk in the features' own units: (1 - s) W + s tr(W) / d I.
         W = (1 - LONG(shrinkage)) * D.T @ D
         W += np.diag(LONG(shrinkage) * (units**2).mean() / units**2)
         solved = solve(W, M.T)

@@ -50,7 +50,7 @@ def test_host_arrays_go_to_the_cpu():
         Foreign(values, PINNED),
     ):
         assert backend_of(array) is _cpu
-    # What is no array is refused by the operation itself.
+    # The operation itself refuses objects that are no arrays.
     for other in (None, 3, "array", [1.0], []):
         assert backend_of(other) is _cpu
     assert backend_of_first([values]) is backend_of_first([]) is backend_of_first(values) is _cpu

@@ -58,7 +58,7 @@ class DeviceCase:
 
 @pytest.mark.parametrize("name", cases.CASES)
 def test_every_kernel(cupy, name):
-    """What the host's part of an operation reads is not on the device, where it could not read it."""
+    """Arrays that the host's part of an operation reads stay on the host: it could not read them on the device."""
     case = cases.make(name)
     eager, captured = DeviceCase(cupy, case), DeviceCase(cupy, case)
     before = captured.bytes()

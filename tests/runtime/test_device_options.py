@@ -1,4 +1,4 @@
-"""What the perceptrons have beyond scikit-learn's, on CUDA: the fits are those on the CPU, to rounding."""
+"""Options of the perceptrons beyond scikit-learn's, on CUDA: fits agree with those on the CPU, to rounding."""
 
 from __future__ import annotations
 

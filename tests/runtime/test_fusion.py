@@ -152,7 +152,7 @@ def test_batches(dtype, n, multiprocessors):
 
 
 def test_gradients_in_parts():
-    """So many rows that several blocks share a tile of a gradient."""
+    """With many rows, several blocks share a tile of a gradient."""
     check(lambda: Layers((40, 33, 8), 2000, np.float32), adam_step, 2 + 1 + 1 + 1 + 1)
 
 

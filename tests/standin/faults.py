@@ -351,7 +351,7 @@ def examine(fault: Fault, objects: Path) -> tuple[bool, str]:
     with tempfile.TemporaryDirectory() as folder:
         build(fault, objects, Path(folder))
         done = run_tests(fault.tests, Path(folder))
-    # What pytest says of a failing test starts with an E.
+    # pytest's lines about a failing test start with an E.
     lines = [n.strip("E ") for n in done.stdout.splitlines() if n.startswith("E ")]
     found = next((n for n in lines if re.search(fault.finding, n)), None)
     text = f"{'found ' if found else 'MISSED'} {fault.what} ({time.perf_counter() - began:.0f} s)\n       {found}"

@@ -67,7 +67,7 @@ def test_fault_is_found(selftest, name, order):
     with pytest.raises(RuntimeError, match=FAULTS[name]) as info:
         selftest.run_fault(name)
     assert str(info.value).startswith("[cuda stand-in] ")
-    # What the fault left behind harms no later kernel.
+    # The remains of the fault harm no later kernel.
     np.testing.assert_array_equal(selftest.block_sums(np.ones(256)), [128, 128])
 
 

@@ -1,4 +1,4 @@
-"""What the programs of this folder share: their arguments, children with a deadline, and how they end.
+"""Helpers of the programs of this folder: their arguments, children with a deadline, and how they end.
 
 A program runs alone: ``python tests/stress/stress_NAME.py [--short] [--seed N]``. It ends with exit status 0 and a line
 of figures if all held, else with 1 and a line for each fault.

@@ -37,7 +37,7 @@ from steepest.neural_network import Autoencoder, MLPClassifier, MLPRegressor
 FILES_OF_A_PROCESS = 500
 SECONDS_OF_A_FILE = 30  # then it hangs
 MOST_MEMORY = 512 << 20  # beyond what the process has before; the files have some kilobytes
-# What methods of a model may raise whose attributes somebody has set to anything.
+# The errors that methods may raise after somebody has set the model's attributes to anything.
 ORDINARY = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
 X = np.random.default_rng(0).standard_normal((12, 4))
 Y = np.arange(12) % 3

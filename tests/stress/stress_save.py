@@ -40,7 +40,7 @@ def value_of(path: Path) -> float:
 
 
 def leftovers(folder: Path, path: Path) -> list[Path]:
-    """What a killed process has left; anything that is not a temporary file is an error."""
+    """List the files that a killed process has left; any but temporary files are an error."""
     others = [other for other in folder.iterdir() if other != path]
     strange = [other.name for other in others if other.suffix != ".tmp"]
     assert not strange, f"files that nobody asked for: {strange}"

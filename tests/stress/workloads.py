@@ -116,11 +116,11 @@ LABELLED = (perceptron, discriminants, logistic, stochastic)
 
 
 def expected_results() -> dict[str, bytes]:
-    """What each piece of work gives; it also imports and compiles all that they need."""
+    """Return the result of each piece of work; this also imports and compiles all that they need."""
     return {name: work() for name, work in WORK.items()}
 
 
 def faults_of(results: dict[str, bytes]) -> list[str]:
-    """What no longer works as it did."""
+    """List the pieces of work that no longer give the same result."""
     faults = ["a capture has not ended"] if _cpu.is_capturing() else []
     return faults + [f"{name} gives another result" for name, work in WORK.items() if work() != results[name]]

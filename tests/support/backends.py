@@ -1,4 +1,4 @@
-"""What the build offers, where the tests compute, and the one helper that checks an operation over layouts and `out=`.
+"""Instruction sets, where the tests compute, and the one helper that checks an operation over layouts and `out=`.
 
 The tests of the operations call `steepest.kernels` on NumPy arrays. By default these compute on the CPU's kernels. Two
 environment variables let the same tests run on the CUDA kernels:

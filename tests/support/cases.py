@@ -19,7 +19,7 @@ from steepest import kernels as K
 # Samples, features and outputs of large work, which threads and blocks share out: less where it takes long.
 LARGE = (389, 150, 35) if backends.SLOW else (1531, 300, 67)
 
-# What a call that is refused raises.
+# The errors that a refused call raises.
 REFUSED = (TypeError, ValueError)
 
 

@@ -28,6 +28,6 @@ def small_data(estimator, n=60, dtype=np.float32):
 
 
 def outputs(model, X):
-    """What a fitted model says about X."""
+    """Return the predictions of a fitted model for X."""
     methods = ("predict", "predict_proba", "decision_function", "transform")
     return [np.asarray(getattr(model, name)(X)) for name in methods if hasattr(model, name)]

@@ -17,7 +17,7 @@ import numpy as np
 
 _CUPY_KINDS = "?bhilqBHILQefdFD"  # dtype characters
 _ALIGNMENT = 512  # bytes, of CuPy's allocations
-# What neither takes nor gives arrays.
+# Functions that neither take nor return arrays.
 _PLAIN = frozenset({"DivergenceError", "info", "is_capturing", "synchronize"})
 
 
@@ -75,7 +75,7 @@ class _Memories:
         return array
 
     def to_host(self, value):
-        """What a test gets for the result `value` of a kernel: the array it gave for it, or a new one."""
+        """Return the host's array for the result `value` of a kernel: the array that the test gave, or a new one."""
         if isinstance(value, tuple):
             return tuple(self.to_host(item) for item in value)
         if not isinstance(value, self._cupy.ndarray):
@@ -169,7 +169,7 @@ class OnDevice:
             return memories.to_host(function(*args, **kwargs))
         try:
             result = function(*args, **kwargs)
-            # What the kernel finds wrong in the data is raised here.
+            # Errors that the kernel finds in the data are raised here.
             self._module.synchronize()
         finally:
             memories.download()

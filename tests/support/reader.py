@@ -1,4 +1,4 @@
-"""What those have installed who read the docs: the package and `make docs`, not what only the tests need."""
+"""The environment of a reader of the docs: the package and `make docs`, without the modules that only tests need."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class TrainingStep:
         K.adam_update(self.params, self.grads, self.exp_avg, self.exp_avg_sq, self.count, lr=self.lr)
 
     def parameter_bytes(self):
-        """What the update writes."""
+        """Return the bytes that the update writes."""
         return [a.tobytes() for a in (*self.params, *self.exp_avg, *self.exp_avg_sq)]
 
     def bytes(self):

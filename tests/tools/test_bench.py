@@ -218,7 +218,7 @@ def test_the_ceiling_of_a_cuda_device():
     row = ceiling.describe(large)
     assert row["name"] == "copy bandwidth"
     assert row["float32_gflops_by_clock"] == 2 * 1.0 * 10 * 128
-    # What lies in the cache is not bound by the memory.
+    # Memory does not bound work on data in the cache.
     assert ceiling.bound(0.0, 1e3, 1e3).seconds == 0
     ceiling.gflops = 5.0
     assert ceiling.bound(1e9, 1e3, 1e3) == (0.2, "compute", 5.0, 0.0)

@@ -180,7 +180,7 @@ def test_images_and_labels_are_compared_before_they_are_unpacked(folder, part, m
 
 
 def test_memory_is_that_of_the_array(tmp_path):
-    """What a small file unpacks to is held once."""
+    """A small file with a large array inside takes the memory of that array once."""
     path = tmp_path / "x"
     path.write_bytes(gzip.compress(idx(np.zeros((64, 1 << 20), np.uint8))))
     run_python(

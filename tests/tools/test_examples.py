@@ -13,7 +13,7 @@ import reader
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(FOLDER.rglob("*.py"))
-# What stands in the output, of each example.
+# A text that the output of each example contains.
 EXPECTED = {
     "activations": "sigmoid: from  0.007 to 0.993, steepest slope 0.250",
     "autoencoder": "autoencoder, 8 numbers: 8",
@@ -40,7 +40,7 @@ EXPECTED = {
     "vanishing_gradients": "ReLU, He                  first / last gradient  ",
     "when_they_fail": "small variance: neighbours along the component 48%, along the discriminant axis 99%",
 }
-# What examples need beyond the package's own dependencies: the tests' extra has it.
+# Modules that examples need beyond the package's own dependencies; the tests' extra installs them.
 NEEDED = {"cart_pole": "gymnasium"}
 
 

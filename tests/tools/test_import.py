@@ -1,4 +1,4 @@
-"""What `import steepest` loads, and what the package ships for type checkers."""
+"""The modules that `import steepest` loads, and the files that the package ships for type checkers."""
 
 from __future__ import annotations
 

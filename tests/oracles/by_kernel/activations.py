@@ -59,7 +59,7 @@ def _one_and_square(y, derivative, parameter):
 
 @dataclass(frozen=True)
 class Activation:
-    """What the tests know of an activation f. All functions take its parameter, or None, as their last argument.
+    """An activation f, as the tests know it. All functions take its parameter, or None, as their last argument.
 
     Attributes
     ----------

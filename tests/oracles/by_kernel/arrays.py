@@ -1,4 +1,4 @@
-"""What all oracles share: arrays in float64, rows' weights, finite differences."""
+"""Helpers of all oracles: arrays in float64, rows' weights, finite differences."""
 
 from __future__ import annotations
 

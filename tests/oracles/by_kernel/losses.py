@@ -69,7 +69,7 @@ def _margin_error(z, t, v, d, parameter):
 
 @dataclass(frozen=True)
 class PointwiseLoss:
-    """What the tests know of a loss l(z, t, parameter).
+    """A loss l(z, t, parameter), as the tests know it.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What all tolerances are made of: c * eps(dtype) * scale, each with the sentence that derives it.
+"""The parts of all tolerances: c * eps(dtype) * scale, each with the sentence that derives it.
 
 `eps` is the distance from 1 to the next number of the dtype, twice the unit roundoff u. Every function
 returns absolute tolerances that broadcast to the result. `tiny`, the smallest normal number, is added where a

@@ -9,7 +9,7 @@ from .rounding import absolute, dot, eps
 
 
 def second_moment(x, weight=None, ones=False, scale=1.0, decay=0.0, out=None):
-    """What is left of out, and the weighted mean of the outer products of rows; those of weight 0 are not looked at."""
+    """decay * out plus the weighted mean of the rows' outer products; rows of weight 0 may hold anything."""
     weight = np.ones(len(x)) if weight is None else f64(weight)
     x, share = f64(x)[weight != 0], weight[weight != 0] / (weight.sum() or 1.0)
     if ones:

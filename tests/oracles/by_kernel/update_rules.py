@@ -57,7 +57,7 @@ def _error_of_scaled_step(e, p, g, states, after, lr, error, **numbers):
 
 @dataclass(frozen=True)
 class UpdateRule:
-    """What the tests know of an update rule.
+    """An update rule, as the tests know it.
 
     Attributes
     ----------
