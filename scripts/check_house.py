@@ -53,21 +53,23 @@ def strings(nodes: list) -> list[str]:
     return [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
 
 
-def outside_functions(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a module that no function holds, decorators included."""
-    for node in ast.iter_child_nodes(tree):
-        yield node
-        inner = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        for part in node.decorator_list if inner else [node]:
-            yield from outside_functions(part)
+def nodes(tree: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
+    """Yield the nodes of a module, each with whether the body of a function holds it."""
+    stack = [(tree, False)]
+    while stack:
+        node, inside = stack.pop()
+        yield node, inside
+        if isinstance(node, (ast.Name, ast.Constant, ast.expr_context)):
+            continue
+        body = node.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else ()
+        stack += [(child, inside or child in body) for child in ast.iter_child_nodes(node)]
 
 
 def of_python(file: str, text: str) -> Iterator[Names]:
     """Yield the collections of names in a Python file that are not marked as kept by hand."""
-    lines, tree = text.splitlines(), ast.parse(text)
-    tables = {id(node) for node in outside_functions(tree) if isinstance(node, ast.Dict)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Dict) and id(node) in tables:
+    lines = text.splitlines()
+    for node, inside in nodes(ast.parse(text)):
+        if isinstance(node, ast.Dict) and not inside:
             found = strings([key for key in node.keys if key is not None])
         elif isinstance(node, (ast.List, ast.Tuple, ast.Set)):
             found = strings(node.elts)
