@@ -12,7 +12,6 @@ import scipy.sparse
 from steepest import kernels as K
 from steepest import nn, optim
 from steepest._cpu import DivergenceError
-from steepest._estimators.column_samples import ColumnSample
 from steepest._estimators.sparse_rows import SparseRows
 from steepest._estimators.training import divergence, lower_rate, train
 from steepest._runtime.arrays import Array, Float64Array
@@ -22,6 +21,7 @@ from steepest.callbacks import Epoch
 from steepest.optim.schedules import Adaptive
 
 from ._batch_modes import Descent, Objective
+from ._column_samples import ColumnSample
 from ._lipschitz_constants import LipschitzConstants
 from ._proximal_newton import violation
 from ._quasi_newton import excess

@@ -14,7 +14,6 @@ from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 
 from steepest._cpu import DivergenceError
 from steepest._estimators.class_weights import class_weights
-from steepest._estimators.column_samples import ColumnSample
 from steepest._estimators.data import to_estimator_device
 from steepest._estimators.labels import number_labels
 from steepest._estimators.linear_classifier import LogisticClassifier, SparseCoefficients
@@ -25,6 +24,7 @@ from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_device, to_host
 
 from ._batch_modes import BATCH_MODE_PARAMETERS, BATCH_MODES, Descent
+from ._column_samples import ColumnSample
 from ._gradient_descent import Descended
 from ._logistic_solvers import minimize_by_descent, minimize_by_newton, minimize_smooth, minimize_with_l1
 from ._objective import LogisticObjective

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from steepest._estimators.column_samples import ColumnSample
 from steepest._runtime.arrays import Float64Array
+
+from ._column_samples import ColumnSample
 
 Float64 = Float64Array
 

@@ -15,7 +15,6 @@ from sklearn.utils.validation import check_is_fitted
 from steepest import nn
 from steepest._estimators.data import in_library_of, resume, to_estimator_device
 from steepest._estimators.device import resolve_device
-from steepest._estimators.parameter_list import ParameterList
 from steepest._estimators.sparse_rows import SparseRows, is_sparse
 from steepest._estimators.training import Monitor
 from steepest._estimators.validation import validate, validate_weights
@@ -27,6 +26,7 @@ from steepest.nn.losses import Loss
 
 from ._architecture import draw_initial_values, make_layers, require_stochastic
 from ._full_batch import fit_lbfgs
+from ._parameter_list import ParameterList
 from ._parameters import STOCHASTIC, PerceptronParameters
 from ._records import Samples, predict
 from ._stochastic import StochasticFit, make_optimizer

@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from steepest._estimators.lbfgs import minimize_lbfgs
 from steepest.callbacks import Callback, Epoch, above_bars
 
+from ._lbfgs import minimize_lbfgs
 from ._records import Recorder, Samples
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from steepest._estimators.data import in_library_of
-from steepest._estimators.regression_losses import LOSSES, LossName, loss_name, regression_loss
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import array_namespace, to_host
 from steepest.callbacks import Callback
@@ -22,6 +21,7 @@ from steepest.optim.schedules import Schedule
 
 from ._base import BaseMultilayerPerceptron, _is_stochastic
 from ._parameters import Device, InitialWeights, LearningRate, Solver
+from ._regression_losses import LOSSES, LossName, loss_name, regression_loss
 
 
 def _drop_axis(values: Array) -> Array:

@@ -11,14 +11,13 @@ from sklearn.exceptions import ConvergenceWarning
 
 from steepest import kernels as K
 from steepest._cpu import DivergenceError
+from steepest._estimators.sparse_rows import SparseRows
 from steepest._runtime.arrays import Array
 from steepest._runtime.graph import capture
 from steepest._runtime.memory import assign, to_host
 from steepest.callbacks import above_bars
 from steepest.nn import Network
 from steepest.nn.losses import Loss
-
-from .sparse_rows import SparseRows
 
 
 class _Objective:
