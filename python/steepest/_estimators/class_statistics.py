@@ -16,8 +16,6 @@ from steepest._runtime.memory import aligned_zeros, to_device, to_host
 
 from .row_blocks import block_rows, dense
 
-Float64 = Float64Array
-
 _CENTRE_ROWS = 4096
 
 
@@ -35,9 +33,9 @@ class ClassStatistics:
         ``sum_i s_i (x_i - mean of its class)(x_i - mean of its class)^T``.
     """
 
-    weights: Float64
-    means: Float64
-    scatter: Float64
+    weights: Float64Array
+    means: Float64Array
+    scatter: Float64Array
 
     @classmethod
     def empty(cls, n_classes: int, n_features: int) -> ClassStatistics:
@@ -102,9 +100,9 @@ class ClassStatistics:
         return float(self.weights.sum())
 
     @property
-    def covariance(self) -> Float64:
+    def covariance(self) -> Float64Array:
         """The pooled covariance within classes, ``scatter / total``: the maximum-likelihood estimate."""
-        covariance: Float64 = self.scatter / self.total
+        covariance: Float64Array = self.scatter / self.total
         return covariance
 
     def is_finite(self) -> bool:
@@ -135,7 +133,7 @@ class ClassStatistics:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # is_finite() tells
-def _provisional_means(X: Any, ids: Int64Array | None, n_classes: int) -> Float64:
+def _provisional_means(X: Any, ids: Int64Array | None, n_classes: int) -> Float64Array:
     """Return a point near the mean of each class, from some of the samples.
 
     The nearer it is, the less cancels; a class of which there is no sample among them gets the mean of all.
@@ -150,5 +148,5 @@ def _provisional_means(X: Any, ids: Int64Array | None, n_classes: int) -> Float6
     )
     sums = members @ rows
     counts = np.bincount(ids[some], minlength=n_classes)[:, None]
-    means: Float64 = np.where(counts > 0, sums / np.maximum(counts, 1), overall)
+    means: Float64Array = np.where(counts > 0, sums / np.maximum(counts, 1), overall)
     return means

@@ -27,7 +27,7 @@ def locate_nonfinite(X: Any) -> str:
     return "" if values.ndim != 2 else first_nonfinite(values, values)
 
 
-def refuse_masked(estimator: str, **arrays: object) -> None:
+def refuse_masked_items(estimator: str, **arrays: object) -> None:
     """Refuse arrays of `numpy.ma` with masked items, which would count as if they were there.
 
     Parameters

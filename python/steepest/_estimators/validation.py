@@ -14,7 +14,7 @@ from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_host
 
 from .cupy_data import validate_cupy, validate_matrix
-from .data import as_items, first_missing, locate_nonfinite, refuse_masked
+from .data import as_items, first_missing, locate_nonfinite, refuse_masked_items
 
 FLOATS = (np.float64, np.float32)
 
@@ -65,7 +65,7 @@ def validate(
         missing or not finite.
     """
     name = type(estimator).__name__
-    refuse_masked(name, X=X, y=y)
+    refuse_masked_items(name, X=X, y=y)
     try:
         y = to_host(y)
         if options.get("y_numeric"):
@@ -115,7 +115,7 @@ def validate_transformed(
         The shape is another, or an item is not finite.
     """
     name = type(estimator).__name__
-    refuse_masked(name, X=X)
+    refuse_masked_items(name, X=X)
     try:
         if is_cupy(X):
             checked = validate_matrix(X, dtype, name)
@@ -219,7 +219,7 @@ def validate_weights(
     name = type(estimator).__name__
     weights = to_host(sample_weight)
     n_samples = X.shape[0]
-    refuse_masked(name, sample_weight=weights)
+    refuse_masked_items(name, sample_weight=weights)
     if all_zero and np.shape(weights) == (n_samples,) and not np.any(weights):
         return np.zeros(n_samples, X.dtype)
     try:

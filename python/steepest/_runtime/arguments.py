@@ -42,7 +42,7 @@ def checked_integer(name: str, what: str, value: object, low: int = 0, high: int
     return number
 
 
-def refuse_mask(name: str, what: str, array: object) -> None:
+def refuse_masked_array(name: str, what: str, array: object) -> None:
     """Raise TypeError for a masked array: what its mask hides would be taken for numbers."""
     import numpy as np
 

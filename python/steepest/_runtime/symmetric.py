@@ -14,10 +14,8 @@ from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import import_cupy
 from steepest._runtime.memory import to_device, to_host
 
-Float64 = Float64Array
 
-
-def eigh(matrix: Float64, device: str) -> tuple[Float64, Float64]:
+def eigh(matrix: Float64Array, device: str) -> tuple[Float64Array, Float64Array]:
     """Return the eigenvalues of a symmetric matrix, ascending, and the eigenvectors as columns; all on the host.
 
     Parameters
@@ -35,13 +33,13 @@ def eigh(matrix: Float64, device: str) -> tuple[Float64, Float64]:
     return values, vectors
 
 
-def eigvalsh(matrix: Float64, device: str) -> Float64:
+def eigvalsh(matrix: Float64Array, device: str) -> Float64Array:
     """Return the eigenvalues of a symmetric matrix as `eigh`, in about a fifth of its time."""
     if device == "cuda":
-        on_host: Float64 = to_host(import_cupy().linalg.eigvalsh(to_device(matrix, device)))
+        on_host: Float64Array = to_host(import_cupy().linalg.eigvalsh(to_device(matrix, device)))
         return on_host
     with _one_thread_up_to(_SMALL, len(matrix)):
-        values: Float64 = scipy.linalg.eigvalsh(matrix)
+        values: Float64Array = scipy.linalg.eigvalsh(matrix)
     return values
 
 
@@ -79,11 +77,11 @@ class Cholesky:
         L, on the device that made it.
     """
 
-    def __init__(self, matrix: Float64, factor: Array, device: str) -> None:
+    def __init__(self, matrix: Float64Array, factor: Array, device: str) -> None:
         self._matrix, self._factor, self._device = matrix, factor, device
 
     @classmethod
-    def of(cls, matrix: Float64, device: str) -> Cholesky | None:
+    def of(cls, matrix: Float64Array, device: str) -> Cholesky | None:
         """Return the factor of a symmetric matrix on the host, or None where it is not positive definite."""
         if device == "cuda":
             try:
@@ -100,35 +98,35 @@ class Cholesky:
         """Return the smallest square on the diagonal of L: what is left of a row by those before it, at the least."""
         return float(self._factor.diagonal().min()) ** 2
 
-    def inverse(self) -> Float64:
+    def inverse(self) -> Float64Array:
         """Return ``L^-1``, on the host."""
         if self._device == "cuda":
             return np.tril(to_host(import_cupy().linalg.inv(self._factor)))
-        inverse: Float64 = scipy.linalg.lapack.dtrtri(self._factor, lower=1)[0]
+        inverse: Float64Array = scipy.linalg.lapack.dtrtri(self._factor, lower=1)[0]
         return inverse
 
-    def inverse_of_matrix(self) -> Float64:
+    def inverse_of_matrix(self) -> Float64Array:
         """Return ``A^-1``, on the host."""
         if self._device == "cuda":
             inverse = import_cupy().linalg.inv(self._factor)
-            product: Float64 = to_host(K.matmul(inverse.T, inverse))
+            product: Float64Array = to_host(K.matmul(inverse.T, inverse))
             return product
         if len(self._matrix) < _SMALLEST:
             # LAPACK's routine starts threads for the smallest matrix.
             inverse = self.inverse()
             return K.matmul(inverse.T, inverse)
-        lower: Float64 = scipy.linalg.lapack.dpotri(self._factor, lower=1)[0]
+        lower: Float64Array = scipy.linalg.lapack.dpotri(self._factor, lower=1)[0]
         # LAPACK writes one triangle; in the other are the zeros of L.
         inverse = lower + lower.T
         inverse.flat[:: len(inverse) + 1] *= 0.5
         return inverse
 
-    def solve(self, b: Float64) -> Float64:
+    def solve(self, b: Float64Array) -> Float64Array:
         """Return ``A^-1 b`` for b of shape (n, m)."""
         if self._device == "cuda":
             inverse = self.inverse()
             return inverse.T @ (inverse @ b)
-        solution: Float64 = scipy.linalg.lapack.dpotrs(self._factor, b, lower=1)[0]
+        solution: Float64Array = scipy.linalg.lapack.dpotrs(self._factor, b, lower=1)[0]
         return solution
 
     def reciprocal_condition(self) -> float:

@@ -15,8 +15,6 @@ from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import array_namespace, to_device, to_host
 from steepest._runtime.symmetric import eigh
 
-Float64 = Float64Array
-
 # LAPACK computes this share of the eigenvectors faster than all of them.
 _FEW = 0.25
 # Eigenvalues and singular values that are 0 come out as up to so many eps of the largest.
@@ -99,7 +97,7 @@ def of_samples(dtype: npt.DTypeLike) -> float:
     return float(_ROUNDINGS * np.finfo(dtype).eps)
 
 
-def is_clear_of_rounding(variances: Float64, dtype: npt.DTypeLike) -> bool:
+def is_clear_of_rounding(variances: Float64Array, dtype: npt.DTypeLike) -> bool:
     """Whether products of a dtype tell the least of the variances, given in order, from their rounding."""
     if not len(variances):
         return True
@@ -150,7 +148,7 @@ def with_signs(axes: Array) -> Array:
     return axes * signs[:, None]
 
 
-def minka_dimension(variances: Float64, n_samples: int) -> int:
+def minka_dimension(variances: Float64Array, n_samples: int) -> int:
     """Return the number of axes, at least 1 and less than all, with the largest evidence.
 
     T. Minka, "Automatic choice of dimensionality for PCA", NIPS 2000, equations 28 to 31 (Laplace's approximation).
@@ -172,7 +170,7 @@ def minka_dimension(variances: Float64, n_samples: int) -> int:
     return 1 + int(np.argmax(evidences)) if evidences else 1
 
 
-def _log_evidence(variances: Float64, k: int, n_samples: int) -> float:
+def _log_evidence(variances: Float64Array, k: int, n_samples: int) -> float:
     tiny, d = 1e-15, len(variances)
     if variances[k - 1] < tiny:
         return -np.inf

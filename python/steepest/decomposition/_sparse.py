@@ -14,8 +14,6 @@ from steepest._runtime.symmetric import one_thread_if_small
 
 from ._factors import Factors, of_products, with_signs
 
-Float64 = Float64Array
-
 # From this side on, Lanczos' method finds up to this share of the axes faster than a full decomposition finds all.
 _LANCZOS_SIDE, _LANCZOS_SHARE = 500, 0.1
 
@@ -39,7 +37,7 @@ class CentredMatrix:
         is_full = np.diff(X.indptr) > n / 2
         # Inside, the full columns come first.
         self._order = np.argsort(~is_full, kind="stable")
-        self._full: Float64 = X[:, is_full].toarray()
+        self._full: Float64Array = X[:, is_full].toarray()
         self._rest = X[:, ~is_full].tocsr()
         self._means = np.asarray(self._rest.sum(axis=0)).ravel() / n
         self.mean = np.zeros(d)
@@ -54,14 +52,14 @@ class CentredMatrix:
         squares = (self._rest.data**2).sum() - self.shape[0] * (self._means**2).sum()
         return float(max(squares, 0.0) + (self._full**2).sum())
 
-    def matmat(self, V: Float64) -> Float64:
+    def matmat(self, V: Float64Array) -> Float64Array:
         """Return the product with V of shape (d, m)."""
         V = V.reshape(self.shape[1], -1)[self._order]
         full, rest = np.split(V, [self._full.shape[1]])
-        product: Float64 = self._full @ full + (self._rest @ rest - self._means @ rest)
+        product: Float64Array = self._full @ full + (self._rest @ rest - self._means @ rest)
         return product
 
-    def rmatmat(self, U: Float64) -> Float64:
+    def rmatmat(self, U: Float64Array) -> Float64Array:
         """Return the product of the transpose with U of shape (n, m)."""
         U = U.reshape(self.shape[0], -1)
         result = np.empty((self.shape[1], U.shape[1]))
@@ -69,14 +67,14 @@ class CentredMatrix:
         result[self._order] = np.concatenate([self._full.T @ U, rest])
         return result
 
-    def gram(self) -> Float64:
+    def gram(self) -> Float64Array:
         """Return the products of the rows with one another, (n, n)."""
         along = self._rest @ self._means
-        products: Float64 = (self._rest @ self._rest.T).toarray()
+        products: Float64Array = (self._rest @ self._rest.T).toarray()
         products -= along[:, None] + along - self._means @ self._means
         return products + self._full @ self._full.T
 
-    def scatter(self) -> Float64:
+    def scatter(self) -> Float64Array:
         """Return the products of the columns with one another, (d, d)."""
         n_full, of_rest = self._full.shape[1], self._order[self._full.shape[1] :]
         of_full = self._order[:n_full]
@@ -85,12 +83,12 @@ class CentredMatrix:
         # The full columns add up to zero, so that the means of the others do not matter.
         across = self._rest.T @ self._full
         result[np.ix_(of_rest, of_full)], result[np.ix_(of_full, of_rest)] = across, across.T
-        squares: Float64 = (self._rest.T @ self._rest).toarray()
+        squares: Float64Array = (self._rest.T @ self._rest).toarray()
         squares -= self.shape[0] * np.outer(self._means, self._means)
         result[np.ix_(of_rest, of_rest)] = squares
         return result
 
-    def leading(self, k: int) -> tuple[Float64, Float64] | None:
+    def leading(self, k: int) -> tuple[Float64Array, Float64Array] | None:
         """Return the k largest singular values and their right vectors (k, d), or None where they do not converge.
 
         The method of Lanczos, restarted (R. Lehoucq, D. Sorensen, C. Yang, "ARPACK users' guide", 1998), to the
@@ -151,7 +149,7 @@ def by_sparse_products(X: Any, n_axes: int | None) -> Factors:
     )
 
 
-def _leading_eigenvectors(matrix: Float64, k: int) -> tuple[Float64, Float64]:
+def _leading_eigenvectors(matrix: Float64Array, k: int) -> tuple[Float64Array, Float64Array]:
     """Return the k largest eigenvalues, the largest first, and their vectors as rows."""
     side = len(matrix)
     if k == 0:

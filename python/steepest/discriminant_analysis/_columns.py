@@ -13,9 +13,7 @@ from steepest._estimators.row_blocks import dense
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import aligned_zeros, array_namespace, to_device, to_host
 
-from ._samples import Samples
-
-Float64 = Float64Array
+from ._samples import LabelledSamples
 
 # Items of a block in float64: enough columns for the kernel that multiplies them to be at its full speed.
 _BLOCK_ITEMS = {"cpu": 1 << 21, "cuda": 1 << 25}
@@ -37,11 +35,11 @@ class ColumnBlock:
     """
 
     columns: slice
-    means: Float64
-    deviations: Float64
+    means: Float64Array
+    deviations: Float64Array
 
 
-def column_blocks(samples: Samples, means: Float64 | None = None) -> Iterator[ColumnBlock]:
+def column_blocks(samples: LabelledSamples, means: Float64Array | None = None) -> Iterator[ColumnBlock]:
     """Yield the features of samples, block by block; the means of the classes are computed, unless they are given."""
     X, device = samples.X, samples.device
     X = X.tocsc() if hasattr(X, "tocsc") else X
@@ -65,7 +63,7 @@ def column_blocks(samples: Samples, means: Float64 | None = None) -> Iterator[Co
         yield ColumnBlock(columns, own, block)
 
 
-def averaging_matrix(samples: Samples) -> Float64:
+def averaging_matrix(samples: LabelledSamples) -> Float64Array:
     """Return the matrix of shape (k, n) whose product with the samples is the means of the classes."""
     matrix = np.zeros((samples.n_classes, samples.n_samples))
     totals = samples.class_weights[samples.ids]
@@ -98,7 +96,7 @@ class Gram:
         rows = array_namespace(block).ascontiguousarray(block.T.astype(self._dtype))
         K.class_scatter(rows, None, self._origin, accumulate=True, **self._sums)
 
-    def result(self) -> Float64:
+    def result(self) -> Float64Array:
         """Return the sums, of shape (n, n), on the host."""
-        gram: Float64 = to_host(self._sums["scatter"])
+        gram: Float64Array = to_host(self._sums["scatter"])
         return gram

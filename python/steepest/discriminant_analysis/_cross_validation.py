@@ -9,7 +9,7 @@ import scipy.special
 from sklearn.base import clone
 
 from steepest._estimators.data import in_library_of
-from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.arrays import Array
 from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_device
 
@@ -17,8 +17,6 @@ from ._held_out import CrossValidation, folds_of
 from ._lda import LinearDiscriminantAnalysis
 from ._scatter_axes import Decompositions
 from ._shrinkage_choice import choose_shrinkage
-
-Float64 = Float64Array
 
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 

@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 from steepest._runtime.arrays import Float64Array, Int64Array
 
-from ._samples import Samples
+from ._samples import LabelledSamples
 from ._scatter_axes import ScatterAxes
 from ._solution import class_log_priors
 
-Float64 = Float64Array
 Ids = Int64Array
 Mask = npt.NDArray[np.bool_]
 
@@ -29,19 +28,19 @@ _LEAST_REST = 1e-6
 
 def scores_without(
     axes: ScatterAxes,
-    samples: Samples,
+    samples: LabelledSamples,
     folds: Ids,
     shrinkages: Sequence[float],
-    priors: Float64 | None,
+    priors: Float64Array | None,
     unbiased: bool,
-) -> tuple[Float64, Mask]:
+) -> tuple[Float64Array, Mask]:
     """Return the discriminant functions of the samples of folds, each fitted without that fold.
 
     Parameters
     ----------
     axes : ScatterAxes
         Of the samples.
-    samples : Samples
+    samples : LabelledSamples
         All of them.
     folds : ndarray of shape (b, f)
         Indices of the samples that are left out together, of b folds of one size.

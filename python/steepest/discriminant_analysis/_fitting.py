@@ -13,11 +13,9 @@ from steepest._estimators.class_statistics import ClassStatistics
 from steepest._runtime.arrays import Float64Array
 
 from ._sample_space import SampleProducts, solve_by_samples
-from ._samples import Samples
+from ._samples import LabelledSamples
 from ._shrinkage import estimated_by_class, shrink, shrunk_by_class
 from ._solution import Discriminants, rounding_of, solve
-
-Float64 = Float64Array
 
 # Where the least direction of float32 products is above this, their rounding does not matter.
 _CLEAR_OF_ROUNDING = 1e-2
@@ -44,11 +42,11 @@ class Fit:
     """
 
     found: Discriminants
-    weights: Float64
-    means: Float64
-    scatter: Float64 | None
-    covariance: Float64 | None
-    priors: Float64
+    weights: Float64Array
+    means: Float64Array
+    scatter: Float64Array | None
+    covariance: Float64Array | None
+    priors: Float64Array
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class FitOptions:
     tol: float
     device: str
 
-    def divisor(self, weights: Float64) -> float:
+    def divisor(self, weights: Float64Array) -> float:
         """Return what the scatter within classes is divided by, from the weights of the classes."""
         total = float(weights.sum())
         divisor = total - np.count_nonzero(weights) if self.unbiased else total
@@ -81,7 +79,7 @@ class FitOptions:
             )
 
 
-def fit_to_samples(samples: Samples, priors: Float64, options: FitOptions) -> Fit:
+def fit_to_samples(samples: LabelledSamples, priors: Float64Array, options: FitOptions) -> Fit:
     """Return the fit, in the space of the features, or in that of the samples where these are fewer."""
     options.divisor(samples.class_weights)
     by_class = None
@@ -114,11 +112,11 @@ def _underflows(statistics: ClassStatistics, dtype: npt.DTypeLike) -> bool:
 
 def fit_to_statistics(
     statistics: ClassStatistics,
-    priors: Float64,
+    priors: Float64Array,
     options: FitOptions,
     dtype: npt.DTypeLike,
-    by_class: Float64 | None = None,
-    rows: Iterable[Float64] | None = None,
+    by_class: Float64Array | None = None,
+    rows: Iterable[Float64Array] | None = None,
 ) -> Fit:
     """Return the fit to samples of a dtype, with the covariance from their statistics or as estimated by class.
 
@@ -138,7 +136,7 @@ def fit_to_statistics(
     return Fit(found, weights, means, scatter, covariance, priors)
 
 
-def _fit_in_sample_space(samples: Samples, priors: Float64, options: FitOptions) -> Fit:
+def _fit_in_sample_space(samples: LabelledSamples, priors: Float64Array, options: FitOptions) -> Fit:
     weights = samples.class_weights
     divisor = options.divisor(weights)
     for dtype in _dtypes(samples):
@@ -151,6 +149,6 @@ def _fit_in_sample_space(samples: Samples, priors: Float64, options: FitOptions)
     return Fit(found, weights, products.means, None, None, priors)
 
 
-def _dtypes(samples: Samples) -> list[np.dtype[Any]]:
+def _dtypes(samples: LabelledSamples) -> list[np.dtype[Any]]:
     """Return the dtypes of products to try, the fastest first."""
     return list(dict.fromkeys((samples.X.dtype, np.dtype(np.float64))))

@@ -17,10 +17,9 @@ from steepest._runtime.memory import to_device, to_host
 
 from ._downdate import scores_without
 from ._fitting import Fit, FitOptions, fit_to_samples, fit_to_statistics
-from ._samples import Samples
+from ._samples import LabelledSamples
 from ._scatter_axes import Decompositions, ScatterAxes
 
-Float64 = Float64Array
 Ids = Int64Array
 
 LEAVE_ONE_OUT = "leave-one-out"
@@ -97,18 +96,18 @@ class CrossValidation:
     """
 
     decompositions: Decompositions
-    priors: Float64 | None
+    priors: Float64Array | None
     options: FitOptions
-    choose: Callable[[Samples], float] | None = None
+    choose: Callable[[LabelledSamples], float] | None = None
 
     @property
-    def samples(self) -> Samples:
+    def samples(self) -> LabelledSamples:
         """All samples."""
         return self.decompositions.samples
 
     def scores(
         self, folds: Sequence[Ids], shrinkages: Sequence[float | str]
-    ) -> Iterator[tuple[Ids, Float64]]:
+    ) -> Iterator[tuple[Ids, Float64Array]]:
         """Yield some folds of shape (b, f), and their discriminant functions of shape (g, b, f, k).
 
         Parameters
@@ -156,7 +155,7 @@ class CrossValidation:
         plans = [] if white is None else [(white, whole)]
         return [*plans, (self.decompositions.principal, shrunk)] if shrunk else plans
 
-    def _from_samples(self, fold: Ids, shrinkage: float | str) -> Float64:
+    def _from_samples(self, fold: Ids, shrinkage: float | str) -> Float64Array:
         """Return the discriminant functions of a fold from a fit to all other samples."""
         rest = np.ones(self.samples.n_samples, bool)
         rest[fold] = False
@@ -169,7 +168,7 @@ class CrossValidation:
 
     def _from_statistics(
         self, folds: Ids, shrinkages: Sequence[float | str]
-    ) -> Iterator[tuple[Ids, Float64]]:
+    ) -> Iterator[tuple[Ids, Float64Array]]:
         """Yield the discriminant functions of folds from the statistics of the other folds."""
         samples = self.samples
         own = [samples.rows(fold).statistics() for fold in folds]
@@ -184,7 +183,7 @@ class CrossValidation:
                 scores[i, 0] = scores_of(fit, samples.rows(fold))
             yield fold[None], scores
 
-    def _priors(self, weights: Float64, n_samples: int) -> Float64:
+    def _priors(self, weights: Float64Array, n_samples: int) -> Float64Array:
         """Return the priors of a fit to samples whose classes have these weights."""
         name, present = self.options.name, np.count_nonzero(weights)
         if present < 2:
@@ -192,7 +191,7 @@ class CrossValidation:
         if n_samples <= present:
             raise ValueError(f"[{name}] without one of the folds there are no more samples than classes")
         if self.priors is None:
-            shares: Float64 = weights / weights.sum()
+            shares: Float64Array = weights / weights.sum()
             return shares
         if present < len(weights):
             raise ValueError(f"[{name}] without one of the folds a class that has a prior is missing")
@@ -215,7 +214,7 @@ def merged_others(
         before = part if before is None else before.merge(part)
 
 
-def scores_of(fit: Fit, samples: Samples) -> Float64:
+def scores_of(fit: Fit, samples: LabelledSamples) -> Float64Array:
     """Return the discriminant functions of samples."""
     found, device = fit.found, samples.device
     centre, coef, intercept = (
@@ -223,5 +222,5 @@ def scores_of(fit: Fit, samples: Samples) -> Float64:
         for a in (found.centre, found.coef.T, found.intercept)
     )
     X = samples.X.astype(np.float64)
-    scores: Float64 = to_host(centred_product(X, centre, coef, intercept, device))
+    scores: Float64Array = to_host(centred_product(X, centre, coef, intercept, device))
     return scores

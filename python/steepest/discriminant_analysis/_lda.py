@@ -28,10 +28,8 @@ from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_device, to_host
 
 from ._fitting import Fit, FitOptions, fit_to_samples, fit_to_statistics
-from ._samples import Samples
+from ._samples import LabelledSamples
 from ._shrinkage_choice import choose_shrinkage
-
-Float64 = Float64Array
 
 
 def _learns_from_statistics(estimator: LinearDiscriminantAnalysis) -> bool:
@@ -257,7 +255,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         if len(labels) < 2:
             raise ValueError(self._prefix(f"there is {len(labels)} class; at least 2 classes are needed"))
         device = self._resolve_device(given)
-        statistics = Samples(X, ids, len(labels), sample_weight, device).statistics()
+        statistics = LabelledSamples(X, ids, len(labels), sample_weight, device).statistics()
         if not first:
             statistics = self._known_statistics().merge(statistics)
         self._refit(statistics, X.dtype, given, device)
@@ -297,7 +295,7 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             sample_weight = validate_weights(self, chunk[2] if len(chunk) == 3 else None, X)
             present, ids = number_labels(y)
             device = self._resolve_device(chunk[0])
-            new = Samples(X, ids, len(present), sample_weight, device).statistics()
+            new = LabelledSamples(X, ids, len(present), sample_weight, device).statistics()
             if labels is None or statistics is None:
                 labels, statistics, like, like_y, dtype = present, new, chunk[0], chunk[1], X.dtype
                 continue
@@ -395,7 +393,9 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
                 )
             )
 
-    def _validate_samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[Samples, Array, Float64]:
+    def _validate_samples(
+        self, X: Any, y: Any, sample_weight: Any
+    ) -> tuple[LabelledSamples, Array, Float64Array]:
         """Return the samples, the labels of their classes, and the priors."""
         self._check_parameters()
         given = X
@@ -411,11 +411,15 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
             raise ValueError(self._prefix("The number of samples must be more than the number of classes."))
         self._check_n_components(len(classes), X.shape[1])
         priors = self._check_priors(np.bincount(ids, sample_weight).astype(np.float64))
-        return Samples(X, ids, len(classes), sample_weight, self._resolve_device(given)), classes, priors
+        return (
+            LabelledSamples(X, ids, len(classes), sample_weight, self._resolve_device(given)),
+            classes,
+            priors,
+        )
 
-    def _check_priors(self, weights: Float64) -> Float64:
+    def _check_priors(self, weights: Float64Array) -> Float64Array:
         if self.priors is None:
-            shares: Float64 = weights / weights.sum()
+            shares: Float64Array = weights / weights.sum()
             return shares
         priors = np.asarray(self.priors, np.float64)
         if priors.shape != weights.shape:

@@ -19,11 +19,10 @@ from steepest._runtime.memory import to_device, to_host
 from steepest._runtime.symmetric import Cholesky, eigh
 
 from ._columns import ColumnBlock, Gram, averaging_matrix, column_blocks
-from ._samples import Samples
+from ._samples import LabelledSamples
 from ._shrinkage import DiagonalShrinkage
 from ._solution import Discriminants, class_log_priors, feature_deviations, with_signs
 
-Float64 = Float64Array
 Mask = npt.NDArray[np.bool_]
 
 # Of the largest eigenvalue: what smaller ones are is rounding.
@@ -38,7 +37,7 @@ class SampleProducts:
 
     Attributes
     ----------
-    samples : Samples
+    samples : LabelledSamples
         All of them have weight.
     means : ndarray of shape (k, d)
         Of the classes, in the units of the samples.
@@ -58,26 +57,31 @@ class SampleProducts:
         ``D M^T`` of the class means M, less the mean of all samples, in those units.
     """
 
-    samples: Samples
-    means: Float64
-    deviations: Float64
+    samples: LabelledSamples
+    means: Float64Array
+    deviations: Float64Array
     constant: Mask
-    units: Float64
-    roots: Float64
+    units: Float64Array
+    roots: Float64Array
     is_shrunk: bool
-    gram: Float64
-    seen: Float64
+    gram: Float64Array
+    seen: Float64Array
 
     @classmethod
     @np.errstate(over="ignore", invalid="ignore")  # is_finite() tells
     def of(
-        cls, samples: Samples, shrinkage: float | str, divisor: float, tol: float, dtype: npt.DTypeLike
+        cls,
+        samples: LabelledSamples,
+        shrinkage: float | str,
+        divisor: float,
+        tol: float,
+        dtype: npt.DTypeLike,
     ) -> SampleProducts:
         """Multiply samples.
 
         Parameters
         ----------
-        samples : Samples
+        samples : LabelledSamples
             Those of weight 0 are left out.
         shrinkage : float or "auto"
             See `LinearDiscriminantAnalysis`.
@@ -134,7 +138,7 @@ class SampleProducts:
         return all(bool(np.isfinite(a).all()) for a in (self.gram, self.means, self.deviations))
 
 
-def class_moments(samples: Samples) -> tuple[Float64, Float64]:
+def class_moments(samples: LabelledSamples) -> tuple[Float64Array, Float64Array]:
     """Return the means of the classes, and the sums of squares about them, both of shape (k, d)."""
     means = np.zeros((samples.n_classes, samples.n_features))
     squares = np.zeros_like(means)
@@ -145,7 +149,7 @@ def class_moments(samples: Samples) -> tuple[Float64, Float64]:
     return means, squares * samples.class_weights[:, None]
 
 
-def solve_by_samples(products: SampleProducts, priors: Float64, tol: float) -> Discriminants:
+def solve_by_samples(products: SampleProducts, priors: Float64Array, tol: float) -> Discriminants:
     """Return what `solve` does, of the same covariance.
 
     Parameters
@@ -185,7 +189,7 @@ def solve_by_samples(products: SampleProducts, priors: Float64, tol: float) -> D
     )
 
 
-def combinations(products: SampleProducts, seen: Float64, tol: float) -> tuple[Float64, float]:
+def combinations(products: SampleProducts, seen: Float64Array, tol: float) -> tuple[Float64Array, float]:
     """Return the combinations of D's rows in the solution for the class means, and the least deviation in W.
 
     The latter is at most that, where the largest is 1; it is 0 where Cholesky's factor does not exist: D has fewer
@@ -231,7 +235,9 @@ def combinations(products: SampleProducts, seen: Float64, tol: float) -> tuple[F
     return directions * inverses @ (directions.T @ seen), 0.0
 
 
-def axes_of_products(coef: Float64, squares: Float64, priors: Float64, tol: float) -> tuple[Float64, Float64]:
+def axes_of_products(
+    coef: Float64Array, squares: Float64Array, priors: Float64Array, tol: float
+) -> tuple[Float64Array, Float64Array]:
     """Return the axes and their shares from ``coef = M W^-1`` and ``squares = M W^-1 M^T`` of the centred means M.
 
     With R = M, its rows times the roots of the priors, the generalised eigenvectors of ``R^T R`` and W are

@@ -15,14 +15,12 @@ from steepest._runtime.arrays import Array, Float64Array, Int64Array
 from steepest._runtime.backends import device_of
 from steepest._runtime.memory import to_device, to_host
 
-Float64 = Float64Array
-
 # Rows for each feature of the blocks that are decomposed: a quarter more work than all at once.
 _QR_ROWS = 4
 
 
 @dataclass
-class Samples:
+class LabelledSamples:
     """Samples, their classes and weights, and where to compute with them.
 
     Attributes
@@ -56,22 +54,22 @@ class Samples:
         return int(self.X.shape[1])
 
     @property
-    def weights(self) -> Float64:
+    def weights(self) -> Float64Array:
         """The weights of the samples, shape (n,)."""
         return (
             np.ones(self.n_samples) if self.given_weights is None else self.given_weights.astype(np.float64)
         )
 
     @property
-    def class_weights(self) -> Float64:
+    def class_weights(self) -> Float64Array:
         """The sums of the weights of each class, shape (k,)."""
         return np.bincount(self.ids, self.given_weights, self.n_classes).astype(np.float64)
 
-    def rows(self, index: Array) -> Samples:
+    def rows(self, index: Array) -> LabelledSamples:
         """Return some of the samples."""
         weights = None if self.given_weights is None else self.given_weights[index]
         part = self.X[to_device(index, device_of(self.X))]
-        return Samples(part, self.ids[index], self.n_classes, weights, self.device)
+        return LabelledSamples(part, self.ids[index], self.n_classes, weights, self.device)
 
     def statistics(self, dtype: npt.DTypeLike = np.float64) -> ClassStatistics:
         """Return their statistics, of products of a dtype."""
@@ -79,7 +77,7 @@ class Samples:
             self.X, self.ids, self.n_classes, self.given_weights, self.device, dtype=dtype
         )
 
-    def weighted_deviations(self, means: Float64, divisor: float) -> Iterator[Float64]:
+    def weighted_deviations(self, means: Float64Array, divisor: float) -> Iterator[Float64Array]:
         """Yield, block by block, the rows of D with ``D^T D`` the scatter about the class means over a divisor.
 
         Parameters

@@ -16,10 +16,9 @@ from steepest._runtime.memory import to_device, to_host
 from steepest._runtime.symmetric import eigh
 
 from ._columns import Gram, column_blocks
-from ._samples import Samples
+from ._samples import LabelledSamples
 from ._solution import feature_deviations, whitening
 
-Float64 = Float64Array
 Ids = Int64Array
 
 # Of the largest variance: those below are roundings of 0.
@@ -47,14 +46,14 @@ class ScatterAxes:
         From coefficients of shape (m, r) to those of shape (m, d) of the same functions of the features.
     """
 
-    deviations_of: Callable[[Ids], Float64]
-    means: Float64
-    centre: Float64
-    variances: Float64
+    deviations_of: Callable[[Ids], Float64Array]
+    means: Float64Array
+    centre: Float64Array
+    variances: Float64Array
     n_features: int
-    to_features: Callable[[Float64], Float64]
+    to_features: Callable[[Float64Array], Float64Array]
 
-    def precisions(self, shrinkage: float, trace: Float64 | float) -> Float64:
+    def precisions(self, shrinkage: float, trace: Float64Array | float) -> Float64Array:
         """Return the diagonal of the inverse of ``(1 - shrinkage) S + shrinkage * trace / d * I``.
 
         Parameters
@@ -79,13 +78,13 @@ class Decompositions:
 
     Parameters
     ----------
-    samples : Samples
+    samples : LabelledSamples
         All of them.
     tol : float
         See `whitening`.
     """
 
-    def __init__(self, samples: Samples, tol: float) -> None:
+    def __init__(self, samples: LabelledSamples, tol: float) -> None:
         self.samples, self._tol = samples, tol
 
     @cached_property
@@ -99,7 +98,7 @@ class Decompositions:
         return whitened_axes(self.samples, self._tol)
 
 
-def principal_axes(samples: Samples) -> ScatterAxes:
+def principal_axes(samples: LabelledSamples) -> ScatterAxes:
     """Return the principal axes of the scatter within classes, those of the class means outside it among them."""
     if samples.n_samples < samples.n_features:
         return _axes_of_samples(samples)
@@ -108,7 +107,7 @@ def principal_axes(samples: Samples) -> ScatterAxes:
     return _axes_of_features(samples, statistics.means, np.maximum(variances, 0.0), directions)
 
 
-def whitened_axes(samples: Samples, tol: float) -> ScatterAxes | None:
+def whitened_axes(samples: LabelledSamples, tol: float) -> ScatterAxes | None:
     """Return axes in which the covariance within classes is the identity, or None where it has no inverse.
 
     Other than principal axes, they do not lose the small variances of features beside the large ones of others.
@@ -129,16 +128,16 @@ def whitened_axes(samples: Samples, tol: float) -> ScatterAxes | None:
 
 
 def _axes_of_features(
-    samples: Samples, means: Float64, variances: Float64, directions: Float64
+    samples: LabelledSamples, means: Float64Array, variances: Float64Array, directions: Float64Array
 ) -> ScatterAxes:
     """Return the axes along the columns of a matrix of shape (d, r)."""
     device = samples.device
     on_device = to_device(directions, device)
 
-    def deviations_of(index: Ids) -> Float64:
+    def deviations_of(index: Ids) -> Float64Array:
         rows = samples.rows(index.ravel())
         centred = dense(rows.X, device).astype(np.float64) - to_device(means[rows.ids], device)
-        product: Float64 = to_host(K.matmul(centred, on_device))
+        product: Float64Array = to_host(K.matmul(centred, on_device))
         return product.reshape(*index.shape, -1)
 
     centre = samples.class_weights @ means / samples.class_weights.sum()
@@ -152,7 +151,7 @@ def _axes_of_features(
     )
 
 
-def _axes_of_samples(samples: Samples) -> ScatterAxes:
+def _axes_of_samples(samples: LabelledSamples) -> ScatterAxes:
     """Return the axes from the products of the samples with one another: nothing of d × d is formed."""
     n, k, device = samples.n_samples, samples.n_classes, samples.device
     share = samples.class_weights / samples.class_weights.sum()
@@ -180,7 +179,7 @@ def _axes_of_samples(samples: Samples) -> ScatterAxes:
     of_rows = np.hstack([combined, -combined @ (means_along.T @ outside)])
     of_centres = np.hstack([np.zeros((k, len(variances))), outside])
 
-    def to_features(coef: Float64) -> Float64:
+    def to_features(coef: Float64Array) -> Float64Array:
         rows, centres = to_device(coef @ of_rows.T, device), coef @ of_centres.T
         result = np.empty((len(coef), samples.n_features))
         for block in column_blocks(samples):

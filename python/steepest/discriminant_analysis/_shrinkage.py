@@ -14,13 +14,11 @@ from steepest._runtime.arrays import Float64Array
 from steepest._runtime.memory import to_device, to_host
 
 from ._columns import Gram, column_blocks
-from ._samples import Samples
+from ._samples import LabelledSamples
 from ._solution import rounding_of
 
-Float64 = Float64Array
 
-
-def shrink(covariance: Float64, share: float) -> Float64:
+def shrink(covariance: Float64Array, share: float) -> Float64Array:
     """Return ``(1 - share) * S + share * trace(S) / d * I``."""
     d = len(covariance)
     shrunk = (1.0 - share) * covariance
@@ -51,13 +49,13 @@ def ledoit_wolf_share(squares: float, mean_variance: float, fourth: float, n: fl
     return noise / spread if noise > 0 else 0.0
 
 
-def standard_deviations(variances: Float64, means: Float64) -> Float64:
+def standard_deviations(variances: Float64Array, means: Float64Array) -> Float64Array:
     """Return the roots of variances that were summed in float64, and 1 for those that are roundings of 0 there."""
     deviations = np.sqrt(np.maximum(variances, 0.0))
     return np.where(deviations > rounding_of(means, np.float64), deviations, 1.0)
 
 
-def ledoit_wolf(statistics: ClassStatistics, deviations: Float64, fourth: float) -> Float64:
+def ledoit_wolf(statistics: ClassStatistics, deviations: Float64Array, fourth: float) -> Float64Array:
     """Return the shrunk covariance of one class: that of the standardised samples, in the units of the samples again.
 
     Parameters
@@ -74,20 +72,22 @@ def ledoit_wolf(statistics: ClassStatistics, deviations: Float64, fourth: float)
     d = len(scaled)
     squares, mean_variance = float((scaled**2).sum()), float(np.trace(scaled)) / d
     share = ledoit_wolf_share(squares, mean_variance, fourth, statistics.total, d)
-    shrunk: Float64 = shrink(scaled, share) * np.outer(deviations, deviations)
+    shrunk: Float64Array = shrink(scaled, share) * np.outer(deviations, deviations)
     return shrunk
 
 
-def classes_with_weight(samples: Samples) -> list[Samples]:
+def classes_with_weight(samples: LabelledSamples) -> list[LabelledSamples]:
     """Return the samples of each class that has weight, each as those of one class."""
     parts = []
     for c in np.flatnonzero(samples.class_weights > 0):
         part = samples.rows(np.flatnonzero(samples.ids == c))
-        parts.append(Samples(part.X, np.zeros(part.n_samples, np.int64), 1, part.given_weights, part.device))
+        parts.append(
+            LabelledSamples(part.X, np.zeros(part.n_samples, np.int64), 1, part.given_weights, part.device)
+        )
     return parts
 
 
-def shrunk_by_class(samples: Samples) -> Float64:
+def shrunk_by_class(samples: LabelledSamples) -> Float64Array:
     """Return the mean of the classes' Ledoit-Wolf covariances, weighted by the weights of the classes."""
     total, covariance = 0.0, np.zeros((samples.n_features, samples.n_features))
     for part in classes_with_weight(samples):
@@ -112,17 +112,19 @@ class DiagonalShrinkage:
         What is added to the diagonal of the sum of the scatters.
     """
 
-    kept: Float64
-    added: Float64
+    kept: Float64Array
+    added: Float64Array
 
     @classmethod
-    def by_number(cls, share: float, squares: Float64) -> DiagonalShrinkage:
+    def by_number(cls, share: float, squares: Float64Array) -> DiagonalShrinkage:
         """Return that of `shrink`, of class scatters whose diagonals are the rows of `squares`."""
         d = squares.shape[1]
         return cls(np.full(len(squares), 1.0 - share), np.full(d, share * squares.sum() / d))
 
     @classmethod
-    def by_ledoit_wolf(cls, samples: Samples, means: Float64, squares: Float64) -> DiagonalShrinkage:
+    def by_ledoit_wolf(
+        cls, samples: LabelledSamples, means: Float64Array, squares: Float64Array
+    ) -> DiagonalShrinkage:
         """Return that of `shrunk_by_class`, of class scatters whose diagonals are the rows of `squares`, about `means`.
 
         Squares of a covariance are those of the products of samples with one another: nothing of d × d is formed.
@@ -145,7 +147,7 @@ class DiagonalShrinkage:
         return cls(kept, added)
 
 
-def estimated_by_class(samples: Samples, estimator: Any, name: str) -> Float64:
+def estimated_by_class(samples: LabelledSamples, estimator: Any, name: str) -> Float64Array:
     """Return the mean of what an estimator makes of each class, weighted by the sizes of the classes."""
     X = dense(to_host(samples.X), "cpu")
     covariance = np.zeros((X.shape[1], X.shape[1]))

@@ -11,31 +11,30 @@ from steepest._runtime.arrays import Float64Array, Int64Array
 
 from ._fitting import FitOptions
 from ._held_out import LEAVE_ONE_OUT, CrossValidation, folds_of
-from ._samples import Samples
+from ._samples import LabelledSamples
 from ._scatter_axes import Decompositions
 
-Float64 = Float64Array
 Ids = Int64Array
 
 
-def default_grid(with_zero: bool) -> Float64:
+def default_grid(with_zero: bool) -> Float64Array:
     """Return the shares to try: four to a factor of ten, and perhaps 0."""
     grid = np.logspace(-5, 0, 21)
     return np.concatenate([[0.0], grid]) if with_zero else grid
 
 
-def best_shrinkage(shrinkages: Float64, log_loss: Float64) -> float:
+def best_shrinkage(shrinkages: Float64Array, log_loss: Float64Array) -> float:
     """Return the share with the least log loss; of several, the largest."""
     return float(shrinkages[log_loss <= np.nanmin(log_loss)].max())
 
 
 def held_out_losses(
     decompositions: Decompositions,
-    priors: Float64 | None,
+    priors: Float64Array | None,
     options: FitOptions,
-    shrinkages: Float64,
+    shrinkages: Float64Array,
     folds: Sequence[Ids],
-) -> tuple[Float64, Float64]:
+) -> tuple[Float64Array, Float64Array]:
     """Return the mean log loss and the accuracy of each share, of samples each predicted without its fold.
 
     Parameters
@@ -71,8 +70,8 @@ def held_out_losses(
 
 
 def choose_shrinkage(
-    samples: Samples, priors: Float64 | None, options: FitOptions
-) -> tuple[float, dict[str, Float64]]:
+    samples: LabelledSamples, priors: Float64Array | None, options: FitOptions
+) -> tuple[float, dict[str, Float64Array]]:
     """Return the best share in leave-one-out, and what was found for each that was tried."""
     decompositions = Decompositions(samples, options.tol)
     grid = default_grid(decompositions.white is not None)

@@ -16,8 +16,6 @@ from ._scatter_axes import Decompositions, ScatterAxes
 from ._shrinkage_choice import best_shrinkage, default_grid, held_out_losses
 from ._solution import class_log_priors
 
-Float64 = Float64Array
-
 
 @dataclass
 class ShrinkagePath:
@@ -38,11 +36,11 @@ class ShrinkagePath:
         The share of the samples whose class is predicted by a fit without their fold.
     """
 
-    shrinkages: Float64
-    coef: Float64
-    intercept: Float64
-    log_loss: Float64
-    accuracy: Float64
+    shrinkages: Float64Array
+    coef: Float64Array
+    intercept: Float64Array
+    log_loss: Float64Array
+    accuracy: Float64Array
 
     @property
     def best(self) -> float:
@@ -126,7 +124,7 @@ def shrinkage_path(
     return ShrinkagePath(shares, coef, intercept, log_loss, accuracy)
 
 
-def checked_shares(shrinkages: Any, name: str) -> Float64:
+def checked_shares(shrinkages: Any, name: str) -> Float64Array:
     """Return the shares as an array."""
     shares = np.asarray(to_host(shrinkages), np.float64)
     if shares.ndim != 1 or not len(shares) or not ((shares >= 0) & (shares <= 1)).all():
@@ -134,7 +132,9 @@ def checked_shares(shrinkages: Any, name: str) -> Float64:
     return shares
 
 
-def functions(axes: ScatterAxes, shares: Float64, priors: Float64, divisor: float) -> tuple[Float64, Float64]:
+def functions(
+    axes: ScatterAxes, shares: Float64Array, priors: Float64Array, divisor: float
+) -> tuple[Float64Array, Float64Array]:
     """Return the coefficients (g, k, d) and intercepts (g, k) of the discriminant functions of each share."""
     centre = priors @ axes.means
     means = axes.means - centre

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from steepest._runtime.arrays import Float64Array
 from steepest._runtime.symmetric import Cholesky, eigh, one_thread_if_small
 
-Float64 = Float64Array
 Mask = npt.NDArray[np.bool_]
 
 # A feature has a part in empty directions that counts from this share of the largest part on.
@@ -56,11 +55,11 @@ class Discriminants:
         The features that have a part in other empty directions.
     """
 
-    coef: Float64
-    intercept: Float64
-    centre: Float64
-    axes: Float64
-    ratio: Float64
+    coef: Float64Array
+    intercept: Float64Array
+    centre: Float64Array
+    axes: Float64Array
+    ratio: Float64Array
     smallest: float
     least_kept: float
     constant: Mask
@@ -83,13 +82,13 @@ class Whitening:
         The features that have a part in empty directions.
     """
 
-    matrix: Float64
+    matrix: Float64Array
     smallest: float
     least_kept: float
     collinear: Mask
 
 
-def whitening(covariance: Float64, deviations: Float64, tol: float, device: str) -> Whitening:
+def whitening(covariance: Float64Array, deviations: Float64Array, tol: float, device: str) -> Whitening:
     """Return what makes the covariance the identity.
 
     It is divided by the deviations of the features first, so that their units do not matter; directions whose deviation
@@ -125,7 +124,7 @@ def whitening(covariance: Float64, deviations: Float64, tol: float, device: str)
 
 
 def whitening_of_rows(
-    blocks: Iterable[Float64], deviations: Float64, constant: Mask, tol: float
+    blocks: Iterable[Float64Array], deviations: Float64Array, constant: Mask, tol: float
 ) -> Whitening:
     """Return what makes the covariance D^T D the identity, from the rows of D instead of their products.
 
@@ -155,7 +154,9 @@ def whitening_of_rows(
     return _without_empty(roots, directions.T, deviations, tol)
 
 
-def _without_empty(roots: Float64, directions: Float64, deviations: Float64, tol: float) -> Whitening:
+def _without_empty(
+    roots: Float64Array, directions: Float64Array, deviations: Float64Array, tol: float
+) -> Whitening:
     """Return the whitening by the principal axes of the scaled covariance that are not empty.
 
     Parameters
@@ -182,13 +183,15 @@ def _without_empty(roots: Float64, directions: Float64, deviations: Float64, tol
     return Whitening(matrix[:, :rank], least_kept if kept.all() else 0.0, least_kept, collinear)
 
 
-def between_roots(means: Float64, centre: Float64, priors: Float64) -> Float64:
+def between_roots(means: Float64Array, centre: Float64Array, priors: Float64Array) -> Float64Array:
     """Return R of shape (k, d) with ``R^T R`` the covariance of the class means, ``sum_c p_c (m_c - m)(m_c - m)^T``."""
-    roots: Float64 = np.sqrt(priors)[:, None] * (means - centre)
+    roots: Float64Array = np.sqrt(priors)[:, None] * (means - centre)
     return roots
 
 
-def discriminant_axes(white: Float64, roots: Float64, tol: float) -> tuple[Float64, Float64]:
+def discriminant_axes(
+    white: Float64Array, roots: Float64Array, tol: float
+) -> tuple[Float64Array, Float64Array]:
     """Return the axes and their shares: the principal axes of the class means, once W is made the identity."""
     if not white.shape[1]:
         return white[:, :0], np.zeros(0)
@@ -198,17 +201,17 @@ def discriminant_axes(white: Float64, roots: Float64, tol: float) -> tuple[Float
     return white @ directions[kept].T, variances / variances.sum() if kept.any() else variances
 
 
-def with_signs(axes: Float64, deviations: Float64) -> Float64:
+def with_signs(axes: Float64Array, deviations: Float64Array) -> Float64Array:
     """Return the axes, each with its largest item positive, where items are those of features of deviation 1."""
     size = np.abs(axes) * deviations[:, None]
     if not size.size:
         return axes
     largest = axes[size.argmax(axis=0), np.arange(axes.shape[1])]
-    signed: Float64 = axes * np.where(largest < 0, -1.0, 1.0)
+    signed: Float64Array = axes * np.where(largest < 0, -1.0, 1.0)
     return signed
 
 
-def rounding_of(means: Float64, dtype: npt.DTypeLike) -> Float64:
+def rounding_of(means: Float64Array, dtype: npt.DTypeLike) -> Float64Array:
     """Return the largest deviations that rounding gives to constant features of such means; shape (d,).
 
     Rounded to the dtype of the samples, a constant becomes one of two neighbouring numbers, at most eps |mean| apart.
@@ -222,13 +225,18 @@ def rounding_of(means: Float64, dtype: npt.DTypeLike) -> Float64:
         Of the samples.
     """
     relative = max(float(np.finfo(dtype).eps), _ROUNDINGS * float(np.finfo(np.float64).eps))
-    bound: Float64 = relative * np.abs(np.atleast_2d(means)).max(axis=0)
+    bound: Float64Array = relative * np.abs(np.atleast_2d(means)).max(axis=0)
     return bound
 
 
 def feature_deviations(
-    variances: Float64, own: Float64, means: Float64, share: Float64, tol: float, dtype: npt.DTypeLike
-) -> tuple[Float64, Mask]:
+    variances: Float64Array,
+    own: Float64Array,
+    means: Float64Array,
+    share: Float64Array,
+    tol: float,
+    dtype: npt.DTypeLike,
+) -> tuple[Float64Array, Mask]:
     """Return the standard deviations of the features, 0 for those to leave out, and which are constant.
 
     A feature that is constant in each class, but not the same in all, tells the classes apart: some deviation has to
@@ -259,23 +267,23 @@ def feature_deviations(
     return np.where(constant, stands_in, deviations), constant
 
 
-def class_log_priors(priors: Float64) -> Float64:
+def class_log_priors(priors: Float64Array) -> Float64Array:
     """Return the logarithms of the priors; a class of prior 0 is never predicted."""
     with np.errstate(divide="ignore"):
-        logarithms: Float64 = np.log(priors)
+        logarithms: Float64Array = np.log(priors)
     return logarithms
 
 
 def solve(
-    covariance: Float64,
-    means: Float64,
-    share: Float64,
-    priors: Float64,
+    covariance: Float64Array,
+    means: Float64Array,
+    share: Float64Array,
+    priors: Float64Array,
     tol: float,
     dtype: npt.DTypeLike,
     device: str = "cpu",
-    own: Float64 | None = None,
-    rows: Iterable[Float64] | None = None,
+    own: Float64Array | None = None,
+    rows: Iterable[Float64Array] | None = None,
 ) -> Discriminants:
     """Return the discriminant functions and axes.
 

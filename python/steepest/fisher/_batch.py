@@ -18,9 +18,6 @@ from ._layout import Layout, dot
 from ._likelihoods import Likelihood
 from ._tape import Tape
 
-Float64 = Float64Array
-
-
 # Bytes of the rows of the factors, and of what they are made of, that are there at a time.
 _BLOCK_BYTES = 64 << 20
 
@@ -71,7 +68,7 @@ class Batch:
     number: int
     tape: Tape
     y: Array | None
-    shares: Float64
+    shares: Float64Array
     is_weighted: bool
 
     @cached_property
@@ -113,7 +110,7 @@ class Batch:
     def _all_output_rows(self) -> Array:
         return self._rows_of(self.tape.output, self.shares)
 
-    def _rows_of(self, output: Array, shares: Float64) -> Array:
+    def _rows_of(self, output: Array, shares: Float64Array) -> Array:
         return output_rows(
             self.loss,
             self.likelihood,

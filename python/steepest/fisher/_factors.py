@@ -12,8 +12,6 @@ from steepest._runtime.memory import aligned_empty, aligned_zeros, to_device, to
 
 from ._layout import Layout
 
-Float64 = Float64Array
-
 
 @dataclass
 class Factors:
@@ -81,7 +79,7 @@ class Factors:
             K.linear_backward(weighted, x, w, input_grad=False, d_w=part[: len(w)], d_b=sums)
         return flat
 
-    def gram(self, layers: slice = slice(None)) -> Float64:
+    def gram(self, layers: slice = slice(None)) -> Float64Array:
         """Return ``S S^T`` of the parameters of some layers, without S, on the host.
 
         In each layer it is the product of two Gram matrices, item by item.
@@ -91,7 +89,7 @@ class Factors:
         chosen = zip(self.inputs[layers], self.grads[layers], self.layout.biases[layers], strict=True)
         for x, d, has_bias in chosen:
             K.gradient_gram(x, d, bias=has_bias, accumulate=True, out=gram)
-        result: Float64 = to_host(gram)
+        result: Float64Array = to_host(gram)
         return result
 
     def rows(self, layers: slice = slice(None)) -> Array:
@@ -115,8 +113,8 @@ class Factors:
         return found
 
 
-def squares(rows: Array, device: str) -> Float64:
+def squares(rows: Array, device: str) -> Float64Array:
     """Return ``sum_i r_i r_i^T`` of the rows of an array in float64, on the host: one triangle is computed."""
     origin = aligned_zeros((1, rows.shape[1]), rows.dtype, device)
-    scatter: Float64 = to_host(K.class_scatter(to_device(rows, device), None, origin)[2])
+    scatter: Float64Array = to_host(K.class_scatter(to_device(rows, device), None, origin)[2])
     return scatter

@@ -12,8 +12,6 @@ from steepest.nn import Loss
 
 from ._likelihoods import Likelihood
 
-Float64 = Float64Array
-
 
 def output_rows(
     loss: Loss,
@@ -23,7 +21,7 @@ def output_rows(
     kind: str,
     n_samples: int,
     seeds: tuple[int, int],
-    shares: Float64,
+    shares: Float64Array,
 ) -> Array:
     """Return rows q with ``sum q q^T`` the Fisher matrix of the outputs of a batch, weighted and scaled as the loss.
 
@@ -54,7 +52,7 @@ def output_rows(
     roots = np.sqrt(likelihood.scale * shares)
     device, xp = device_of(output), array_namespace(output)
 
-    def on_device(factors: Float64) -> Array:
+    def on_device(factors: Float64Array) -> Array:
         return to_device(factors.astype(output.dtype), device)
 
     if kind == "empirical":

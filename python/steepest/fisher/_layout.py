@@ -17,8 +17,6 @@ from steepest.nn import Network
 
 from ._tape import biases_of, stages_of
 
-Float64 = Float64Array
-
 # Items of a vector that are added up in its own dtype.
 _BLOCK = 2048
 
@@ -90,9 +88,9 @@ class Layout:
         """Return a flat array in the network's dtype, on its device."""
         return to_device(flat.astype(self.dtype, copy=False), self.device)
 
-    def on_host(self, flat: Array) -> Float64:
+    def on_host(self, flat: Array) -> Float64Array:
         """Return a flat array in float64, on the host."""
-        array: Float64 = to_host(flat).astype(np.float64, copy=False)
+        array: Float64Array = to_host(flat).astype(np.float64, copy=False)
         return array
 
     # ------------------------------------------------------------------------------------------------------- checks

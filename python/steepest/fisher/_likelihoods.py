@@ -16,8 +16,6 @@ from steepest import nn
 from steepest._runtime.arrays import Float64Array
 from steepest.kernels.distribution import Distribution
 
-Float64 = Float64Array
-
 
 class Likelihood(ABC):
     """A distribution with the parameters z of shape (n, c), all on the host in float64.
@@ -39,7 +37,7 @@ class Likelihood(ABC):
         self.scale = scale
 
     @abstractmethod
-    def roots(self, z: Float64) -> Float64:
+    def roots(self, z: Float64Array) -> Float64Array:
         """Return q of shape (n, r, c) with ``sum_r q_r q_r^T = H`` of each row."""
 
 
@@ -48,11 +46,11 @@ class Categorical(Likelihood):
 
     name: ClassVar[Distribution] = "categorical"
 
-    def roots(self, z: Float64) -> Float64:
+    def roots(self, z: Float64Array) -> Float64Array:
         # The scores of all classes, times the roots of their probabilities.
         p = scipy.special.softmax(z, axis=1)
         scores = p[:, None, :] - np.eye(z.shape[1])
-        rooted: Float64 = np.sqrt(p)[:, :, None] * scores
+        rooted: Float64Array = np.sqrt(p)[:, :, None] * scores
         return rooted
 
 
@@ -60,11 +58,11 @@ class Independent(Likelihood):
     """Outputs that are independent given z: H is diagonal."""
 
     @abstractmethod
-    def variances(self, z: Float64) -> Float64:
+    def variances(self, z: Float64Array) -> Float64Array:
         """Return the diagonal of H, of z's shape."""
 
-    def roots(self, z: Float64) -> Float64:
-        diagonal: Float64 = np.sqrt(self.variances(z))[:, None, :] * np.eye(z.shape[1])
+    def roots(self, z: Float64Array) -> Float64Array:
+        diagonal: Float64Array = np.sqrt(self.variances(z))[:, None, :] * np.eye(z.shape[1])
         return diagonal
 
 
@@ -73,8 +71,8 @@ class Bernoulli(Independent):
 
     name: ClassVar[Distribution] = "bernoulli"
 
-    def variances(self, z: Float64) -> Float64:
-        product: Float64 = scipy.special.expit(z) * scipy.special.expit(-z)
+    def variances(self, z: Float64Array) -> Float64Array:
+        product: Float64Array = scipy.special.expit(z) * scipy.special.expit(-z)
         return product
 
 
@@ -83,7 +81,7 @@ class UnitGaussian(Independent):
 
     name: ClassVar[Distribution] = "gaussian"
 
-    def variances(self, z: Float64) -> Float64:
+    def variances(self, z: Float64Array) -> Float64Array:
         return np.ones_like(z)
 
 
@@ -92,7 +90,7 @@ class GaussianOfLearnedVariance(Independent):
 
     name: ClassVar[Distribution] = "gaussian_learned_variance"
 
-    def variances(self, z: Float64) -> Float64:
+    def variances(self, z: Float64Array) -> Float64Array:
         s = z[:, z.shape[1] // 2 :]
         return np.hstack([np.exp(-s), np.full_like(s, 0.5)])
 
@@ -102,7 +100,7 @@ class PoissonCounts(Independent):
 
     name: ClassVar[Distribution] = "poisson"
 
-    def variances(self, z: Float64) -> Float64:
+    def variances(self, z: Float64Array) -> Float64Array:
         return np.exp(z)
 
 

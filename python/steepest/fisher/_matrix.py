@@ -25,8 +25,6 @@ from ._structures import STRUCTURES, Operator, Structure
 from ._structures.kronecker import Kfac
 from ._tape import Tape
 
-Float64 = Float64Array
-
 Kind = Literal["exact", "monte_carlo", "empirical"]
 StructureName = Literal["dense", "block", "kfac", "ekfac", "diagonal"]
 SolverName = Literal["auto", "cholesky", "gram", "cg"]
@@ -253,18 +251,20 @@ class FisherMatrix:
         return np.dtype(np.float64)
 
     @overload
-    def __matmul__(self, v: Array) -> Float64: ...
+    def __matmul__(self, v: Array) -> Float64Array: ...
     @overload
     def __matmul__(self, v: Sequence[Array]) -> list[Array]: ...
-    def __matmul__(self, v: Array | Sequence[Array]) -> Float64 | list[Array]:
+    def __matmul__(self, v: Array | Sequence[Array]) -> Float64Array | list[Array]:
         """Return ``F v`` for a vector v, or ``F V`` for an array V of shape (P, k), which is multiplied by columns."""
         if not isinstance(v, (list, tuple)) and np.ndim(v) == 2:
             columns = [self.matvec(column) for column in np.asarray(to_host(v)).T]
             return np.stack(columns, axis=1) if columns else np.zeros(np.shape(v))
-        product: Float64 | list[Array] = self._layout.given_back(v, self._multiply(self._layout.taken(v)))
+        product: Float64Array | list[Array] = self._layout.given_back(
+            v, self._multiply(self._layout.taken(v))
+        )
         return product
 
-    def matvec(self, v: Array) -> Float64:
+    def matvec(self, v: Array) -> Float64Array:
         """Return ``F v`` for v of shape (P,) or (P, 1), in v's shape, as SciPy's linear operators do."""
         flat = self._layout.taken(np.asarray(to_host(v)).ravel())
         return self._layout.on_host(self._multiply(flat)).reshape(np.shape(v))
@@ -272,10 +272,10 @@ class FisherMatrix:
     rmatvec = matvec
 
     @overload
-    def solve(self, g: Array, damping: float = 0.0) -> Float64: ...
+    def solve(self, g: Array, damping: float = 0.0) -> Float64Array: ...
     @overload
     def solve(self, g: Sequence[Array], damping: float = 0.0) -> list[Array]: ...
-    def solve(self, g: Array | Sequence[Array], damping: float = 0.0) -> Float64 | list[Array]:
+    def solve(self, g: Array | Sequence[Array], damping: float = 0.0) -> Float64Array | list[Array]:
         """Return ``(F + damping I)^-1 g``; without damping the minimum-norm least-squares solution of F x = g.
 
         Parameters
@@ -311,13 +311,13 @@ class FisherMatrix:
             solution = self._structure.inverse(damping)(flat)
             if damping == 0:
                 reached = self._structure.power(0.0, 0.0)(flat)
-        given_back: Float64 | list[Array] = self._layout.given_back(g, solution)
+        given_back: Float64Array | list[Array] = self._layout.given_back(g, solution)
         x, right = self._layout.on_host(self._layout.taken(given_back)), self._layout.on_host(reached)
         residual = self._residual(x, right, damping, solver)
         self.report = SolveReport(solver, float(damping), residual, iterations)
         return given_back
 
-    def _by_products(self, flat: Array, damping: float, most: int) -> tuple[Float64, int, bool]:
+    def _by_products(self, flat: Array, damping: float, most: int) -> tuple[Float64Array, int, bool]:
         """Solve with products in the dtype of the right side, to what that can tell."""
         dtype = flat.dtype
         return conjugate_residuals(
@@ -329,7 +329,7 @@ class FisherMatrix:
             rounding_of(1, self._layout.dtype),
         )
 
-    def _tried(self, flat: Array, damping: float, most: int) -> tuple[Float64, int] | None:
+    def _tried(self, flat: Array, damping: float, most: int) -> tuple[Float64Array, int] | None:
         """Return the solution and how many products it took, or None where this number does not find it."""
         if most < _FEWEST_PRODUCTS:
             return None
@@ -337,7 +337,7 @@ class FisherMatrix:
         solution, iterations, has_converged = self._by_products(right, damping, most)
         return (solution, iterations) if has_converged and np.isfinite(solution).all() else None
 
-    def _by_conjugate_residuals(self, flat: Array, damping: float) -> tuple[Float64, int]:
+    def _by_conjugate_residuals(self, flat: Array, damping: float) -> tuple[Float64Array, int]:
         solution, iterations, has_converged = self._by_products(flat, damping, _CG_ITERATIONS)
         if not has_converged:
             warnings.warn(
@@ -348,7 +348,7 @@ class FisherMatrix:
             )
         return solution, iterations
 
-    def _residual(self, solution: Float64, reached: Float64, damping: float, solver: str) -> float:
+    def _residual(self, solution: Float64Array, reached: Float64Array, damping: float, solver: str) -> float:
         """Return the residual of a solution, as `SolveReport` has it."""
         product = self._layout.on_host(self._multiply(solution)) + damping * solution
         if solver == "cg" and damping == 0:
@@ -402,7 +402,7 @@ class FisherMatrix:
         return self._linear_operator(self._structure.power(-0.5, damping))
 
     def _linear_operator(self, operator: Operator) -> scipy.sparse.linalg.LinearOperator:
-        def product(v: Float64) -> Float64:
+        def product(v: Float64Array) -> Float64Array:
             return self._layout.on_host(operator(self._layout.taken(np.asarray(v, np.float64).ravel())))
 
         return scipy.sparse.linalg.LinearOperator(
@@ -411,7 +411,7 @@ class FisherMatrix:
 
     # ---------------------------------------------------------------------------------------------------- figures
 
-    def to_dense(self) -> Float64:
+    def to_dense(self) -> Float64Array:
         """Return the matrix, of shape (P, P) in float64, on the host.
 
         Raises
@@ -422,10 +422,10 @@ class FisherMatrix:
         require_no_capture("FisherMatrix", _OUTSIDE)
         self._require_memory(self.size)
         # A layer's bias follows its weights in the parameters, and in the matrix that both are rows of.
-        dense: Float64 = scipy.linalg.block_diag(*self._structure.blocks())
+        dense: Float64Array = scipy.linalg.block_diag(*self._structure.blocks())
         return dense
 
-    def diagonal(self) -> Float64:
+    def diagonal(self) -> Float64Array:
         """Return the diagonal, of shape (P,)."""
         require_no_capture("FisherMatrix", _OUTSIDE)
         return self._structure.diagonal()
@@ -434,7 +434,7 @@ class FisherMatrix:
         """Return the sum of the diagonal."""
         return float(self.diagonal().sum())
 
-    def eigenvalues(self) -> Float64:
+    def eigenvalues(self) -> Float64Array:
         """Return all P eigenvalues, ascending; roundings of 0 are 0."""
         require_no_capture("FisherMatrix", _OUTSIDE)
         return self._structure.eigenvalues()
@@ -551,7 +551,7 @@ class FisherMatrix:
 
     # ------------------------------------------------------------------------------------------------------ checks
 
-    def _checked_shares(self, n: int, sample_weight: Array | None) -> Float64:
+    def _checked_shares(self, n: int, sample_weight: Array | None) -> Float64Array:
         if n == 0:
             raise ValueError("[FisherMatrix] X has no rows")
         if sample_weight is None:
@@ -566,7 +566,7 @@ class FisherMatrix:
             raise ValueError(
                 f"[FisherMatrix] sample_weight has to hold {n} finite numbers that are not negative, nor all 0"
             )
-        shares: Float64 = weights / weights.sum()
+        shares: Float64Array = weights / weights.sum()
         return shares
 
     def _checked_targets(self, n: int, y: Array) -> Array:

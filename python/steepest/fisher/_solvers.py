@@ -16,8 +16,6 @@ from ._batch import Batch
 from ._factors import Factors
 from ._layout import dot
 
-Float64 = Float64Array
-
 # Eigenvalues below this multiple of the rounding of the largest are roundings of 0.
 _ROUNDINGS = 8.0
 # Damping below this multiple of the rounding of the largest eigenvalue leaves float32 fewer than three digits.
@@ -114,7 +112,7 @@ def solve_by_gram(batch: Batch, g: Array, damping: float) -> tuple[Array, Array]
     if not np.isfinite(seen).all():
         raise NotPositiveDefiniteError("the products of the scores and the right side are not finite")
 
-    def combined(u: Float64) -> Array:
+    def combined(u: Float64Array) -> Array:
         return factors.combined(layout.on_device(u))
 
     if damping > rounding_of(len(gram), layout.dtype) * float(np.trace(gram)):
@@ -137,7 +135,7 @@ def solve_by_gram(batch: Batch, g: Array, damping: float) -> tuple[Array, Array]
     return solution, g
 
 
-def solve_for_own_gradient(factors: Factors, roots: Float64, damping: float) -> Array | None:
+def solve_for_own_gradient(factors: Factors, roots: Float64Array, damping: float) -> Array | None:
     """Return ``(S^T S + damping I)^-1 g`` for ``g = S^T e``: ``S^T (S S^T + damping I)^-1 e``, where nothing cancels.
 
     Parameters
@@ -161,7 +159,7 @@ def solve_for_own_gradient(factors: Factors, roots: Float64, damping: float) -> 
     return None if solved is None else factors.combined(factors.layout.on_device(solved))
 
 
-def solve_damped(gram: Float64, right: Float64, damping: float, device: str) -> Float64 | None:
+def solve_damped(gram: Float64Array, right: Float64Array, damping: float, device: str) -> Float64Array | None:
     """Return ``(G + damping I)^-1 right``, or None where that matrix is not positive definite."""
     damped = gram.copy()
     damped.flat[:: len(gram) + 1] += damping
@@ -176,13 +174,13 @@ def norm(flat: Array) -> float:
 
 
 def conjugate_residuals(
-    multiply: Callable[[Float64], Float64],
-    g: Float64,
+    multiply: Callable[[Float64Array], Float64Array],
+    g: Float64Array,
     damping: float,
     tolerance: float,
     most: int,
     rounding: float = 0.0,
-) -> tuple[Float64, int, bool]:
+) -> tuple[Float64Array, int, bool]:
     """Return the minimum-norm least-squares solution of ``(F + damping I) x = g``.
 
     Conjugate residuals take a product an iteration, as conjugate gradients do, and each iteration lowers the residual
@@ -241,7 +239,7 @@ def conjugate_residuals(
     return x, iteration, has_converged
 
 
-def relative_residual(product: Float64, g: Float64) -> float:
+def relative_residual(product: Float64Array, g: Float64Array) -> float:
     """Return ``|product - g| / |g|``, 0 for a g of zeros."""
     norm = float(np.linalg.norm(g))
     return float(np.linalg.norm(product - g)) / norm if norm else 0.0

@@ -11,8 +11,6 @@ import scipy.sparse
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import to_device, to_host
 
-Float64 = Float64Array
-
 # The most rows of a sample, and the most items; a sample has at least 64 rows, whatever their width.
 _ROWS, _ITEMS = 1024, 1 << 22
 
@@ -29,8 +27,8 @@ class ColumnSample:
         The root mean square of the deviations from the centre.
     """
 
-    centre: Float64
-    spread: Float64
+    centre: Float64Array
+    spread: Float64Array
 
     @classmethod
     def of(cls, X: Any, sample_weight: Array | None = None) -> ColumnSample:
@@ -55,7 +53,7 @@ class ColumnSample:
             return (_of_sparse if scipy.sparse.issparse(rows) else _of_dense)(rows, weights)
 
 
-def less_centre(X: Any, centre: Float64, device: str) -> Any:
+def less_centre(X: Any, centre: Float64Array, device: str) -> Any:
     """Return ``X - centre``, a copy of X's dtype, on the device where X is.
 
     Parameters
@@ -77,8 +75,8 @@ def less_centre(X: Any, centre: Float64, device: str) -> Any:
     return kept + full
 
 
-def _of_dense(rows: Array, weights: Float64) -> ColumnSample:
-    values: Float64 = to_host(rows).astype(np.float64)
+def _of_dense(rows: Array, weights: Float64Array) -> ColumnSample:
+    values: Float64Array = to_host(rows).astype(np.float64)
     centre = weights @ values
     # The mean of equal numbers may differ from them by its rounding.
     centre = np.where((values == values[0]).all(axis=0), values[0], centre)
@@ -88,12 +86,12 @@ def _of_dense(rows: Array, weights: Float64) -> ColumnSample:
     return ColumnSample(centre, unit * np.sqrt(weights @ (deviations / unit) ** 2))
 
 
-def _of_sparse(rows: Any, weights: Float64) -> ColumnSample:
+def _of_sparse(rows: Any, weights: Float64Array) -> ColumnSample:
     n, d = rows.shape
     values, columns = rows.data.astype(np.float64), rows.indices
     shares = np.repeat(weights, np.diff(rows.indptr))
 
-    def total(terms: Float64) -> Float64:
+    def total(terms: Float64Array) -> Float64Array:
         return np.bincount(columns, terms, minlength=d).astype(np.float64, copy=False)
 
     low, high = np.full(d, np.inf), np.full(d, -np.inf)

@@ -13,15 +13,13 @@ from steepest._runtime.symmetric import Cholesky, one_thread_if_small
 from ._objective import LogisticObjective
 from ._quasi_newton import Solve
 
-Float64 = Float64Array
-
 # The largest matrix that is factorised.
 MOST_PARAMETERS = 2048
 # The largest of several classes that is worth its products, k (k + 1) / 2 of them, for an approximation.
 _MOST_DENSE_PARAMETERS = 256
 
 
-def dense_solve(objective: LogisticObjective, theta: Float64) -> Solve:
+def dense_solve(objective: LogisticObjective, theta: Float64Array) -> Solve:
     """Return ``v -> H^-1 v`` for the Hessian at theta, and for the shortest solution where it is singular.
 
     A Hessian that is ill conditioned for the precision of X is computed again in float64.
@@ -42,7 +40,7 @@ def dense_solve(objective: LogisticObjective, theta: Float64) -> Solve:
     return lambda v: apply(v.T.ravel()).reshape(k, rows).T  # the Hessian is over the raveled transpose
 
 
-def _exact_solve(matrix: Float64, precision: np.dtype[Any]) -> Solve | None:
+def _exact_solve(matrix: Float64Array, precision: np.dtype[Any]) -> Solve | None:
     """Return ``v -> matrix^-1 v``, or None for a matrix that is singular, up to rounding, with a diagonal of ones."""
     scale, scaled = _unit_diagonal(matrix)
     if not np.isfinite(scaled).all():
@@ -54,7 +52,7 @@ def _exact_solve(matrix: Float64, precision: np.dtype[Any]) -> Solve | None:
     return lambda v: factor.solve((v / scale)[:, None])[:, 0] / scale
 
 
-def _pseudo_solve(matrix: Float64, precision: np.dtype[Any]) -> Solve:
+def _pseudo_solve(matrix: Float64Array, precision: np.dtype[Any]) -> Solve:
     """Return ``v -> matrix^+ v`` for a positive semi-definite matrix."""
     scale, scaled = _unit_diagonal(matrix)
     with one_thread_if_small(len(matrix)):
@@ -64,19 +62,19 @@ def _pseudo_solve(matrix: Float64, precision: np.dtype[Any]) -> Solve:
     return lambda v: vectors @ (inverse * (vectors.T @ (v / scale))) / scale
 
 
-def _cut(matrix: Float64, precision: np.dtype[Any]) -> float:
+def _cut(matrix: Float64Array, precision: np.dtype[Any]) -> float:
     """Return what rounding leaves of eigenvalues of zero, relative to the largest."""
     return len(matrix) * float(np.finfo(precision).eps)
 
 
-def _unit_diagonal(matrix: Float64) -> tuple[Float64, Float64]:
+def _unit_diagonal(matrix: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Return the square roots of a diagonal, one where it is zero, and the matrix divided by them on both sides."""
     diagonal = matrix.diagonal()
-    scale: Float64 = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    scale: Float64Array = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
     return scale, matrix / scale / scale[:, None]
 
 
-def kronecker_solve(objective: LogisticObjective, theta: Float64) -> Solve:
+def kronecker_solve(objective: LogisticObjective, theta: Float64Array) -> Solve:
     """Return ``v -> (A (x) G + penalty)^-1 v``, with the factors A and G of the objective at theta.
 
     With ``G = L L^T``, ``L^-1 D L^-T = Q S Q^T`` for the penalty D, and ``A = U a U^T``, the matrix is
@@ -98,7 +96,7 @@ def kronecker_solve(objective: LogisticObjective, theta: Float64) -> Solve:
     return lambda v: M @ ((M.T @ v @ U) / divisor) @ U.T
 
 
-def preconditioner(objective: LogisticObjective, theta: Float64) -> Solve | None:
+def preconditioner(objective: LogisticObjective, theta: Float64Array) -> Solve | None:
     """Return an approximate inverse of the Hessian at theta, or None where there are too many features for one."""
     rows, k = objective.shape
     if rows * k <= (MOST_PARAMETERS if k == 1 else _MOST_DENSE_PARAMETERS):

@@ -29,8 +29,6 @@ from ._sampling import draw_by_weight
 from ._svrg import SvrgTrainer
 from ._tolerance import ROUNDING, gradient_tolerance
 
-Float64 = Float64Array
-
 _MOMENTA: dict[str, type[optim.SGD]] = {"momentum": optim.Momentum, "nesterov": optim.Nesterov}
 _SCALING: dict[str, Callable[..., optim.Optimizer]] = {
     "adagrad": optim.AdaGrad,
@@ -62,8 +60,8 @@ class Descended:
         What is to be raised once the weights are stored.
     """
 
-    coef: Float64
-    intercept: Float64
+    coef: Float64Array
+    intercept: Float64Array
     n_iter: int
     loss_curve: list[float]
     converged: bool
@@ -75,7 +73,9 @@ class _Epochs:
 
     track_accuracy = False
 
-    def __init__(self, objective: Objective, descent: Descent, start: tuple[Float64, Float64]) -> None:
+    def __init__(
+        self, objective: Objective, descent: Descent, start: tuple[Float64Array, Float64Array]
+    ) -> None:
         self.objective, self.descent = objective, descent
         n, d = objective.X.shape
         layer = nn.Linear(d, objective.n_outputs, bias=objective.fit_intercept, init=0.0)
@@ -218,11 +218,11 @@ class _Epochs:
             largest, relative = max(largest, of_intercept), max(relative, of_intercept / self._intercept_tol)
         return largest, relative
 
-    def _weights(self) -> Float64:
-        weights: Float64 = to_host(self._parameters[0].value).astype(np.float64)
+    def _weights(self) -> Float64Array:
+        weights: Float64Array = to_host(self._parameters[0].value).astype(np.float64)
         return weights
 
-    def parameters(self) -> tuple[Float64, Float64]:
+    def parameters(self) -> tuple[Float64Array, Float64Array]:
         """Return copies of coefficients and intercepts."""
         coef, intercept = self._weights(), np.zeros(self.objective.n_outputs)
         if self.objective.fit_intercept:
@@ -230,7 +230,9 @@ class _Epochs:
         return coef, intercept
 
 
-def descend(objective: Objective, descent: Descent, start: tuple[Float64, Float64], name: str) -> Descended:
+def descend(
+    objective: Objective, descent: Descent, start: tuple[Float64Array, Float64Array], name: str
+) -> Descended:
     """Minimise an objective by gradient descent.
 
     Descent stops where the largest component of the gradient is within the tolerance, in every batch mode. Steps on

@@ -22,8 +22,6 @@ from steepest._runtime.symmetric import Cholesky, one_thread_if_small
 from ._column_samples import ColumnSample
 from ._shortest_solution import non_negative, shortest_solution
 
-Float64 = Float64Array
-
 # A column is constant where the elimination of its mean leaves no more of its sum of squares about the centre than so
 # many units of machine epsilon. The centre is the mean of 1024 of n rows, so that of others 1 / (1 + n / 1024) is left.
 _CONSTANT = 100.0
@@ -87,35 +85,35 @@ class Problem:
                 xp.multiply(Z, xp.sqrt(self.sample_weight[start : start + rows])[:, None], out=Z)
             yield Z
 
-    def moments(self) -> Float64:
+    def moments(self) -> Float64Array:
         """Return ``Z.T @ Z``, blocks added up in float64."""
         total: Any = 0.0
         for Z in self.blocks():
             total = total + K.matmul(Z.T, Z).astype(np.float64)
-        result: Float64 = to_host(total)
+        result: Float64Array = to_host(total)
         return result
 
-    def largest(self) -> Float64:
+    def largest(self) -> Float64Array:
         """Return the largest absolute value in each column of Z."""
         total = np.zeros(self.first + self.d + self.m)
         for Z in self.blocks():
             total = np.maximum(total, to_host(abs(Z).max(axis=0)))
         return total
 
-    def gradient(self, coef: Float64, intercept: Float64) -> Float64:
+    def gradient(self, coef: Float64Array, intercept: Float64Array) -> Float64Array:
         """Return ``Z[:, :-m].T @ (y - prediction)`` for centred coefficients, the residual computed row by row."""
         table = np.concatenate([intercept[None][: self.first], coef, -np.eye(self.m)])
         table = to_device(table.astype(self.precision), self.device)
         total: Any = 0.0
         for Z in self.blocks():
             total = total - K.matmul(Z.T, K.matmul(Z, table)).astype(np.float64)
-        result: Float64 = to_host(total)[: self.first + self.d]
+        result: Float64Array = to_host(total)[: self.first + self.d]
         return result
 
-    def triangle(self) -> Float64:
+    def triangle(self) -> Float64Array:
         """Return the factor R of ``Z = Q R``, by QR of the factors of blocks (TSQR; J. Demmel et al., 2012)."""
         columns = self.first + self.d + self.m
-        rows: list[Float64] = []
+        rows: list[Float64Array] = []
         waiting = 0
         for Z in self.blocks():
             rows.append(to_host(Z).astype(np.float64))
@@ -125,7 +123,7 @@ class Problem:
         return _triangular_factor(rows)
 
 
-def _triangular_factor(rows: list[Float64]) -> Float64:
+def _triangular_factor(rows: list[Float64Array]) -> Float64Array:
     return np.asarray(np.linalg.qr(np.concatenate(rows), mode="r"))
 
 
@@ -133,10 +131,10 @@ def _triangular_factor(rows: list[Float64]) -> Float64:
 class Solution:
     """Coefficients (d, m), intercepts (m,), rank and singular values of the centred, weighted X."""
 
-    coef: Float64
-    intercept: Float64
+    coef: Float64Array
+    intercept: Float64Array
     rank: int | None
-    singular: Float64 | None
+    singular: Float64Array | None
 
 
 def solve(problem: Problem, *, alpha: float, tol: float, positive: bool) -> Solution | None:
@@ -199,8 +197,8 @@ def _by_normal_equations(problem: Problem, alpha: float, tol: float) -> Solution
         return None
     factor, scale = found
 
-    def solved(right: Float64) -> Float64:
-        part: Float64 = factor.solve(right[kept] / scale[:, None]) / scale[:, None]
+    def solved(right: Float64Array) -> Float64Array:
+        part: Float64Array = factor.solve(right[kept] / scale[:, None]) / scale[:, None]
         result = np.zeros((d, problem.m))
         result[kept] = part
         return result
@@ -221,13 +219,13 @@ def _by_normal_equations(problem: Problem, alpha: float, tol: float) -> Solution
     return _solution(problem, moments[0], coef, rank, singular)
 
 
-def _underflows(problem: Problem, squares: Float64, precision: np.finfo[Any]) -> bool:
+def _underflows(problem: Problem, squares: Float64Array, precision: np.finfo[Any]) -> bool:
     """Whether there are columns of which squares leave nothing, or too few digits."""
     small = problem.largest()[problem.first : problem.first + problem.d]
     return bool(((squares < precision.tiny / precision.eps) & (small > 0)).any())
 
 
-def _factor(gram: Float64, alpha: float, least: float) -> tuple[Cholesky, Float64] | None:
+def _factor(gram: Float64Array, alpha: float, least: float) -> tuple[Cholesky, Float64Array] | None:
     """Return the factor of ``gram + alpha I``, scaled to a diagonal of ones, and the square roots of its diagonal.
 
     None where the reciprocal condition of the scaled matrix is below `least`.
@@ -239,14 +237,16 @@ def _factor(gram: Float64, alpha: float, least: float) -> tuple[Cholesky, Float6
     return None if factor is None else (factor, scale)
 
 
-def _well_conditioned(matrix: Float64, least: float) -> Cholesky | None:
+def _well_conditioned(matrix: Float64Array, least: float) -> Cholesky | None:
     """Return the factor of a matrix, or None where its reciprocal condition is below `least`."""
     with one_thread_if_small(len(matrix)):
         factor = Cholesky.of(matrix, "cpu")
         return factor if factor is not None and factor.reciprocal_condition() > least else None
 
 
-def _by_triangle(problem: Problem, factor: Float64, alpha: float, tol: float, positive: bool) -> Solution:
+def _by_triangle(
+    problem: Problem, factor: Float64Array, alpha: float, tol: float, positive: bool
+) -> Solution:
     first, d = problem.first, problem.d
     inputs, targets = factor[first:, first : first + d], factor[first:, first + d :]
     # The row of the column of ones, times its pivot, is that row of the moments.
@@ -272,7 +272,9 @@ def _by_triangle(problem: Problem, factor: Float64, alpha: float, tol: float, po
     return _solution(problem, sums, coef, rank, padded)
 
 
-def _minimum(A: Float64, B: Float64, norms: Float64, alpha: float, tol: float) -> tuple[Float64, int]:
+def _minimum(
+    A: Float64Array, B: Float64Array, norms: Float64Array, alpha: float, tol: float
+) -> tuple[Float64Array, int]:
     """Return the shortest minimum of ``|A X - B|^2 + alpha |X|^2``, and the rank of A with columns of unit norm."""
     scaled = A / norms
     eps = float(np.finfo(np.float64).eps)
@@ -293,15 +295,15 @@ def _minimum(A: Float64, B: Float64, norms: Float64, alpha: float, tol: float) -
     return shortest_solution(v[:rank] * norms, leading), rank
 
 
-def _column_norms(matrix: Float64) -> Float64:
+def _column_norms(matrix: Float64Array) -> Float64Array:
     """Return the norms of the columns, none of which over- or underflows."""
     largest = np.abs(matrix).max(axis=0, initial=0.0)
     unit = np.where(largest > 0.0, largest, 1.0)
-    norms: Float64 = largest * np.sqrt(np.square(matrix / unit).sum(axis=0))
+    norms: Float64Array = largest * np.sqrt(np.square(matrix / unit).sum(axis=0))
     return norms
 
 
-def _centred_intercept(problem: Problem, sums: Float64, coef: Float64) -> Float64:
+def _centred_intercept(problem: Problem, sums: Float64Array, coef: Float64Array) -> Float64Array:
     """Return the intercept that belongs to coefficients, for X and Y from which their centres were taken.
 
     `sums` is the first row of the moments: the sum of the weights, and the weighted sums of the columns.
@@ -309,12 +311,12 @@ def _centred_intercept(problem: Problem, sums: Float64, coef: Float64) -> Float6
     if not problem.first:
         return np.zeros(problem.m)
     means = sums[1:] / sums[0]
-    intercept: Float64 = means[problem.d :] - means[: problem.d] @ coef
+    intercept: Float64Array = means[problem.d :] - means[: problem.d] @ coef
     return intercept
 
 
 def _solution(
-    problem: Problem, sums: Float64, coef: Float64, rank: int | None, singular: Float64 | None
+    problem: Problem, sums: Float64Array, coef: Float64Array, rank: int | None, singular: Float64Array | None
 ) -> Solution:
     x_centre, y_centre = (to_host(c).astype(np.float64) for c in (problem.x_centre, problem.y_centre))
     intercept = _centred_intercept(problem, sums, coef) + y_centre - x_centre @ coef

@@ -17,7 +17,6 @@ from ._objective import LogisticObjective
 from ._proximal_newton import minimize_fista, minimize_proximal_newton
 from ._quasi_newton import Minimum, Solve, minimize_lbfgs, minimize_newton
 
-Float64 = Float64Array
 Report = Callable[[int, float, float], None] | None
 
 # Rows of the smallest sample, each sample's size relative to the one before, and the least rows for a parameter.
@@ -33,9 +32,9 @@ _HESSIAN_ROWS = 256
 
 def minimize_smooth(
     objective: LogisticObjective,
-    start: Float64 | None,
+    start: Float64Array | None,
     *,
-    tol: Float64,
+    tol: Float64Array,
     max_iter: int,
     seed: int,
     report: Report,
@@ -124,9 +123,9 @@ def _representative(objective: LogisticObjective, seed: int) -> LogisticObjectiv
 
 def minimize_by_newton(
     objective: LogisticObjective,
-    start: Float64 | None,
+    start: Float64Array | None,
     *,
-    tol: Float64,
+    tol: Float64Array,
     max_iter: int,
     seed: int,
     report: Report,
@@ -165,10 +164,10 @@ def minimize_by_newton(
 
 def minimize_with_l1(
     objective: LogisticObjective,
-    start: Float64 | None,
-    l1: Float64,
+    start: Float64Array | None,
+    l1: Float64Array,
     *,
-    tol: Float64,
+    tol: Float64Array,
     max_iter: int,
     seed: int,
     report: Report,
@@ -191,7 +190,7 @@ def minimize_with_l1(
 
 
 def minimize_by_descent(
-    objective: LogisticObjective, start: Float64 | None, l1: float, descent: Descent, name: str
+    objective: LogisticObjective, start: Float64Array | None, l1: float, descent: Descent, name: str
 ) -> tuple[Minimum, Descended]:
     """Minimise the objective, with an L1 penalty of the features, by gradient descent in one of its batch modes."""
     theta = np.zeros(objective.shape) if start is None else start

@@ -18,10 +18,7 @@ from steepest.nn.losses import Loss
 from steepest.optim.schedules import Schedule
 
 from ._sampling import draw_by_weight
-from ._stochastic import Rule, Samples, State, Training
-
-Float64 = Float64Array
-Indices = Int64Array
+from ._stochastic import Rule, State, Training, TrainingSet
 
 
 def _parameter(rule: Rule) -> float:
@@ -53,7 +50,7 @@ class _Decay(Schedule):
     power: float
     done: int
 
-    def _rate(self, t: Float64) -> Float64:
+    def _rate(self, t: Float64Array) -> Float64Array:
         return self.lr / (self.t0 + self.done + t + 1.0) ** self.power
 
 
@@ -72,9 +69,9 @@ class MiniBatchTraining(Training):
 
     def __init__(
         self,
-        samples: Samples,
+        samples: TrainingSet,
         state: State,
-        outputs: Indices,
+        outputs: Int64Array,
         rule: Rule,
         average_start: int,
         *,
@@ -139,7 +136,7 @@ class MiniBatchTraining(Training):
             _Decay(self.lr * self._scale, rule.t0, rule.power, self._seen), self._steps_of_an_epoch
         )
 
-    def _epoch(self, order: Indices) -> Float64:
+    def _epoch(self, order: Int64Array) -> Float64Array:
         self._follow()
         self._trainer.visit(self._visits(order))
         try:
@@ -155,7 +152,7 @@ class MiniBatchTraining(Training):
         penalty = 0.5 * self.rule.l2 * float((w * w).sum()) + self.rule.l1 * float(np.abs(w).sum())
         return np.full(1, (loss * self._scale + penalty) * len(order))
 
-    def _visits(self, order: Indices) -> Indices:
+    def _visits(self, order: Int64Array) -> Int64Array:
         """Return as many rows as there are in `order`, each about as often as its weight says."""
         if self._weights is None:
             return order

@@ -15,8 +15,6 @@ from steepest._runtime.memory import to_device, to_host
 
 from ._column_samples import less_centre
 
-Float64 = Float64Array
-
 
 class LogisticObjective:
     """Mean log-loss of a linear model, plus ``1/2 sum_j l2_j |theta_j|^2``, as a function of a table theta.
@@ -55,7 +53,7 @@ class LogisticObjective:
         l2: float,
         intercept: float,
         l2_intercept: float = 0.0,
-        centre: Float64 | None = None,
+        centre: Float64Array | None = None,
     ) -> None:
         self.centre = centre
         if centre is not None:
@@ -86,15 +84,15 @@ class LogisticObjective:
             l2_intercept=self.l2_intercept * larger,
         )
 
-    def uncentred(self, theta: Float64) -> Float64:
+    def uncentred(self, theta: Float64Array) -> Float64Array:
         """Return theta for X itself, from theta for X less its centre."""
         return theta if self.centre is None else self._shifted(theta, -1.0)
 
-    def centred(self, theta: Float64) -> Float64:
+    def centred(self, theta: Float64Array) -> Float64Array:
         """Return theta for X less its centre, from theta for X itself."""
         return theta if self.centre is None else self._shifted(theta, 1.0)
 
-    def _shifted(self, theta: Float64, sign: float) -> Float64:
+    def _shifted(self, theta: Float64Array, sign: float) -> Float64Array:
         assert self.centre is not None
         result = theta.copy()
         result[self.d :] += sign / self.intercept * (self.centre @ theta[: self.d])
@@ -102,7 +100,7 @@ class LogisticObjective:
 
     # ---------------------------------------------------------------------------------- value and gradient
 
-    def __call__(self, theta: Float64) -> tuple[float, Float64]:
+    def __call__(self, theta: Float64Array) -> tuple[float, Float64Array]:
         """Return value and gradient."""
         gradient = np.empty(self.shape)
         if scipy.sparse.issparse(self.X):
@@ -116,7 +114,7 @@ class LogisticObjective:
         gradient += self.penalty * theta
         return loss + 0.5 * float((self.penalty * theta * theta).sum()), gradient
 
-    def _parameters(self, theta: Float64) -> tuple[Array, Array]:
+    def _parameters(self, theta: Float64Array) -> tuple[Array, Array]:
         """Return weights and biases in the dtype of X, on its device."""
         weights = theta[: self.d].astype(self.dtype)
         bias = (self.intercept * theta[self.d :].sum(axis=0)).astype(self.dtype)
@@ -132,7 +130,7 @@ class LogisticObjective:
         assert d_bias is not None
         return float(loss), d_weights, d_bias
 
-    def _scores(self, theta: Float64) -> Array:
+    def _scores(self, theta: Float64Array) -> Array:
         weights, bias = self._parameters(theta)
         if scipy.sparse.issparse(self.X):
             scores: Array = np.asarray(self.X @ weights) + bias
@@ -149,7 +147,7 @@ class LogisticObjective:
 
     # --------------------------------------------------------------------------------------------- curvature
 
-    def _probabilities(self, theta: Float64) -> Array:
+    def _probabilities(self, theta: Float64Array) -> Array:
         """Return the class probabilities, one column for two classes."""
         scores = self._scores(theta)
         return K.sigmoid(scores) if self.shape[1] == 1 else K.softmax(scores)
@@ -164,17 +162,17 @@ class LogisticObjective:
             X = dense(self.X[part], self.device).astype(precision, copy=False)
             yield X, probabilities[part].astype(precision, copy=False), share
 
-    def _weighted_squares(self, X: Array, weights: Array) -> Float64:
+    def _weighted_squares(self, X: Array, weights: Array) -> Float64Array:
         """Return ``sum_i w_i z_i z_i^T`` of dense rows, ``z = [x, intercept]``, for weights that are not negative."""
         total = float(weights.sum(dtype=np.float64))
-        squares: Float64 = to_host(
+        squares: Float64Array = to_host(
             K.second_moment(X, weights, ones=self.intercept != 0.0, scale=total)
         ).astype(np.float64)
         squares[self.d :] *= self.intercept
         squares[:, self.d :] *= self.intercept
         return squares
 
-    def hessian(self, theta: Float64, precision: np.dtype[Any] | None = None) -> Float64:
+    def hessian(self, theta: Float64Array, precision: np.dtype[Any] | None = None) -> Float64Array:
         """Return the Hessian, of shape (p k, p k) for theta of shape (p, k), over theta's transpose, raveled.
 
         Products are of the dtype of X, or of another precision.
@@ -195,7 +193,7 @@ class LogisticObjective:
         result.flat[:: rows * k + 1] += np.tile(self.penalty[:, 0], k)
         return result
 
-    def factors(self, theta: Float64) -> tuple[Float64, Float64]:
+    def factors(self, theta: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return A and G of shapes (k, k) and (p, p) such that the Hessian of the loss is about ``A (x) G``.
 
         ``A = sum_i s_i (diag(p_i) - p_i p_i^T)``, and G is the mean of ``x_i x_i^T``, weighted by traces of A's terms.

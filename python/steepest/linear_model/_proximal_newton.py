@@ -11,22 +11,22 @@ from steepest._runtime.arrays import Float64Array
 
 from ._quasi_newton import Function, Minimum, excess
 
-Float64 = Float64Array
-
 _HALVINGS = 30
 _SWEEPS = 200
 # Coordinates whose steps gain less than the square of this share of the best one's wait for the Newton step.
 _WORST = 0.1
 
 
-def violation(point: Float64, gradient: Float64, l1: Float64) -> Float64:
+def violation(point: Float64Array, gradient: Float64Array, l1: Float64Array) -> Float64Array:
     """Return how far each coordinate is from optimality: the smallest subgradient of the penalised function."""
     at_zero = np.maximum(np.abs(gradient) - l1, 0.0)
-    result: Float64 = np.where(point == 0.0, at_zero, np.abs(gradient + l1 * np.sign(point)))
+    result: Float64Array = np.where(point == 0.0, at_zero, np.abs(gradient + l1 * np.sign(point)))
     return result
 
 
-def minimize_quadratic(H: Float64, c: Float64, l1: Float64, start: Float64, tol: float | Float64) -> Float64:
+def minimize_quadratic(
+    H: Float64Array, c: Float64Array, l1: Float64Array, start: Float64Array, tol: float | Float64Array
+) -> Float64Array:
     """Minimise ``u^T H u / 2 + c^T u + sum_j l1_j |u_j|``.
 
     Coordinate descent finds signs and zeros (J. Friedman et al., "Pathwise coordinate optimization", 2007); a Newton
@@ -68,13 +68,13 @@ def minimize_quadratic(H: Float64, c: Float64, l1: Float64, start: Float64, tol:
     return u
 
 
-def _subspace_step(H: Float64, c: Float64, l1: Float64, u: Float64) -> Float64:
+def _subspace_step(H: Float64Array, c: Float64Array, l1: Float64Array, u: Float64Array) -> Float64Array:
     """Return a point of less value, by a Newton step for the coordinates that are not zero, which keep their signs."""
     free = np.flatnonzero((u != 0.0) | (l1 == 0.0))
     part, linear, penalty, start = H[np.ix_(free, free)], c[free], l1[free], u[free]
     signs = np.sign(start)
 
-    def value(v: Float64) -> float:
+    def value(v: Float64Array) -> float:
         return float(0.5 * v @ (part @ v) + linear @ v + penalty @ np.abs(v))
 
     gradient = part @ start + linear + penalty * signs
@@ -99,11 +99,11 @@ def _subspace_step(H: Float64, c: Float64, l1: Float64, u: Float64) -> Float64:
 
 def minimize_proximal_newton(
     function: Function,
-    start: Float64,
-    l1: Float64,
+    start: Float64Array,
+    l1: Float64Array,
     *,
-    hessian: Callable[[Float64], Float64],
-    tol: float | Float64,
+    hessian: Callable[[Float64Array], Float64Array],
+    tol: float | Float64Array,
     max_iter: int,
     eps: float,
     report: Callable[[int, float, float], None] | None = None,
@@ -134,10 +134,10 @@ def minimize_proximal_newton(
         Where it ended.
     """
 
-    def flat(table: Float64) -> Float64:
+    def flat(table: Float64Array) -> Float64Array:
         return table.T.ravel()
 
-    def shaped(vector: Float64) -> Float64:
+    def shaped(vector: Float64Array) -> Float64Array:
         return vector.reshape(start.shape[::-1]).T
 
     penalties = np.broadcast_to(l1, start.shape)
@@ -184,10 +184,10 @@ def minimize_proximal_newton(
 
 def minimize_fista(
     function: Function,
-    start: Float64,
-    l1: Float64,
+    start: Float64Array,
+    l1: Float64Array,
     *,
-    tol: float | Float64,
+    tol: float | Float64Array,
     max_iter: int,
     report: Callable[[int, float, float], None] | None = None,
 ) -> Minimum:

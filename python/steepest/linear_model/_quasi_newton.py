@@ -10,9 +10,8 @@ import numpy as np
 
 from steepest._runtime.arrays import Float64Array
 
-Float64 = Float64Array
-Function = Callable[[Float64], tuple[float, Float64]]
-Solve = Callable[[Float64], Float64]
+Function = Callable[[Float64Array], tuple[float, Float64Array]]
+Solve = Callable[[Float64Array], Float64Array]
 
 _MEMORY = 10
 # Steps after which an approximation of the curvature is made anew.
@@ -38,16 +37,16 @@ class Minimum:
         Whether the gradient met the tolerance.
     """
 
-    point: Float64
+    point: Float64Array
     value: float
-    gradient: Float64
+    gradient: Float64Array
     n_iter: int
     converged: bool
 
 
 def search_line(
-    function: Function, point: Float64, value: float, slope: float, direction: Float64, noise: float
-) -> tuple[Float64, float, Float64] | None:
+    function: Function, point: Float64Array, value: float, slope: float, direction: Float64Array, noise: float
+) -> tuple[Float64Array, float, Float64Array] | None:
     """Return the first of ``point + direction / 2^i`` that decreases the function enough, its value and gradient.
 
     Where differences of values are smaller than `noise`, slopes decide instead (W. Hager and H. Zhang, "A new conjugate
@@ -66,21 +65,21 @@ def search_line(
     return None
 
 
-def excess(gradient: Float64, tol: float | Float64) -> float:
+def excess(gradient: Float64Array, tol: float | Float64Array) -> float:
     """Return the largest component of a gradient, in units of its tolerance."""
     return float((np.abs(gradient) / tol).max(initial=0.0))
 
 
 def _next_point(
     function: Function,
-    point: Float64,
+    point: Float64Array,
     value: float,
-    gradient: Float64,
-    direction: Float64,
+    gradient: Float64Array,
+    direction: Float64Array,
     *,
-    tol: float | Float64,
+    tol: float | Float64Array,
     eps: float,
-) -> tuple[Float64, float, Float64] | None:
+) -> tuple[Float64Array, float, Float64Array] | None:
     """Return the point that follows, its value and gradient, or None where rounding hides whether one is better."""
     slope = float(np.vdot(gradient, direction))
     noise = eps * max(abs(value), 1.0)
@@ -95,11 +94,11 @@ def _next_point(
 
 def minimize_lbfgs(
     function: Function,
-    start: Float64,
+    start: Float64Array,
     *,
-    curvature: Callable[[Float64], Solve | None],
+    curvature: Callable[[Float64Array], Solve | None],
     solve: Solve | None = None,
-    tol: float | Float64,
+    tol: float | Float64Array,
     max_iter: int,
     eps: float,
     enough: float = 0.0,
@@ -136,7 +135,7 @@ def minimize_lbfgs(
     point = start
     value, gradient = function(point)
     solve = curvature(point) if solve is None else solve
-    steps: deque[tuple[Float64, Float64, float]] = deque(maxlen=_MEMORY)
+    steps: deque[tuple[Float64Array, Float64Array, float]] = deque(maxlen=_MEMORY)
     for n_iter in range(max_iter + 1):
         if report is not None:
             report(n_iter, value, float(np.abs(gradient).max(initial=0.0)))
@@ -162,10 +161,10 @@ def minimize_lbfgs(
 
 
 def _two_loops(
-    gradient: Float64,
-    steps: deque[tuple[Float64, Float64, float]],
+    gradient: Float64Array,
+    steps: deque[tuple[Float64Array, Float64Array, float]],
     solve: Solve | None,
-) -> Float64:
+) -> Float64Array:
     """Return the L-BFGS approximation of the inverse Hessian times the gradient."""
     q = gradient.copy()
     factors = []
@@ -186,10 +185,10 @@ def _two_loops(
 
 def minimize_newton(
     function: Function,
-    start: Float64,
+    start: Float64Array,
     *,
-    curvature: Callable[[Float64], Solve],
-    tol: float | Float64,
+    curvature: Callable[[Float64Array], Solve],
+    tol: float | Float64Array,
     max_iter: int,
     eps: float,
     enough: float = 0.0,

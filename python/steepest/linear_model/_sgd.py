@@ -24,9 +24,7 @@ from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_device, to_host
 
 from ._mini_batches import MiniBatchTraining
-from ._stochastic import Rule, Samples, State, Stopping, train
-
-Float64 = Float64Array
+from ._stochastic import Rule, State, Stopping, TrainingSet, train
 
 LEARNING_RATES = ("constant", "optimal", "invscaling", "adaptive", "pa1", "pa2")
 # scikit-learn's name of a loss -> that of the kernels, its fixed parameter, and whether it is halved.
@@ -104,7 +102,9 @@ class StochasticLinearModel(LinearModel):
         """Return the rows to train on and the rows held out, or None where none are."""
 
     @abstractmethod
-    def _score_outputs(self, outputs: Array, target: Array, weights: Array | None, classes: Array) -> Float64:
+    def _score_outputs(
+        self, outputs: Array, target: Array, weights: Array | None, classes: Array
+    ) -> Float64Array:
         """Return the score of each column of outputs, on the host."""
 
     @abstractmethod
@@ -189,7 +189,7 @@ class StochasticLinearModel(LinearModel):
             # The targets stay on the host, where those of each output are made.
             empty = np.empty(0, dtype)
             X, _, weights = to_estimator_device((X, empty, weights), device, name)
-        samples = Samples(X, y, weights, class_weight, rows.astype(np.int64), n_outputs, device)
+        samples = TrainingSet(X, y, weights, class_weight, rows.astype(np.int64), n_outputs, device)
         state, intercept = self._begin(X.shape[1], n_outputs, dtype, device)
         self.n_iter_ = train(
             samples,
@@ -213,10 +213,10 @@ class StochasticLinearModel(LinearModel):
         if max_iter > 1:
             self._warn_if_worse_than_a_constant(samples, n_outputs)
 
-    def _warn_if_worse_than_a_constant(self, samples: Samples, n_outputs: int) -> None:
+    def _warn_if_worse_than_a_constant(self, samples: TrainingSet, n_outputs: int) -> None:
         """Warn where steps went astray: an objective that stays large no longer improves, and so the fit ends."""
         coef = to_device(self.coef_.reshape(n_outputs, -1), samples.device)
-        outputs = _outputs(samples.X, coef, to_device(self.intercept_, samples.device))
+        outputs = _raw_output(samples.X, coef, to_device(self.intercept_, samples.device))
         weights = None if samples.sample_weight is None else to_host(samples.sample_weight)
         if self._is_worse_than_a_constant(outputs.astype(np.float64), samples.target, weights):
             warnings.warn(
@@ -270,17 +270,17 @@ class StochasticLinearModel(LinearModel):
     def _store_model(self, coef: Array, intercept: Array) -> None:
         self.coef_, self.intercept_ = coef, intercept
 
-    def _validation(self, samples: Samples, held_out: Array) -> Any:
+    def _validation(self, samples: TrainingSet, held_out: Array) -> Any:
         X = samples.X[to_device(held_out, samples.device)]
         weights = None if samples.sample_weight is None else to_host(samples.sample_weight)[held_out]
         target = samples.target[held_out]
 
-        def score(state: State, outputs: Array) -> Float64:
-            return self._score_outputs(_outputs(X, state.coef, state.intercept), target, weights, outputs)
+        def score(state: State, outputs: Array) -> Float64Array:
+            return self._score_outputs(_raw_output(X, state.coef, state.intercept), target, weights, outputs)
 
         return score
 
-    def _report(self, epoch: int, values: Float64) -> None:
+    def _report(self, epoch: int, values: Float64Array) -> None:
         what = "validation score" if self.early_stopping else "objective"
         print(f"-- Epoch {epoch}: {what} = {', '.join(f'{value:.6f}' for value in values)}")
 
@@ -336,7 +336,7 @@ class StochasticLinearModel(LinearModel):
             )
 
 
-def _outputs(X: Any, coef: Array, intercept: Array | None) -> Array:
+def _raw_output(X: Any, coef: Array, intercept: Array | None) -> Array:
     """Return ``X coef^T + intercept`` on the host, for X on the device of the model."""
     if scipy.sparse.issparse(X):
         product: Array = X @ coef.T + (0 if intercept is None else intercept)

@@ -21,7 +21,6 @@ from steepest._runtime.memory import aligned_zeros, array_namespace, to_host
 
 from ._sgd import LEARNING_RATES, LOSSES, StochasticLinearModel
 
-Float64 = Float64Array
 Self = TypeVar("Self", bound="StochasticClassifier")
 
 
@@ -78,9 +77,11 @@ class StochasticClassifier(LinearClassifier, SparseCoefficients, StochasticLinea
             )
         return np.sort(train), held_out
 
-    def _score_outputs(self, outputs: Array, target: Array, weights: Array | None, classes: Array) -> Float64:
+    def _score_outputs(
+        self, outputs: Array, target: Array, weights: Array | None, classes: Array
+    ) -> Float64Array:
         positive = target[:, None] == (classes if len(self.classes_) > 2 else 1)
-        scores: Float64 = np.average((outputs > 0) == positive, axis=0, weights=weights)
+        scores: Float64Array = np.average((outputs > 0) == positive, axis=0, weights=weights)
         return scores
 
     def _is_worse_than_a_constant(self, outputs: Array, target: Array, weights: Array | None) -> bool:

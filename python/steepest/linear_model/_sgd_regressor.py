@@ -18,8 +18,6 @@ from steepest._runtime.memory import to_host
 
 from ._sgd import LEARNING_RATES, StochasticLinearModel
 
-Float64 = Float64Array
-
 _LOSSES = {"squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive"}
 
 
@@ -162,7 +160,9 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
             )
         return np.sort(train), held_out
 
-    def _score_outputs(self, outputs: Array, target: Array, weights: Array | None, classes: Array) -> Float64:
+    def _score_outputs(
+        self, outputs: Array, target: Array, weights: Array | None, classes: Array
+    ) -> Float64Array:
         return np.array([r2_score(target, outputs[:, 0], sample_weight=weights)])
 
     def _is_worse_than_a_constant(self, outputs: Array, target: Array, weights: Array | None) -> bool:

@@ -8,12 +8,10 @@ import scipy.optimize
 
 from steepest._runtime.arrays import Float64Array
 
-Float64 = Float64Array
-
 _NEWTON_STEPS, _HALVINGS = 200, 40
 
 
-def shortest_solution(A: Float64, b: Float64) -> Float64:
+def shortest_solution(A: Float64Array, b: Float64Array) -> Float64Array:
     """Return the shortest x with ``A x = b``, for an A of full row rank.
 
     ``x = Q R^-T b`` with ``A^T = Q R``. The rows of A^T, one for each unknown, may differ by any units: sorted by size,
@@ -39,7 +37,7 @@ def shortest_solution(A: Float64, b: Float64) -> Float64:
     return x
 
 
-def non_negative(A: Float64, B: Float64, norms: Float64, alpha: float) -> Float64:
+def non_negative(A: Float64Array, B: Float64Array, norms: Float64Array, alpha: float) -> Float64Array:
     """Return the X that minimises ``|A X - B|^2 + alpha |X|^2`` with no item below zero.
 
     Parameters
@@ -71,7 +69,7 @@ def non_negative(A: Float64, B: Float64, norms: Float64, alpha: float) -> Float6
     return np.stack(columns, axis=1)
 
 
-def _non_negative_ridge(A: Float64, b: Float64, alpha: float) -> Float64:
+def _non_negative_ridge(A: Float64Array, b: Float64Array, alpha: float) -> Float64Array:
     """Return ``max(0, A^T u) / alpha`` for the residual u that this leaves of b, by Newton's method in r unknowns.
 
     u is the minimum of ``|u|^2 / 2 + |max(0, A^T u)|^2 / (2 alpha) - b^T u``, a convex function, quadratic wherever the
@@ -99,14 +97,14 @@ def _non_negative_ridge(A: Float64, b: Float64, alpha: float) -> Float64:
     return np.maximum(x, 0.0)
 
 
-def _ridge_residual(P: Float64, b: Float64, alpha: float) -> Float64:
+def _ridge_residual(P: Float64Array, b: Float64Array, alpha: float) -> Float64Array:
     """Return ``(I + P P^T / alpha)^-1 b``: the residual of ridge regression on the columns of P."""
     matrix = P @ P.T
     matrix[np.diag_indices(len(b))] += alpha
-    residual: Float64 = scipy.linalg.solve(matrix, alpha * b, assume_a="pos")
+    residual: Float64Array = scipy.linalg.solve(matrix, alpha * b, assume_a="pos")
     return residual
 
 
-def _dual_value(A: Float64, b: Float64, alpha: float, u: Float64) -> float:
+def _dual_value(A: Float64Array, b: Float64Array, alpha: float, u: Float64Array) -> float:
     positive = np.maximum(A.T @ u, 0.0)
     return float(0.5 * u @ u + positive @ positive / (2 * alpha) - b @ u)

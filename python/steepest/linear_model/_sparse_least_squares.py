@@ -5,11 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse.linalg
 
-from steepest._runtime.arrays import Float64Array
-
 from ._least_squares import Problem, Solution
-
-Float64 = Float64Array
 
 # Dense operations that take as long as one of a sparse product, and as a call of Python.
 _SPARSE, _CALL = 32, 1_000_000

@@ -14,8 +14,6 @@ from steepest._runtime.memory import aligned_empty
 if TYPE_CHECKING:
     from ._stochastic import Rule, Training
 
-Float64 = Float64Array
-Indices = Int64Array
 
 # Items of dense rows that are made at once.
 _DENSE_ITEMS = 1 << 20
@@ -26,7 +24,7 @@ _BLOCK_ITEMS, _BLOCK_CALLS = 1 << 14, 1 << 18
 _SMALLEST_SCALE = 1e-9
 
 
-def sparse_epoch(training: Training, order: Indices) -> Float64:
+def sparse_epoch(training: Training, order: Int64Array) -> Float64Array:
     """Take a step for each row in order, and return the sum of the objective of each output."""
     rows = _rows_of_few_columns(training, len(order))
     return _epoch_by_columns(training, order, rows) if rows else _epoch_by_rows(training, order)
@@ -45,7 +43,7 @@ def _rows_of_few_columns(training: Training, n: int) -> int:
     return rows if rows * nonzero + _BLOCK_CALLS // rows < X.shape[1] else 0
 
 
-def _epoch_by_rows(training: Training, order: Indices) -> Float64:
+def _epoch_by_rows(training: Training, order: Int64Array) -> Float64Array:
     samples = training.samples
     total = np.zeros(len(training.outputs))
     X = samples.X
@@ -60,7 +58,7 @@ def _epoch_by_rows(training: Training, order: Indices) -> Float64:
     return total
 
 
-def _epoch_by_columns(training: Training, order: Indices, rows: int) -> Float64:
+def _epoch_by_columns(training: Training, order: Int64Array, rows: int) -> Float64Array:
     """Take a step for each row in order, on the columns that are not zero in a block of rows.
 
     A step multiplies the other coefficients by ``1 - rate * l2``: a factor of all, kept apart from them (L. Bottou,
@@ -96,8 +94,8 @@ def _epoch_by_columns(training: Training, order: Indices, rows: int) -> Float64:
     return total
 
 
-def _shrinkage(rule: Rule, lr: float, first: int, last: int) -> Float64:
+def _shrinkage(rule: Rule, lr: float, first: int, last: int) -> Float64Array:
     """Return what the L2 penalty leaves of coefficients in each of the steps after the first, up to the last."""
     rates = lr / (rule.t0 + np.arange(first + 1, last + 1)) ** rule.power
-    factors: Float64 = np.maximum(1.0 - rates * rule.l2, 0.0)
+    factors: Float64Array = np.maximum(1.0 - rates * rule.l2, 0.0)
     return factors

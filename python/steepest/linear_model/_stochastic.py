@@ -18,9 +18,6 @@ from steepest._runtime.memory import aligned_zeros, to_device, to_host
 
 from ._sparse_steps import sparse_epoch
 
-Float64 = Float64Array
-Indices = Int64Array
-
 _SMALLEST_ADAPTIVE_RATE = 1e-6
 # Rows from which on drawing an order takes longer than handing it to a thread does.
 _DRAWN_AHEAD = 1 << 13
@@ -91,7 +88,7 @@ class State:
             if getattr(self, name) is not None:
                 yield name, getattr(self, name)
 
-    def take(self, outputs: Indices) -> State:
+    def take(self, outputs: Int64Array) -> State:
         """Return a copy of some outputs."""
         outputs = to_device(outputs, device_of(self.coef))
         intercept, mean, mean_intercept = (
@@ -100,7 +97,7 @@ class State:
         )
         return State(self.coef[outputs], intercept, mean, mean_intercept, self.seen)
 
-    def put(self, outputs: Indices, part: State) -> None:
+    def put(self, outputs: Int64Array, part: State) -> None:
         """Write some outputs back."""
         outputs = to_device(outputs, device_of(self.coef))
         for name, array in part.arrays():
@@ -112,7 +109,7 @@ class State:
 
 
 @dataclass
-class Samples:
+class TrainingSet:
     """What is trained on.
 
     Attributes
@@ -137,11 +134,11 @@ class Samples:
     target: Array
     sample_weight: Array | None
     class_weight: Array | None
-    rows: Indices
+    rows: Int64Array
     n_outputs: int
     device: str
 
-    def targets_of(self, outputs: Indices) -> Array:
+    def targets_of(self, outputs: Int64Array) -> Array:
         """Return the targets of some outputs as the kernel takes them, on the device."""
         target = self.target
         if self.n_outputs > 1:
@@ -153,7 +150,7 @@ class Samples:
 
 
 def train(
-    samples: Samples,
+    samples: TrainingSet,
     state: State,
     rule: Rule,
     stopping: Stopping,
@@ -161,8 +158,8 @@ def train(
     average_start: int,
     shuffle: bool,
     seed: int,
-    score: Callable[[State, Indices], Float64] | None,
-    report: Callable[[int, Float64], None] | None,
+    score: Callable[[State, Int64Array], Float64Array] | None,
+    report: Callable[[int, Float64Array], None] | None,
     name: str,
     make: Callable[..., Training] | None = None,
 ) -> int:
@@ -213,7 +210,7 @@ class Training:
     """Some outputs, trained side by side, a step for each sample."""
 
     def __init__(
-        self, samples: Samples, state: State, outputs: Indices, rule: Rule, average_start: int
+        self, samples: TrainingSet, state: State, outputs: Int64Array, rule: Rule, average_start: int
     ) -> None:
         self.samples, self.rule, self.average_start = samples, rule, average_start
         # Of all samples ever, for rates that shrink and averages that start late.
@@ -223,7 +220,7 @@ class Training:
         shape = state.coef.shape
         self._begin(outputs, state, np.zeros(shape, state.coef.dtype), np.zeros(shape[0]))
 
-    def _begin(self, outputs: Indices, state: State, taken: Array, allowed: Float64) -> None:
+    def _begin(self, outputs: Int64Array, state: State, taken: Array, allowed: Float64Array) -> None:
         """Go on with these outputs, and what the L1 penalty has taken off them, and could have."""
         samples, device = self.samples, self.samples.device
         self.outputs, self.state = outputs, state
@@ -238,8 +235,8 @@ class Training:
         stopping: Stopping,
         shuffle: bool,
         seed: int,
-        score: Callable[[State, Indices], Float64] | None,
-        report: Callable[[int, Float64], None] | None,
+        score: Callable[[State, Int64Array], Float64Array] | None,
+        report: Callable[[int, Float64Array], None] | None,
         name: str,
         result: State,
     ) -> int:
@@ -272,12 +269,12 @@ class Training:
         result.put(self.outputs, self.state)
         return stopping.max_iter
 
-    def _epoch(self, order: Indices) -> Float64:
+    def _epoch(self, order: Int64Array) -> Float64Array:
         """Take a step for each row in order, and return the sum of the objective of each output."""
         samples = self.samples
         if not scipy.sparse.issparse(samples.X):
             self.steps(samples.X, self.target, samples.sample_weight, to_device(order, samples.device))
-            result: Float64 = to_host(self.objective)
+            result: Float64Array = to_host(self.objective)
             return result
         return sparse_epoch(self, order)
 
@@ -286,7 +283,7 @@ class Training:
         X: Array,
         target: Array,
         sample_weight: Array | None,
-        order: Indices | None,
+        order: Int64Array | None,
         coef: Array | None = None,
     ) -> None:
         """Take a step for each row in order, on all coefficients or on those of some columns."""
@@ -319,7 +316,7 @@ class Training:
         )
 
 
-def _orders(rows: Indices, seed: int | None) -> Iterator[Indices]:
+def _orders(rows: Int64Array, seed: int | None) -> Iterator[Int64Array]:
     """Yield the order of the rows in each epoch: as they stand, or shuffled.
 
     Steps of single samples follow one another on one core; another draws the next order meanwhile.
@@ -329,7 +326,7 @@ def _orders(rows: Indices, seed: int | None) -> Iterator[Indices]:
             yield rows
     random = np.random.default_rng(seed)
 
-    def draw() -> Indices:
+    def draw() -> Int64Array:
         return rows[random.permutation(len(rows))]
 
     if len(rows) < _DRAWN_AHEAD:

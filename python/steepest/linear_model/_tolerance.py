@@ -9,13 +9,11 @@ from steepest._runtime.arrays import Float64Array
 
 from ._column_samples import ColumnSample
 
-Float64 = Float64Array
-
 # Rounding keeps the components of a gradient above some eps of their terms.
 ROUNDING = 10.0
 
 
-def gradient_tolerance(tol: float, columns: ColumnSample, dtype: npt.DTypeLike) -> Float64:
+def gradient_tolerance(tol: float, columns: ColumnSample, dtype: npt.DTypeLike) -> Float64Array:
     """Return the largest component of the gradient that counts as zero, for the coefficient of each column.
 
     `tol`; for columns in small units `tol` times their standard deviation, as a gradient of them is never larger than
@@ -41,8 +39,8 @@ def gradient_tolerance(tol: float, columns: ColumnSample, dtype: npt.DTypeLike) 
 
 
 def remote_centre(
-    tolerance: Float64, columns: ColumnSample, dtype: npt.DTypeLike, by_coordinates: bool = False
-) -> Float64 | None:
+    tolerance: Float64Array, columns: ColumnSample, dtype: npt.DTypeLike, by_coordinates: bool = False
+) -> Float64Array | None:
     """Return what to take from columns that lie far from zero, 0 for the others; None if there are none.
 
     Far is where rounding of a column's mean would be more than the tolerance of its gradient, or where squares spend

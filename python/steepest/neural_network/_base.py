@@ -28,7 +28,7 @@ from ._architecture import draw_initial_values, make_layers, require_stochastic
 from ._full_batch import fit_lbfgs
 from ._parameter_list import ParameterList
 from ._parameters import STOCHASTIC, PerceptronParameters
-from ._records import Samples, predict
+from ._records import NetworkSamples, predict
 from ._stochastic import StochasticFit, make_optimizer
 
 # Items of X up to which `predict` looks itself whether X is valid.
@@ -144,12 +144,12 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         dtype = None if reset else self._network.dtype
         return validate(self, X, y, reset=reset, accept_sparse=self._accepts_sparse, dtype=dtype, **options)
 
-    def _on_device(self, X: Any, y: Array, sample_weight: Array | None) -> Samples:
+    def _on_device(self, X: Any, y: Array, sample_weight: Array | None) -> NetworkSamples:
         """Return validated data on the device of the network."""
         device = self._network.device
         dense = X.data if is_sparse(X) else X
         moved, y, weights = to_estimator_device((dense, y, sample_weight), device, type(self).__name__)
-        return Samples(SparseRows(X, device) if is_sparse(X) else moved, y, weights)
+        return NetworkSamples(SparseRows(X, device) if is_sparse(X) else moved, y, weights)
 
     def _decision(self, X: Any, layers: slice | None = None) -> Array:
         """Validate X and return the output of the network, or of its first layers, on the device that computed it."""
@@ -265,7 +265,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         tags.input_tags.sparse = self._accepts_sparse
         return tags
 
-    def _validation_samples(self, eval_set: Any, dtype: Any) -> Samples | None:
+    def _validation_samples(self, eval_set: Any, dtype: Any) -> NetworkSamples | None:
         if eval_set is None:
             return None
         if not (isinstance(eval_set, (tuple, list)) and len(eval_set) in (2, 3)):

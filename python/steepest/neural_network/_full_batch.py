@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from steepest.callbacks import Callback, Epoch, above_bars
 
-from ._lbfgs import minimize_lbfgs
-from ._records import Recorder, Samples
+from ._lbfgs import fit_network_lbfgs
+from ._records import NetworkSamples, Recorder
 
 if TYPE_CHECKING:
     from ._base import BaseMultilayerPerceptron
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def fit_lbfgs(
     model: BaseMultilayerPerceptron,
-    samples: Samples,
-    validation: Samples | None,
+    samples: NetworkSamples,
+    validation: NetworkSamples | None,
     callbacks: Iterable[Callback],
 ) -> bool:
     """Minimise the loss of all samples; returns whether the user interrupted it.
@@ -28,9 +28,9 @@ def fit_lbfgs(
     ----------
     model : BaseMultilayerPerceptron
         The estimator, with its network; its fitted attributes are kept up to date.
-    samples : Samples
+    samples : NetworkSamples
         What to train on.
-    validation : Samples or None
+    validation : NetworkSamples or None
         What to validate on after each iteration.
     callbacks : iterable of Callback
         Are told of each iteration.
@@ -47,7 +47,7 @@ def fit_lbfgs(
         return stop
 
     try:
-        model.loss_, model.n_iter_ = minimize_lbfgs(
+        model.loss_, model.n_iter_ = fit_network_lbfgs(
             model._network,
             model._loss_function(),
             samples.X,

@@ -69,7 +69,7 @@ class _Objective:
         return value, gradient
 
 
-def minimize_lbfgs(
+def fit_network_lbfgs(
     network: Network,
     loss: Loss,
     X: Array | SparseRows,

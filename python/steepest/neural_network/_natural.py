@@ -17,7 +17,7 @@ from steepest._runtime.arrays import Array
 from steepest.fisher._likelihoods import likelihood_of
 from steepest.fisher._tape import stages_of
 
-from ._records import Samples
+from ._records import NetworkSamples
 
 if TYPE_CHECKING:
     from ._base import BaseMultilayerPerceptron
@@ -102,7 +102,7 @@ class NaturalTrainer(ShuffledRows):
     ----------
     optimizer : NaturalGradient
         Of the network.
-    samples : Samples
+    samples : NetworkSamples
         All samples.
     rows : ndarray of shape (k,), int64, or None
         The rows to train on; None for all.
@@ -124,7 +124,7 @@ class NaturalTrainer(ShuffledRows):
     def __init__(
         self,
         optimizer: optim.NaturalGradient,
-        samples: Samples,
+        samples: NetworkSamples,
         *,
         rows: Array | None,
         batch_size: int,

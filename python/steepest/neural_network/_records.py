@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class NetworkSamples:
     """Samples on the network's device, with the targets as the loss takes them."""
 
     X: Array | SparseRows
@@ -40,14 +40,17 @@ class Recorder:
     ----------
     model : BaseMultilayerPerceptron
         The estimator, whose fitted attributes are kept up to date.
-    validation : Samples or None
+    validation : NetworkSamples or None
         What to validate on after each epoch.
     callbacks : iterable of Callback
         Are told of each epoch.
     """
 
     def __init__(
-        self, model: BaseMultilayerPerceptron, validation: Samples | None, callbacks: Iterable[Callback]
+        self,
+        model: BaseMultilayerPerceptron,
+        validation: NetworkSamples | None,
+        callbacks: Iterable[Callback],
     ) -> None:
         self._model, self._validation, self._callbacks = model, validation, list(callbacks)
         if validation is not None and model.validation_scores_ is None:
@@ -75,7 +78,7 @@ class Recorder:
         answers = [callback.epoch_done(self._model, epoch) for callback in self._callbacks]
         return any(answers)
 
-    def _validate(self, epoch: Epoch, validation: Samples) -> Epoch:
+    def _validate(self, epoch: Epoch, validation: NetworkSamples) -> Epoch:
         model = self._model
         output = predict(model._network, validation.X)
         loss = float(model._loss_function()(output, validation.y, validation.sample_weight)[0])

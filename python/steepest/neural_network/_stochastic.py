@@ -21,7 +21,7 @@ from steepest.optim import schedules
 from steepest.optim.schedules import Schedule
 
 from ._natural import NaturalTrainer, make_natural_gradient
-from ._records import Recorder, Samples
+from ._records import NetworkSamples, Recorder
 
 if TYPE_CHECKING:
     from ._base import BaseMultilayerPerceptron
@@ -73,9 +73,9 @@ class StochasticFit:
     ----------
     model : BaseMultilayerPerceptron
         The estimator, with its network; its fitted attributes are kept up to date.
-    samples : Samples
+    samples : NetworkSamples
         All samples.
-    validation : Samples or None
+    validation : NetworkSamples or None
         What to validate on after each epoch; None for a part of the samples, with early stopping.
     incremental : bool
         Whether this is partial_fit: one epoch, by the optimizer of the last call.
@@ -86,8 +86,8 @@ class StochasticFit:
     def __init__(
         self,
         model: BaseMultilayerPerceptron,
-        samples: Samples,
-        validation: Samples | None,
+        samples: NetworkSamples,
+        validation: NetworkSamples | None,
         incremental: bool,
         callbacks: list[Callback],
     ) -> None:
@@ -154,7 +154,7 @@ class StochasticFit:
 
     # ------------------------------------------------------------------------------------------ preparation
 
-    def _make_trainer(self, samples: Samples, rows: Array | None, batch_size: int) -> Trainer:
+    def _make_trainer(self, samples: NetworkSamples, rows: Array | None, batch_size: int) -> Trainer:
         model, optimizer = self.model, self.optimizer
         # Errors are counted by the largest of several outputs.
         tracked = model.out_activation_ == "softmax" and any(m.track_accuracy for m in self.monitors)
@@ -226,7 +226,7 @@ class StochasticFit:
         if model.solver == "sgd" and model.learning_rate == "invscaling":
             optimizer.lr = model.learning_rate_init / (model.t_ + 1) ** model.power_t
 
-    def _split(self, samples: Samples) -> tuple[Array, Samples]:
+    def _split(self, samples: NetworkSamples) -> tuple[Array, NetworkSamples]:
         """Return the rows to train on, and the others: those of scikit-learn, and the same in every warm start."""
         model = self.model
         rows, held_out = train_test_split(
@@ -245,11 +245,11 @@ class StochasticFit:
         rows, held_out = (to_device(indices, model._network.device) for indices in (rows, held_out))
         weights = samples.sample_weight
         if weights is None:
-            return rows, Samples(samples.X[held_out], samples.y[held_out], None)
+            return rows, NetworkSamples(samples.X[held_out], samples.y[held_out], None)
         for name, indices in (("training", rows), ("validation", held_out)):
             if not weights[indices].sum(dtype=np.float64) > 0:
                 raise ValueError(model._prefix(f"sample_weight is zero for every sample of the {name} set"))
-        return rows, Samples(samples.X[held_out], samples.y[held_out], weights[held_out])
+        return rows, NetworkSamples(samples.X[held_out], samples.y[held_out], weights[held_out])
 
     def _batch_size(self, n: int) -> int:
         batch_size = self.model.batch_size

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steepest import kernels as K
-from steepest._runtime.arguments import checked_integer, refuse_mask
+from steepest._runtime.arguments import checked_integer, refuse_masked_array
 from steepest._runtime.arrays import Array, Int64Array
 from steepest._runtime.backends import check_device, cuda_problem, device_of
 from steepest._runtime.memory import aligned_empty, aligned_zeros, assign
@@ -311,7 +311,7 @@ class Network:
                 f"[Network.{method}] x must be a NumPy or CuPy array, not {type(x).__name__}: "
                 "convert it, with numpy.asarray or cupy.asarray"
             )
-        refuse_mask(f"Network.{method}", "x", x)
+        refuse_masked_array(f"Network.{method}", "x", x)
         if x.ndim != 2:
             raise ValueError(f"[Network.{method}] x has shape {x.shape}: it must be (n, n_in)")
         if x.dtype != self.dtype:

@@ -13,11 +13,9 @@ from steepest.fisher._batch import Batch
 from steepest.fisher._layout import dot
 from steepest.fisher._solvers import NotPositiveDefiniteError
 
-Float64 = Float64Array
-
 
 @dataclass
-class Step:
+class NaturalStep:
     """A step.
 
     Attributes
@@ -34,12 +32,12 @@ class Step:
     length: float
     curvature: float | None = None
 
-    def times(self, factor: float) -> Step:
+    def times(self, factor: float) -> NaturalStep:
         """Return the step, a multiple of its length."""
         if factor == 1.0:
             return self
         curvature = None if self.curvature is None else factor**2 * self.curvature
-        return Step(factor * self.move, factor * self.length, curvature)
+        return NaturalStep(factor * self.move, factor * self.length, curvature)
 
     def curvature_on(self, batch: Batch) -> float:
         """Return ``d^T F d``, twice the divergence that the step is expected to have, in the scale of the loss."""
@@ -69,10 +67,10 @@ class MomentumRule(ABC):
         return gradient
 
     @abstractmethod
-    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> Step:
+    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> NaturalStep:
         """Return the step for a solution of the equations."""
 
-    def taken(self, natural: Array, step: Step) -> None:
+    def taken(self, natural: Array, step: NaturalStep) -> None:
         """Remember a step."""
         self.last = step.move
 
@@ -84,11 +82,11 @@ class MomentumRule(ABC):
 class LastStep(MomentumRule):
     """A share of the last step is added: ``d = -lr x + momentum d_last`` (B. Polyak, 1964)."""
 
-    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> Step:
+    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> NaturalStep:
         move = -self.lr * natural
         if self.momentum and self.last is not None:
             move += self.momentum * self.last
-        return Step(move, self.lr)
+        return NaturalStep(move, self.lr)
 
 
 class AveragedGradient(MomentumRule):
@@ -99,10 +97,10 @@ class AveragedGradient(MomentumRule):
         self.last = fresh if self.last is None else self.momentum * self.last + fresh
         return self.last
 
-    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> Step:
-        return Step(-self.lr * natural, self.lr)
+    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> NaturalStep:
+        return NaturalStep(-self.lr * natural, self.lr)
 
-    def taken(self, natural: Array, step: Step) -> None:
+    def taken(self, natural: Array, step: NaturalStep) -> None:
         pass
 
     def rejected(self) -> None:
@@ -116,7 +114,7 @@ class BestOfModel(MomentumRule):
     "Optimizing neural networks with Kronecker-factored approximate curvature", 2015, §6.4 and §7).
     """
 
-    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> Step:
+    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> NaturalStep:
         along = [natural] if self.last is None else [natural, self.last]
         moved = [batch.tangent(d) for d in along]
         curved = symmetric([[batch.form(a, b) for b in moved[: i + 1]] for i, a in enumerate(moved)])
@@ -127,7 +125,7 @@ class BestOfModel(MomentumRule):
         move = length * natural
         for weight, d in zip(rest, along[1:], strict=True):
             move += weight * d
-        return Step(move, -length, float(weights @ curved @ weights))
+        return NaturalStep(move, -length, float(weights @ curved @ weights))
 
 
 class Spring(MomentumRule):
@@ -140,10 +138,10 @@ class Spring(MomentumRule):
     def right_side(self, gradient: Array, damping: float) -> Array:
         return gradient if self.last is None else gradient + damping * self.momentum * self.last
 
-    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> Step:
-        return Step(-self.lr * natural, self.lr)
+    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> NaturalStep:
+        return NaturalStep(-self.lr * natural, self.lr)
 
-    def taken(self, natural: Array, step: Step) -> None:
+    def taken(self, natural: Array, step: NaturalStep) -> None:
         self.last = natural
 
 
@@ -155,13 +153,13 @@ MOMENTUM_RULES: dict[str, type[MomentumRule]] = {
 }
 
 
-def symmetric(lower: list[list[float]]) -> Float64:
+def symmetric(lower: list[list[float]]) -> Float64Array:
     """Return the symmetric matrix of these rows up to the diagonal."""
     size = len(lower)
     return np.array([[lower[max(i, j)][min(i, j)] for j in range(size)] for i in range(size)])
 
 
-def best_combination(slopes: Float64, curved: Float64) -> Float64:
+def best_combination(slopes: Float64Array, curved: Float64Array) -> Float64Array:
     """Return the weights w of ``d = sum_i w_i d_i`` that minimise ``g^T d + d^T (F + damping I) d / 2``.
 
     Where the directions are parallel, or have no curvature, they are the smallest of those that do.
@@ -183,11 +181,11 @@ def best_combination(slopes: Float64, curved: Float64) -> Float64:
     # The directions may differ in length by orders of magnitude.
     lengths = np.sqrt(np.maximum(np.diag(curved), np.finfo(np.float64).tiny))
     scaled = curved / np.outer(lengths, lengths)
-    weights: Float64 = np.linalg.lstsq(scaled, -slopes / lengths, rcond=1e-10)[0] / lengths
+    weights: Float64Array = np.linalg.lstsq(scaled, -slopes / lengths, rcond=1e-10)[0] / lengths
     return weights
 
 
-def bounded(step: Step, batch: Batch, bound: float, scale: float, always: bool) -> Step:
+def bounded(step: NaturalStep, batch: Batch, bound: float, scale: float, always: bool) -> NaturalStep:
     """Return the step, shortened to a predicted divergence; or `always` of it.
 
     The latter is the step of the ball ``d^T F d / 2 <= bound`` along the solution x: its Lagrangian has the multiplier
@@ -195,7 +193,7 @@ def bounded(step: Step, batch: Batch, bound: float, scale: float, always: bool) 
 
     Parameters
     ----------
-    step : Step
+    step : NaturalStep
         Of any length.
     batch : Batch
         Whose exact Fisher matrix F is.

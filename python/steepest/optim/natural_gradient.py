@@ -25,7 +25,7 @@ from steepest.fisher._solvers import NotPositiveDefiniteError, solve_for_own_gra
 from steepest.nn import Loss, Network
 
 from ._curvature import LEAST_DAMPING, Curvature
-from ._step_rules import MOMENTUM_RULES, LastStep, Step, bounded
+from ._step_rules import MOMENTUM_RULES, LastStep, NaturalStep, bounded
 
 TrustRegion = Literal["clip", "ball", "line_search"]
 MomentumRuleName = Literal["step", "gradient", "model", "spring"]
@@ -386,7 +386,7 @@ class NaturalGradient:
         raises: int,
         *,
         was_clipped: bool,
-    ) -> tuple[StepDiagnostics, Step]:
+    ) -> tuple[StepDiagnostics, NaturalStep]:
         """Take the step, or shorter ones until one is good, or none; return what there is to say, and the step."""
         before, searches = self.net.arena.copy(), self.trust_region == "line_search"
         for halvings in range(_MOST_HALVINGS if searches else 1):
@@ -652,7 +652,7 @@ class _QuadraticModel:
 
     optimizer: NaturalGradient
     whole: FisherMatrix
-    step: Step
+    step: NaturalStep
     gradient: Callable[[], Array]
 
     @cached_property

@@ -22,7 +22,6 @@ from steepest.fisher._solvers import (
     rounding_of,
 )
 
-Float64 = Float64Array
 Operator = Callable[[Array], Array]
 """A linear map of flat vectors of any dtype and device."""
 Converter = Callable[[Array], Array]
@@ -99,7 +98,7 @@ class Structure(ABC):
 
     @property
     @abstractmethod
-    def values(self) -> list[Float64]:
+    def values(self) -> list[Float64Array]:
         """The eigenvalues, in any shapes, on the host."""
 
     @abstractmethod
@@ -120,34 +119,34 @@ class Structure(ABC):
         """Return the product with a vector: of float64 on the host in float64, of any other where it computes."""
 
     @abstractmethod
-    def blocks(self) -> list[Float64]:
+    def blocks(self) -> list[Float64Array]:
         """Return the matrices along the diagonal, of the parameters of a layer each, or of all."""
 
     @abstractmethod
-    def diagonal(self) -> Float64:
+    def diagonal(self) -> Float64Array:
         """Return the diagonal."""
 
     # --------------------------------------------------------------------------------------- what follows from it
 
-    def spectra(self) -> list[Float64]:
+    def spectra(self) -> list[Float64Array]:
         """Return eigenvalues as `values`, whose eigenvectors are not asked for; those that are missing are 0."""
         return self.values
 
-    def spectrum(self) -> Float64:
+    def spectrum(self) -> Float64Array:
         """Return all eigenvalues, ascending, as they were computed, but for negative ones: those are 0."""
         return self._sorted([np.maximum(values, 0.0) for values in self.spectra()])
 
-    def eigenvalues(self) -> Float64:
+    def eigenvalues(self) -> Float64Array:
         """Return all eigenvalues, ascending; roundings of 0 are 0."""
         found = self.spectra()
         kept = zip(found, self.nonzero(found), strict=True)
         return self._sorted([np.where(is_kept, values, 0.0) for values, is_kept in kept])
 
-    def _sorted(self, values: list[Float64]) -> Float64:
+    def _sorted(self, values: list[Float64Array]) -> Float64Array:
         flat = np.concatenate([part.ravel() for part in values])
         return np.sort(np.concatenate([np.zeros(self.layout.size - len(flat)), flat]))
 
-    def nonzero(self, values: list[Float64]) -> list[npt.NDArray[np.bool_]]:
+    def nonzero(self, values: list[Float64Array]) -> list[npt.NDArray[np.bool_]]:
         """Return which of the eigenvalues are more than roundings of 0."""
         largest = [float(part.max(initial=0.0)) for part in values]
         if not all(math.isfinite(value) for value in largest):

@@ -13,8 +13,6 @@ from steepest.fisher._factors import Factors
 
 from .base import Converter, Structure, summed
 
-Float64 = Float64Array
-
 
 class Diagonal(Structure):
     """The diagonal alone."""
@@ -43,7 +41,7 @@ class Diagonal(Structure):
         self.squared = decay * before + (1.0 - decay) * self.squared
 
     @cached_property
-    def values(self) -> list[Float64]:
+    def values(self) -> list[Float64Array]:
         """The diagonal itself."""
         return [self.layout.on_host(self.squared)]
 
@@ -61,8 +59,8 @@ class Diagonal(Structure):
         product: Array = own(self.squared) * own(flat)
         return product
 
-    def blocks(self) -> list[Float64]:
+    def blocks(self) -> list[Float64Array]:
         return [np.diag(part.ravel()) for part in self.layout.parts(self.values[0])]
 
-    def diagonal(self) -> Float64:
+    def diagonal(self) -> Float64Array:
         return self.values[0].copy()

@@ -15,8 +15,6 @@ from steepest.fisher._solvers import NotPositiveDefiniteError, rounding_of
 from .base import Converter, Operator, Structure, summed
 from .diagonal import Diagonal
 
-Float64 = Float64Array
-
 
 class Block(Structure):
     """The exact matrix of each layer's parameters, and nothing between layers."""
@@ -24,7 +22,7 @@ class Block(Structure):
     on_host = True
 
     @cached_property
-    def matrices(self) -> list[Float64]:
+    def matrices(self) -> list[Float64Array]:
         """The blocks."""
         return summed(
             [squares(factors.rows(layers), self.device) for layers in self._layers]
@@ -54,25 +52,25 @@ class Block(Structure):
         ]
 
     @cached_property
-    def bases(self) -> list[tuple[Float64, Float64]]:
+    def bases(self) -> list[tuple[Float64Array, Float64Array]]:
         """Eigenvalues and eigenvectors of each block."""
         self._require_finite(self.matrices)
         return [eigh(matrix, self.device) for matrix in self.matrices]
 
-    def _require_finite(self, matrices: list[Float64]) -> None:
+    def _require_finite(self, matrices: list[Float64Array]) -> None:
         if not all(np.isfinite(matrix).all() for matrix in matrices):
             raise NotPositiveDefiniteError("a block is not finite")
 
     @cached_property
-    def values(self) -> list[Float64]:
+    def values(self) -> list[Float64Array]:
         """The eigenvalues of the blocks."""
         return [values for values, _ in self.bases]
 
-    def _blocks_of(self, flat: Float64) -> list[Float64]:
+    def _blocks_of(self, flat: Float64Array) -> list[Float64Array]:
         ends = np.cumsum([len(matrix) for matrix in self.matrices])[:-1]
         return np.split(flat, ends)
 
-    def spectra(self) -> list[Float64]:
+    def spectra(self) -> list[Float64Array]:
         n_rows = len(self.batch.shares) * self.batch.expectation.repeats(self.layout.layers[-1][1])
         if self._is_formed or n_rows >= min(self._sides):
             return self.values
@@ -105,10 +103,10 @@ class Block(Structure):
         blocks = self._blocks_of(self.own(flat))
         return np.concatenate([m @ a for m, a in zip(self.matrices, blocks, strict=True)])
 
-    def blocks(self) -> list[Float64]:
+    def blocks(self) -> list[Float64Array]:
         return self.matrices
 
-    def diagonal(self) -> Float64:
+    def diagonal(self) -> Float64Array:
         if not self._is_formed:
             return Diagonal(self.batch).diagonal()
         return np.concatenate([np.diag(matrix) for matrix in self.matrices])

@@ -17,8 +17,6 @@ from steepest.fisher._solvers import NotPositiveDefiniteError, rounding_of
 
 from .base import Converter, Operator, Structure, summed
 
-Float64 = Float64Array
-
 
 class Kfac(Structure):
     """A Kronecker product a layer, ``E[a a^T] x E[d d^T]`` of its inputs a and the gradients d of its outputs.
@@ -65,7 +63,7 @@ class Kfac(Structure):
         return list(zip(of_inputs, of_grads, strict=True))
 
     @cached_property
-    def bases(self) -> list[tuple[Float64, Float64, Float64, Float64]]:
+    def bases(self) -> list[tuple[Float64Array, Float64Array, Float64Array, Float64Array]]:
         """The eigenvalues and eigenvectors of the two factors of each layer."""
         return [(*self._eigh(a), *self._eigh(g)) for a, g in self.kronecker]
 
@@ -74,23 +72,23 @@ class Kfac(Structure):
         largest: int = max(max(shape) for shape in self.layout.layers)
         return largest
 
-    def _eigh(self, matrix: Array) -> tuple[Float64, Float64]:
+    def _eigh(self, matrix: Array) -> tuple[Float64Array, Float64Array]:
         on_host = self.layout.on_host(matrix)
         if not np.isfinite(on_host).all():
             raise NotPositiveDefiniteError("a factor of K-FAC is not finite")
         return eigh(on_host, self.device)
 
     @cached_property
-    def values(self) -> list[Float64]:
+    def values(self) -> list[Float64Array]:
         """Products of the factors' eigenvalues."""
         return [np.outer(a, g) for a, _, g, _ in self.bases]
 
     def roundings(self) -> list[float]:
         return [rounding_of(max(shape), np.float64) for shape in self.layout.layers]
 
-    def nonzero(self, values: list[Float64]) -> list[npt.NDArray[np.bool_]]:
+    def nonzero(self, values: list[Float64Array]) -> list[npt.NDArray[np.bool_]]:
         # The factors are of the network's dtype: what has no eigenvalue in one of them has none in their product.
-        def in_factor(part: Float64) -> npt.NDArray[np.bool_]:
+        def in_factor(part: Float64Array) -> npt.NDArray[np.bool_]:
             is_kept: npt.NDArray[np.bool_] = part > rounding_of(len(part), self.layout.dtype) * part.max()
             return is_kept
 
@@ -161,13 +159,13 @@ class Kfac(Structure):
             raise NotPositiveDefiniteError("a damped factor of K-FAC is not positive definite")
         return self.layout.on_device(factor.inverse_of_matrix())
 
-    def blocks(self) -> list[Float64]:
+    def blocks(self) -> list[Float64Array]:
         return [
             np.kron(self.layout.on_host(a), self.layout.on_host(g)).astype(np.float64, copy=False)
             for a, g in self.kronecker
         ]
 
-    def diagonal(self) -> Float64:
+    def diagonal(self) -> Float64Array:
         diagonals = [tuple(np.diag(self.layout.on_host(f)) for f in factors) for factors in self.kronecker]
         return np.concatenate([np.outer(a, g).ravel() for a, g in diagonals])
 
@@ -179,11 +177,11 @@ class Ekfac(Kfac):
     """
 
     @cached_property
-    def values(self) -> list[Float64]:
+    def values(self) -> list[Float64Array]:
         """The diagonal of the Fisher matrix in K-FAC's eigenbasis."""
         return summed(self._moments_of(factors) for factors in self.batch.factors_by_blocks())
 
-    def _moments_of(self, factors: Factors) -> list[Float64]:
+    def _moments_of(self, factors: Factors) -> list[Float64Array]:
         found = []
         layers = zip(factors.inputs, factors.grads, self.bases, self.layout.biases, strict=True)
         for x, d, (_, u, _, v), bias in layers:
@@ -220,13 +218,13 @@ class Ekfac(Kfac):
         products = zip(to_basis(own(flat)), self.values, strict=True)
         return from_basis([at * own(values) for at, values in products])
 
-    def blocks(self) -> list[Float64]:
+    def blocks(self) -> list[Float64Array]:
         found = []
         for values, (_, u, _, v) in zip(self.values, self.bases, strict=True):
             basis = np.kron(u, v)
             found.append((basis * values.ravel()) @ basis.T)
         return found
 
-    def diagonal(self) -> Float64:
+    def diagonal(self) -> Float64Array:
         layers = zip(self.values, self.bases, strict=True)
         return np.concatenate([((u**2) @ values @ (v**2).T).ravel() for values, (_, u, _, v) in layers])
