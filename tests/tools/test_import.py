@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 from pathlib import Path
 from typing import get_args
@@ -12,6 +13,19 @@ from backends import run_python
 
 import steepest
 
+# The rooms of the package from the ground up: a room imports those of earlier rows, and nothing of its own row.
+FLOORS = (
+    ("_version",),
+    ("_runtime",),
+    ("kernels", "datasets"),
+    ("_symmetric", "nn"),
+    ("fisher", "plots", "_saving"),
+    ("optim", "callbacks"),
+    ("_estimators",),
+    ("decomposition", "discriminant_analysis", "linear_model", "neural_network"),
+    ("cli",),
+    ("__init__", "__main__"),
+)
 HEAVY = ("sklearn", "scipy", "matplotlib", "cupy", "pandas", "torch", "tqdm", "safetensors", "steepest._cuda")
 
 
@@ -93,6 +107,66 @@ def test_stub_names_what_the_extension_has():
     assert {name for name in declared if not name.startswith("_")} == {
         name for name in dir(_cpu) if not name.startswith("_")
     }
+
+
+def imports_by_module():
+    """Return the modules of the package that each module imports, at its top or inside a function."""
+    root = Path(steepest.__file__).parent
+    files = {}
+    for path in root.rglob("*.py"):
+        parts = ("steepest", *path.relative_to(root).with_suffix("").parts)
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    graph = {}
+    for module, path in files.items():
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        graph[module] = found = set()
+        for node in statements_that_run(ast.parse(path.read_text())):
+            match node:
+                case ast.Import(names=names):
+                    found.update(alias.name for alias in names if alias.name in files)
+                case ast.ImportFrom(module=source, names=names, level=level):
+                    above = package.split(".")[: len(package.split(".")) - level + 1] if level else []
+                    base = ".".join([*above, *([source] if source else [])])
+                    for alias in names:
+                        name = f"{base}.{alias.name}"
+                        # `from steepest import _cpu` imports the extension, not what steepest/__init__.py defines.
+                        is_compiled = base == "steepest" and alias.name in ("_cpu", "_cuda")
+                        if name in files:
+                            found.add(name)
+                        elif base in files and not is_compiled:
+                            found.add(base)
+    return graph
+
+
+def statements_that_run(tree):
+    """Yield the nodes of a module, without those that only type checkers read."""
+    waiting = [tree]
+    for node in waiting:
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
+
+
+def test_imports_go_one_way():
+    floor_of = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+    graph = imports_by_module()
+    try:
+        tuple(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        pytest.fail(f"modules import each other in a circle: {' -> '.join(error.args[1])}")
+
+    def room_of(module):
+        return [*module.split("."), "__init__"][1]
+
+    wrong = [
+        f"{module} imports {other}"
+        for module, others in sorted(graph.items())
+        for other in sorted(others)
+        if room_of(module) != room_of(other) and floor_of[room_of(module)] <= floor_of[room_of(other)]
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_version():

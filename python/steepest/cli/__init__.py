@@ -16,11 +16,9 @@ from typing import NoReturn
 from steepest._runtime.config import show_config
 from steepest._version import __version__
 
+from ._errors import CommandError
+
 _SEED_LIMIT = 2**32  # of a NumPy RandomState
-
-
-class CommandError(Exception):
-    """What the user asked for cannot be done; the message is the one line that says why."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -157,11 +155,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.command == "train":
             # Needs scikit-learn, which the other commands do not wait for.
-            from steepest.cli.train import train_command
+            from .train import train_command
 
             return train_command(arguments)
         if arguments.command == "compare":
-            from steepest.cli.compare import compare_command
+            from .compare import compare_command
 
             return compare_command(arguments)
         if arguments.command == "bench":

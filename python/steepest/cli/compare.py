@@ -11,9 +11,10 @@ from typing import Literal
 from sklearn.exceptions import ConvergenceWarning
 
 from steepest._cpu import DivergenceError
-from steepest.cli.train import Data, load_images, require_device
 from steepest.discriminant_analysis import LinearDiscriminantAnalysis
 from steepest.neural_network import MLPClassifier
+
+from .train import Data, load_images, require_device
 
 _PATIENCE, _MOST_EPOCHS = 5, 100
 _NETWORKS: dict[str, Literal["adam", "natural"]] = {"Adam": "adam", "natural gradient": "natural"}

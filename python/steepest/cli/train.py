@@ -19,8 +19,9 @@ from steepest._runtime.arrays import Array
 from steepest._runtime.backends import cuda_problem
 from steepest._saving.files import save
 from steepest.callbacks import Epoch, open_bar
-from steepest.cli import CommandError
 from steepest.neural_network import MLPClassifier
+
+from ._errors import CommandError
 
 # Times the loss of guessing. An untrained network's is about that of guessing: what ends above this has diverged.
 DIVERGED = 2.0

@@ -13,7 +13,7 @@ import scipy.sparse
 from steepest._estimators.class_statistics import ClassStatistics
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import array_namespace, to_device, to_host
-from steepest._runtime.symmetric import eigh
+from steepest._symmetric import eigh
 
 # LAPACK computes this share of the eigenvectors faster than all of them.
 _FEW = 0.25

@@ -10,7 +10,7 @@ import scipy.sparse
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, svds
 
 from steepest._runtime.arrays import Float64Array
-from steepest._runtime.symmetric import one_thread_if_small
+from steepest._symmetric import one_thread_if_small
 
 from ._factors import Factors, of_products, with_signs
 

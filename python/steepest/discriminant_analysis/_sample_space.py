@@ -16,7 +16,7 @@ import scipy.linalg
 from steepest import kernels as K
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import to_device, to_host
-from steepest._runtime.symmetric import Cholesky, eigh
+from steepest._symmetric import Cholesky, eigh
 
 from ._columns import ColumnBlock, Gram, averaging_matrix, column_blocks
 from ._samples import LabelledSamples

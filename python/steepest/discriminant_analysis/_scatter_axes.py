@@ -13,7 +13,7 @@ from steepest import kernels as K
 from steepest._estimators.row_blocks import dense
 from steepest._runtime.arrays import Float64Array, Int64Array
 from steepest._runtime.memory import to_device, to_host
-from steepest._runtime.symmetric import eigh
+from steepest._symmetric import eigh
 
 from ._columns import Gram, column_blocks
 from ._samples import LabelledSamples

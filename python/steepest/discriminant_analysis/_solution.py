@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steepest._runtime.arrays import Float64Array
-from steepest._runtime.symmetric import Cholesky, eigh, one_thread_if_small
+from steepest._symmetric import Cholesky, eigh, one_thread_if_small
 
 Mask = npt.NDArray[np.bool_]
 

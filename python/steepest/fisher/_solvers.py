@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steepest._runtime.arrays import Array, Float64Array
-from steepest._runtime.symmetric import Cholesky, eigh, one_thread_if_small
+from steepest._symmetric import Cholesky, eigh, one_thread_if_small
 
 from ._batch import Batch
 from ._factors import Factors

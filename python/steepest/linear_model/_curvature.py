@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from steepest._runtime.arrays import Float64Array
-from steepest._runtime.symmetric import Cholesky, one_thread_if_small
+from steepest._symmetric import Cholesky, one_thread_if_small
 
 from ._objective import LogisticObjective
 from ._quasi_newton import Solve

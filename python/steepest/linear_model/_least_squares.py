@@ -17,7 +17,7 @@ from steepest import kernels as K
 from steepest._estimators.row_blocks import block_rows, dense
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import aligned_empty, array_namespace, to_device, to_host
-from steepest._runtime.symmetric import Cholesky, one_thread_if_small
+from steepest._symmetric import Cholesky, one_thread_if_small
 
 from ._column_samples import ColumnSample
 from ._shortest_solution import non_negative, shortest_solution

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from steepest import DivergenceError
 from steepest import kernels as K
+from steepest._cpu import DivergenceError
 from steepest._runtime.arguments import checked_integer
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import assign, to_device, to_host

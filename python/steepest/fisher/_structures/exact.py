@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from steepest._runtime.arrays import Array, Float64Array
-from steepest._runtime.symmetric import Cholesky, eigh, eigvalsh
+from steepest._symmetric import Cholesky, eigh, eigvalsh
 from steepest.fisher._factors import squares
 from steepest.fisher._solvers import NotPositiveDefiniteError, rounding_of
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array, Float64Array
-from steepest._runtime.symmetric import Cholesky, eigh, one_thread_if_small
+from steepest._symmetric import Cholesky, eigh, one_thread_if_small
 from steepest.fisher._factors import Factors
 from steepest.fisher._solvers import NotPositiveDefiniteError, rounding_of
 
