@@ -9,7 +9,7 @@ import pytest
 from fisher_cases import KINDS, STRUCTURES, assert_close, gradient, inputs, network, targets
 
 from steepest import fisher, nn
-from steepest.fisher import _batch, _matrix
+from steepest.fisher import _batch, _solving
 
 LOSS = nn.SoftmaxCrossEntropy()
 
@@ -99,7 +99,7 @@ def test_a_right_side_that_the_matrix_does_not_reach(dtype, solver):
 
 def test_conjugate_residuals_that_do_not_suffice_warn(monkeypatch):
     F = fisher.FisherMatrix(network(3, (8,)), LOSS, inputs(20), solver="cg")
-    monkeypatch.setattr(_matrix, "_CG_ITERATIONS", 3)
+    monkeypatch.setattr(_solving, "_CG_ITERATIONS", 3)
     with pytest.warns(RuntimeWarning, match="solver='cg' has not converged in 3 iterations"):
         F.solve(np.ones(F.size))
     assert F.report.residual > 1e-6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -13,40 +12,26 @@ import numpy.typing as npt
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from steepest._estimators.class_statistics import ClassStatistics
 from steepest._estimators.data import in_library_of
 from steepest._estimators.labels import number_labels
-from steepest._estimators.linear_classifier import LogisticClassifier
 from steepest._estimators.linear_model import DEVICE
 from steepest._estimators.row_blocks import centred_product
-from steepest._estimators.validation import labels_of_stream, validate, validate_labels, validate_weights
+from steepest._estimators.validation import validate, validate_labels, validate_weights
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_device, to_host
 
-from ._fitting import Fit, FitOptions, fit_to_samples, fit_to_statistics
+from ._fitting import Fit, FitOptions, fit_to_samples
 from ._samples import LabelledSamples
 from ._shrinkage_choice import choose_shrinkage
+from ._streamed import StreamedDiscriminantAnalysis
 
 
-def _learns_from_statistics(estimator: LinearDiscriminantAnalysis) -> bool:
-    """Whether the samples themselves are not needed any more; otherwise there is no `partial_fit`, and no `merge`."""
-    for what, is_on in (
-        (f"shrinkage={estimator.shrinkage!r}", isinstance(estimator.shrinkage, str)),
-        ("covariance_estimator", estimator.covariance_estimator is not None),
-    ):
-        if is_on:
-            name = type(estimator).__name__
-            raise AttributeError(
-                f"[{name}] {what} needs all samples at once: there is no partial_fit, fit_chunks or merge"
-            )
-    return True
-
-
-class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LogisticClassifier):
+class LinearDiscriminantAnalysis(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, StreamedDiscriminantAnalysis
+):
     """Linear discriminant analysis: classes as normal distributions with one covariance.
 
     Parameters, defaults and attributes are those of ``sklearn.discriminant_analysis.LinearDiscriminantAnalysis``, and
@@ -210,141 +195,6 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.device_ = samples.device
         return self
 
-    @available_if(_learns_from_statistics)
-    def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> LinearDiscriminantAnalysis:
-        """Take more samples: after all calls the model is that of `fit` to all samples.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Samples.
-        y : array-like of shape (n_samples,)
-            Class labels.
-        classes : array-like of shape (n_classes,), default=None
-            All labels that will come; needed in the first call.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights.
-
-        Returns
-        -------
-        LinearDiscriminantAnalysis
-            Itself.
-
-        Raises
-        ------
-        ValueError
-            As of `fit`; or for a label that is not among the classes.
-        AttributeError
-            With ``shrinkage="auto"``, ``"cv"`` or a covariance estimator, which need all samples at once.
-        """
-        self._check_parameters()
-        first = not hasattr(self, "_statistics")
-        given, given_y = X, y
-        X, y = validate(self, X, y, reset=first, accept_sparse=True)
-        validate_labels(self, y)
-        labels = labels_of_stream(self, classes, None if first else self.classes_)
-        ids = np.searchsorted(labels, y)
-        ids[ids == len(labels)] = 0
-        if (unknown := labels[ids] != y).any():
-            raise ValueError(
-                self._prefix(f"y contains a label that is not among the classes: {y[unknown][0]!r}")
-            )
-        sample_weight = validate_weights(self, sample_weight, X)
-        if len(labels) < 2:
-            raise ValueError(self._prefix(f"there is {len(labels)} class; at least 2 classes are needed"))
-        device = self._resolve_device(given)
-        statistics = LabelledSamples(X, ids, len(labels), sample_weight, device).statistics()
-        if not first:
-            statistics = self._known_statistics().merge(statistics)
-        self._refit(statistics, X.dtype, given, device)
-        if first:
-            self._store_classes(labels, given_y)
-        self.device_ = device
-        return self
-
-    @available_if(_learns_from_statistics)
-    def fit_chunks(self, chunks: Iterable[tuple[Any, ...]]) -> LinearDiscriminantAnalysis:
-        """Fit to samples that come in chunks, each of which is read once: as `fit` to all of them.
-
-        Parameters
-        ----------
-        chunks : iterable of (X, y) or (X, y, sample_weight)
-            Samples, their labels and weights, as of `fit`. A chunk need not have samples of all classes.
-
-        Returns
-        -------
-        LinearDiscriminantAnalysis
-            Itself.
-
-        Raises
-        ------
-        ValueError
-            As of `fit`; or there is no chunk, or one is not such a tuple.
-        AttributeError
-            With ``shrinkage="auto"``, ``"cv"`` or a covariance estimator, which need all samples at once.
-        """
-        self._check_parameters()
-        labels, statistics, like = None, None, None
-        for chunk in chunks:
-            if not isinstance(chunk, tuple) or len(chunk) not in (2, 3):
-                raise ValueError(self._prefix("each chunk has to be (X, y) or (X, y, sample_weight)"))
-            X, y = validate(self, *chunk[:2], reset=labels is None, accept_sparse=True)
-            validate_labels(self, y)
-            sample_weight = validate_weights(self, chunk[2] if len(chunk) == 3 else None, X)
-            present, ids = number_labels(y)
-            device = self._resolve_device(chunk[0])
-            new = LabelledSamples(X, ids, len(present), sample_weight, device).statistics()
-            if labels is None or statistics is None:
-                labels, statistics, like, like_y, dtype = present, new, chunk[0], chunk[1], X.dtype
-                continue
-            union = np.union1d(labels, present)
-            old = statistics.of_classes(np.searchsorted(union, labels), len(union))
-            statistics = old.merge(new.of_classes(np.searchsorted(union, present), len(union)))
-            labels = union
-        if labels is None or statistics is None:
-            raise ValueError(self._prefix("there is no chunk"))
-        if len(labels) < 2:
-            raise ValueError(self._prefix(f"y has {len(labels)} class; at least 2 classes are needed"))
-        self._refit(statistics, dtype, like, device)
-        self._store_classes(labels, like_y)
-        self.device_ = device
-        return self
-
-    @available_if(_learns_from_statistics)
-    def merge(self, other: LinearDiscriminantAnalysis) -> LinearDiscriminantAnalysis:
-        """Take the samples of another fitted model: afterwards the model is that of `fit` to the samples of both.
-
-        Parameters
-        ----------
-        other : LinearDiscriminantAnalysis
-            Fitted, to as many features; its classes may be others. It is not changed.
-
-        Returns
-        -------
-        LinearDiscriminantAnalysis
-            Itself.
-        """
-        check_is_fitted(self)
-        check_is_fitted(other)
-        if other.n_features_in_ != self.n_features_in_:
-            raise ValueError(
-                self._prefix(
-                    f"cannot merge: {self.n_features_in_} features here, {other.n_features_in_} there"
-                )
-            )
-        mine, theirs = (to_host(model.classes_) for model in (self, other))
-        labels = np.union1d(mine, theirs)
-        parts = [
-            model._known_statistics().of_classes(np.searchsorted(labels, known), len(labels))
-            for model, known in ((self, mine), (other, theirs))
-        ]
-        device = getattr(self, "device_", "cpu")
-        self._refit(parts[0].merge(parts[1]), self.coef_.dtype, self.coef_, device)
-        self._store_classes(labels, self.classes_)
-        return self
-
     def transform(self, X: Any) -> Array:
         """Return X in the coordinates of the discriminant axes.
 
@@ -443,22 +293,6 @@ class LinearDiscriminantAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMix
                 self._prefix("n_components cannot be larger than min(n_features, n_classes - 1).")
             )
         return most if self.n_components is None else int(self.n_components)
-
-    def _known_statistics(self) -> ClassStatistics:
-        weights, means, scatter = self._statistics
-        if scatter is None:
-            raise ValueError(
-                self._prefix(
-                    "it was fitted to fewer samples than features, without a matrix of n_features × n_features that "
-                    "more samples could be added to: begin with partial_fit, or fit with store_covariance=True"
-                )
-            )
-        return ClassStatistics(weights, means, scatter)
-
-    def _refit(self, statistics: ClassStatistics, dtype: np.dtype[Any], like: Any, device: str) -> None:
-        self._check_n_components(*statistics.means.shape)
-        priors = self._check_priors(statistics.weights)
-        self._keep(fit_to_statistics(statistics, priors, self._options(device), dtype), dtype, like)
 
     def _options(self, device: str) -> FitOptions:
         return FitOptions(

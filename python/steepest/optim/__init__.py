@@ -1,10 +1,11 @@
 """Update rules for the parameters of a network, schedules of their learning rates, and the natural gradient."""
 
 from . import adam, adaptive, schedules, sgd
+from ._step_diagnostics import StepDiagnostics
 from .adam import *
 from .adaptive import *
 from .base import Optimizer
-from .natural_gradient import NaturalGradient, StepDiagnostics
+from .natural_gradient import NaturalGradient
 from .sgd import *
 
 RULES: tuple[type[Optimizer], ...] = tuple(

@@ -1,4 +1,4 @@
-"""The Fisher matrix that steps are solved with: averaged over batches, and inverted now and then."""
+"""The Fisher matrix of natural-gradient steps: averaged over batches, and inverted every few steps."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ import numpy as np
 from steepest._runtime.arrays import Array
 from steepest.fisher import FisherMatrix
 from steepest.fisher._layout import dot
-from steepest.fisher._matrix import Split, StructureName
+from steepest.fisher._options import Split, StructureName
 from steepest.fisher._solvers import NotPositiveDefiniteError
 from steepest.fisher._structures import Operator
 
-# By which a matrix that cannot be factorised raises the damping, and how often.
+# Factor by which a failed factorisation raises the damping, and the most times that it does.
 _RAISE, _MOST_RAISES = 4.0, 20
-# Damping of 0 would stay there.
+# Smallest damping that adapts: multiplying a damping of 0 would leave it at 0.
 LEAST_DAMPING = 1e-8
 
 
 class Curvature:
-    """The average of the batches' matrices, and the inverse that was last made of it.
+    """The average of the Fisher matrices of batches, and its latest inverse.
 
     Parameters
     ----------
     structure : str
-        Of the matrices.
+        Structure of the matrices.
     split : {"pi", "even"} or None
-        Of the damping onto the factors of K-FAC.
+        How the damping is split between the factors of K-FAC.
     decay : float
-        Of the average; 0 for the last batch alone.
+        Decay of the average, in [0, 1); with 0 it is the matrix of the last batch.
     factor_period, inverse_period : int
-        Steps from one batch that joins to the next, and from one inverse to the next; the first `inverse_period` steps
-        of an average have an inverse each.
+        Number of steps from one batch that joins to the next, and from one inverse to the next. Each of the first
+        `inverse_period` steps of an average computes the inverse.
 
     Attributes
     ----------
     matrix : FisherMatrix or None
         The average.
     damping, tikhonov : float
-        What was added to the diagonal before it was inverted, with the penalty's and without.
+        The number that was added to the diagonal before the inversion, with the L2 penalty and without it.
     joined : int
         Batches in the average.
     """
@@ -62,13 +62,13 @@ class Curvature:
         self._inverse: Operator | None = None
         self.joined = 0
         self._steps = self._age = 0
-        # Of what the inverse was made, where it lasts for several steps; and what `restore` has been given.
+        # The averages that the inverse was computed from, where it serves several steps; and those given to `restore`.
         self._inverted: list[Array] = []
         self._saved: list[Array] = []
 
     @property
     def options(self) -> tuple[Any, ...]:
-        """What it was made with."""
+        """The arguments that it was constructed with."""
         return self.structure, self.split, self.decay, self.factor_period, self.inverse_period
 
     @property
@@ -77,13 +77,13 @@ class Curvature:
         return self.structure == "dense" and not self.decay and self.factor_period == self.inverse_period == 1
 
     def join(self, whole: FisherMatrix) -> None:
-        """Let the batch of a dense matrix join the average, if it is its turn."""
+        """Add the batch of a dense matrix to the average, if `factor_period` steps have passed."""
         due = self._steps % self.factor_period == 0
         self._steps += 1
         if self._saved:
             self._revive(whole)
         elif self.matrix is None or (due and not self.decay):
-            # What is averaged must be its own matrix, since others may hold the batch's.
+            # An average needs a matrix of its own, since other objects may hold the matrix of the batch.
             same = self.structure == whole.structure and not self.decay
             self.matrix = whole if same else whole.with_structure(self.structure)
             self.joined = 1
@@ -93,7 +93,7 @@ class Curvature:
             self.matrix._average(whole._batch, min(1.0 - 1.0 / self.joined, self.decay))
 
     def _revive(self, whole: FisherMatrix) -> None:
-        """Make the average and its inverse of what was saved."""
+        """Rebuild the average and its inverse from the saved state."""
         self.matrix = whole.with_structure(self.structure)
         self.matrix._restore(self._saved)
         if self._inverted:
@@ -103,16 +103,16 @@ class Curvature:
         self._saved = []
 
     def invert(self, damping: float, l2: float) -> tuple[float, int]:
-        """Make the inverse anew, if it is time; return the damping, raised until there is one, and how often it was.
+        """Recompute the inverse, if it is due; return the damping that it needed, and how often that was raised.
 
         Raises
         ------
         NotPositiveDefiniteError
-            There is none with any damping.
+            No damping makes the matrix positive definite.
         """
         assert self.matrix is not None
         self._age += 1
-        # An average of few batches changes much with the next.
+        # While the average holds few batches, each new batch changes it much.
         settled = not self.decay or self._steps > self.inverse_period
         if self._inverse is not None and settled and self._age < self.inverse_period:
             return damping, 0
@@ -144,16 +144,16 @@ class Curvature:
         return math.sqrt(dot(error, error) / size) if size else 0.0
 
     def reject(self) -> None:
-        """Make the next step have an inverse of its own."""
+        """Discard the inverse, so that the next step recomputes it."""
         self._inverse, self._inverted = None, []
 
     def restart(self) -> None:
-        """Forget the average: what is not finite would stay in it."""
+        """Discard the average, in which numbers that are not finite would stay."""
         self.matrix = self._inverse = None
         self._inverted, self._saved = [], []
 
     def state(self) -> dict[str, Any]:
-        """Return copies of what is averaged and of what the inverse was made, if there is an average."""
+        """Return copies of the average, and of the average that the inverse was computed from."""
         averages = self._saved
         if self.matrix is not None and self.decay:
             averages = self.matrix._structure.state()
@@ -165,7 +165,7 @@ class Curvature:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned, with the next batch. Nothing is changed where it raises.
+        """Continue from a state that `state` returned, with the next batch. An error changes nothing.
 
         Raises
         ------

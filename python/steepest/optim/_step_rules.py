@@ -1,4 +1,4 @@
-"""How long a natural-gradient step is, and what earlier steps add to it."""
+"""Length and momentum of natural-gradient steps."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from steepest.fisher._solvers import NotPositiveDefiniteError
 
 @dataclass
 class NaturalStep:
-    """A step.
+    """A step along the natural gradient, with its momentum.
 
     Attributes
     ----------
     move : ndarray of shape (P,)
-        Is added to the parameters.
+        The change of the parameters.
     length : float
-        What the natural gradient was multiplied by.
+        The factor by which the natural gradient was multiplied.
     curvature : float or None
         ``d^T F d`` of the move d with the exact Fisher matrix of the batch, where it is known.
     """
@@ -33,7 +33,7 @@ class NaturalStep:
     curvature: float | None = None
 
     def times(self, factor: float) -> NaturalStep:
-        """Return the step, a multiple of its length."""
+        """Return the step multiplied by a factor."""
         if factor == 1.0:
             return self
         curvature = None if self.curvature is None else factor**2 * self.curvature
@@ -48,14 +48,14 @@ class NaturalStep:
 
 
 class MomentumRule(ABC):
-    """What earlier steps add to the next.
+    """Base of the momentum rules: how earlier steps enter the next one.
 
     Parameters
     ----------
     lr : float
-        What natural gradients are multiplied by.
+        Learning rate: the factor of the natural gradient.
     momentum : float
-        In [0, 1).
+        Strength of the momentum, in [0, 1).
     """
 
     def __init__(self, lr: float, momentum: float) -> None:
@@ -63,7 +63,7 @@ class MomentumRule(ABC):
         self.last: Array | None = None
 
     def right_side(self, gradient: Array, damping: float) -> Array:
-        """Return what the equations are solved for, in place of the gradient."""
+        """Return the right-hand side of the equations, which replaces the gradient."""
         return gradient
 
     @abstractmethod
@@ -80,7 +80,7 @@ class MomentumRule(ABC):
 
 
 class LastStep(MomentumRule):
-    """A share of the last step is added: ``d = -lr x + momentum d_last`` (B. Polyak, 1964)."""
+    """Heavy-ball momentum: a fraction of the last step is added, ``d = -lr x + momentum d_last`` (B. Polyak, 1964)."""
 
     def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> NaturalStep:
         move = -self.lr * natural
@@ -90,7 +90,7 @@ class LastStep(MomentumRule):
 
 
 class AveragedGradient(MomentumRule):
-    """The natural gradient is taken of an average of gradients, which begins with 0: the first steps are short."""
+    """The natural gradient of an exponential average of gradients, which begins with 0: the first steps are short."""
 
     def right_side(self, gradient: Array, damping: float) -> Array:
         fresh = (1.0 - self.momentum) * gradient
@@ -108,10 +108,10 @@ class AveragedGradient(MomentumRule):
 
 
 class BestOfModel(MomentumRule):
-    """The natural gradient and the last step, each as long as the quadratic model of the batch has it.
+    """The combination of the natural gradient and the last step that minimises the quadratic model of the batch.
 
-    They minimise ``g^T d + d^T (F + damping I) d / 2`` with the exact F of the batch (J. Martens, R. Grosse,
-    "Optimizing neural networks with Kronecker-factored approximate curvature", 2015, §6.4 and §7).
+    The two coefficients minimise ``g^T d + d^T (F + damping I) d / 2`` with the exact F of the batch (J. Martens, R.
+    Grosse, "Optimizing neural networks with Kronecker-factored approximate curvature", 2015, §6.4 and §7).
     """
 
     def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> NaturalStep:
@@ -120,7 +120,7 @@ class BestOfModel(MomentumRule):
         curved = symmetric([[batch.form(a, b) for b in moved[: i + 1]] for i, a in enumerate(moved)])
         damped = damping * symmetric([[dot(d, e) for e in along[: i + 1]] for i, d in enumerate(along)])
         weights = best_combination(np.array([dot(gradient, d) for d in along]), curved + damped)
-        # Numbers of Python, which do not make float64 of float32.
+        # Python numbers keep float32 arrays in float32.
         length, *rest = weights.tolist()
         move = length * natural
         for weight, d in zip(rest, along[1:], strict=True):
@@ -129,10 +129,10 @@ class BestOfModel(MomentumRule):
 
 
 class Spring(MomentumRule):
-    """The equations are damped towards the last natural gradient: ``(F + c I) x = g + c momentum x_last``.
+    """SPRING: the equations are damped towards the last natural gradient, ``(F + c I) x = g + c momentum x_last``.
 
     G. Goldshlager, N. Abrahamsen, L. Lin, "A Kaczmarz-inspired approach to accelerate the optimization of neural
-    network wavefunctions", 2024. Without momentum it is the natural gradient as it stands.
+    network wavefunctions", 2024. Without momentum it is the plain natural gradient.
     """
 
     def right_side(self, gradient: Array, damping: float) -> Array:
@@ -162,7 +162,7 @@ def symmetric(lower: list[list[float]]) -> Float64Array:
 def best_combination(slopes: Float64Array, curved: Float64Array) -> Float64Array:
     """Return the weights w of ``d = sum_i w_i d_i`` that minimise ``g^T d + d^T (F + damping I) d / 2``.
 
-    Where the directions are parallel, or have no curvature, they are the smallest of those that do.
+    Where several w minimise it (parallel directions, or none with curvature), w is the one of minimum norm.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def best_combination(slopes: Float64Array, curved: Float64Array) -> Float64Array
     Raises
     ------
     NotPositiveDefiniteError
-        One of these is not finite.
+        One of the arguments is not finite.
     """
     if not (np.isfinite(slopes).all() and np.isfinite(curved).all()):
         raise NotPositiveDefiniteError("the quadratic model is not finite")
@@ -186,23 +186,23 @@ def best_combination(slopes: Float64Array, curved: Float64Array) -> Float64Array
 
 
 def bounded(step: NaturalStep, batch: Batch, bound: float, scale: float, always: bool) -> NaturalStep:
-    """Return the step, shortened to a predicted divergence; or `always` of it.
+    """Return the step, shortened to a bound on its predicted divergence; with `always`, scaled to the bound.
 
-    The latter is the step of the ball ``d^T F d / 2 <= bound`` along the solution x: its Lagrangian has the multiplier
-    ``1 / length = sqrt(x^T F x / (2 bound))``.
+    With `always` it is the step of the ball ``d^T F d / 2 <= bound`` along the solution x: its Lagrangian has the
+    multiplier ``1 / length = sqrt(x^T F x / (2 bound))``.
 
     Parameters
     ----------
     step : NaturalStep
-        Of any length.
+        A step of any length.
     batch : Batch
-        Whose exact Fisher matrix F is.
+        The batch whose exact Fisher matrix F predicts the divergence.
     bound : float
-        In nats a row.
+        Bound on the divergence, in nats per row.
     scale : float
         The loss is this times the negative log-likelihood.
     always : bool
-        Whether shorter steps are made longer.
+        Whether shorter steps are lengthened to the bound.
     """
     divergence = 0.5 * step.curvature_on(batch) / scale
     if divergence > bound or (always and divergence > 0):

@@ -1,0 +1,18 @@
+"""The names that select a Fisher matrix, its structure and its solver."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+Kind = Literal["exact", "monte_carlo", "empirical"]
+StructureName = Literal["dense", "block", "kfac", "ekfac", "diagonal"]
+SolverName = Literal["auto", "cholesky", "gram", "cg"]
+Split = Literal["pi", "even"]
+
+
+def require_known(operation: str, **names: tuple[str, Any]) -> None:
+    """Raise a ValueError where an option is none of the names of its type."""
+    for what, (value, type_of_names) in names.items():
+        known = get_args(type_of_names)
+        if value not in known:
+            raise ValueError(f"[{operation}] {what} {value!r} is not one of: {', '.join(known)}")

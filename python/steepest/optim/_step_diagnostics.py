@@ -1,0 +1,49 @@
+"""Diagnostics of a natural-gradient step: predicted and actual change of the loss, divergence, residual."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StepDiagnostics:
+    """Diagnostics of a natural-gradient step; nan for what the optimizer was told not to compute.
+
+    Attributes
+    ----------
+    loss, new_loss : float
+        Loss of the batch with the penalty, before and after the step. The two are equal where the step was rejected.
+    predicted : float
+        Change of the loss by the quadratic model ``g^T d + d^T F d / 2``, with the exact Fisher matrix of the batch.
+    ratio : float
+        The actual change divided by the predicted one, 1 where the model is exact; nan where nothing was predicted.
+    predicted_kl, kl : float
+        Divergence of the distributions after the step from those before it, in nats per row. The first is
+        ``d^T F d / 2``; the second is computed from the outputs.
+    residual : float
+        Relative residual of the equations for the step, ``|(F + damping I) x - g| / |g|``, with the averaged matrix.
+        The inverse may be some steps old.
+    damping : float
+        The number that was added to the diagonal of the matrix before it was inverted.
+    length : float
+        The factor by which the natural gradient was multiplied; 0 in the burn-in.
+    accepted : bool
+        Whether the step was taken. It is rejected where the loss becomes infinite or NaN, where the loss rises by more
+        than `predicted`, and where no factorisation is found. Any rise is rejected with `adapt_damping`, and where a
+        fall was predicted.
+    raises : int
+        How often the damping had to be raised for a matrix to be factorised.
+    """
+
+    loss: float
+    new_loss: float = math.nan
+    predicted: float = math.nan
+    ratio: float = math.nan
+    predicted_kl: float = math.nan
+    kl: float = math.nan
+    residual: float = math.nan
+    damping: float = math.nan
+    length: float = 0.0
+    accepted: bool = True
+    raises: int = 0
