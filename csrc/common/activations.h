@@ -22,7 +22,8 @@
     X(Tanh)                     \
     X(Softplus)                 \
     X(Gelu)                     \
-    X(Silu)
+    X(Silu)                     \
+    X(Mish)
 
 namespace steepest {
 
@@ -257,6 +258,47 @@ struct Silu {
         return select(V(0) > x, factored.times(quotient), quotient);
     }
     static constexpr double kRange = 800;  // x exp(x) is 0 in double from -800 down, and all sums are finite
+};
+
+// x tanh(log(1 + exp(x))). With e = exp(-|x|) the hyperbolic tangent is e (e + 2) / (e² + 2 e + 2) where x < 0, of which
+// the factor e is multiplied last, as in Silu, and (1 + 2 e) / (1 + 2 e + 2 e²) elsewhere.
+struct Mish {
+    static constexpr ActivationInfo kInfo{
+        .name = "mish",
+        .layer = "Mish",
+        .value = "x tanh(log(1 + exp(x)))",
+        .derivative = "t + x s (1 - t^2), t = tanh(log(1 + exp(x))), s = 1 / (1 + exp(-x))",
+        .range = "[-0.31, inf)",
+        .source = "D. Misra, BMVC 2020",
+        .derivative_at = DerivativeAt::kInput};
+
+    template <class V>
+    STEEPEST_HD V value(V x) const {
+        const V down = max(V(-Silu::kRange), minus_abs(x));
+        const auto factored = factored_exp(down);
+        const V e = factored.value();
+        const V upper = select(V(0) > x, e + V(2), fma(e, V(2), V(1)));
+        const V quotient = max(down, x) * (upper / denominator(x, e));
+        return select(V(0) > x, factored.times(quotient), quotient);
+    }
+    // With the fraction n / d of the tangent: (n d + 4 x e² (1 + e)) / d² for x >= 0, and below it the factor e of
+    // ((e + 2) d + 4 x (1 + e)) / d².
+    template <class V>
+    STEEPEST_HD V derivative(V x) const {
+        const V down = max(V(-Silu::kRange), minus_abs(x));
+        const auto factored = factored_exp(down);
+        const V e = factored.value(), d = denominator(x, e);
+        const V slope = V(4) * down * (V(1) + e);
+        const V below = fma(e + V(2), d, slope), above = fma(fma(e, V(2), V(1)), d, -slope * e * e);
+        const V quotient = select(V(0) > x, below, above) / (d * d);
+        return select(V(0) > x, factored.times(quotient), quotient);
+    }
+
+  private:
+    template <class V>
+    static STEEPEST_HD V denominator(V x, V e) {
+        return select(V(0) > x, fma(e, e + V(2), V(2)), fma(e + e, e + V(1), V(1)));
+    }
 };
 
 template <class Formula>

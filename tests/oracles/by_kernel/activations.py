@@ -53,6 +53,21 @@ def _silu_derivative(x):
     return np.where(x < 0, below, 1.0 - below)
 
 
+def _mish(x):
+    # tanh(log(1 + exp(x))) is exp(x) to 1e-17 from -40 down.
+    with np.errstate(all="ignore"):
+        return np.where(x < -40, _times_exp(x, np.minimum(x, 0.0)), x * np.tanh(np.logaddexp(0.0, x)))
+
+
+def _mish_derivative(x):
+    # t + x s (1 - t**2)
+    t = np.tanh(np.logaddexp(0.0, x))
+    near = (
+        t + np.clip(x, -40.0, 800.0) * sigmoid(x) * np.cosh(np.minimum(np.logaddexp(0.0, x), 300.0)) ** -2.0
+    )
+    return np.where(x < -40, _times_exp(1.0 + x, np.minimum(x, 0.0)), near)
+
+
 def _one_and_square(y, derivative, parameter):
     return 1.0 + np.minimum(np.abs(y) ** 2, 1.0)
 
@@ -174,6 +189,16 @@ ACTIVATIONS = {
         lipschitz=lambda _: 1.1,
         at_input=True,
         exact=lambda mp, x: x / (1 + mp.exp(-x)),
+        derivative_roundings=8.0,
+        derivative_size=lambda x, *_: (1.0 + _size(x)) * np.exp(-_size(x)) + (x > 0),
+    ),
+    "mish": Activation(
+        lambda x, _: _mish(x),
+        lambda x, _: _mish_derivative(x),
+        lines=((0, 0), (0, 0.6), (0, 0.6), (0, 1)),
+        lipschitz=lambda _: 1.09,
+        at_input=True,
+        exact=lambda mp, x: x * mp.tanh(mp.log1p(mp.exp(x))),
         derivative_roundings=8.0,
         derivative_size=lambda x, *_: (1.0 + _size(x)) * np.exp(-_size(x)) + (x > 0),
     ),
