@@ -16,6 +16,7 @@
     X(SquaredError, "squared_error", nullptr, 0, 0, 0, "gaussian")                                           \
     X(AbsoluteError, "absolute_error", nullptr, 0, 0, 0, "laplace")                                          \
     X(Huber, "huber", "delta", 1, 0, __builtin_inf(), nullptr)                                               \
+    X(LogCosh, "log_cosh", nullptr, 0, 0, 0, nullptr)                                                        \
     X(Quantile, "quantile", "quantile", 0.5, 0, 1, nullptr)                                                  \
     X(LogLoss, "log_loss", nullptr, 0, 0, 0, "bernoulli")                                                    \
     X(EpsilonInsensitive, "epsilon_insensitive", "epsilon", 0.1, 0, __builtin_inf(), nullptr)                \
@@ -103,6 +104,27 @@ struct Huber {
     STEEPEST_HD V derivative(V z, V t) const {
         return min(V(delta), max(V(-delta), z - t));
     }
+};
+
+// log(cosh(e)) for an error e = z - t: like e²/2 near 0, and |e| - log(2) far from it. Up to |e| = 1.3 it is log(1 + c)
+// with c = cosh(e) - 1 = m² / (2 (1 + m)) and m = exp(-|e|) - 1, which keeps the digits of a small error.
+struct LogCosh {
+    template <class V>
+    STEEPEST_HD V value(V z, V t) const {
+        const V size = abs(z - t);
+        const V m = expm1(-min(V(kNear), size));
+        const V near = log1p_unit(V(0.5) * m * m / (V(1) + m));
+        const V far = (size - V(kLog2)) + log1p_unit(exp_nonpositive(V(-2) * size));
+        return select(V(kNear) > size, near, far);
+    }
+    // tanh(e)
+    template <class V>
+    STEEPEST_HD V derivative(V z, V t) const {
+        const V error = z - t, m = expm1(V(-2) * abs(error));
+        const V slope = -m / (V(2) + m);
+        return by_sign(error, slope, -slope);
+    }
+    static constexpr double kNear = 1.3, kLog2 = 0.693147180559945309417;
 };
 
 // q (t - z) where z < t, and (1 - q) (z - t) where z > t; the best constant prediction is the q-quantile.

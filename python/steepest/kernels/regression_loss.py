@@ -10,6 +10,7 @@ __all__ = [
     "epsilon_insensitive",
     "gaussian",
     "huber",
+    "log_cosh",
     "poisson",
     "quantile",
     "squared_epsilon_insensitive",
@@ -206,6 +207,25 @@ def squared_epsilon_insensitive(
         reduction,
         loss,
         d_prediction,
+    )
+
+
+def log_cosh(
+    prediction: Array,
+    target: Array,
+    sample_weight: Array | None = None,
+    *,
+    reduction: str = "mean",
+    loss: Float64Array | None = None,
+    d_prediction: Array | None = None,
+) -> tuple[Float64Array, Array]:
+    """Return the log-cosh loss of a mini-batch, ``l = log(cosh(z - t))``, and its gradient ``tanh(z - t)``.
+
+    It is half the squared error near 0, and the absolute error less log(2) far from it: a smooth relative of Huber's
+    loss, which has no parameter. Parameters, results and errors are those of `squared_error`.
+    """
+    return backend_of(prediction).pointwise_loss(
+        "log_cosh", prediction, target, sample_weight, None, False, reduction, loss, d_prediction
     )
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "Gaussian",
     "Hinge",
     "Huber",
+    "LogCosh",
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
@@ -234,6 +235,27 @@ class Huber(_OutputLoss):
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.huber(prediction, target, sample_weight, delta=self.delta, reduction=self.reduction)
+
+
+@dataclass(frozen=True)
+class LogCosh(_OutputLoss):
+    """Log-cosh loss, ``log(cosh(z - t))``: half the squared error near 0, the absolute error less log(2) far from it.
+
+    See `steepest.kernels.log_cosh`.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default="mean"
+        What becomes of the losses of a row's outputs.
+    """
+
+    kernel: ClassVar[str] = "log_cosh"
+    formula = Formula(
+        "log(cosh(z − t))", "tanh(z − t)", "between mean and median of t", "smooth regression with outliers"
+    )
+
+    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
+        return K.log_cosh(prediction, target, sample_weight, reduction=self.reduction)
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,12 @@ class PointwiseLoss:
     far: float = 1e3
 
 
+def _log_cosh(e):
+    size = np.abs(e)
+    near = np.log1p(2.0 * np.sinh(0.5 * np.minimum(size, 1.0)) ** 2)
+    return np.where(size < 1.0, near, size + np.log1p(np.exp(-2.0 * size)) - np.log(2.0))
+
+
 # kept by hand: formulas that are independent of the kernels
 POINTWISE_LOSSES = {
     "squared_error": PointwiseLoss(lambda z, t, _: (z - t) ** 2, lambda z, t, _: 2.0 * (z - t)),
@@ -104,6 +110,7 @@ POINTWISE_LOSSES = {
         parameter=0.5,
         others=(0.3, 2.5),
     ),
+    "log_cosh": PointwiseLoss(lambda z, t, _: _log_cosh(z - t), lambda z, t, _: np.tanh(z - t)),
     "quantile": PointwiseLoss(
         lambda z, t, q: np.where(z > t, (1.0 - q) * (z - t), q * (t - z)),
         lambda z, t, q: np.sign(z - t) * np.where(z > t, 1.0 - q, q),
