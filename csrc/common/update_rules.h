@@ -9,13 +9,14 @@
 
 // X(enumerator, public name, the function that takes its step, first state, second state, the names of its own numbers
 // beta1, beta2 and eps, or ""). Adding a rule is a struct below and a line here.
-#define STEEPEST_UPDATE_RULES(X)                                                \
-    X(Sgd, "sgd", "sgd_update", "", "", "momentum", "", "")                     \
-    X(Momentum, "momentum", "sgd_update", "velocities", "", "momentum", "", "") \
-    X(Nesterov, "nesterov", "sgd_update", "velocities", "", "momentum", "", "") \
-    X(AdaGrad, "adagrad", "adagrad_update", "sum_sq", "", "", "", "eps")        \
-    X(RmsProp, "rmsprop", "rmsprop_update", "exp_avg_sq", "", "", "rho", "eps") \
-    X(Adam, "adam", "adam_update", "exp_avg", "exp_avg_sq", "beta1", "beta2", "eps")
+#define STEEPEST_UPDATE_RULES(X)                                                     \
+    X(Sgd, "sgd", "sgd_update", "", "", "momentum", "", "")                          \
+    X(Momentum, "momentum", "sgd_update", "velocities", "", "momentum", "", "")      \
+    X(Nesterov, "nesterov", "sgd_update", "velocities", "", "momentum", "", "")      \
+    X(AdaGrad, "adagrad", "adagrad_update", "sum_sq", "", "", "", "eps")             \
+    X(RmsProp, "rmsprop", "rmsprop_update", "exp_avg_sq", "", "", "rho", "eps")      \
+    X(Adam, "adam", "adam_update", "exp_avg", "exp_avg_sq", "beta1", "beta2", "eps") \
+    X(Lion, "lion", "lion_update", "exp_avg", "", "beta1", "beta2", "")
 
 namespace steepest {
 
@@ -174,6 +175,22 @@ struct Adam {
         exp_avg_sq = fma(V(n.one_minus_beta2) * grad, grad, V(n.beta2) * exp_avg_sq);
         const V denominator = fma(sqrt(exp_avg_sq), V(n.root_scale), V(n.eps));
         param = fma(V(-n.lr), quotient(exp_avg, denominator), param);
+    }
+};
+
+// p -= lr sign(beta1 m + (1-beta1) g),  m = beta2 m + (1-beta2) g; the sign of 0 is 0
+// X. Chen et al., "Symbolic discovery of optimization algorithms", NeurIPS 2023.
+struct Lion {
+    static constexpr int kStates = 1;
+    static constexpr bool kAverages = true;
+
+    template <class T, class V>
+    static STEEPEST_HD void update(const StepNumbers<T>& n, V& param, V grad, V& exp_avg, V&) {
+        const V direction = fma(V(n.one_minus_beta1), grad - exp_avg, exp_avg);
+        // A NaN stays one.
+        const V sign = select(direction > V(0), V(1), select(V(0) > direction, V(-1), direction));
+        param = fma(V(-n.lr), sign, param);
+        exp_avg = fma(V(n.one_minus_beta2), grad - exp_avg, exp_avg);
     }
 };
 

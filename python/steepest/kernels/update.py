@@ -23,7 +23,7 @@ from steepest import _cpu
 from steepest._runtime.arrays import Arrays, Float64Array, Int64Array
 from steepest._runtime.backends import backend_of_first
 
-__all__ = ["UPDATE_RULES", "adagrad_update", "adam_update", "rmsprop_update", "sgd_update"]
+__all__ = ["UPDATE_RULES", "adagrad_update", "adam_update", "lion_update", "rmsprop_update", "sgd_update"]
 
 UPDATE_RULES: Mapping[str, tuple[str, tuple[str, ...]]] = _cpu.UPDATE_RULES
 """Name of each rule -> the function that takes its step, and the names of the arrays that it keeps."""
@@ -289,4 +289,57 @@ def adam_update(
         l1,
         max_norm,
         penalised,
+    )
+
+
+def lion_update(
+    params: Arrays,
+    grads: Arrays,
+    exp_avg: Arrays,
+    *,
+    lr: float | Float64Array = 1e-4,
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    l2: float = 0.0,
+    weight_decay: float = 0.0,
+    l1: float = 0.0,
+    max_norm: float | None = None,
+    penalised: Sequence[bool] | None = None,
+) -> None:
+    """Take a step of Lion, in place.
+
+    With the gradient g, clipped and penalised: ``param -= lr * sign(beta1 * m + (1 - beta1) * g)``, then
+    ``m = beta2 * m + (1 - beta2) * g`` ([1]_, Algorithm 2). Each item moves by lr, whatever the size of its gradient:
+    lr is usually three to ten times smaller than Adam's.
+
+    Parameters
+    ----------
+    params, grads : array or list of arrays
+        Parameters and their gradients, pairwise of one shape.
+    exp_avg : array or list of arrays
+        The moments m, zero at first.
+    lr : float or 0-d float64 ndarray
+        Learning rate.
+    beta1 : float
+        Weight of the moment in the direction of the step, in [0, 1).
+    beta2 : float
+        Decay of the moment per step, in [0, 1).
+    l2, weight_decay, l1 : float
+        Strengths of the penalties: of L2 in the gradient, of L2 decoupled from it, and of L1 by its proximal step.
+    max_norm : float, optional
+        Largest norm of all gradients together; longer ones are scaled down to it.
+    penalised : sequence of bool, optional
+        Which parameters the penalties act on, all by default.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+
+    References
+    ----------
+    .. [1] X. Chen et al., "Symbolic discovery of optimization algorithms", NeurIPS 2023.
+    """
+    backend_of_first(params).update(
+        "lion", params, grads, (exp_avg,), lr, 1, beta1, beta2, 0.0, l2, weight_decay, l1, max_norm, penalised
     )

