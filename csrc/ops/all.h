@@ -5,6 +5,7 @@
 #include "ops/activation.h"
 #include "ops/class_scatter.h"
 #include "ops/counters.h"
+#include "ops/cumsum.h"
 #include "ops/dropout.h"
 #include "ops/gaussian_loss.h"
 #include "ops/gradient_gram.h"
@@ -56,6 +57,7 @@
     X(Update)                        \
     X(Reduce)                        \
     X(Argmax)                        \
+    X(Cumsum)                        \
     X(ClassScatter)                  \
     X(GradientGram)                  \
     X(GradientNorms)                 \

@@ -50,6 +50,27 @@ void export_reductions(py::module_& m) {
             return at.object;
         });
 
+    define<B>(m,
+              signature("cumsum", "Array", arg::array("x"), arg::as_given("axis", "int | None", py::none()),
+                        arg::output("out")),
+              [](Call<B>& call, const Array& x, py::handle axis_, const Output& out) {
+                  const int axis = axis_of(call, x, axis_);
+                  if (axis < 0 ? x.ndim != 1 && !x.is_contiguous() : x.ndim != 2)
+                      ops::reject(call.name(), "x has shape ", x.shape_text(),
+                                  "; sums run along an axis of 2-D arrays, or over all items of contiguous ones");
+                  const Array sums = call.output(out, axis < 0 ? std::vector<int64_t>{x.size()} : x.shape_vector());
+                  call.submit_float([&]<class T>() {
+                      ops::Cumsum<T> op{x.as_matrix<const T>(), sums.as_matrix<T>(), {}};
+                      if (axis < 0 && x.ndim != 1) op.x = {reinterpret_cast<const T*>(x.data), 1, x.size(), 0, 1};
+                      if (axis == 0) op.x = op.x.transposed(), op.out = op.out.transposed();
+                      op.check();
+                      if (const int64_t items = op.template workspace_items<B::kOnGpu>())
+                          op.workspace = call.workspace(items).template vector<double>();
+                      return op;
+                  });
+                  return sums.object;
+              });
+
     define<B>(
         m,
         signature("class_scatter", "tuple[Float64Array, Float64Array, Float64Array]", arg::matrix("x"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from steepest._runtime.arrays import Array, Int64Array
 from steepest._runtime.backends import backend_of
 
-__all__ = ["argmax", "max", "mean", "min", "sum", "sum_squares"]
+__all__ = ["argmax", "cumsum", "max", "mean", "min", "sum", "sum_squares"]
 
 
 def sum(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
@@ -51,6 +51,33 @@ def max(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
 def min(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
     """Return the smallest item, NaN if there is one; parameters as `sum`. An empty minimum is a ``ValueError``."""
     return backend_of(x).min(x, axis, out)
+
+
+def cumsum(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
+    """Return the cumulative sums along an axis: each item is the sum of those up to it.
+
+    Sums are accumulated in float64. They do not depend on the number of threads.
+
+    Parameters
+    ----------
+    x : ndarray of 1 or 2 dimensions
+        Values.
+    axis : int, optional
+        The axis to run along; by default over all items in their order, for which x of 2 dimensions must be contiguous.
+    out : ndarray, optional
+        Receives the sums; it may be x.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape; of shape (x.size,) where `axis` is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions.
+    """
+    return backend_of(x).cumsum(x, axis, out)
 
 
 def argmax(x: Array, axis: int = 1, out: Int64Array | None = None) -> Int64Array:
