@@ -1,1 +1,1 @@
-"""What the estimators of all modules share: checking of data, the choice of the device, the training loops."""
+"""Code that several estimator modules use: checks of data, choice of the device, training loops."""

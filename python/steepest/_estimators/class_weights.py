@@ -34,7 +34,7 @@ def class_weights(
     sample_weight : ndarray of shape (n,) or None
         Weights w of the samples.
     name : str
-        What the messages start with.
+        Name that error messages start with.
 
     Returns
     -------

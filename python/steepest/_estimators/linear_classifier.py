@@ -1,4 +1,4 @@
-"""What linear classifiers share: labels and their weights, decisions, sparse coefficients."""
+"""Bases of the linear classifiers: labels and their weights, decisions, sparse coefficients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all linear models share: checking of data, the linear function itself, pickling."""
+"""Base of the linear models: checks of data, the linear function, pickling."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from steepest._runtime.memory import aligned_empty, to_device
 # Items of a block: about a megabyte, which stays in a second-level cache of the CPU; more on CUDA, where launches
 # count.
 _BLOCK_ITEMS = {"cpu": 1 << 18, "cuda": 1 << 25}
-# Of a sparse matrix with a larger share of items that are not zero, products of dense blocks are faster.
+# Above this proportion of nonzero items, products of dense blocks are faster than those of a sparse matrix.
 _MOST_ITEMS = 0.1
 
 
@@ -42,7 +42,7 @@ def centred_product(X: Any, centre: Array, w: Array, b: Array | None, device: st
     X : ndarray, cupy.ndarray or CSR of shape (n, d)
         Samples.
     centre : ndarray of shape (d,)
-        What is taken away from each, on the device.
+        Centre that is subtracted from each row, on the device.
     w : ndarray of shape (d, m)
         On the device, of X's dtype like all others.
     b : ndarray of shape (m,) or None

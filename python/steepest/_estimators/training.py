@@ -35,7 +35,7 @@ class Monitor(Callback):
 
 
 class Trainer(Protocol):
-    """What `train` asks of a trainer; see `MiniBatchTrainer`."""
+    """The interface of a trainer, as `train` calls it; see `MiniBatchTrainer`."""
 
     network: Network
     samples: int
@@ -44,14 +44,14 @@ class Trainer(Protocol):
 
     @property
     def remedy(self) -> str:
-        """What to try where training diverged."""
+        """Advice for the error message where training diverged."""
 
     def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, float]:
         """Train on every row once; return loss and accuracy."""
 
 
 class ShuffledRows:
-    """A network's data, and the order in which an epoch visits it. All arrays lie on the network's device.
+    """The data of a network, and the order in which an epoch goes through it. All arrays lie on the network's device.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ class MiniBatchTrainer(ShuffledRows):
 
     @property
     def remedy(self) -> str:
-        """What to try where training diverged."""
+        """Advice for the error message where training diverged."""
         return lower_rate(self.optimizer)
 
     def _read_totals(self) -> list[float]:
@@ -265,7 +265,7 @@ class MiniBatchTrainer(ShuffledRows):
         stream : int
             Random stream of the order of this epoch.
         on_progress : callable or None
-            Told the number of samples in each part that is done.
+            Called with the number of samples of each part of an epoch, when it is done.
 
         Returns
         -------
@@ -330,17 +330,17 @@ def train(
     Parameters
     ----------
     trainer : Trainer
-        What to train.
+        The trainer of the network.
     max_epochs : int
-        The most epochs.
+        Largest number of epochs.
     after_epoch : callable
         Given the `Epoch`; returns whether to stop.
     name : str
-        What the messages start with.
+        Name that error messages start with.
     first_stream : int, default=0
         Random stream of the first epoch's order.
     on_progress : callable or None, default=None
-        Told the number of samples in each part that is done.
+        Called with the number of samples of each part of an epoch, when it is done.
 
     Returns
     -------

@@ -165,9 +165,9 @@ def labels_of_stream(estimator: BaseEstimator, classes: Any, known: Array | None
     estimator : BaseEstimator
         Named in messages.
     classes : array-like or None
-        What this call was given; needed in the first.
+        Argument of this call; required in the first call.
     known : ndarray or None
-        What an earlier call was given, sorted.
+        Labels of an earlier call, sorted.
 
     Returns
     -------

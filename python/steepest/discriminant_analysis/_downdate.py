@@ -22,7 +22,7 @@ from ._solution import class_log_priors
 Ids = Int64Array
 Mask = npt.NDArray[np.bool_]
 
-# Of what is left of the scatter in some direction: below it, too many digits have cancelled.
+# Smallest fraction of the scatter in a direction that may remain: below it, too many digits have cancelled.
 _LEAST_REST = 1e-6
 
 
@@ -47,7 +47,7 @@ def scores_without(
     shrinkages : sequence of float
         See `shrink`; g of them.
     priors : ndarray of shape (k,) or None
-        Probabilities of the classes; None: the shares of what is not left out.
+        Probabilities of the classes; None for their proportions among the samples that are not left out.
     unbiased : bool
         See `LinearDiscriminantAnalysis`.
 
@@ -65,7 +65,7 @@ def scores_without(
     membership = (ids[..., None] == np.arange(k)) * weights[..., None]  # (b, f, k)
     totals = samples.class_weights
     left = totals - membership.sum(axis=1)  # (b, k)
-    # Weights of the same samples, added up in another order, leave roundings.
+    # Sums of the same weights in another order differ by rounding errors.
     left[left <= 1e-12 * totals] = 0.0
     inverse = np.divide(1.0, left, out=np.zeros_like(left), where=left > 0)
     sums = membership.swapaxes(1, 2) @ deviations  # (b, k, r), and so of all that follows by class

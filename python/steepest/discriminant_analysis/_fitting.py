@@ -17,7 +17,7 @@ from ._samples import LabelledSamples
 from ._shrinkage import estimated_by_class, shrink, shrunk_by_class
 from ._solution import Discriminants, rounding_of, solve
 
-# Where the least direction of float32 products is above this, their rounding does not matter.
+# Above this smallest deviation of a direction, the rounding errors of float32 products do not matter.
 _CLEAR_OF_ROUNDING = 1e-2
 # Below this, products of float64 have lost half of the digits of the least direction: W^-1 errs by eps over its square.
 _LEAST_OF_PRODUCTS = 1e-4
@@ -25,7 +25,7 @@ _LEAST_OF_PRODUCTS = 1e-4
 
 @dataclass
 class Fit:
-    """What a fit comes to, in float64.
+    """The result of a fit, in float64.
 
     Attributes
     ----------

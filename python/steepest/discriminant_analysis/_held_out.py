@@ -36,13 +36,13 @@ def folds_of(cv: Any, X: Any, y: Array, groups: Any, name: str) -> list[Ids]:
     cv : "leave-one-out", int, splitter, iterable or None
         As scikit-learn's `check_cv` takes it.
     X : array-like of shape (n_samples, n_features)
-        What the splitter is given.
+        The samples, as the splitter takes them.
     y : ndarray of shape (n_samples,)
         Labels.
     groups : array-like of shape (n_samples,) or None
         For a splitter of groups.
     name : str
-        What messages start with.
+        Name that error messages start with.
 
     Raises
     ------
@@ -88,7 +88,7 @@ class CrossValidation:
     decompositions : Decompositions
         Of all samples.
     priors : ndarray of shape (k,) or None
-        Probabilities of the classes; None: the shares of what is not left out.
+        Probabilities of the classes; None for their proportions among the samples that are not left out.
     options : FitOptions
         But for the shrinkage, see `scores`.
     choose : callable or None

@@ -35,32 +35,32 @@ class LinearDiscriminantAnalysis(
     """Linear discriminant analysis: classes as normal distributions with one covariance.
 
     Parameters, defaults and attributes are those of ``sklearn.discriminant_analysis.LinearDiscriminantAnalysis``, and
-    `device`. Beyond it: sample weights, `partial_fit`, `fit_chunks`, `merge`, sparse inputs, shrinkage with every
-    solver. All solvers give the same answer, also with `priors` that are not those of the samples: the covariance
-    within classes is the mean over the samples. Its statistics are summed in float64 from centred samples, so that
-    large means cost no digits beyond those that float32 samples have lost, and memory is that of a few matrices of
-    n_features × n_features; or of n_samples × n_samples, where there are fewer samples than features.
+    `device`. It adds sample weights, `partial_fit`, `fit_chunks`, `merge`, sparse inputs, and shrinkage with every
+    solver. All solvers give the same answer, also with `priors` other than the class proportions of the samples: the
+    covariance within classes is the mean over the samples. Its statistics are summed in float64 from centred samples,
+    so that large means cost no accuracy beyond the rounding of float32 samples. Memory holds a few matrices of
+    n_features × n_features, or of n_samples × n_samples where there are fewer samples than features.
 
     Parameters
     ----------
     solver : {"svd", "lsqr", "eigen"}, default="svd"
-        ``"lsqr"`` has no `transform`. All are solved by the same factors of the covariance within classes.
+        ``"lsqr"`` has no `transform`. All solvers use the same factors of the covariance within classes.
     shrinkage : "auto", "cv", float in [0, 1] or None, default=None
-        Share s by which the covariance W within classes is shrunk: ``(1 - s) W + s tr(W) / d I``. ``"auto"`` estimates
-        s for each class by Ledoit and Wolf's formula, on standardised features. ``"cv"`` takes the s whose
-        leave-one-out fits give the true classes the highest probability, see `shrinkage_path`.
+        Shrinkage s of the covariance W within classes, which becomes ``(1 - s) W + s tr(W) / d I``. ``"auto"``
+        estimates s for each class by the Ledoit-Wolf formula, on standardised features. ``"cv"`` takes the s with the
+        smallest log loss in leave-one-out cross-validation, see `shrinkage_path`. None is no shrinkage.
     priors : array-like of shape (n_classes,), default=None
-        Probabilities of the classes; None: their shares of the samples.
+        Probabilities of the classes; None for their proportions among the samples.
     n_components : int, default=None
         Number of columns of `transform`, at most min(n_classes - 1, n_features), which is the default.
     store_covariance : bool, default=False
-        Whether `covariance_` is kept by ``solver="svd"``, too, and where there are fewer samples than features.
+        Whether ``solver="svd"`` and fits to fewer samples than features store `covariance_`, too.
     tol : float, default=1e-6
-        Directions of the standardised features, and of the class means, whose deviation is at most `tol` times the
-        largest are taken as empty. (scikit-learn's is 1e-4, which discards nearly collinear features that tell the
-        classes apart.)
+        Relative tolerance of the rank. Directions of the standardised features, and of the class means, count as empty
+        where their deviation is at most `tol` times the largest. (scikit-learn's default is 1e-4, which discards nearly
+        collinear features that separate the classes.)
     covariance_estimator : estimator, default=None
-        With a ``fit(X)`` that sets ``covariance_``: estimates the covariance of each class.
+        Estimator of the covariance of each class: its ``fit(X)`` sets ``covariance_``.
     unbiased : bool, default=False
         Whether the covariance within classes is divided by n_samples - n_classes, which makes it unbiased, instead of
         n_samples (of weighted samples: the sum of the weights). scikit-learn's default solver did that until release
@@ -75,10 +75,10 @@ class LinearDiscriminantAnalysis(
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts of the same.
     covariance_ : ndarray of shape (n_features_in_, n_features_in_)
-        Within classes: sums of squares about the class means divided by the sum of the weights (the maximum-likelihood
-        estimate), shrunk if asked for. Not where it was not formed, see `store_covariance`.
+        Covariance within classes: sums of squares about the class means divided by the sum of the weights (the
+        maximum-likelihood estimate), with the shrinkage. Missing where it was not computed, see `store_covariance`.
     explained_variance_ratio_ : ndarray of shape (n_components,)
-        Shares of the variance of the class means along the axes. Not for ``"lsqr"``.
+        Proportions of the variance of the class means along the axes. Not for ``"lsqr"``.
     means_ : ndarray of shape (n_classes, n_features_in_)
         Class means.
     priors_ : ndarray of shape (n_classes,)
@@ -88,10 +88,10 @@ class LinearDiscriminantAnalysis(
     xbar_ : ndarray of shape (n_features_in_,)
         Mean of the class means, weighted by the priors.
     shrinkage_ : float
-        The share that was chosen; only with ``shrinkage="cv"``.
+        The chosen shrinkage; only with ``shrinkage="cv"``.
     cv_results_ : dict of ndarray
-        ``"shrinkage"``, ``"log_loss"`` and ``"accuracy"`` of each share that was tried, leaving out one sample at a
-        time; only with ``shrinkage="cv"``.
+        ``"shrinkage"``, ``"log_loss"`` and ``"accuracy"`` of each shrinkage tried, in leave-one-out
+        cross-validation; only with ``shrinkage="cv"``.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     n_features_in_ : int
@@ -310,7 +310,7 @@ class LinearDiscriminantAnalysis(
         found = fitted.found
         self._max_components = self._check_n_components(*fitted.means.shape)
         self._statistics = (fitted.weights, fitted.means, fitted.scatter)
-        # What is left of a feature after rounding to float32 may be the fault of the dtype.
+        # A feature may be constant only because it was rounded to float32.
         precision = ", to the precision of float32" if dtype == np.float32 else ""
         self._warn_of(f"constant within the classes{precision}", found.constant)
         if fitted.scatter is None and found.collinear.any():

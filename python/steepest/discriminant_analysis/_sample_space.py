@@ -1,8 +1,8 @@
-"""Linear discriminant analysis of fewer samples than features, from the products of samples with one another.
+"""Linear discriminant analysis of fewer samples than features, from the Gram matrix of the samples.
 
 The covariance within classes is ``W = D^T D + diag(t)``: the rows of D are the n weighted deviations from the class
-means, and t is what shrinkage adds. To invert W it is enough to invert a matrix of n × n (M. Woodbury, "Inverting
-modified matrices", 1950), and X is read by blocks of columns: nothing of n_features × n_features is formed.
+means, and shrinkage adds t. Inverting a matrix of n × n is enough to invert W (M. Woodbury, "Inverting modified
+matrices", 1950). X is read by blocks of columns, and no matrix of n_features × n_features is formed.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from ._solution import Discriminants, class_log_priors, feature_deviations, with
 
 Mask = npt.NDArray[np.bool_]
 
-# Of the largest eigenvalue: what smaller ones are is rounding.
+# Eigenvalues below this fraction of the largest are rounding errors.
 _ROUNDING = 1e-13
 
 
 @dataclass
 class SampleProducts:
-    """What is known of samples once they have been multiplied with one another.
+    """The Gram matrix of the samples, with the moments of their classes.
 
     Features are in units in which ``W = D^T D + I``, with shrinkage, or in which the diagonal of ``W = D^T D`` is 1.
 
@@ -126,7 +126,7 @@ class SampleProducts:
         return products
 
     def rows(self, block: ColumnBlock) -> Array:
-        """Return D's part of a block of columns, where it is computed, in the place of the block's deviations."""
+        """Return the columns of D for a block, on the device; they overwrite the deviations of the block."""
         units = np.where(self.constant, 0.0, self.units)[block.columns]
         rows = block.deviations
         rows *= to_device(self.roots[:, None], self.samples.device)
@@ -150,7 +150,7 @@ def class_moments(samples: LabelledSamples) -> tuple[Float64Array, Float64Array]
 
 
 def solve_by_samples(products: SampleProducts, priors: Float64Array, tol: float) -> Discriminants:
-    """Return what `solve` does, of the same covariance.
+    """Return the discriminant functions and axes as `solve` does, from the Gram matrix.
 
     Parameters
     ----------
@@ -190,10 +190,10 @@ def solve_by_samples(products: SampleProducts, priors: Float64Array, tol: float)
 
 
 def combinations(products: SampleProducts, seen: Float64Array, tol: float) -> tuple[Float64Array, float]:
-    """Return the combinations of D's rows in the solution for the class means, and the least deviation in W.
+    """Return the coefficients of D's rows in the solution for the class means, and a bound of the least deviation in W.
 
-    The latter is at most that, where the largest is 1; it is 0 where Cholesky's factor does not exist: D has fewer
-    directions than samples, or the products were too coarse to tell.
+    The bound is a lower one, relative to the largest deviation. It is 0 where the Cholesky factor does not exist: D has
+    fewer directions than samples, or rounding errors hide them.
 
     With ``W = D^T D + I``, ``W^-1 m = m - D^T (D D^T + I)^-1 D m``; and the pseudoinverse of ``D^T D`` takes m to
     ``D^T G^+ G^+ D m``, with the pseudoinverse of ``G = D D^T``.
@@ -211,7 +211,7 @@ def combinations(products: SampleProducts, seen: Float64Array, tol: float) -> tu
     if products.is_shrunk:
         shifted.flat[:: n + 1] += 1.0
     else:
-        # The deviations of a class add up to 0: G is singular by as much as there are classes, in known directions.
+        # The weighted deviations of a class add up to 0, so G is singular in one known direction for each class.
         variance = float(np.trace(shifted)) / n
         for c in np.unique(products.samples.ids):
             own = np.flatnonzero(products.samples.ids == c)
@@ -238,9 +238,11 @@ def combinations(products: SampleProducts, seen: Float64Array, tol: float) -> tu
 def axes_of_products(
     coef: Float64Array, squares: Float64Array, priors: Float64Array, tol: float
 ) -> tuple[Float64Array, Float64Array]:
-    """Return the axes and their shares from ``coef = M W^-1`` and ``squares = M W^-1 M^T`` of the centred means M.
+    """Return the axes, and their proportions of the variance, from products of the centred means M.
 
-    With R = M, its rows times the roots of the priors, the generalised eigenvectors of ``R^T R`` and W are
+    The products are ``coef = M W^-1`` and ``squares = M W^-1 M^T``.
+
+    With R = M, its rows times the square roots of the priors, the generalised eigenvectors of ``R^T R`` and W are
     ``W^-1 R^T u``, with the eigenvectors u of ``R W^-1 R^T``, which is k × k.
     """
     roots = np.sqrt(priors)

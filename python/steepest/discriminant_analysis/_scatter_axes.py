@@ -21,7 +21,7 @@ from ._solution import feature_deviations, whitening
 
 Ids = Int64Array
 
-# Of the largest variance: those below are roundings of 0.
+# Variances below this fraction of the largest are 0 within rounding errors.
 _ROUNDING = 1e-14
 
 
@@ -59,7 +59,7 @@ class ScatterAxes:
         Parameters
         ----------
         shrinkage : float
-            The share.
+            The shrinkage, in [0, 1].
         trace : float or ndarray of shape (b,)
             That of S; of several of them with the same variances otherwise.
 
@@ -89,7 +89,7 @@ class Decompositions:
 
     @cached_property
     def principal(self) -> ScatterAxes:
-        """The principal axes of the scatter within classes, for any share of shrinkage but 0."""
+        """The principal axes of the scatter within classes, for any shrinkage but 0."""
         return principal_axes(self.samples)
 
     @cached_property

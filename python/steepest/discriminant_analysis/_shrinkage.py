@@ -1,4 +1,4 @@
-"""Covariances within classes, estimated class by class: Ledoit and Wolf's shrinkage, and estimators of others."""
+"""Covariances within classes, estimated class by class: Ledoit-Wolf shrinkage, and other estimators."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def shrink(covariance: Float64Array, share: float) -> Float64Array:
 
 
 def ledoit_wolf_share(squares: float, mean_variance: float, fourth: float, n: float, d: int) -> float:
-    """Return the share r of the shrinkage ``(1 - r) S + r mu I`` of a covariance S that is best in expectation.
+    """Return the coefficient r of the shrinkage ``(1 - r) S + r mu I`` with the least expected squared error.
 
     O. Ledoit and M. Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004.
 
@@ -50,18 +50,18 @@ def ledoit_wolf_share(squares: float, mean_variance: float, fourth: float, n: fl
 
 
 def standard_deviations(variances: Float64Array, means: Float64Array) -> Float64Array:
-    """Return the roots of variances that were summed in float64, and 1 for those that are roundings of 0 there."""
+    """Return the square roots of variances that were summed in float64, and 1 for those that are 0 within rounding."""
     deviations = np.sqrt(np.maximum(variances, 0.0))
     return np.where(deviations > rounding_of(means, np.float64), deviations, 1.0)
 
 
 def ledoit_wolf(statistics: ClassStatistics, deviations: Float64Array, fourth: float) -> Float64Array:
-    """Return the shrunk covariance of one class: that of the standardised samples, in the units of the samples again.
+    """Return the shrunk covariance of one class, which is shrunk on standardised features.
 
     Parameters
     ----------
     statistics : ClassStatistics
-        Of the class alone.
+        Statistics of this class alone.
     deviations : ndarray of shape (d,)
         Standard deviations of the features.
     fourth : float
@@ -77,7 +77,7 @@ def ledoit_wolf(statistics: ClassStatistics, deviations: Float64Array, fourth: f
 
 
 def classes_with_weight(samples: LabelledSamples) -> list[LabelledSamples]:
-    """Return the samples of each class that has weight, each as those of one class."""
+    """Return the samples of each class that has weight, as samples of a single class."""
     parts = []
     for c in np.flatnonzero(samples.class_weights > 0):
         part = samples.rows(np.flatnonzero(samples.ids == c))
@@ -102,14 +102,14 @@ def shrunk_by_class(samples: LabelledSamples) -> Float64Array:
 
 @dataclass
 class DiagonalShrinkage:
-    """What shrinkage makes of the scatter of each class: a share of it, and something on the diagonal.
+    """Shrinkage as a factor of the scatter of each class, and a diagonal that is added.
 
     Attributes
     ----------
     kept : ndarray of shape (k,)
-        The share of each class's scatter that is kept.
+        The fraction of the scatter of each class that is kept.
     added : ndarray of shape (d,)
-        What is added to the diagonal of the sum of the scatters.
+        The numbers that are added to the diagonal of the sum of the scatters.
     """
 
     kept: Float64Array
@@ -148,7 +148,7 @@ class DiagonalShrinkage:
 
 
 def estimated_by_class(samples: LabelledSamples, estimator: Any, name: str) -> Float64Array:
-    """Return the mean of what an estimator makes of each class, weighted by the sizes of the classes."""
+    """Return the mean of the covariances that an estimator gives for the classes, weighted by their sizes."""
     X = dense(to_host(samples.X), "cpu")
     covariance = np.zeros((X.shape[1], X.shape[1]))
     for c in range(samples.n_classes):

@@ -1,4 +1,4 @@
-"""The choice of a share of shrinkage by what each says of samples that it has not seen."""
+"""The choice of the shrinkage by cross-validation."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Ids = Int64Array
 
 
 def default_grid(with_zero: bool) -> Float64Array:
-    """Return the shares to try: four to a factor of ten, and perhaps 0."""
+    """Return the shrinkages to try: four per factor of ten, and perhaps 0."""
     grid = np.logspace(-5, 0, 21)
     return np.concatenate([[0.0], grid]) if with_zero else grid
 
 
 def best_shrinkage(shrinkages: Float64Array, log_loss: Float64Array) -> float:
-    """Return the share with the least log loss; of several, the largest."""
+    """Return the shrinkage with the least log loss, and the largest of several."""
     return float(shrinkages[log_loss <= np.nanmin(log_loss)].max())
 
 
@@ -35,7 +35,7 @@ def held_out_losses(
     shrinkages: Float64Array,
     folds: Sequence[Ids],
 ) -> tuple[Float64Array, Float64Array]:
-    """Return the mean log loss and the accuracy of each share, of samples each predicted without its fold.
+    """Return the cross-validated mean log loss and accuracy of each shrinkage.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def held_out_losses(
     options : FitOptions
         But for the shrinkage.
     shrinkages : ndarray of shape (g,)
-        The shares.
+        The shrinkages.
     folds : sequence of ndarray
         As `folds_of` returns them.
 
@@ -72,7 +72,7 @@ def held_out_losses(
 def choose_shrinkage(
     samples: LabelledSamples, priors: Float64Array | None, options: FitOptions
 ) -> tuple[float, dict[str, Float64Array]]:
-    """Return the best share in leave-one-out, and what was found for each that was tried."""
+    """Return the best shrinkage in leave-one-out cross-validation, and the results for each one tried."""
     decompositions = Decompositions(samples, options.tol)
     grid = default_grid(decompositions.white is not None)
     folds = folds_of(LEAVE_ONE_OUT, samples.X, samples.ids, None, options.name)

@@ -1,4 +1,4 @@
-"""Fits with many shares of shrinkage, from one decomposition."""
+"""Fits with many values of the shrinkage, from one decomposition."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ._solution import class_log_priors
 
 @dataclass
 class ShrinkagePath:
-    """Linear discriminant analysis with many shares of shrinkage.
+    """Linear discriminant analysis with many values of the shrinkage.
 
     Attributes
     ----------
     shrinkages : ndarray of shape (g,)
-        The shares.
+        The shrinkages.
     coef : ndarray of shape (g, 1, n_features) or (g, n_classes, n_features)
         The `coef_` of each.
     intercept : ndarray of shape (g, 1) or (g, n_classes)
@@ -33,7 +33,7 @@ class ShrinkagePath:
         The mean of -log(probability of its class) of the samples, in nats, each predicted by a fit without its fold. A
         sample of whose class there is none outside its fold is left out.
     accuracy : ndarray of shape (g,)
-        The share of the samples whose class is predicted by a fit without their fold.
+        Accuracy in cross-validation: the proportion of samples whose class the fit without their fold predicts.
     """
 
     shrinkages: Float64Array
@@ -44,7 +44,7 @@ class ShrinkagePath:
 
     @property
     def best(self) -> float:
-        """The share with the least log loss; of several, the largest."""
+        """The shrinkage with the least log loss, and the largest of several."""
         return best_shrinkage(self.shrinkages, self.log_loss)
 
 
@@ -58,7 +58,7 @@ def shrinkage_path(
     sample_weight: Any = None,
     **parameters: Any,
 ) -> ShrinkagePath:
-    """Fit linear discriminant analysis with many shares of shrinkage, and cross-validate each, from one decomposition.
+    """Fit and cross-validate linear discriminant analysis for many values of the shrinkage, from one decomposition.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def shrinkage_path(
 
 
 def checked_shares(shrinkages: Any, name: str) -> Float64Array:
-    """Return the shares as an array."""
+    """Return the shrinkages as an array."""
     shares = np.asarray(to_host(shrinkages), np.float64)
     if shares.ndim != 1 or not len(shares) or not ((shares >= 0) & (shares <= 1)).all():
         raise ValueError(f"[{name}] shrinkages have to be numbers in [0, 1], in one dimension")
@@ -135,7 +135,7 @@ def checked_shares(shrinkages: Any, name: str) -> Float64Array:
 def functions(
     axes: ScatterAxes, shares: Float64Array, priors: Float64Array, divisor: float
 ) -> tuple[Float64Array, Float64Array]:
-    """Return the coefficients (g, k, d) and intercepts (g, k) of the discriminant functions of each share."""
+    """Return the coefficients (g, k, d) and intercepts (g, k) of the discriminant functions of each shrinkage."""
     centre = priors @ axes.means
     means = axes.means - centre
     trace = float(axes.variances.sum())

@@ -20,17 +20,17 @@ from steepest._symmetric import Cholesky, eigh, one_thread_if_small
 
 Mask = npt.NDArray[np.bool_]
 
-# A feature has a part in empty directions that counts from this share of the largest part on.
+# A feature is collinear where its part in the empty directions is above this fraction of the largest part.
 _PART = 0.1
-# Of the deviation of the class means, where a feature has none within the classes.
+# Deviation of a feature that is constant within the classes, relative to the deviation of its class means.
 _LEAST_DEVIATION = 1e-6
-# A constant that was computed in float64 has deviations of up to this many roundings.
-_ROUNDINGS = 32.0
+# Largest deviation of a constant that was computed in float64, in units of machine epsilon.
+_CONSTANT_EPSILONS = 32.0
 
 
 @dataclass
 class Discriminants:
-    """What a fit comes to, in float64.
+    """Discriminant functions and axes of a fit, in float64.
 
     Attributes
     ----------
@@ -41,14 +41,14 @@ class Discriminants:
     centre : ndarray of shape (d,)
         The mean of the class means, weighted by the priors.
     axes : ndarray of shape (d, r)
-        Discriminant axes, the most discriminating first, whose covariance within classes is the identity; the item of
-        each that is largest in units of the features' deviations is positive.
+        Discriminant axes, the most discriminating first. The covariance within classes is the identity along them. The
+        largest item of each axis, in units of the features' deviations, is positive.
     ratio : ndarray of shape (r,)
-        Shares of the variance of the class means along the axes.
+        Proportions of the variance of the class means along the axes.
     smallest : float
-        At most the deviation of the least of all directions, where the largest is 1; 0 if there are empty ones.
+        Lower bound of the smallest deviation of a direction, where the largest is 1; 0 if there are empty directions.
     least_kept : float
-        The same of the directions that are not empty.
+        The same bound for the directions that are not empty.
     constant : ndarray of bool of shape (d,)
         The features without deviation within the classes.
     collinear : ndarray of bool of shape (d,)
@@ -68,16 +68,16 @@ class Discriminants:
 
 @dataclass
 class Whitening:
-    """What makes a covariance the identity.
+    """A linear map that makes a covariance the identity.
 
     Attributes
     ----------
     matrix : ndarray of shape (d, rank)
         V with ``V^T covariance V = I``, for the directions in which there is variance.
     smallest : float
-        At most the deviation of the least of all directions, where the largest is 1; 0 if there are empty ones.
+        Lower bound of the smallest deviation of a direction, where the largest is 1; 0 if there are empty directions.
     least_kept : float
-        The same of the directions that are not empty.
+        The same bound for the directions that are not empty.
     collinear : ndarray of bool of shape (d,)
         The features that have a part in empty directions.
     """
@@ -89,11 +89,11 @@ class Whitening:
 
 
 def whitening(covariance: Float64Array, deviations: Float64Array, tol: float, device: str) -> Whitening:
-    """Return what makes the covariance the identity.
+    """Return the linear map that makes the covariance the identity.
 
-    It is divided by the deviations of the features first, so that their units do not matter; directions whose deviation
-    is at most `tol` times the largest then count as empty. Without such directions any V will do, and that of
-    Cholesky's factor is computed faster than the eigenvectors.
+    The covariance is first divided by the deviations of the features, so that their units do not matter. Directions
+    whose deviation is at most `tol` times the largest then count as empty. Without empty directions any V serves, and
+    the Cholesky factor is computed faster than the eigenvectors.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def whitening(covariance: Float64Array, deviations: Float64Array, tol: float, de
     deviations : ndarray of shape (d,)
         Standard deviations of the features; 0 for one that is left out.
     tol : float
-        The smallest deviation of a direction.
+        Directions whose deviation is at most `tol` times the largest count as empty.
     device : {"cpu", "cuda"}
         Where to factorise.
     """
@@ -126,20 +126,21 @@ def whitening(covariance: Float64Array, deviations: Float64Array, tol: float, de
 def whitening_of_rows(
     blocks: Iterable[Float64Array], deviations: Float64Array, constant: Mask, tol: float
 ) -> Whitening:
-    """Return what makes the covariance D^T D the identity, from the rows of D instead of their products.
+    """Return the linear map that makes the covariance D^T D the identity, from the rows of D instead of D^T D.
 
-    The triangle of a QR decomposition has the singular values of D, whereas D^T D has their squares, and loses half of
-    the digits of the least (G. Golub, C. Van Loan, "Matrix computations", §5.3). Each block joins the triangle of those
-    before it, so that memory is that of one block.
+    The triangular factor of a QR decomposition has the singular values of D. D^T D has their squares, and loses half of
+    the digits of the smallest (G. Golub, C. Van Loan, "Matrix computations", §5.3). Each block is joined to the
+    triangular factor of the blocks before it, so that memory holds one block.
 
     Parameters
     ----------
     blocks : iterable of ndarray of shape (b, d)
         The rows, in the units of the features.
     deviations : ndarray of shape (d,)
-        Of the features; 0 for one that is left out.
+        Standard deviations of the features; 0 for one that is left out.
     constant : ndarray of bool of shape (d,)
-        Features of which `deviations` has what stands in for their deviation: their columns of D count as 0.
+        Features that are constant within the classes. `deviations` holds substitutes for them; their columns of D count
+        as 0.
     tol : float
         See `whitening`.
     """
@@ -166,7 +167,7 @@ def _without_empty(
     directions : ndarray of shape (u, u)
         The axes, as columns.
     deviations : ndarray of shape (d,)
-        Of the features, of which u are not 0.
+        Standard deviations of the features; u of them are not 0.
     tol : float
         See `whitening`.
     """
@@ -183,8 +184,8 @@ def _without_empty(
     return Whitening(matrix[:, :rank], least_kept if kept.all() else 0.0, least_kept, collinear)
 
 
-def between_roots(means: Float64Array, centre: Float64Array, priors: Float64Array) -> Float64Array:
-    """Return R of shape (k, d) with ``R^T R`` the covariance of the class means, ``sum_c p_c (m_c - m)(m_c - m)^T``."""
+def between_factor(means: Float64Array, centre: Float64Array, priors: Float64Array) -> Float64Array:
+    """Return R (k, d), a factor of the covariance of the class means: ``R^T R = sum_c p_c (m_c - m)(m_c - m)^T``."""
     roots: Float64Array = np.sqrt(priors)[:, None] * (means - centre)
     return roots
 
@@ -192,7 +193,7 @@ def between_roots(means: Float64Array, centre: Float64Array, priors: Float64Arra
 def discriminant_axes(
     white: Float64Array, roots: Float64Array, tol: float
 ) -> tuple[Float64Array, Float64Array]:
-    """Return the axes and their shares: the principal axes of the class means, once W is made the identity."""
+    """Return the principal axes of the whitened class means, and their proportions of the variance."""
     if not white.shape[1]:
         return white[:, :0], np.zeros(0)
     _, singular, directions = np.linalg.svd(roots @ white, full_matrices=False)
@@ -212,19 +213,19 @@ def with_signs(axes: Float64Array, deviations: Float64Array) -> Float64Array:
 
 
 def rounding_of(means: Float64Array, dtype: npt.DTypeLike) -> Float64Array:
-    """Return the largest deviations that rounding gives to constant features of such means; shape (d,).
+    """Return the largest deviations that rounding errors give to constant features of these means; shape (d,).
 
     Rounded to the dtype of the samples, a constant becomes one of two neighbouring numbers, at most eps |mean| apart.
-    Computed in float64, it may be off by a few roundings more.
+    Computing it in float64 adds a few units of machine epsilon.
 
     Parameters
     ----------
     means : ndarray of shape (d,) or (k, d)
-        Of the features.
+        Means of the features.
     dtype : dtype
-        Of the samples.
+        Dtype of the samples.
     """
-    relative = max(float(np.finfo(dtype).eps), _ROUNDINGS * float(np.finfo(np.float64).eps))
+    relative = max(float(np.finfo(dtype).eps), _CONSTANT_EPSILONS * float(np.finfo(np.float64).eps))
     bound: Float64Array = relative * np.abs(np.atleast_2d(means)).max(axis=0)
     return bound
 
@@ -239,29 +240,29 @@ def feature_deviations(
 ) -> tuple[Float64Array, Mask]:
     """Return the standard deviations of the features, 0 for those to leave out, and which are constant.
 
-    A feature that is constant in each class, but not the same in all, tells the classes apart: some deviation has to
-    stand for none.
+    A feature that is constant in each class, but differs between classes, separates the classes. It gets a small
+    deviation in place of 0.
 
     Parameters
     ----------
     variances : ndarray of shape (d,)
-        Within the classes, of the covariance to invert.
+        Variances within the classes, of the covariance to invert.
     own : ndarray of shape (d,)
-        Within the classes, before shrinkage: a feature that varies is not constant, whatever shrinkage makes of it.
+        Variances within the classes before shrinkage, which decide whether a feature is constant.
     means : ndarray of shape (k, d)
-        Of the classes.
+        Class means.
     share : ndarray of shape (k,)
-        Shares of the classes in the samples.
+        Proportions of the classes among the samples.
     tol : float
         See `whitening`.
     dtype : dtype
-        Of the samples.
+        Dtype of the samples.
     """
     deviations = np.sqrt(np.maximum(variances, 0.0))
     between = np.sqrt(share @ (means - share @ means) ** 2)
     rounding = rounding_of(means, dtype)
     constant = (deviations <= rounding) & (np.sqrt(np.maximum(own, 0.0)) <= rounding)
-    # Classes that overlap by their roundings are not parted exactly.
+    # Classes that overlap within rounding errors cannot be separated exactly.
     least = np.maximum(deviations, max(tol, _LEAST_DEVIATION) * between)
     stands_in = np.where(between > rounding, least, 0.0)
     return np.where(constant, stands_in, deviations), constant
@@ -287,30 +288,30 @@ def solve(
 ) -> Discriminants:
     """Return the discriminant functions and axes.
 
-    The functions are the logarithms of the classes' densities, normal with one covariance, and of the priors, less what
-    is the same for all: ``x @ W^-1 m_c - m_c^T W^-1 m_c / 2 + log p_c``. Where W is singular, its pseudoinverse stands
-    for the inverse.
+    The functions are ``x @ W^-1 m_c - m_c^T W^-1 m_c / 2 + log p_c``: the logarithm of prior times density, where all
+    classes are normal with the covariance W, without the terms that all classes share. Where W is singular, its
+    pseudoinverse replaces the inverse.
 
     Parameters
     ----------
     covariance : ndarray of shape (d, d)
-        Within classes. The variances of features that are constant, but not the same in all classes, are set.
+        Covariance within classes. The variances of features that are constant within the classes are overwritten.
     means : ndarray of shape (k, d)
-        Of the classes.
+        Class means.
     share : ndarray of shape (k,)
-        Shares of the classes in the samples.
+        Proportions of the classes among the samples.
     priors : ndarray of shape (k,)
         Probabilities of the classes.
     tol : float
-        See `whitening`; the same for the directions of the class means.
+        See `whitening`; it also applies to the directions of the class means.
     dtype : dtype
-        Of the samples.
+        Dtype of the samples.
     device : {"cpu", "cuda"}
         Where to factorise.
     own : ndarray of shape (d,), optional
         Variances of the features before shrinkage; by default the diagonal of the covariance.
     rows : iterable of ndarray of shape (b, d), optional
-        Those of D with ``covariance = D^T D``, by blocks: they are factorised in its place.
+        Rows of D with ``covariance = D^T D``, by blocks; they are factorised instead of the covariance.
     """
     variances = np.diag(covariance)
     own = variances if own is None else own
@@ -322,8 +323,8 @@ def solve(
     else:
         whitened = whitening_of_rows(rows, deviations, constant, tol)
     white = whitened.matrix
-    axes, ratio = discriminant_axes(white, between_roots(means, centre, priors), tol)
-    # All that is left of the means, also those of classes whose prior is 0.
+    axes, ratio = discriminant_axes(white, between_factor(means, centre, priors), tol)
+    # Whitened class means, including those of classes whose prior is 0.
     scores = (means - centre) @ white
     intercept = class_log_priors(priors) - 0.5 * (scores**2).sum(axis=1)
     signed = with_signs(axes, deviations)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _learns_from_statistics(estimator: Any) -> bool:
-    """Whether the samples themselves are not needed any more; otherwise there is no `partial_fit`, and no `merge`."""
+    """Whether class statistics are enough to fit the estimator; otherwise it has no `partial_fit` and no `merge`."""
     for what, is_on in (
         (f"shrinkage={estimator.shrinkage!r}", isinstance(estimator.shrinkage, str)),
         ("covariance_estimator", estimator.covariance_estimator is not None),
@@ -52,7 +52,7 @@ class StreamedDiscriminantAnalysis(LogisticClassifier):
 
     @available_if(_learns_from_statistics)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Take more samples: after all calls the model is that of `fit` to all samples.
+        """Update the model with more samples: after all calls it equals that of `fit` to all samples.
 
         Parameters
         ----------
@@ -61,7 +61,7 @@ class StreamedDiscriminantAnalysis(LogisticClassifier):
         y : array-like of shape (n_samples,)
             Class labels.
         classes : array-like of shape (n_classes,), default=None
-            All labels that will come; needed in the first call.
+            All labels that later calls may contain; required in the first call.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights.
 
@@ -73,7 +73,7 @@ class StreamedDiscriminantAnalysis(LogisticClassifier):
         Raises
         ------
         ValueError
-            As of `fit`; or for a label that is not among the classes.
+            See `fit`; or a label is not among the classes.
         AttributeError
             With ``shrinkage="auto"``, ``"cv"`` or a covariance estimator, which need all samples at once.
         """
@@ -104,7 +104,7 @@ class StreamedDiscriminantAnalysis(LogisticClassifier):
 
     @available_if(_learns_from_statistics)
     def fit_chunks(self, chunks: Iterable[tuple[Any, ...]]) -> Self:
-        """Fit to samples that come in chunks, each of which is read once: as `fit` to all of them.
+        """Fit to samples that come in chunks, each of which is read once; the model equals that of `fit` to all chunks.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ class StreamedDiscriminantAnalysis(LogisticClassifier):
         Raises
         ------
         ValueError
-            As of `fit`; or there is no chunk, or one is not such a tuple.
+            See `fit`; or there is no chunk, or a chunk is not such a tuple.
         AttributeError
             With ``shrinkage="auto"``, ``"cv"`` or a covariance estimator, which need all samples at once.
         """
@@ -152,7 +152,7 @@ class StreamedDiscriminantAnalysis(LogisticClassifier):
 
     @available_if(_learns_from_statistics)
     def merge(self, other: Any) -> Self:
-        """Take the samples of another fitted model: afterwards the model is that of `fit` to the samples of both.
+        """Merge with another fitted model: afterwards the model equals that of `fit` to the samples of both.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What descent on a linear model minimises, and in which batch mode: batch, mini-batch or stochastic."""
+"""Objective and batch mode of gradient descent on a linear model: full-batch, mini-batch or stochastic."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ BATCH_MODE_PARAMETERS: dict[str, list[Any]] = {
 
 @dataclass(frozen=True)
 class Descent:
-    """How to descend; parameters of the estimators, which say what they mean.
+    """Options of gradient descent, as the parameters of the estimators describe them.
 
     Attributes
     ----------
     batch_mode : {"batch", "mini-batch", "stochastic"}
-        How many samples a step sees: all, some, or one.
+        Number of samples in a step: all, some, or one.
     tol : float
         Largest component of the gradient at which to stop; for least squares, over the deviation of the targets.
     seed : int
-        Of the orders.
+        Seed of the orders.
     """
 
     batch_mode: str
@@ -54,7 +54,7 @@ class Descent:
 
     @classmethod
     def of(cls, model: Any, verbose: bool = False) -> Descent:
-        """Return what the parameters of an estimator ask for."""
+        """Return the options that the parameters of an estimator give."""
         return cls(
             batch_mode=model.solver,
             rule=model.rule,
@@ -70,7 +70,7 @@ class Descent:
         )
 
     def rows_of_a_step(self, n: int) -> int:
-        """Return how many of n samples a step sees."""
+        """Return the number of samples in a step, out of n."""
         return {"batch": n, "stochastic": 1}.get(self.batch_mode, min(self.batch_size, n))
 
 
@@ -87,7 +87,7 @@ class Objective:
     sample_weight : ndarray of shape (n,) or None
         Weights s, where X is, of its dtype.
     loss : SoftmaxCrossEntropy, BinaryCrossEntropy or MeanSquaredError
-        Of a row, a sum over its outputs.
+        The loss; that of a row is the sum over its outputs.
     n_outputs : int
         Number of outputs.
     fit_intercept : bool
@@ -95,7 +95,7 @@ class Objective:
     l2, l1 : float
         Penalties.
     device : {"cpu", "cuda"}
-        Where it is computed.
+        Device of the computation.
     """
 
     X: Any

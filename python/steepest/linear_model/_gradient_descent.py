@@ -1,4 +1,4 @@
-"""Gradient descent on linear models by captured steps, in whichever batch mode."""
+"""Gradient descent on linear models by captured steps: full-batch, mini-batch or stochastic."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _STEPS_OF_A_CYCLE = 10
 
 @dataclass(frozen=True)
 class Descended:
-    """Where a descent ended.
+    """The result of gradient descent.
 
     Attributes
     ----------
@@ -51,13 +51,13 @@ class Descended:
         The weights that met the tolerance, or else those with the smallest objective of all epochs; where it diverged,
         the last finite ones.
     n_iter : int
-        Epochs.
+        Number of epochs.
     loss_curve : list of float
         The objective of all rows after every epoch.
     converged : bool
         Whether the tolerance was met.
     error : DivergenceError or None
-        What is to be raised once the weights are stored.
+        The error to raise once the weights are stored; None without one.
     """
 
     coef: Float64Array
@@ -69,7 +69,7 @@ class Descended:
 
 
 class _Epochs:
-    """What `train` runs: steps on all rows, and the objective and its gradient after them."""
+    """A trainer for `train`: an epoch of steps, then the objective of all rows and its gradient."""
 
     track_accuracy = False
 
@@ -86,7 +86,7 @@ class _Epochs:
         self._batch = descent.rows_of_a_step(n)
         self._value = aligned_zeros((), np.float64, objective.device)
         self.evaluate()
-        # Of least squares, gradients and coefficients are in units of y.
+        # For least squares, gradients and coefficients are in units of y.
         squared = isinstance(objective.loss, nn.MeanSquaredError)
         loss = float(self._value)
         self.unit = float(np.sqrt(2 * loss)) if squared and loss > 0 else 1.0
@@ -107,7 +107,7 @@ class _Epochs:
 
     @property
     def remedy(self) -> str:
-        """What to try where training diverged."""
+        """Advice for the error message where training diverged."""
         return lower_rate(self.optimizer)
 
     def _make_optimizer(self) -> optim.Optimizer:
@@ -202,7 +202,7 @@ class _Epochs:
         )
 
     def value(self) -> float:
-        """Return the objective, of the last evaluation."""
+        """Return the objective at the last evaluation."""
         weights = self._weights()
         penalty = 0.5 * self.objective.l2 * float((weights**2).sum())
         return float(self._value) + penalty + self.objective.l1 * float(np.abs(weights).sum())
@@ -242,18 +242,18 @@ def descend(
     Parameters
     ----------
     objective : Objective
-        What to minimise.
+        The objective to minimise.
     descent : Descent
-        How.
+        Batch mode, update rule and stopping.
     start : tuple of float64 ndarrays of shape (d, k) and (k,)
-        Coefficients and intercepts to begin with.
+        Initial coefficients and intercepts.
     name : str
-        What messages start with.
+        Name that error messages start with.
 
     Returns
     -------
     Descended
-        Where it ended.
+        The result.
 
     Raises
     ------
@@ -281,7 +281,7 @@ def descend(
         curve.append(epoch.loss)
         if epoch.loss <= lowest:
             lowest, best = epoch.loss, epochs.parameters()
-        # On all rows, only rules that scale the gradient go round the minimum instead of to it.
+        # With full batches, only rules that scale the gradient circle the minimum instead of converging to it.
         if scaling or not batch:
             epochs.optimizer.lr = rates(epoch.loss)
         gradient_norm, relative = epochs.gradient_norm()
@@ -296,7 +296,7 @@ def descend(
     error = None
     try:
         if descent.max_iter:
-            # Numbers that overflow are an error of their own.
+            # An overflow has its own error.
             with np.errstate(over="ignore", invalid="ignore"):
                 train(epochs, descent.max_iter, after_epoch, name=name)
     except DivergenceError as diverged:

@@ -1,4 +1,4 @@
-"""How large a step of gradient descent on a linear model may be."""
+"""Lipschitz constants of the gradient of a linear model, which bound the learning rate of gradient descent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ALLOWANCE = 1.1
 
 @dataclass(frozen=True)
 class LipschitzConstants:
-    """Bounds of the curvature of a mean loss of n rows.
+    """Lipschitz constants of the gradient of a mean loss of n rows.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class LipschitzConstants:
     mean : float
         Largest eigenvalue of the Hessian.
     single : float
-        That of the row for which it is largest.
+        The largest eigenvalue of the Hessian of a single row.
     """
 
     n: int
@@ -43,7 +43,7 @@ class LipschitzConstants:
     def of(
         cls, X: Any, sample_weight: Array | None, loss: object, fit_intercept: bool, seed: int
     ) -> LipschitzConstants:
-        """Return that of a linear model, ``c |x|^2`` of a row.
+        """Return the constants of a linear model; that of a row is ``c |x|^2``.
 
         Parameters
         ----------
@@ -56,7 +56,7 @@ class LipschitzConstants:
         fit_intercept : bool
             Whether every x has a further item 1.
         seed : int
-            Of the sample of rows and of the power method.
+            Seed of the sample of rows and of the power method.
         """
         n, random = X.shape[0], np.random.default_rng(seed)
         weights = None if sample_weight is None else to_host(sample_weight).astype(np.float64)
@@ -94,7 +94,7 @@ class LipschitzConstants:
         batch : int
             Rows of a step.
         momentum : float
-            Of the rule, 0 for none.
+            Momentum of the rule, 0 for none.
         l2 : float
             Penalty.
         """
@@ -115,7 +115,7 @@ def _shares(weights: Array | None) -> Array | None:
 
 
 def _largest_eigenvalue(X: Any, shares: Array, one: float, random: np.random.Generator) -> float:
-    """Return that of ``sum_i shares_i [x_i, one] [x_i, one]^T``, by the power method."""
+    """Return the largest eigenvalue of ``sum_i shares_i [x_i, one] [x_i, one]^T``, by the power method."""
     v, last = random.standard_normal(X.shape[1]), one
     value = 0.0
     for _ in range(_POWER_STEPS):

@@ -34,13 +34,13 @@ class LogisticObjective:
     sample_weight : ndarray of shape (n,) or None
         Weights of the samples, where X is, of its dtype.
     l2 : float
-        Penalty of the features.
+        L2 penalty of the features.
     intercept : float
         Constant by which the last row of theta is multiplied; 0 for a model without an intercept.
     l2_intercept : float, default=0.0
-        Penalty of the last row of theta.
+        L2 penalty of the last row of theta.
     centre : ndarray of shape (d,) or None, default=None
-        What is taken away from each row of X, for a model with an intercept. `uncentred` translates theta.
+        Centre that is subtracted from each row of X, for a model with an intercept. `uncentred` translates theta.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class LogisticObjective:
         self.penalty = np.full((self.shape[0], 1), l2)
         self.penalty[self.d :] = l2_intercept
         self.dtype, self.eps = X.dtype, float(np.finfo(X.dtype).eps)
-        # Of two classes, the probability of the second.
+        # For two classes there is one column: the probability of the second.
         self.target = labels.astype(X.dtype) if n_classes == 2 else labels
         self.device = device_of(labels)
 
@@ -153,7 +153,7 @@ class LogisticObjective:
         return K.sigmoid(scores) if self.shape[1] == 1 else K.softmax(scores)
 
     def _blocks(self, probabilities: Array, precision: np.dtype[Any]) -> Any:
-        """Yield consecutive dense rows of X, and their probabilities and shares of the weight, in a precision."""
+        """Yield consecutive dense rows of X, and their probabilities and normalised weights, in a precision."""
         rows = min(self.n, block_rows(self.shape[0], self.device))
         total = self.n if self.sample_weight is None else float(self.sample_weight.sum(dtype=np.float64))
         for start in range(0, self.n, rows):

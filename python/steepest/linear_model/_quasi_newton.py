@@ -14,16 +14,16 @@ Function = Callable[[Float64Array], tuple[float, Float64Array]]
 Solve = Callable[[Float64Array], Float64Array]
 
 _MEMORY = 10
-# Steps after which an approximation of the curvature is made anew.
+# Number of steps after which the approximation of the curvature is recomputed.
 _RENEWAL = 8
 _HALVINGS = 30
-# Armijo's share of the expected decrease, and the share of the slope that may remain.
+# Constants of the line search: fraction of the expected decrease (Armijo), and of the slope that may remain (Wolfe).
 _DECREASE, _SLOPE = 1e-4, 0.9
 
 
 @dataclass
 class Minimum:
-    """Where a minimisation ended.
+    """The result of a minimisation.
 
     Attributes
     ----------
@@ -80,12 +80,12 @@ def _next_point(
     tol: float | Float64Array,
     eps: float,
 ) -> tuple[Float64Array, float, Float64Array] | None:
-    """Return the point that follows, its value and gradient, or None where rounding hides whether one is better."""
+    """Return the point that follows, its value and gradient, or None where rounding errors hide a decrease."""
     slope = float(np.vdot(gradient, direction))
     noise = eps * max(abs(value), 1.0)
     if -slope > noise / 8:
         return search_line(function, point, value, slope, direction, noise)
-    # The step gains less than values are rounded by: it is taken where it halves the gradient.
+    # The step gains less than the rounding error of the values, so it is accepted where it halves the gradient.
     candidate = point + direction
     new, new_gradient = function(candidate)
     better = np.isfinite(new) and excess(new_gradient, tol) <= 0.5 * excess(gradient, tol)
@@ -111,7 +111,7 @@ def minimize_lbfgs(
     function : callable
         Point -> value and gradient.
     start : ndarray
-        Where to begin.
+        Initial point.
     curvature : callable
         Point -> function that applies an approximate inverse of the Hessian there, or None where there is none.
     solve : callable, optional
@@ -130,7 +130,7 @@ def minimize_lbfgs(
     Returns
     -------
     Minimum
-        Where it ended.
+        The result.
     """
     point = start
     value, gradient = function(point)
@@ -206,7 +206,7 @@ def minimize_newton(
     Returns
     -------
     Minimum
-        Where it ended.
+        The result.
     """
     point = start
     value, gradient = function(point)

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent for linear models: epochs of one step a sample, and when to stop, for each output."""
+"""Stochastic gradient descent for linear models: one step per sample, with a stopping rule for each output."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from steepest._runtime.memory import aligned_zeros, to_device, to_host
 from ._sparse_steps import sparse_epoch
 
 _SMALLEST_ADAPTIVE_RATE = 1e-6
-# Rows from which on drawing an order takes longer than handing it to a thread does.
+# Number of rows above which another thread shuffles them: below it, starting the thread takes longer.
 _DRAWN_AHEAD = 1 << 13
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How a step is made; the arguments of `steepest.kernels.linear_sgd`.
+    """The update rule of a step: the arguments of `steepest.kernels.linear_sgd`.
 
     Attributes
     ----------
     kind, parameter, half
         The loss.
     lr, power, t0 : float
-        Its rate, ``lr / (t0 + t) ** power``.
+        The learning rate, ``lr / (t0 + t) ** power``.
     adaptive : bool
-        Whether the rate is divided by 5 instead of stopping.
+        Whether the learning rate is divided by 5 where training would stop.
     l1, l2 : float
         Penalties.
     passive_aggressive : {0, 1, 2}
-        The kind of passive-aggressive steps, 0 for none.
+        Type of passive-aggressive steps; 0 for none.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Stopping:
-    """When to stop: after `patience` epochs that do not improve by `tol`, or `max_iter`."""
+    """The stopping rule: after `patience` epochs that do not improve by `tol`, or `max_iter`."""
 
     max_iter: int
     tol: float
@@ -64,16 +64,16 @@ class Stopping:
 
 @dataclass
 class State:
-    """What steps change: arrays of k rows, on the device, in a copy that belongs to the fit.
+    """The state of training: arrays of k rows on the device, which belong to the fit.
 
     Attributes
     ----------
     coef, intercept : ndarray of shape (k, d) and (k,)
         The model; the intercept is None for a model without one.
     average_coef, average_intercept : ndarray or None
-        Averages over the samples, where they are wanted.
+        Averages of the parameters over the samples; None without averaging.
     seen : int
-        Samples so far.
+        Number of samples seen so far.
     """
 
     coef: Array
@@ -83,7 +83,7 @@ class State:
     seen: int
 
     def arrays(self) -> Iterator[tuple[str, Array]]:
-        """Yield the arrays that are there."""
+        """Yield the names and arrays that are not None."""
         for name in ("coef", "intercept", "average_coef", "average_intercept"):
             if getattr(self, name) is not None:
                 yield name, getattr(self, name)
@@ -110,7 +110,7 @@ class State:
 
 @dataclass
 class TrainingSet:
-    """What is trained on.
+    """The data of a fit: inputs, targets, weights and the rows to train on.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class TrainingSet:
     n_outputs : int
         k. More than one are classes against the others.
     device : {"cpu", "cuda"}
-        Where it is computed.
+        Device of the computation.
     """
 
     X: Any
@@ -168,28 +168,28 @@ def train(
     Parameters
     ----------
     samples, rule, stopping
-        What, how, how long.
+        The data, the update rule and the stopping rule.
     state : State
-        Start; holds the result afterwards.
+        The initial state; holds the result afterwards.
     average_start : int
         The first sample that averages count, from 1.
     shuffle : bool
         Whether each epoch has an order of its own, drawn from `seed`.
     seed : int
-        Of the orders.
+        Seed of the orders.
     score : callable or None
-        Scores outputs on validation samples, where that says when to stop.
+        Scores outputs on validation samples, if early stopping uses a validation score.
     report : callable or None
         Given the number of the epoch and the objective, or score, of each output.
     name : str
-        What messages start with.
+        Name that error messages start with.
     make : callable or None, default=None
         Makes the training of one output, in place of `Training`, from the same arguments.
 
     Returns
     -------
     int
-        The most epochs of any output.
+        The largest number of epochs of an output.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def train(
         A parameter is not finite after an epoch; `state` holds what it did before the outputs concerned were trained.
     """
     everything = np.arange(samples.n_outputs)
-    # Each output has a rate of its own where rates adapt; the kernel has one for all.
+    # Adaptive rates differ between outputs, but the kernel takes one rate for all outputs.
     groups = [everything[i : i + 1] for i in everything] if rule.adaptive or make else [everything]
     epochs = 0
     for group in groups:
@@ -213,7 +213,7 @@ class Training:
         self, samples: TrainingSet, state: State, outputs: Int64Array, rule: Rule, average_start: int
     ) -> None:
         self.samples, self.rule, self.average_start = samples, rule, average_start
-        # Of all samples ever, for rates that shrink and averages that start late.
+        # Number of all samples so far, for decreasing rates and for averages that start later.
         self.step = aligned_zeros((), np.int64, samples.device)
         self.step[...] = state.seen
         self.lr = rule.lr
@@ -221,7 +221,7 @@ class Training:
         self._begin(outputs, state, np.zeros(shape, state.coef.dtype), np.zeros(shape[0]))
 
     def _begin(self, outputs: Int64Array, state: State, taken: Array, allowed: Float64Array) -> None:
-        """Go on with these outputs, and what the L1 penalty has taken off them, and could have."""
+        """Continue with these outputs, and with the L1 penalty that was applied to them and that was due."""
         samples, device = self.samples, self.samples.device
         self.outputs, self.state = outputs, state
         self.target = samples.targets_of(outputs)

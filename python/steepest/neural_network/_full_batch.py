@@ -29,11 +29,11 @@ def fit_lbfgs(
     model : BaseMultilayerPerceptron
         The estimator, with its network; its fitted attributes are kept up to date.
     samples : NetworkSamples
-        What to train on.
+        Samples to train on.
     validation : NetworkSamples or None
-        What to validate on after each iteration.
+        Samples to validate on after each iteration.
     callbacks : iterable of Callback
-        Are told of each iteration.
+        Callbacks that are called after each iteration.
     """
     recorder = Recorder(model, validation, callbacks)
     begun = time.perf_counter()

@@ -60,12 +60,12 @@ class _Objective:
             rows = slice(start, start + len(x))
             weights = None if self._sample_weight is None else self._sample_weight[rows]
             block_weight = float(len(x)) if weights is None else float(weights.sum(dtype=np.float64))
-            share = block_weight / self._total_weight
+            proportion = block_weight / self._total_weight
             block_value, d_output = self._loss(network.forward(x), self._y[rows], weights)
-            # The penalty of a block is its share of that of all.
+            # Each block has its proportion of the penalty, as of the loss.
             network.backward(d_output, l2=self._l2)
-            value += share * float(block_value)
-            gradient += share * to_host(network.grad_arena).astype(np.float64)
+            value += proportion * float(block_value)
+            gradient += proportion * to_host(network.grad_arena).astype(np.float64)
         return value, gradient
 
 
@@ -92,7 +92,7 @@ def fit_network_lbfgs(
     Parameters
     ----------
     network : Network
-        Start; holds the solution afterwards.
+        The network with its initial weights; holds the solution afterwards.
     loss : SoftmaxCrossEntropy or MeanSquaredError
         The loss to minimise.
     X, y, sample_weight : ndarray, X also SparseRows
@@ -102,9 +102,9 @@ def fit_network_lbfgs(
     tol : float
         Largest component of the gradient at which to stop.
     max_iter, max_fun : int
-        The most iterations and evaluations.
+        Largest numbers of iterations and of evaluations of the loss.
     name : str
-        What the messages start with.
+        Name that error messages start with.
     after_iteration : callable or None, default=None
         Given the penalised loss after each iteration, when the network holds its parameters; returns whether to stop.
 

@@ -38,13 +38,14 @@ _OF_OTHER_SOLVERS = {"learning_rate": "constant", "max_norm": None}
 def make_natural_gradient(model: BaseMultilayerPerceptron) -> optim.NaturalGradient:
     """Return the natural gradient of a model's network, which sets its steps and its damping by itself.
 
-    It is K-FAC nearly as J. Martens and R. Grosse have it: factors averaged over the batches, damping split onto them,
-    rate and momentum of each step by the quadratic model of its batch, and damping of the model by the reduction ratio.
+    It is K-FAC, close to that of J. Martens and R. Grosse: factors are averaged over the batches, and the damping is
+    split between them. The quadratic model of each batch sets learning rate and momentum, and the reduction ratio sets
+    the damping.
 
     Parameters
     ----------
     model : BaseMultilayerPerceptron
-        With its network.
+        The estimator, whose network is built.
 
     Raises
     ------
@@ -96,12 +97,12 @@ def make_natural_gradient(model: BaseMultilayerPerceptron) -> optim.NaturalGradi
 
 
 class NaturalTrainer(ShuffledRows):
-    """One network, its data and its natural gradient; the batches of an epoch differ in length by one sample at most.
+    """Trainer of a network by its natural gradient; the batches of an epoch differ in size by at most one sample.
 
     Parameters
     ----------
     optimizer : NaturalGradient
-        Of the network.
+        Natural gradient of the network.
     samples : NetworkSamples
         All samples.
     rows : ndarray of shape (k,), int64, or None
@@ -109,14 +110,14 @@ class NaturalTrainer(ShuffledRows):
     batch_size : int
         Samples in a mini-batch, at most k.
     grows : bool
-        Whether mini-batches become twice as long after an epoch that has not lowered the loss by a twentieth. The
-        quadratic model of a batch is minimised whole, its noise included, and only longer batches have less of it.
+        Whether the batch size doubles after an epoch that has not lowered the loss by a twentieth. Each step minimises
+        the quadratic model of its batch with the noise of the batch, which only larger batches reduce.
     alpha : float
         L2 penalty ``alpha / 2 * sum(w^2)`` of a batch's summed loss.
     shuffle : bool
         Whether each epoch has an order of its own.
     random_state : RandomState
-        Draws the orders.
+        Generator of the orders.
     track_accuracy : bool
         Whether to count classification errors while training.
     """
@@ -151,7 +152,7 @@ class NaturalTrainer(ShuffledRows):
 
     @property
     def remedy(self) -> str:
-        """What to try where training diverged."""
+        """Advice for the error message where training diverged."""
         return "Take a larger batch_size"
 
     def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, float]:

@@ -19,7 +19,7 @@ class ParameterList(list[Array]):
     arrays : list of ndarray
         Views of the network's parameters.
     name : str
-        What they are, for messages.
+        Name of the list in error messages.
 
     Raises
     ------

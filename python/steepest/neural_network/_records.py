@@ -1,4 +1,4 @@
-"""What every epoch of a fit leaves behind, whichever solver makes it: records, validation, a line, callbacks."""
+"""Records of a fit after each epoch, for every solver: loss curve, validation, progress line, callbacks."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def predict(network: Network, X: Array | SparseRows) -> Array:
 
 
 class Recorder:
-    """Keeps the curves of a fit.
+    """Recorder of the loss and validation curves of a fit.
 
     Parameters
     ----------
     model : BaseMultilayerPerceptron
         The estimator, whose fitted attributes are kept up to date.
     validation : NetworkSamples or None
-        What to validate on after each epoch.
+        Samples to validate on after each epoch.
     callbacks : iterable of Callback
-        Are told of each epoch.
+        Callbacks that are called after each epoch.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Recorder:
         model.n_iter_ = 0
 
     def record(self, epoch: Epoch) -> Epoch:
-        """Keep what an epoch came to; returns it with the validation."""
+        """Record an epoch; return it with its validation loss and score."""
         model = self._model
         model.n_iter_ += 1
         model.loss_ = epoch.loss
@@ -74,7 +74,7 @@ class Recorder:
         return epoch
 
     def call_back(self, epoch: Epoch) -> bool:
-        """Tell the callbacks of an epoch; returns whether one of them ends the fit."""
+        """Call the callbacks with an epoch; return whether one of them ends the fit."""
         answers = [callback.epoch_done(self._model, epoch) for callback in self._callbacks]
         return any(answers)
 

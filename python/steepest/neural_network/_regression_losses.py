@@ -16,7 +16,7 @@ _LOSSES: dict[str, Any] = {
     "poisson": nn.Poisson,
     "gaussian": nn.Gaussian,
 }
-# Name of the parameter of those that have one.
+# The parameter of each loss that has one.
 _PARAMETERS = {"huber": "delta", "quantile": "quantile"}
 
 LOSSES = tuple(_LOSSES)
@@ -29,14 +29,14 @@ def loss_name(loss: Any) -> str:
 
 
 def regression_loss(loss: Any, estimator: str) -> Loss:
-    """Return the loss, of which that of a row is the sum over its outputs.
+    """Return the loss function of a regressor; the loss of a row is the sum over its outputs.
 
     Parameters
     ----------
     loss : str or (str, float)
         One of `LOSSES`, or ``("huber", delta)`` or ``("quantile", q)``.
     estimator : str
-        What messages start with.
+        Name of the estimator, which error messages start with.
 
     Raises
     ------
