@@ -143,6 +143,7 @@ lint: $(VENV)/.lint $(VENV)/.extension  ## format, types, names and warnings, wi
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python scripts/check_house.py
 	$(BIN)/python -m mypy.stubtest steepest._cpu --mypy-config-file pyproject.toml --allowlist scripts/stubtest_allowlist.txt
 	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
 	printf '%s\n' $(TIDY_SOURCES) | xargs -P 2 -I {} $(BIN)/clang-tidy --quiet {} -- $(TIDY_FLAGS) $(TIDY_CPU_FLAGS)

@@ -17,30 +17,32 @@ from pathlib import Path
 from bench import environment
 from bench.show import duration, table
 
-NAMES = (
-    "matmul",
-    "activation",
-    "softmax_cross_entropy",
-    "loss",
-    "linear_loss",
-    "adam",
-    "update",
-    "train_step",
-    "fit",
-    "regression",
-    "class_scatter",
-    "gradient_gram",
-    "linear_tangent",
-    "second_moment",
-    "discriminant",
-    "discriminant_memory",
-    "pca",
-    "linear_model",
-    "natural",
-    "fisher",
-    "overhead",
-)
-# On a device that is lent for minutes, what has a goal to meet runs first.
+# Name of a benchmark -> what it is called in reports.
+TITLES = {
+    "matmul": "Matrix products and layers",
+    "activation": "Activations",
+    "softmax_cross_entropy": "Softmax-cross-entropy",
+    "loss": "Losses of single predictions",
+    "linear_loss": "Losses and steps of linear models",
+    "adam": "Adam update",
+    "update": "Other update rules",
+    "train_step": "Training step of 784-128-64-10",
+    "fit": "Whole fit of 784-128-64-10",
+    "regression": "Whole fit of MLPRegressor, 8-100-1",
+    "class_scatter": "Scatter of ten classes",
+    "gradient_gram": "Products of per-sample gradients",
+    "linear_tangent": "Derivative of a layer along a direction",
+    "second_moment": "Second moments of rows",
+    "discriminant": "Linear discriminant analysis",
+    "discriminant_memory": "Memory of linear discriminant analysis",
+    "pca": "Principal components",
+    "linear_model": "Linear models",
+    "natural": "Logistic regression by the natural gradient",
+    "fisher": "Fisher matrices of 784-128-64-10",
+    "overhead": "Overhead",
+}
+NAMES = tuple(TITLES)
+# kept by hand: an order; on a device that is lent for minutes, what has a goal to meet runs first
 CUDA_ORDER = (
     "train_step",
     "fit",
@@ -64,6 +66,7 @@ CUDA_ORDER = (
 # What is measured of processes on the host, or beside libraries there.
 HOST_ONLY = ("discriminant_memory", "natural", "fisher")
 PEERS = {
+    # kept by hand: which of the libraries compute where
     "cpu": ("numpy", "torch", "jax", "sklearn", "kfac_jax", "curvlinops", "nngeometry"),
     "cuda": ("cupy", "torch", "jax", "sklearn"),
 }

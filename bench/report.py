@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import chart, details, targets
-from bench.__main__ import NAMES, RESULTS
+from bench.__main__ import NAMES, RESULTS, TITLES
 from bench.environment import ROOT
 from bench.harness import OURS, save
 from bench.show import duration, times
@@ -46,29 +46,6 @@ CPU_GOALS_LEGEND = """\
 What Fisher matrices and the natural gradient are meant to cost on two cores, and what was measured: each goal is
 answered by one row of the tables below."""
 LIBRARIES = ("NumPy", "PyTorch", "JAX", "scikit-learn")
-TITLES = {
-    "matmul": "Matrix products and layers",
-    "activation": "Activations",
-    "softmax_cross_entropy": "Softmax-cross-entropy",
-    "loss": "Losses of single predictions",
-    "linear_loss": "Losses and steps of linear models",
-    "adam": "Adam update",
-    "update": "Other update rules",
-    "train_step": "Training step of 784-128-64-10",
-    "fit": "Whole fit of 784-128-64-10",
-    "regression": "Whole fit of MLPRegressor, 8-100-1",
-    "class_scatter": "Scatter of ten classes",
-    "gradient_gram": "Products of per-sample gradients",
-    "linear_tangent": "Derivative of a layer along a direction",
-    "second_moment": "Second moments of rows",
-    "discriminant": "Linear discriminant analysis",
-    "discriminant_memory": "Memory of linear discriminant analysis",
-    "pca": "Principal components",
-    "linear_model": "Linear models",
-    "natural": "Logistic regression by the natural gradient",
-    "fisher": "Fisher matrices of 784-128-64-10",
-    "overhead": "Overhead",
-}
 
 
 def latest_rows(folder: Path) -> list[dict]:

@@ -8,7 +8,7 @@ Where 2**-31 <= |x| < 2**7, each result is compared with float64 functions of Nu
 activation is a constant or a multiple of x to within a hundredth of a unit, and results are compared with that.
 `--stride` tries every n-th number only, for a quick look.
 
-`--write` puts the figures into bench/results/ulp.json and the table of docs/activations.md.
+`--write` puts the figures into bench/results/ulp.json, from which the documentation's table takes them.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", default=[], help="activations; all by default")
     parser.add_argument("--stride", type=int, default=1, help="try every n-th number")
     parser.add_argument("--here", action="store_true", help="only this process's instruction set, as JSON")
-    parser.add_argument("--write", action="store_true", help="save the figures and the table")
+    parser.add_argument("--write", action="store_true", help="save the figures")
     options = parser.parse_args(arguments)
     names = options.names or list(K.ACTIVATIONS)
     if options.here:
@@ -159,7 +159,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name, figure in measured.items():
                 saved.setdefault(isa, {})[name] = figure | {"stride": options.stride}
         RESULT.write_text(json.dumps(saved, indent=1) + "\n")
-        subprocess.run([sys.executable, "-m", "scripts.tables"], cwd=ROOT, check=True)
     return 0
 
 

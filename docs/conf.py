@@ -27,6 +27,7 @@ extensions = [
     "numpydoc",
     "sphinx_gallery.gen_gallery",
     "reference",
+    "tables",
 ]
 root_doc = "index"
 # README.md is the list of the pages for those who read them as files.

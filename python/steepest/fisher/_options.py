@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 Kind = Literal["exact", "monte_carlo", "empirical"]
+# kept by hand: type checkers take names from the source
 StructureName = Literal["dense", "block", "kfac", "ekfac", "diagonal"]
 SolverName = Literal["auto", "cholesky", "gram", "cg"]
 Split = Literal["pi", "even"]

@@ -19,6 +19,7 @@ from steepest._runtime.backends import backend_of
 __all__ = ["output_divergence", "output_fisher", "sampled_score"]
 
 Distribution: TypeAlias = Literal[
+    # kept by hand: type checkers take names from the source
     "categorical", "bernoulli", "gaussian", "gaussian_learned_variance", "poisson"
 ]
 

@@ -17,6 +17,7 @@ LinearLoss = nn.MeanSquaredError | nn.BinaryCrossEntropy | nn.SoftmaxCrossEntrop
 
 BATCH_MODES = ("batch", "mini-batch", "stochastic")
 BATCH_MODE_PARAMETERS: dict[str, list[Any]] = {
+    # kept by hand: the rules whose rates are known for linear models
     "rule": [StrOptions({"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"})],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither"), None],
     "momentum": [Interval(Real, 0, 1, closed="neither")],

@@ -26,6 +26,7 @@ def _parameter(rule: Rule) -> float:
     return rule.parameter
 
 
+# kept by hand: the losses of nn are made otherwise than the kernels' own
 _LOSSES: dict[str, Callable[[Rule], Loss]] = {
     # The perceptron's margin of zero takes in scores of zero, at which it begins.
     "hinge": lambda rule: nn.Hinge(max(_parameter(rule), float(np.finfo(np.float32).tiny))),

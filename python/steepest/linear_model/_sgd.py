@@ -40,6 +40,14 @@ LOSSES: dict[str, tuple[str, float | None, bool]] = {
     "epsilon_insensitive": ("epsilon_insensitive", None, False),
     "squared_epsilon_insensitive": ("squared_epsilon_insensitive", None, False),
 }
+# Constraints of the parameters that SGDClassifier and SGDRegressor share.
+SGD_PARAMETERS: dict[str, list[Any]] = {
+    "epsilon": [Interval(Real, 0, None, closed="left")],
+    "learning_rate": [StrOptions(set(LEARNING_RATES))],
+    "power_t": [Interval(Real, None, None, closed="neither")],
+    "average": [Interval(Integral, 0, None, closed="neither"), "boolean"],
+    "batch_size": [Interval(Integral, 1, None, closed="left")],
+}
 # What is left of a loss whose `epsilon` is 0.
 _WITHOUT_EPSILON = {"epsilon_insensitive": "absolute_error", "squared_epsilon_insensitive": "squared_error"}
 # Losses whose parameter is `epsilon`.

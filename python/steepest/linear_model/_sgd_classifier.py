@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from sklearn.model_selection import StratifiedShuffleSplit
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from steepest import kernels as K
@@ -19,7 +19,7 @@ from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import device_of
 from steepest._runtime.memory import aligned_zeros, array_namespace, to_host
 
-from ._sgd import LEARNING_RATES, LOSSES, StochasticLinearModel
+from ._sgd import LOSSES, SGD_PARAMETERS, StochasticLinearModel
 
 Self = TypeVar("Self", bound="StochasticClassifier")
 
@@ -308,11 +308,7 @@ class SGDClassifier(StochasticClassifier):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **StochasticClassifier._parameter_constraints,
         "loss": [StrOptions(set(LOSSES))],
-        "epsilon": [Interval(Real, 0, None, closed="left")],
-        "learning_rate": [StrOptions(set(LEARNING_RATES))],
-        "power_t": [Interval(Real, None, None, closed="neither")],
-        "average": [Interval(Integral, 0, None, closed="neither"), "boolean"],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        **SGD_PARAMETERS,
     }
 
     def __init__(

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.model_selection import ShuffleSplit
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
 from steepest._estimators.linear_classifier import SparseCoefficients
 from steepest._estimators.validation import validate, validate_weights
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import to_host
 
-from ._sgd import LEARNING_RATES, StochasticLinearModel
+from ._sgd import SGD_PARAMETERS, StochasticLinearModel
 
 _LOSSES = {"squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive"}
 
@@ -94,11 +93,7 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **StochasticLinearModel._parameter_constraints,
         "loss": [StrOptions(_LOSSES)],
-        "epsilon": [Interval(Real, 0, None, closed="left")],
-        "learning_rate": [StrOptions(set(LEARNING_RATES))],
-        "power_t": [Interval(Real, None, None, closed="neither")],
-        "average": [Interval(Integral, 0, None, closed="neither"), "boolean"],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        **SGD_PARAMETERS,
     }
     _aggressive_loss = "epsilon_insensitive"
 

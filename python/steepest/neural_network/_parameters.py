@@ -16,6 +16,7 @@ from steepest.optim.schedules import Schedule
 from ._architecture import ACTIVATIONS
 
 # Rules of first order, each step on a mini-batch.
+# kept by hand: type checkers take names from the source
 Rule: TypeAlias = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
 RULES: tuple[str, ...] = get_args(Rule)
 STOCHASTIC = (*RULES, "natural")

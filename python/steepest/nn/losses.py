@@ -7,12 +7,13 @@ depend on the prediction, or None. A mean over the rows of a batch is weighted b
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from dataclasses import dataclass
+from typing import ClassVar
 
 from steepest import kernels as K
-from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.arrays import Array
+
+from ._loss_base import Formula, KernelLoss, Loss, OutputLoss, Result
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -33,46 +34,9 @@ __all__ = [
     "SquaredHinge",
 ]
 
-Result = tuple[Float64Array, Array]
-Reduction = Literal["mean", "sum"]
-
-
-class Loss(Protocol):
-    """What networks, optimizers and estimators ask of a loss."""
-
-    @property
-    def distribution(self) -> str | None:
-        """The distribution behind the loss, or None."""
-
-    def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Result:
-        """Compute the loss of a batch and its gradient by the prediction."""
-
 
 @dataclass(frozen=True)
-class Formula:
-    """What documentation says of a loss of prediction z and target t."""
-
-    value: str
-    derivative: str  # by z
-    predicts: str  # what the best z is
-    use: str
-
-
-class _KernelLoss:
-    """A loss that a function of `steepest.kernels` computes."""
-
-    kernel: ClassVar[str]
-    """Name of the function."""
-    formula: ClassVar[Formula]
-
-    @property
-    def distribution(self) -> str | None:
-        """The distribution whose negative log-likelihood the loss is, or None."""
-        return K.LOSSES[self.kernel]
-
-
-@dataclass(frozen=True)
-class SoftmaxCrossEntropy(_KernelLoss):
+class SoftmaxCrossEntropy(KernelLoss):
     """Cross-entropy of a softmax, ``sum_i w_i (logsumexp(z_i) - z_i[t_i]) / sum_i w_i``.
 
     It is the negative log-likelihood of a categorical distribution with logits z; see
@@ -112,61 +76,13 @@ class SoftmaxCrossEntropy(_KernelLoss):
         return K.softmax_cross_entropy(prediction, target, sample_weight, ignore_label=self.ignore_label)
 
 
-@dataclass(frozen=True)
-class _OutputLoss(_KernelLoss, ABC):
-    """A loss of every output of a row: of these, a row's loss is the mean or the sum."""
-
-    _columns: ClassVar[int] = 1  # of the prediction, for a target
-    reduction: Reduction = field(default="mean", kw_only=True)
-
-    def __post_init__(self) -> None:
-        if self.reduction not in ("mean", "sum"):
-            raise ValueError(f"reduction is {self.reduction!r}, not 'mean' or 'sum'")
-
-    def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Result:
-        """Compute the loss of a batch and its gradient.
-
-        Parameters
-        ----------
-        prediction : ndarray of shape (n, m)
-            Predictions; for `Gaussian`, of shape (n, 2 m).
-        target : ndarray of shape (n, m), or (n,) where m is 1
-            Targets, of the prediction's dtype.
-        sample_weight : ndarray of shape (n,) or None
-            Weights of the rows, of the prediction's dtype.
-
-        Returns
-        -------
-        value : ndarray of shape (), float64
-            The loss.
-        d_prediction : ndarray of the prediction's shape
-            Its gradient.
-
-        Raises
-        ------
-        TypeError, ValueError
-            See the conventions of `steepest.kernels`.
-        """
-        if target.ndim == 1:
-            if prediction.shape[-1] != self._columns:
-                raise ValueError(
-                    f"[{self.kernel}] target has shape {target.shape}, but prediction {prediction.shape}: "
-                    "each output needs a target"
-                )
-            target = target[:, None]
-        return self._kernel(prediction, target, sample_weight)
-
-    @abstractmethod
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result: ...
-
-
 def _require_between(name: str, value: float, low: float, high: float) -> None:
     if not low < value < high:
         raise ValueError(f"{name} is {value}; it must lie strictly between {low} and {high}")
 
 
 @dataclass(frozen=True)
-class MeanSquaredError(_OutputLoss):
+class MeanSquaredError(OutputLoss):
     """Squared error, ``s (z - t)^2``, a mean over rows and outputs.
 
     It is the negative log-likelihood of a Gaussian of fixed variance; see `steepest.kernels.squared_error`.
@@ -188,7 +104,7 @@ class MeanSquaredError(_OutputLoss):
 
 
 @dataclass(frozen=True)
-class MeanAbsoluteError(_OutputLoss):
+class MeanAbsoluteError(OutputLoss):
     """Absolute error, ``|z - t|``, a mean over rows and outputs.
 
     It is the negative log-likelihood of a Laplace distribution of fixed width; see `steepest.kernels.absolute_error`.
@@ -207,7 +123,7 @@ class MeanAbsoluteError(_OutputLoss):
 
 
 @dataclass(frozen=True)
-class Huber(_OutputLoss):
+class Huber(OutputLoss):
     """Huber's loss: half the squared error up to delta, then in proportion to the absolute error.
 
     See `steepest.kernels.huber`.
@@ -238,7 +154,7 @@ class Huber(_OutputLoss):
 
 
 @dataclass(frozen=True)
-class LogCosh(_OutputLoss):
+class LogCosh(OutputLoss):
     """Log-cosh loss, ``log(cosh(z - t))``: half the squared error near 0, the absolute error less log(2) far from it.
 
     See `steepest.kernels.log_cosh`.
@@ -259,7 +175,7 @@ class LogCosh(_OutputLoss):
 
 
 @dataclass(frozen=True)
-class EpsilonInsensitive(_OutputLoss):
+class EpsilonInsensitive(OutputLoss):
     """Epsilon-insensitive loss, ``max(0, |z - t| - epsilon)``: that of support-vector regression.
 
     See `steepest.kernels.epsilon_insensitive`.
@@ -310,7 +226,7 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
 
 
 @dataclass(frozen=True)
-class Quantile(_OutputLoss):
+class Quantile(OutputLoss):
     """Quantile (pinball) loss, ``q (t - z)`` below the target, ``(1 - q) (z - t)`` above it.
 
     See `steepest.kernels.quantile`.
@@ -341,7 +257,7 @@ class Quantile(_OutputLoss):
 
 
 @dataclass(frozen=True)
-class Poisson(_OutputLoss):
+class Poisson(OutputLoss):
     """Poisson loss, ``exp(z) - t z``: counts of mean exp(z).
 
     It is the negative log-likelihood of a Poisson distribution, without log(t!); see `steepest.kernels.poisson`.
@@ -360,7 +276,7 @@ class Poisson(_OutputLoss):
 
 
 @dataclass(frozen=True)
-class Gaussian(_OutputLoss):
+class Gaussian(OutputLoss):
     """Gaussian of learned variance, ``(s + (t - mu)^2 exp(-s)) / 2``.
 
     The network gives 2 m outputs for m targets: the means mu, then the log-variances s. It is the negative
@@ -386,7 +302,7 @@ class Gaussian(_OutputLoss):
 
 
 @dataclass(frozen=True)
-class BinaryCrossEntropy(_OutputLoss):
+class BinaryCrossEntropy(OutputLoss):
     """Binary cross-entropy of logits, ``log(1 + exp(z)) - t z``, for targets in 0..1.
 
     It is the negative log-likelihood of a Bernoulli distribution for every output, so that several labels may hold at
@@ -411,7 +327,7 @@ class BinaryCrossEntropy(_OutputLoss):
 
 
 @dataclass(frozen=True)
-class Hinge(_OutputLoss):
+class Hinge(OutputLoss):
     """Hinge loss, ``max(0, margin - t z)``, for targets ±1.
 
     See `steepest.kernels.hinge`.
@@ -439,7 +355,7 @@ class Hinge(_OutputLoss):
 
 
 @dataclass(frozen=True)
-class SquaredHinge(_OutputLoss):
+class SquaredHinge(OutputLoss):
     """Squared hinge loss, ``max(0, 1 - t z)^2``, for targets ±1.
 
     See `steepest.kernels.squared_hinge`.
@@ -460,7 +376,7 @@ class SquaredHinge(_OutputLoss):
 
 
 @dataclass(frozen=True)
-class ModifiedHuber(_OutputLoss):
+class ModifiedHuber(OutputLoss):
     """Modified Huber loss for targets ±1: the squared hinge, but linear where ``t z < -1``.
 
     See `steepest.kernels.modified_huber`.
@@ -484,7 +400,7 @@ class ModifiedHuber(_OutputLoss):
 
 
 @dataclass(frozen=True)
-class Exponential(_OutputLoss):
+class Exponential(OutputLoss):
     """Exponential loss, ``exp(-t z)``, for targets ±1.
 
     See `steepest.kernels.exponential`.

@@ -7,8 +7,6 @@ import dataclasses
 from steepest import kernels as K
 from steepest import nn
 
-PAGE = "losses.md"
-
 
 def losses() -> list[type]:
     """Return the losses of `steepest.nn` that a kernel computes, in their order."""

@@ -7,7 +7,6 @@ import inspect
 from steepest import kernels as K
 from steepest import optim
 
-PAGE = "optimization.md"
 # What all rules take alike is described below the table.
 COMMON = {"params", "l1", "l2", "max_norm"}
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from steepest import _cpu
 
-PAGE = "activations.md"
-RESULTS = Path(__file__).parent.parent.parent / "bench" / "results" / "ulp.json"
+RESULTS = Path(__file__).parents[3] / "bench" / "results" / "ulp.json"
 SETS = {"generic": "generic", "avx2": "AVX2", "avx512": "AVX-512"}
 
 # How formulas of the registry, which are plain text, are set.
