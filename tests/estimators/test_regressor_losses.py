@@ -7,14 +7,13 @@ import pytest
 from perceptrons import data_for
 from sklearn.datasets import make_regression
 
-from steepest._estimators import regression_losses
-from steepest.neural_network import MLPRegressor
+from steepest.neural_network import MLPRegressor, _regression_losses
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 RNG = np.random.default_rng(3)
 Y = RNG.gamma(2.0, 1.0, 41)
-LOSSES = [*regression_losses.LOSSES, ("huber", 0.5), ("quantile", 0.9)]
+LOSSES = [*_regression_losses.LOSSES, ("huber", 0.5), ("quantile", 0.9)]
 
 
 def value_of(loss, y, f):
