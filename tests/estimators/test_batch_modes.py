@@ -12,9 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import steepest
-from steepest import kernels as K
 from steepest.linear_model import LinearRegression, LogisticRegression
-from steepest.linear_model._batch_modes import BATCH_MODES
+from steepest.linear_model._batch_modes import BATCH_MODE_PARAMETERS, BATCH_MODES
 from steepest.linear_model._sampling import draw_by_weight
 
 # Two fits in other orders are equal up to their tolerance, and not to the 1e-7 of this check.
@@ -110,7 +109,7 @@ def test_class_weights_are_part_of_the_objective(rng, batch_mode):
     assert logistic_violation(model, X, y, C=0.1, sample_weight=weights) < 1e-6 + 1e-13
 
 
-@pytest.mark.parametrize("rule", K.UPDATE_RULES)
+@pytest.mark.parametrize("rule", sorted(BATCH_MODE_PARAMETERS["rule"][0].options))
 def test_every_rule_finds_the_minimum(rng, batch_mode, rule):
     X, Y = regression(rng, 120, 3, 1)
     model = LinearRegression(solver=batch_mode, rule=rule, tol=1e-3, max_iter=3000, random_state=0).fit(X, Y)
