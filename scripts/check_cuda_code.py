@@ -33,11 +33,13 @@ MOST_THREADS = 1024  # of a block, where the kernel does not say less
 # The bytes of local memory that kernels take: those of sampling for a counter that is indexed, the others for registers
 # that did not suffice. A kernel that comes to need more has to be looked at.
 LOCAL_BYTES = {
+    "activation_backward_kernel": 8,  # of Mish
     "divergence_of_items_kernel": 16,
     "draw_counts_kernel": 40,
     "draw_items_kernel": 40,
     "gemm_kernel": 32,
     "item_loss_kernel": 8,
+    "linear_sgd_kernel": 16,  # of log-cosh
     "multiply_classes_kernel": 64,
     "multiply_inputs_kernel": 40,
     "multiply_items_kernel": 16,
