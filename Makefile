@@ -260,7 +260,7 @@ $(VENV)/.extension: $(VENV)/.venv $(CXX_SOURCES) pyproject.toml
 	@echo "make: compiling the kernels into $(BUILD_DIR): some three minutes on two processors, less for what has changed"
 	@$(PIP) install --no-build-isolation --editable . --config-settings=build-dir=$(BUILD_DIR)
 	@# Type checkers look for stubs beside the sources.
-	@cp -r $(BUILD_DIR)/stubs/. python/steepest
+	@$(BIN)/python cmake/stubs.py $(BUILD_DIR)/_cpu.*.so python/steepest
 	@touch $@
 
 $(VENV)/.plot $(VENV)/.docs $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(VENV)/.extension pyproject.toml

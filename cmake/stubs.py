@@ -136,12 +136,12 @@ STUBS = {
 def main(extension: str, folder: str) -> None:
     """Write all stubs."""
     module = load(Path(extension))
-    for name, text in STUBS.items():
-        path = Path(folder) / name
+    for name, stub in STUBS.items():
+        path, text = Path(folder) / name, stub(module)
         path.parent.mkdir(parents=True, exist_ok=True)
         # What has not changed keeps its time, so that nothing is built again for it.
-        if not path.exists() or path.read_text(encoding="utf-8") != text(module):
-            path.write_text(text(module), encoding="utf-8")
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -221,7 +221,9 @@ inline auto number_or_array(const char* name, double standard) {
 // A number that is looked at when the operation runs.
 inline auto number_array(const char* name) {
     return required(name, "Float64Array", [](auto& call, const char* what, py::handle given) {
-        return call.template scalar<double>(what, given);
+        const ScalarView<double> number = call.template scalar<double>(what, given);
+        if (!number.data) reject_type(call.name(), what, " must be a 0-d float64 array");
+        return number.data;
     });
 }
 

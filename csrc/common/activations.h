@@ -231,8 +231,25 @@ struct Gelu {
     }
 };
 
-// x sigmoid(x), which is x / (1 + exp(-|x|)) times exp(x) where x < 0: that product may be a normal number where the
-// exponential is none.
+// What functions need that are x exp(x) times a fraction where x < 0, and x times another elsewhere: the exponential is
+// multiplied last, since the product may be a normal number where the exponential is none.
+template <class V>
+struct ExponentialTail {
+    static constexpr double kRange = 800;  // x exp(x) is 0 in double from -800 down, and all sums are finite
+
+    V x, down;  // down is -|x|, but not below -kRange
+    decltype(factored_exp(V(0))) factored;
+
+    STEEPEST_HD explicit ExponentialTail(V at)
+        : x(at), down(max(V(-kRange), minus_abs(at))), factored(factored_exp(down)) {}
+
+    STEEPEST_HD V e() const { return factored.value(); }    // exp(-|x|)
+    STEEPEST_HD V bounded() const { return max(down, x); }  // x, but not below -kRange
+    STEEPEST_HD V choose(V below, V above) const { return select(V(0) > x, below, above); }
+    STEEPEST_HD V times(V quotient) const { return choose(factored.times(quotient), quotient); }
+};
+
+// x sigmoid(x), which is x / (1 + exp(-|x|)) times exp(x) where x < 0.
 struct Silu {
     static constexpr ActivationInfo kInfo{.name = "silu",
                                           .layer = "SiLU",
@@ -243,25 +260,20 @@ struct Silu {
                                           .derivative_at = DerivativeAt::kInput};
     template <class V>
     STEEPEST_HD V value(V x) const {
-        const V down = max(V(-kRange), minus_abs(x));
-        const auto e = factored_exp(down);
-        const V quotient = max(down, x) / (V(1) + e.value());
-        return select(V(0) > x, e.times(quotient), quotient);
+        const ExponentialTail<V> tail(x);
+        return tail.times(tail.bounded() / (V(1) + tail.e()));
     }
     // s (1 + x (1 - s)), s = sigmoid(x)
     template <class V>
     STEEPEST_HD V derivative(V x) const {
-        const V down = max(V(-kRange), minus_abs(x));
-        const auto factored = factored_exp(down);
-        const V e = factored.value(), sum = V(1) + e, square = sum * sum;
-        const V quotient = select(V(0) > x, sum + down, sum - down * e) / square;
-        return select(V(0) > x, factored.times(quotient), quotient);
+        const ExponentialTail<V> tail(x);
+        const V e = tail.e(), sum = V(1) + e, square = sum * sum;
+        return tail.times(tail.choose(sum + tail.down, sum - tail.down * e) / square);
     }
-    static constexpr double kRange = 800;  // x exp(x) is 0 in double from -800 down, and all sums are finite
 };
 
 // x tanh(log(1 + exp(x))). With e = exp(-|x|) the hyperbolic tangent is e (e + 2) / (e² + 2 e + 2) where x < 0, of which
-// the factor e is multiplied last, as in Silu, and (1 + 2 e) / (1 + 2 e + 2 e²) elsewhere.
+// the factor e is multiplied last, and (1 + 2 e) / (1 + 2 e + 2 e²) elsewhere.
 struct Mish {
     static constexpr ActivationInfo kInfo{
         .name = "mish",
@@ -274,30 +286,28 @@ struct Mish {
 
     template <class V>
     STEEPEST_HD V value(V x) const {
-        const V down = max(V(-Silu::kRange), minus_abs(x));
-        const auto factored = factored_exp(down);
-        const V e = factored.value();
-        const V upper = select(V(0) > x, e + V(2), fma(e, V(2), V(1)));
-        const V quotient = max(down, x) * (upper / denominator(x, e));
-        return select(V(0) > x, factored.times(quotient), quotient);
+        const ExponentialTail<V> tail(x);
+        const V e = tail.e();
+        return tail.times(tail.bounded() * (numerator(tail, e) / denominator(tail, e)));
     }
-    // With the fraction n / d of the tangent: (n d + 4 x e² (1 + e)) / d² for x >= 0, and below it the factor e of
-    // ((e + 2) d + 4 x (1 + e)) / d².
+    // With the fraction n / d: (n d + 4 x e² (1 + e)) / d² for x >= 0, and below it the factor e of
+    // (n d + 4 x (1 + e)) / d².
     template <class V>
     STEEPEST_HD V derivative(V x) const {
-        const V down = max(V(-Silu::kRange), minus_abs(x));
-        const auto factored = factored_exp(down);
-        const V e = factored.value(), d = denominator(x, e);
-        const V slope = V(4) * down * (V(1) + e);
-        const V below = fma(e + V(2), d, slope), above = fma(fma(e, V(2), V(1)), d, -slope * e * e);
-        const V quotient = select(V(0) > x, below, above) / (d * d);
-        return select(V(0) > x, factored.times(quotient), quotient);
+        const ExponentialTail<V> tail(x);
+        const V e = tail.e(), d = denominator(tail, e);
+        const V slope = V(4) * tail.down * (V(1) + e) * tail.choose(V(1), -e * e);
+        return tail.times(fma(numerator(tail, e), d, slope) / (d * d));
     }
 
   private:
     template <class V>
-    static STEEPEST_HD V denominator(V x, V e) {
-        return select(V(0) > x, fma(e, e + V(2), V(2)), fma(e + e, e + V(1), V(1)));
+    static STEEPEST_HD V numerator(const ExponentialTail<V>& tail, V e) {
+        return tail.choose(e + V(2), fma(e, V(2), V(1)));
+    }
+    template <class V>
+    static STEEPEST_HD V denominator(const ExponentialTail<V>& tail, V e) {
+        return tail.choose(fma(e, e + V(2), V(2)), fma(e + e, e + V(1), V(1)));
     }
 };
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "common/activations.h"
 #include "common/macros.h"
 
 // X(enumerator, public name, parameter, its default, the numbers that it lies between, the distribution whose negative
@@ -117,12 +118,9 @@ struct LogCosh {
         const V far = (size - V(kLog2)) + log1p_unit(exp_nonpositive(V(-2) * size));
         return select(V(kNear) > size, near, far);
     }
-    // tanh(e)
     template <class V>
     STEEPEST_HD V derivative(V z, V t) const {
-        const V error = z - t, m = expm1(V(-2) * abs(error));
-        const V slope = -m / (V(2) + m);
-        return by_sign(error, slope, -slope);
+        return Tanh{}.value(z - t);
     }
     static constexpr double kNear = 1.3, kLog2 = 0.693147180559945309417;
 };

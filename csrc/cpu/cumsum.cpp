@@ -5,7 +5,8 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-constexpr int kRows = 64;  // summed side by side where neighbouring items belong to different rows
+constexpr int64_t kRows = 64;     // at most, whose pieces are summed together
+constexpr int64_t kItems = 4096;  // at least, in the pieces of short rows together
 
 // Adds the items of a piece of one row to `total`, and writes the sums on the way. Four items wait for one addition to
 // the total, and not for four.
@@ -43,33 +44,37 @@ void sum_across(const MatrixView<const T>& x, const MatrixView<T>& out, double* 
     }
 }
 
-// Pieces of rows that are summed together, numbered row by row.
+// Pieces of neighbouring rows, numbered group by group: rows whose items lie side by side, or short ones, go together.
 template <class T>
 struct Work {
     const ops::Cumsum<T>& op;
     bool across;
-    int64_t group, length, pieces;
+    int64_t length, pieces, group;
 
     explicit Work(const ops::Cumsum<T>& op)
         : op(op),
           across(op.x.rows > 1 && magnitude(op.x.row_stride) < magnitude(op.x.col_stride)),
-          group(across ? kRows : 1),
           length(op.template piece_length<false>()),
-          pieces(op.template pieces<false>()) {}
+          pieces(op.template pieces<false>()) {
+        group = across || length * kRows <= kItems ? kRows : length < kItems ? kItems / length : 1;
+    }
 
     int64_t count() const { return (op.x.rows + group - 1) / group * pieces; }
+    int64_t first_row(int64_t number) const { return number / pieces * group; }
+    int64_t rows(int64_t number) const {
+        const int64_t left = op.x.rows - first_row(number);
+        return left < group ? left : group;
+    }
 
+    // Adds a piece of each row of the group to its total.
     template <bool kWrites>
     void sum(int64_t number, double* totals) const {
-        const int64_t i = number / pieces * group, j = number % pieces * length;
-        const int64_t rows = op.x.rows - i < group ? op.x.rows - i : group;
-        const int64_t cols = op.x.cols - j < length ? op.x.cols - j : length;
-        const auto x = op.x.block(i, j, rows, cols);
-        const auto out = op.out.block(i, j, rows, cols);
-        if (across)
-            sum_across<kWrites>(x, out, totals);
-        else
-            totals[0] = sum_along<kWrites>(x.data, x.col_stride, out.data, out.col_stride, cols, totals[0]);
+        const int64_t j = number % pieces * length, left = op.x.cols - j;
+        const auto x = op.x.block(first_row(number), j, rows(number), left < length ? left : length);
+        const auto out = op.out.block(first_row(number), j, x.rows, x.cols);
+        if (across) return sum_across<kWrites>(x, out, totals);
+        for (int64_t i = 0; i < x.rows; ++i)
+            totals[i] = sum_along<kWrites>(x.row(i), x.col_stride, out.row(i), out.col_stride, x.cols, totals[i]);
     }
 };
 
@@ -79,39 +84,35 @@ template <class T>
 void run(const ops::Cumsum<T>& op, Team& team) {
     const Work<T> work(op);
     if (work.pieces == 0) return;
-    const Range mine = team.split(work.count(), 1 + 4096 / (work.group * work.length + 1));
-    double* const ends = op.workspace.data;  // the totals of all pieces, row by row
+    const Range mine = team.split(work.count(), 1 + kItems / (work.group * work.length + 1));
+    // The total of a piece of the k-th row of a group.
     const auto end_of = [&](int64_t number, int64_t k) -> double& {
-        return ends[(number / work.pieces * work.group + k) * work.pieces + number % work.pieces];
-    };
-    const auto rows_of = [&](int64_t number) {
-        const int64_t left = op.x.rows - number / work.pieces * work.group;
-        return left < work.group ? left : work.group;
+        return op.workspace[(work.first_row(number) + k) * work.pieces + number % work.pieces];
     };
     if (work.pieces > 1) {
         for (int64_t number = mine.begin; number < mine.end; ++number) {
             team.checkpoint();
             double totals[kRows] = {};
             work.template sum<false>(number, totals);
-            for (int64_t k = 0; k < rows_of(number); ++k) end_of(number, k) = totals[k];
+            for (int64_t k = 0; k < work.rows(number); ++k) end_of(number, k) = totals[k];
         }
         team.barrier();  // the totals of all pieces are there
     }
-    double totals[kRows] = {};
+    double before[kRows];  // what the pieces before came to, added up from their totals wherever this member begins
     for (int64_t number = mine.begin; number < mine.end; ++number) {
         team.checkpoint();
-        const int64_t before = number % work.pieces;
-        if (number == mine.begin || before == 0)
-            for (int64_t k = 0; k < rows_of(number); ++k) {
-                totals[k] = 0;
-                for (int64_t p = number - before; p < number; ++p) totals[k] += end_of(p, k);
+        const int64_t rows = work.rows(number), piece = number % work.pieces;
+        double totals[kRows];
+        for (int64_t k = 0; k < rows; ++k) {
+            if (number == mine.begin || piece == 0) {
+                before[k] = 0;
+                for (int64_t p = number - piece; p < number; ++p) before[k] += end_of(p, k);
             }
-        // What the pieces before came to is added up from their totals alike, wherever this member has begun.
-        double sums[kRows];
-        for (int k = 0; k < kRows; ++k) sums[k] = totals[k];
-        work.template sum<true>(number, sums);
+            totals[k] = before[k];
+        }
+        work.template sum<true>(number, totals);
         if (work.pieces > 1)
-            for (int64_t k = 0; k < rows_of(number); ++k) totals[k] += end_of(number, k);
+            for (int64_t k = 0; k < rows; ++k) before[k] += end_of(number, k);
     }
 }
 

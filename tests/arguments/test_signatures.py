@@ -13,7 +13,7 @@ def defaults(function):
     """Name of each parameter -> its default; a dtype by its name."""
     given = {name: p.default for name, p in inspect.signature(function).parameters.items()}
     return {
-        name: np.dtype(d).name if isinstance(d, type) and d is not inspect._empty else d
+        name: np.dtype(d).name if isinstance(d, type) and d is not inspect.Parameter.empty else d
         for name, d in given.items()
     }
 

@@ -28,10 +28,7 @@ void export_counters(py::module_& m) {
               });
 
     define<B>(m, signature("require_finite", "None", arg::number_array("value")),
-              [](Call<B>& call, ScalarView<double> value) {
-                  if (!value.data) reject_type(call.name(), "value must be a 0-d float64 array");
-                  call.submit(ops::RequireFinite{value.data});
-              });
+              [](Call<B>& call, const double* value) { call.submit(ops::RequireFinite{value}); });
 }
 
 }  // namespace steepest

@@ -53,6 +53,9 @@ inline auto ignore_label() {
                     [](auto&, const char* what, py::handle given) { return Output{what, given}; });
 }
 
+// The parameter of a loss: `loss_parameter` reads it once the loss is known.
+inline auto loss_parameter() { return as_given("parameter", "float | None", py::none()); }
+
 // Errors of a pointwise loss start with the loss's own name.
 inline auto own_loss() {
     return required("kind", "str", [](auto& call, const char* what, py::handle given) {
@@ -71,9 +74,9 @@ void export_pointwise_losses(py::module_& m) {
     define<B>(
         m,
         signature("pointwise_loss", "tuple[Float64Array, Array]", arg::own_loss(), arg::matrix("prediction"),
-                  arg::matrix("target"), arg::optional_vector("sample_weight"),
-                  arg::as_given("parameter", "float | None", py::none()), arg::flag("half", false), arg::reduction(),
-                  arg::output("loss", "Float64Array | None"), arg::output("d_prediction")),
+                  arg::matrix("target"), arg::optional_vector("sample_weight"), arg::loss_parameter(),
+                  arg::flag("half", false), arg::reduction(), arg::output("loss", "Float64Array | None"),
+                  arg::output("d_prediction")),
         [](Call<B>& call, const LossEntry& entry, const Array& prediction, const Array& target, const Array& weight,
            py::handle parameter_, bool half, bool adds, const Output& loss_, const Output& d_prediction_) {
             const double parameter = loss_parameter(call, entry, parameter_);

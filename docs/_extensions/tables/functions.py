@@ -19,5 +19,6 @@ def table(module: str) -> str:
     lines = ["| function | result |", "|---|---|"]
     for function in (functions[name] for name in functions["__all__"]):
         summary = inspect.getdoc(function).partition("\n\n")[0].replace("\n", " ").removeprefix("Return ")
-        lines.append(f"| `{signature_of(function)}` | {summary} |".replace("||", "\\|"))
+        escaped = summary.replace("|", "\\|")
+        lines.append(f"| `{signature_of(function)}` | {escaped} |")
     return "\n".join(lines) + "\n"

@@ -7,8 +7,6 @@ from steepest._runtime.backends import backend_of
 
 __all__ = ["class_scatter"]
 
-Float64 = Float64Array
-
 
 def class_scatter(
     x: Array,
@@ -17,10 +15,10 @@ def class_scatter(
     sample_weight: Array | None = None,
     *,
     accumulate: bool = False,
-    weights: Float64 | None = None,
-    sums: Float64 | None = None,
-    scatter: Float64 | None = None,
-) -> tuple[Float64, Float64, Float64]:
+    weights: Float64Array | None = None,
+    sums: Float64Array | None = None,
+    scatter: Float64Array | None = None,
+) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return sums over samples about a centre of each class, in one pass over x.
 
     With weights s and centres m, for sample i of class c(i)::

@@ -7,8 +7,6 @@ from steepest._runtime.backends import backend_of
 
 __all__ = ["gradient_gram"]
 
-Float64 = Float64Array
-
 
 def gradient_gram(
     x: Array,
@@ -16,8 +14,8 @@ def gradient_gram(
     *,
     bias: bool = False,
     accumulate: bool = False,
-    out: Float64 | None = None,
-) -> Float64:
+    out: Float64Array | None = None,
+) -> Float64Array:
     """Return the Gram matrix of the gradients of single samples for a layer ``x @ w + b``, without forming them.
 
     Row ``i * r + s`` of d is a gradient with respect to the layer's outputs for sample i. The gradient with respect

@@ -63,8 +63,7 @@ class Adam(Optimizer):
         max_norm: float | None = None,
     ) -> None:
         super().__init__(params, lr, l1=l1, l2=l2, weight_decay=weight_decay, max_norm=max_norm)
-        for name, beta in zip(("betas[0]", "betas[1]"), betas, strict=True):
-            self._require(0.0, 1.0, **{name: beta})
+        self._require_betas(betas)
         self._require(0.0, math.inf, eps=eps)
         self.betas = betas
         self.eps = eps
@@ -178,8 +177,7 @@ class Lion(Optimizer):
         max_norm: float | None = None,
     ) -> None:
         super().__init__(params, lr, l1=l1, l2=l2, weight_decay=weight_decay, max_norm=max_norm)
-        for name, beta in zip(("betas[0]", "betas[1]"), betas, strict=True):
-            self._require(0.0, 1.0, **{name: beta})
+        self._require_betas(betas)
         self.betas = betas
         self._exp_avg = self._zeros()
 

@@ -235,6 +235,11 @@ class Optimizer(ABC):
     def _zeros(self) -> list[Array]:
         return [aligned_zeros(p.value.shape, p.value.dtype, self._device) for p in self.params]
 
+    def _require_betas(self, betas: tuple[float, float]) -> None:
+        """Raise ValueError unless there are two decays of running means, each in [0, 1)."""
+        for name, beta in zip(("betas[0]", "betas[1]"), betas, strict=True):
+            self._require(0.0, 1.0, **{name: beta})
+
     def _require(self, low: float, high: float, **numbers: float) -> None:
         """Raise ValueError unless low <= number < high for each."""
         for what, value in numbers.items():
