@@ -39,7 +39,7 @@ LOCAL_BYTES = {
     "draw_items_kernel": 40,
     "gemm_kernel": 32,
     "item_loss_kernel": 8,
-    "linear_sgd_kernel": 8,  # of log-cosh
+    "linear_sgd_kernel": 16,  # of log-cosh
     "multiply_classes_kernel": 64,
     "multiply_inputs_kernel": 40,
     "multiply_items_kernel": 16,
