@@ -15,7 +15,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 # Operations whose tests have other names.
-TESTS_OF_STEM = {"counters": ("look_up", "errors", "graph"), "gemm": ("matmul", "linear")}
+TESTS_OF_STEM = {
+    "binary": ("elementwise",),
+    "copy": ("elementwise",),
+    "counters": ("look_up", "errors", "graph"),
+    "gemm": ("matmul", "linear"),
+}
 MOST_TEST_FILES = 4
 
 # Of a file that is no code: what looks at it.

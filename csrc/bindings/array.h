@@ -122,6 +122,23 @@ struct Array {
         return {reinterpret_cast<T*>(data), 1, size(), 0, stride};
     }
 
+    // Any shape of at most kMaxArrayAxes dimensions.
+    template <class T>
+    TensorView<T> tensor() const {
+        TensorView<T> view{reinterpret_cast<T*>(data), ndim, {}, {}};
+        for (int d = 0; d < ndim; ++d) view.extent[d] = shape[d], view.stride[d] = strides[d] / item_bytes;
+        return view;
+    }
+
+    // The same as bytes, those of an item along an axis of their own.
+    template <class C>
+    TensorView<C> tensor_of_bytes() const {
+        TensorView<C> view{reinterpret_cast<C*>(data), ndim + 1, {}, {}};
+        for (int d = 0; d < ndim; ++d) view.extent[d] = shape[d], view.stride[d] = strides[d];
+        view.extent[ndim] = item_bytes, view.stride[ndim] = 1;
+        return view;
+    }
+
     template <class T>
     VectorView<T> as_row() const {
         return {reinterpret_cast<T*>(data), size(), 1};

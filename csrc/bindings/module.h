@@ -21,6 +21,7 @@ void export_operations(py::module_& m) {
     m.attr("SIGNATURES") = py::dict();  // name of an operation -> its signature, for the type stubs
     export_products<B>(m);
     export_gradient_products<B>(m);
+    export_tensors<B>(m);
     export_activations<B>(m);
     export_softmax<B>(m);
     export_pointwise_losses<B>(m);

@@ -36,6 +36,63 @@ struct MatrixView {
     }
 };
 
+// Axes of an array as the functions of Python take it, and those of a view: of an array of bytes, an item's bytes are one more.
+constexpr int kMaxArrayAxes = 5;
+constexpr int kMaxAxes = kMaxArrayAxes + 1;
+
+// Items along any number of axes, the last one innermost; without axes, a single item.
+template <class T>
+struct TensorView {
+    T* data = nullptr;
+    int axes = 0;
+    int64_t extent[kMaxAxes] = {};
+    int64_t stride[kMaxAxes] = {};
+
+    STEEPEST_HD explicit operator bool() const { return data != nullptr; }
+    STEEPEST_HD int64_t size() const {
+        int64_t n = 1;
+        for (int d = 0; d < axes; ++d) n *= extent[d];
+        return n;
+    }
+};
+
+// Whether a view's items along its last axis are whole words of `bytes` bytes, each of them aligned.
+template <class T>
+STEEPEST_HD bool is_in_words(const TensorView<T>& view, int64_t bytes) {
+    constexpr int64_t kItem = sizeof(T);
+    const int last = view.axes - 1;
+    if (bytes == kItem) return true;
+    if (view.stride[last] != 1 || view.extent[last] * kItem % bytes != 0) return false;
+    if (reinterpret_cast<uintptr_t>(view.data) % bytes != 0) return false;
+    for (int d = 0; d < last; ++d)
+        if (view.stride[d] * kItem % bytes != 0) return false;
+    return true;
+}
+
+// Some axes of N views of one shape, to walk along: the extents that they share, and the strides of each.
+template <int N>
+struct CommonAxes {
+    int axes = 0;
+    int64_t extent[kMaxAxes] = {};
+    int64_t stride[N][kMaxAxes] = {};
+
+    // Adds an axis of the views, inside those that are there.
+    template <class First, class... Rest>
+    STEEPEST_HD void add(int axis, const First& first, const Rest&... rest) {
+        static_assert(1 + sizeof...(Rest) == N);
+        const int64_t strides[N] = {first.stride[axis], rest.stride[axis]...};
+        extent[axes] = first.extent[axis];
+        for (int v = 0; v < N; ++v) stride[v][axes] = strides[v];
+        ++axes;
+    }
+
+    STEEPEST_HD int64_t places() const {
+        int64_t n = 1;
+        for (int d = 0; d < axes; ++d) n *= extent[d];
+        return n;
+    }
+};
+
 // A number that is either frozen when an operation is made or read from the user's 0-d array when it runs.
 template <class T>
 struct ScalarView {

@@ -3,7 +3,9 @@
 
 #include "common/failure.h"
 #include "ops/activation.h"
+#include "ops/binary.h"
 #include "ops/class_scatter.h"
+#include "ops/copy.h"
 #include "ops/counters.h"
 #include "ops/cumsum.h"
 #include "ops/dropout.h"
@@ -42,6 +44,7 @@
     X(LinearSgd)                     \
     X(ActivationForward)             \
     X(ActivationBackward)            \
+    X(Binary)                        \
     X(Dropout)                       \
     X(Prelu)                         \
     X(PreluBackward)                 \
@@ -68,6 +71,7 @@
 // X(operation): with a single form.
 #define STEEPEST_OTHER_OPERATIONS(X) \
     X(TakeRows)                      \
+    X(Copy)                          \
     X(Increment)                     \
     X(Accumulate)                    \
     X(LookUp)                        \

@@ -68,6 +68,15 @@ ShapeText shape_of(const VectorView<T>& v) {
     return {-1, v.size};
 }
 
+template <class T>
+std::string shape_of(const TensorView<T>& t) {
+    std::ostringstream text;
+    text << '(';
+    for (int d = 0; d < t.axes; ++d) text << (d ? ", " : "") << t.extent[d];
+    text << (t.axes == 1 ? ",)" : ")");
+    return text.str();
+}
+
 template <class A, class B>
 void require_same_shape(const char* name, const char* a_name, const MatrixView<A>& a, const char* b_name,
                         const MatrixView<B>& b) {

@@ -14,23 +14,28 @@ class OverlapCheck {
     template <class View>
     void operator()(Use use, const char* name, const View& view) {
         const Layout layout = layout_of(view);
-        const MemoryRange range = memory_range(layout);
-        if (!range.empty()) arrays_.push_back({use, name, arrays_.size(), layout, range});
+        if (layout.item_bytes > 0) memory_.arrays.emplace_back(use, name, layout);
     }
     void team_memory() {}
 
     void require_apart(const char* operation) {
         // In order of their addresses, an array meets only those that begin before it ends.
-        std::sort(arrays_.begin(), arrays_.end(),
-                  [](const Used& a, const Used& b) { return a.range.begin < b.range.begin; });
-        for (auto a = arrays_.begin(); a != arrays_.end(); ++a) {
-            if (writes(a->use) && a->range.repeats)
-                reject(operation, "items of ", a->name, " lie over one another in memory");
-            for (auto b = a + 1; b != arrays_.end() && b->range.begin < a->range.end; ++b)
-                if (writes(a->use) && (a->place < b->place || !writes(b->use)))
-                    require_apart(operation, *a, *b);
-                else if (writes(b->use))
-                    require_apart(operation, *b, *a);
+        auto& order = memory_.by_address;
+        for (const Used& used : memory_.arrays) order.push_back(&used);
+        std::sort(order.begin(), order.end(),
+                  [](const Used* a, const Used* b) { return a->range.begin < b->range.begin; });
+        for (auto at = order.begin(); at != order.end(); ++at) {
+            const Used& a = **at;
+            if (writes(a.use) && a.range.repeats)
+                reject(operation, "items of ", a.name, " lie over one another in memory");
+            for (auto other = at + 1; other != order.end() && (*other)->range.begin < a.range.end; ++other) {
+                const Used& b = **other;
+                // Of two outputs, the one that visit() names first is the one that overlaps.
+                if (writes(a.use) && (&a < &b || !writes(b.use)))
+                    require_apart(operation, a, b);
+                else if (writes(b.use))
+                    require_apart(operation, b, a);
+            }
         }
     }
 
@@ -38,9 +43,15 @@ class OverlapCheck {
     struct Used {
         Use use;
         const char* name;
-        size_t place;  // in visit()
         Layout layout;
         MemoryRange range;
+
+        Used(Use u, const char* n, const Layout& l) : use(u), name(n), layout(l), range(memory_range(l)) {}
+    };
+
+    struct Memory {
+        std::vector<Used> arrays;  // as visit() names them
+        std::vector<const Used*> by_address;
     };
 
     static void require_apart(const char* operation, const Used& output, const Used& other) {
@@ -51,13 +62,13 @@ class OverlapCheck {
     }
 
     // The thread's memory, so that a call of small arrays allocates nothing.
-    static std::vector<Used>& memory() {
-        static thread_local std::vector<Used> arrays;
-        arrays.clear();
-        return arrays;
+    static Memory& memory() {
+        static thread_local Memory memory;
+        memory.arrays.clear(), memory.by_address.clear();
+        return memory;
     }
 
-    std::vector<Used>& arrays_ = memory();
+    Memory& memory_ = memory();
 };
 
 template <class Op>

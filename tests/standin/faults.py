@@ -70,6 +70,15 @@ FAULTS = [
         WRONG,
     ),
     Fault(
+        "copy: a tile is written before it is there",
+        "cuda/copy.cu",
+        "__syncthreads();  // the tile is there",
+        "",
+        "copy.cu",
+        "test_elementwise.py",
+        RACE,
+    ),
+    Fault(
         "reduction: neighbouring lanes are not combined",
         "cuda/device/warp.cuh",
         "offset > 0",

@@ -1,4 +1,4 @@
-// The Python functions of activations, dropout and softmax. No arithmetic here.
+// The Python functions of sums, products and copies of items, activations, dropout and softmax. No arithmetic here.
 #pragma once
 
 #include "bindings/operations/names.h"
@@ -10,6 +10,60 @@ void require_matrix_form(const Call<B>& call, const char* what, const Array& arr
     if (!array.has_matrix_form())
         ops::reject(call.name(), what, " of shape ", array.shape_text(),
                     " must be contiguous, or have at most 2 dimensions");
+}
+
+template <class B>
+void require_few_axes(const Call<B>& call, const char* what, const Array& array) {
+    if (array.ndim > kMaxArrayAxes)
+        ops::reject(call.name(), what, " has shape ", array.shape_text(), "; at most ", kMaxArrayAxes,
+                    " dimensions are possible");
+}
+
+template <class B>
+py::object binary(Call<B>& call, const Array& a, const Array& b, const Output& out_, BinaryFormula formula) {
+    require_few_axes(call, "a", a), require_few_axes(call, "b", b);
+    const Array out = call.output(out_, a.shape_vector());
+    call.submit_float(
+        [&]<class T>() { return ops::binary(a.tensor<const T>(), b.tensor<const T>(), out.tensor<T>(), formula); });
+    return out.object;
+}
+
+inline bool is_bool(const Array& array) {
+    return py::reinterpret_borrow<py::dtype>(array.object.attr("dtype")).kind() == 'b';
+}
+
+template <class B>
+void export_tensors(py::module_& m) {
+    define<B>(m, signature("add", "Array", arg::array("a"), arg::array("b"), arg::output("out")),
+              [](Call<B>& call, const Array& a, const Array& b, const Output& out) {
+                  return binary(call, a, b, out, BinaryFormula::kSum);
+              });
+
+    define<B>(m,
+              signature("multiply", "Array", arg::array("a"), arg::array("b"), arg::output("out"), arg::keywords_only(),
+                        arg::flag("accumulate", false)),
+              [](Call<B>& call, const Array& a, const Array& b, const Output& out, bool accumulate) {
+                  if (accumulate && !out.is_given()) ops::reject(call.name(), "out is needed to add to");
+                  return binary(call, a, b, out, accumulate ? BinaryFormula::kAddedProduct : BinaryFormula::kProduct);
+              });
+
+    define<B>(
+        m, signature("copy", "Array", arg::any_array("x"), arg::output("out")),
+        [](Call<B>& call, const Array& x, const Output& out_) {
+            const bool bools = x.dtype == DType::kOther && is_bool(x);
+            if (x.dtype == DType::kOther && !bools)
+                reject_type(call.name(), "x has dtype ", call.dtype_text(x),
+                            "; float32, float64, an integer dtype or bool is needed");
+            require_few_axes(call, "x", x);
+            const Array out = out_.is_given() ? call.borrow(out_.what, out_.given) : call.new_like(x, x.shape_vector());
+            if (out.dtype != x.dtype || (bools && !is_bool(out)))
+                reject_type(call.name(), "out has dtype ", call.dtype_text(out), ", but x has ", call.dtype_text(x));
+            if (!out.same_shape(x))
+                ops::reject(call.name(), "out has shape ", out.shape_text(), ", but x has shape ", x.shape_text());
+            call.require_writeable(out_.what, out);
+            call.submit(ops::copy(x.tensor_of_bytes<const char>(), out.tensor_of_bytes<char>()));
+            return out.object;
+        });
 }
 
 // What Python makes functions, layers and tables of: a dictionary for each activation, in their order.
