@@ -182,6 +182,9 @@ def parts():
     without_defaults = {
         nn.Activation: ("elu", 0.5),
         nn.Linear: (4, 3, False, "orthogonal"),
+        nn.ParameterSpec: ((4, 3), "he_normal", True),
+        nn.Permute: ((1, 0),),
+        nn.Reshape: ((4, 3),),
         schedules.Constant: (0.5,),
         schedules.Cosine: (0.5, 10),
         schedules.InverseScaling: (0.5,),
@@ -190,7 +193,11 @@ def parts():
         schedules.WarmUp: (5, schedules.Constant(0.5)),
     }
     kinds = [getattr(module, name) for module in (nn, schedules) for name in module.__all__]
-    kinds = [kind for kind in kinds if dataclasses.is_dataclass(kind) and kind is not nn.Parameter]
+    kinds = [
+        kind
+        for kind in kinds
+        if dataclasses.is_dataclass(kind) and not issubclass(kind, nn.Parameter | nn.Value)
+    ]
     return [kind(*without_defaults.get(kind, ())) for kind in kinds]
 
 

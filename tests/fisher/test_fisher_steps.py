@@ -133,7 +133,7 @@ def test_reparametrisation():
             theta = flat([p.value for p in net.parameters()]).copy()
             F = fisher.FisherMatrix(net, loss, X, structure=structure)
             step = F.solve(gradient(net, loss, X, y), damping)
-            moves[structure, damping, id(net)] = Tape(net, X).tangent(Layout(net).parts(step))
+            moves[structure, damping, id(net)] = Tape(net, (X,)).tangent(Layout(net).named(step))
             set_parameters(net, theta)
     for structure in ("dense", "kfac"):
         a, b = (moves[structure, 0.0, id(net)] for net in (tanh, sigmoid))

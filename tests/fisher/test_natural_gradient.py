@@ -243,7 +243,7 @@ def test_bad_parameters(options, text):
     [
         ((network(3), nn.Hinge()), {}, ValueError, "Hinge is not the negative log-likelihood"),
         ((network(3), nn.Gaussian()), {}, ValueError, "means and log-variances"),
-        ((network(3, activation=nn.PReLU), nn.Poisson()), {}, ValueError, "a layer PReLU"),
+        ((nn.Network([nn.Tanh()]), nn.Poisson()), {}, ValueError, "no parameters"),
         ((network(3).parameters(), nn.Poisson()), {}, TypeError, "net must be a Network, got list"),
         ((network(3), nn.Poisson()), {"structure": "k-fac"}, ValueError, "structure 'k-fac' is not one of"),
         ((network(3), nn.Poisson()), {"kind": "exakt"}, ValueError, "kind 'exakt' is not one of"),

@@ -136,7 +136,7 @@ def test_a_fitted_model_keeps_no_batches(estimator):
     X, y = data_for(estimator)
     for solver in ("adam", "lbfgs"):
         model = estimator(solver=solver, max_iter=2).fit(X, y)
-        assert not model._network._buffers
+        assert not model._network._main.holds_buffers
         assert model._network._last is None
 
 

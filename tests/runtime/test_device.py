@@ -52,7 +52,7 @@ def test_fit_as_on_the_cpu(cupy, estimator, options, weighted):
     assert type(outputs(on_cuda, X)) is type(on_cuda.predict(X)) is np.ndarray
     np.testing.assert_allclose(outputs(on_cuda, X), outputs(on_cpu, X), rtol=0, atol=1e-8)
     assert on_cuda.score(X, y) == pytest.approx(on_cpu.score(X, y), abs=1e-8)
-    assert not on_cuda._network._buffers
+    assert not on_cuda._network._main.holds_buffers
 
 
 @both

@@ -19,9 +19,8 @@ import numpy as np
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import array_namespace, to_host
 from steepest._saving.tensor_file import StoredTensor
-from steepest.nn import Network
-from steepest.nn._arena import parameter_shapes
-from steepest.nn.layers import check_layers
+from steepest.nn import Constant, Input, Network
+from steepest.nn.lowering import Architecture, chain, parameter_specs
 
 # Where classes come from. The first module that exports a class gives it its name in files.
 ESTIMATOR_MODULES = (
@@ -290,21 +289,31 @@ class _Decoder:
     def _network(self, value: dict[str, Any]) -> Network:
         described = {name: item for name, item in value["$network"].items() if name != "parameters"}
         state = {"seed": 0, "passes": 0, **self._items(described)}
-        if unknown := sorted(set(state) - {"layers", "seed", "dtype", "passes"}):
+        architecture = self._architecture(state)
+        if unknown := sorted(set(state) - {"seed", "dtype", "passes"}):
             raise StateError(f"a network of this version of steepest has no {', '.join(unknown)}")
-        layers, dtype = tuple(state["layers"]), state["dtype"]
+        dtype = state["dtype"]
         seed, passes = operator.index(state["seed"]), operator.index(state["passes"])
-        check_layers(layers)
         tensors = {name: self._stored(item) for name, item in value["$network"]["parameters"].items()}
         shapes = {name: tensor.shape for name, tensor in tensors.items()}
-        if shapes != parameter_shapes(layers) or any(t.dtype != dtype for t in tensors.values()):
+        wanted = {name: spec.shape for name, spec in parameter_specs(architecture).items()}
+        if shapes != wanted or any(t.dtype != dtype for t in tensors.values()):
             raise StateError("the parameters of its network do not fit its layers")
         network = Network.__new__(Network)
-        network._build(layers, seed, dtype, "cpu")
+        network._build(architecture, seed, dtype, "cpu")
         network._passes[...] = passes
         for parameter in network.parameters():
             tensors[parameter.name].read_into(parameter.value)
         return network
+
+    def _architecture(self, state: dict[str, Any]) -> Architecture:
+        """Take what describes the layers of a network out of its state, and return it."""
+        layers = tuple(state.pop("layers"))
+        if "calls" not in state:
+            return chain(layers)
+        inputs = [Input(tuple(shape), dtype, name) for shape, dtype, name in state.pop("inputs")]
+        constants = [Constant(array) for array in state.pop("constants")]
+        return Architecture.of_parts(layers, inputs, constants, state.pop("calls"), state.pop("outputs"))
 
     def _object(self, value: dict[str, Any]) -> Any:
         kind = _find_class(value["$object"], PART_MODULES)

@@ -17,6 +17,7 @@ from ._fisher_types import output_rows
 from ._layout import Layout, dot
 from ._likelihoods import Likelihood
 from ._tape import Tape
+from .blocks import Part, block_of
 
 # Bytes of the rows of the factors, and of what they are made of, that are there at a time.
 _BLOCK_BYTES = 64 << 20
@@ -85,7 +86,7 @@ class Batch:
             Numbers that the caller needs for each row of the factors.
         """
         n, n_outputs = len(self.shares), self.tape.output.shape[1]
-        numbers = sum(width for _, width in self.layout.layers) + 2 * n_outputs + more
+        numbers = sum(self._numbers_of_row(part) for part in self.layout.blocks) + 2 * n_outputs + more
         size = _BLOCK_BYTES // (8 * self.expectation.repeats(n_outputs) * numbers)
         if "factors" in self.__dict__ or size >= n:
             yield self.factors
@@ -93,11 +94,15 @@ class Batch:
         for start in range(0, n, max(size, 1)):
             yield self._factors_of(slice(start, min(start + max(size, 1), n)))
 
+    def _numbers_of_row(self, part: Part) -> int:
+        """Return how many numbers a row takes in the factors of a layer."""
+        return part.size if part.is_shared or not part.is_linear else part.matrix[1]
+
     def _factors_of(self, samples: slice) -> Factors:
         tape = self.tape.of_rows(samples)
-        shares = None if self.device_shares is None else self.device_shares[samples]
-        grads = tape.backward(self._output_rows(samples))
-        return Factors(self.layout, tape.inputs, tape.weights, grads, shares)
+        rows = self._output_rows(samples)
+        grads = tape.backward(rows)
+        return Factors(self.layout, [block_of(part, tape, grads) for part in self.layout.blocks], len(rows))
 
     def _output_rows(self, samples: slice) -> Array:
         """Return `output_rows` of some samples. The exact kind's are many, each of a sample alone."""
@@ -141,7 +146,7 @@ class Batch:
     def gradient_of(self, d: Array) -> Array:
         """Return ``J^T d`` for d of the output's shape, flat."""
         flat = self.layout.empty()
-        self.tape.pullback(d, self.layout.parts(flat))
+        self.tape.pullback(d, self.layout.named(flat))
         return flat
 
     def tangent(self, flat: Array) -> Array:
@@ -152,7 +157,7 @@ class Batch:
         flat : ndarray of shape (P,)
             v, of the network's dtype and on its device.
         """
-        return self.tape.tangent(self.layout.parts(flat))
+        return self.tape.tangent(self.layout.named(flat))
 
     def times_exact(self, flat: Array) -> Array:
         """Return ``J^T H J v``: a pass forwards with the tangent, and one back, for any number of outputs."""

@@ -14,20 +14,22 @@ from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import device_of, is_cupy
 from steepest._runtime.memory import aligned_empty, array_namespace, to_device, to_host
 from steepest.nn import Network
+from steepest.nn.program import Program
 
-from ._tape import biases_of, stages_of
+from ._tape import compiled_for
+from .blocks.base import parts_of
 
 # Items of a vector that are added up in its own dtype.
 _BLOCK = 2048
 
 
 class Layout:
-    """Where the parameters of a network of linear layers stand in a vector: as in ``net.parameters()``, in C order.
+    """Where the parameters of a network stand in a vector: as in ``net.parameters()``, in C order.
 
     Parameters
     ----------
     net : Network
-        Of linear layers with weights of their own.
+        The network, of one input and one output.
 
     Attributes
     ----------
@@ -35,18 +37,22 @@ class Layout:
         Number of parameters, P.
     shapes : list of tuple of int
         Of the tensors.
-    biases : list of bool
-        For each layer whether it has a bias.
+    blocks : list of Part
+        The parameters of each layer that has some.
     layers : list of tuple of int
-        Shape of the matrix of each layer: its weights, and its bias as the last row.
+        Shape of the matrix of each layer: for a linear one its weights, with its bias as the last row.
+    n_outputs : int
+        Number of outputs.
     """
 
     def __init__(self, net: Network) -> None:
         self.dtype, self.device = net.dtype, net.device
+        self.names = [p.name for p in net.parameters()]
         self.shapes = [tuple(p.value.shape) for p in net.parameters()]
-        self.biases = biases_of(stages_of(net))
-        weights = [shape for shape in self.shapes if len(shape) == 2]
-        self.layers = [(p + bias, m) for (p, m), bias in zip(weights, self.biases, strict=True)]
+        program = compiled_for(net).predicting
+        self.blocks = parts_of(program, net._arena.specs)
+        self.layers = [part.matrix for part in self.blocks]
+        self.n_outputs = _number_of_outputs(program)
         self.size = sum(math.prod(shape) for shape in self.shapes)
 
     def in_float64(self) -> Layout:
@@ -64,6 +70,10 @@ class Layout:
     def tensors(self, flat: Array) -> list[Array]:
         """Return arrays of the parameters' shapes."""
         return self._split(flat, self.shapes)
+
+    def named(self, flat: Array) -> dict[str, Array]:
+        """Return arrays of the parameters' shapes, by name."""
+        return dict(zip(self.names, self.tensors(flat), strict=True))
 
     # --------------------------------------------------------------------------------------------- of another kind
 
@@ -136,6 +146,15 @@ class Layout:
             found.append(flat[start : start + size].reshape(shape))
             start += size
         return found
+
+
+def _number_of_outputs(program: Program) -> int:
+    shape = program.shapes[program.outputs[0]]
+    if len(shape) != 1 or shape[0] is None:
+        raise ValueError(
+            f"[FisherMatrix] requires outputs that are vectors of a known length, got samples of shape {shape}"
+        )
+    return shape[0]
 
 
 def require_no_capture(operation: str, instead: str) -> None:

@@ -14,13 +14,14 @@ from steepest._runtime.arguments import checked_integer
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import to_device, to_host
 from steepest.nn import Gaussian, Loss, Network, SoftmaxCrossEntropy
+from steepest.nn.inputs import Inputs, as_inputs
 
 from ._batch import Batch, Expectation
 from ._layout import Layout, require_finite, require_no_capture
 from ._likelihoods import likelihood_of
 from ._options import Kind, SolverName, StructureName, require_known
 from ._solving import MOST_BYTES, OUTSIDE_OF_CAPTURE, SolvableMatrix
-from ._structures import STRUCTURES
+from ._structures import STRUCTURES, require_factors
 from ._tape import Tape
 
 
@@ -40,11 +41,11 @@ class FisherMatrix(SolvableMatrix):
     Parameters
     ----------
     net : Network
-        Of `Linear` layers, each with weights of its own, and element-wise activations; dropout does nothing.
+        A network of one output; dropout does nothing.
     loss : Loss
         `SoftmaxCrossEntropy`, `BinaryCrossEntropy`, `MeanSquaredError`, `Gaussian` or `Poisson`.
-    X : ndarray of shape (n, n_in)
-        Inputs, of the network's dtype and on its device.
+    X : ndarray of shape (n, n_in), or tuple of ndarray
+        Inputs, of the network's dtype and on its device: a tuple for a network of several inputs.
     y : ndarray, default=None
         Targets as of the loss, for the empirical kind.
     kind : {"exact", "monte_carlo", "empirical"}, default="exact"
@@ -106,7 +107,7 @@ class FisherMatrix(SolvableMatrix):
         self,
         net: Network,
         loss: Loss,
-        X: Array,
+        X: Inputs,
         y: Array | None = None,
         *,
         kind: Kind = "exact",
@@ -133,29 +134,34 @@ class FisherMatrix(SolvableMatrix):
         self._batch = self._observed(X, y, sample_weight, 0)
         self._restructure(structure)
 
-    def _observed(self, X: Array, y: Array | None, sample_weight: Array | None, number: int) -> Batch:
+    def _observed(self, X: Inputs, y: Array | None, sample_weight: Array | None, number: int) -> Batch:
         """Check a batch, and run it through the network."""
         require_no_capture("FisherMatrix", OUTSIDE_OF_CAPTURE)
         if self.kind == "empirical" and y is None:
             raise ValueError("[FisherMatrix] the empirical kind is taken at the targets: pass y")
-        self._net._check_input("predict", X)
-        require_finite("X", X)
-        shares = self._checked_shares(len(X), sample_weight)
+        inputs = as_inputs(X)
+        self._net._check_inputs("predict", inputs)
+        for x in inputs:
+            if x.dtype.kind == "f":
+                require_finite("X", x)
+        n = len(inputs[0])
+        shares = self._checked_shares(n, sample_weight)
         # Copies: what follows from the batch is computed when it is asked for, and X and y may be buffers.
-        targets = None if y is None else self._checked_targets(len(X), y).copy()
+        targets = None if y is None else self._checked_targets(n, y).copy()
         return Batch(
             self._layout,
             self._loss,
             self._likelihood,
             self._expectation,
             number,
-            Tape(self._net, X.copy()),
+            Tape(self._net, tuple(x.copy() for x in inputs)),
             targets,
             shares,
             sample_weight is not None,
         )
 
     def _restructure(self, structure: StructureName) -> None:
+        require_factors(self._layout, structure)
         self.structure = structure
         self._structure = STRUCTURES[structure](self._batch)
         self._averaged = False
@@ -185,7 +191,7 @@ class FisherMatrix(SolvableMatrix):
         return other
 
     def update(
-        self, X: Array, y: Array | None = None, *, decay: float = 0.95, sample_weight: Array | None = None
+        self, X: Inputs, y: Array | None = None, *, decay: float = 0.95, sample_weight: Array | None = None
     ) -> None:
         """Average with the matrix of another batch, at the parameters that the network has now.
 

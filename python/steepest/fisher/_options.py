@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 Kind = Literal["exact", "monte_carlo", "empirical"]
 # kept by hand: type checkers take names from the source
-StructureName = Literal["dense", "block", "kfac", "ekfac", "diagonal"]
+StructureName = Literal["dense", "block", "kfac", "kfac_reduce", "ekfac", "diagonal"]
 SolverName = Literal["auto", "cholesky", "gram", "cg"]
 Split = Literal["pi", "even"]
 

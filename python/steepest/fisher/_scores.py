@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from steepest import kernels as K
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import aligned_zeros, array_namespace, to_device
 from steepest.nn import Loss, Network
+from steepest.nn.inputs import Inputs
 
 from ._factors import Factors
 from ._matrix import FisherMatrix
@@ -15,7 +15,7 @@ from ._matrix import FisherMatrix
 Float64 = Float64Array
 
 
-def score(net: Network, loss: Loss, X: Array, y: Array) -> Array:
+def score(net: Network, loss: Loss, X: Inputs, y: Array) -> Array:
     """Return the gradient of each sample's own loss, row by row.
 
     Their mean is the gradient of the loss. Their second moment is the empirical Fisher matrix times the factor by which
@@ -46,7 +46,7 @@ def score(net: Network, loss: Loss, X: Array, y: Array) -> Array:
     return to_device(np.ascontiguousarray(factors.rows() * factor, dtype=net.dtype), net.device)
 
 
-def score_norms(net: Network, loss: Loss, X: Array, y: Array) -> Float64:
+def score_norms(net: Network, loss: Loss, X: Inputs, y: Array) -> Float64:
     """Return the norm of the gradient of each sample's own loss, from one pass backwards and without the gradients.
 
     Parameters
@@ -71,17 +71,17 @@ def score_norms(net: Network, loss: Loss, X: Array, y: Array) -> Float64:
         As of `FisherMatrix`.
     """
     factors, factor = _factors(net, loss, X, y)
-    squares: Float64 = aligned_zeros((len(X),), np.float64, net.device)
-    for x, d, bias in zip(factors.inputs, factors.grads, factors.layout.biases, strict=True):
-        K.gradient_norms(x, d, bias=bias, accumulate=True, out=squares)
+    squares: Float64 = aligned_zeros((factors.n_rows,), np.float64, net.device)
+    for block in factors.blocks:
+        block.add_squared_norms(squares)
     norms: Float64 = array_namespace(squares).sqrt(squares) * factor
     return norms
 
 
-def _factors(net: Network, loss: Loss, X: Array, y: Array) -> tuple[Factors, float]:
+def _factors(net: Network, loss: Loss, X: Inputs, y: Array) -> tuple[Factors, float]:
     """Return the factors of the scores, and what these are multiplied by.
 
     Each row has the root of its share and of the scale of the loss; the gradient has all of the latter.
     """
     matrix = FisherMatrix(net, loss, X, y, kind="empirical")
-    return matrix._batch.factors, float(np.sqrt(matrix.scale * len(X)))
+    return matrix._batch.factors, float(np.sqrt(matrix.scale * len(matrix.output)))

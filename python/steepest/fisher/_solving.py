@@ -253,8 +253,7 @@ class SolvableMatrix:
         return len(self._batch.shares) * self._expectation.repeats(self._n_outputs())
 
     def _n_outputs(self) -> int:
-        width: int = self._layout.layers[-1][1]
-        return width
+        return self._layout.n_outputs
 
     def _largest_block(self) -> int:
         """Return the number of rows of the largest matrix of parameters that the structure forms."""

@@ -1,17 +1,38 @@
-"""What a network's linear layers take in for a batch, and what reaches their outputs on the way back."""
+"""A forward pass of a network on a batch, kept with the parameters of that moment, and its derivatives."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from steepest import kernels as K
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import device_of
-from steepest._runtime.memory import aligned_empty, array_namespace
+from steepest._runtime.memory import aligned_empty
 from steepest.nn import Network
-from steepest.nn._stages import ActivationStage, LinearStage, Stage, has_output_derivative
+from steepest.nn.compiled import Compiled
+from steepest.nn.execution import (
+    Arrays,
+    Step,
+    gradient_buffers,
+    run_backward,
+    run_forward,
+    run_tangent,
+    value_buffers,
+)
+from steepest.nn.gradient import (
+    Backward,
+    Pull,
+    assign_buffers,
+    backward_of,
+    fold_accumulation,
+    fold_derivatives,
+    mark_accumulation,
+    without_dead_gradients,
+)
+from steepest.nn.ops import LinearOperation
 
 
 class Tape:
@@ -20,157 +41,178 @@ class Tape:
     Parameters
     ----------
     net : Network
-        Of linear layers with weights of their own, and element-wise activations.
-    x : ndarray of shape (n, n_in)
-        Inputs, of the network's dtype and on its device.
+        The network.
+    inputs : tuple of ndarray of shape (n, ...)
+        Its inputs, on its device.
 
     Attributes
     ----------
-    inputs : list of ndarray of shape (n, p_l)
-        Of the linear layers.
-    weights : list of ndarray of shape (p_l, m_l)
-        Of the linear layers.
+    steps : list of Step
+        The operations that have parameters, in the order of the program.
     output : ndarray of shape (n, c)
-        Of the network.
+        Output of the network.
 
     Raises
     ------
     ValueError
-        The network has another layer.
+        If the network has several outputs, or no parameters.
     """
 
-    def __init__(self, net: Network, x: Array) -> None:
-        self._stages = stages_of(net)
-        self._values = [x]
-        for stage in self._stages:
-            width = self._values[-1].shape[1] if stage.n_out is None else stage.n_out
-            out = aligned_empty((len(x), width), net.dtype, net.device)
-            stage.forward(self._values[-1], out)
-            self._values.append(out)
-        self.output = self._values[-1]
-        linear = [(i, stage) for i, stage in enumerate(self._stages) if isinstance(stage, LinearStage)]
-        self.inputs, self._first = [self._values[i] for i, _ in linear], linear[0][0]
-        # Through the weights of the first layer nothing goes back: it is only their shape that is asked for.
-        self.weights = [
-            stage.weight.value if k == 0 else stage.weight.value.copy() for k, (_, stage) in enumerate(linear)
+    def __init__(self, net: Network, inputs: tuple[Array, ...]) -> None:
+        compiled = compiled_for(net, inputs)
+        self._program = compiled.predicting
+        self._arrays = compiled.arrays(inputs, self._program)
+
+        def allocate(shape: tuple[int, ...]) -> Array:
+            return aligned_empty(shape, net.dtype, net.device)
+
+        self._allocate = allocate
+        self._backward = _taps(compiled)
+        run_forward(
+            compiled.predicting_steps, self._arrays, value_buffers(self._program, len(inputs[0]), allocate)
+        )
+        self._all_steps = [
+            step if _only_its_shape_counts(self._backward, step) else _with_copies(step)
+            for step in compiled.predicting_steps
         ]
-        self._weight_of = {i: w for (i, _), w in zip(linear, self.weights, strict=True)}
+        self.steps = [step for step in self._all_steps if step.parameters]
+
+    @property
+    def output(self) -> Array:
+        """Output of the network."""
+        output: Array = self._arrays[self._program.outputs[0]]
+        return output
+
+    def inputs_of(self, step: Step) -> list[Array]:
+        """Return what an operation takes in."""
+        return [self._arrays[number] for number in step.node.inputs]
+
+    def output_of(self, step: Step) -> Array:
+        """Return what an operation gives."""
+        output: Array = self._arrays[step.node.output]
+        return output
 
     def of_rows(self, rows: slice) -> Tape:
         """Return the pass of some of the samples."""
         part = copy.copy(self)
-        part._values = [value[rows] for value in self._values]
-        part.inputs, part.output = [x[rows] for x in self.inputs], self.output[rows]
+        part._arrays = [
+            array if array is None or number in self._program.constants else array[rows]
+            for number, array in enumerate(self._arrays)
+        ]
         return part
 
     def in_float64(self) -> Tape:
-        """Return the same pass, with its values and the weights in float64."""
+        """Return the same pass, with its values and the parameters in float64."""
         double = copy.copy(self)
-        double._values = [value.astype(np.float64) for value in self._values]
-        double._weight_of = {i: w.astype(np.float64) for i, w in self._weight_of.items()}
-        double.inputs, double.weights = (
-            [double._values[i] for i in self._weight_of],
-            list(double._weight_of.values()),
-        )
-        double.output = double._values[-1]
+        kept = self._program.integers
+        double._arrays = [
+            array if array is None or number in kept else array.astype(np.float64)
+            for number, array in enumerate(self._arrays)
+        ]
+        double._all_steps = [
+            replace(step, parameters={r: a.astype(np.float64) for r, a in step.parameters.items()})
+            for step in self._all_steps
+        ]
+        double.steps = [step for step in double._all_steps if step.parameters]
+        device = device_of(self.output)
+
+        def allocate(shape: tuple[int, ...]) -> Array:
+            return aligned_empty(shape, np.float64, device)
+
+        double._allocate = allocate
         return double
 
-    def backward(self, d: Array) -> list[Array]:
-        """Return the gradients with respect to the outputs of the linear layers, before their activations.
+    def backward(self, d: Array) -> dict[int, Array]:
+        """Return the gradients that reach operations with parameters, by the number of the value that each defines.
+
+        Of an operation that ends in an activation it is the gradient before that activation.
 
         Parameters
         ----------
         d : ndarray of shape (n * r, c)
             Gradients with respect to the output, r in sequence for each sample.
-
-        Returns
-        -------
-        list of ndarray of shape (n * r, m_l)
         """
-        found: list[Array] = []
-        for i in range(len(self._stages) - 1, self._first - 1, -1):
-            stage = self._stages[i]
-            d = self._through(i, d)
-            if isinstance(stage, LinearStage):
-                found.append(d)
-                d = K.matmul(d, self._weight_of[i].T) if i > self._first else d
-        return found[::-1]
+        n = len(self.output)
+        backward = replace(
+            self._backward,
+            instructions=tuple(
+                replace(i, roles=frozenset()) if isinstance(i, Pull) else i
+                for i in self._backward.instructions
+            ),
+        )
+        grads = self._run(backward, d, {}, repeats=len(d) // max(n, 1))
+        return {
+            i.node.output: grads[i.d]
+            for i in backward.instructions
+            if isinstance(i, Pull) and i.node.parameters
+        }
 
-    def pullback(self, d: Array, parts: list[Array]) -> None:
-        """Write ``J^T d`` for d of the output's shape into matrices of the layers, biases as their last rows."""
-        into, applied = list(parts), False
-        for i in range(len(self._stages) - 1, self._first - 1, -1):
-            stage = self._stages[i]
-            d = d if applied else self._through(i, d)
-            applied = False
-            if isinstance(stage, LinearStage):
-                part, w = into.pop(), self._weight_of[i]
-                sums = aligned_empty(w.shape[1:], w.dtype, device_of(w)) if stage.bias is None else part[-1]
-                # The kernel applies the derivative of the stage before, where that follows from its output.
-                applied = i > self._first and isinstance(self._stages[i - 1], LinearStage)
-                d_x, _, _ = K.linear_backward(
-                    d,
-                    self._values[i],
-                    w,
-                    activation=self._stages[i - 1].folded if applied else "identity",
-                    input_grad=i > self._first,
-                    d_w=part[: len(w)],
-                    d_b=sums,
-                )
-                d = d if d_x is None else d_x
+    def pullback(self, d: Array, into: Mapping[str, Array]) -> None:
+        """Write ``J^T d`` for d of the output's shape into arrays of the parameters, by name."""
+        self._run(self._backward, d, into)
 
-    def tangent(self, parts: list[Array]) -> Array:
+    def _run(self, backward: Backward, d: Array, into: Mapping[str, Array], repeats: int = 1) -> Arrays:
+        grads: Arrays = [None] * len(backward.values)
+        grads[backward.seeds[0]] = d
+        places = assign_buffers(backward, self._program, reuse=False)
+        run_backward(
+            backward,
+            self._arrays,
+            {step.node.output: step for step in self._all_steps},
+            grads,
+            gradient_buffers(backward, places, self._program, len(d), self._allocate),
+            into,
+            repeats=repeats,
+        )
+        return grads
+
+    def tangent(self, changes: Mapping[str, Array]) -> Array:
         """Return how the output changes with the parameters, ``J v``, of shape (n, c).
 
         Parameters
         ----------
-        parts : list of ndarray
-            The change v: matrices of the layers, biases as their last rows.
+        changes : mapping of str to ndarray
+            The change v of each parameter, by name.
         """
-        moved: Array | None = None
-        remaining = iter(parts)
-        for i, stage in enumerate(self._stages):
-            if isinstance(stage, LinearStage):
-                part, w = next(remaining), self._weight_of[i]
-                moved = K.linear_tangent(
-                    self._values[i],
-                    part[: len(w)],
-                    None if stage.bias is None else part[-1],
-                    moved,
-                    None if moved is None else w,
-                    y=self._values[i + 1],
-                    activation=stage.folded,
-                )
-            elif moved is not None:
-                moved = self._through(i, moved)
-        assert moved is not None
-        return moved
-
-    def _through(self, i: int, d: Array) -> Array:
-        """Multiply by the derivative of the activation of stage i, which is the same forwards and backwards."""
-        stage, times = self._stages[i], len(d) // max(len(self.output), 1)
-        function = stage.function if isinstance(stage, ActivationStage) else stage.folded
-        if function == "identity":
-            return d
-        at = self._values[i + 1] if has_output_derivative(function) else self._values[i]
-        if times > 1:
-            at = array_namespace(at).repeat(at, times, axis=0)
-        return K.activation_backward(d, at, function)
+        moved: Arrays = [None] * len(self._arrays)
+        run_tangent(self._all_steps, self._arrays, moved, changes)
+        change: Array = moved[self._program.outputs[0]]
+        return change
 
 
-def stages_of(net: Network) -> list[Stage]:
-    """Return the stages of a network that is made of linear layers and element-wise activations."""
-    for stage in net._predicting:
-        if not isinstance(stage, (LinearStage, ActivationStage)):
-            what = type(stage).__name__.removesuffix("Stage")
-            raise ValueError(f"[FisherMatrix] there is no Fisher matrix for a network with a layer {what}")
-    if any(layer.tied_to is not None for layer in net.layers if hasattr(layer, "tied_to")):
-        raise ValueError("[FisherMatrix] there is no Fisher matrix for a network with tied weights")
-    if not any(isinstance(stage, LinearStage) for stage in net._predicting):
-        raise ValueError("[FisherMatrix] the network has no linear layer")
-    return list(net._predicting)
+def compiled_for(net: Network, inputs: tuple[Array, ...] | None = None) -> Compiled:
+    """Return the program of a network that has one output.
+
+    Raises
+    ------
+    ValueError
+        If the network has several outputs, or no parameters.
+    """
+    compiled = net._main if inputs is None else net._program_for(inputs)
+    if len(compiled.predicting.outputs) > 1:
+        raise ValueError(
+            f"[FisherMatrix] requires a network of one output, got {len(compiled.predicting.outputs)}: "
+            "join them with nn.Concatenate()"
+        )
+    if not net.parameters():
+        raise ValueError("[FisherMatrix] the network has no parameters: add a layer that has some")
+    return compiled
 
 
-def biases_of(stages: list[Stage]) -> list[bool]:
-    """Return for each linear layer whether it has a bias."""
-    return [stage.bias is not None for stage in stages if isinstance(stage, LinearStage)]
+def _taps(compiled: Compiled) -> Backward:
+    """Return the backward pass to every parameter, of a prediction."""
+    backward = without_dead_gradients(backward_of(compiled.predicting))
+    return fold_accumulation(mark_accumulation(fold_derivatives(backward)))
+
+
+def _only_its_shape_counts(backward: Backward, step: Step) -> bool:
+    """Return whether a linear layer's weights are read by no derivative, since nothing before it needs a gradient."""
+    return isinstance(step.node.operation, LinearOperation) and all(
+        i.node.output != step.node.output or all(number is None for number in i.d_inputs)
+        for i in backward.instructions
+        if isinstance(i, Pull)
+    )
+
+
+def _with_copies(step: Step) -> Step:
+    return replace(step, parameters={role: array.copy() for role, array in step.parameters.items()})

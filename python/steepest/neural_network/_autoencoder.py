@@ -301,7 +301,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         code = validate_transformed(self, X, self._n_features_out, self._network.dtype)
         network = self._network_for(X)
         _, decoder = encoder_and_decoder(network.layers)
-        output = network.predict(to_device(code, network.device), decoder)
+        output = network.predict(to_device(code, network.device), layers=decoder)
         return in_library_of(X, self._activated(output))
 
     def reconstruct(self, X: Any) -> Array:

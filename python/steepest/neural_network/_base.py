@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -156,12 +156,12 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         if "_network" not in self.__dict__:
             check_is_fitted(self)
         if self._needs_no_validation(X):
-            return self._network.predict(X, layers)
+            return cast("Array", self._network.predict(X, layers=layers))
         network = self._network_for(X)
         X = self._check_data(X, "no_validation", reset=False)
         if is_sparse(X):
             return predict(network, SparseRows(X, network.device))
-        return network.predict(to_device(X, network.device), layers)
+        return cast("Array", network.predict(to_device(X, network.device), layers=layers))
 
     def _network_for(self, X: Any) -> nn.Network:
         """Return the network where it can take X: one that was unpickled lies on the CPU until it is fitted again."""

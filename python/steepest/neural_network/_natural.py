@@ -15,7 +15,6 @@ from steepest._cpu import DivergenceError
 from steepest._estimators.training import ShuffledRows
 from steepest._runtime.arrays import Array
 from steepest.fisher._likelihoods import likelihood_of
-from steepest.fisher._tape import stages_of
 
 from ._records import NetworkSamples
 
@@ -77,7 +76,6 @@ def make_natural_gradient(model: BaseMultilayerPerceptron) -> optim.NaturalGradi
             )
         ) from error
     try:
-        stages_of(network)
         return optim.NaturalGradient(
             network,
             loss,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from steepest._estimators.sparse_rows import SparseRows
 from steepest._runtime.arrays import Array
@@ -28,7 +28,7 @@ class NetworkSamples:
 def predict(network: Network, X: Array | SparseRows) -> Array:
     """Return the output of a network for all rows."""
     if not isinstance(X, SparseRows):
-        return network.predict(X)
+        return cast("Array", network.predict(X))
     output: Array = array_namespace(network.arena).concatenate([network.predict(x) for _, x in X.blocks()])
     return output
 

@@ -2,11 +2,14 @@
 
 from types import ModuleType as _ModuleType
 
-from ._stages import Parameter as Parameter
 from .activations import *
 from .layers import *
 from .losses import *
 from .network import Network as Network
+from .parameter import Parameter as Parameter
+from .values import Constant as Constant
+from .values import Input as Input
+from .values import Value as Value
 
 __all__ = [
     name for name in dir() if not name.startswith("_") and not isinstance(globals()[name], _ModuleType)

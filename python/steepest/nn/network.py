@@ -1,68 +1,56 @@
-"""A feed-forward network whose parameters lie in one flat, aligned arena."""
+"""A network: a program of layers whose parameters lie in one flat, aligned arena."""
 
 from __future__ import annotations
 
 import copy
-import sys
-from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from steepest import kernels as K
-from steepest._runtime.arguments import checked_integer, refuse_masked_array
+from steepest._runtime.arguments import checked_integer
 from steepest._runtime.arrays import Array, Int64Array
-from steepest._runtime.backends import check_device, cuda_problem, device_of
-from steepest._runtime.memory import aligned_empty, aligned_zeros, assign
+from steepest._runtime.backends import check_device, cuda_problem
+from steepest._runtime.memory import aligned_empty, aligned_zeros, assign, to_device
 
 from ._arena import Arena
-from ._stages import Parameter, Stage, plan
-from .initializers import initialize
-from .layers import Layer, Linear, PReLU, check_layers
+from .compiled import Buffers, Compiled, Wanted
+from .execution import Arrays, run_backward, run_forward, run_tangent
+from .inputs import check_inputs, checked_changes
+from .layers import Layer
+from .layers.base import initialize_parameter
+from .lowering import Architecture, between, chain, input_shapes, lower
+from .parameter import Parameter
+from .prediction import predict_in_blocks
+from .summary import summary_of
+from .values import Input, Shape, Value
 
 # `predict` works in blocks of rows, so that its memory does not grow with n: on the CPU small enough for hidden layers
 # to stay in the cache, on CUDA large enough to occupy the whole device.
 _PREDICT_ROWS = {"cpu": 2048, "cuda": 65536}
-# `forward` keeps the buffers of this many batch sizes: full and last mini-batches, and some for validation.
-_KEPT_BATCH_SIZES = 8
-
-
-@dataclass(eq=False)
-class _Buffers:
-    """What `forward` and `backward` write for a batch size, by stage.
-
-    Attributes
-    ----------
-    outputs : list of ndarray
-        Of every stage.
-    d_inputs : list of ndarray or None
-        Gradients with respect to their inputs, where one is needed.
-    d_output : ndarray or None
-        Gradient of the last stage's output, where it leaves the derivative of its activation to somebody else.
-    spare : list of ndarray
-        At most one array: an output of the network that its caller may still hold.
-    """
-
-    outputs: list[Array]
-    d_inputs: list[Array | None]
-    d_output: Array | None
-    spare: list[Array] = field(default_factory=list)
+# Programs that are kept for inputs of other widths, of a network whose layers take any.
+_KEPT_PROGRAMS = 8
 
 
 class Network:
-    """A chain of layers, ``y = f_k(… f_1(x))``.
+    """Layers that compute outputs from inputs: a chain, ``y = f_k(… f_1(x))``, or whatever lies between values.
+
+    ``Network([nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)])`` is a chain. Otherwise layers are called on values, and
+    the network is what lies between its inputs and outputs: ``x = nn.Input(4)``, ``h = nn.Linear(4, 8)(x)``,
+    ``nn.Network(x, nn.Add()(h, nn.Tanh()(h)))``. A layer that is called several times has one set of parameters.
 
     A `Linear` and the activation behind it run as one kernel; backward folds the derivative of each such
-    activation into the `linear_backward` of the layer after it. Every method can be called inside
-    `steepest.capture`.
+    activation into the kernel that writes the gradient. Every method can be called inside `steepest.capture`.
 
     Parameters
     ----------
-    layers : iterable of layers
-        First to last.
+    layers : iterable of layers, or Input or sequence of Input
+        The layers of a chain, first to last; a chain may begin with an `Input`, for layers that need its shape.
+        With `outputs`, the inputs of the network.
+    outputs : Value or sequence of Value, optional
+        The outputs of the network, made by calling layers on values.
     seed : int, default=0
         Seed of the initial weights, of which tensor i is drawn from stream i of Philox4x32-10, and of dropout.
     dtype : {float32, float64}, default=float32
@@ -74,25 +62,27 @@ class Network:
     Attributes
     ----------
     layers : tuple of layers
-        As given.
+        The layers, each once, in the order of their first calls.
     seed : int
-        As given.
+        The seed.
     dtype : dtype
-        As given.
+        Dtype of parameters, inputs and outputs.
     device : str
-        As given. A pickle holds NumPy arrays and gives a network on the CPU. A network and its optimizer that are
-        pickled or deep-copied together, as ``copy.deepcopy((net, optimizer))``, belong together afterwards too.
+        Where the parameters lie. A pickle holds NumPy arrays and gives a network on the CPU. A network and its
+        optimizer that are pickled or deep-copied together, as ``copy.deepcopy((net, optimizer))``, belong together
+        afterwards too.
     arena, grad_arena : ndarray of shape (size,)
         All parameters and all gradients. Every tensor starts on a 64-byte boundary; the gaps stay zero.
     weight_arena : ndarray
-        The first part of `arena`, which holds the weights of linear layers, and no biases or slopes.
+        The first part of `arena`, which holds the parameters that decay: the weights, and no biases or slopes.
 
     Raises
     ------
     ValueError, TypeError
-        Where there are no layers, one is of another type, sizes do not chain, or dtype or device are not supported.
+        If there is no layer, an object is no layer, shapes do not fit, an input is unused, an output depends on no
+        input or on another network's, or dtype or device are not supported.
     RuntimeError
-        Where CUDA is asked for and not available.
+        If CUDA is asked for and not available.
 
     Examples
     --------
@@ -101,58 +91,120 @@ class Network:
     >>> net = nn.Network([nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)], seed=0)
     >>> net.predict(np.zeros((2, 4), np.float32)).shape
     (2, 3)
+
+    Two inputs through one layer, and how far their codes are apart:
+
+    >>> a, b = nn.Input(4, name="a"), nn.Input(4, name="b")
+    >>> encode = nn.Linear(4, 2)
+    >>> twins = nn.Network([a, b], nn.Multiply()(encode(a), encode(b)))
+    >>> [p.name for p in twins.parameters()]
+    ['0.weight', '0.bias']
     """
 
     def __init__(
         self,
-        layers: Iterable[Layer],
+        layers: Iterable[Layer] | Input | Sequence[Input],
+        outputs: Value | Sequence[Value] | None = None,
+        *,
         seed: int = 0,
         dtype: npt.DTypeLike = np.float32,
         device: str = "cpu",
     ) -> None:
         seed = checked_integer("Network", "seed", seed)
-        self._build(tuple(layers), seed, np.dtype(dtype), device)
+        if outputs is not None:
+            inputs = (layers,) if isinstance(layers, Value) else tuple(layers)
+            last = (outputs,) if isinstance(outputs, Value) else tuple(outputs)
+            architecture = between(cast("tuple[Value, ...]", inputs), last)
+        elif isinstance(layers, Value):
+            raise TypeError("[Network] there are inputs, but no outputs: pass both, as in Network(x, y)")
+        else:
+            architecture = chain(tuple(layers))
+        self._build(architecture, seed, np.dtype(dtype), device)
         for stream, parameter in enumerate(self._parameters):
-            position, role = parameter.name.split(".")
-            layer = self.layers[int(position)]
-            if role == "weight" and isinstance(layer, Linear):
-                initialize(parameter.value, layer.init, seed=seed, stream=stream)
-            elif isinstance(layer, PReLU):
-                parameter.value[...] = layer.init
+            initialize_parameter(parameter.value, self._arena.specs[parameter.name], seed, stream)
 
-    def _build(self, layers: tuple[Layer, ...], seed: int, dtype: np.dtype[Any], device: str) -> None:
+    def _build(self, architecture: Architecture, seed: int, dtype: np.dtype[Any], device: str) -> None:
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"[Network] dtype {dtype} is not supported: use float32 or float64")
-        check_layers(layers)
         _require_device(device)
-        self._use(Arena(layers, dtype, device), seed)
+        self._use(Arena(architecture, dtype, device), seed)
 
     def _use(self, arena: Arena, seed: int) -> None:
         """Be the network of an arena's layers and parameters."""
         self.layers, self.dtype, self.device = arena.layers, arena.dtype, arena.device
         self.seed = seed
-        self._arena = arena
+        self._arena, self._architecture = arena, arena.architecture
         self.arena, self.grad_arena, self.weight_arena = arena.values, arena.grads, arena.weights
         self._parameters = arena.parameters()
+        self._values = {parameter.name: parameter.value for parameter in self._parameters}
+        self._grads = {parameter.name: parameter.grad for parameter in self._parameters}
+        self._decaying = frozenset(p.name for p in self._parameters if p.decays)
         self._passes: Int64Array = aligned_zeros((), np.int64, self.device)
-        self._stages = self._plan(slice(None))
-        self._predicting = [stage for stage in self._stages if not stage.training_only]
-        self._draws = len(self._predicting) < len(self._stages)
-        self._buffers: OrderedDict[int, _Buffers] = OrderedDict()
-        self._last: tuple[Array, _Buffers] | None = None  # input and buffers of the last forward pass
+        self._shapes = input_shapes(self._architecture)
+        self._n_inputs = len(self._shapes)
+        self._has_one_output = len(self._architecture.outputs) == 1
+        self._programs: dict[tuple[Shape, ...], Compiled] = {}
+        # The program, the values and the buffers of the last forward pass.
+        self._last: tuple[Compiled, Arrays, Buffers] | None = None
+        self._main = self._compile(self._shapes)
 
-    def _plan(self, part: slice) -> list[Stage]:
-        by_name = {parameter.name: parameter for parameter in self._parameters}
-        return plan(self.layers, by_name, self.seed, self._passes, part)
+    def _compile(self, shapes: tuple[Shape, ...], part: slice = slice(None)) -> Compiled:
+        lowered = lower(
+            self._architecture, shapes, self.seed, self._passes, specs=self._arena.specs, part=part
+        )
+        constants = {
+            number: to_device(array.astype(self.dtype), self.device)
+            for number, array in lowered.program.constants.items()
+        }
+        return Compiled(lowered.program, self._values, constants)
+
+    def _program_for(self, inputs: tuple[Array, ...]) -> Compiled:
+        """Return the program for inputs; there is one for each shape where the layers leave it open."""
+        if self._main.plain.has_known_shapes:
+            return self._main
+        shapes: tuple[Shape, ...] = tuple(x.shape[1:] for x in inputs)
+        compiled = self._programs.get(shapes)
+        if compiled is None:
+            compiled = self._programs[shapes] = self._compile(shapes)
+            if len(self._programs) > _KEPT_PROGRAMS:
+                del self._programs[next(iter(self._programs))]
+        return compiled
 
     @property
     def draws(self) -> bool:
         """Whether `forward` draws masks, and so differs from `predict`."""
-        return self._draws
+        return self._main.draws
 
-    def parameters(self) -> list[Parameter]:
-        """Return the parameters, layer by layer, weight before bias."""
-        return list(self._parameters)
+    @property
+    def program(self) -> str:
+        """The operations of a training step in a readable form: as lowered, after the passes, and the backward pass."""
+        compiled, wanted = self._main, Wanted(inputs=False, parameters=True, frozen=frozenset())
+        parts = [
+            f"# forward, as lowered\n{compiled.plain}",
+            f"# forward, after all passes\n{compiled.training}",
+        ]
+        if compiled.plain.has_known_shapes:
+            parts.append(f"# backward\n{compiled.backward(wanted)[0]}")
+        return "\n\n".join(parts)
+
+    def summary(self) -> str:
+        """Return a table of the operations: output shapes, numbers of parameters, and MFLOP a sample."""
+        return summary_of(self._main.training, self._arena.specs)
+
+    def parameters(self, role: str | None = None) -> list[Parameter]:
+        """Return the parameters, layer by layer, weight before bias.
+
+        Parameters
+        ----------
+        role : str or None, default=None
+            Only those of a role, such as ``"weight"`` or ``"bias"``; None for all.
+
+        Returns
+        -------
+        list of Parameter
+            The parameters; none if no layer has that role.
+        """
+        return [p for p in self._parameters if role is None or p.role == role]
 
     def to(self, device: str) -> Network:
         """Return this network on a device: itself, or a copy if it lies on the other one.
@@ -160,17 +212,17 @@ class Network:
         Parameters
         ----------
         device : {"cpu", "cuda"}
-            Where.
+            The device.
 
         Returns
         -------
         Network
-            Of the same layers and parameters; gradients and buffers are not copied.
+            A network of the same layers and parameters; gradients and buffers are not copied.
 
         Raises
         ------
         ValueError, RuntimeError
-            Where the device is not known or not available.
+            If the device is not known or not available.
         """
         if device == self.device:
             return self
@@ -184,187 +236,236 @@ class Network:
         assign(twin._passes, self._passes)
         return twin
 
-    def forward(self, x: Array) -> Array:
+    # ------------------------------------------------------------------------------------------------- passes
+
+    def forward(self, *inputs: Array) -> Any:
         """Compute the output for a batch as in training, with dropout, and keep what `backward` needs.
 
         Parameters
         ----------
-        x : ndarray of shape (n, n_in)
-            Inputs, of the network's dtype. Not copied: it may not change before `backward`.
+        *inputs : ndarray of shape (n, ...)
+            An array for each input of the network, of the network's dtype, in the order of the inputs; (n, n_in) for a
+            chain. Not copied: they may not change before `backward`.
 
         Returns
         -------
-        ndarray of shape (n, n_out)
-            The output. Its memory is used again by a later batch of the same size, but never while the output, or a
-            view of it, is referred to. What `backward` needs is kept for the last call alone.
+        ndarray of shape (n, n_out), or tuple of ndarray
+            The output, or all of them if the network has several. Its memory is used again by a later batch of the same
+            size, but never while the output, or a view of it, is referred to. What `backward` needs is kept for the
+            last call alone.
 
         Raises
         ------
         ValueError, TypeError
-            Where the shape or the dtype does not fit.
+            If there are too few or too many inputs, or a shape or a dtype does not fit.
         """
-        self._check_input("forward", x)
-        buffers = self._buffers_for(x)
+        self._check_inputs("forward", inputs)
         self._last = None  # its buffers are written over
-        if self._draws:
+        compiled = self._program_for(inputs)
+        buffers = compiled.buffers(len(inputs[0]), self._allocate)
+        for root in compiled.output_roots:
+            buffers.renew_if_held(root, self._allocate)
+        if compiled.draws:
             K.increment(self._passes)
-        y = x
-        for stage, out in zip(self._stages, buffers.outputs, strict=True):
-            stage.forward(y, out)
-            y = out
-        self._last = x, buffers
-        return y
+        arrays = compiled.arrays(inputs, compiled.training)
+        run_forward(compiled.training_steps, arrays, buffers.outs)
+        self._last = compiled, arrays, buffers
+        return self._outputs([arrays[number] for number in compiled.training.outputs])
 
-    def predict(self, x: Array, layers: slice | None = None) -> Array:
+    def predict(self, *inputs: Array, layers: slice | None = None) -> Any:
         """Compute the output without dropout, and keep nothing.
 
         Parameters
         ----------
-        x : ndarray of shape (n, n_in)
-            Inputs, of the network's dtype.
+        *inputs : ndarray of shape (n, ...)
+            An array for each input, of the network's dtype.
         layers : slice or None, default=None
-            Which of `layers` to compute, such as ``slice(2)`` for what the first two make of x, or ``slice(2, None)``
-            for what the others make of that; None for all.
+            For a chain, which of `layers` to compute, such as ``slice(2)`` for what the first two make of x, or
+            ``slice(2, None)`` for what the others make of that; None for all.
 
         Returns
         -------
-        ndarray of shape (n, n_out)
-            The output of the last of them, in a new array.
+        ndarray of shape (n, n_out), or tuple of ndarray
+            The output of the last of them in a new array, or all outputs if the network has several.
 
         Raises
         ------
         ValueError, TypeError
-            Where the shape or the dtype does not fit, or `layers` is not such a slice.
+            If there are too few or too many inputs, a shape or a dtype does not fit, or `layers` is not such a slice.
         """
-        self._check_input("predict", x)
-        stages = self._predicting
-        if layers is not None:
+        if layers is None and len(inputs) == self._n_inputs + 1:
+            *arguments, layers = inputs  # type: ignore[assignment]
+            inputs = tuple(arguments)
+        self._check_inputs("predict", inputs, is_part=layers is not None)
+        if layers is None:
+            compiled = self._program_for(inputs)
+        else:
             if not isinstance(layers, slice) or layers.step not in (None, 1):
                 raise ValueError(
                     f"[Network.predict] layers must be a slice of layers that follow each other, got {layers!r}"
                 )
-            stages = [stage for stage in self._plan(layers) if not stage.training_only]
-        if not stages:
-            return x.copy()
-        n, widths = len(x), _widths(stages, x.shape[1])
-        output = aligned_empty((n, widths[-1]), self.dtype, self.device)
-        rows = _PREDICT_ROWS[self.device]
-        hidden = [aligned_empty((min(n, rows), width), self.dtype, self.device) for width in widths[1:-1]]
-        for start in range(0, n, rows):
-            block = x[start : start + rows]
-            outs = [h[: len(block)] for h in hidden] + [output[start : start + len(block)]]
-            for stage, out in zip(stages, outs, strict=True):
-                stage.forward(block, out)
-                block = out
-        return output
+            if len(self._architecture.inputs) > 1 or not self._is_sequence:
+                raise ValueError(
+                    "[Network.predict] layers takes a slice of a chain of layers, which this network is not"
+                )
+            compiled = self._compile((inputs[0].shape[1:],), layers)
+        return self._outputs(predict_in_blocks(compiled, inputs, _PREDICT_ROWS[self.device], self._allocate))
 
-    def backward(self, d_output: Array, l2: float = 0.0) -> None:
+    def backward(
+        self,
+        d_output: Array | Sequence[Array],
+        l2: float = 0.0,
+        *,
+        inputs: bool = False,
+        parameters: bool = True,
+        accumulate: bool = False,
+    ) -> Any:
         """Compute the gradient of every parameter for the last batch of `forward`.
 
         Parameters
         ----------
-        d_output : ndarray of shape (n, n_out)
-            Gradient of the loss with respect to the output.
+        d_output : ndarray of shape (n, n_out), or sequence of ndarray
+            Gradient of the loss with respect to the output, or to all outputs if the network has several.
         l2 : float, default=0.0
             ``l2 * w`` is added to the gradient of every weight, not to those of biases and slopes.
+        inputs : bool, default=False
+            Whether the gradients with respect to the inputs are computed and returned.
+        parameters : bool, default=True
+            Whether the gradients of the parameters are computed; without, `grad_arena` stays as it is.
+        accumulate : bool, default=False
+            Whether gradients of parameters are added to those that are there, as for a batch in several pieces.
+
+        Returns
+        -------
+        None, ndarray or tuple of ndarray
+            With `inputs` the gradient with respect to the input in a new array, or a tuple of them if there are
+            several inputs, with None for inputs of integers.
 
         Raises
         ------
         RuntimeError
-            Where `forward` has not been called.
+            If `forward` has not been called.
         ValueError, TypeError
-            Where the shape or the dtype does not fit.
+            If the shape or the dtype does not fit.
         """
         if self._last is None:
             raise RuntimeError(
                 "[Network.backward] there is no forward pass to differentiate: call forward first"
             )
-        x, buffers = self._last
-        y = [x, *buffers.outputs]
-        if d_output.shape != y[-1].shape:
+        compiled, arrays, buffers = self._last
+        program = compiled.training
+        d_outputs = (d_output,) if self._has_one_output else tuple(d_output)
+        if len(d_outputs) != len(program.outputs):
             raise ValueError(
-                f"[Network.backward] d_output has shape {d_output.shape}, "
-                f"but the output of the last forward pass has shape {y[-1].shape}"
+                f"[Network.backward] there are {len(program.outputs)} outputs, but {len(d_outputs)} gradients"
             )
-        if not self._stages:
-            return
-        d = d_output
-        if buffers.d_output is not None:
-            d = K.activation_backward(d, y[-1], self._stages[-1].folded, out=buffers.d_output)
-        for i in range(len(self._stages) - 1, -1, -1):
-            before = self._stages[i - 1].folded if i > 0 else "identity"
-            d_x = buffers.d_inputs[i]
-            self._stages[i].backward(d, y[i], y[i + 1], d_x, before, l2)
-            if d_x is None:
-                break
-            d = d_x
+        wanted = Wanted(inputs, parameters, frozenset())
+        backward, _ = compiled.backward(wanted)
+        grads: Arrays = [None] * len(backward.values)
+        for i, (number, d) in enumerate(zip(program.outputs, d_outputs, strict=True)):
+            output = arrays[number]
+            if d.shape != output.shape:
+                which = "" if self._has_one_output else f" {i}"
+                raise ValueError(
+                    f"[Network.backward] d_output{which} has shape {d.shape}, "
+                    f"but the output{which} of the last forward pass has shape {output.shape}"
+                )
+            grads[backward.seeds[i]] = d
+        n = len(arrays[program.outputs[0]])
+        outs = compiled.gradient_buffers(buffers, wanted, n, self._allocate)
+        run_backward(
+            backward,
+            arrays,
+            compiled.step_of,
+            grads,
+            outs,
+            self._grads,
+            l2=l2,
+            accumulate=accumulate,
+            decaying=self._decaying,
+        )
+        if not inputs:
+            return None
+        found = [None if i is None else K.copy(grads[i]) for i in backward.of_inputs]
+        return found[0] if self._n_inputs == 1 else tuple(found)
+
+    def jvp(
+        self, tangents: Sequence[Array | None] | None, inputs: Sequence[Array | None] | None = None
+    ) -> Any:
+        """Return how the output of the last `forward` changes with parameters and inputs: a Jacobian-vector product.
+
+        Parameters
+        ----------
+        tangents : sequence of ndarray or None
+            A direction in the parameters: an array for each of `parameters`, in their order, or None for one that does
+            not change; None for no change of any.
+        inputs : sequence of ndarray or None, default=None
+            The changes of the inputs, in their order.
+
+        Returns
+        -------
+        ndarray of shape (n, n_out), or tuple of ndarray
+            The directional derivative of the output, or of each output if the network has several.
+
+        Raises
+        ------
+        RuntimeError
+            If `forward` has not been called.
+        ValueError, TypeError
+            If there are too few or too many arrays, or a shape or a dtype does not fit.
+        """
+        if self._last is None:
+            raise RuntimeError("[Network.jvp] there is no forward pass to differentiate: call forward first")
+        compiled, arrays, _ = self._last
+        program = compiled.training
+        of_parameters = checked_changes("tangents", tangents, [p.value for p in self._parameters])
+        of_inputs = checked_changes("inputs", inputs, [arrays[number] for number in program.inputs])
+        moved: Arrays = [None] * len(program.shapes)
+        for number, change in zip(program.inputs, of_inputs, strict=True):
+            moved[number] = change
+        named = zip(self._values, of_parameters, strict=True)
+        changes = {name: change for name, change in named if change is not None}
+        run_tangent(compiled.training_steps, arrays, moved, changes)
+        # An output that does not depend on what changes has a derivative of zeros.
+        return self._outputs(
+            [
+                aligned_zeros(arrays[number].shape, self.dtype, self.device)
+                if moved[number] is None
+                else moved[number]
+                for number in program.outputs
+            ]
+        )
 
     def release_buffers(self) -> None:
         """Free what `forward` keeps: its buffers, and the reference to its last input."""
-        self._buffers.clear()
+        for compiled in (self._main, *self._programs.values()):
+            compiled.release()
         self._last = None
 
-    def _check_input(self, method: str, x: Array) -> None:
-        # Other libraries' arrays have dtypes of their own.
-        if not isinstance(getattr(x, "dtype", None), np.dtype) or not hasattr(x, "ndim"):
-            raise TypeError(
-                f"[Network.{method}] x must be a NumPy or CuPy array, not {type(x).__name__}: "
-                "convert it, with numpy.asarray or cupy.asarray"
-            )
-        refuse_masked_array(f"Network.{method}", "x", x)
-        if x.ndim != 2:
-            raise ValueError(f"[Network.{method}] x has shape {x.shape}: it must be (n, n_in)")
-        if x.dtype != self.dtype:
-            raise TypeError(f"[Network.{method}] x is {x.dtype}, but the network is {self.dtype}")
-        if device_of(x) != self.device:
-            raise TypeError(
-                f"[Network.{method}] x lies on {device_of(x)!r}, but the network on {self.device!r}: move one of them, "
-                "with cupy.asarray, cupy.asnumpy or Network.to"
-            )
+    # ------------------------------------------------------------------------------------------------- internals
 
-    def _buffers_for(self, x: Array) -> _Buffers:
-        n = len(x)
-        widths = _widths(self._stages, x.shape[1])
-        buffers = self._buffers.get(n)
-        # A network of activations alone has no width of its own.
-        if buffers is None or (buffers.outputs and buffers.outputs[-1].shape[1] != widths[-1]):
-            buffers = self._allocate_buffers(n, widths)
-            self._buffers[n] = buffers
-            if len(self._buffers) > _KEPT_BATCH_SIZES:
-                self._buffers.popitem(last=False)
-        elif _is_held(buffers.outputs):
-            self._renew_output(buffers)
-        self._buffers.move_to_end(n)
-        return buffers
+    @property
+    def _is_sequence(self) -> bool:
+        """Whether the layers follow one another."""
+        calls = self._architecture.calls
+        return all(call.layer == i and call.inputs == (i,) for i, call in enumerate(calls))
 
-    def _renew_output(self, buffers: _Buffers) -> None:
-        """Put another array in the place of an output that the caller still holds.
+    def _outputs(self, arrays: Sequence[Array | None]) -> Any:
+        return arrays[0] if self._has_one_output else tuple(arrays)
 
-        There are two that take turns, so that a loop that keeps the last output in a variable allocates none.
-        """
-        held, spare = buffers.outputs[-1], buffers.spare
-        if spare and not _is_held(spare):
-            buffers.outputs[-1] = spare[0]
-        else:
-            buffers.outputs[-1] = aligned_empty(held.shape, self.dtype, self.device)
-        buffers.spare = [held]
+    def _allocate(self, shape: tuple[int, ...]) -> Array:
+        return aligned_empty(shape, self.dtype, self.device)
 
-    def _allocate_buffers(self, n: int, widths: list[int]) -> _Buffers:
-        def empty(width: int) -> Array:
-            return aligned_empty((n, width), self.dtype, self.device)
-
-        stages = self._stages
-        first = next((i for i, stage in enumerate(stages) if stage.learns), len(stages))
-        return _Buffers(
-            outputs=[empty(width) for width in widths[1:]],
-            # Nothing before the first parameters needs a gradient.
-            d_inputs=[empty(w) if i > first else None for i, w in enumerate(widths[:-1])],
-            d_output=empty(widths[-1]) if stages and stages[-1].folded != "identity" else None,
-        )
+    def _check_inputs(self, method: str, inputs: tuple[Array, ...], *, is_part: bool = False) -> None:
+        if len(inputs) != self._n_inputs:
+            raise ValueError(f"[Network.{method}] takes {self._n_inputs} inputs, got {len(inputs)}")
+        declared = () if is_part else self._architecture.inputs
+        check_inputs(f"Network.{method}", declared, inputs, self.dtype, self.device)
 
     def _configuration(self) -> dict[str, Any]:
         """Return what makes up the network besides its parameters."""
-        return {"layers": self.layers, "seed": self.seed, "dtype": self.dtype, "passes": int(self._passes)}
+        own = {"layers": self.layers, "seed": self.seed, "dtype": self.dtype, "passes": int(self._passes)}
+        return own if self._architecture.is_chain else {**own, **self._architecture.parts()}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"arena": self._arena, "seed": self.seed, "passes": int(self._passes)}
@@ -388,22 +489,3 @@ def _require_device(device: str) -> None:
     check_device(device, "Network")
     if device == "cuda" and (problem := cuda_problem()):
         raise RuntimeError(f"[Network] device='cuda' is not available: {problem}")
-
-
-def _widths(stages: list[Stage], n_in: int) -> list[int]:
-    """Numbers of columns of the input and of every stage's output."""
-    widths = [n_in]
-    for stage in stages:
-        widths.append(stage.n_out if stage.n_out is not None else widths[-1])
-    return widths
-
-
-def _is_held(outputs: list[Array]) -> bool:
-    """Return whether anything but this list refers to its last array, or to the memory that it is a view of.
-
-    Views of NumPy's arrays refer to that memory, not to the array. Each count includes the argument itself.
-    """
-    if not outputs:
-        return False
-    memory_is_held = outputs[-1].base is not None and sys.getrefcount(outputs[-1].base) > 2
-    return memory_is_held or sys.getrefcount(outputs[-1]) > 2

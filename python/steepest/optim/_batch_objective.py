@@ -12,6 +12,7 @@ from steepest._runtime.arrays import Array
 from steepest.fisher import FisherMatrix
 from steepest.fisher._layout import Layout, dot
 from steepest.nn import Loss, Network
+from steepest.nn.inputs import Inputs, as_inputs
 
 from ._step_rules import NaturalStep
 
@@ -28,7 +29,7 @@ class L2Penalty:
         if not self.l2:
             return 0.0
         named = zip(self.net.parameters(), tensors, strict=True)
-        return 0.5 * self.l2 * sum(float(K.sum_squares(a)) for p, a in named if p.name.endswith("weight"))
+        return 0.5 * self.l2 * sum(float(K.sum_squares(a)) for p, a in named if p.decays)
 
     def now(self) -> float:
         """Return the penalty of the present parameters."""
@@ -39,7 +40,7 @@ class L2Penalty:
         flat = layout.gathered([p.value for p in self.net.parameters()])
         start = 0
         for p in self.net.parameters():
-            if not p.name.endswith("weight"):
+            if not p.decays:
                 flat[start : start + p.value.size] = 0
             start += p.value.size
         return self.l2 * flat
@@ -77,14 +78,14 @@ class BatchLoss:
     net: Network
     loss: Loss
     penalty: L2Penalty
-    X: Array
+    X: Inputs
     y: Array
     sample_weight: Array | None
     before: float
 
     def after(self) -> tuple[float, Array]:
         """Return the loss of the present parameters, infinite where it is not finite, and their outputs."""
-        outputs = self.net.predict(self.X)
+        outputs = self.net.predict(*as_inputs(self.X))
         try:
             value = float(self.loss(outputs, self.y, self.sample_weight)[0])
         except FloatingPointError:  # a kernel found that it is not finite

@@ -90,7 +90,7 @@ class Optimizer(ABC):
         """Keep what each step takes from the parameters."""
         self._values = [p.value for p in self.params]
         self._grads = [p.grad for p in self.params]
-        self._penalised = [p.name.endswith("weight") for p in self.params]
+        self._penalised = [p.decays for p in self.params]
         self._device = device_of(self._values[0])
 
     def __getstate__(self) -> dict[str, Any]:

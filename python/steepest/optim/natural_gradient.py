@@ -16,7 +16,9 @@ from steepest.fisher._layout import Layout, require_no_capture
 from steepest.fisher._likelihoods import likelihood_of
 from steepest.fisher._options import Kind, SolverName, Split, StructureName, require_known
 from steepest.fisher._solvers import NotPositiveDefiniteError, solve_for_own_gradient
+from steepest.fisher._structures import require_factors
 from steepest.nn import Loss, Network
+from steepest.nn.inputs import Inputs, as_inputs
 
 from ._batch_objective import BatchLoss, L2Penalty, QuadraticModel
 from ._curvature import LEAST_DAMPING, Curvature
@@ -215,7 +217,9 @@ class NaturalGradient(ResumableNaturalGradient):
         if not isinstance(net, Network):
             raise TypeError(f"[NaturalGradient] net must be a Network, got {type(net).__name__}")
         # A loss or a layer without a Fisher matrix is refused here, not in the first step.
-        likelihood_of(loss, Layout(net).layers[-1][1])
+        layout = Layout(net)
+        likelihood_of(loss, layout.n_outputs)
+        require_factors(layout, structure)
         self.net, self.loss, self.damping = net, loss, damping
         self.kind, self.solver, self.momentum_rule = kind, solver, momentum_rule
         self.adapt_damping, self.inverse_damping = adapt_damping, inverse_damping
@@ -232,13 +236,13 @@ class NaturalGradient(ResumableNaturalGradient):
         self._curvature = Curvature(structure, split, factor_decay, factor_period, inverse_period)
         self._rule = MOMENTUM_RULES[momentum_rule](lr, momentum)
 
-    def step(self, X: Array, y: Array, sample_weight: Array | None = None) -> StepDiagnostics:
+    def step(self, X: Inputs, y: Array, sample_weight: Array | None = None) -> StepDiagnostics:
         """Take a step on a batch.
 
         Parameters
         ----------
-        X : ndarray of shape (n, n_in)
-            Inputs.
+        X : ndarray of shape (n, n_in), or tuple of ndarray
+            Inputs; a tuple for a network of several inputs.
         y : ndarray
             Targets, as of the loss.
         sample_weight : ndarray of shape (n,), default=None
@@ -452,7 +456,7 @@ class NaturalGradient(ResumableNaturalGradient):
     def _gradient(self, whole: FisherMatrix, d: Array, loss: BatchLoss) -> Array:
         """Return the gradient of the penalised loss, with dropout, flat on the device."""
         if self.net.draws:
-            _, d = self.loss(self.net.forward(loss.X), loss.y, loss.sample_weight)
+            _, d = self.loss(self.net.forward(*as_inputs(loss.X)), loss.y, loss.sample_weight)
             self.net.backward(d)
             gradient = whole._layout.gathered([p.grad for p in self.net.parameters()])
         else:

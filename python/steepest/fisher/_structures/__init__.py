@@ -2,15 +2,16 @@
 
 from .base import Operator, Structure
 from .diagonal import Diagonal
-from .exact import Block, Dense
-from .kronecker import Ekfac, Kfac
+from .exact import BlockDiagonal, Dense
+from .kronecker import Ekfac, Kfac, KfacReduce, require_factors
 
 STRUCTURES: dict[str, type[Structure]] = {
     "dense": Dense,
-    "block": Block,
+    "block": BlockDiagonal,
     "kfac": Kfac,
+    "kfac_reduce": KfacReduce,
     "ekfac": Ekfac,
     "diagonal": Diagonal,
 }
 
-__all__ = ["STRUCTURES", "Operator", "Structure"]
+__all__ = ["STRUCTURES", "Operator", "Structure", "require_factors"]

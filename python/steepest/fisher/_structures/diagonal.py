@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 
-from steepest import kernels as K
 from steepest._runtime.arrays import Array, Float64Array
 from steepest.fisher._factors import Factors
 
@@ -23,11 +22,7 @@ class Diagonal(Structure):
         return self.layout.gathered(summed(self._squares_of(f) for f in self.batch.factors_by_blocks()))
 
     def _squares_of(self, factors: Factors) -> list[Array]:
-        found = []
-        for x, d in zip(factors.inputs_with_ones(), factors.grads, strict=True):
-            by_sample = (d * d).reshape(len(x), factors.repeats, -1).sum(axis=1)
-            found.append(K.matmul((x * x).T, by_sample))
-        return found
+        return [block.squares() for block in factors.blocks]
 
     def measure(self) -> None:
         _ = self.squared

@@ -16,7 +16,7 @@ from .base import Converter, Operator, Structure, summed
 from .diagonal import Diagonal
 
 
-class Block(Structure):
+class BlockDiagonal(Structure):
     """The exact matrix of each layer's parameters, and nothing between layers."""
 
     on_host = True
@@ -71,7 +71,7 @@ class Block(Structure):
         return np.split(flat, ends)
 
     def spectra(self) -> list[Float64Array]:
-        n_rows = len(self.batch.shares) * self.batch.expectation.repeats(self.layout.layers[-1][1])
+        n_rows = len(self.batch.shares) * self.batch.expectation.repeats(self.layout.n_outputs)
         if self._is_formed or n_rows >= min(self._sides):
             return self.values
         # S S^T of fewer rows than parameters has the eigenvalues of S^T S but for zeros.
@@ -130,7 +130,7 @@ class Block(Structure):
         return product
 
 
-class Dense(Block):
+class Dense(BlockDiagonal):
     """The exact matrix of all parameters."""
 
     @property

@@ -5,17 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.memory import array_namespace
 from steepest._symmetric import Cholesky, eigh, one_thread_if_small
 from steepest.fisher._factors import Factors
+from steepest.fisher._layout import Layout
 from steepest.fisher._solvers import NotPositiveDefiniteError, rounding_of
+from steepest.fisher.blocks import Block, LinearRows, Part, SharedLinearRows
 
 from .base import Converter, Operator, Structure, summed
+
+# Parameters of a layer that is not linear, whose exact block K-FAC takes; a matrix of this side takes 128 MiB.
+_LARGEST_EXACT = 4096
+
+
+def require_factors(layout: Layout, structure: str) -> None:
+    """Raise ValueError where K-FAC has neither factors of a layer's block, nor room for the block itself."""
+    if structure not in ("kfac", "kfac_reduce", "ekfac"):
+        return
+    for part in layout.blocks:
+        if not part.is_linear and part.size > _LARGEST_EXACT:
+            raise ValueError(
+                f"[FisherMatrix] structure={structure!r} has no factors for the {part.size} parameters "
+                f"{' and '.join(part.names)}, of tied weights or of a layer other than Linear, and their exact "
+                "block is too large: take structure='diagonal', or structure='dense' with solver='cg'"
+            )
 
 
 class Kfac(Structure):
@@ -23,6 +43,9 @@ class Kfac(Structure):
 
     J. Martens and R. Grosse, "Optimizing neural networks with Kronecker-factored approximate curvature", 2015.
     """
+
+    sums_positions = False
+    """Whether a layer that a sample passes several times sums over them before the moments, instead of after."""
 
     @cached_property
     def kronecker(self) -> list[tuple[Array, Array]]:
@@ -43,24 +66,56 @@ class Kfac(Structure):
         self, into: Sequence[tuple[Array | None, Array | None]], decay: float
     ) -> list[tuple[Array, Array]]:
         """Return the factors of the batch, averaged in place with what they were."""
-        batch = self.batch
-        layers = zip(batch.tape.inputs, self.layout.biases, into, strict=True)
+        batch, kept = self.batch, 1.0 - decay
         of_inputs = [
-            K.second_moment(x, batch.device_shares, ones=bias, scale=1.0 - decay, decay=decay, out=a)
-            for x, bias, (a, _) in layers
+            self._moment_of_inputs(part, a, decay) if part.is_linear else None
+            for part, (a, _) in zip(self.layout.blocks, into, strict=True)
         ]
-        of_grads: list[Array] = []
-        for factors in batch.factors_by_blocks():
-            scaled = [(d, (1.0 - decay) * len(d)) for d in factors.grads]
-            if not of_grads:
-                first = zip(scaled, into, strict=True)
-                of_grads = [
-                    K.second_moment(d, scale=scale, decay=decay, out=g) for (d, scale), (_, g) in first
-                ]
-                continue
-            for g, (d, scale) in zip(of_grads, scaled, strict=True):
-                g += K.second_moment(d, scale=scale)
-        return list(zip(of_inputs, of_grads, strict=True))
+        found: list[tuple[Array | None, Array | None]] = [(a, None) for a in of_inputs]
+        for i, factors in enumerate(batch.factors_by_blocks()):
+            for k, block in enumerate(factors.blocks):
+                first, second = found[k]
+                if block.part.is_linear:
+                    d = self._gradients(block)
+                    old = into[k][1] if i == 0 else second
+                    found[k] = first, _add_moment(d, old, kept, decay if i == 0 else None)
+                else:
+                    # The exact block of a layer that is not linear, with a factor of 1 beside it.
+                    rows = self.layout.on_device(block.rows())
+                    old = into[k][0] if i == 0 else first
+                    one = array_namespace(rows).ones((1, 1), rows.dtype)
+                    found[k] = _add_moment(rows, old, kept, decay if i == 0 else None), one
+        return cast("list[tuple[Array, Array]]", found)
+
+    def _moment_of_inputs(self, part: Part, out: Array | None, decay: float) -> Array:
+        """Return the second moment of what goes into a linear layer, averaged with what it was."""
+        batch, steps = self.batch, {step.node.output: step for step in self.batch.tape.steps}
+        inputs = [batch.tape.inputs_of(steps[use.value])[0] for use in part.uses]
+        shares = batch.device_shares
+        x = inputs[0]
+        if part.is_shared:
+            xp, n = array_namespace(x), len(x)
+            positions = xp.concatenate([x.reshape(n, -1, x.shape[-1]) for x in inputs], axis=1)
+            count = positions.shape[1]
+            if self.sums_positions:
+                x = positions.mean(axis=1)
+            else:
+                x = positions.reshape(n * count, -1)
+                shares = None if shares is None else xp.repeat(shares, count)
+        return K.second_moment(x, shares, ones=part.has_bias, scale=1.0 - decay, decay=decay, out=out)
+
+    def _gradients(self, block: Block) -> Array:
+        """Return the gradients of a linear layer's outputs as rows."""
+        if isinstance(block, LinearRows):
+            return block.d
+        assert isinstance(block, SharedLinearRows)
+        grads = [d.reshape(len(d), -1, d.shape[-1]) for _, d in block.passes]
+        positions = array_namespace(grads[0]).concatenate(grads, axis=1)
+        if self.sums_positions:
+            summed_up: Array = positions.sum(axis=1)
+            return summed_up
+        rows: Array = positions.reshape(-1, positions.shape[-1])
+        return rows
 
     @cached_property
     def bases(self) -> list[tuple[Float64Array, Float64Array, Float64Array, Float64Array]]:
@@ -170,6 +225,20 @@ class Kfac(Structure):
         return np.concatenate([np.outer(a, g).ravel() for a, g in diagonals])
 
 
+def _add_moment(rows: Array, out: Array | None, scale: float, decay: float | None) -> Array:
+    """Return ``scale`` times the sum of the rows' outer products, added to ``decay`` times what is there, or to all."""
+    if out is not None and decay is None:
+        out += K.second_moment(rows, scale=scale * len(rows))
+        return out
+    return K.second_moment(rows, scale=scale * len(rows), decay=decay or 0.0, out=out)
+
+
+class KfacReduce(Kfac):
+    """K-FAC that takes the mean of a layer's inputs, and the sum of its gradients, over the positions of a sample."""
+
+    sums_positions = True
+
+
 class Ekfac(Kfac):
     """The eigenvectors of K-FAC, with the second moments along them as eigenvalues.
 
@@ -183,15 +252,9 @@ class Ekfac(Kfac):
 
     def _moments_of(self, factors: Factors) -> list[Float64Array]:
         found = []
-        layers = zip(factors.inputs, factors.grads, self.bases, self.layout.biases, strict=True)
-        for x, d, (_, u, _, v), bias in layers:
-            u, v = self.layout.on_device(u), self.layout.on_device(v)
-            along = K.linear(x, u[: x.shape[1]], u[-1].copy() if bias else None)
-            back = K.matmul(d, v)
-            along *= along
-            back *= back
-            by_sample = back.reshape(len(x), factors.repeats, -1).sum(axis=1)
-            found.append(self.layout.on_host(K.matmul(along.T, by_sample)))
+        for block, (_, u, _, v) in zip(factors.blocks, self.bases, strict=True):
+            along = block.moments_along(self.layout.on_device(u), self.layout.on_device(v))
+            found.append(self.layout.on_host(along))
         return found
 
     def measure(self) -> None:

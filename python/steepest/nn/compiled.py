@@ -1,0 +1,171 @@
+"""A program made ready to run: its passes, the arrays of its parameters, and its backward passes."""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from steepest._runtime.arrays import Array
+
+from .execution import Arrays, bound, gradient_buffers, value_buffers
+from .gradient import (
+    Backward,
+    Places,
+    assign_buffers,
+    backward_of,
+    fold_accumulation,
+    fold_derivatives,
+    mark_accumulation,
+    without_dead_gradients,
+)
+from .program import Program, optimized, without_training_only
+
+# `forward` keeps the buffers of this many batch sizes: full and last mini-batches, and some for validation.
+_KEPT_BATCH_SIZES = 8
+
+
+class Wanted(NamedTuple):
+    """Which gradients a backward pass computes."""
+
+    inputs: bool
+    parameters: bool
+    frozen: frozenset[str]
+
+
+@dataclass(eq=False)
+class Buffers:
+    """What `Network.forward` and `Network.backward` write for a batch size.
+
+    Attributes
+    ----------
+    outs : list of ndarray or None
+        An array for each value that an operation writes.
+    grads : dict of Wanted to list of ndarray or None
+        Arrays for the gradients of each backward pass that has been asked for.
+    spare : dict of int to ndarray
+        At most one array a value: an output of the network that its caller may still hold.
+    """
+
+    outs: Arrays
+    grads: dict[Wanted, Arrays] = field(default_factory=dict)
+    spare: dict[int, Array] = field(default_factory=dict)
+
+    def renew_if_held(self, value: int, allocate: Callable[[tuple[int, ...]], Array]) -> None:
+        """Put another array in the place of an output that its caller still holds.
+
+        There are two that take turns, so that a loop that keeps the last output in a variable allocates none.
+        """
+        held = self.outs[value]
+        if held is None or not _is_held(held):
+            return
+        spare = self.spare.get(value)
+        self.outs[value] = allocate(held.shape) if spare is None or _is_held(spare) else spare
+        self.spare[value] = held
+
+
+class Compiled:
+    """The program of a network for inputs of certain shapes, bound to the network's parameters.
+
+    Parameters
+    ----------
+    plain : Program
+        The program as it was lowered.
+    values : mapping of str to ndarray
+        The parameters by name.
+    constants : mapping of int to ndarray
+        The constants of the program in the network's dtype, on its device.
+    """
+
+    def __init__(self, plain: Program, values: Mapping[str, Array], constants: Mapping[int, Array]) -> None:
+        self.plain, self.constants = plain, constants
+        self.training = optimized(plain)
+        self.predicting = optimized(without_training_only(plain))
+        self.training_steps = bound(self.training, values)
+        self.predicting_steps = bound(self.predicting, values)
+        self.step_of = {step.node.output: step for step in self.training_steps}
+        self._backwards: dict[Wanted, tuple[Backward, Places]] = {}
+        self._buffers: OrderedDict[int, Buffers] = OrderedDict()
+        self.output_roots = _output_roots(self.training)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the program of training has operations that that of prediction has not."""
+        return any(node.operation.training_only for node in self.training.nodes)
+
+    def arrays(self, inputs: tuple[Array, ...], program: Program) -> Arrays:
+        """Return a list of all values, of which the inputs and constants are there."""
+        arrays: Arrays = [None] * len(program.shapes)
+        for number, array in zip(program.inputs, inputs, strict=True):
+            arrays[number] = array
+        for number, array in self.constants.items():
+            arrays[number] = array
+        return arrays
+
+    def backward(self, wanted: Wanted) -> tuple[Backward, Places]:
+        """Return the backward pass that computes what is wanted, and where it writes."""
+        known = self._backwards.get(wanted)
+        if known is None:
+            known = self._backwards[wanted] = made_ready(self.training, wanted)
+        return known
+
+    def buffers(self, n: int, allocate: Callable[[tuple[int, ...]], Array]) -> Buffers:
+        """Return the buffers of a batch size."""
+        found = self._buffers.get(n)
+        if found is None:
+            found = self._buffers[n] = Buffers(value_buffers(self.training, n, allocate))
+            if len(self._buffers) > _KEPT_BATCH_SIZES:
+                self._buffers.popitem(last=False)
+        self._buffers.move_to_end(n)
+        return found
+
+    def gradient_buffers(
+        self, buffers: Buffers, wanted: Wanted, n: int, allocate: Callable[[tuple[int, ...]], Array]
+    ) -> Arrays:
+        """Return the arrays that a backward pass writes."""
+        found = buffers.grads.get(wanted)
+        if found is None:
+            backward, places = self.backward(wanted)
+            found = gradient_buffers(backward, places, self.training, n, allocate)
+            buffers.grads[wanted] = found
+        return found
+
+    def release(self) -> None:
+        """Free all buffers."""
+        self._buffers.clear()
+
+    @property
+    def holds_buffers(self) -> bool:
+        """Whether there are buffers of a batch size."""
+        return bool(self._buffers)
+
+
+def made_ready(program: Program, wanted: Wanted) -> tuple[Backward, Places]:
+    """Return the backward pass of a program after all passes over it, and where it writes."""
+    frozen = wanted.frozen if wanted.parameters else None
+    backward = without_dead_gradients(backward_of(program), inputs=wanted.inputs, frozen=frozen)
+    backward = fold_accumulation(mark_accumulation(fold_derivatives(backward)))
+    return backward, assign_buffers(backward, program)
+
+
+def _output_roots(program: Program) -> list[int]:
+    """Return the numbers of the values in whose memory the outputs of a program lie."""
+    views = {node.output: node.inputs[0] for node in program.nodes if node.operation.is_view}
+    roots = []
+    for number in program.outputs:
+        while number in views:
+            number = views[number]
+        roots.append(number)
+    return sorted(set(roots))
+
+
+def _is_held(array: Array) -> bool:
+    """Return whether anything but the buffers refers to an array, or to the memory that it is a view of.
+
+    Views of NumPy's arrays refer to that memory, not to the array. Besides the reference of the buffers, those of the
+    caller's variable, of this function's and of `getrefcount` are counted.
+    """
+    memory_is_held = array.base is not None and sys.getrefcount(array.base) > 2
+    return memory_is_held or sys.getrefcount(array) > 4

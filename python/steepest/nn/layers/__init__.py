@@ -1,0 +1,32 @@
+"""Layers, as descriptions: a `Network` allocates their parameters and runs them.
+
+A layer holds no arrays, so one layer may stand in several networks, and a network is pickled as its layers
+and values.
+"""
+
+from .activation import Activation
+from .base import Layer, ParameterSpec
+from .custom import CustomLayer
+from .dropout import Dropout
+from .linear import Linear
+from .merge import Add, Concatenate, Multiply
+from .prelu import PReLU
+from .shape import Flatten, Permute, Reshape
+from .softmax import Softmax
+
+__all__ = [
+    "Activation",
+    "Add",
+    "Concatenate",
+    "CustomLayer",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "Linear",
+    "Multiply",
+    "PReLU",
+    "ParameterSpec",
+    "Permute",
+    "Reshape",
+    "Softmax",
+]

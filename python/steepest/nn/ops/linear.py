@@ -1,0 +1,107 @@
+"""The linear map ``x @ w + b`` with the activation behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from steepest import kernels as K
+from steepest._runtime.arrays import Activation as Function
+from steepest._runtime.arrays import Array
+from steepest._runtime.backends import device_of
+from steepest._runtime.memory import aligned_empty, aligned_zeros
+
+from .base import Moved, Operation, Parameters, Reverse, as_rows
+
+
+class LinearOperation(Operation):
+    """``f(x @ w + b)`` along the last axis of x.
+
+    Parameters
+    ----------
+    activation : str or tuple, default="identity"
+        The activation f; its derivative has to follow from its output.
+    """
+
+    folds_derivative = True
+    accumulates = True
+    gradient_reads = frozenset()
+
+    def __init__(self, activation: Function = "identity") -> None:
+        self.ends_in = activation
+
+    def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
+        bias = parameters.get("bias")
+        K.linear(as_rows(inputs[0]), parameters["weight"], bias, self.ends_in, out=as_rows(out))
+        return out
+
+    def vjp(
+        self, d: Array, inputs: Sequence[Array], output: Array, parameters: Parameters, into: Reverse
+    ) -> Sequence[Array | None]:
+        rows, w, d_x = as_rows(d), parameters["weight"], into.d_inputs[0]
+        d_w, d_b = into.d_parameters.get("weight"), into.d_parameters.get("bias")
+        if d_w is None:
+            if d_x is not None:
+                K.matmul(rows, w.T, out=as_rows(d_x))
+                if into.derivative != "identity":
+                    K.activation_backward(d_x, inputs[0], into.derivative, out=d_x)
+            if d_b is not None:
+                _add_sums(rows, d_b, adds="bias" in into.accumulate)
+            return (d_x,)
+        # The kernel writes both gradients, and adds to both or to neither.
+        adds = "weight" in into.accumulate
+        is_apart = d_b is not None and ("bias" in into.accumulate) != adds
+        sums = None if is_apart else d_b
+        if adds and sums is None:
+            sums = aligned_zeros(w.shape[1:], w.dtype, device_of(w))
+        K.linear_backward(
+            rows,
+            as_rows(inputs[0]),
+            w,
+            activation=into.derivative,
+            l2=into.l2,
+            input_grad=d_x is not None,
+            accumulate=adds,
+            d_x=None if d_x is None else as_rows(d_x),
+            d_w=d_w,
+            d_b=sums,
+        )
+        if is_apart and d_b is not None:
+            _add_sums(rows, d_b, adds=not adds)
+        return (d_x,)
+
+    def jvp(
+        self,
+        inputs: Sequence[Array],
+        output: Array,
+        parameters: Parameters,
+        moved_inputs: Moved,
+        moved_parameters: Parameters,
+    ) -> Array:
+        x, w = as_rows(inputs[0]), parameters["weight"]
+        moved = None if moved_inputs[0] is None else as_rows(moved_inputs[0])
+        y, v, c = as_rows(output), moved_parameters.get("weight"), moved_parameters.get("bias")
+        if v is not None:
+            result = K.linear_tangent(
+                x, v, c, moved, None if moved is None else w, y=y, activation=self.ends_in
+            )
+            return result.reshape(output.shape)
+        result = aligned_zeros(y.shape, y.dtype, device_of(y)) if moved is None else K.matmul(moved, w)
+        if c is not None:
+            K.add(result, c, out=result)
+        return K.activation_backward(result, y, self.ends_in, out=result).reshape(output.shape)
+
+    def __repr__(self) -> str:
+        return "linear" if self.ends_in == "identity" else f"linear + {function_name(self.ends_in)}"
+
+
+def _add_sums(rows: Array, d_b: Array, *, adds: bool) -> None:
+    """Write the sums of the columns, the gradient of a bias, or add them."""
+    if adds:
+        K.add(d_b, K.sum(rows, axis=0, out=aligned_empty(d_b.shape, d_b.dtype, device_of(d_b))), out=d_b)
+    else:
+        K.sum(rows, axis=0, out=d_b)
+
+
+def function_name(function: Function) -> str:
+    """Return an activation as a program prints it."""
+    return function if isinstance(function, str) else f"{function[0]}({function[1]:g})"

@@ -1,0 +1,164 @@
+"""The program of a network: its operations in single-assignment form, and passes that change how they are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+
+from steepest._runtime.arrays import Array
+
+from .ops import ActivationOperation, LinearOperation, Operation
+from .values import Shape
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Which parameter of a network an operation uses."""
+
+    name: str
+    transposed: bool = False
+
+    def of(self, arrays: Mapping[str, Array]) -> Array:
+        """Return the array of this parameter, transposed where the operation uses it so."""
+        array = arrays[self.name]
+        return array.T if self.transposed else array
+
+    def __str__(self) -> str:
+        return f"{self.name}.T" if self.transposed else self.name
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operation of a program with what it reads and writes.
+
+    Attributes
+    ----------
+    operation : Operation
+        What is computed.
+    inputs : tuple of int
+        Numbers of the values that it reads.
+    output : int
+        Number of the value that it defines; no other node defines it.
+    parameters : mapping of str to Reference
+        Its parameters by role.
+    path : str
+        Where in the network its layer stands, such as ``"3"`` or ``"2.0"``.
+    """
+
+    operation: Operation
+    inputs: tuple[int, ...]
+    output: int
+    parameters: Mapping[str, Reference] = field(default_factory=dict)
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Program:
+    """Operations in the order in which they run; each value is defined once, before it is read.
+
+    Attributes
+    ----------
+    inputs, outputs : tuple of int
+        Numbers of the values at both ends.
+    nodes : tuple of Node
+        The operations.
+    shapes : mapping of int to tuple
+        Shape of a sample of every value.
+    constants : mapping of int to ndarray
+        Values without a batch axis.
+    integers : mapping of int to dtype
+        Inputs of integers, which have no gradient.
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    nodes: tuple[Node, ...]
+    shapes: Mapping[int, Shape]
+    constants: Mapping[int, Array] = field(default_factory=dict)
+    integers: Mapping[int, np.dtype[Any]] = field(default_factory=dict)
+
+    def uses(self) -> dict[int, int]:
+        """Return how often each value is read, as an output of the program too."""
+        counts = dict.fromkeys(self.shapes, 0)
+        for number in [*self.outputs, *(i for node in self.nodes for i in node.inputs)]:
+            counts[number] += 1
+        return counts
+
+    def shape(self, number: int) -> tuple[int, ...]:
+        """Return the shape of a sample of a value, all of whose sizes are known."""
+        return cast("tuple[int, ...]", self.shapes[number])
+
+    @property
+    def has_known_shapes(self) -> bool:
+        """Whether the size of every value is known before there is a batch."""
+        return all(None not in shape for shape in self.shapes.values())
+
+    def __str__(self) -> str:
+        names = {number: f"%{number}" for number in self.shapes}
+        lines = [f"{names[number]} = input {self.shapes[number]}" for number in self.inputs]
+        lines += [f"{names[number]} = constant {array.shape}" for number, array in self.constants.items()]
+        for node in self.nodes:
+            arguments = [names[i] for i in node.inputs] + [str(p) for p in node.parameters.values()]
+            shape = self.shapes[node.output]
+            lines.append(
+                f"{names[node.output]} = {node.operation!r}({', '.join(arguments)}) {shape}  # layer {node.path}"
+            )
+        return "\n".join([*lines, f"return {', '.join(names[number] for number in self.outputs)}"])
+
+
+Pass = Callable[[Program], Program]
+"""A function that changes how a program computes its outputs, and not what they are."""
+
+
+def without_training_only(program: Program) -> Program:
+    """Leave out operations that a prediction does not run, such as dropout."""
+    renamed: dict[int, int] = {}
+    nodes = []
+    for node in program.nodes:
+        inputs = tuple(renamed.get(i, i) for i in node.inputs)
+        if node.operation.training_only:
+            renamed[node.output] = inputs[0]
+        else:
+            nodes.append(replace(node, inputs=inputs))
+    outputs = tuple(renamed.get(number, number) for number in program.outputs)
+    return replace(program, nodes=tuple(nodes), outputs=outputs)
+
+
+def fuse_activations(program: Program) -> Program:
+    """Let the kernel of a linear map apply the activation behind it, if nothing else reads what is in between.
+
+    The derivative of such an activation has to follow from its output, since its input is not kept.
+    """
+    uses, nodes, fused = program.uses(), [], set()
+    by_input = {node.inputs[0]: node for node in program.nodes if len(node.inputs) == 1}
+    for node in program.nodes:
+        if node.output in fused:
+            continue
+        follower = by_input.get(node.output)
+        if (
+            type(node.operation) is LinearOperation
+            and node.operation.ends_in == "identity"
+            and follower is not None
+            and uses[node.output] == 1
+            and isinstance(follower.operation, ActivationOperation)
+            and follower.operation.passes_gradient
+        ):
+            fused.add(follower.output)
+            operation = LinearOperation(follower.operation.function)
+            node = replace(node, operation=operation, output=follower.output)
+        nodes.append(node)
+    return replace(program, nodes=tuple(nodes))
+
+
+PASSES: tuple[Pass, ...] = (fuse_activations,)
+"""The passes that every program goes through, in order."""
+
+
+def optimized(program: Program, passes: tuple[Pass, ...] = PASSES) -> Program:
+    """Return a program after some passes."""
+    for change in passes:
+        program = change(program)
+    return program

@@ -1,0 +1,48 @@
+"""A network as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from .layers.base import ParameterSpec
+from .program import Program
+
+
+def summary_of(program: Program, specs: Mapping[str, ParameterSpec]) -> str:
+    """Return a table of the operations of a program, a line each, with totals.
+
+    A linear map takes two operations (a multiplication and an addition) for each weight and position that it is applied
+    to; other operations are not counted.
+
+    Parameters
+    ----------
+    program : Program
+        The program.
+    specs : mapping of str to ParameterSpec
+        The parameters of the network.
+    """
+    rows = [("layer", "operation", "output", "parameters", "MFLOP a sample")]
+    total = 0.0
+    counted: set[str] = set()
+    for node in program.nodes:
+        names = {reference.name for reference in node.parameters.values()}
+        sizes = sum(math.prod(specs[name].shape) for name in names - counted)
+        counted |= names
+        shape = program.shape(node.output)
+        work = 0.0
+        if "weight" in node.parameters and None not in shape:
+            weights = math.prod(specs[node.parameters["weight"].name].shape)
+            work = 2e-6 * weights * math.prod(shape[:-1])
+        total += work
+        rows.append((node.path, repr(node.operation), str(shape), f"{sizes:,}", f"{work:.3f}"))
+    n_parameters = sum(math.prod(spec.shape) for spec in specs.values())
+    rows.append(("", "all", "", f"{n_parameters:,}", f"{total:.3f}"))
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(w) if i < 3 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,127 @@
+"""What layers are called on: the inputs of a network, constants, and what layers make of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from steepest._runtime.arrays import Array
+
+if TYPE_CHECKING:
+    from .layers.base import Layer
+
+Shape = tuple[int | None, ...]
+"""Shape of a sample; None for a width that is known once there is a batch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A value of a network that is being put together: for every sample of a batch an array of one shape.
+
+    Layers are called on values, and return values; `Network` takes those at both ends.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of a sample, without the batch axis.
+    layer : layer or None
+        The layer whose output it is; None for inputs and constants.
+    inputs : tuple of Value
+        What that layer was called on.
+    """
+
+    shape: Shape
+    layer: Layer | None = None
+    inputs: tuple[Value, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """Where the value comes from, as messages say it."""
+        return str(self.layer)
+
+
+class Input(Value):
+    """An input of a network.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Shape of a sample, such as 784 or (28, 28, 1); () for one number a sample.
+    dtype : data-type, optional
+        Dtype of the input; the network's own if it is not given. An integer dtype is for layers that look up rows.
+    name : str, default="x"
+        What messages call it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a size is not a positive integer, or the dtype is neither floating point nor an integer.
+
+    Examples
+    --------
+    >>> from steepest import nn
+    >>> x = nn.Input(4)
+    >>> hidden = nn.ReLU()(nn.Linear(4, 8)(x))
+    >>> net = nn.Network(x, nn.Linear(8, 3)(hidden))
+    """
+
+    def __init__(
+        self, shape: int | tuple[int, ...], dtype: npt.DTypeLike | None = None, name: str = "x"
+    ) -> None:
+        sizes = shape if isinstance(shape, tuple) else (shape,)
+        for size in sizes:
+            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+                raise ValueError(f"[Input] shape must hold positive integers, got {shape}")
+        if dtype is not None and np.dtype(dtype).kind not in "iuf":
+            raise TypeError(f"[Input] dtype must be floating point or an integer, got {np.dtype(dtype)}")
+        super().__init__(tuple(int(size) for size in sizes))
+        object.__setattr__(self, "dtype", None if dtype is None else np.dtype(dtype))
+        object.__setattr__(self, "name", name)
+
+    dtype: np.dtype[Any] | None
+    name: str
+
+    @property
+    def origin(self) -> str:
+        """Which input it is, as messages say it."""
+        return f"the input {self.name}"
+
+    def __repr__(self) -> str:
+        dtype = "" if self.dtype is None else f", dtype={self.dtype.name!r}"
+        name = "" if self.name == "x" else f", name={self.name!r}"
+        return f"Input({self.shape}{dtype}{name})"
+
+
+class Constant(Value):
+    """A value that is the same for every sample, such as a mask; `Add` and `Multiply` take one.
+
+    Parameters
+    ----------
+    array : array_like
+        The value, without a batch axis; the network keeps a copy of it in its own dtype.
+
+    Raises
+    ------
+    ValueError
+        If an item is not finite.
+    """
+
+    array: Array
+
+    def __init__(self, array: npt.ArrayLike) -> None:
+        held: Array = np.array(array, np.float64)
+        if not np.isfinite(held).all():
+            raise ValueError("[Constant] array must hold finite numbers only")
+        super().__init__(held.shape)
+        object.__setattr__(self, "array", held)
+
+    @property
+    def origin(self) -> str:
+        """What it is, as messages say it."""
+        return "a constant"
+
+    def __repr__(self) -> str:
+        return f"Constant(shape={self.shape})"

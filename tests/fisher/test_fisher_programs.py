@@ -1,0 +1,171 @@
+"""Fisher matrices of networks that are no chain: the exact one from complex steps, and K-FAC where it is exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from programs import (
+    Complex,
+    Lookup,
+    arguments,
+    bilinear,
+    diamond,
+    recurrent,
+    siamese,
+    tied,
+    two_inputs,
+    two_outputs,
+    written_out,
+)
+
+from steepest import fisher, nn, optim
+from steepest.fisher._structures import STRUCTURES
+
+NETWORKS = [siamese, tied, two_inputs, diamond, recurrent, bilinear]
+networks = pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)
+LOSS = nn.SoftmaxCrossEntropy()
+
+
+def given(inputs):
+    return tuple(inputs) if len(inputs) > 1 else inputs[0]
+
+
+def jacobian(make, net, inputs):
+    """The derivatives of the outputs by all parameters, of shape (n, c, P), and the outputs."""
+    values = {p.name: p.value.astype(complex) for p in net.parameters()}
+    found, step = [], 1e-30
+    for p in net.parameters():
+        array = values[p.name]
+        for at in np.ndindex(array.shape):
+            array[at] += 1j * step
+            found.append(written_out(make, Complex(), values, inputs)[0].imag / step)
+            array[at] -= 1j * step
+    return np.stack(found, axis=-1), written_out(make, Complex(), values, inputs)[0].real
+
+
+def exact_matrix(make, net, inputs):
+    J, z = jacobian(make, net, inputs)
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    H = np.einsum("nc,cd->ncd", p, np.eye(z.shape[1])) - np.einsum("nc,nd->ncd", p, p)
+    return np.einsum("ncp,ncd,ndq->pq", J, H, J, optimize=True) / len(z)
+
+
+def close(found, expected, factor=1e-10):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=factor * np.abs(expected).max())
+
+
+@networks
+def test_the_exact_matrix(make, rng):
+    net = make()
+    inputs = arguments(net, rng, 7)
+    X = given(inputs)
+    expected = exact_matrix(make, net, inputs)
+    F = fisher.FisherMatrix(net, LOSS, X)
+    close(F.to_dense(), expected)
+    v = rng.standard_normal(F.size)
+    close(F @ v, expected @ v)
+    close(F.with_structure("diagonal").diagonal(), np.diag(expected))
+    blocks = F.with_structure("block").to_dense()
+    layers = [p.name.rpartition(".")[0] for p in net.parameters() for _ in range(p.value.size)]
+    same = np.array(layers)[:, None] == np.array(layers)
+    close(blocks, np.where(same, expected, 0.0))
+    by_solver = [
+        fisher.FisherMatrix(net, LOSS, X, solver=solver).solve(v, 0.1)
+        for solver in ("cholesky", "gram", "cg")
+    ]
+    want = np.linalg.solve(expected + 0.1 * np.eye(len(expected)), v)
+    for found in by_solver:
+        close(found, want, 1e-8)
+    J, z = jacobian(make, net, inputs)
+    y = rng.integers(0, z.shape[1], len(z))
+    d = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) - np.eye(z.shape[1])[y]
+    scores = np.einsum("nc,ncp->np", d, J)
+    close(fisher.score(net, LOSS, X, y), scores)
+    close(fisher.score_norms(net, LOSS, X, y), np.linalg.norm(scores, axis=1))
+    close(fisher.FisherMatrix(net, LOSS, X, y, kind="empirical").to_dense(), scores.T @ scores / len(z))
+
+
+@networks
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_natural_gradient_training(make, structure, rng):
+    net = make()
+    inputs = arguments(net, rng, 40)
+    X = given(inputs)
+    labels = net.predict(*inputs).argmax(axis=1)
+    for p in net.parameters():
+        p.value[...] += 0.3 * rng.standard_normal(p.value.shape)
+    optimizer = optim.NaturalGradient(net, LOSS, structure=structure)
+    losses = [optimizer.step(X, labels).loss for _ in range(12)]
+    assert losses[-1] < losses[0]
+    assert losses == sorted(losses, reverse=True)
+
+
+@dataclass(frozen=True)
+class MeanOfPositions(nn.CustomLayer):
+    capturable = False
+
+    def output_shape(self, *shapes):
+        return shapes[0][1:]
+
+    def forward(self, inputs, parameters):
+        return inputs[0].mean(axis=1)
+
+    def vjp(self, d, inputs, output, parameters):
+        positions = inputs[0].shape[1]
+        return (np.repeat(d[:, None], positions, axis=1) / positions,), {}
+
+    def jvp(self, inputs, output, parameters, moved_inputs, moved_parameters):
+        return moved_inputs[0].mean(axis=1)
+
+
+@pytest.mark.parametrize("structure", ["kfac", "kfac_reduce"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_kfac_of_shared_weights_is_exact_for_linear_networks(structure, bias, weighted, rng):
+    """Eschenhagen et al. (2023): expand where each position has a loss of its own, reduce where their mean has one."""
+    layers = [nn.Input((3, 4)), nn.Linear(4, 2, bias=bias)]
+    layers.append(nn.Flatten() if structure == "kfac" else MeanOfPositions())
+    net = nn.Network(layers, dtype=np.float64)
+    X, weight = rng.standard_normal((9, 3, 4)), rng.uniform(0.5, 2, 9) if weighted else None
+    exact = fisher.FisherMatrix(net, nn.MeanSquaredError(), X, sample_weight=weight)
+    close(exact.with_structure(structure).to_dense(), exact.to_dense())
+    other = "kfac_reduce" if structure == "kfac" else "kfac"
+    assert np.abs(exact.with_structure(other).to_dense() - exact.to_dense()).max() > 0.01
+
+
+def test_averages_of_shared_weights(rng):
+    """An average of batches has the moments of both."""
+    net, batches = recurrent(), rng.standard_normal((2, 5, 4, 5))
+    for structure in ("kfac", "kfac_reduce"):
+        F = fisher.FisherMatrix(net, LOSS, batches[0], structure=structure)
+        factors = [
+            fisher.FisherMatrix(net, LOSS, X, structure=structure)._structure.kronecker for X in batches
+        ]
+        F.update(batches[1], decay=0.25)
+        for first, second, found in zip(*factors, F._structure.kronecker, strict=True):
+            for a, b, c in zip(first, second, found, strict=True):
+                np.testing.assert_allclose(c, 0.25 * a + 0.75 * b, rtol=1e-12, atol=1e-15)
+
+
+def test_what_has_no_matrix(rng):
+    net = two_outputs()
+    with pytest.raises(
+        ValueError, match=r"requires a network of one output, got 3: join them with nn.Concatenate"
+    ):
+        fisher.FisherMatrix(net, LOSS, arguments(net, rng)[0])
+    x = nn.Input((2, 3))
+    with pytest.raises(ValueError, match=r"outputs that are vectors .* got samples of shape \(2, 4\)"):
+        fisher.FisherMatrix(nn.Network(x, nn.Linear(3, 4)(x)), LOSS, np.zeros((5, 2, 3), np.float32))
+    wide = nn.Network([nn.Linear(80, 60), nn.Linear(60, 80, tied_to=0)])
+    F = fisher.FisherMatrix(wide, nn.MeanSquaredError(), np.zeros((3, 80), np.float32))
+    with pytest.raises(ValueError, match=r"structure='kfac' has no factors for the 4860 parameters 0.weight"):
+        F.with_structure("kfac")
+    words = nn.Input(4, dtype=np.int64)
+    net = nn.Network(words, nn.Linear(12, 2)(nn.Flatten()(Lookup()(words))), dtype=np.float64)
+    X = rng.integers(0, 7, (6, 4))
+    matrix = fisher.FisherMatrix(net, LOSS, X, structure="block").to_dense()
+    assert (np.linalg.eigvalsh(matrix) > -1e-12).all()
+    with pytest.raises(NotImplementedError, match="has no jvp"):
+        fisher.FisherMatrix(net, LOSS, X) @ np.ones(net.arena.size)[: 21 + 26]
