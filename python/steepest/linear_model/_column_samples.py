@@ -52,6 +52,11 @@ class ColumnSample:
         with np.errstate(invalid="ignore", over="ignore"):
             return (_of_sparse if scipy.sparse.issparse(rows) else _of_dense)(rows, weights)
 
+    def sizes(self, less: Float64Array | None = None) -> Float64Array:
+        """Return ``|c| + spread`` of the columns, of the centres c that are left when some are subtracted."""
+        size: Float64Array = np.abs(self.centre if less is None else self.centre - less) + self.spread
+        return size
+
 
 def less_centre(X: Any, centre: Float64Array, device: str) -> Any:
     """Return ``X - centre``, a copy of X's dtype, on the device where X is.

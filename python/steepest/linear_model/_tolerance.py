@@ -43,9 +43,12 @@ def remote_centre(
 ) -> Float64Array | None:
     """Return what to take from columns that lie far from zero, 0 for the others; None if there are none.
 
-    Far is where rounding of a column's mean would be more than the tolerance of its gradient, or where squares spend
-    more than half of their digits on it: ``|c| > eps^(-1/4) spread``, in float32 some 50 times, in float64 some 8,000
-    times the spread. To steps along coordinates ``|c| > spread`` is far: with each, the intercept has to move, too.
+    Far is where roundings show in a gradient. With ``u = |c| + spread``, scores round to eps times the sum of
+    ``u_l |w_l|``; as ``spread_l |w_l|`` is near one, to eps times ``u_l / spread_l``. That reaches every component j
+    of the gradient, times ``u_j``, and is to stay below its tolerance: columns in large units ask that of all others.
+    Far is also where squares spend more than half of their digits on the mean: ``|c| > eps^(-1/4) spread``, in float32
+    some 50 times, in float64 some 8,000 times the spread. To steps along coordinates ``|c| > spread`` is far: with
+    each, the intercept has to move, too.
 
     Parameters
     ----------
@@ -59,9 +62,11 @@ def remote_centre(
         Whether steps follow coordinates.
     """
     eps, size = float(np.finfo(dtype).eps), np.abs(columns.centre)
-    hidden = ROUNDING * eps * size > tolerance
+    # What scores of order one, rounded, leave of a gradient, in units of its tolerance.
+    rounding = ROUNDING * eps * (columns.sizes() / tolerance).max(initial=0.0)
+    hidden = rounding * size > columns.spread
     cancelled = size > (1.0 if by_coordinates else eps**-0.25) * np.where(
         columns.spread > 0.0, columns.spread, 1.0
     )
-    remote = (hidden & (size > columns.spread)) | cancelled
+    remote = (hidden & (size > columns.spread) & (columns.spread > 0.0)) | cancelled
     return np.where(remote, columns.centre, 0.0) if remote.any() else None
