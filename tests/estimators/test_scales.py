@@ -129,6 +129,41 @@ def test_logistic_regression(scale, offset, shape, dtype, k):
         assert error.max() <= (np.linalg.norm(left) * np.sqrt(len(coef)) + rounding) / least
 
 
+@pytest.mark.parametrize("tol", [1e-4, 1e-6, 1e-10, 0.0], ids=str)
+@pytest.mark.parametrize("offset", [10.0, 30.0, 300.0, 1000.0, 5000.0], ids=str)
+@pytest.mark.parametrize("scale", [1.0, "mixed"])
+def test_logistic_regression_at_moderate_offsets(scale, offset, tol, dtype):
+    """Whatever is asked of the gradient: the rounding of scores stays below it, and so does that of a line search."""
+    for k in (2, 3, 5):
+        X, ids, coef, _, least, spread = logistic(scale, offset, "tall", k, np.dtype(dtype).name, np.inf)
+        left = np.linalg.norm(converged_to(tol, spread, dtype)) * np.sqrt(len(coef))
+        rounding = FACTOR * np.finfo(dtype).eps * (1 + np.abs(coef * spread).max())
+        for solver, given in itertools.product(("lbfgs", "newton-cholesky"), (X, scipy.sparse.csr_array(X))):
+            model = LogisticRegression(solver=solver, C=np.inf, tol=tol, random_state=0)
+            fitted, warned = silent(functools.partial(model.fit, given, ids))
+            assert not warned
+            assert (np.abs((fitted.coef_ - coef) * spread) <= (left + rounding) / least).all()
+
+
+def test_a_gradient_that_rounding_hides_is_as_small_as_rounding_leaves_it(dtype):
+    """Without an intercept no centre can be taken off: it warns, but where the gradient is that of rounded scores."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        Z, offset = rng.standard_normal((100, 4)), 1e6 if dtype == np.float64 else 1e2
+        ids = (Z @ rng.standard_normal((4, 3)) + rng.gumbel(size=(100, 3))).argmax(axis=1)
+        X = (Z + offset).astype(dtype)
+        model, warned = silent(
+            functools.partial(LogisticRegression(fit_intercept=False, tol=1e-8).fit, X, ids)
+        )
+        assert all("rounding keeps the gradient above" in text for text in warned)
+        assert warned
+        weights = model.coef_.astype(exact.LONG).T
+        target = (ids[:, None] == np.arange(3)).astype(exact.LONG)
+        gradient = X.T.astype(exact.LONG) @ (exact.probabilities(X @ weights) - target) + weights
+        terms = (np.abs(X) @ np.abs(weights)).max()
+        assert np.abs(gradient).max() / len(X) <= 4 * np.finfo(dtype).eps * np.abs(X).max() * terms
+
+
 def gradient_of(model, Z, spread, ids, k):
     """The gradient of a classifier's mean loss by standardised coefficients alone, in long double.
 

@@ -266,6 +266,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         tol = gradient_tolerance(float(self.tol), columns, X.dtype)
         # A penalty of the intercept, and the steps of gradient descent, depend on where the features are centred.
         movable = self.fit_intercept and not scaled and self.solver not in BATCH_MODES
+        centre = remote_centre(tol, columns, X.dtype, by_coordinates=penalty.l1 > 0) if movable else None
         # Numbers that are not finite are found by the value of the objective.
         with np.errstate(invalid="ignore"):
             objective = LogisticObjective(
@@ -276,9 +277,8 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
                 l2=penalty.l2 / total,
                 intercept=float(self.intercept_scaling if scaled else 1.0) if self.fit_intercept else 0.0,
                 l2_intercept=penalty.l2 / total if scaled else 0.0,
-                centre=remote_centre(tol, columns, X.dtype, by_coordinates=penalty.l1 > 0)
-                if movable
-                else None,
+                centre=centre,
+                sizes=columns.sizes(centre),
             )
         l1 = np.full((objective.shape[0], 1), penalty.l1 / total)
         if not scaled:

@@ -81,6 +81,7 @@ def minimize_smooth(
             tol=tol,
             max_iter=_SAMPLE_STEPS,
             eps=objective.eps,
+            rounding=objective.rounding,
             enough=_RANDOMNESS * parameters / size,
         )
         if np.isfinite(found.point).all():
@@ -98,6 +99,7 @@ def minimize_smooth(
         tol=tol,
         max_iter=max_iter,
         eps=objective.eps,
+        rounding=objective.rounding,
         report=report,
     )
 
@@ -147,6 +149,7 @@ def minimize_by_newton(
             tol=tol,
             max_iter=_SAMPLE_STEPS,
             eps=objective.eps,
+            rounding=objective.rounding,
             enough=_RANDOMNESS * parameters / size,
         )
         if np.isfinite(found.point).all():
@@ -158,6 +161,7 @@ def minimize_by_newton(
         tol=tol,
         max_iter=max_iter,
         eps=objective.eps,
+        rounding=objective.rounding,
         report=report,
     )
 
@@ -185,6 +189,7 @@ def minimize_with_l1(
         tol=tol,
         max_iter=max_iter,
         eps=objective.eps,
+        rounding=objective.rounding,
         report=report,
     )
 

@@ -41,6 +41,8 @@ class LogisticObjective:
         L2 penalty of the last row of theta.
     centre : ndarray of shape (d,) or None, default=None
         Centre that is subtracted from each row of X, for a model with an intercept. `uncentred` translates theta.
+    sizes : ndarray of shape (d,) or None, default=None
+        Of the numbers in each column, once the centre is subtracted; None for zeros.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class LogisticObjective:
         intercept: float,
         l2_intercept: float = 0.0,
         centre: Float64Array | None = None,
+        sizes: Float64Array | None = None,
     ) -> None:
         self.centre = centre
+        self.sizes = np.zeros(X.shape[1]) if sizes is None else sizes
         if centre is not None:
             X = less_centre(X, centre, device_of(labels))
         self.X, self.labels, self.sample_weight = X, labels, sample_weight
@@ -82,6 +86,7 @@ class LogisticObjective:
             l2=self.l2 * larger,
             intercept=self.intercept,
             l2_intercept=self.l2_intercept * larger,
+            sizes=self.sizes,
         )
 
     def uncentred(self, theta: Float64Array) -> Float64Array:
@@ -113,6 +118,11 @@ class LogisticObjective:
         gradient[self.d :] = self.intercept * to_host(d_bias)
         gradient += self.penalty * theta
         return loss + 0.5 * float((self.penalty * theta * theta).sum()), gradient
+
+    def rounding(self, theta: Float64Array) -> float:
+        """Return the rounding of the value at theta: of scores, whose terms may cancel, and of a loss near one."""
+        terms = np.append(self.sizes, self.intercept)[: len(theta)] @ np.abs(theta)
+        return self.eps * (1.0 + float(terms.max()))
 
     def _parameters(self, theta: Float64Array) -> tuple[Array, Array]:
         """Return weights and biases in the dtype of X, on its device."""

@@ -9,7 +9,7 @@ import scipy.linalg
 
 from steepest._runtime.arrays import Float64Array
 
-from ._quasi_newton import Function, Minimum, excess
+from ._quasi_newton import Function, Minimum, excess, is_less
 
 _HALVINGS = 30
 _SWEEPS = 200
@@ -106,6 +106,7 @@ def minimize_proximal_newton(
     tol: float | Float64Array,
     max_iter: int,
     eps: float,
+    rounding: Callable[[Float64Array], float],
     report: Callable[[int, float, float], None] | None = None,
 ) -> Minimum:
     """Minimise ``function + sum_j l1_j |u_j|`` by proximal Newton steps.
@@ -125,7 +126,7 @@ def minimize_proximal_newton(
         Point -> Hessian of the smooth part, or an estimate, over the raveled transpose of a point.
     tol : float or ndarray
         Largest violation of the conditions of optimality at which to stop, or that of each component; positive.
-    max_iter, eps, report
+    max_iter, eps, rounding, report
         As in `minimize_lbfgs`.
 
     Returns
@@ -161,9 +162,9 @@ def minimize_proximal_newton(
         slope = float(np.vdot(gradient, direction)) + float(
             (penalties * (np.abs(point + direction) - np.abs(point))).sum()
         )
-        noise = eps * max(abs(value), 1.0)
-        # A step that gains less than values are rounded by is taken where it halves the violation.
-        hidden = -slope <= noise / 8
+        noise = eps * abs(value) + rounding(point)
+        # A step that gains less than values are rounded by is taken where it lowers the violation.
+        hidden = -slope <= eps * max(abs(value), 1.0) / 8
         for halving in range(1 if hidden else _HALVINGS):
             length = 0.5**halving
             candidate = point + length * direction
@@ -171,7 +172,7 @@ def minimize_proximal_newton(
             total = new + float((penalties * np.abs(candidate)).sum())
             if hidden:
                 after = violation(candidate, new_gradient, penalties)
-                better = excess(after, tol) <= 0.5 * excess(wrong, tol)
+                better = is_less(excess(after, tol), excess(wrong, tol))
             else:
                 better = total <= value + 1e-4 * length * slope + noise
             if np.isfinite(total) and better:

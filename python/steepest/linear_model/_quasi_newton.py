@@ -70,6 +70,11 @@ def excess(gradient: Float64Array, tol: float | Float64Array) -> float:
     return float((np.abs(gradient) / tol).max(initial=0.0))
 
 
+def is_less(after: float, before: float) -> bool:
+    """Return whether a step that values cannot tell has lowered the `excess`: by a tenth, or to the tolerance."""
+    return after <= max(_SLOPE * before, 1.0)
+
+
 def _next_point(
     function: Function,
     point: Float64Array,
@@ -79,16 +84,17 @@ def _next_point(
     *,
     tol: float | Float64Array,
     eps: float,
+    rounding: Callable[[Float64Array], float],
 ) -> tuple[Float64Array, float, Float64Array] | None:
     """Return the point that follows, its value and gradient, or None where rounding errors hide a decrease."""
     slope = float(np.vdot(gradient, direction))
-    noise = eps * max(abs(value), 1.0)
-    if -slope > noise / 8:
+    if -slope > eps * max(abs(value), 1.0) / 8:
+        noise = eps * abs(value) + rounding(point)
         return search_line(function, point, value, slope, direction, noise)
-    # The step gains less than the rounding error of the values, so it is accepted where it halves the gradient.
+    # The step gains less than the rounding error of the values, so the gradient decides.
     candidate = point + direction
     new, new_gradient = function(candidate)
-    better = np.isfinite(new) and excess(new_gradient, tol) <= 0.5 * excess(gradient, tol)
+    better = np.isfinite(new) and is_less(excess(new_gradient, tol), excess(gradient, tol))
     return (candidate, new, new_gradient) if better else None
 
 
@@ -101,6 +107,7 @@ def minimize_lbfgs(
     tol: float | Float64Array,
     max_iter: int,
     eps: float,
+    rounding: Callable[[Float64Array], float],
     enough: float = 0.0,
     report: Callable[[int, float, float], None] | None = None,
 ) -> Minimum:
@@ -122,6 +129,8 @@ def minimize_lbfgs(
         The most steps.
     eps : float
         Relative precision of values.
+    rounding : callable
+        Point -> rounding of the value there by what it is computed from.
     enough : float, default=0.0
         Stop once the decrease that is still expected is smaller.
     report : callable, optional
@@ -148,7 +157,7 @@ def minimize_lbfgs(
         direction = -_two_loops(gradient, steps, solve)
         if enough and -float(np.vdot(gradient, direction)) <= 2 * enough:
             break
-        found = _next_point(function, point, value, gradient, direction, tol=tol, eps=eps)
+        found = _next_point(function, point, value, gradient, direction, tol=tol, eps=eps, rounding=rounding)
         if found is None:
             break
         new_point, new_value, new_gradient = found
@@ -191,6 +200,7 @@ def minimize_newton(
     tol: float | Float64Array,
     max_iter: int,
     eps: float,
+    rounding: Callable[[Float64Array], float],
     enough: float = 0.0,
     report: Callable[[int, float, float], None] | None = None,
 ) -> Minimum:
@@ -200,7 +210,7 @@ def minimize_newton(
     ----------
     curvature : callable
         Point -> function that applies the inverse of the Hessian there.
-    function, start, tol, max_iter, eps, enough, report
+    function, start, tol, max_iter, eps, rounding, enough, report
         As in `minimize_lbfgs`.
 
     Returns
@@ -220,7 +230,7 @@ def minimize_newton(
         direction = -curvature(point)(gradient)
         if enough and -float(np.vdot(gradient, direction)) <= 2 * enough:
             break
-        found = _next_point(function, point, value, gradient, direction, tol=tol, eps=eps)
+        found = _next_point(function, point, value, gradient, direction, tol=tol, eps=eps, rounding=rounding)
         if found is None:
             break
         point, value, gradient = found
