@@ -196,6 +196,49 @@ def test_factors_are_exact_where_all_rows_have_the_same_probabilities(rng):
         np.testing.assert_allclose(hessian @ u.T.ravel(), v.T.ravel(), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("l2", [0.0, 1e-24, 1.0, 1e24])
+def test_the_kronecker_approximation_does_not_depend_on_units(rng, l2):
+    """It solves with A (x) G and the penalty, of which one may be lost beside the other, in each column another."""
+    objective, _, _ = make_objective(rng, 4, l2=l2)
+    units = np.array([1e-12, 1e12, 1.0, 1e6])
+    objective.X = objective.X * units
+    theta = np.zeros(objective.shape)
+    A, G = objective.factors(theta)
+    units = np.append(units, 1.0)
+    matrix = np.kron(A, G / units / units[:, None]) + np.kron(
+        np.eye(4), np.diag(l2 * np.append(units[:4] ** -2.0, 0))
+    )
+    v = rng.standard_normal(objective.shape)
+    v -= v.mean(axis=1, keepdims=True)
+    u = kronecker_solve(objective, theta)(units[:, None] * v)
+    # Columns without a diagonal of ones differ by 1e48.
+    scale = np.sqrt(matrix.diagonal())
+    product = matrix @ (u * units[:, None]).T.ravel()
+    np.testing.assert_allclose(
+        product / scale, v.T.ravel() / scale, rtol=0, atol=1e-9 * np.abs(v.T.ravel() / scale).max()
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_means_that_round_to_a_negative_eigenvalue(seed):
+    """In float32 squares of columns that are all but constant have eigenvalues below zero, by some eps a row."""
+    rng = np.random.default_rng(seed)
+    X = (rng.standard_normal((500, 8)) + 1e6).astype(np.float32)
+    objective = LogisticObjective(X, rng.integers(0, 5, 500), 5, None, l2=0.0, intercept=1.0)
+    gradient = objective(np.zeros(objective.shape))[1]
+    direction = kronecker_solve(objective, np.zeros(objective.shape))(gradient)
+    assert np.isfinite(direction).all() and np.vdot(direction, gradient) > 0
+
+
+def test_a_hessian_that_overflows_in_float32_is_one_of_float64(rng):
+    X, y = classes(rng, 100, 3, 3)
+    X[:, 1] *= 1e21
+    options = {"solver": "newton-cholesky", "C": np.inf, "tol": 1e-4}
+    expected = LogisticRegression(**options).fit(X, y).coef_
+    coef = LogisticRegression(**options).fit(X.astype(np.float32), y).coef_
+    np.testing.assert_allclose(coef * [1, 1e21, 1], expected * [1, 1e21, 1], rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize("solve", [dense_solve, kronecker_solve])
 @pytest.mark.parametrize("k", [2, 3])
 def test_columns_of_zeros_and_copies(rng, solve, k):

@@ -22,7 +22,7 @@ _MOST_DENSE_PARAMETERS = 256
 def dense_solve(objective: LogisticObjective, theta: Float64Array) -> Solve:
     """Return ``v -> H^-1 v`` for the Hessian at theta, and for the shortest solution where it is singular.
 
-    A Hessian that is ill conditioned for the precision of X is computed again in float64.
+    A Hessian that is ill conditioned for the precision of X, or overflows there, is computed again in float64.
     """
     rows, k = objective.shape
     for precision in dict.fromkeys((objective.dtype, np.dtype(np.float64))):
@@ -31,7 +31,9 @@ def dense_solve(objective: LogisticObjective, theta: Float64Array) -> Solve:
             # Adding the same to all classes changes nothing: neither do gradients point there. So the curvature in that
             # direction may be any; each feature's own leaves its row of the Hessian as exact as it was.
             of_features = hessian.diagonal().reshape(k, rows).mean(axis=0)
-            hessian = hessian + np.kron(np.full((k, k), 1 / k), np.diag(of_features))
+            # It may not be finite.
+            with np.errstate(invalid="ignore"):
+                hessian = hessian + np.kron(np.full((k, k), 1 / k), np.diag(of_features))
         apply = _exact_solve(hessian, precision)
         if apply is not None:
             break
@@ -41,10 +43,10 @@ def dense_solve(objective: LogisticObjective, theta: Float64Array) -> Solve:
 
 
 def _exact_solve(matrix: Float64Array, precision: np.dtype[Any]) -> Solve | None:
-    """Return ``v -> matrix^-1 v``, or None for a matrix that is singular, up to rounding, with a diagonal of ones."""
+    """Return ``v -> matrix^-1 v``; None if it is not finite, or, with a diagonal of ones, singular up to rounding."""
+    if not np.isfinite(matrix).all():
+        return None
     scale, scaled = _unit_diagonal(matrix)
-    if not np.isfinite(scaled).all():
-        return lambda v: v
     with one_thread_if_small(len(matrix)):
         factor = Cholesky.of(scaled, "cpu")
     if factor is None or factor.least_pivot() <= _cut(matrix, precision):
@@ -53,7 +55,9 @@ def _exact_solve(matrix: Float64Array, precision: np.dtype[Any]) -> Solve | None
 
 
 def _pseudo_solve(matrix: Float64Array, precision: np.dtype[Any]) -> Solve:
-    """Return ``v -> matrix^+ v`` for a positive semi-definite matrix."""
+    """Return ``v -> matrix^+ v`` for a positive semi-definite matrix, v for one that is not finite."""
+    if not np.isfinite(matrix).all():
+        return lambda v: v
     scale, scaled = _unit_diagonal(matrix)
     with one_thread_if_small(len(matrix)):
         values, vectors = scipy.linalg.eigh(scaled)
@@ -75,25 +79,33 @@ def _unit_diagonal(matrix: Float64Array) -> tuple[Float64Array, Float64Array]:
 
 
 def kronecker_solve(objective: LogisticObjective, theta: Float64Array) -> Solve:
-    """Return ``v -> (A (x) G + penalty)^-1 v``, with the factors A and G of the objective at theta.
+    """Return ``v -> (A (x) G + 1 (x) D)^-1 v``, with the factors A and G of the objective at theta, and its penalty D.
 
-    With ``G = L L^T``, ``L^-1 D L^-T = Q S Q^T`` for the penalty D, and ``A = U a U^T``, the matrix is
-    ``(U (x) L Q) (a (x) 1 + 1 (x) S) (U (x) L Q)^T``.
+    With ``t G + D = L L^T`` for the largest eigenvalue t of A, ``L^-1 D L^-T = Q S Q^T``, and ``A = U a U^T``, the
+    matrix is ``(U (x) L Q) (a / t (x) (1 - S) + 1 (x) S) (U (x) L Q)^T``, where S is between 0 and 1 in any units.
     """
     A, G = objective.factors(theta)
     if not (np.isfinite(A).all() and np.isfinite(G).all()):
         return lambda v: v
     k, rows = len(A), len(G)
     values, U = scipy.linalg.eigh(A + np.full((k, k), np.trace(A) / k**2))
-    cut = rows * float(np.finfo(objective.dtype).eps)
-    scale, scaled = _unit_diagonal(G)
-    L = scipy.linalg.cholesky(scaled + cut * np.eye(rows), lower=True) * scale[:, None]
-    inverse = scipy.linalg.solve_triangular(L, np.eye(rows), lower=True)
-    S, Q = scipy.linalg.eigh((inverse * objective.penalty[:, 0]) @ inverse.T)
-    values = np.maximum(values, cut * values[-1])
-    M = inverse.T @ Q
-    divisor = np.maximum(S, 0.0)[:, None] + values
+    cut, penalty = rows * float(np.finfo(objective.dtype).eps), objective.penalty[:, 0]
+    scale, scaled = _unit_diagonal(values[-1] * G + np.diag(penalty))
+    inverse = scipy.linalg.solve_triangular(_shifted_factor(scaled, cut), np.eye(rows), lower=True)
+    S, Q = scipy.linalg.eigh((inverse * (penalty / scale**2)) @ inverse.T)
+    S, M = np.clip(S, 0.0, 1.0)[:, None], inverse.T @ Q / scale[:, None]
+    divisor = np.maximum(values / values[-1], cut) * (1 - S) + S
     return lambda v: M @ ((M.T @ v @ U) / divisor) @ U.T
+
+
+def _shifted_factor(matrix: Float64Array, shift: float) -> Float64Array:
+    """Return the lower factor of a matrix plus a multiple of 1: this, or the first of larger ones that has a factor."""
+    while True:
+        try:
+            factor: Float64Array = scipy.linalg.cholesky(matrix + shift * np.eye(len(matrix)), lower=True)
+            return factor
+        except np.linalg.LinAlgError:
+            shift *= 8
 
 
 def preconditioner(objective: LogisticObjective, theta: Float64Array) -> Solve | None:
