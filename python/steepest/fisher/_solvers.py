@@ -18,7 +18,8 @@ from ._layout import dot
 
 # Eigenvalues below this multiple of the rounding of the largest are roundings of 0.
 _ROUNDINGS = 8.0
-# Damping below this multiple of the rounding of the largest eigenvalue leaves float32 fewer than three digits.
+# Products with a vector v round to eps times the largest eigenvalue and |v|. Of a damping below this multiple of that,
+# rounding changes more than a 64th, which leaves solutions fewer than two digits.
 _ROUNDINGS_OF_DAMPING = 64.0
 # Parts of a vector below this multiple of its rounding count as none.
 _ROUNDINGS_OF_A_PART = 1e3
@@ -40,7 +41,8 @@ class SolveReport:
         What was added to the diagonal.
     residual : float
         ``|(F + damping I) x - g| / |g|``, of the solution that was returned. Without damping it is that of the part of
-        g that F reaches: for the solver "cg", which does not know that part, ``|F (F x - g)| / |F g|``.
+        g that F reaches: for the solver "cg", which does not know that part, ``|F (F x - g)| / |F g|``. Where F does
+        not reach all of g, rounding leaves up to ``sqrt(eps) |F| |F x - g| / |F g|`` of it.
     iterations : int
         Of the solver "cg"; 0 for the others.
     """
@@ -187,6 +189,9 @@ def conjugate_residuals(
     ``r = g - F x``, whether F reaches g or not (E. Stiefel, 1955). Where F is singular and does not reach all of g, r
     becomes the part that it does not reach, and x has a multiple of it, which is taken off at the end: ``x - (x^T r /
     r^T r) r`` (Y. Liu, A. Milzarek, F. Roosta, "Obtaining pseudo-inverse solutions with MINRES", 2023).
+
+    That part limits how far they come: ``r^T F r`` is a sum that rounds to ``eps |F| |r|^2``, and where it is no longer
+    positive they end. As ``|F r|^2 <= |F| r^T F r``, what is left of ``F r`` may be ``sqrt(eps) |F| |r|``.
 
     Parameters
     ----------
