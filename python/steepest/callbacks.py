@@ -216,10 +216,10 @@ class Checkpoint(Callback):
     path : path
         The file, which is replaced each time.
     every : int, default=1
-        Save after each so many epochs, and at the end of the fit, however it ends.
+        Save after each so many epochs, and at the end of the fit, however it ends; without effect with `save_best`.
     save_best : bool, default=False
-        Save only what is better than all before: by the validation score where there is one, else by the validation
-        loss, else by the loss.
+        Save each epoch that is better than all before, and no other: by the validation score where there is one, else
+        by the validation loss, else by the loss.
 
     Raises
     ------
@@ -289,7 +289,7 @@ class EarlyStopping(Callback):
     patience : int, default=10
         Epochs without an improvement after which to stop.
     min_improvement : float, default=0.0
-        What counts as one must be larger than this.
+        What counts as one must be larger than this, from the last one on: small steps add up.
 
     Raises
     ------
@@ -323,9 +323,10 @@ class EarlyStopping(Callback):
                 "early_stopping=True, or quantity='loss'"
             )
         value *= self._SIGNS[self.quantity]
-        improved = value > self._best + self.min_improvement
-        self._best = max(self._best, value)
-        self._waited = 0 if improved else self._waited + 1
+        if value > self._best + self.min_improvement:
+            self._best, self._waited = value, 0
+        else:
+            self._waited += 1
         return self._waited >= self.patience
 
 

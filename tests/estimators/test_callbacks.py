@@ -18,7 +18,7 @@ from sklearn.base import clone
 
 import steepest
 from steepest import callbacks as module
-from steepest.callbacks import Callback, Checkpoint, EarlyStopping, ProgressBar, TensorBoard
+from steepest.callbacks import Callback, Checkpoint, EarlyStopping, Epoch, ProgressBar, TensorBoard
 from steepest.neural_network import MLPClassifier
 from steepest.optim import schedules
 
@@ -207,7 +207,7 @@ def test_the_best_is_kept(tmp_path):
     rng = np.random.default_rng(0)
     # Labels of the validation set by chance: its score goes up and down.
     model = fit(
-        Checkpoint(tmp_path / "model", save_best=True),
+        Checkpoint(tmp_path / "model", every=5, save_best=True),
         max_iter=12,
         eval_set=(rng.standard_normal((40, 10)), y[:40]),
     )
@@ -244,6 +244,11 @@ def test_early_stopping():
     assert len(curve) < 400
     assert len(curve) == int(np.argmin(curve)) + 1 + 3
     assert len(fit(EarlyStopping("loss", patience=2, min_improvement=1e9), max_iter=50).loss_curve_) == 3
+    # Steps below the least improvement add up to one.
+    steady = EarlyStopping("loss", patience=3, min_improvement=1.5)
+    steady.fit_begun(None)
+    stops = [steady.epoch_done(None, Epoch(i, 16.0 - min(i, 12), None, 1, 0.0)) for i in range(1, 17)]
+    assert stops.index(True) == 13
     with pytest.raises(ValueError, match="the epochs of this fit have no validation_loss: pass eval_set"):
         fit(EarlyStopping())
     with pytest.raises(ValueError, match="quantity 'los' is not one of"):
