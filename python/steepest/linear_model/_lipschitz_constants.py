@@ -110,10 +110,6 @@ def _curvature(loss: object) -> float:
     return 0.5 if isinstance(loss, nn.SoftmaxCrossEntropy) else 1.0
 
 
-def _shares(weights: Array | None) -> Array | None:
-    return None if weights is None else weights / weights.sum()
-
-
 def _largest_eigenvalue(X: Any, shares: Array, one: float, random: np.random.Generator) -> float:
     """Return the largest eigenvalue of ``sum_i shares_i [x_i, one] [x_i, one]^T``, by the power method."""
     v, last = random.standard_normal(X.shape[1]), one
