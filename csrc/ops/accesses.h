@@ -1,4 +1,4 @@
-// The memory that an operation reads and writes, from which follows what must wait for what.
+// The memory that an operation reads and writes, which decides which operations must wait for one another.
 #pragma once
 
 #include <iterator>
@@ -10,15 +10,15 @@
 
 namespace steepest::ops {
 
-// Ranges of memory, found by their addresses: those whose extents meet are in one cluster, and clusters lie apart. What
-// many operations touch is then not compared with what each touches.
+// A set of memory ranges, sorted by address. Ranges whose extents overlap form a cluster, and clusters are disjoint. A
+// query compares a range only with the clusters at its own addresses.
 class MemoryRanges {
     struct Cluster {
         uintptr_t end;
         std::vector<MemoryRange> ranges;
     };
 
-    // The first cluster that ends behind an address.
+    // The first cluster that ends after an address.
     template <class C>
     static auto first_from(C& clusters, uintptr_t address) {
         const auto next = clusters.upper_bound(address);
@@ -68,7 +68,7 @@ class MemoryRanges {
         return false;
     }
 
-    std::map<uintptr_t, Cluster> clusters_;  // by their first addresses
+    std::map<uintptr_t, Cluster> clusters_;  // keyed by their first addresses
 };
 
 struct Accesses {
@@ -91,7 +91,7 @@ struct Accesses {
         return (uses_team_memory && other.uses_team_memory) || conflicts_in_memory_with(other);
     }
 
-    // The same without regard to the memory of a CPU team.
+    // The same test, without the memory that the threads of a CPU team share.
     bool conflicts_in_memory_with(const Accesses& other) const {
         return writes.overlaps(other.writes) || reads.overlaps(other.writes) || writes.overlaps(other.reads);
     }

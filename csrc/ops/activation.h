@@ -1,5 +1,5 @@
-// out = f(x), and its gradient d_x = d_y * f' with the derivative evaluated at the output y = f(x); for activations
-// whose derivative is taken at the input, `y` is x.
+// An activation, out = f(x), and its gradient, d_x = d_y * f'. f' is evaluated at the output y = f(x). For activations
+// whose derivative needs the input, `y` holds x.
 #pragma once
 
 #include "common/activations.h"
@@ -11,7 +11,7 @@ template <class T>
 struct ActivationForward {
     static constexpr const char* kName = "activation";
     MatrixView<const T> x;
-    MatrixView<T> out;  // the same items as x, or apart from it
+    MatrixView<T> out;  // x itself, or disjoint from it
     Activation activation;
 
     template <class Visitor>
@@ -29,7 +29,7 @@ struct ActivationBackward {
     static constexpr const char* kName = "activation_backward";
     MatrixView<const T> d_y;
     MatrixView<const T> y;
-    MatrixView<T> out;  // the same items as d_y or y, or apart from them
+    MatrixView<T> out;  // d_y or y itself, or disjoint from both
     Activation activation;
 
     template <class Visitor>

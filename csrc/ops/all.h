@@ -34,7 +34,7 @@
 #include "ops/update.h"
 #include "ops/zero_one_loss.h"
 
-// X(operation): with a float32 and a float64 form.
+// X(operation): operations that exist for float32 and for float64.
 #define STEEPEST_FLOAT_OPERATIONS(X) \
     X(MatMul)                        \
     X(Linear)                        \
@@ -68,7 +68,7 @@
     X(TakeSparseRows)                \
     X(RandomUniform)
 
-// X(operation): with a single form.
+// X(operation): operations that exist in one form.
 #define STEEPEST_OTHER_OPERATIONS(X) \
     X(TakeRows)                      \
     X(Copy)                          \
@@ -80,7 +80,7 @@
 
 namespace steepest {
 
-// Which of the list an operation is.
+// The number of an operation: its position in the lists above.
 enum class OperationNumber : int16_t {
 #define STEEPEST_ENUMERATOR(Name) k##Name,
     STEEPEST_FLOAT_OPERATIONS(STEEPEST_ENUMERATOR) STEEPEST_OTHER_OPERATIONS(STEEPEST_ENUMERATOR)

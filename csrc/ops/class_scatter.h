@@ -1,10 +1,10 @@
-// What discriminant analysis and principal components need of their samples, in one pass. About a centre m_c for each
-// class c, for samples x_i of classes c_i and weights s_i:
+// Weights, sums and scatter matrix of classes in one pass over the samples, for discriminant analysis and principal
+// components. Class c has a centre m_c; sample x_i has the class c_i and the weight s_i:
 //     weights_c = sum_{i of c} s_i,   sums_c = sum_{i of c} s_i (x_i - m_c),
 //     scatter = sum_i s_i (x_i - m)(x_i - m)^T   with m = m_{c_i}.
-// The means are m_c + sums_c / weights_c, and the scatter about them is scatter - sum_c sums_c sums_c^T / weights_c, from
-// which little cancels where the centres are near the means. All sums are float64; products of float32 are added up in
-// float32 over kRows samples, and float64 from there on.
+// The class means are m_c + sums_c / weights_c, and the scatter about them is scatter - sum_c sums_c sums_c^T /
+// weights_c. Little cancels in this difference if the centres are near the means. All sums are float64; products of
+// float32 are summed in float32 over kRows samples at a time, and these sums in float64.
 #pragma once
 
 #include "ops/contract.h"
@@ -13,8 +13,8 @@
 namespace steepest::ops {
 
 struct ClassScatterChunks : RowChunks {
-    static constexpr int64_t kRows = 256;  // whose products are added up before they join the sums
-    static constexpr int64_t kFew = 8;     // with fewer chunks, the members share the products of each block instead
+    static constexpr int64_t kRows = 256;  // samples whose products are summed before they are added to the scatter
+    static constexpr int64_t kFew = 8;     // with fewer chunks, the threads share the products of each block instead
 
     int64_t cols, classes;
 
@@ -26,14 +26,14 @@ struct ClassScatterChunks : RowChunks {
     int64_t items() const { return items(cols, classes); }
 
   private:
-    // The scatter, the sums and the weights of a chunk.
+    // The float64 numbers of a chunk: its scatter, its sums and its weights.
     static int64_t items(int64_t d, int64_t k) { return d * d + k * (d + 1); }
 };
 
-// How the rows go through the workspace of a GPU, in float64 numbers.
+// The layout of the workspace on a GPU; sizes are numbers of float64.
 struct ClassScatterParts {
-    static constexpr int64_t kRows = 4096;      // that are centred and multiplied at once
-    static constexpr int64_t kMostParts = 256;  // of the rows, each with class sums of its own
+    static constexpr int64_t kRows = 4096;      // rows that are centred and multiplied at once
+    static constexpr int64_t kMostParts = 256;  // parts of the rows, each with its own class sums
 
     int64_t rows, cols, classes, item_bytes, parts;
 
@@ -57,14 +57,14 @@ struct ClassScatter {
     static constexpr const char* kName = "class_scatter";
     static constexpr bool kMayFail = true;
     MatrixView<const T> x;              // (n, d)
-    IntegerVectorView labels;           // (n,) or absent: all of class 0
+    IntegerVectorView labels;           // (n,), or absent: all samples are of class 0
     MatrixView<const T> centre;         // (k, d)
     VectorView<const T> sample_weight;  // (n,) or absent
-    bool accumulate = false;            // add to what the results hold
+    bool accumulate = false;            // whether to add to the values of the three results
     VectorView<double> weights;         // (k,)
     MatrixView<double> sums;            // (k, d)
     MatrixView<double> scatter;         // (d, d)
-    VectorView<double> workspace;       // of at least the items that the device needs
+    VectorView<double> workspace;       // at least workspace_items() long
 
     template <class Visitor>
     void visit(Visitor&& v) const {
@@ -78,18 +78,18 @@ struct ClassScatter {
     void check() const {
         const int64_t d = x.cols, k = centre.rows;
         require(centre.cols == d, kName, "centre has shape ", shape_of(centre), ", but x has ", d, " columns");
-        require(k > 0, kName, "centre has shape ", shape_of(centre), ": there must be a class");
+        require(k > 0, kName, "centre has shape ", shape_of(centre), "; at least one class is needed");
         if (labels)
             require(labels.size == x.rows, kName, "labels has shape ", ShapeText{-1, labels.size}, ", but x has ",
                     x.rows, " rows");
         else
-            require(k == 1, kName, "centre has ", k, " rows; samples without labels are of one class");
+            require(k == 1, kName, "centre has ", k, " rows; without labels there is one class, so it must have 1 row");
         require(!sample_weight || sample_weight.size == x.rows, kName, "sample_weight has shape ",
                 shape_of(sample_weight), ", but x has ", x.rows, " rows");
     }
 
-    // float64 numbers. On the CPU the sums of all chunks, or those of the classes; on a GPU the sums of the parts, and what
-    // is centred and multiplied at once.
+    // The size of the workspace in numbers of float64. The CPU stores the sums of all chunks, or those of the classes.
+    // A GPU stores the sums of the parts, and the rows that are centred and multiplied at once.
     template <bool OnGpu>
     int64_t workspace_items() const {
         if constexpr (OnGpu) return ClassScatterParts(x.rows, x.cols, centre.rows, sizeof(T)).items();

@@ -1,12 +1,12 @@
-// What every operation's contract is written with: the arrays it touches, and the error it throws.
+// The parts of an operation's contract: how it uses its arrays, and how it rejects its arguments.
 //
 // An operation is plain data. It offers
 //     kName                 the name in error messages and profiles
 //     visit(v)              calls v(use, name, view) for every array it touches, workspaces and 0-d arrays included
-//     check()               throws std::invalid_argument where shapes or numbers break the contract
+//     check()               throws std::invalid_argument if shapes or numbers break the contract
 //     flops()               floating-point operations, for profiles and for choosing the number of threads
-//     most_members()        where only so many threads find work, whatever there is of it
-//     kMayFail              present and true where the data can be wrong in a way that only running it shows
+//     most_members()        optional: the largest number of threads that the operation can use
+//     kMayFail              optional: true if a run can fail because of values in the data, such as labels
 #pragma once
 
 #include <cstdint>
@@ -18,19 +18,19 @@
 
 namespace steepest::ops {
 
-// How an operation uses an array. From what visit() says follow the barriers of graphs (accesses.h), the bytes of
-// profiles (profile.h) and that no output overlaps another array (overlap.h).
+// How an operation uses an array. The barriers of graphs (accesses.h), the bytes in profiles (profile.h) and the check
+// for overlapping outputs (overlap.h) follow from what visit() reports.
 enum Use : int8_t {
     kRead,
     kWrite,
     kUpdate,      // read and written
-    kReadItems,   // read, each item before the same item of an array of kWriteItems is written
-    kWriteItems,  // written, item by item: it may be the very items of an array of kReadItems
+    kReadItems,   // read, each item before the same item of a kWriteItems array is written
+    kWriteItems,  // written item by item: it may be the same memory as a kReadItems array
 };
 
 constexpr bool writes(Use use) { return use != kRead && use != kReadItems; }
 
-// A 0-d array.
+// A 0-d array, as a vector of one item.
 template <class T>
 VectorView<T> one_item(T* data) {
     return {data, 1, 1};
@@ -49,7 +49,7 @@ void require(bool condition, const char* name, const Parts&... parts) {
     if (!condition) reject(name, parts...);
 }
 
-// A shape, turned into text only where a message needs it.
+// A shape, which becomes text only when a message needs it.
 struct ShapeText {
     int64_t rows, cols;  // rows < 0 for a vector
 
@@ -84,7 +84,7 @@ void require_same_shape(const char* name, const char* a_name, const MatrixView<A
             " has shape ", shape_of(b));
 }
 
-// How many of `threads` an operation is worth.
+// The number of threads, at most `threads`, that an operation runs on.
 template <class Op>
 int members_of(const Op& op, int threads) {
     if constexpr (requires { op.most_members(); })
@@ -92,7 +92,7 @@ int members_of(const Op& op, int threads) {
     return threads;
 }
 
-// The name in messages and profiles, where it depends on more than the type.
+// The name of an operation in messages and profiles: name() if it has one, which may depend on its fields, else kName.
 template <class Op>
 const char* name_of(const Op& op) {
     if constexpr (requires { op.name(); })

@@ -1,4 +1,4 @@
-// The small arrays that change from step to step of a captured graph: cursors, step counts, loss totals.
+// Operations on the small arrays that change from step to step of a captured graph: cursors, step counts, loss totals.
 #pragma once
 
 #include "ops/contract.h"
@@ -35,7 +35,7 @@ struct Accumulate {
     double flops() const { return 2; }
 };
 
-// out = table[index], or the first or the last item where index is outside
+// out = table[index]; an index below or above the valid range gives the first or the last item
 struct LookUp {
     static constexpr const char* kName = "look_up";
     VectorView<const double> table;
@@ -57,7 +57,7 @@ struct LookUp {
     }
 };
 
-// Ends the replay, before the operations that follow it, once a value is no longer finite.
+// Stops the replay before the next operation if the value is not finite.
 struct RequireFinite {
     static constexpr const char* kName = "require_finite";
     static constexpr bool kMayFail = true;

@@ -1,6 +1,6 @@
-// Cumulative sums along the rows of x: out[i, j] = x[i, 0] + ... + x[i, j]. A sum is accumulated in float64. Where rows are
-// few and long, they are cut into pieces by their shape alone, whose totals are added up first: the result does not depend
-// on the number of threads.
+// Cumulative sums along the rows of x: out[i, j] = x[i, 0] + ... + x[i, j]. Sums are accumulated in float64. A few long
+// rows are cut into pieces, whose totals are computed first. The pieces depend on the shape alone, so the result does
+// not depend on the number of threads.
 #pragma once
 
 #include "ops/contract.h"
@@ -11,8 +11,8 @@ template <class T>
 struct Cumsum {
     static constexpr const char* kName = "cumsum";
     MatrixView<const T> x;         // (n, m)
-    MatrixView<T> out;             // (n, m): the same items as x, or apart from it
-    VectorView<double> workspace;  // of at least the items that the device needs: a total for each piece
+    MatrixView<T> out;             // (n, m): x itself, or disjoint from it
+    VectorView<double> workspace;  // at least workspace_items() long: a total for each piece
 
     template <class Visitor>
     void visit(Visitor&& v) const {
@@ -21,7 +21,7 @@ struct Cumsum {
 
     void check() const { require_same_shape(kName, "out", out, "x", x); }
 
-    // Items of a piece, the last one excepted.
+    // The number of items of a piece; the last piece of a row may have fewer.
     template <bool OnGpu>
     STEEPEST_HD int64_t piece_length() const {
         constexpr int64_t kManyRows = OnGpu ? 8192 : 64, kLeast = OnGpu ? 1024 : 4096, kMostPieces = 4096;
@@ -30,7 +30,7 @@ struct Cumsum {
         return length < kLeast ? kLeast : length;
     }
 
-    // Pieces of a row.
+    // The number of pieces of a row.
     template <bool OnGpu>
     STEEPEST_HD int64_t pieces() const {
         const int64_t length = piece_length<OnGpu>();

@@ -1,7 +1,7 @@
 // out = x * mask / (1 - rate), with mask_e = 1 with probability 1 - rate and 0 otherwise, independently for every item
 // (N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014).
 // The mask of item e, counted along the rows, depends on (seed, stream, e) alone: it is word e % 4 of Philox counter
-// e / 4. The gradient of dropout is dropout of the gradient, with the same numbers.
+// e / 4. The gradient of dropout is dropout of the gradient, with the same mask.
 #pragma once
 
 #include "ops/contract.h"
@@ -12,7 +12,7 @@ template <class T>
 struct Dropout {
     static constexpr const char* kName = "dropout";
     MatrixView<const T> x;
-    MatrixView<T> out;  // the same items as x, or apart from it
+    MatrixView<T> out;  // x itself, or disjoint from it
     double rate = 0;
     uint64_t seed = 0;
     ScalarView<int64_t> stream;

@@ -12,9 +12,9 @@ struct GaussianLoss {
     MatrixView<const T> prediction;     // (n, 2m): m means, then m log-variances
     MatrixView<const T> target;         // (n, m)
     VectorView<const T> sample_weight;  // (n,) or absent
-    bool adds_outputs = false;          // up, instead of averaging them
+    bool adds_outputs = false;          // whether the losses of a row are summed, not averaged
     double* loss = nullptr;
-    MatrixView<T> d_prediction;  // (n, 2m), the same items as prediction or apart from it
+    MatrixView<T> d_prediction;  // (n, 2m): prediction itself, or disjoint from it
 
     const char* name() const { return kName; }
 
@@ -30,7 +30,7 @@ struct GaussianLoss {
                 ": an empty batch has no mean loss");
         require(prediction.rows == target.rows && prediction.cols == 2 * target.cols, kName, "prediction has shape ",
                 shape_of(prediction), ", but target has shape ", shape_of(target),
-                ": a mean and a log-variance are needed for every target");
+                ": prediction must have a mean and a log-variance for every column of target");
         check_loss_outputs(*this);
     }
 

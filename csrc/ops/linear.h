@@ -13,7 +13,7 @@ struct Linear {
     MatrixView<const T> x;  // (n, n_in)
     MatrixView<const T> w;  // (n_in, n_out)
     VectorView<const T> b;  // (n_out,) or absent
-    MatrixView<T> out;      // (n, n_out), apart from x, w and b
+    MatrixView<T> out;      // (n, n_out), disjoint from x, w and b
     Activation activation;
     Precision precision = Precision::kFloat32;
 

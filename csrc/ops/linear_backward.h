@@ -1,8 +1,8 @@
 // The gradients of out = x @ w + b, given d_out = dL/d(out):
 //     d_w = x.T @ d_out + l2 w,   d_b = column sums of d_out,   d_x = (d_out @ w.T) * f'(x)
-// where f is the activation that produced x and f' is evaluated from its output, x itself: a chain of layers then
-// needs no operation of its own for the derivative of the activation. Accumulating, d_w and d_b are added to: gradients
-// of weights that several layers share, or of a batch in pieces.
+// where f is the activation that produced x. f' is evaluated at the output of f, which is x, so a chain of layers needs
+// no separate operation for the derivative of the activation. With `accumulate` the gradients are added to d_w and d_b:
+// for weights that several layers share, or for a batch in pieces.
 #pragma once
 
 #include "common/activations.h"
@@ -23,7 +23,7 @@ struct LinearBackward {
     Activation activation;
     double l2 = 0;
     Precision precision = Precision::kFloat32;
-    bool accumulate = false;  // d_w and d_b are added to
+    bool accumulate = false;  // whether to add to d_w and d_b
 
     template <class Visitor>
     void visit(Visitor&& v) const {
@@ -41,7 +41,7 @@ struct LinearBackward {
         if (d_x) require_same_shape(kName, "d_x", d_x, "x", x);
         const ActivationInfo& info = info_of(activation.kind);
         require(info.derivative_at == DerivativeAt::kOutput, kName, "the derivative of ", info.name,
-                " does not follow from its output, x: take 'identity' here, and then activation_backward");
+                " cannot be computed from its output, x: pass activation='identity', then call activation_backward");
     }
 
     double flops() const { return (d_x ? 4.0 : 2.0) * x.rows * x.cols * w.cols; }

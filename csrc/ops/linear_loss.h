@@ -13,7 +13,7 @@ struct LinearLossChunks : RowChunks {
     static constexpr int64_t kRows = 64, kAlign = 16;
 
     int64_t outputs;
-    int64_t width;  // of a row of d_w in the sums, whole vectors
+    int64_t width;  // numbers that the sums hold for an output of d_w: d, padded to whole vectors
 
     LinearLossChunks(int64_t n, int64_t d, int64_t k)
         : RowChunks(n, kRows, items(d, k), 4 << 20), outputs(k), width(whole_vectors(d)) {}
@@ -22,7 +22,7 @@ struct LinearLossChunks : RowChunks {
 
   private:
     static int64_t whole_vectors(int64_t items) { return (items + kAlign - 1) / kAlign * kAlign; }
-    // The sums of a chunk: d_w, output by output, d_b, the loss and the weights of the rows.
+    // The numbers of a chunk: d_w, output by output, d_b, the loss and the sum of the weights of its rows.
     static int64_t items(int64_t d, int64_t k) { return whole_vectors(k * (whole_vectors(d) + 1) + 2); }
 };
 
@@ -33,19 +33,19 @@ struct LinearLoss {
     MatrixView<const T> x;              // (n, d)
     MatrixView<const T> w;              // (d, k)
     VectorView<const T> b;              // (k,) or absent
-    MatrixView<const T> target;         // (n, k), or absent where labels are given
+    MatrixView<const T> target;         // (n, k), or absent if labels are given
     IntegerVectorView labels;           // (n,)
     VectorView<const T> sample_weight;  // (n,) or absent
-    Loss kind = Loss::kSquaredError;    // of targets
+    Loss kind = Loss::kSquaredError;    // of the targets; labels have the softmax cross-entropy
     double parameter = 0, factor = 1;
     bool adds_outputs = false;
     double l2 = 0;
     double* loss = nullptr;
-    MatrixView<T> d_w;             // (d, k), or absent with d_b: only the loss is wanted
+    MatrixView<T> d_w;             // (d, k), or absent, like d_b, to compute the loss alone
     VectorView<T> d_b;             // (k,)
-    VectorView<double> workspace;  // of at least the items that the device needs
+    VectorView<double> workspace;  // at least workspace_items() long
 
-    // What stands before s_i l_ij / sum_i s_i.
+    // The factor of s_i l_ij / sum_i s_i in the loss.
     double item_factor() const { return factor / (adds_outputs || !target ? 1.0 : static_cast<double>(w.cols)); }
 
     template <class Visitor>
@@ -68,7 +68,8 @@ struct LinearLoss {
         require(d_b.size == k, kName, "d_b has shape ", shape_of(d_b), ", but w has ", k, " columns");
     }
 
-    // float64 numbers: the sums of all chunks, or the scores of all rows.
+    // The size of the workspace in numbers of float64. The CPU stores the sums of all chunks, a GPU the scores of all
+    // rows.
     template <bool OnGpu>
     int64_t workspace_items() const {
         if constexpr (OnGpu) return (x.rows * w.cols * static_cast<int64_t>(sizeof(T)) + 7) / 8;

@@ -1,4 +1,4 @@
-// What the operations of linear models z = x @ w + b ask of the data that they are given.
+// The checks of shapes that the operations on linear models z = x @ w + b share.
 #pragma once
 
 #include "ops/contract.h"

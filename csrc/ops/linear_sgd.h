@@ -1,8 +1,9 @@
-// Stochastic gradient descent for the linear models z = x @ w + b, a sample at a time, all samples in one operation.
-// For i = 1, 2, ... and x, t the sample of row order[i] (or i), each output by itself:
-//     z = x w + b,   w <- (1 - rate l2) w - rate s l'(z, t) x,   b <- b - rate s l'(z, t),   rate = lr / (t0 + i)^power,
-// where s is the weight of the sample. The L1 penalty is the cumulative one of Y. Tsuruoka, J. Tsujii, S. Ananiadou,
-// "Stochastic gradient descent training for L1-regularized log-linear models with cumulative penalty", ACL 2009.
+// Stochastic gradient descent for linear models z = x @ w + b, with one step for each sample, all samples in one
+// operation. For i = 1, 2, ..., with x, t the sample of row order[i] (or i), and for each output separately:
+//     z = x w + b,   w <- (1 - rate l2) w - rate s l'(z, t) x,   b <- b - rate s l'(z, t),
+// where rate = lr / (t0 + i)^power and s is the weight of the sample. The L1 penalty is the cumulative one of Y. Tsuruoka,
+// J. Tsujii, S. Ananiadou, "Stochastic gradient descent training for L1-regularized log-linear models with cumulative
+// penalty", ACL 2009.
 #pragma once
 
 #include "common/linear_sgd.h"
@@ -16,11 +17,11 @@ struct LinearSgd {
     static constexpr const char* kName = "linear_sgd";
     static constexpr bool kMayFail = true;
     MatrixView<const T> x;              // (n, d)
-    MatrixView<const T> target;         // (n, k), or absent where labels are given
+    MatrixView<const T> target;         // (n, k), or absent if labels are given
     IntegerVectorView labels;           // (n,)
     VectorView<const T> sample_weight;  // (n,) or absent
     MatrixView<const T> class_weight;   // (2, k) for negative and positive targets, or absent
-    VectorView<const int64_t> order;    // rows of x, or absent: all of them as they stand
+    VectorView<const int64_t> order;    // rows of x, or absent: all rows in their order
     Loss loss = Loss::kLogLoss;
     double parameter = 0, loss_scale = 1;
     ScalarView<double> lr;
@@ -28,13 +29,13 @@ struct LinearSgd {
     PassiveAggressive passive_aggressive = PassiveAggressive::kNot;
     MatrixView<T> w;               // (d, k)
     VectorView<T> b;               // (k,) or absent
-    int64_t* step = nullptr;       // samples so far
-    MatrixView<T> l1_applied;      // (d, k), what the L1 penalty has taken off each weight, or absent
-    VectorView<double> l1_total;   // (k,), what it could have taken
+    int64_t* step = nullptr;       // number of samples so far
+    MatrixView<T> l1_applied;      // (d, k), what the L1 penalty has subtracted from each weight, or absent
+    VectorView<double> l1_total;   // (k,), what the L1 penalty could have subtracted from a weight
     MatrixView<T> average_w;       // (d, k), or absent
     VectorView<T> average_b;       // (k,), or absent
-    int64_t average_start = 1;     // the first sample that counts
-    VectorView<double> objective;  // (k,) sums over the samples of l(z, t) and the penalty, before their steps
+    int64_t average_start = 1;     // the first sample in the average, counted from 1
+    VectorView<double> objective;  // (k,) sums over the samples of l(z, t) and the penalty, each before its step
 
     STEEPEST_HD int64_t samples() const { return order ? order.size : x.rows; }
 
@@ -64,7 +65,7 @@ struct LinearSgd {
         require(t0 > -1, kName, "t0 is ", t0, "; it must be above -1");
         require(average_start >= 1, kName, "average_start is ", average_start, "; samples are counted from 1");
         require(passive_aggressive == PassiveAggressive::kNot || power == 0, kName, "power is ", power,
-                ", but passive-aggressive steps do not shrink with time");
+                "; it must be 0 if passive_aggressive is 1 or 2");
     }
 
     int64_t most_members() const { return w.cols; }

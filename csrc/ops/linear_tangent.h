@@ -1,7 +1,7 @@
-// The derivative of a layer y = f(x @ w + b) in a direction, forward mode:
+// The directional derivative of a layer y = f(x @ w + b), in forward mode:
 //     out = (x @ v + c + dx @ w) * f'(.)
-// for a direction (v, c) of its parameters, and dx, the derivative of its input. f' is evaluated from y, as it is in the
-// backward pass.
+// for a direction (v, c) of its parameters, and dx, the derivative of its input. f' is evaluated at the output y, as in
+// the backward pass.
 #pragma once
 
 #include "common/activations.h"
@@ -17,9 +17,9 @@ struct LinearTangent {
     MatrixView<const T> v;   // (n_in, n_out)
     VectorView<const T> c;   // (n_out,) or absent
     MatrixView<const T> dx;  // (n, n_in) or absent
-    MatrixView<const T> w;   // (n_in, n_out), absent where dx is
-    MatrixView<const T> y;   // (n, n_out), or absent where f is the identity
-    MatrixView<T> out;       // (n, n_out), apart from all others
+    MatrixView<const T> w;   // (n_in, n_out), or absent if dx is
+    MatrixView<const T> y;   // (n, n_out), or absent if f is the identity
+    MatrixView<T> out;       // (n, n_out), disjoint from all others
     Activation activation;
     Precision precision = Precision::kFloat32;
 
@@ -39,7 +39,7 @@ struct LinearTangent {
         if (w) require_same_shape(kName, "w", w, "v", v);
         const ActivationInfo& info = info_of(activation.kind);
         require(info.derivative_at == DerivativeAt::kOutput, kName, "the derivative of ", info.name,
-                " does not follow from its output, y: take 'identity' here, and then activation_backward");
+                " cannot be computed from its output, y: pass activation='identity', then call activation_backward");
         require(y || activation.is_identity(), kName, "y is needed for the derivative of ", info.name);
         require(!y || (y.rows == x.rows && y.cols == v.cols), kName, "y has shape ", shape_of(y),
                 ", but the result has shape (", x.rows, ", ", v.cols, ")");

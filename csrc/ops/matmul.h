@@ -11,7 +11,7 @@ struct MatMul {
     static constexpr const char* kName = "matmul";
     MatrixView<const T> a;  // (m, k)
     MatrixView<const T> b;  // (k, n)
-    MatrixView<T> out;      // (m, n), apart from a and b
+    MatrixView<T> out;      // (m, n), disjoint from a and b
     Precision precision = Precision::kFloat32;
 
     template <class Visitor>

@@ -1,4 +1,4 @@
-// Where the items of an array lie, and whether two arrays share one.
+// Where the items of an array lie in memory, and whether two arrays share an item.
 #pragma once
 
 #include "ops/contract.h"

@@ -1,4 +1,4 @@
-// The mean divergence of distributions whose parameters are the rows of z and w, in nats:
+// The mean Kullback-Leibler divergence, in nats, of the distributions whose parameters are the rows of z and of w:
 //     out = sum_i s_i KL(p(z_i) || p(w_i)) / sum_i s_i
 #pragma once
 
@@ -11,7 +11,7 @@ struct OutputDivergence {
     static constexpr const char* kName = "output_divergence";
     MatrixView<const T> z;              // (n, c)
     MatrixView<const T> w;              // (n, c)
-    Distribution distribution;          // whose means come before their log-variances
+    Distribution distribution;          // of gaussian_learned_variance, a row holds all means, then all log-variances
     VectorView<const T> sample_weight;  // (n,) or absent
     double* out = nullptr;
 

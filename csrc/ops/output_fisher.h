@@ -1,6 +1,6 @@
 // The product of the Fisher information of a distribution's parameters with a vector, row by row:
 //     out_i = scale * w_i / sum_k w_k * H(z_i) v_i
-// H is diag(p) - p pᵀ with p = softmax(z) for classes, and diagonal for the others (common/distributions.h).
+// H is diag(p) - p pᵀ with p = softmax(z) for "categorical", and diagonal for the others (common/distributions.h).
 #pragma once
 
 #include <cmath>
@@ -10,10 +10,10 @@
 
 namespace steepest::ops {
 
-// What a distribution asks of the number of its parameters.
+// Checks the number of parameters in a row of z.
 inline void check_parameters(const char* name, Distribution distribution, ShapeText z) {
     require(distribution != Distribution::kGaussianLearnedVariance || z.cols % 2 == 0, name, "z has shape ", z,
-            ": a mean and a log-variance are needed for every output");
+            ": each row must hold a mean and a log-variance for every output");
 }
 
 template <class T>
@@ -21,10 +21,10 @@ struct OutputFisher {
     static constexpr const char* kName = "output_fisher";
     MatrixView<const T> z;              // (n, c)
     MatrixView<const T> v;              // (n, c)
-    Distribution distribution;          // whose means come before their log-variances
+    Distribution distribution;          // of gaussian_learned_variance, a row holds all means, then all log-variances
     VectorView<const T> sample_weight;  // (n,) or absent
     double scale = 1;
-    MatrixView<T> out;  // (n, c), the same items as z or v, or apart from them
+    MatrixView<T> out;  // (n, c): z or v itself, or disjoint from both
 
     template <class Visitor>
     void visit(Visitor&& visitor) const {

@@ -1,5 +1,6 @@
-// What every operation asks of its memory, by what visit() says of it: an output overlaps no other array, and its items
-// do not lie over one another. Only where items are read one by one may an output be the very items of an input.
+// The memory check of every operation, for the arrays that visit() names. An output must not overlap any other array,
+// and its own items must not overlap one another. The exception: a kWriteItems output may be the same memory as a
+// kReadItems input.
 #pragma once
 
 #include <algorithm>

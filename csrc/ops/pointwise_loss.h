@@ -7,7 +7,7 @@
 
 namespace steepest::ops {
 
-// What all losses of predictions ask of their weights and of the gradient.
+// Checks the sample weights and the gradient of any loss of predictions.
 template <class Op>
 void check_loss_outputs(const Op& op) {
     require(!op.sample_weight || op.sample_weight.size == op.prediction.rows, op.name(), "sample_weight has shape ",
@@ -29,11 +29,11 @@ struct PointwiseLoss {
     MatrixView<const T> target;         // (n, m)
     VectorView<const T> sample_weight;  // (n,) or absent
     Loss kind = Loss::kSquaredError;
-    double parameter = 0;  // of the formula, where it has one
+    double parameter = 0;  // of the loss formula, if it has one
     double factor = 1;
-    bool adds_outputs = false;  // up, instead of averaging them
+    bool adds_outputs = false;  // whether the losses of a row are summed, not averaged
     double* loss = nullptr;
-    MatrixView<T> d_prediction;  // (n, m), the same items as prediction or apart from it
+    MatrixView<T> d_prediction;  // (n, m): prediction itself, or disjoint from it
 
     const char* name() const { return kLosses[static_cast<int>(kind)].name; }
 

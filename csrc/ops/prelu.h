@@ -1,5 +1,6 @@
-// A rectifier with learned slopes (K. He et al., "Delving deep into rectifiers", 2015): out = x where x > 0, else slope x,
-// with one slope for each column or one for all. Slopes may have any sign, so that the gradients are taken at x:
+// A rectifier with learned slopes (K. He et al., "Delving deep into rectifiers", 2015): out = x where x > 0, else
+// slope x. Each column has its own slope, or all share one. A slope may have any sign, so the gradients are evaluated
+// at x:
 //     d_x = d_y where x > 0, else slope d_y,   d_slope = the sum of d_y x over the items with x <= 0
 #pragma once
 
@@ -18,7 +19,7 @@ struct Prelu {
     static constexpr const char* kName = "prelu";
     MatrixView<const T> x;      // (n, m)
     VectorView<const T> slope;  // (m,) or (1,)
-    MatrixView<T> out;          // the same items as x, or apart from it; apart from slope
+    MatrixView<T> out;          // x itself, or disjoint from it; disjoint from slope
 
     template <class Visitor>
     void visit(Visitor&& v) const {
@@ -39,8 +40,8 @@ struct PreluBackward {
     MatrixView<const T> d_y;    // (n, m)
     MatrixView<const T> x;      // (n, m)
     VectorView<const T> slope;  // (m,) or (1,)
-    MatrixView<T> d_x;          // the same items as d_y or x, or apart from them; apart from slope
-    VectorView<T> d_slope;      // as slope, apart from all others
+    MatrixView<T> d_x;          // d_y or x itself, or disjoint from both; disjoint from slope
+    VectorView<T> d_slope;      // the shape of slope, disjoint from all others
 
     template <class Visitor>
     void visit(Visitor&& v) const {

@@ -1,4 +1,4 @@
-// What graphs report about their operations.
+// What a replay and a profile report about the operations of a graph.
 #pragma once
 
 #include "common/failure.h"
@@ -18,7 +18,8 @@ struct ByteCounter {
     void team_memory() {}
 };
 
-// A few operations touch less than the arrays that they are given.
+// The bytes that an operation reads and writes. A few operations touch only parts of their arrays; these have a bytes()
+// of their own.
 template <class Op>
 double bytes_of(const Op& op) {
     if constexpr (requires { op.bytes(); }) return op.bytes();

@@ -8,8 +8,8 @@
 
 namespace steepest::ops {
 
-// Uniform in [low, high): low + (high - low) u, with u on a grid of 2^-24 (float32) or 2^-53 (float64). Where low and
-// high are equal, so are the numbers.
+// Uniform in [low, high): low + (high - low) u, with u on a grid of 2^-24 (float32) or 2^-53 (float64). If low and
+// high are equal, all numbers are equal to low.
 template <class T>
 struct RandomUniform {
     static constexpr const char* kName = "random_uniform";
@@ -25,7 +25,7 @@ struct RandomUniform {
         const auto is_number = [](double bound) { return std::abs(bound) <= std::numeric_limits<T>::max(); };
         require(is_number(low) && is_number(high) && low <= high && std::isfinite(high - low), kName,
                 "the interval is [", low, ", ", high,
-                "); low <= high is needed, and bounds and a length that are finite");
+                "); low, high and high - low must be finite, and low <= high");
     }
     double flops() const { return 20.0 * out.size; }
 };

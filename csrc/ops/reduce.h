@@ -1,5 +1,5 @@
-// Reductions of a matrix: over everything, down its columns (axis 0) or along its rows (axis 1). Sums are accumulated
-// in float64, in chunks that depend on the shape alone, so that the result does not depend on the number of threads.
+// Reductions of a matrix: over all items, down its columns (axis 0) or along its rows (axis 1). Sums are accumulated in
+// float64, in chunks that depend on the shape alone, so that the result does not depend on the number of threads.
 #pragma once
 
 #include "ops/contract.h"
@@ -15,7 +15,7 @@ struct Reduce {
     MatrixView<const T> x;
     VectorView<T> out;  // (1,), (columns,) or (rows,)
     Reduction kind = Reduction::kSum;
-    int axis = -1;  // -1 over everything
+    int axis = -1;  // -1 over all items
 
     const char* name() const { return kReductionNames[static_cast<int>(kind)]; }
 

@@ -1,8 +1,8 @@
-// The mean of the outer products of the rows of x with themselves, added to what is left of the last one:
+// The mean outer product of the rows of x with themselves, added to a decayed running mean:
 //     out = decay out + scale sum_i w_i z_i z_i^T / sum_i w_i,   z_i = x_i, or (x_i, 1) with ones;
-// w_i = 1 where there are no weights. These are the factors of K-FAC (J. Martens, R. Grosse, "Optimizing neural networks
-// with Kronecker-factored approximate curvature", 2015), of a layer's inputs and of the gradients of its outputs. One
-// triangle is computed, and written twice.
+// w_i = 1 without sample_weight. For the inputs of a layer and the gradients of its outputs, these are the factors of
+// K-FAC (J. Martens, R. Grosse, "Optimizing neural networks with Kronecker-factored approximate curvature", 2015). One
+// triangle is computed and mirrored.
 #pragma once
 
 #include "ops/contract.h"
@@ -14,9 +14,9 @@ struct SecondMoment {
     static constexpr const char* kName = "second_moment";
     MatrixView<const T> x;              // (n, d)
     VectorView<const T> sample_weight;  // (n,) or absent
-    bool ones = false;                  // whether rows end with a 1 that x does not hold
+    bool ones = false;                  // whether a 1 is appended to every row of x
     double scale = 1;
-    ScalarView<double> decay;  // in [0, 1); where it is 0, what out holds does not matter
+    ScalarView<double> decay;  // in [0, 1); if it is 0, the old values of out do not matter
     MatrixView<T> out;         // (d + ones, d + ones), symmetric
 
     bool may_read_out() const { return decay.data || decay.value != 0; }

@@ -9,7 +9,7 @@ template <class T>
 struct Softmax {
     static constexpr const char* kName = "softmax";
     MatrixView<const T> x;  // (n, c)
-    MatrixView<T> out;      // (n, c), the same items as x or apart from it
+    MatrixView<T> out;      // (n, c): x itself, or disjoint from it
     bool logarithm = false;
 
     const char* name() const { return logarithm ? "log_softmax" : kName; }

@@ -1,4 +1,4 @@
-// The gradient of softmax along the rows, from its output: d_x = y (d_y - s), s the sum of d_y y over the row.
+// The gradient of row-wise softmax, from its output y: d_x = y (d_y - s), where s is the sum of d_y y over the row.
 #pragma once
 
 #include "ops/contract.h"
@@ -10,7 +10,7 @@ struct SoftmaxBackward {
     static constexpr const char* kName = "softmax_backward";
     MatrixView<const T> d_y;  // (n, c)
     MatrixView<const T> y;    // (n, c)
-    MatrixView<T> out;        // the same items as d_y or y, or apart from them
+    MatrixView<T> out;        // d_y or y itself, or disjoint from both
 
     template <class Visitor>
     void visit(Visitor&& v) const {

@@ -12,13 +12,13 @@ struct SoftmaxCrossEntropy {
     static constexpr const char* kName = "softmax_cross_entropy";
     static constexpr bool kMayFail = true;
     MatrixView<const T> logits;         // (n, c)
-    IntegerVectorView labels;           // (n,) class ids, or
-    MatrixView<const T> targets;        // (n, c) probabilities
+    IntegerVectorView labels;           // (n,) class ids, or absent if targets are given
+    MatrixView<const T> targets;        // (n, c) probabilities, or absent if labels are given
     VectorView<const T> sample_weight;  // (n,) or absent
-    bool has_ignore_label = false;      // rows with this label count for nothing
+    bool has_ignore_label = false;      // whether rows with the label ignore_label have weight 0
     int64_t ignore_label = 0;
     double* loss = nullptr;
-    MatrixView<T> d_logits;  // (n, c), the same items as logits or apart from them
+    MatrixView<T> d_logits;  // (n, c): logits itself, or disjoint from it
 
     template <class Visitor>
     void visit(Visitor&& v) const {

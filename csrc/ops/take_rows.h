@@ -1,4 +1,4 @@
-// out[i] = x[indices[start + i]]: gathers a shuffled mini-batch. Rows are moved as bytes, so any dtype will do.
+// out[i] = x[indices[start + i]]: gathers a shuffled mini-batch. Rows are copied as bytes, whatever their dtype.
 #pragma once
 
 #include "ops/contract.h"
@@ -11,7 +11,7 @@ struct TakeRows {
     MatrixView<const char> x;           // (n, bytes in a row), rows contiguous
     VectorView<const int64_t> indices;  // (m,)
     ScalarView<int64_t> start;
-    MatrixView<char> out;  // (batch, bytes in a row), apart from x
+    MatrixView<char> out;  // (batch, bytes in a row), disjoint from x
 
     template <class Visitor>
     void visit(Visitor&& v) const {

@@ -1,5 +1,6 @@
-// out[i] = row rows[start + i] of a sparse matrix in CSR form, as dense numbers: gathers a shuffled mini-batch. Row r
-// holds items p in [indptr[r], indptr[r + 1]), number data[p] in column indices[p]; numbers of one column are added up.
+// out[i] = row rows[start + i] of a sparse matrix in CSR form, as a dense row: gathers a shuffled mini-batch. Row r
+// holds the items p in [indptr[r], indptr[r + 1]): the number data[p] in column indices[p]. Numbers of the same column
+// are summed.
 #pragma once
 
 #include "ops/contract.h"
@@ -15,7 +16,7 @@ struct TakeSparseRows {
     IntegerVectorView indptr;        // (n + 1,) of int32 or int64
     VectorView<const int64_t> rows;  // (m,)
     ScalarView<int64_t> start;
-    MatrixView<T> out;  // (batch, d), apart from all of them
+    MatrixView<T> out;  // (batch, d), disjoint from all inputs
 
     int64_t matrix_rows() const { return indptr.size - 1; }
 
@@ -34,7 +35,7 @@ struct TakeSparseRows {
     }
 
     double flops() const { return 0; }
-    // With all rows of the same length.
+    // An estimate that takes all rows to hold equally many items.
     double bytes() const {
         const double items = indptr.size > 1 ? 1.0 * data.size / (indptr.size - 1) * out.rows : 0;
         return sizeof(T) * (1.0 * out.rows * out.cols + items) + 8.0 * items;

@@ -11,7 +11,7 @@ namespace steepest::ops {
 struct UpdateRuleInfo {
     UpdateRule rule;
     const char *name, *operation, *state[2], *number[3];
-    bool averages;  // whether its own numbers are the decays of running means
+    bool averages;  // whether beta1 and beta2 are decay rates of running means
 
     constexpr int states() const { return (*state[0] != 0) + (*state[1] != 0); }
 };
@@ -31,7 +31,7 @@ struct UpdateTensor {
     MatrixView<T> param;
     MatrixView<const T> grad;
     MatrixView<T> state[2];
-    bool penalised = true;  // or spared by penalties, as biases are
+    bool penalised = true;  // whether the penalties apply; they usually do not apply to biases
 
     template <class Visitor>
     void visit(Visitor&& v, const UpdateRuleInfo& names) const {
@@ -75,7 +75,7 @@ struct Update {
         return (2.0 + 6.0 * info_of(rule).states() + 2.0 * adjustments.clips() + 8.0 * adjustments.penalises()) *
                size();
     }
-    // Parameters and states are read and written; gradients are read, once more for their norm.
+    // Parameters and states are read and written; gradients are read, and once more for their norm.
     double bytes() const { return (3.0 + 2.0 * info_of(rule).states() + adjustments.clips()) * sizeof(T) * size(); }
 
     double size() const {

@@ -1,4 +1,4 @@
-// The share of rows whose first largest score is not at their label.
+// The zero-one loss: the proportion of rows whose largest score (the first of equal ones) is not at their label.
 #pragma once
 
 #include "ops/contract.h"
