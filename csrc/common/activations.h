@@ -1,7 +1,7 @@
-// Activation functions: one formula each, for CPU vectors and CUDA scalars alike, and the registry that names them.
-// `V` is a vector of one instruction set or a CUDA thread's Lane; exp, expm1 and the like are found for it by argument
-// lookup. `derivative` is evaluated at the function's own output y = f(x), so that back-propagation needs no second
-// array; where y does not determine it, at the input x.
+// Activation functions: one formula each, for CPU vectors and CUDA scalars alike, and the registry that names them. `V`
+// is a vector of one instruction set or a CUDA thread's Lane; exp, expm1 and the like are found for it by
+// argument-dependent lookup. `derivative` is evaluated at the function's own output y = f(x), so that back-propagation
+// needs no second array. If y does not determine the derivative, it is evaluated at the input x.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,9 @@
 #include "common/macros.h"
 #include "common/normal_distribution.h"
 
-// X(formula). Adding an activation is a struct below and its name here: the kernels of both devices, the function of
-// steepest.kernels, the layer of steepest.nn, their stubs, tests and the table of the documentation follow.
+// X(formula). To add an activation, add a struct below and its name here. The kernels of both devices, the function of
+// steepest.kernels, the layer of steepest.nn, their stubs, their tests and the table of the documentation follow from
+// it.
 #define STEEPEST_ACTIVATIONS(X) \
     X(Identity)                 \
     X(Relu)                     \
@@ -35,25 +36,25 @@ enum class ActivationKind : int8_t {
 
 struct Activation {
     ActivationKind kind = ActivationKind::kIdentity;
-    double parameter = 0;  // where the function has one
+    double parameter = 0;  // of the function, if it has one
 
     STEEPEST_HD bool is_identity() const { return kind == ActivationKind::kIdentity; }
 };
 
 enum class DerivativeAt : int8_t { kOutput, kInput };
 
-// What an activation is called and what its formula is, in words that documentation and docstrings take over.
+// The name and the formula of an activation. The documentation and the docstrings use these strings.
 struct ActivationInfo {
-    const char* name;            // of the function
-    const char* layer;           // of its class in steepest.nn
-    const char* parameter = "";  // of the formula, not negative; "" where there is none
+    const char* name;            // of the function in steepest.kernels
+    const char* layer;           // class in steepest.nn
+    const char* parameter = "";  // name of the parameter, which is not negative; "" if there is none
     double default_parameter = 0;
     const char* value;
-    const char* derivative;  // by y = f(x), or by x where it is taken at the input
+    const char* derivative;  // in terms of y = f(x), or of x if it is evaluated at the input
     const char* range;
     const char* source = "";
     DerivativeAt derivative_at = DerivativeAt::kOutput;
-    ActivationKind kind = ActivationKind::kIdentity;  // filled in by the list of all
+    ActivationKind kind = ActivationKind::kIdentity;  // set by kActivations
 
     constexpr ActivationInfo of_kind(ActivationKind own) const {
         ActivationInfo info = *this;
@@ -77,7 +78,7 @@ struct Identity {
     }
 };
 
-// max(x, 0); the derivative at 0 is taken as 0. The order of the arguments of max keeps a NaN.
+// max(x, 0); the derivative at 0 is defined as 0. The order of the arguments of max propagates NaN.
 struct Relu {
     static constexpr ActivationInfo kInfo{.name = "relu",
                                           .layer = "ReLU",
@@ -94,7 +95,7 @@ struct Relu {
     }
 };
 
-// x where x > 0, else slope x. The slope is not negative, so that y tells which.
+// x where x > 0, else slope x. The slope is not negative, so the sign of y tells which case holds.
 struct LeakyRelu {
     static constexpr ActivationInfo kInfo{.name = "leaky_relu",
                                           .layer = "LeakyReLU",
@@ -138,7 +139,8 @@ struct Elu {
     }
 };
 
-// 1 / (1 + exp(-x)), for x < 0 as e / (1 + e) with e = exp(x), which has all digits where the result is tiny.
+// 1 / (1 + exp(-x)). For x < 0 it is computed as e / (1 + e) with e = exp(x), which is accurate where the result is
+// tiny.
 struct Sigmoid {
     static constexpr ActivationInfo kInfo{.name = "sigmoid",
                                           .layer = "Sigmoid",
@@ -156,7 +158,8 @@ struct Sigmoid {
     }
 };
 
-// (x + 3) / 6 between 0 and 1; the derivative at the ends is taken as 0. The clamps' argument order keeps a NaN.
+// (x + 3) / 6, clipped to [0, 1]; the derivative at the ends is defined as 0. The argument order of the clamps
+// propagates NaN.
 struct HardSigmoid {
     static constexpr ActivationInfo kInfo{.name = "hard_sigmoid",
                                           .layer = "HardSigmoid",
@@ -173,8 +176,8 @@ struct HardSigmoid {
     }
 };
 
-// tanh(x) = e / (e + 2) with e = exp(2x) - 1, which keeps the relative accuracy near 0. Beyond |x| = 20 the
-// result is ±1 in every precision, so clamping keeps inf/inf away. The clamp's argument order keeps a NaN.
+// tanh(x) = e / (e + 2) with e = exp(2x) - 1, which keeps the relative accuracy near 0. Beyond |x| = 20 the result is
+// ±1 in every precision; the clamp there avoids inf / inf. The clamp's argument order propagates NaN.
 struct Tanh {
     static constexpr ActivationInfo kInfo{
         .name = "tanh", .layer = "Tanh", .value = "tanh(x)", .derivative = "1 - y^2", .range = "[-1, 1]"};
@@ -231,11 +234,11 @@ struct Gelu {
     }
 };
 
-// What functions need that are x exp(x) times a fraction where x < 0, and x times another elsewhere: the exponential is
-// multiplied last, since the product may be a normal number where the exponential is none.
+// The parts of functions that are x exp(x) times a fraction where x < 0, and x times another fraction elsewhere. The
+// exponential is multiplied last: the product may be a normal number where the exponential itself is subnormal.
 template <class V>
 struct ExponentialTail {
-    static constexpr double kRange = 800;  // x exp(x) is 0 in double from -800 down, and all sums are finite
+    static constexpr double kRange = 800;  // for x <= -800, x exp(x) is 0 in double; up to here all sums are finite
 
     V x, down;  // down is -|x|, but not below -kRange
     decltype(factored_exp(V(0))) factored;
@@ -272,8 +275,8 @@ struct Silu {
     }
 };
 
-// x tanh(log(1 + exp(x))). With e = exp(-|x|) the hyperbolic tangent is e (e + 2) / (e² + 2 e + 2) where x < 0, of which
-// the factor e is multiplied last, and (1 + 2 e) / (1 + 2 e + 2 e²) elsewhere.
+// x tanh(log(1 + exp(x))). With e = exp(-|x|) the hyperbolic tangent is e (e + 2) / (e² + 2 e + 2) where x < 0, and
+// (1 + 2 e) / (1 + 2 e + 2 e²) elsewhere. The factor e of the first form is multiplied last.
 struct Mish {
     static constexpr ActivationInfo kInfo{
         .name = "mish",
@@ -290,8 +293,8 @@ struct Mish {
         const V e = tail.e();
         return tail.times(tail.bounded() * (numerator(tail, e) / denominator(tail, e)));
     }
-    // With the fraction n / d: (n d + 4 x e² (1 + e)) / d² for x >= 0, and below it the factor e of
-    // (n d + 4 x (1 + e)) / d².
+    // With the fraction n / d of the hyperbolic tangent, without the factor e: (n d + 4 x e² (1 + e)) / d² for x >= 0,
+    // and e (n d + 4 x (1 + e)) / d² for x < 0.
     template <class V>
     STEEPEST_HD V derivative(V x) const {
         const ExponentialTail<V> tail(x);
@@ -331,7 +334,7 @@ STEEPEST_HD auto with_activation(const Activation& activation, F&& f) {
     return f(Identity{});
 }
 
-// The same for activations whose derivative is taken at the output, which the caller has checked.
+// Like with_activation, for activations whose derivative is evaluated at the output; the caller has checked that.
 template <class F>
 STEEPEST_HD auto with_output_derivative(const Activation& activation, F&& f) {
     switch (activation.kind) {

@@ -1,7 +1,8 @@
 // Distributions whose parameters are a network's outputs z, and the registry that names them.
 //
-// The Fisher information of z, H = E[score scoreᵀ] over the distribution's own observations, is a diagonal matrix where
-// outputs are independent given z: these formulas give its product with v, for CPU vectors and CUDA lanes alike.
+// The Fisher information of z is H = E[score scoreᵀ], where the expectation is over observations from the distribution
+// itself. H is diagonal if the outputs are independent given z. The formulas here compute its product with v, for CPU
+// vectors and CUDA lanes alike.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +38,7 @@ constexpr DistributionEntry kDistributions[] = {
 
 inline namespace STEEPEST_TARGET {
 
-// p (1 - p) v with p = sigmoid(z): e / (1 + e)² with e = exp(-|z|) has all digits where p is near 0 or 1.
+// p (1 - p) v with p = sigmoid(z): e / (1 + e)² with e = exp(-|z|) is accurate where p is near 0 or 1.
 struct BernoulliInformation {
     template <class V>
     STEEPEST_HD V operator()(V z, V v) const {
@@ -46,8 +47,8 @@ struct BernoulliInformation {
     }
 };
 
-// A mean, with the variance 1 or, where that is learned, exp(s). By the root of exp(-s), neither a small v nor a large
-// exponential is lost before they meet.
+// The information of a mean whose variance is 1 or, if it is learned, exp(s). Multiplying twice by exp(-s/2) avoids an
+// overflow of exp(-s) where v is small.
 struct MeanInformation {
     template <class V>
     STEEPEST_HD V operator()(V, V v) const {
@@ -62,7 +63,7 @@ struct ScaledMeanInformation {
     }
 };
 
-// The logarithm of a variance.
+// The information of a log-variance, 1/2.
 struct LogVarianceInformation {
     template <class V>
     STEEPEST_HD V operator()(V, V v) const {
@@ -79,7 +80,8 @@ struct PoissonInformation {
     }
 };
 
-// For distributions other than the categorical: calls f(z, v, out, formula) for the columns that one formula is for.
+// Calls f(z, v, out, formula) for every group of columns with one formula, for distributions other than the
+// categorical.
 template <template <class> class Op, class T, class F>
 void for_each_information(const Op<T>& op, F&& f) {
     const int64_t n = op.z.rows, m = op.z.cols / 2;

@@ -1,12 +1,12 @@
 // The divergence KL(p(z) || p(w)) of distributions whose parameters are z and w (common/distributions.h), in nats and
 // float64: one formula for each item, for CPU vectors and CUDA lanes alike.
 //
-// A step of a network changes its outputs little, and divergences by the square of that, so that no difference of two
-// entropies shows them. Where log p(y) = z y - A(z), up to terms without z, the divergence is A(w) - A(z) - A'(z) t
-// with t = w - z; for counts, and in a sum of them for classes, that is exp(z) (exp(t) - 1 - t). In such forms nothing
-// cancels, and what is left of the error is a small multiple of the result's rounding.
+// A training step changes the outputs of a network by little, and the divergence by the square of that. In a difference
+// of two entropies it would be lost to cancellation. If log p(y) = z y - A(z), up to terms without z, the divergence is
+// A(w) - A(z) - A'(z) t with t = w - z. For counts, and in a sum over the classes, it is exp(z) (exp(t) - 1 - t). In
+// such forms nothing cancels, and the relative error is a small multiple of the machine epsilon.
 //
-// Where w and z are the same, infinities included, so are the distributions.
+// Equal parameters, infinite ones included, have the divergence 0.
 #pragma once
 
 #include "common/distributions.h"
@@ -23,7 +23,7 @@ STEEPEST_HD V difference(V w, V z) {
     return select(w == z, V(0), w - z);
 }
 
-// exp(t) - 1 - t for |t| <= 1, from the series of exp up to t¹⁸: the rest is below 3e-17 of it.
+// exp(t) - 1 - t for |t| <= 1, from the series of exp up to t¹⁸: the relative error is below 3e-17.
 template <class V>
 STEEPEST_HD V exp_remainder_near_0(V t) {
     return t * t *
@@ -41,7 +41,7 @@ STEEPEST_HD V exp_remainder(V t) {
     return select(abs(t) > V(1), exp(t) - (V(1) + t), near);
 }
 
-// exp(z) (exp(t) - 1 - t) with t = w - z: the larger one of exp(z) and exp(w) times what does not overflow.
+// exp(z) (exp(t) - 1 - t) with t = w - z: the larger of exp(z) and exp(w) times a factor that does not overflow.
 template <class V>
 STEEPEST_HD V scaled_exp_remainder(V z, V w, V t) {
     V value = exp_remainder_near_0(t), exponent = z;
@@ -51,14 +51,15 @@ STEEPEST_HD V scaled_exp_remainder(V z, V w, V t) {
         value = select(abs(t) > V(1), select(t > V(0), up, down), value);
         exponent = select(t > V(1), w, z);
     }
-    // By the root, neither a small value nor a large exponential is lost before they meet; 0 times any is 0.
+    // Multiplying twice by the square root avoids an overflow of the exponential where the value is small.
     const V root = exp(min(V(709), V(0.5) * exponent));
     return value * root * root;
 }
 
-// softplus(w) - softplus(z) - p t with p = sigmoid(z). By symmetry z may be taken as negative: p <= 1/2. Near 0 it is
+// softplus(w) - softplus(z) - p t with p = sigmoid(z). By symmetry z can be assumed negative, so that p <= 1/2. Near 0
+// it is
 //     log1p(x) - p t = p (exp(t) - 1 - t) - (x - log1p(x)),   x = p (exp(t) - 1),
-// whose first term is at most 3 times the result, and with s = x / (2 + x), log1p(x) = 2 artanh(s) and x - 2 s = x s.
+// whose first term is at most 3 times the result. With s = x / (2 + x), log1p(x) = 2 artanh(s) and x - 2 s = x s.
 struct BernoulliDivergence {
     template <class V>
     STEEPEST_HD V operator()(const V (&in)[2]) const {
@@ -69,7 +70,7 @@ struct BernoulliDivergence {
         V value = p * remainder - s * (x - (square + square) * artanh_tail(square));
         if (any_greater(abs(t), V(1))) {
             const V w = select(flips, -in[1], in[1]), tail = log1p_unit(exp_nonpositive(minus_abs(w))) - log1p_unit(e);
-            // max(w, 0) - p t, of which an infinite w leaves no difference of infinities
+            // max(w, 0) - p t, in a form that is no difference of infinities for an infinite w
             const V line =
                 select(w > V(0), fma(V(1) - p, w, times_infinite(p, minus_abs(in[0]))), -times_infinite(p, t));
             value = select(abs(t) > V(1), line + tail, value);
@@ -87,7 +88,7 @@ struct MeanDivergence {
     }
 };
 
-// Of means and log-variances (mu, s) and (mu', s'): half of (mu' - mu)² exp(-s') + exp(d) - 1 - d with d = s - s'.
+// For means and log-variances (mu, s) and (mu', s'): half of (mu' - mu)² exp(-s') + exp(d) - 1 - d with d = s - s'.
 struct LearnedVarianceDivergence {
     template <class V>
     STEEPEST_HD V operator()(const V (&in)[4]) const {
@@ -103,13 +104,13 @@ struct PoissonDivergence {
     }
 };
 
-// What a formula takes of a row: the columns of z and w that belong together.
+// The arguments of a formula: the columns of z and w that belong together.
 template <class T, int In>
 struct DivergenceItems {
     MatrixView<const T> in[In];
 };
 
-// For distributions other than the categorical: calls f(items, formula).
+// Calls f(items, formula) for a distribution other than the categorical.
 template <template <class> class Op, class T, class F>
 void with_divergence(const Op<T>& op, F&& f) {
     const DivergenceItems<T, 2> items{{op.z, op.w}};

@@ -1,5 +1,5 @@
-// Dropout's formula: an item is kept where its 32-bit random word is not below rate 2^32, and scaled by 1 / (1 - rate);
-// others become zero, whatever they were.
+// Dropout's formula: an item is kept if its 32-bit random word is at least rate 2^32, and scaled by 1 / (1 - rate). All
+// other items become zero, even infinite ones and NaN.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ struct DropoutRule {
     uint32_t threshold;
     T scale;
 
-    // For 0 <= rate < 1, so that the product is below 2^32.
+    // Requires 0 <= rate < 1, so that rate 2^32 is below 2^32.
     explicit DropoutRule(double rate)
         : threshold(static_cast<uint32_t>(rate * 0x1p32)), scale(static_cast<T>(1 / (1 - rate))) {}
 

@@ -5,15 +5,15 @@
 
 namespace steepest {
 
-// Which operation it was, see ops/all.h. A name would not do: it is an address, and the host cannot read what lies at an
-// address of the device.
+// The number of the operation that failed, see ops/all.h. Device code cannot report the name: the host cannot read a
+// string at a device address.
 enum class OperationNumber : int16_t;
 
 struct Failure {
     enum Kind : int8_t { kNone, kLabel, kIndex, kNotFinite, kStart, kColumn, kPointer } kind = kNone;
     OperationNumber operation{};
     int64_t value = 0;     // the offending label, index, start, column or bound of a sparse row
-    int64_t position = 0;  // where it stands
+    int64_t position = 0;  // the index of that item in its array
     int64_t limit = 0;     // valid values are 0 .. limit - 1
     double number = 0;     // the value that is not finite
     int64_t step = 0;      // the 0-based step of a replay

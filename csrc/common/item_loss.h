@@ -1,8 +1,8 @@
 // Losses that are a sum over items: item (i, j) has its own numbers, such as a prediction and a target, and its own
-// part of the gradient. Over the rows of a batch they are averaged with weights, over a row's outputs they are averaged
-// or added up:
+// part of the gradient. The losses of the rows of a batch are averaged with weights; the losses of a row's outputs are
+// averaged or summed:
 //     loss = factor * sum_i w_i (1/m or 1) sum_j l_ij / sum_i w_i
-// A kernel gives them f(numbers, gradient) -> l, for vectors of items.
+// A kernel is given a formula f(numbers, gradient) -> l, for vectors of items.
 #pragma once
 
 #include "common/row_weights.h"
@@ -15,17 +15,17 @@ struct ItemLoss {
     MatrixView<const T> in[In];  // (n, m) each
     MatrixView<T> out[Out];      // (n, m) each
     VectorView<const T> weight;  // (n,) or absent
-    double factor = 1;           // before all items, 1/m included
+    double factor = 1;           // of every item, including 1/m
     double* loss = nullptr;
 
     STEEPEST_HD int64_t rows() const { return in[0].rows; }
     STEEPEST_HD int64_t cols() const { return in[0].cols; }
-    // What stands before w_i l_ij.
+    // The factor of w_i l_ij in the loss.
     STEEPEST_HD double scale(double total_weight) const { return total_weight != 0 ? factor / total_weight : 0; }
 };
 
-// Whether all items lie side by side. Without weights rows then mean nothing to the sum, and may be of any length that
-// divides the number of items.
+// Whether the items are contiguous. Without weights the sum then does not depend on where rows end: they may be given
+// any length that divides the number of items.
 template <class T, int In, int Out>
 bool is_one_run(const ItemLoss<T, In, Out>& items) {
     bool run = true;
@@ -38,21 +38,22 @@ bool is_one_run(const ItemLoss<T, In, Out>& items) {
 template <class T, int In, int Out>
 void reshape_run(ItemLoss<T, In, Out>& items, int64_t cols) {
     const int64_t rows = items.rows() * items.cols() / cols;
-    // The mean over rows stays what it was: the sum over its items is divided by their number.
+    // The mean does not change: the factor makes up for the new number of rows.
     items.factor *= static_cast<double>(rows) / static_cast<double>(items.rows());
     const auto reshape = [&](auto& m) { m.rows = rows, m.cols = m.row_stride = cols; };
     for (auto& m : items.in) reshape(m);
     for (auto& m : items.out) reshape(m);
 }
 
-// Of an operation's predictions and targets, by one formula for each pair.
+// The items of an operation on predictions and targets, which has one formula for each pair.
 template <template <class> class Op, class T>
 ItemLoss<T, 2, 1> pointwise_items(const Op<T>& op) {
     const double outputs = op.adds_outputs ? 1.0 : static_cast<double>(op.prediction.cols);
     return {{op.prediction, op.target}, {op.d_prediction}, op.sample_weight, op.factor / outputs, op.loss};
 }
 
-// Of means, log-variances and targets; the predictions hold the means on the left, the log-variances on the right.
+// The items of the Gaussian loss: means, log-variances and targets. The predictions hold the means on the left, the
+// log-variances on the right.
 template <template <class> class Op, class T>
 ItemLoss<T, 3, 2> gaussian_items(const Op<T>& op) {
     const int64_t n = op.target.rows, m = op.target.cols;

@@ -1,5 +1,5 @@
-// The scalar part of stochastic gradient descent for a linear model, one formula for both devices: how far along a sample
-// the weights go, and how fast the steps shrink.
+// The scalar part of stochastic gradient descent for a linear model, one formula for both devices: the step length
+// along a sample, and how it decays with the number of samples.
 #pragma once
 
 #include <cmath>
@@ -8,7 +8,7 @@
 
 namespace steepest {
 
-// How a step's length follows from the loss of its sample.
+// Whether a step has its length from the loss of its sample: no, by PA-I (kFirst) or by PA-II (kSecond).
 enum class PassiveAggressive : int8_t { kNot, kFirst, kSecond };
 
 inline namespace STEEPEST_TARGET {
@@ -25,12 +25,12 @@ struct StepRule {
         if (power == 0) return lr;
         return lr / (power == 1 ? t0 + t : std::pow(t0 + t, power));
     }
-    // What an L2 penalty leaves of the weights; never less than nothing.
+    // The factor by which the L2 penalty shrinks the weights, at least 0.
     STEEPEST_HD double decay(double rate) const {
         const double left = 1 - rate * l2;
         return left > 0 ? left : 0;
     }
-    // Whether a sample with |x|² = square is passed over.
+    // Whether a sample with |x|² = square is skipped.
     STEEPEST_HD bool skips(double square) const {
         return passive_aggressive == PassiveAggressive::kFirst && square == 0;
     }
@@ -49,8 +49,8 @@ struct StepRule {
     }
 };
 
-// The slope of a step at prediction z with target t. At its kink the hinge counts as violated: a perceptron, whose kink
-// lies where its weights begin, would never move otherwise.
+// The derivative of the loss that a step uses, at prediction z with target t. At its kink the hinge counts as violated.
+// Otherwise a perceptron would never move: its kink lies at weights of 0, where it starts.
 template <class Formula, class V>
 STEEPEST_HD V slope_of_step(const Formula& formula, V z, V t) {
     if constexpr (std::is_same_v<Formula, Hinge>)
@@ -59,8 +59,8 @@ STEEPEST_HD V slope_of_step(const Formula& formula, V z, V t) {
         return formula.derivative(z, t);
 }
 
-// The target of output c where labels are given: that its class is or is not this one. A single output is the
-// class of positive labels.
+// The target of output c for a class label: positive if c is the label. A single output has positive targets for labels
+// above 0.
 STEEPEST_HD bool is_positive(int64_t label, int64_t c, int64_t outputs) {
     return outputs == 1 ? label > 0 : label == c;
 }

@@ -1,8 +1,9 @@
-// Pointwise losses: one formula each, for CPU vectors and CUDA scalars alike, and the registry that names them.
-// A formula gives the loss of one prediction z with one target t, and its derivative by z. `V` is a scalar or a vector
-// of one instruction set; exp, log1p_unit and the like are found for it by argument lookup.
+// Pointwise losses: one formula each, for CPU vectors and CUDA scalars alike, and the registry that names them. A
+// formula gives the loss of one prediction z with one target t, and its derivative with respect to z. `V` is a scalar
+// or a vector of one instruction set; exp, log1p_unit and the like are found for it by argument-dependent lookup.
 //
-// At a kink the derivative is the subgradient nearest to 0, which for all of them is 0. A NaN in z or t gives a NaN.
+// At a kink the derivative is the subgradient nearest to 0, which is 0 for all of these losses. NaN in z or t gives
+// NaN.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +12,8 @@
 #include "common/activations.h"
 #include "common/macros.h"
 
-// X(enumerator, public name, parameter, its default, the numbers that it lies between, the distribution whose negative
-// log-likelihood the loss is, up to terms without z). Adding a loss is a struct below and a line here.
+// X(enumerator, public name, parameter, its default, its exclusive lower and upper bounds, the distribution whose
+// negative log-likelihood the loss is, up to terms without z). To add a loss, add a struct below and a line here.
 #define STEEPEST_LOSSES(X)                                                                                   \
     X(SquaredError, "squared_error", nullptr, 0, 0, 0, "gaussian")                                           \
     X(AbsoluteError, "absolute_error", nullptr, 0, 0, 0, "laplace")                                          \
@@ -52,13 +53,13 @@ constexpr LossEntry kLosses[] = {
 
 inline namespace STEEPEST_TARGET {
 
-// One of two numbers by the sign of x; 0 at 0, where a kink lies, and a NaN for a NaN.
+// `positive` where x > 0, `negative` where x < 0, 0 at the kink x = 0, and NaN where x is NaN.
 template <class V>
 STEEPEST_HD V by_sign(V x, V positive, V negative) {
     return select(x > V(0), positive, select(V(0) > x, negative, x));
 }
 
-// factor * x, and 0 where the factor is 0, even for an infinite x.
+// factor * x, or 0 where the factor is 0, even for an infinite x.
 template <class V>
 STEEPEST_HD V times_infinite(V factor, V x) {
     return select(factor == V(0), V(0), factor * x);
@@ -90,7 +91,7 @@ struct AbsoluteError {
     }
 };
 
-// e²/2 for an error e = z - t up to delta, and delta (|e| - delta/2) beyond; the order of min's arguments keeps a NaN.
+// e²/2 for an error e = z - t up to delta, and delta (|e| - delta/2) beyond; min's argument order propagates NaN.
 // P. J. Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35, 1964.
 struct Huber {
     double delta;
@@ -108,7 +109,7 @@ struct Huber {
 };
 
 // log(cosh(e)) for an error e = z - t: like e²/2 near 0, and |e| - log(2) far from it. Up to |e| = 1.3 it is log(1 + c)
-// with c = cosh(e) - 1 = m² / (2 (1 + m)) and m = exp(-|e|) - 1, which keeps the digits of a small error.
+// with c = cosh(e) - 1 = m² / (2 (1 + m)) and m = exp(-|e|) - 1, which is accurate for a small error.
 struct LogCosh {
     template <class V>
     STEEPEST_HD V value(V z, V t) const {
@@ -156,7 +157,7 @@ struct EpsilonInsensitive {
     }
 };
 
-// The square of the above.
+// max(0, |e| - epsilon)², the square of the loss above.
 struct SquaredEpsilonInsensitive {
     double epsilon;
 
@@ -171,8 +172,9 @@ struct SquaredEpsilonInsensitive {
     }
 };
 
-// log(1 + exp(z)) - t z: binary cross-entropy of the logit z. With the share u of the target that z has the wrong sign
-// for, it is u |z| + log(1 + exp(-|z|)), a sum of positive terms; the derivative is ±(u - 1 / (1 + exp(|z|))).
+// log(1 + exp(z)) - t z: binary cross-entropy of the logit z. With u = 1 - t where z > 0, else t, the part of the
+// target that z has the wrong sign for, it is u |z| + log(1 + exp(-|z|)), a sum of positive terms. The derivative is
+// ±(u - 1 / (1 + exp(|z|))).
 struct LogLoss {
     template <class V>
     STEEPEST_HD V value(V z, V t) const {
@@ -249,7 +251,8 @@ struct Exponential {
     }
 };
 
-// exp(z) - t z: counts t of mean exp(z), without log(t!). Past z = 1000, where exp is infinite, the loss is too.
+// exp(z) - t z: the loss of counts t with mean exp(z), without log(t!). Beyond z = 1000 exp is infinite, and so is the
+// loss.
 struct Poisson {
     template <class V>
     STEEPEST_HD V value(V z, V t) const {
@@ -269,8 +272,8 @@ STEEPEST_HD Formula make_loss(double parameter) {
         return Formula{parameter};
 }
 
-// Calls f(formula) with the formula of `kind`, so that loops are compiled once per formula. f may be a function of the
-// host alone, or of the device.
+// Calls f(formula) with the formula of `kind`, so that loops are compiled once per formula. f may be a host function
+// or a device function.
 #if defined(__CUDACC__)
 #pragma nv_exec_check_disable
 #endif
@@ -284,7 +287,7 @@ STEEPEST_HD void with_loss(Loss kind, double parameter, F&& f) {
     }
 }
 
-// A loss as a sum over items (common/item_loss.h): from prediction and target.
+// The loss of one item (common/item_loss.h), from its prediction and its target.
 template <class Formula>
 struct PointwiseItem {
     Formula formula;
@@ -297,7 +300,8 @@ struct PointwiseItem {
 };
 
 // (s + (t - mu)² exp(-s)) / 2 from mu, s and t: a Gaussian with mean mu and variance exp(s), without log(2 pi) / 2.
-// With q = (mu - t) exp(-s/2), neither the square of a large error nor a small exp(-s) is lost before they meet.
+// Squaring q = (mu - t) exp(-s/2) avoids both the overflow of a large squared error and the underflow of a small
+// exp(-s).
 struct GaussianItem {
     template <class V>
     STEEPEST_HD V operator()(const V (&in)[3], V (&derivative)[2]) const {

@@ -9,28 +9,31 @@ constexpr double kNormalDensityAt0 = 0.398942280401432677939946;  // 1 / sqrt(2 
 
 inline namespace STEEPEST_TARGET {
 
-// The tail Q(a) of the distribution beyond a = |x|, as the product of exp(-a² / 2) and a ratio that is far from underflow.
+// The tail Q(a) of the distribution beyond a = |x|, as the product of exp(-a² / 2) and a ratio that is far from
+// underflow.
 template <class V>
 struct NormalTail;
 
 template <template <class> class V, class T>
 struct NormalTail<V<T>> {
     static constexpr bool kSingle = sizeof(T) == 4;
-    static constexpr double kRange = kSingle ? 15 : 39;  // beyond, a Q(a) is 0
+    static constexpr double kRange = kSingle ? 15 : 39;  // for larger a, a Q(a) is 0
 
-    V<T> distance;  // a, within the range; a NaN stays
+    V<T> distance;  // a, clipped to the range; NaN stays NaN
     V<T> ratio;     // Q(a) exp(a² / 2)
 
     explicit STEEPEST_HD NormalTail(V<T> x) : distance(min(V<T>(kRange), abs(x))), ratio(ratio_at(distance)) {}
 
-    // v exp(-a² / 2). What rounding takes from a² is as many digits of the exponential, so it is put back.
+    // v exp(-a² / 2). The rounding error of a² would become a relative error of the exponential, so it is added to the
+    // exponent.
     STEEPEST_HD V<T> times_density(V<T> v) const {
         const V<T> square = distance * distance, lost = rounding_of_square(distance, square), half(-0.5);
         return factored_exp(square * half, lost * half).times(v);
     }
 
-    // N / (sqrt(2 pi) a N + P), polynomials of degrees 5 and 4 (10 and 9) with the least relative error, 7e-10 (4e-18). The
-    // form is that of Q(a) = phi(a) / (a + 1 / (a + ...)): where a is large, the roundings of N cancel.
+    // N / (sqrt(2 pi) a N + P) with minimax polynomials N and P of degrees 5 and 4 (10 and 9 in float64), whose
+    // relative error is 7e-10 (4e-18). The form follows Q(a) = phi(a) / (a + 1 / (a + ...)): where a is large, the
+    // rounding errors of N cancel.
     static STEEPEST_HD V<T> ratio_at(V<T> a) {
         V<T> n, p;
         if constexpr (kSingle) {

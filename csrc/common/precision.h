@@ -1,5 +1,5 @@
-// The least accuracy that is wanted of products of float32 arrays. A backend may compute more accurately; products of
-// float64 arrays are computed in float64 whatever is asked for.
+// The lowest precision that a caller accepts for products of float32 arrays. A backend may compute more precisely.
+// Products of float64 arrays are always computed in float64.
 #pragma once
 
 #include <cstdint>

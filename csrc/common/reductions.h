@@ -1,4 +1,4 @@
-// What can be reduced: how an item joins a total, and how the totals of parts are merged.
+// The reductions: how an item is combined with a total, and how the totals of parts are merged.
 #pragma once
 
 #include "common/macros.h"
@@ -6,11 +6,11 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// Sums are held in double: far more accurate than the data.
+// Sums are accumulated in double, far more accurately than the data.
 template <class T>
 struct SumOf {
     using Total = double;
-    static constexpr T kRest = 0;  // an item that changes nothing
+    static constexpr T kRest = 0;  // the neutral item
     static STEEPEST_HD Total combine(Total total, T item) { return total + static_cast<double>(item); }
     static STEEPEST_HD Total merge(Total a, Total b) { return a + b; }
 };
@@ -23,7 +23,7 @@ struct SumOfSquares : SumOf<T> {
     }
 };
 
-// A NaN, once met, stays.
+// NaN propagates.
 template <class T>
 struct MaximumOf {
     using Total = T;

@@ -1,4 +1,4 @@
-// The rows of a mini-batch that count, and by how much: a row's weight, or 0 where its label is the ignored one.
+// The weights of the rows of a mini-batch: a row has weight 0 if its label is the ignored one.
 #pragma once
 
 #include "common/views.h"
@@ -20,7 +20,7 @@ struct RowWeights {
 
     STEEPEST_HD int64_t label_of(int64_t i) const { return labels ? labels[i] : 0; }
 
-    // Of row i, whose label is known.
+    // The weight of row i, for a caller that has read its label.
     STEEPEST_HD double weight_of(int64_t i, int64_t label) const {
         return ignores(label) ? 0.0 : weight ? static_cast<double>(weight[i]) : 1.0;
     }
@@ -28,7 +28,8 @@ struct RowWeights {
     STEEPEST_HD bool ignored(int64_t i) const { return has_ignore_label && ignores(labels[i]); }
     STEEPEST_HD double operator[](int64_t i) const { return weight_of(i, has_ignore_label ? labels[i] : 0); }
 
-    // In one order, so that all who add them up get the same; several sums at once, since an addition takes its time.
+    // The sum of all weights. Its order is fixed, so that all threads get the same result. Several partial sums hide
+    // the latency of additions.
     STEEPEST_HD double sum(int64_t n) const {
         if (!weight && !has_ignore_label) return static_cast<double>(n);
         constexpr int kSums = 8;

@@ -1,9 +1,9 @@
-// Scores of observations drawn from the distributions of common/distributions.h. Where an observation cancels in its
-// score, as a normal number does, it is never formed.
+// Scores of observations sampled from the distributions of common/distributions.h. If the observation cancels in its
+// score, as a normal number does, it is never computed.
 //
-// The noise of item e, counted along the rows of the observations, comes from Philox counter e / 4: word e % 4 for labels,
-// and for normal numbers two words for two of them. Classes take the first 64 bits of counter i, i the row; a count those
-// of counter e, and further counters, 2^48 apart, where it is drawn by rejection.
+// The noise of item e, counted along the rows of the observations, comes from Philox counter e / 4: labels take its
+// word e % 4, and two normal numbers take two words. The class of row i takes the first 64 bits of counter i. A count
+// takes the words of counter e, and those of further counters, 2^48 apart, if it is sampled by rejection.
 #pragma once
 
 #include <cmath>
@@ -24,7 +24,8 @@ struct UniformNoise {
     }
 };
 
-// Standard normal, up to 6.7: G. E. P. Box, M. E. Muller, "A note on the generation of random normal deviates", 1958.
+// Standard normal numbers, at most 6.7 in magnitude: G. E. P. Box, M. E. Muller, "A note on the generation of random
+// normal deviates", 1958.
 struct NormalNoise {
     template <class T>
     static STEEPEST_HD void make(const uint32_t* word, T* noise) {
@@ -37,17 +38,17 @@ struct NormalNoise {
     }
 };
 
-// sigmoid(z) less a label. The label that is less probable, t = 1 / (1 + exp(|z|)), is drawn where u < t.
+// sigmoid(z) - label. The less probable label has the probability t = 1 / (1 + exp(|z|)), and is sampled where u < t.
 struct BernoulliScore {
     template <class V>
     STEEPEST_HD V operator()(V z, V u) const {
         const V e = exp_nonpositive(minus_abs(z)), sum = V(1) + e, t = e / sum;
-        const V size = select(t > u, V(1) / sum, -t);  // of the score where z > 0
+        const V size = select(t > u, V(1) / sum, -t);  // the score for z > 0
         return select(z > V(0), size, -size);
     }
 };
 
-// z less a number: the number is z + e.
+// z - number = -e for the number z + e.
 struct MeanScore {
     template <class V>
     STEEPEST_HD V operator()(V, V e) const {
@@ -55,7 +56,7 @@ struct MeanScore {
     }
 };
 
-// The number is mu + e exp(s/2): -e exp(-s/2) for mu, (1 - e²) / 2 for s.
+// For the number mu + e exp(s/2): -e exp(-s/2) for mu, (1 - e²) / 2 for s.
 struct ScaledMeanScore {
     template <class V>
     STEEPEST_HD V operator()(V s, V e) const {
@@ -69,8 +70,8 @@ struct LogVarianceScore {
     }
 };
 
-// For distributions whose noise does not depend on z: calls f(z, out, noise, formula) for the columns that one formula
-// is for.
+// Calls f(z, out, noise, formula) for every group of columns with one formula, for distributions whose noise does not
+// depend on z.
 template <template <class> class Op, class T, class F>
 void for_each_score(const Op<T>& op, F&& f) {
     const int64_t n = op.z.rows, m = op.z.cols / 2;
@@ -111,11 +112,11 @@ STEEPEST_HD double log_poisson(double k, double mean) {
     return -deviance - stirling - 0.5 * std::log(6.283185307179586477 * k);
 }
 
-// exp(z) less a count of that mean, for item e.
+// exp(z) - count for item e, with a count sampled from the Poisson distribution of mean exp(z):
 //   * Means below 10: the inverse of the distribution function, by a search from 0 on.
-//   * W. Hörmann, "The transformed rejection method for generating Poisson random variables", Insurance: Mathematics and
-//     Economics 12, 1993: algorithm PTRS.
-//   * From 2^50 on, the normal distribution, from which the Poisson distribution differs by parts in 2^25.
+//   * Means from 10 on: algorithm PTRS of W. Hörmann, "The transformed rejection method for generating Poisson random
+//     variables", Insurance: Mathematics and Economics 12, 1993.
+//   * Means from 2^50 on: the normal distribution, which differs from the Poisson distribution by parts in 2^25.
 class PoissonScore {
   public:
     STEEPEST_HD PoissonScore(uint64_t seed, uint64_t stream) : seed_(seed), stream_(stream) {}
@@ -136,7 +137,7 @@ class PoissonScore {
     }
 
     static STEEPEST_HD double search(double mean, const Philox& words) {
-        constexpr double kEnough = 100;  // more are less probable than 1e-60
+        constexpr double kEnough = 100;  // larger counts have a probability below 1e-60
         const double u = uniform_double(words.bits64(0));
         double k = 0, probability = std::exp(-mean), sum = probability;
         while (u >= sum && k < kEnough) {
@@ -147,7 +148,7 @@ class PoissonScore {
     }
 
     STEEPEST_HD double reject(double mean, int64_t e) const {
-        constexpr uint64_t kAttempts = 1000;  // of which more than 0.7 succeed
+        constexpr uint64_t kAttempts = 1000;  // each succeeds with a probability above 0.7
         const double b = 0.931 + 2.53 * std::sqrt(mean), a = -0.059 + 0.02483 * b;
         const double accepted = 0.9277 - 3.6224 / (b - 2), inverse_alpha = 1.1239 + 1.1328 / (b - 3.4);
         for (uint64_t attempt = 0; attempt < kAttempts; ++attempt) {

@@ -1,4 +1,4 @@
-// The rows of a sparse matrix in CSR form that a mini-batch takes, and what can be wrong with them.
+// The rows that a mini-batch takes from a sparse matrix in CSR form, and the checks of their indices.
 #pragma once
 
 #include <type_traits>
@@ -15,7 +15,7 @@ struct SparseRows {
     VectorView<const T> data;
     VectorView<const Index> indices;
     IntegerVectorView indptr;
-    VectorView<const int64_t> rows;  // from the start of the mini-batch on
+    VectorView<const int64_t> rows;  // row numbers, from the start of the mini-batch on
     int64_t start, columns;
     OperationNumber operation;
 
@@ -30,7 +30,7 @@ struct SparseRows {
         return static_cast<uint64_t>(indices[p]) >= static_cast<uint64_t>(columns);
     }
 
-    // What is wrong with row i of the mini-batch, which is known to be bad.
+    // The failure of row i of the mini-batch, which is known to be bad.
     STEEPEST_HD Failure failure_of(int64_t i) const {
         Failure f;
         f.operation = operation;
@@ -65,7 +65,7 @@ STEEPEST_HD void with_sparse_rows(const Op& op, int64_t start, F&& f) {
     call(int64_t());
 }
 
-// The mini-batch does not lie within the `size` numbers of rows.
+// The failure of a mini-batch that does not lie within the `size` items of `rows`.
 STEEPEST_HD Failure start_failure(OperationNumber operation, int64_t start, int64_t batch, int64_t size) {
     Failure f;
     f.kind = Failure::kStart, f.operation = operation;

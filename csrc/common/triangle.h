@@ -8,7 +8,7 @@
 
 namespace steepest {
 
-// Those of a square with so many rows.
+// The number of these items in a square of `rows` rows.
 STEEPEST_HD constexpr int64_t triangle_items(int64_t rows) { return rows * (rows + 1) / 2; }
 
 // Row `down` and column `across` <= down of item number `item`.

@@ -1,5 +1,5 @@
-// Update rules: one formula each, for CPU vectors and CUDA scalars alike, and the registry that names them. What a step
-// needs beside arrays is computed once a launch, in double; then every item is updated by it.
+// Update rules: one formula each, for CPU vectors and CUDA scalars alike, and the registry that names them. The scalars
+// of a step are computed once per launch, in double; then every item is updated with them.
 #pragma once
 
 #include <cmath>
@@ -7,8 +7,8 @@
 
 #include "common/macros.h"
 
-// X(enumerator, public name, the function that takes its step, first state, second state, the names of its own numbers
-// beta1, beta2 and eps, or ""). Adding a rule is a struct below and a line here.
+// X(enumerator, public name, name of the function for its step, first state, second state, the names of its
+// hyperparameters beta1, beta2 and eps, or ""). To add a rule, add a struct below and a line here.
 #define STEEPEST_UPDATE_RULES(X)                                                     \
     X(Sgd, "sgd", "sgd_update", "", "", "momentum", "", "")                          \
     X(Momentum, "momentum", "sgd_update", "velocities", "", "momentum", "", "")      \
@@ -26,12 +26,12 @@ enum class UpdateRule : int8_t {
 #undef STEEPEST_ENUMERATOR
 };
 
-// A rule's own numbers; each rule says which it takes.
+// The hyperparameters of a rule; the list above says which of them a rule has.
 struct RuleParameters {
     double beta1 = 0, beta2 = 0, eps = 0;
 };
 
-// What goes with any rule: clipping of the gradients of a launch by their common norm, then penalties.
+// The adjustments of any rule: clipping of all gradients of a launch by their common norm, then penalties.
 struct Adjustments {
     double l2 = 0;     // added to the gradient: l2 p
     double decay = 0;  // decoupled from the gradient: p -= lr decay p
@@ -44,21 +44,21 @@ struct Adjustments {
 
 inline namespace STEEPEST_TARGET {
 
-// The numbers of one step, rounded to T only here.
+// The scalars of one step, computed in double and rounded to T once.
 template <class T>
 struct StepNumbers {
     static constexpr double kSmallestNormal = sizeof(T) == 4 ? 0x1p-126 : 0x1p-1022;
 
-    T lr;  // of Adam: with the correction of the first moment
+    T lr;  // for Adam, divided by the bias correction of the first moment
     T beta1, one_minus_beta1, beta2, one_minus_beta2, eps;
-    T root_scale;  // of Adam: what corrects the root of the second moment
+    T root_scale;  // for Adam, corrects the bias of the square root of the second moment
     T l2, shrinkage, threshold;
-    T clip[2];     // factors of the gradient
-    bool adjusts;  // whether the numbers of the last two lines do anything
+    T clip[2];     // two factors of the gradient
+    bool adjusts;  // whether penalties or clipping change anything
 
     StepNumbers() = default;
 
-    // `norm` is that of all gradients; it is looked at where they are clipped.
+    // `norm` is the norm of all gradients; it is used only if max_norm is finite.
     STEEPEST_HD StepNumbers(UpdateRule rule, const RuleParameters& p, const Adjustments& a, double rate, int64_t step,
                             double norm)
         : lr(T(rate)),
@@ -73,16 +73,17 @@ struct StepNumbers {
           threshold(T(rate * a.l1)),
           clip{T(1), T(1)},
           adjusts(a.penalises()) {
-        // A norm that is NaN clips nothing: the items that made it so stay the only ones that are spoilt.
+        // A NaN norm clips nothing, so that NaN does not spread to the other items.
         if (norm > a.max_norm) {
             const double factor = a.max_norm / norm;
-            // A factor below the normal numbers of T would be flushed to 0; its root and what is left of it are not.
+            // A factor below the normal range of T would be flushed to 0. Its square root and the remaining factor are
+            // not.
             const double first = factor < kSmallestNormal ? std::sqrt(factor) : 1.0;
             clip[0] = T(first), clip[1] = T(factor == 0 ? 0.0 : factor / first);
             adjusts = true;
         }
         if (rule == UpdateRule::kAdam) {
-            // A counter that nobody has started counts as 1: there is no correction for no step.
+            // A counter below 1 counts as 1: there is no bias correction for step 0.
             const double count = step < 1 ? 1.0 : static_cast<double>(step);
             lr = T(rate / (1 - std::pow(p.beta1, count)));
             root_scale = T(1 / std::sqrt(1 - std::pow(p.beta2, count)));
@@ -91,7 +92,7 @@ struct StepNumbers {
 
     STEEPEST_HD bool clips() const { return clip[0] != T(1) || clip[1] != T(1); }
 
-    // The numbers for a tensor that penalties act on, or do not.
+    // The scalars for a tensor, with or without the penalties.
     STEEPEST_HD StepNumbers on(bool penalised) const {
         StepNumbers n = *this;
         if (!penalised) n.l2 = n.shrinkage = n.threshold = T(0), n.adjusts = clips();
@@ -187,15 +188,16 @@ struct Lion {
     template <class T, class V>
     static STEEPEST_HD void update(const StepNumbers<T>& n, V& param, V grad, V& exp_avg, V&) {
         const V direction = fma(V(n.one_minus_beta1), grad - exp_avg, exp_avg);
-        // A NaN stays one.
+        // NaN stays NaN.
         const V sign = select(direction > V(0), V(1), select(V(0) > direction, V(-1), direction));
         param = fma(V(-n.lr), sign, param);
         exp_avg = fma(V(n.one_minus_beta2), grad - exp_avg, exp_avg);
     }
 };
 
-// One item: the gradient is clipped and gets the L2 penalty; the parameter decays, takes the rule's step, and then the
-// proximal step of the L1 penalty, sign(p) max(|p| - lr l1, 0): N. Parikh, S. Boyd, "Proximal algorithms", 2014.
+// Updates one item. The gradient is clipped and gets the L2 penalty. The parameter decays, takes the rule's step, and
+// then the proximal step of the L1 penalty, sign(p) max(|p| - lr l1, 0): N. Parikh, S. Boyd, "Proximal algorithms",
+// 2014.
 template <class Rule, bool kAdjusts, class T, class V>
 STEEPEST_HD void take_step(const StepNumbers<T>& n, V& param, V grad, V& state0, V& state1) {
     if constexpr (kAdjusts) {
@@ -203,7 +205,7 @@ STEEPEST_HD void take_step(const StepNumbers<T>& n, V& param, V grad, V& state0,
         param = fma(V(-n.shrinkage), param, param);
     }
     Rule::update(n, param, grad, state0, state1);
-    // The order of the arguments keeps a NaN.
+    // The order of the arguments propagates NaN.
     if constexpr (kAdjusts) param = max(V(0), param - V(n.threshold)) + min(V(0), param + V(n.threshold));
 }
 

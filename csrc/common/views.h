@@ -104,7 +104,7 @@ struct ScalarView {
 
 enum class IntegerType : int8_t { kInt8, kInt16, kInt32, kInt64, kUint8, kUint16, kUint32, kUint64 };
 
-// The four widths, signed and then unsigned.
+// The bytes of an item: the types are the four signed widths, then the four unsigned ones.
 constexpr int64_t item_bytes(IntegerType type) { return int64_t{1} << static_cast<int>(type) % 4; }
 
 // A vector of integers of any width; the stride is in bytes.

@@ -1,9 +1,9 @@
 // Stochastic gradient descent for linear models z = x @ w + b, with one step for each sample, all samples in one
 // operation. For i = 1, 2, ..., with x, t the sample of row order[i] (or i), and for each output separately:
 //     z = x w + b,   w <- (1 - rate l2) w - rate s l'(z, t) x,   b <- b - rate s l'(z, t),
-// where rate = lr / (t0 + i)^power and s is the weight of the sample. The L1 penalty is the cumulative one of Y. Tsuruoka,
-// J. Tsujii, S. Ananiadou, "Stochastic gradient descent training for L1-regularized log-linear models with cumulative
-// penalty", ACL 2009.
+// where rate = lr / (t0 + i)^power and s is the weight of the sample. The L1 penalty is the cumulative one of Y.
+// Tsuruoka, J. Tsujii, S. Ananiadou, "Stochastic gradient descent training for L1-regularized log-linear models with
+// cumulative penalty", ACL 2009.
 #pragma once
 
 #include "common/linear_sgd.h"
