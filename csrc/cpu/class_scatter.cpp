@@ -12,14 +12,14 @@ namespace {
 using Chunks = ops::ClassScatterChunks;
 constexpr int64_t kRows = Chunks::kRows;
 
-// Where sums are added up: of one chunk, or the results themselves.
+// The destination of sums: those of one chunk, or the results themselves.
 struct Sums {
     VectorView<double> weights;
     MatrixView<double> sums, scatter;
 };
 
-// Samples less the centres of their classes, times the roots of their weights, in panels of TileShape::kCols columns that
-// end with zeros: item (i, j) of panel p stands at (p kRows + i) kCols + j.
+// A block of samples minus the centres of their classes, times the square roots of their weights. It is stored in
+// panels of TileShape::kCols columns, padded with zeros: item (i, j) of panel p is at (p kRows + i) kCols + j.
 template <class T>
 class CentredBlock {
   public:
@@ -37,14 +37,14 @@ class CentredBlock {
           data_(scratch),
           row_(scratch + panels_ * kCols * kRows) {}
 
-    // Takes rows begin .. begin + n, and adds columns j0 .. j1 of them, whole vectors but for the last, to the sums of their
-    // classes.
+    // Fills the block with rows begin .. begin + n, and adds their columns j0 .. j1 to the sums of their classes. The
+    // columns are whole vectors, except for the last.
     STEEPEST_HD void fill(int64_t begin, int64_t n, int64_t j0, int64_t j1, bool counts, const Sums& to) {
         rows_ = n;
         for (int64_t i = 0; i < n; ++i) {
             const int64_t r = begin + i, c = weights_.label_of(r);
             const double weight = weights_.weight_of(r, c);
-            // A sample of no weight may hold anything.
+            // A sample of weight 0 may hold NaN.
             if (weight == 0) {
                 for (int64_t p = 0; p < panels_; ++p)
                     for (int j = 0; j < kCols; j += V::kSize) V(0).store(panel_row(p, i) + j);
@@ -74,7 +74,7 @@ class CentredBlock {
         }
     }
 
-    // The products of panels `down` and `across` <= down join the scatter, as far as they lie on or below its diagonal.
+    // Adds the products of panels `down` and `across` <= down to the scatter, on and below its diagonal.
     STEEPEST_HD void multiply(int64_t down, int64_t across, const MatrixView<double>& scatter) const {
         constexpr int kTall = TileShape<T>::kRows, kTiles = (kCols + kTall - 1) / kTall;
         alignas(64) T product[kTall * kCols];
@@ -106,14 +106,14 @@ class CentredBlock {
     const ops::ClassScatter<T>& op_;
     RowWeights<T> weights_;
     int64_t d_, panels_, rows_ = 0;
-    T *data_, *row_;  // the panels, and a row and a centre whose columns are strided
+    T *data_, *row_;  // the panels; copies of a row and a centre whose columns are strided
 };
 
 void clear(const VectorView<double>& v) {
     for (int64_t i = 0; i < v.size; ++i) v[i] = 0;
 }
 
-// Each chunk has sums of its own, which are added up in the order of the chunks.
+// Each chunk has its own sums, which are added in the order of the chunks.
 template <class T>
 void run_chunks(const ops::ClassScatter<T>& op, const Chunks& chunks, Team& team) {
     const int64_t d = op.x.cols, k = op.centre.rows, items = chunks.items();
@@ -134,7 +134,7 @@ void run_chunks(const ops::ClassScatter<T>& op, const Chunks& chunks, Team& team
                 for (int64_t across = 0; across <= down; ++across) block.multiply(down, across, to.scatter);
         }
     }
-    team.barrier();  // all chunks are summed
+    team.barrier();  // the sums of all chunks are written
     const auto total = [&](double& out, auto&& item_of) {
         double sum = op.accumulate ? out : 0;
         for (int64_t chunk = 0; chunk < chunks.count; ++chunk) sum += item_of(sums_of(chunk));
@@ -153,7 +153,7 @@ void run_chunks(const ops::ClassScatter<T>& op, const Chunks& chunks, Team& team
     }
 }
 
-// All members centre all rows, but each adds up only columns of the sums and panels of the scatter of its own.
+// Every thread centres all rows, but adds up only its own columns of the sums and its own panels of the scatter.
 template <class T>
 void run_panels(const ops::ClassScatter<T>& op, Team& team) {
     const int64_t n = op.x.rows, d = op.x.cols, k = op.centre.rows;
@@ -168,7 +168,7 @@ void run_panels(const ops::ClassScatter<T>& op, Team& team) {
     if (!op.accumulate) {
         for (int64_t i = cols.begin; i < cols.end; ++i)
             for (int64_t j = 0; j < d; ++j) op.scatter(i, j) = 0;
-        team.barrier();  // the panels of a member lie in rows of others
+        team.barrier();  // the panels of a thread lie in rows that other threads have cleared
     }
     for (int64_t begin = 0; begin < n; begin += kRows) {
         block.fill(begin, n - begin < kRows ? n - begin : kRows, cols.begin, cols.end, counts, to);
@@ -182,7 +182,7 @@ void run_panels(const ops::ClassScatter<T>& op, Team& team) {
     for (int64_t c = 0; c < k; ++c)
         for (int64_t j = cols.begin; j < cols.end; ++j)
             op.sums(c, j) = (op.accumulate ? op.sums(c, j) : 0) + sums(c, j);
-    team.barrier();  // the lower triangle is whole
+    team.barrier();  // the lower triangle is complete
     for (int64_t i = cols.begin; i < cols.end; ++i)
         for (int64_t j = 0; j < i; ++j) op.scatter(j, i) = op.scatter(i, j);
 }

@@ -17,7 +17,7 @@ void run(const ops::LookUp& op, Team& team) {
 
 void run(const ops::RequireFinite& op, Team& team) {
     const double value = *op.value;
-    if (value - value == 0) return;  // infinity and NaN give NaN
+    if (value - value == 0) return;  // for infinity and NaN the difference is NaN
     Failure failure;
     failure.kind = Failure::kNotFinite, failure.operation = number_of(op), failure.number = value;
     team.fail(failure);

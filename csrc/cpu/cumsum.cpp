@@ -5,11 +5,11 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-constexpr int64_t kRows = 64;     // at most, whose pieces are summed together
-constexpr int64_t kItems = 4096;  // at least, in the pieces of short rows together
+constexpr int64_t kRows = 64;     // maximum number of rows whose pieces are summed together
+constexpr int64_t kItems = 4096;  // minimum number of items in the pieces of short rows that are summed together
 
-// Adds the items of a piece of one row to `total`, and writes the sums on the way. Four items wait for one addition to
-// the total, and not for four.
+// Adds the items of a piece of one row to `total`, and writes the sums on the way. Each group of four items adds once
+// to the total, which shortens the chain of dependent additions.
 template <bool kWrites, class T>
 double sum_along(const T* x, int64_t x_stride, T* out, int64_t out_stride, int64_t n, double total) {
     int64_t j = 0;
@@ -30,7 +30,7 @@ double sum_along(const T* x, int64_t x_stride, T* out, int64_t out_stride, int64
     return total;
 }
 
-// The same for up to kRows rows, whose items at one place lie close together.
+// Like sum_along for up to kRows rows, whose items in the same column lie close together.
 template <bool kWrites, class T>
 void sum_across(const MatrixView<const T>& x, const MatrixView<T>& out, double* totals) {
     const int n = static_cast<int>(x.rows);
@@ -44,7 +44,8 @@ void sum_across(const MatrixView<const T>& x, const MatrixView<T>& out, double* 
     }
 }
 
-// Pieces of neighbouring rows, numbered group by group: rows whose items lie side by side, or short ones, go together.
+// The pieces of neighbouring rows, numbered group by group. Rows form a group if their items in the same column lie
+// side by side, or if they are short.
 template <class T>
 struct Work {
     const ops::Cumsum<T>& op;
@@ -66,7 +67,7 @@ struct Work {
         return left < group ? left : group;
     }
 
-    // Adds a piece of each row of the group to its total.
+    // Adds the items of a piece of each row of the group to the total of the row.
     template <bool kWrites>
     void sum(int64_t number, double* totals) const {
         const int64_t j = number % pieces * length, left = op.x.cols - j;
@@ -85,7 +86,7 @@ void run(const ops::Cumsum<T>& op, Team& team) {
     const Work<T> work(op);
     if (work.pieces == 0) return;
     const Range mine = team.split(work.count(), 1 + kItems / (work.group * work.length + 1));
-    // The total of a piece of the k-th row of a group.
+    // The total of piece `number` of the k-th row of its group.
     const auto end_of = [&](int64_t number, int64_t k) -> double& {
         return op.workspace[(work.first_row(number) + k) * work.pieces + number % work.pieces];
     };
@@ -96,9 +97,9 @@ void run(const ops::Cumsum<T>& op, Team& team) {
             work.template sum<false>(number, totals);
             for (int64_t k = 0; k < work.rows(number); ++k) end_of(number, k) = totals[k];
         }
-        team.barrier();  // the totals of all pieces are there
+        team.barrier();  // the totals of all pieces are written
     }
-    double before[kRows];  // what the pieces before came to, added up from their totals wherever this member begins
+    double before[kRows];  // for each row, the sum of the totals of the pieces before
     for (int64_t number = mine.begin; number < mine.end; ++number) {
         team.checkpoint();
         const int64_t rows = work.rows(number), piece = number % work.pieces;

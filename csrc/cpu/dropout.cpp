@@ -8,10 +8,10 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-constexpr int64_t kGrain = 1024;  // the least number of items for a member
+constexpr int64_t kGrain = 1024;  // smallest number of items that a thread takes
 constexpr int kBlock = PhiloxWords::kSize;
 
-// out = dropout of the n items from number `first` on, a multiple of kBlock.
+// out = dropout of n items, of which the first is item number `first`, a multiple of kBlock.
 template <class T>
 STEEPEST_HD void drop(const PhiloxStream& random, DropoutRule<T> rule, int64_t first, const T* x, T* out, int64_t n) {
     using V = Vec<T>;
@@ -44,7 +44,7 @@ void run(const ops::Dropout<T>& op, Team& team) {
     const Range mine = team.split(op.x.rows * op.x.cols, kGrain);
     if (is_flat(op.x) && is_flat(op.out))
         return drop(random, rule, mine.begin, op.x.data + mine.begin, op.out.data + mine.begin, mine.end - mine.begin);
-    // Blocks of words do not end where rows do: items are brought together first.
+    // Blocks of random words do not end where rows do, so items are first copied together.
     alignas(64) T block[kBlock];
     for (int64_t e = mine.begin; e < mine.end; e += kBlock) {
         const int64_t n = mine.end - e < kBlock ? mine.end - e : kBlock;

@@ -1,5 +1,6 @@
-// While in scope, this thread treats subnormal numbers as zero. Moments that decay, and probabilities that vanish,
-// pass through the subnormal range, where x86 is many times slower; nothing is learned from them there.
+// While an object is in scope, its thread treats subnormal numbers as zero. Decaying moments and vanishing
+// probabilities pass through the subnormal range, where x86 is many times slower; numbers of this size do not affect
+// learning.
 #pragma once
 
 #include "common/macros.h"

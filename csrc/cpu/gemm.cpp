@@ -3,7 +3,7 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-constexpr size_t kSmallWeights = 128 << 10;  // bytes that every member can read without waiting for memory
+constexpr size_t kSmallWeights = 128 << 10;  // bytes that every thread can read without waiting for memory
 
 Part part_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_cols, size_t item_bytes, bool may_split_k,
              Team& team) {
@@ -12,7 +12,7 @@ Part part_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_co
     const size_t partial_bytes = static_cast<size_t>(blocks - 1) * m * n * item_bytes;
     if (may_split_k && size > 1 && blocks > 1 && m <= kFewRows && partial_bytes <= kPartialBytes) {
         const int64_t members = size < blocks ? size : blocks;
-        // Members without a block still meet the others at the barrier.
+        // Threads without a block must still come to the barrier.
         if (rank >= members) return {{0, m}, {0, n}, {blocks, blocks}};
         return {{0, m}, {0, n}, {blocks * rank / members, blocks * (rank + 1) / members}};
     }
@@ -23,7 +23,7 @@ Part part_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_co
     double best_cost = -1;
     for (int64_t fit = 1; fit <= size && fit <= most_across; ++fit) {
         const int64_t down = size / fit < most_down ? size / fit : most_down;
-        // The slowest member's share of the products, then what all members read.
+        // The products of the slowest thread, then the items that all threads read.
         const double tiles = 1.0 * ((most_down + down - 1) / down) * ((most_across + fit - 1) / fit);
         const double cost = tiles * tile_rows * tile_cols * k + 4.0 * k * (down * n + fit * m);
         if (best_cost < 0 || cost < best_cost) best_cost = cost, best_down = down, best_across = fit;
@@ -36,7 +36,7 @@ Part part_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_co
 
 template <class T>
 bool pays_to_pack_rows(MatrixView<const T> a, int64_t cols) {
-    // Items of a are broadcast from any stride. But where k strides over more than a few pages, or rows a multiple
+    // Items of a are broadcast from any stride. But if k strides over more than a few pages, or if rows a multiple
     // of 1 KiB apart compete for the same cache sets, a tile that is used by several panels is better copied once.
     if (cols < 2 * TileShape<T>::kCols || a.rows < 4 * kTileRows) return false;
     if (a.col_stride != 1) return a.cols > 64;
@@ -48,7 +48,7 @@ bool pays_to_pack_panels(MatrixView<const T> b, int64_t rows) {
     return b.col_stride != 1 || (rows >= 6 * kTileRows && b.rows > 64 && b.cols > TileShape<T>::kCols);
 }
 
-// Up to kSize columns from `from`, as many products of each, turned into rows of the panel.
+// Copies up to kSize columns from `from`, and as many products of each, transposed into rows of the panel.
 template <class T>
 STEEPEST_HD void pack_square(const T* from, int64_t col_stride, int cols, int products, T* to, int64_t to_stride) {
     using V = Vec<T>;

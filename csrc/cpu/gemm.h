@@ -1,10 +1,10 @@
-// The matrix product that all linear operations are made of: c = a @ b, then an epilogue on each finished tile.
+// The matrix product behind all linear operations: c = a @ b, then an epilogue on each finished tile.
 //
-// Rows of b are read as vectors and items of a are broadcast, so row-major operands are read where they lie; an
-// operand is packed only where its strides forbid that, or where it is reused often enough to pay for the copy.
+// Rows of b are read as vectors and items of a are broadcast, so row-major operands are read in place. An operand is
+// packed only if its strides require it, or if it is reused often enough to pay for the copy.
 //
-// Every item is accumulated in the same order, k ascending in equal blocks of at most kBlockK, whatever the tile, the
-// packing and the share of the team: results are bit-identical for any number of threads.
+// Every item is accumulated in the same order: k ascends in equal blocks of at most kBlockK, whatever the tile, the
+// packing and the number of threads. Results are therefore bit-identical for any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,13 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-constexpr int64_t kBlockK = 512;  // at most; a tile's rows of a then fill most of the first-level cache
-constexpr int64_t kBlockN = 256;  // kBlockK x kBlockN of b stays in the second-level cache
-constexpr int64_t kBlockM = 128;  // rows of c that are staged when c itself has strided columns
+constexpr int64_t kBlockK = 512;  // maximum; with it the rows of a in a tile fill most of the L1 cache
+constexpr int64_t kBlockN = 256;  // kBlockK x kBlockN items of b stay in the L2 cache
+constexpr int64_t kBlockM = 128;  // rows of c that are staged if c has strided columns
 
-constexpr int64_t kFewRows = 64;  // up to here a product costs less than moving the weights between caches
+constexpr int64_t kFewRows = 64;  // up to this many rows, a product costs less than moving the weights between caches
 
-// A finished tile: c(i0 + i, j0 + j) stands at data[i * stride + j].
+// A finished tile: c(i0 + i, j0 + j) is at data[i * stride + j].
 template <class T>
 struct Tile {
     T* data;
@@ -44,13 +44,12 @@ struct Part {
     Range rows, cols, blocks;
 };
 
-// This member's part of an (m, n) product over k.
+// The part of an (m, n) product over k that this thread computes.
 //
-// With a small b the rows are shared out: from layer to layer, a member then goes on with the rows it wrote itself.
-// A product of a few rows with a large b is shared out by blocks of k: each member reads its own rows of the weights,
-// which it also updates, and nothing moves between the members' caches but the partial products. Other products are
-// shared out on the grid of the team that makes it read least: splitting by rows makes every member read all of b,
-// splitting by columns all of a.
+// With a small b the rows are divided among the threads: from layer to layer, a thread continues with the rows that it
+// wrote itself. A product of a few rows with a large b is divided by blocks of k: each thread reads its own rows of the
+// weights, which it also updates, and only the partial products move between caches. Other products are divided on the
+// grid of threads that reads least: splitting by rows makes every thread read all of b, splitting by columns all of a.
 Part part_of(int64_t m, int64_t n, int64_t k, int64_t tile_rows, int64_t tile_cols, size_t item_bytes, bool may_split_k,
              Team& team);
 
@@ -62,13 +61,13 @@ void pack_panels(MatrixView<const T> b, int64_t k0, int64_t kn, int64_t j0, int6
 template <class T>
 void pack_rows(MatrixView<const T> a, int64_t i0, int rows, int64_t k0, int64_t kn, T* packed);
 
-// Whether reading an operand where it lies costs more than packing it.
+// Whether reading an operand in place costs more than packing it.
 template <class T>
 bool pays_to_pack_rows(MatrixView<const T> a, int64_t cols);
 template <class T>
 bool pays_to_pack_panels(MatrixView<const T> b, int64_t rows);
 
-// One member's work on a block of items whose packed operands fit its caches.
+// The product of one thread for a block of items whose packed operands fit its caches.
 template <class T>
 class BlockProduct {
   public:
@@ -87,7 +86,7 @@ class BlockProduct {
           packed_a_(scratch),
           packed_b_(scratch + kRows * kBlockK) {}
 
-    // Sums products k0 .. k1 of all items into c, whose item (i, j) stands at c[i * stride + j], and calls
+    // Sums products k0 .. k1 of all items into c, whose item (i, j) is at c[i * stride + j], and calls
     // finish(tile) for each tile.
     template <class Finish>
     void sum(int64_t k0, int64_t k1, T* c, int64_t stride, bool accumulate, const Finish& finish) const {
@@ -123,7 +122,7 @@ class BlockProduct {
     Team& team_;
     MatrixView<const T> a_, b_;
     Range rows_, cols_;
-    bool is_column_;  // of b, beside contiguous rows of a
+    bool is_column_;  // whether b is a single column and the rows of a are contiguous
     bool packs_a_, packs_b_;
     T *packed_a_, *packed_b_;
 };
@@ -141,7 +140,7 @@ STEEPEST_HD void for_each_block(Range rows, Range cols, int64_t max_rows, F&& f)
     }
 }
 
-// All blocks of k, one after the other, in c itself or, where its columns are strided, in a stage of kBlockM rows.
+// Sums all blocks of k one after the other: in c itself or, if its columns are strided, in a stage of kBlockM rows.
 template <class T, class Epilogue>
 void gemm_items(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Part& part,
                 const Epilogue& epilogue, Team& team, bool accumulate) {
@@ -171,7 +170,7 @@ void gemm_items(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, c
     });
 }
 
-// Each member sums its own blocks of k; then the team adds them up, in the order in which one member would have.
+// Each thread sums its own blocks of k. Then the team adds them in the order in which one thread would have.
 template <class T, class Epilogue>
 void gemm_partials(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Part& part,
                    const Epilogue& epilogue, Team& team, bool accumulate) {
@@ -202,7 +201,7 @@ void gemm_partials(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c
     team.barrier();  // all partial products are read: the next product may overwrite them
 }
 
-// c = a @ b, or c + a @ b, with the epilogue; all members of the team call it.
+// c = a @ b, or c + a @ b, with the epilogue; all threads of the team call it.
 template <class T, class Epilogue>
 void gemm(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Epilogue& epilogue, Team& team,
           bool accumulate = false) {

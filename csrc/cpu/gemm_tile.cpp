@@ -10,7 +10,7 @@ template <class T>
 using TileKernel = void (*)(int64_t, const T*, int64_t, int64_t, const T*, int64_t, T*, int64_t, int, bool);
 
 // Rows x Vectors accumulators live in registers for the whole of k. With kPartial the last vector has only `last`
-// columns. Products are summed from zero and then added to c, which keeps the error of a long k that of its blocks.
+// columns. Products are summed from zero and then added to c: the error of a long k does not exceed that of its blocks.
 template <class T, int Rows, int Vectors, bool kPartial>
 void tile_kernel(int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c, int64_t c_row,
                  int last, bool accumulate) {
@@ -98,7 +98,7 @@ STEEPEST_HD void column_kernel(int64_t k, const T* a, int64_t a_row, const T* b,
 
 template <class T>
 void multiply_column(int rows, int64_t k, const T* a, int64_t a_row, const T* b, T* c, int64_t c_row, bool accumulate) {
-    constexpr int kTogether = 8;  // chains of sums, which overlap
+    constexpr int kTogether = 8;  // independent chains of sums, which overlap
     int i = 0;
     for (; i + kTogether <= rows; i += kTogether)
         column_kernel<T, kTogether>(k, a + i * a_row, a_row, b, c + i * c_row, c_row, accumulate);

@@ -20,8 +20,8 @@ template <class T>
 void multiply_tile(int rows, int cols, int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c,
                    int64_t c_row, bool accumulate);
 
-// The same for a single column of b, and rows of a that are contiguous, a_row items apart: products along k, whose vectors
-// are full where those of a column of c would hold one item.
+// The same product for a single column of b, with contiguous rows of a, a_row items apart. Its vectors run along k,
+// where they are full; along a column of c each would hold one item.
 template <class T>
 void multiply_column(int rows, int64_t k, const T* a, int64_t a_row, const T* b, T* c, int64_t c_row, bool accumulate);
 

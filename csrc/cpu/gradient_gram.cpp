@@ -6,11 +6,11 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-// So many items of 4 or 8 bytes that what follows them begins with a cache line.
+// `items` rounded up, so that the memory behind that many items of 4 or 8 bytes begins with a cache line.
 int64_t whole_lines(int64_t items) { return (items + 15) / 16 * 16; }
 
-// Products of a few rows of a matrix with a range of its rows, which is copied into panels: those of the lower triangle
-// of z @ z.T that one block of it needs.
+// Products of a few rows of a matrix z with a range of its rows, which is copied into panels: the products of the lower
+// triangle of z @ z.T that one block needs.
 template <class T>
 class RowProducts {
   public:
@@ -27,14 +27,14 @@ class RowProducts {
           panels_(scratch),
           packed_rows_(scratch + panels_of(most_cols) * kCols * z.cols) {}
 
-    // From now on the columns of the product are rows begin .. begin + cols of z.
+    // Sets the columns of the product to rows begin .. begin + cols of z.
     void take_columns(int64_t begin, int64_t cols) {
         cols_ = cols;
         for_each_block_of_k(
             [&](int64_t k0, int64_t kn) { pack_panels(z_.transposed(), k0, kn, begin, cols, panels_ + k0 * width()); });
     }
 
-    // And its rows are rows begin .. begin + rows.
+    // Sets the rows of the product to rows begin .. begin + rows of z.
     void take_rows(int64_t begin, int rows) {
         rows_ = rows, begin_ = begin;
         if (!packs_rows_) return;
@@ -47,7 +47,7 @@ class RowProducts {
         return static_cast<int>(cols_ - panel * kCols < kCols ? cols_ - panel * kCols : kCols);
     }
 
-    // Item (i, j) of the panel's product stands at to[i * kCols + j].
+    // Item (i, j) of the panel's product is at to[i * kCols + j].
     void multiply(int64_t panel, double* to) const {
         alignas(64) T product[kRows * kCols];
         const int cols = cols_of(panel);
@@ -69,7 +69,7 @@ class RowProducts {
   private:
     int64_t width() const { return panels() * kCols; }
 
-    // Without columns there is one block, of none.
+    // Calls f for the blocks of columns of z; without columns there is one empty block.
     template <class F>
     STEEPEST_HD void for_each_block_of_k(F&& f) const {
         const int64_t blocks = blocks_of(z_.cols);
@@ -86,8 +86,8 @@ class RowProducts {
     int rows_ = 0;
 };
 
-// Samples down and across a block, of which there are to be several for each member; the panels stay in the cache. An item
-// is summed in the same order in blocks of any size.
+// The number of samples down and across a block: small enough for several blocks for each thread, and for the panels to
+// stay in the cache. An item is summed in the same order in blocks of any size.
 template <class T>
 int64_t edge_of(const ops::GradientGram<T>& op, int members) {
     constexpr int64_t kMost = 128, kPanelBytes = 1 << 20, kBlocks = 4;
@@ -101,7 +101,7 @@ int64_t edge_of(const ops::GradientGram<T>& op, int members) {
     return edge;
 }
 
-// Columns of out, and one after the other the tiles of these that lie on or below the diagonal.
+// A range of columns of out; the tiles of these columns on or below the diagonal are computed one after the other.
 template <class T>
 class GramBlock {
   public:
@@ -119,7 +119,7 @@ class GramBlock {
           grads_(op.d, edge * repeats_, scratch + Products::scratch_items(op.x, edge)),
           factors_(factors) {}
 
-    // The block's columns are those of samples begin .. end.
+    // Sets the columns of the block to those of samples begin .. end.
     void take_columns(int64_t begin, int64_t end) {
         first_col_ = begin;
         inputs_.take_columns(begin, end - begin);
@@ -127,7 +127,7 @@ class GramBlock {
         stride_ = (end - begin) * repeats_;
     }
 
-    // Samples i0 .. i0 + samples, at most kRows.
+    // Computes the rows of samples i0 .. i0 + samples, at most kRows.
     void finish_rows(int64_t i0, int samples) {
         inputs_.take_rows(i0, samples);
         for (int64_t panel = 0; panel < inputs_.panels() && first_col_ + panel * kCols < i0 + samples; ++panel)
@@ -146,7 +146,7 @@ class GramBlock {
     }
 
   private:
-    // The products of the inputs, repeated as often as the columns of out need them.
+    // Stores the products of the inputs, repeated as often as the columns of out need them.
     void put_factors(int64_t panel, int samples) {
         alignas(64) double product[kRows * kCols];
         inputs_.multiply(panel, product);
@@ -164,7 +164,7 @@ class GramBlock {
         }
     }
 
-    // Rows row .. row + rows of out, the first of which is number `begin` of the samples' rows.
+    // Computes rows row .. row + rows of out. The first of them is number `begin` of the rows of the current samples.
     void finish_tile(int64_t panel, int64_t row, int rows, int64_t begin) const {
         alignas(64) double tile[kRows * kCols];
         grads_.multiply(panel, tile);
@@ -185,7 +185,7 @@ class GramBlock {
             else
                 for (int j = 0; j < count; ++j) to[j * out.col_stride] = item[j];
         }
-        // What is above the diagonal is copied while it is near.
+        // The mirror image above the diagonal is written while the tile is in the cache.
         for (int j = 0; j < cols; ++j) {
             const int64_t first = col + j + 1 - row;
             double* const to = out.row(col + j) + row * out.col_stride;
@@ -196,7 +196,7 @@ class GramBlock {
     const ops::GradientGram<T>& op_;
     int64_t repeats_;
     Products inputs_, grads_;
-    double* factors_;  // of the rows of the samples at hand, in float64
+    double* factors_;  // products of the inputs for the rows of the current samples, in float64
     int64_t first_col_ = 0, stride_ = 0;
 };
 
@@ -215,7 +215,7 @@ void run(const ops::GradientGram<T>& op, Team& team) {
     Block block(op, edge, scratch, reinterpret_cast<T*>(scratch + factors));
     int64_t packed = -1;
     for (int64_t item = mine.begin; item < mine.end; ++item) {
-        // In the order of columns, from the last on, so that their panels are made once.
+        // Columns are taken in order, starting with the last, so that their panels are made once.
         int64_t from_right, from_bottom;
         triangle_item(item, from_right, from_bottom);
         const int64_t across = blocks - 1 - from_right, down = blocks - 1 - from_bottom;

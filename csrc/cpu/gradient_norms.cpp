@@ -5,7 +5,7 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-// |row i|^2, of items in float64. Two vectors are added up apart, so that additions overlap.
+// |row i|^2, summed in float64. Two separate vectors of sums let additions overlap.
 template <class T>
 STEEPEST_HD double squared_norm(const MatrixView<const T>& m, int64_t i) {
     using W = Vec<double>;

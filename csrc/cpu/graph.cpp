@@ -7,23 +7,23 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Rates of an ordinary core, for estimates only.
+// Throughput of a typical core, in operations and bytes per second; rough values, for estimates only.
 constexpr double kFlopsPerSecond = 5e10, kBytesPerSecond = 1e10;
-// A step that is shorter than this on one thread stays there: its barriers would cost more than they save.
+// Seconds. A step that is shorter than this on one thread stays on it: its barriers would cost more than they save.
 constexpr double kShortestTeamStep = 10e-6;
-// A team that spends most of this long waiting shares its processors with other programs.
+// A team that spends most of this time waiting shares its processors with other programs.
 constexpr auto kCrowdWindow = std::chrono::milliseconds(5);
 
 enum class Stop : int8_t { kNo, kInterrupted, kChangeTeam };
 
-// The barriers of a replay, at which the calling thread also tells the others to stop. The answers alternate between
-// two places: the caller writes one before it arrives, the others read it after the barrier, and it is written again
-// only two barriers later, when all have read it.
+// The barriers of a replay, at which the calling thread also tells the other threads whether to stop. The answers
+// alternate between two places. The caller writes an answer before it arrives, and the others read it after the
+// barrier. Its place is written again two barriers later, when all have read it.
 class Conductor {
   public:
     explicit Conductor(bool (*interrupted)()) : interrupted_(interrupted), polled_(Clock::now()) {}
 
-    // Before a region; `full_team` is the size of its team unless the processors are crowded.
+    // Call before a region; `full_team` is the size of its team unless the processors are crowded.
     void begin(int full_team) {
         full_team_ = full_team;
         window_begin_ = Clock::now();

@@ -11,7 +11,7 @@
 
 namespace steepest {
 
-// An estimate of an operation's time on one thread, which decides whether a second thread is worth waking.
+// An estimate of an operation's time on one thread, used to decide whether waking a second thread pays.
 double estimated_seconds(double flops, double bytes);
 
 class Graph {
@@ -31,10 +31,11 @@ class Graph {
     size_t size() const { return operations_.size(); }
     std::vector<const char*> names() const;
 
-    // Runs all operations n times. `interrupted` is asked a few times a second, by the calling thread, whether to stop.
+    // Runs all operations n times. The calling thread calls `interrupted` a few times a second; if it returns true, the
+    // replay stops.
     ops::ReplayResult replay(int64_t n, bool (*interrupted)()) const;
 
-    // Runs n times with a barrier after every operation, and times each; `interrupted` as for replay.
+    // Runs n times with a barrier after every operation, and times each; `interrupted` is that of replay().
     std::vector<ops::OperationProfile> profile(int64_t n, bool (*interrupted)(), ops::ReplayResult& result) const;
 
     // The estimated time of one step on one thread.
@@ -54,7 +55,7 @@ class Graph {
     int threads() const;
 
     std::vector<Operation> operations_;
-    ops::Accesses since_barrier_;  // what the operations since the last barrier touch
+    ops::Accesses since_barrier_;  // the memory that operations use since the last barrier
     double seconds_ = 0;
 };
 

@@ -12,7 +12,7 @@ Isa active{"generic", &generic::kKernels};
 bool processor_has(const std::string& name) {
     if (name == "generic") return true;
 #if defined(STEEPEST_HAVE_X86)
-    // These also ask the operating system whether it saves the wide registers.
+    // These built-ins also check that the operating system saves the wide registers.
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (name == "avx2") return avx2;
     if (name == "avx512")

@@ -1,4 +1,4 @@
-// The instruction sets of this build and of this processor.
+// The instruction sets that this build has kernels for, and those that this processor has.
 #pragma once
 
 #include <string>
@@ -13,11 +13,12 @@ struct Isa {
     const KernelTable* kernels;
 };
 
-// From the least to the most capable.
+// In order, from the least to the most capable.
 std::vector<Isa> built_isas();
 std::vector<Isa> available_isas();
 
-// The best available one, or the one that STEEPEST_ISA names; std::invalid_argument if that is not available.
+// Selects the best available instruction set, or `forced`, the value of STEEPEST_ISA. Throws std::invalid_argument if
+// that is not available.
 void select_isa(const char* forced);
 const Isa& active_isa();
 

@@ -1,4 +1,4 @@
-// Losses that are a sum over items, in vectors along rows or, where a row has a single item, down the column.
+// Losses that are a sum over items, in vectors along the rows or, if a row has a single item, down the column.
 #pragma once
 
 #include "common/item_loss.h"
@@ -9,14 +9,15 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// Items that lie side by side.
+// Contiguous items.
 template <class T, int In, int Out>
 struct ItemRun {
     const T* in[In];
     T* out[Out];
-    const T* weight = nullptr;  // of each item, or absent
+    const T* weight = nullptr;  // weight of each item, or absent
 
-    // Writes slope * gradient of the vector at j, and adds factor * l to the sum; both times the items' weights.
+    // Writes slope * gradient of the vector at j, and adds factor * l to the sum. Both are multiplied by the items'
+    // weights.
     template <class F>
     STEEPEST_HD void take(int64_t j, int lanes, T slope, T factor, const F& f, WideSum<T>& sum) const {
         using V = Vec<T>;
@@ -25,7 +26,7 @@ struct ItemRun {
         V value = V(factor) * f(x, d);
         for (int k = 0; k < Out; ++k) d[k] = d[k] * V(slope);
         if (weight || lanes < V::kSize) {
-            // Lanes past the end are items of weight 0, which may hold anything.
+            // Lanes past the end have weight 0, so their contents do not matter.
             const V w = weight ? load_items(weight + j, 1, lanes) : V::load(kOnes, lanes);
             const auto absent = w == V(0);
             value = select(absent, V(0), w * value);
@@ -35,7 +36,8 @@ struct ItemRun {
         for (int k = 0; k < Out; ++k) store_items(d[k], out[k] + j, 1, lanes);
     }
 
-    // A function of its own, which the loops below share: in the place of each call it would be most of what is compiled.
+    // The loops below share this function, which is not inlined: otherwise most of the compiled code would be copies of
+    // it.
     template <class F>
     __attribute__((noinline)) void take_all(int64_t n, T slope, T factor, const F& f, WideSum<T>& sum) const {
         constexpr int kSize = Vec<T>::kSize;
@@ -48,9 +50,9 @@ struct ItemRun {
     alignas(64) static constexpr T kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 };
 
-constexpr int64_t kColumnItems = 512;  // of a strided column, which are copied together
+constexpr int64_t kColumnItems = 512;  // items of a strided column that are copied together
 
-// The sum of w_i l_i over rows of one item; `scratch` holds kColumnItems for each matrix, and for the weights.
+// The sum of w_i l_i over rows of one item; `scratch` has room for kColumnItems of each matrix and of the weights.
 template <class T, int In, int Out, class F>
 STEEPEST_HD double column_losses(const ItemLoss<T, In, Out>& op, Range rows, double scale, const F& f, T* scratch) {
     const auto part = [](const auto& m, int64_t begin, int64_t n) { return m.block(begin, 0, n, 1).transposed(); };
@@ -71,7 +73,7 @@ STEEPEST_HD double column_losses(const ItemLoss<T, In, Out>& op, Range rows, dou
     return sum.total();
 }
 
-// The sum of w_i l_ij over rows; `scratch` holds a row for each matrix.
+// The sum of w_i l_ij over rows; `scratch` has room for a row of each matrix.
 template <class T, int In, int Out, class F>
 STEEPEST_HD double row_losses(const ItemLoss<T, In, Out>& op, Range rows, double scale, const F& f, T* scratch) {
     const int64_t m = op.cols();
@@ -84,7 +86,7 @@ STEEPEST_HD double row_losses(const ItemLoss<T, In, Out>& op, Range rows, double
         for (int k = 0; k < Out; ++k, buffer += m) run.out[k] = writable_row(op.out[k], i, buffer);
         if (w != 0) {
             run.take_all(m, static_cast<T>(scale * w), static_cast<T>(w), f, sum);
-        } else {  // a row that does not count may hold anything
+        } else {  // a row of weight 0 may hold NaN
             for (int k = 0; k < Out; ++k)
                 for (int64_t j = 0; j < m; ++j) run.out[k][j] = T(0);
         }
@@ -95,8 +97,8 @@ STEEPEST_HD double row_losses(const ItemLoss<T, In, Out>& op, Range rows, double
 
 constexpr int64_t kShortRow = 64;
 
-// The sum of w_i l_ij over short rows that follow one another: vectors run across them, and each item has the weight of
-// its row. `scratch` holds kColumnItems and a vector.
+// The sum of w_i l_ij over short contiguous rows: vectors run across rows, and each item has the weight of its row.
+// `scratch` has room for kColumnItems and a vector.
 template <class T, int In, int Out, class F>
 STEEPEST_HD double short_row_losses(const ItemLoss<T, In, Out>& op, Range rows, double scale, const F& f, T* scratch) {
     using V = Vec<T>;
@@ -104,7 +106,7 @@ STEEPEST_HD double short_row_losses(const ItemLoss<T, In, Out>& op, Range rows, 
     WideSum<T> sum;
     for (int64_t i = rows.begin; i < rows.end; i += at_once) {
         const int64_t n = rows.end - i < at_once ? rows.end - i : at_once;
-        // What a row's last vector writes too much, the next row overwrites.
+        // The last vector of a row may write beyond it; the next row overwrites these items.
         for (int64_t r = 0; r < n; ++r)
             for (int64_t j = 0; j < m; j += V::kSize) V(op.weight[i + r]).store(scratch + r * m + j);
         ItemRun<T, In, Out> run;

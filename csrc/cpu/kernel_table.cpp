@@ -3,7 +3,7 @@
 
 namespace steepest::STEEPEST_TARGET {
 
-extern const KernelTable kKernels;  // a constant would be private to this file otherwise
+extern const KernelTable kKernels;  // without extern, a constant would be private to this file
 
 #define STEEPEST_TWO_FORMS(Name) {&run<float>}, {&run<double>},
 #define STEEPEST_ONE_FORM(Name) {&run},

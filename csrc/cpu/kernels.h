@@ -9,7 +9,7 @@ namespace steepest {
 template <class Op>
 using Kernel = void (*)(const Op&, Team&);
 
-// A table entry per operation; kernel_of<Op>(table) is a constant offset away.
+// The table has an entry for each operation; kernel_of<Op>(table) is at a constant offset.
 template <class Op>
 struct KernelEntry {
     Kernel<Op> run;

@@ -7,7 +7,7 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-// f(c + bias), while the tile is in the first-level cache. Only this is compiled for each formula, not the product.
+// f(c + bias), computed while the tile is in the L1 cache. Only this is compiled for each formula, not the product.
 template <class T>
 struct BiasActivation {
     VectorView<const T> bias;

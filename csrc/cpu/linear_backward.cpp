@@ -46,7 +46,7 @@ struct PlusScaled {
     }
 };
 
-// Sums of columns over blocks of kBlockK rows, as the matrix product sums: the error of a large batch stays small.
+// Sums columns over blocks of kBlockK rows, like the matrix product, so that the error of a large batch stays small.
 template <class T>
 void sum_columns(const MatrixView<const T>& x, const VectorView<T>& out, bool accumulate, Team& team) {
     using V = Vec<T>;

@@ -9,11 +9,11 @@ namespace {
 
 using Chunks = ops::LinearLossChunks;
 constexpr int64_t kRows = Chunks::kRows;
-constexpr int64_t kBlockBytes = 32 << 10;  // of x, which stays in the first-level cache between its two uses
-constexpr int kRowsTogether = 4;           // whose products with a row of weights are made side by side
-constexpr int kMostVectors = 8;            // of a row of the gradient that stay in registers
+constexpr int64_t kBlockBytes = 32 << 10;  // block of x that stays in the L1 cache between its two uses
+constexpr int kRowsTogether = 4;           // rows whose products with a row of weights are computed together
+constexpr int kMostVectors = 8;            // vectors of a row of the gradient that stay in registers
 
-// Rows of x that follow one another at the same distance.
+// Rows of x at a constant distance from one another.
 template <class T>
 struct RowBlock {
     const T* data;
@@ -85,7 +85,7 @@ void add_rows(const RowBlock<T>& x, const T* slope, double* sums) {
     }
 }
 
-// One member's work: blocks of rows, whose scores and slopes stand output by output, kRows apart.
+// The work of one thread: blocks of rows. Scores and slopes are stored output by output, kRows apart.
 template <class T>
 class LossOfRows {
     using V = Vec<T>;
@@ -106,7 +106,7 @@ class LossOfRows {
             for (int64_t j = 0; j < width_; ++j) weights_[c * width_ + j] = j < op.w.rows ? op.w(j, c) : T(0);
     }
 
-    // Rows [begin, end): their sums, without the factor that stands before all of them.
+    // Computes the sums of rows [begin, end), without the factor that all items have.
     void add(int64_t begin, int64_t end, double* sums) const {
         for (int64_t p = 0; p < Chunks(op_.x.rows, op_.w.rows, k_).items(); ++p) sums[p] = 0;
         double* const bias_sums = sums + k_ * width_;
@@ -143,7 +143,7 @@ class LossOfRows {
         for (; i % V::kSize != 0; ++i) z[i] = T(0);
     }
 
-    // Scores become slopes; returns the sum of the losses, weighted.
+    // Replaces scores by slopes, and returns the weighted sum of the losses.
     double slopes(int64_t i0, int64_t rows) const {
         for (int64_t i = 0; i < kRows; ++i)
             row_weight_[i] = i >= rows ? T(0) : op_.sample_weight ? op_.sample_weight[i0 + i] : T(1);
@@ -171,7 +171,8 @@ class LossOfRows {
         return loss;
     }
 
-    // The rows of a vector side by side: shifted by their largest scores, exponentiated, divided by their sums.
+    // Softmax of several rows at once, one in each lane: scores are shifted by their maximum, exponentiated, and
+    // divided by their sum.
     double softmax(int64_t i0, int64_t rows) const {
         double loss = 0;
         for (int64_t i = 0; i < rows; ++i) label_[i] = static_cast<T>(op_.labels[i0 + i]);
@@ -222,7 +223,7 @@ void run(const ops::LinearLoss<T>& op, Team& team) {
         const LossOfRows<T> rows(op, team);
         for (int64_t c = mine.begin; c < mine.end; ++c) rows.add(chunks.begin(c), chunks.begin(c + 1), sums_of(c));
     }
-    team.barrier();  // the sums of all chunks are there
+    team.barrier();  // the sums of all chunks are written
     const auto sum_of_all = [&](int64_t p) {
         double sum = 0;
         for (int64_t chunk = 0; chunk < chunks.count; ++chunk) sum += sums_of(chunk)[p];

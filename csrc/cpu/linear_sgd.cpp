@@ -9,9 +9,9 @@ inline namespace STEEPEST_TARGET {
 namespace {
 
 constexpr int64_t kIndicesBetweenCheckpoints = 1 << 16;
-constexpr int64_t kRowsAhead = 32;  // that are asked for before they are used: about the time that memory takes
+constexpr int64_t kRowsAhead = 32;  // rows that are prefetched before their use, about the latency of memory
 
-// Rates of the samples t, t + 1, ... of a block; the general power by way of vectors.
+// The learning rates of samples t, t + 1, ... of a block; a general power is computed with vectors.
 void rates_of_block(const StepRule& rule, int64_t t, double (&rates)[kBlock]) {
     using V = Vec<double>;
     if (rule.power == 0 || rule.power == 1) {
@@ -42,7 +42,7 @@ STEEPEST_HD void fetch_row(const MatrixView<const T>& x, int64_t i) {
     __builtin_prefetch(row + bytes - 1);
 }
 
-// Whether all are rows of a matrix of n rows; otherwise the team fails with the first that is not.
+// Whether all indices are rows of a matrix of n rows. If not, the team fails with the first that is not.
 bool check_indices(const VectorView<const int64_t>& indices, int64_t n, OperationNumber operation, Team& team) {
     for (int64_t i = 0; i < indices.size; ++i) {
         if (i % kIndicesBetweenCheckpoints == 0) team.checkpoint();
@@ -56,7 +56,7 @@ bool check_indices(const VectorView<const int64_t>& indices, int64_t n, Operatio
     return true;
 }
 
-// The samples of one call, as they pass the outputs of one member.
+// One call of stochastic gradient descent, for the outputs of one thread.
 template <class T>
 class Descent {
   public:
@@ -88,7 +88,7 @@ class Descent {
             team_.checkpoint();
             rates_of_block(rule_, first_ + begin + 1, rates);
             const bool groups = may_group(rates[0]);
-            const int64_t counted = first_ + taken_ + 1 - op_.average_start;  // samples in the average
+            const int64_t counted = first_ + taken_ + 1 - op_.average_start;  // number of samples in the average
             for (int64_t i = begin; i < end;) {
                 const int64_t together = groups && end - i >= kGroup ? kGroup : 1;
                 for (int64_t a = i + kRowsAhead; a < i + kRowsAhead + together && a < n; ++a)
@@ -113,7 +113,7 @@ class Descent {
         return {target, op_.sample_weight ? static_cast<double>(op_.sample_weight[row]) : 1.0, rate};
     }
 
-    // No rate of a block is larger than its first.
+    // Whether samples may be grouped; no rate of a block is larger than its first.
     bool may_group(double rate) const {
         return rule_.passive_aggressive == PassiveAggressive::kNot && op_.l1 == 0 && !op_.average_w &&
                rule_.decay(rate) > kLeastDecay;
@@ -133,7 +133,7 @@ class Descent {
         }
     }
 
-    // Returns whether it did: not where a square overflows.
+    // Returns whether the group was processed; it is not if a square overflows.
     STEEPEST_HD bool take_group(int64_t i, const double* rates) {
         RowGroup<T> rows;
         for (int a = 0; a < kGroup; ++a) rows.row[a] = contiguous_row(op_.x, row_of(i + a), buffers_ + a * padded_);
@@ -152,14 +152,14 @@ class Descent {
     StepRule rule_;
     LossFunctions loss_{};
     int64_t first_output_, outputs_, padded_;
-    int64_t first_, taken_ = 0;  // samples before this call, and of it
-    T* buffers_;                 // rows whose columns are strided
+    int64_t first_, taken_ = 0;  // number of samples before this call, and in it
+    T* buffers_;                 // copies of rows whose columns are strided
     Output<T>* output_;
 };
 
 }  // namespace
 
-// Samples follow one another, so the members share the outputs.
+// Samples depend on one another, so the threads divide the outputs.
 template <class T>
 void run(const ops::LinearSgd<T>& op, Team& team) {
     if (op.order && !check_indices(op.order, op.x.rows, number_of(op), team)) return;

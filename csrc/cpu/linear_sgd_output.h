@@ -1,4 +1,4 @@
-// One output of a linear model while samples pass, and what the samples tell it.
+// One output of a linear model during stochastic gradient descent, and the quantities of the samples that it needs.
 #pragma once
 
 #include <cmath>
@@ -10,13 +10,13 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-constexpr int kBlock = 64;            // samples between two visits of what need not be done for each of them
-constexpr int kGroup = 4;             // samples whose steps the weights take together
-constexpr double kSmallScale = 1e-3;  // below it, the scale joins the weights
-// The scale may shrink by no more than this within a group.
+constexpr int kBlock = 64;            // samples between two calls of end_block()
+constexpr int kGroup = 4;             // samples whose steps are applied to the weights together
+constexpr double kSmallScale = 1e-3;  // below this value, the scale is multiplied into the weights
+// The smallest factor by which the scale may shrink within a group.
 constexpr double kLeastDecay = 0.1;
 
-// The formula of a loss, for one sample at a time and for those of a block.
+// The functions of a loss: for one sample at a time, and for the samples of a block.
 struct LossFunctions {
     double (*slope)(double parameter, double z, double t);
     double (*sum)(double parameter, const double* z, const double* t, int n);
@@ -43,11 +43,11 @@ LossFunctions loss_functions() {
 // A sample as one output sees it.
 struct OutputSample {
     double target, weight, rate;
-    double square = 0;      // |x|², where the rule needs it
-    bool averages = false;  // the weights after it join their average
+    double square = 0;      // |x|², if the rule needs it
+    bool averages = false;  // whether the weights after this sample are added to their average
 };
 
-// Rows of consecutive samples, and the products of each with itself and with those before it.
+// The rows of consecutive samples, with the products of each row with itself and with the rows before it.
 template <class T>
 struct RowGroup {
     const T* row[kGroup];
@@ -76,7 +76,7 @@ struct RowGroup {
     }
 };
 
-// x . w for a row of x and one of weights; beside it, adds up what the penalties need of the weights on the way.
+// x . w for a row of x and a row of weights. It also calls `look_at` with the weights, to sum what the penalties need.
 template <class T, class F>
 STEEPEST_HD T dot(const T* x, const T* w, int64_t d, F&& look_at) {
     using V = Vec<T>;
@@ -97,15 +97,15 @@ STEEPEST_HD T dot(const T* x, const T* w, int64_t d, F&& look_at) {
     return reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
-// One output while its samples pass. Its weights are scale times a row of items, so that the L2 penalty takes one
-// product and loses nothing to the rounding of 1 - rate l2.
+// One output while its samples pass. Its weights are a scale times a row of items. The L2 penalty then takes one
+// product, without the rounding error of 1 - rate l2 in every weight.
 template <class T>
 class Output {
     using V = Vec<T>;
 
   public:
     static int64_t padded(int64_t d) { return (d + V::kSize - 1) / V::kSize * V::kSize; }
-    static constexpr int kRows = 3;  // of padded length, of its memory
+    static constexpr int kRows = 3;  // rows of padded length in `memory`
 
     Output(const ops::LinearSgd<T>& op, const StepRule& rule, const LossFunctions& loss, int64_t c, T* memory)
         : op_(op),
@@ -149,14 +149,14 @@ class Output {
         }
     }
 
-    // The same for the samples of a group, without averages, an L1 penalty or passive-aggressive steps: the weights at a
-    // sample's turn are those before the group and multiples of the rows between, and so are its products with them. The
-    // weights are read once and written once, and no step waits for that.
+    // Takes the steps of the samples of a group, without averages, an L1 penalty or passive-aggressive steps. The
+    // weights at each sample are the weights before the group plus multiples of the rows in between, and so are their
+    // products. The weights are read once and written once, and no step waits for them.
     STEEPEST_HD void take(const RowGroup<T>& rows, const OutputSample* samples) {
         double product[kGroup], square = multiply(rows, product);
         T steps[kGroup];
         bool moves = false;
-        // No branch on a step being none, which a hinge makes unpredictable.
+        // There is no branch for a step of 0, which a hinge loss would make unpredictable.
         for (int i = 0; i < kGroup; ++i) {
             for (int before = 0; before < i; ++before) product[i] += steps[before] * rows.product[i][before];
             objective_ += 0.5 * rule_.l2 * scale_ * scale_ * square;
@@ -171,7 +171,8 @@ class Output {
         if (scale_ < kSmallScale) rescale();
     }
 
-    // After a block: sums join what they are sums of. `averaged` samples are in the average before this block.
+    // Call after a block: adds the sums of the block to the totals. `averaged` samples are in the average before this
+    // block.
     void end_block(int64_t averaged) {
         objective_ +=
             op_.loss_scale * loss_.sum(op_.parameter, z_, target_, seen_) + reduce_add_wide(V::load(penalty_));
@@ -201,7 +202,7 @@ class Output {
     }
 
   private:
-    // How far along the sample the weights go, at prediction z.
+    // The step length along the sample, at prediction z.
     STEEPEST_HD double step_of(const OutputSample& sample, double z) {
         z_[seen_] = z, target_[seen_] = sample.target;
         ++seen_;
@@ -213,7 +214,7 @@ class Output {
         return rule_.coefficient(loss, slope, sample.rate, sample.square, weight);
     }
 
-    // Products of the rows with the items, whose own square is returned.
+    // Computes the products of the rows with the items, and returns the square of the items.
     STEEPEST_HD double multiply(const RowGroup<T>& rows, double (&product)[kGroup]) const {
         V sum[kGroup], square(0);
         for (V& v : sum) v = V(0);
@@ -243,7 +244,7 @@ class Output {
         for (int64_t j = 0; j < size_; j += V::kSize) f(j);
     }
 
-    // x . w, but for the scale; what the penalties are at these weights joins their sum.
+    // x . w without the scale. The penalties at these weights are added to their sum.
     STEEPEST_HD T product_with(const T* x) {
         if (!(rule_.l1 > 0 || rule_.l2 > 0)) return dot(x, item_, d_, [](int, V) {});
         V square[4] = {V(0), V(0), V(0), V(0)}, size[4] = {V(0), V(0), V(0), V(0)};
@@ -272,7 +273,7 @@ class Output {
         scale_ = inverse_scale_ = 1;
     }
 
-    // Each weight goes towards 0 by what the penalty was allowed to take and has not taken yet, but not past it.
+    // Moves each weight towards 0 by the part of the L1 penalty that has not been applied yet, but not past 0.
     STEEPEST_HD void clip() {
         const V allowed(static_cast<T>(allowed_)), scale(static_cast<T>(scale_)),
             inverse(static_cast<T>(inverse_scale_));
@@ -294,7 +295,7 @@ class Output {
     double scale_ = 1, inverse_scale_ = 1, bias_ = 0, allowed_ = 0, average_bias_ = 0, bias_sum_ = 0, objective_ = 0;
     double class_weight_[2] = {1, 1};
     int64_t summed_ = 0;
-    int seen_ = 0;  // samples of the block, with their predictions and targets
+    int seen_ = 0;  // number of samples of the block; their predictions and targets follow
     double z_[kBlock], target_[kBlock];
 };
 

@@ -7,7 +7,7 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-// (c + bias) f'(output), while the tile is in the first-level cache. Only this is compiled for each formula.
+// (c + bias) f'(output), computed while the tile is in the L1 cache. Only this is compiled for each formula.
 template <class T>
 struct BiasTimesDerivative {
     VectorView<const T> bias;
@@ -47,7 +47,7 @@ void run(const ops::LinearTangent<T>& op, Team& team) {
         gemm(a, b, op.out, BiasTimesDerivative<T>{op.c, op.y, op.activation.parameter, apply}, team, accumulate);
     };
     if (!op.dx) return finish(op.x, op.v, false);
-    // Both products have the same sizes, so that a member adds to the items that it has computed itself.
+    // Both products have the same sizes, so a thread adds to items that it has computed itself.
     gemm(op.x, op.v, op.out, NoEpilogue(), team);
     finish(op.dx, op.w, true);
 }

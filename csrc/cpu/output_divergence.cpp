@@ -10,9 +10,9 @@ namespace {
 
 using V = Vec<double>;
 
-constexpr int64_t kItems = 512;  // whose divergences are added up together
+constexpr int64_t kItems = 512;  // items whose divergences are computed together
 
-// Items of a row from column j on, in float64 and side by side.
+// Copies n items of row i from column j on, as contiguous float64 numbers.
 template <class T>
 STEEPEST_HD void widen_items(const MatrixView<const T>& m, int64_t i, int64_t j, int64_t n, double* to) {
     const T* const from = m.row(i) + j * m.col_stride;
@@ -22,7 +22,8 @@ STEEPEST_HD void widen_items(const MatrixView<const T>& m, int64_t i, int64_t j,
         for (int64_t q = 0; q < n; ++q) to[q] = static_cast<double>(from[q * m.col_stride]);
 }
 
-// The sum of weighted divergences of items, which are taken from row after row, however short, until there are kItems.
+// The sum of weighted divergences of items. Items are collected from row after row, however short, until there are
+// kItems.
 template <int In, class Formula>
 class ItemSum {
   public:
@@ -51,7 +52,7 @@ class ItemSum {
     STEEPEST_HD double* in(int k) { return weight_ + (1 + k) * kItems; }
 
     STEEPEST_HD void flush() {
-        // Past the end of the last vector stand items whose distributions are the same.
+        // The last vector is padded with items of equal distributions.
         for (; size_ % V::kSize != 0; ++size_) {
             weight_[size_] = 0;
             for (int k = 0; k < In; ++k) in(k)[size_] = 0;
@@ -59,7 +60,7 @@ class ItemSum {
         for (int64_t q = 0; q < size_; q += V::kSize) {
             V x[In];
             for (int k = 0; k < In; ++k) x[k] = V::load(in(k) + q);
-            // No rounding is to make it negative; the order of the arguments keeps a NaN.
+            // Rounding must not make a divergence negative; the order of the arguments propagates NaN.
             sum_ = fma(V::load(weight_ + q), max(V(0), formula_(x)), sum_);
         }
         size_ = 0;
@@ -74,8 +75,8 @@ class ItemSum {
 // log(1 + d) for d >= 0
 STEEPEST_HD double log1p_of(double d) { return first_lane(d > 1 ? log_positive(V(1 + d)) : log1p_unit(V(d))); }
 
-// Of a row of classes: log1p(sum_j p_j (exp(u_j) - 1 - u_j)) with p = softmax(z) and u = t - sum_j p_j t_j, whose mean
-// is 0.
+// The divergence of a row of classes: log1p(sum_j p_j (exp(u_j) - 1 - u_j)) with p = softmax(z) and u = t - sum_j p_j
+// t_j, whose mean is 0.
 STEEPEST_HD double divergence_of_classes(const double* z, const double* w, int64_t n) {
     const double infinity = __builtin_inf(), huge = 600;
     const V absent(-infinity), top(maximum_of_row(z, n));
@@ -90,9 +91,9 @@ STEEPEST_HD double divergence_of_classes(const double* z, const double* w, int64
         exponentials = exponentials + e, products = products + times_infinite(e, difference(w_j, z_j));
     });
     const double sum = reduce_add(exponentials), mean = reduce_add(products) / sum;
-    if (!(mean > -infinity)) return -mean;  // a class that p has is missing in q; or NaN
+    if (!(mean > -infinity)) return -mean;  // a class has probability 0 in q but not in p; or NaN
     const double log_sum = first_lane(log_positive(V(sum)));
-    // log(p_j exp(u_j)), which is log(q_j) up to the constant that the mean of u is 0 by
+    // log(p_j exp(u_j)): it differs from log(q_j) by the constant that makes the mean of u zero
     const auto log_other = [=](V w_j) { return (w_j - top) - V(log_sum + mean); };
     V remainders(0), largest(-infinity);
     for_each_pair([&](V z_j, V w_j) {
@@ -115,7 +116,7 @@ void run(const ops::OutputDivergence<T>& op, Team& team) {
     const int64_t n = op.z.rows, c = op.z.cols;
     const RowWeights<T> weights{op.sample_weight, {}, false, 0};
     const double total = weights.sum(n), scale = total != 0 ? 1 / total : 0;
-    // A row of weight 0 counts for nothing, whatever it holds.
+    // A row of weight 0 is skipped, since it may hold NaN.
     if (op.distribution == Distribution::kCategorical) {
         double* const z = static_cast<double*>(team.scratch(2 * c * sizeof(double)));
         return sum_over_rows(n, scale, op.out, team, [&](Range rows) {

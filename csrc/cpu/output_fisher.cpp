@@ -6,9 +6,9 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-constexpr int64_t kGrain = 1024;  // the least number of items for a member
+constexpr int64_t kGrain = 1024;  // smallest number of items that a thread takes
 
-// What stands before H(z_i) v_i.
+// The factor of H(z_i) v_i.
 template <class T>
 class RowScale {
   public:
@@ -17,7 +17,7 @@ class RowScale {
         scale_ = total != 0 ? op.scale / total : 0;
     }
     bool is_constant() const { return !weights_.weight; }
-    // A row of weight 0 counts for nothing, whatever it holds.
+    // A row of weight 0 is skipped, since it may hold NaN.
     bool counts(int64_t i) const { return weights_[i] != 0; }
     T operator[](int64_t i) const { return static_cast<T>(scale_ * weights_[i]); }
 
@@ -26,7 +26,7 @@ class RowScale {
     double scale_;
 };
 
-// Calls f(i, z_i, v_i, out_i) for this member's rows that count, which are copied where they are strided.
+// Calls f(i, z_i, v_i, out_i) for the rows of this thread with a nonzero weight; strided rows are copied.
 template <class T, class F>
 STEEPEST_HD void for_each_row(const MatrixView<const T>& z, const MatrixView<const T>& v, const MatrixView<T>& out,
                               const RowScale<T>& scale, T* scratch, Team& team, const F& f) {
@@ -42,9 +42,9 @@ STEEPEST_HD void for_each_row(const MatrixView<const T>& z, const MatrixView<con
     }
 }
 
-// out = factor p (v - sum_j p_j v_j) for a row, p = softmax(z). `e` has room for a row. The difference is the same for
-// v - v_k. With k the most probable class, neither it nor the sum loses digits where p_k is nearly 1: the sum is one of
-// what is small, and the difference for k is minus that sum.
+// out = factor p (v - sum_j p_j v_j) for a row, p = softmax(z). `e` has room for a row. The result does not change if
+// v_k is subtracted from v. With k the most probable class, this keeps accuracy where p_k is nearly 1: the sum then has
+// small terms only, and the difference for k is minus that sum.
 template <class T>
 STEEPEST_HD void multiply_classes(const T* z, const T* v, T factor, T* e, T* out, int64_t n) {
     using V = Vec<T>;

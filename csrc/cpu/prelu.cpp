@@ -6,11 +6,11 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-constexpr int64_t kGrain = 1024;    // the least number of items for a member
-constexpr int64_t kChunkRows = 64;  // rows whose products are summed together, at least
-constexpr int64_t kColumns = 64;    // columns that a member takes together, where it takes columns
+constexpr int64_t kGrain = 1024;    // smallest number of items that a thread takes
+constexpr int64_t kChunkRows = 64;  // minimum number of rows whose products are summed together
+constexpr int64_t kColumns = 64;    // columns that a thread takes together, if the threads divide columns
 
-// One slope for all items of a run, or one for each.
+// The slopes of a run of items: one for all items, or one for each.
 template <class T>
 struct OneSlope {
     Vec<T> slope;
@@ -30,7 +30,7 @@ STEEPEST_HD void rectify(const T* x, const S& slopes, T* out, int64_t n) {
     });
 }
 
-// d_x of a run of items; `take` is given each vector of d_slope's terms, whose absent lanes are 0.
+// Computes d_x of a run of items, and calls `take` with each vector of the terms of d_slope, whose absent lanes are 0.
 template <class T, class S, class Take>
 STEEPEST_HD void rectify_backward(const T* d_y, const T* x, const S& slopes, T* d_x, int64_t n, const Take& take) {
     for_each_vector<T>(0, n, [&](int64_t j, int lanes) {
@@ -41,11 +41,11 @@ STEEPEST_HD void rectify_backward(const T* d_y, const T* x, const S& slopes, T* 
     });
 }
 
-// Where the rows of a backward pass lie; those with strided columns are copied.
+// The rows of a backward pass in contiguous memory; rows with strided columns are copied.
 template <class T>
 struct BackwardRows {
     const ops::PreluBackward<T>& op;
-    T* copies;  // 3 rows
+    T* copies;  // room for 3 rows
 
     template <class S, class Take>
     STEEPEST_HD void run(int64_t i, Range columns, const S& slopes, const Take& take) const {
@@ -59,7 +59,7 @@ struct BackwardRows {
     }
 };
 
-// The chunks of rows that sums are made of, whoever makes them.
+// The number of chunks of rows whose sums are added up; it does not depend on the number of threads.
 STEEPEST_HD int64_t chunks_of(int64_t rows) {
     const int64_t chunks = (rows + kChunkRows - 1) / kChunkRows;
     return chunks < kChunks ? chunks : kChunks;
@@ -85,7 +85,7 @@ void sum_chunk(const BackwardRows<T>& rows, Range chunk, Range columns, const T*
     }
 }
 
-// One slope for all: the sums of chunks of rows, or of a single row.
+// The backward pass with one slope for all items: sums over chunks of rows, or of items if the arrays are contiguous.
 template <class T>
 void backward_of_one(const ops::PreluBackward<T>& op, Team& team) {
     const OneSlope<T> slope{Vec<T>(op.slope[0])};
@@ -111,8 +111,8 @@ void backward_of_one(const ops::PreluBackward<T>& op, Team& team) {
     op.d_slope[0] = static_cast<T>(total);
 }
 
-// A slope for each column. The members share out the columns, or, where these are few, the chunks of rows; either way
-// the sums of the chunks are added in their order.
+// The backward pass with a slope for each column. The threads divide the columns or, if these are few, the chunks of
+// rows. Either way, the sums of the chunks are added in their order.
 template <class T>
 void backward_of_columns(const ops::PreluBackward<T>& op, Team& team) {
     const int64_t m = op.x.cols, chunks = chunks_of(op.x.rows);
@@ -139,7 +139,7 @@ void backward_of_columns(const ops::PreluBackward<T>& op, Team& team) {
                 op.d_slope[j] = static_cast<T>(total);
             }
         }
-        team.barrier();  // and read: the next operation may overwrite them
+        team.barrier();  // all chunks are read: the next operation may overwrite them
         return;
     }
     for (int64_t j = 0; j < n; ++j) totals[j] = 0;

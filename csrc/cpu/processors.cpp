@@ -10,10 +10,10 @@
 namespace steepest {
 namespace {
 
-// The processors' worth of time that the group in a folder may use, or 0 for any: of cgroup v2, then of v1.
+// The number of processors that the CPU quota of a control group allows (cgroup v2, then v1), or 0 without a quota.
 double quota_of(const std::string& folder) {
     double quota = 0, period = 0;
-    if (std::ifstream(folder + "/cpu.max") >> quota >> period) return quota / period;  // not for "max 100000"
+    if (std::ifstream(folder + "/cpu.max") >> quota >> period) return quota / period;  // "max 100000" fails
     if (std::ifstream(folder + "/cpu.cfs_quota_us") >> quota && quota > 0 &&
         std::ifstream(folder + "/cpu.cfs_period_us") >> period)
         return quota / period;
@@ -31,7 +31,8 @@ bool names_cpu(const std::string& controllers) {
 
 int processors_of_quota(const std::string& cgroups, const std::string& mount) {
     double least = 0;
-    // A quota holds for the groups inside as well. In a container the path may be the host's; then only the root exists.
+    // A quota also limits the groups inside its group. In a container the path may be the host's; then only the root
+    // exists.
     const auto visit = [&](const std::string& root, std::string path) {
         for (;;) {
             const double quota = quota_of(root + path);

@@ -10,7 +10,7 @@ constexpr int kColumns = 64;  // columns reduced together down the rows
 
 template <class R, class T>
 void reduce_all(const ops::Reduce<T>& op, double scale, Team& team) {
-    // Chunks of rows, or of the items of a single row.
+    // Chunks are rows, or items if there is a single row.
     const auto& x = op.x;
     const bool one_row = x.rows == 1 || (x.col_stride == 1 && x.row_stride == x.cols);
     const int64_t length = one_row ? x.rows * x.cols : x.rows;

@@ -8,7 +8,7 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-constexpr int kReduceLanes = 8;  // independent partial results, so that additions overlap
+constexpr int kReduceLanes = 8;  // number of independent partial results, so that additions overlap
 
 template <class R, class T>
 typename R::Total reduce_span(const T* x, int64_t stride, int64_t n) {

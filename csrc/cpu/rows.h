@@ -1,4 +1,4 @@
-// Walking matrices of any strides in vectors, and the sums of losses that do not depend on the team's size.
+// Access to matrices of any strides in vectors, and sums of losses that do not depend on the team's size.
 #pragma once
 
 #include "common/row_weights.h"
@@ -30,7 +30,7 @@ STEEPEST_HD void store_items(Vec<T> v, T* p, int64_t stride, int lanes) {
     for (int l = 0; l < lanes; ++l) p[l * stride] = lane[l];
 }
 
-// The items at `to` += weight v
+// to[l] += weight * v[l] for all lanes l
 template <class T>
 STEEPEST_HD void add_wide(Vec<T> v, double* to, double weight = 1) {
     using W = Vec<double>;
@@ -42,14 +42,15 @@ STEEPEST_HD void add_wide(Vec<T> v, double* to, double weight = 1) {
     }
 }
 
-// A matrix whose rows follow one another is one long row, which is shared out in vectors and not in rows.
+// Whether the rows of a matrix follow one another in memory. It is then one long row, which is divided in vectors and
+// not in rows.
 template <class T>
 STEEPEST_HD bool is_flat(const MatrixView<T>& m) {
     return m.col_stride == 1 && (m.rows <= 1 || m.row_stride == m.cols);
 }
 
-// A row as contiguous items: where it lies, or a copy in `buffer` where its columns are strided. Loops over items then
-// need to know no strides.
+// A row as contiguous items: in place or, if its columns are strided, a copy in `buffer`. Loops over items then need no
+// strides.
 template <class T>
 STEEPEST_HD const T* contiguous_row(const MatrixView<const T>& m, int64_t i, T* buffer) {
     if (m.col_stride == 1) return m.row(i);
@@ -57,7 +58,7 @@ STEEPEST_HD const T* contiguous_row(const MatrixView<const T>& m, int64_t i, T* 
     return buffer;
 }
 
-// The same for a row that is written: after the last store, call put_row.
+// Like contiguous_row, for a row that is written: call put_row after the last store.
 template <class T>
 STEEPEST_HD T* writable_row(const MatrixView<T>& m, int64_t i, T* buffer) {
     return m.col_stride == 1 ? m.row(i) : buffer;
@@ -77,7 +78,7 @@ STEEPEST_HD void for_each_vector(int64_t begin, int64_t end, F&& f) {
     if (j < end) f(j, static_cast<int>(end - j));
 }
 
-// The sum of a_j b_j, in two runs of vectors.
+// The sum of a_j b_j, in two vectors of sums.
 template <class T>
 STEEPEST_HD T dot(const T* a, const T* b, int64_t n) {
     using V = Vec<T>;
@@ -94,7 +95,7 @@ STEEPEST_HD T dot(const T* a, const T* b, int64_t n) {
     return reduce_add(even + odd);
 }
 
-// The value beside the largest of n keys; where that key stands several times, the largest of its values.
+// The value at the position of the largest key; if several keys are the largest, the largest of their values.
 template <class T>
 STEEPEST_HD T value_at(T largest, const T* key, const T* value, int64_t n) {
     using V = Vec<T>;
@@ -107,7 +108,7 @@ STEEPEST_HD T value_at(T largest, const T* key, const T* value, int64_t n) {
     return reduce_max(found);
 }
 
-// The sum of a_j (b_j - shift), in two runs of vectors.
+// The sum of a_j (b_j - shift_by), in two vectors of sums.
 template <class T>
 STEEPEST_HD T shifted_dot(const T* a, const T* b, T shift_by, int64_t n) {
     using V = Vec<T>;
@@ -137,17 +138,17 @@ STEEPEST_HD int64_t first_largest(const MatrixView<const T>& x, int64_t i) {
     return best;
 }
 
-// Whether all labels are ignored or lie in 0 .. classes - 1; otherwise the team fails with the first that does not.
+// Whether all labels are ignored or lie in 0 .. classes - 1. If not, the team fails with the first that does not.
 template <class T>
 bool check_labels(const RowWeights<T>& rows, int64_t classes, OperationNumber operation, Team& team);
 
-// This member's chunks of 0 .. kChunks.
+// The chunks, out of 0 .. kChunks, of this thread.
 STEEPEST_HD Range my_chunks(const Team& team) { return team.split(kChunks, 1); }
 
 constexpr int64_t kRowsAtOnce = 16;  // rows that a loss takes together
 
-// Runs row_sum(range of rows) -> double over fixed chunks of n rows shared out to the team, and has one member store
-// scale * (the sum of all chunks).
+// Calls row_sum(range of rows) -> double for fixed chunks of n rows, which the threads divide. One thread stores scale
+// * (the sum of all chunks).
 template <class F>
 STEEPEST_HD void sum_over_rows(int64_t n, double scale, double* out, Team& team, F&& row_sum) {
     const int64_t groups = (n + kRowsAtOnce - 1) / kRowsAtOnce;

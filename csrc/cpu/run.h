@@ -19,7 +19,7 @@ STEEPEST_OTHER_OPERATIONS(STEEPEST_DECLARE)
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest
 
-// At the end of <op>.cpp: the two forms of an operation.
+// Instantiates the two forms of an operation; used at the end of <op>.cpp.
 #define STEEPEST_INSTANTIATE(Name)                                                                    \
     template void steepest::STEEPEST_TARGET::run(const steepest::ops::Name<float>&, steepest::Team&); \
     template void steepest::STEEPEST_TARGET::run(const steepest::ops::Name<double>&, steepest::Team&);

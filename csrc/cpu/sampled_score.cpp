@@ -8,10 +8,10 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-constexpr int64_t kGrain = 1024;  // the least number of items for a member
+constexpr int64_t kGrain = 1024;  // smallest number of items that a thread takes
 constexpr int kBlock = PhiloxWords::kSize;
 
-// p less the one of the class whose share of [0, 1) the number u lies in.
+// p - onehot(class), for the class whose interval of the cumulative distribution contains the number u in [0, 1).
 template <class T>
 void draw_class(const T* z, double u, T* out, int64_t n) {
     const T sum = exponentiate_row(z, maximum_of_row(z, n), out, n);
@@ -20,7 +20,7 @@ void draw_class(const T* z, double u, T* out, int64_t n) {
     int64_t drawn = -1, possible = 0;
     for (int64_t j = 0; j < n && drawn < 0; ++j) {
         running += static_cast<double>(out[j]);
-        if (out[j] > 0) possible = j;  // the last of them, where rounding leaves the target unreached
+        if (out[j] > 0) possible = j;  // the last possible class, in case rounding leaves the target unreached
         if (running > target) drawn = j;
     }
     const Vec<T> divisor(sum);
@@ -44,7 +44,7 @@ void draw_classes(const ops::SampledScore<T>& op, uint64_t stream, Team& team) {
     }
 }
 
-// A matrix's items along its rows, from item `first` on.
+// The items of a matrix along its rows, from item `first` on.
 template <class T>
 class ItemWalk {
   public:
@@ -60,7 +60,7 @@ class ItemWalk {
     int64_t i_, j_;
 };
 
-// Blocks of words do not end where rows do: items are brought together first.
+// Blocks of random words do not end where rows do, so items are first copied together.
 template <class T, class Noise, class Formula>
 void draw_items(const MatrixView<const T>& z, const MatrixView<T>& out, const PhiloxStream& random,
                 const Formula& formula, Team& team) {

@@ -6,8 +6,8 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-// The lower triangle in tiles of rows, each of which meets groups of columns. With ones there is a last row, which has a
-// tile of its own; its last item is no sum.
+// The lower triangle, divided into tiles of rows and groups of columns. With `ones` there is a last row, which has its
+// own tile; its last item is no sum.
 template <class T>
 struct Tiling {
     static constexpr int kRows = TileShape<T>::kRows, kCols = TileShape<T>::kCols, kSize = Vec<T>::kSize;
@@ -31,32 +31,32 @@ struct Tiling {
         const int64_t col = panels * group / groups * kCols;
         return col < cols ? col : cols;
     }
-    // The end of the columns of a group that a tile needs; before their beginning where it needs none.
+    // The end of the columns of a group that a tile needs; it lies before their beginning if the tile needs none.
     int64_t end_col(int64_t group, int64_t tile) const {
         const int64_t all = first_col(group + 1), row = end_row(tile);
         return all < row ? all : row;
     }
-    // Of columns, whose products are the tile's work.
+    // The number of vectors of columns, which measures the work of a tile.
     int64_t vectors(int64_t group, int64_t tile) const {
         const int64_t n = end_col(group, tile) - first_col(group);
         return n > 0 ? (n + kSize - 1) / kSize : 0;
     }
 };
 
-// What a member does: products of tiles with groups of columns, and where they go.
+// The work of a thread: products of tiles with groups of columns, and the addition to out.
 template <class T>
 class TriangleProduct {
   public:
     using V = Vec<T>;
     static constexpr int kRows = TileShape<T>::kRows, kCols = TileShape<T>::kCols;
-    static constexpr int kSquares = (kRows + V::kSize - 1) / V::kSize;  // down a tile, each of kSize rows
+    static constexpr int kSquares = (kRows + V::kSize - 1) / V::kSize;  // squares of kSize rows down a tile
     static constexpr size_t kScratchItems = kRows * kBlockK + kBlockK * kBlockN + kBlockK;
 
     TriangleProduct(const ops::SecondMoment<T>& op, const Tiling<T>& tiling, T* scratch)
         : tiling_(tiling),
           x_(op.x),
           weights_{op.sample_weight, {}, false, 0},
-          // A symmetric matrix may as well be read by columns.
+          // out is symmetric, so its transpose has the same items.
           out_(op.out.row_stride == 1 ? op.out.transposed() : op.out),
           // Rows that are weighted are copied.
           packs_rows_(op.sample_weight || pays_to_pack_rows(x_.transposed(), x_.cols)),
@@ -69,7 +69,7 @@ class TriangleProduct {
           panels_(packed_rows_ + kRows * kBlockK),
           shares_(panels_ + kBlockK * kBlockN) {}
 
-    // Tiles begin .. end of rows times the columns of a group, as far as they lie on or below the diagonal.
+    // Multiplies tiles begin .. end of rows with the columns of a group, on and below the diagonal.
     void run(int64_t group, int64_t begin, int64_t end, Team& team) {
         const int64_t col = tiling_.first_col(group), cols = tiling_.end_col(group, end - 1) - col;
         const int64_t blocks = blocks_of(x_.rows);
@@ -85,14 +85,14 @@ class TriangleProduct {
         }
     }
 
-    // The mean of the products of the ones.
+    // Writes the last item of out: the mean of the products of the ones.
     void put_corner() const {
         T& item = out_(x_.cols, x_.cols);
         item = decay_ == 0 ? mean_one_ : decay_ * item + mean_one_;
     }
 
   private:
-    // The weights of the rows of this block over the sum of all.
+    // Stores the normalised weights of the rows of this block: each weight over the sum of all weights.
     void put_shares() {
         for (int64_t p = 0; p < kn_; ++p)
             shares_[p] = !weights_.weight ? T(1) : total_ != 0 ? static_cast<T>(weights_[k0_ + p] / total_) : T(0);
@@ -102,7 +102,7 @@ class TriangleProduct {
         if (!packs_panels_) return;
         pack_panels(x_, k0_, kn_, col, cols, panels_);
         if (!weights_.weight) return;
-        // A row of no weight may hold anything.
+        // A row of weight 0 may hold NaN.
         for (int64_t p = 0; p < kn_; ++p) {
             if (shares_[p] != 0) continue;
             for (int64_t j = 0; j < cols; j += kCols)
@@ -119,7 +119,7 @@ class TriangleProduct {
             });
     }
 
-    // Columns col .. end of rows row .. end_row.
+    // Computes columns col .. end of rows row .. end_row.
     void multiply(int64_t row, int64_t end_row, int64_t col, int64_t end) {
         const int rows = static_cast<int>(end_row - row);
         const T* left = x_.data + row * x_.col_stride + k0_ * x_.row_stride;
@@ -133,7 +133,8 @@ class TriangleProduct {
         alignas(64) T tile[kSquares * V::kSize * kCols];
         for (int64_t j = col; j < end; j += kCols) {
             const int needed = static_cast<int>(end - j < kCols ? end - j : kCols);
-            // Whole vectors are faster than parts of them; panels end with zeros, rows of x with x.
+            // Whole vectors are faster than parts. Panels are padded with zeros; a row of x is read in place, up to its
+            // end.
             const int whole = (needed + V::kSize - 1) / V::kSize * V::kSize;
             const int cols = packs_panels_ || j + whole <= x_.cols ? whole : static_cast<int>(x_.cols - j);
             const T* const right = packs_panels_ ? panels_ + (j - col) * kn_ : &x_(k0_, j);
@@ -143,7 +144,8 @@ class TriangleProduct {
         }
     }
 
-    // The tile joins what is below the diagonal, and the last one goes above it while it is near.
+    // Adds the tile to the items on and below the diagonal. After the last block, it also writes the mirror image while
+    // the tile is in the cache.
     void add(T* tile, int64_t row, int rows, int64_t col, int cols) const {
         const T kept = is_first_ ? decay_ : T(1);
         const int64_t stride = out_.col_stride;
@@ -163,7 +165,7 @@ class TriangleProduct {
                 put_mirrored(tile + j, row, rows, col + j, cols - j < V::kSize ? cols - j : V::kSize);
     }
 
-    // At most a vector of columns.
+    // Writes the mirror image of at most a vector of columns.
     void put_mirrored(const T* tile, int64_t row, int rows, int64_t col, int cols) const {
         const int64_t stride = out_.col_stride;
         if (stride != 1 || col + cols > row) {
@@ -191,7 +193,7 @@ class TriangleProduct {
     double total_;
     T decay_, factor_, mean_one_;
     T *packed_rows_, *panels_, *shares_;
-    int64_t k0_ = 0, kn_ = 0;  // the rows of x at hand
+    int64_t k0_ = 0, kn_ = 0;  // the rows of x in the current block
     bool is_first_ = false, is_last_ = false;
 };
 
@@ -210,7 +212,7 @@ void run(const ops::SecondMoment<T>& op, Team& team) {
 
     using Product = TriangleProduct<T>;
     Product product(op, tiling, static_cast<T*>(team.scratch(Product::kScratchItems * sizeof(T))));
-    // A tile is that of the member in whose share of the work it begins.
+    // A tile belongs to the thread in whose part of the work it begins.
     const Range mine{work * team.rank() / team.size(), work * (team.rank() + 1) / team.size()};
     int64_t at = 0;
     for (int64_t group = 0; group < tiling.groups; ++group) {

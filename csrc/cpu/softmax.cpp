@@ -15,7 +15,7 @@ void run(const ops::Softmax<T>& op, Team& team) {
         T* const out = writable_row(op.out, i, scratch + n);
         const T m = maximum_of_row(x, n);
         if (op.logarithm) {
-            // The exponentials are needed for their sum only; out may be x, which is still needed.
+            // Only the sum of the exponentials is needed; out may be x, which is read again below.
             alignas(64) T log_sum[V::kSize];
             V(exponentiate_row(x, m, scratch + 2 * n, n)).store(log_sum);
             log_of_sums(log_sum, 1);

@@ -15,7 +15,7 @@ void run(const ops::SoftmaxBackward<T>& op, Team& team) {
         const T* const d_y = contiguous_row(op.d_y, i, scratch);
         const T* const y = contiguous_row(op.y, i, scratch + n);
         T* const out = writable_row(op.out, i, scratch + 2 * n);
-        // Relative to d_y at the largest y, whose difference from the sum would lose its digits where y is nearly 1.
+        // Subtracts d_y at the largest y from all d_y: where that y is nearly 1, d_y minus the sum would cancel.
         const T at_maximum = value_at(maximum_of_row(y, n), y, d_y, n);
         const V shift(at_maximum), sum(shifted_dot(y, d_y, at_maximum, n));
         for_each_vector<T>(0, n, [=](int64_t j, int lanes) {

@@ -9,14 +9,14 @@ namespace {
 template <class T>
 class Gradient {
   public:
-    // `scratch` holds three rows, for rows whose columns are strided.
+    // `scratch` has room for three rows, for rows whose columns are strided.
     Gradient(const ops::SoftmaxCrossEntropy<T>& op, const RowWeights<T>& weights, double inverse_total, T* scratch)
         : op_(op), weights_(weights), inverse_total_(inverse_total), scratch_(scratch) {}
 
     // Rows [begin, end): writes their gradients, returns the sum of w_i l_i.
     double rows(int64_t begin, int64_t end) const {
         alignas(64) T sums[kRowsAtOnce];
-        T shifted[kRowsAtOnce];     // sum_j t_ij (m_i - z_ij), the part of l_i beside log(s_i)
+        T shifted[kRowsAtOnce];     // sum_j t_ij (m_i - z_ij), the part of l_i without log(s_i)
         T target_sum[kRowsAtOnce];  // sum_j t_ij
         const int64_t n = op_.logits.cols;
         double loss = 0;
@@ -43,7 +43,7 @@ class Gradient {
             log_of_sums(sums, count);
             for (int r = 0; r < count; ++r) {
                 const double w = weights_[i0 + r];
-                // A row of weight 0 counts for nothing even where its own loss is infinite.
+                // A row of weight 0 is skipped, even if its own loss is infinite.
                 if (w != 0)
                     loss += w * (static_cast<double>(shifted[r]) + static_cast<double>(target_sum[r]) * sums[r]);
             }
@@ -54,8 +54,8 @@ class Gradient {
   private:
     using V = Vec<T>;
 
-    // A row of one vector stays in a register from its logits to its gradient: reading back what was just stored
-    // under a mask would wait for the store to reach the cache.
+    // A row of one vector stays in a register from its logits to its gradient. Reading back a masked store would wait
+    // until it has reached the cache.
     void short_class_row(const T* z, int64_t label, T scale, T* d, T& sum, T& shifted) const {
         alignas(64) static constexpr auto kOneAtTheEnd = [] {
             struct {

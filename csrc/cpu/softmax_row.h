@@ -1,5 +1,5 @@
 // The part that softmax and its losses share: a row's maximum m, and the exponentials exp(x_j - m) with their sum.
-// Shifting by the maximum keeps every exponential in [0, 1].
+// Subtracting the maximum keeps every exponential in [0, 1].
 #pragma once
 
 #include "cpu/rows.h"
@@ -24,8 +24,8 @@ STEEPEST_HD T maximum_of_row(const T* x, int64_t n) {
     return reduce_max(max(max(m0, m1), max(m2, m3)));
 }
 
-// out_j = exp(x_j - maximum), in place or apart; returns their sum. In T a few vectors are added up, and in float64 the
-// sums of these: a running sum in T would lose digits with every item.
+// out_j = exp(x_j - maximum), in place or not; returns their sum. A few vectors are summed in T, and their sums in
+// float64: a running sum in T would lose digits with every item.
 template <class T>
 STEEPEST_HD T exponentiate_row(const T* x, T maximum, T* out, int64_t n) {
     using V = Vec<T>;

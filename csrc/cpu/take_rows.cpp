@@ -14,7 +14,7 @@ void run(const ops::TakeRows& op, Team& team) {
         failure.kind = Failure::kStart, failure.value = start, failure.position = n, failure.limit = op.indices.size;
         return team.fail(failure);
     }
-    // All indices are checked by every member before the first row is copied.
+    // Every thread checks all indices before it copies the first row.
     const int64_t* const indices = op.indices.data + start * op.indices.stride;
     for (int64_t i = 0; i < n; ++i) {
         const int64_t index = indices[i * op.indices.stride];
@@ -22,7 +22,7 @@ void run(const ops::TakeRows& op, Team& team) {
         failure.kind = Failure::kIndex, failure.value = index, failure.position = start + i, failure.limit = op.x.rows;
         return team.fail(failure);
     }
-    // A few long rows are shared out by columns, as the products that read them share out their inputs.
+    // A few long rows are divided by columns, like the inputs of the products that read them.
     const bool by_columns = n <= kFewRows && op.out.cols >= 1024;
     const Range rows = by_columns ? Range{0, n} : team.split(n, 1 + 256 / (op.out.cols + 1));
     const Range cols = by_columns ? team.split(op.out.cols, 64) : Range{0, op.out.cols};

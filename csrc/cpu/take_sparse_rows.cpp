@@ -11,12 +11,12 @@ namespace {
 template <class Rows>
 bool is_bad_row(const Rows& rows, int64_t i) {
     if (rows.has_bad_number(i) || rows.has_bad_bounds(i)) return true;
-    bool bad = false;  // without leaving the loop early, it runs in vectors
+    bool bad = false;  // a loop without an early exit runs in vectors
     for (int64_t p = rows.begin(i), end = rows.end(i); p < end; ++p) bad |= rows.is_bad_column(p);
     return bad;
 }
 
-// Whether all rows are good; otherwise the team fails with the first that is not. Each member looks at a part of them.
+// Whether all rows are valid. If not, the team fails with the first that is not. Each thread checks a part of them.
 template <class Rows>
 bool check_rows(const Rows& rows, int64_t n, Team& team) {
     const Range mine = my_chunks(team);
@@ -26,7 +26,7 @@ bool check_rows(const Rows& rows, int64_t n, Team& team) {
         while (i < chunk.end && !is_bad_row(rows, i)) ++i;
         team.chunks()[c] = i < chunk.end ? static_cast<double>(i) : -1;
     }
-    team.barrier();  // all parts have been looked at
+    team.barrier();  // all parts are checked
     for (int c = 0; c < kChunks; ++c) {
         if (team.chunks()[c] < 0) continue;
         team.fail(rows.failure_of(static_cast<int64_t>(team.chunks()[c])));

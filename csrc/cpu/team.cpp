@@ -17,7 +17,7 @@ namespace steepest {
 bool SpinBarrier::wait(int size, int spins_before_yield, const std::atomic<bool>* stopped) {
     if (size == 1) return true;
     const uint32_t generation = generation_.load(std::memory_order_relaxed);
-    // acq_rel: the last to arrive has seen all that the others wrote, and passes it on with the release below.
+    // acq_rel: the last thread to arrive sees all writes of the others, and publishes them with the release below.
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
         arrived_.store(0, std::memory_order_relaxed);
         generation_.store(generation + 1, std::memory_order_release);
@@ -78,7 +78,7 @@ void* Team::scratch(size_t bytes) {
         }
     }
 #if defined(__SANITIZE_ADDRESS__)
-    // What an operation before asked for beyond this is out of bounds now.
+    // Memory beyond this, which an earlier operation requested, is out of bounds now.
     ASAN_UNPOISON_MEMORY_REGION(s.memory, bytes);
     ASAN_POISON_MEMORY_REGION(static_cast<char*>(s.memory) + bytes, s.bytes - bytes);
 #endif
@@ -87,7 +87,7 @@ void* Team::scratch(size_t bytes) {
 
 void Team::fail(const Failure& failure) {
     failed_ = true;
-    // All members come here with the same failure; one writes it. The barrier at the end of the region publishes it.
+    // All threads come here with the same failure; one writes it. The barrier at the end of the region publishes it.
     if (rank_ == 0) state_->failure = failure;
 }
 

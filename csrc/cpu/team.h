@@ -1,11 +1,11 @@
 // A team of threads that runs one operation, or a whole graph, together. A CPU kernel is an SPMD function
-// run(const Op&, Team&): every member calls it and takes its share of the work by rank.
+// run(const Op&, Team&): every thread calls it and takes its part of the work by rank.
 //
 // Rules that keep a team together:
-//   * all members call barrier() equally often;
-//   * fail() is decided from data that all members see alike, so that all of them leave at the same place;
-//   * an exception of one thread makes the others leave at their next barrier, and reaches the caller of the region;
-//   * how work is split may change only who computes an item, never how: results do not depend on the team's size.
+//   * all threads call barrier() equally often;
+//   * the decision to call fail() depends only on data that all threads see alike, so that all leave at the same place;
+//   * after an exception of one thread the others leave at their next barrier, and the region's caller gets it;
+//   * the split of the work may change which thread computes an item, never how: results do not depend on team size.
 #pragma once
 
 #include <atomic>
@@ -24,16 +24,16 @@ struct Range {
     bool empty() const { return begin >= end; }
 };
 
-// Reduction results that all members add to; chunked by shape alone, see chunk_of().
+// The number of partial sums that a team shares. Chunks depend on the shape alone, see chunk_of().
 constexpr int kChunks = 64;
 
-// A barrier that spins, since the others are usually microseconds away, and yields the processor when they are not:
-// a member that waits for one that is not running would otherwise burn the time slice that the other needs.
+// A barrier that spins, since the other threads are usually microseconds away. If they are not, it yields the
+// processor: a waiting thread would otherwise burn the time slice of a thread that is not running.
 class SpinBarrier {
   public:
-    // Returns false, before the others have come, once `stopped` is set; the barrier is then to be reset.
+    // Returns false, before the others have come, once `stopped` is set; then the barrier must be reset.
     bool wait(int size, int spins_before_yield, const std::atomic<bool>* stopped = nullptr);
-    // While nobody waits.
+    // Call only while no thread waits.
     void reset() { arrived_.store(0, std::memory_order_relaxed); }
 
   private:
@@ -41,29 +41,29 @@ class SpinBarrier {
     alignas(64) std::atomic<uint32_t> generation_{0};
 };
 
-// How often the calling thread looks for an interrupt.
+// The period at which the calling thread looks for an interrupt.
 constexpr auto kPollPeriod = std::chrono::milliseconds(40);
 
-// Partial products that all members add up; a team of one needs none.
+// Bytes of partial products that the threads add up; a team of one needs none.
 constexpr size_t kPartialBytes = 256 << 10;
 
-// What the members of one team share.
+// The state that the threads of one team share.
 struct TeamState {
     SpinBarrier barrier;
     int size = 1;
     int spins_before_yield = 0;
     void* partials = nullptr;
     Failure failure;
-    bool (*interrupted)() = nullptr;   // whether a long operation is to end; asked by the calling thread
-    std::atomic<bool> stopped{false};  // by an exception of one of the threads
-    std::exception_ptr error;          // the first of these
+    bool (*interrupted)() = nullptr;   // whether a long operation must end; called by the calling thread
+    std::atomic<bool> stopped{false};  // set by an exception of one of the threads
+    std::exception_ptr error;          // the first of these exceptions
     alignas(64) double chunks[kChunks];
 };
 
-// What a region ends with where `interrupted` says so.
+// The exception that ends a region once `interrupted` returns true.
 struct RegionInterrupted {};
 
-// What a thread leaves the region with after the exception of another.
+// The exception with which a thread leaves the region after an exception of another thread.
 struct TeamStopped {};
 
 class Team {
@@ -76,14 +76,14 @@ class Team {
     int size() const { return state_->size; }
     void barrier();
 
-    // Between two pieces of a long operation, a fraction of a millisecond apart: leaves the region where it is to end. What the
-    // operation writes is then incomplete.
+    // Call between two pieces of a long operation, a fraction of a millisecond apart. Leaves the region if it must end;
+    // the operation's outputs are then incomplete.
     STEEPEST_HD void checkpoint() {
         if (state_->interrupted) look_for_end();
     }
 
-    // This member's share of 0..n in contiguous pieces that are multiples of `grain` (but for the last one).
-    // With little work only the first members get any.
+    // The part of 0..n that this thread takes: contiguous, and a multiple of `grain`, except for the last part. With
+    // little work only the first threads get any.
     Range split(int64_t n, int64_t grain) const;
 
     // Memory of this thread, 64-byte aligned, valid until the next call; its contents are undefined.
@@ -91,7 +91,7 @@ class Team {
 
     // kChunks partial sums that the team shares. Operations that use them declare team_memory() in visit().
     double* chunks() { return state_->chunks; }
-    // kPartialBytes for partial products; null in a team of one. Who uses it ends with a barrier.
+    // kPartialBytes for partial products; null in a team of one. An operation that uses it ends with a barrier.
     void* partials() { return state_->partials; }
 
     void fail(const Failure& failure);

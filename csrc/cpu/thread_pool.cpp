@@ -17,11 +17,12 @@
 namespace steepest {
 namespace {
 
-// About 50 µs and 5 µs of pauses: long beside the gap between two calls or two barriers, short beside a time slice.
+// Numbers of pauses, about 50 µs and 5 µs: long compared with the gap between two calls or two barriers, short compared
+// with a time slice.
 constexpr int kSpinsBeforeSleep = 1000;
 constexpr int kSpinsBeforeYield = 100;
 
-// No member is this late, and for half of the region, because of its share of the work.
+// If a thread is this late, and for half of the region, the cause is not its part of the work.
 constexpr auto kLongWait = std::chrono::milliseconds(2);
 
 using Clock = std::chrono::steady_clock;
@@ -45,8 +46,8 @@ class ThreadPool {
         state_.interrupted = interrupted;
         state_.stopped.store(false, std::memory_order_relaxed);
         body_ = &body;
-        // The team's size travels with the region's number: a worker outside the team that wakes up late must not
-        // read the size of the region after.
+        // The team's size is stored in one word with the region's number: a worker outside the team that wakes up late
+        // must not read the size of the next region.
         const uint32_t count = (region_.load(std::memory_order_relaxed) & ~kSizeMask) + (kSizeMask + 1);
         region_.store(count | static_cast<uint32_t>(threads), std::memory_order_release);
         region_.notify_all();
@@ -70,8 +71,8 @@ class ThreadPool {
   private:
     static constexpr uint32_t kSizeMask = kMaxThreads;
 
-    // An exception of any thread ends the region: the others leave at their next barrier, and run() throws it on the calling
-    // thread.
+    // An exception of any thread ends the region: the others leave at their next barrier, and run() throws it on the
+    // calling thread.
     static void run_member(int rank, TeamState& state, TeamBody body) noexcept {
         Team team(rank, state);
         try {
@@ -83,7 +84,8 @@ class ThreadPool {
         }
     }
 
-    // Returns how many workers there are: fewer where the system gives no more threads, as in a container that limits them.
+    // Returns the number of workers. It is smaller than requested if the system refuses more threads, as in a container
+    // that limits them.
     int grow(int workers) {
         const uint32_t seen = region_.load(std::memory_order_relaxed);
         try {
@@ -114,7 +116,8 @@ class ThreadPool {
 
     std::mutex region_mutex_;
     TeamState state_;
-    // Every thread leaves a region through this barrier, however it ends, so that the body outlives its last use.
+    // Every thread leaves a region through this barrier, even after an exception, so that the body outlives its last
+    // use.
     SpinBarrier exit_;
     alignas(64) char partials_[kPartialBytes];
     const TeamBody* body_ = nullptr;
@@ -154,7 +157,7 @@ int get_num_threads() {
 void set_num_threads(int n) { requested_threads.store(std::clamp(n, 1, kMaxThreads), std::memory_order_relaxed); }
 
 void note_crowding() {
-#if !defined(__SANITIZE_THREAD__)  // which is to see teams at work, however long they wait
+#if !defined(__SANITIZE_THREAD__)  // which must observe teams, however long they wait
     alone_until.store((Clock::now() + kAlonePeriod).time_since_epoch().count(), std::memory_order_relaxed);
 #endif
 }

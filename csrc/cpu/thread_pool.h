@@ -7,22 +7,21 @@
 
 namespace steepest {
 
-// The team size that the user asked for: set_num_threads, else OMP_NUM_THREADS, else available_processors().
+// The team size that the user has set: with set_num_threads, else with OMP_NUM_THREADS, else available_processors().
 int get_num_threads();
 void set_num_threads(int n);
 constexpr int kMaxThreads = 1023;
 
-// Runs body(team) on `threads` threads, the caller's included, and returns when all are done. A second region that
-// starts meanwhile on another thread (two fits at once) runs on its caller's thread alone: the results are the same
-// and the processors are busy anyhow. A team is smaller where the system gives no more threads. Returns the failure that a
-// kernel reported, if any; an exception of one thread stops the others, and is thrown here once all have left.
+// Runs body(team) on `threads` threads, including the caller's, and returns when all are done. A second region that
+// starts meanwhile on another thread (two fits at once) runs on its caller's thread alone: the results are the same,
+// and the processors are busy anyhow. A team is smaller if the system refuses more threads. Returns the failure that a
+// kernel reported, if any. An exception of one thread stops the others, and is thrown here once all have left.
 //
-// `interrupted`, if given, is asked a few times a second by the calling thread; an operation that has checkpoints ends with
-// RegionInterrupted once it says so.
+// The calling thread calls `interrupted`, if given, a few times a second. Once it returns true, an operation that has
+// checkpoints ends with RegionInterrupted.
 //
-// Where other programs use the processors, every barrier lasts until the scheduler runs the missing member. Once that is
-// noticed, by the wait at the end of a region or by note_crowding(), regions run on their caller's thread alone for a
-// while.
+// If other programs use the processors, every barrier waits until the scheduler runs the missing thread. The wait at
+// the end of a region, or note_crowding(), notices this. Regions then run on their caller's thread alone for a while.
 constexpr auto kAlonePeriod = std::chrono::milliseconds(50);
 void note_crowding();
 

@@ -8,9 +8,9 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-constexpr int kAhead = 128;  // items that are fetched ahead: the second-level cache answers about that late
+constexpr int kAhead = 128;  // items that are prefetched, about the latency of the L2 cache
 
-// `lanes` contiguous items.
+// Updates `lanes` contiguous items.
 template <class Rule, bool kAdjusts, class T>
 STEEPEST_HD void update_vector(const StepNumbers<T>& numbers, T* param, const T* grad, T* state0, T* state1,
                                int lanes) {
@@ -25,7 +25,7 @@ STEEPEST_HD void update_vector(const StepNumbers<T>& numbers, T* param, const T*
     store_items(p, param, 1, lanes);
 }
 
-// n contiguous items.
+// Updates n contiguous items.
 template <class Rule, bool kAdjusts, class T>
 STEEPEST_HD void update_span(StepNumbers<T> numbers, T* param, const T* grad, T* state0, T* state1, int64_t n) {
     for_each_vector<T>(0, n, [=](int64_t j, int lanes) {
@@ -37,7 +37,7 @@ STEEPEST_HD void update_span(StepNumbers<T> numbers, T* param, const T* grad, T*
     });
 }
 
-// Columns begin .. end of row i. Strided items are copied together and back, a vector at a time.
+// Updates columns begin .. end of row i. Strided items are copied to a vector and back.
 template <class Rule, bool kAdjusts, class T>
 void update_row(const StepNumbers<T>& numbers, const ops::UpdateTensor<T>& t, int64_t i, int64_t begin, int64_t end) {
     const auto unit = [](const auto& m) { return !m || m.col_stride == 1; };
@@ -61,8 +61,8 @@ void update_row(const StepNumbers<T>& numbers, const ops::UpdateTensor<T>& t, in
     });
 }
 
-// A tensor is shared out by rows, as the products that write its gradient are, and as the ones that read it with
-// a small batch: what a member updates is in its own cache.
+// A tensor is divided by rows, like the products that write its gradient, and those that read it with a small batch.
+// The items that a thread updates are then in its own cache.
 template <class Rule, bool kAdjusts, class T>
 void update_tensor(const StepNumbers<T>& numbers, const ops::UpdateTensor<T>& t, Team& team) {
     constexpr int64_t kItems = kTileVectors * Vec<T>::kSize;
@@ -89,8 +89,8 @@ double sum_squares(const MatrixView<const T>& m, int64_t begin, int64_t end) {
     return total;
 }
 
-// The norm of all gradients. A chunk holds a piece of every tensor, so that a member mostly reads the gradients that it
-// will use; small tensors go to one chunk each.
+// The norm of all gradients. A chunk holds a piece of every tensor, so that a thread mostly reads gradients that it
+// uses in the update; each small tensor is in one chunk.
 template <class T>
 double gradient_norm(const std::vector<ops::UpdateTensor<T>>& tensors, Team& team) {
     constexpr int64_t kSmall = 64 * kChunks;

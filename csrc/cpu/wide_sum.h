@@ -5,7 +5,7 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// Sums in float64 of what the lanes of vectors hold.
+// Sums of vectors, accumulated in float64.
 template <class T>
 struct WideSum;
 
@@ -25,7 +25,7 @@ struct WideSum<float> {
     STEEPEST_HD double total() const { return reduce_add(low + high); }
 };
 
-// sums[l] += lane l of the first `lanes`.
+// sums[l] += v[l] for the first `lanes` lanes.
 STEEPEST_HD void add_to(double* sums, Vec<double> v, int lanes) {
     (Vec<double>::load(sums, lanes) + v).store(sums, lanes);
 }

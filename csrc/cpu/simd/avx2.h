@@ -11,7 +11,7 @@ inline namespace STEEPEST_TARGET {
 template <class T>
 struct Vec;
 
-// Lane masks: all ones in the first n lanes of an 8-lane (4-lane) window that starts at 8 - n (4 - n).
+// Lane masks: a window of 8 (4) lanes that starts at 8 - n (4 - n) has all bits set in its first n lanes.
 alignas(64) static constexpr int32_t kLaneMask32[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 alignas(64) static constexpr int64_t kLaneMask64[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 
@@ -62,7 +62,7 @@ struct Vec<double> {
     STEEPEST_HD void store(double* p, int n) const { _mm256_maskstore_pd(p, first(n), v); }
 };
 
-// After streams: they are written before what follows.
+// Call after stores by stream(): orders them before all later stores.
 STEEPEST_HD void finish_streams() { _mm_sfence(); }
 
 STEEPEST_HD Vec<float> operator+(Vec<float> a, Vec<float> b) { return _mm256_add_ps(a.v, b.v); }
@@ -76,11 +76,11 @@ STEEPEST_HD Vec<double> operator*(Vec<double> a, Vec<double> b) { return _mm256_
 STEEPEST_HD Vec<double> operator/(Vec<double> a, Vec<double> b) { return _mm256_div_pd(a.v, b.v); }
 STEEPEST_HD Vec<double> operator-(Vec<double> a) { return _mm256_xor_pd(a.v, _mm256_set1_pd(-0.0)); }
 
-// a b + c in one rounding
+// a b + c, rounded once
 STEEPEST_HD Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return _mm256_fmadd_ps(a.v, b.v, c.v); }
 STEEPEST_HD Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return _mm256_fmadd_pd(a.v, b.v, c.v); }
 
-// The second argument where either is NaN.
+// max and min return the second argument where either is NaN.
 STEEPEST_HD Vec<float> max(Vec<float> a, Vec<float> b) { return _mm256_max_ps(a.v, b.v); }
 STEEPEST_HD Vec<float> min(Vec<float> a, Vec<float> b) { return _mm256_min_ps(a.v, b.v); }
 STEEPEST_HD Vec<double> max(Vec<double> a, Vec<double> b) { return _mm256_max_pd(a.v, b.v); }
@@ -90,7 +90,7 @@ STEEPEST_HD __m256 operator>(Vec<float> a, Vec<float> b) { return _mm256_cmp_ps(
 STEEPEST_HD __m256d operator>(Vec<double> a, Vec<double> b) { return _mm256_cmp_pd(a.v, b.v, _CMP_GT_OQ); }
 STEEPEST_HD __m256 operator==(Vec<float> a, Vec<float> b) { return _mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ); }
 STEEPEST_HD __m256d operator==(Vec<double> a, Vec<double> b) { return _mm256_cmp_pd(a.v, b.v, _CMP_EQ_OQ); }
-// Whether it is so in any lane.
+// Whether a > b in any lane.
 STEEPEST_HD bool any_greater(Vec<double> a, Vec<double> b) { return _mm256_movemask_pd(a > b) != 0; }
 STEEPEST_HD Vec<float> select(__m256 m, Vec<float> a, Vec<float> b) { return _mm256_blendv_ps(b.v, a.v, m); }
 STEEPEST_HD Vec<double> select(__m256d m, Vec<double> a, Vec<double> b) { return _mm256_blendv_pd(b.v, a.v, m); }
@@ -142,7 +142,7 @@ STEEPEST_HD Vec<double> split_exponent(Vec<double> x, Vec<double>& e) {
                                                _mm256_set1_epi64x(0x3FF0000000000000)));
 }
 
-// What the rounded square of a lacks of a².
+// The rounding error a² - square, for `square` = a² rounded.
 template <class T>
 STEEPEST_HD Vec<T> rounding_of_square(Vec<T> a, Vec<T> square) {
     return fma(a, a, -square);
@@ -193,7 +193,7 @@ STEEPEST_HD double reduce_max(Vec<double> a) {
     return _mm_cvtsd_f64(_mm_max_sd(x, _mm_unpackhi_pd(x, x)));
 }
 
-// The lower and the upper half of the lanes.
+// The lower and the upper half of the lanes, as float64.
 STEEPEST_HD Vec<double> widen_low(Vec<float> a) { return _mm256_cvtps_pd(_mm256_castps256_ps128(a.v)); }
 STEEPEST_HD Vec<double> widen_high(Vec<float> a) { return _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1)); }
 
@@ -203,7 +203,7 @@ STEEPEST_HD double first_lane(Vec<double> a) { return _mm256_cvtsd_f64(a.v); }
 STEEPEST_HD double reduce_add_wide(Vec<float> a) { return reduce_add(widen_low(a) + widen_high(a)); }
 STEEPEST_HD double reduce_add_wide(Vec<double> a) { return reduce_add(a); }
 
-// How many accumulators the matrix product's register tile has: kTileRows rows of kTileVectors vectors.
+// The accumulators of the matrix product's register tile: kTileRows rows of kTileVectors vectors.
 constexpr int kTileRows = 6;
 constexpr int kTileVectors = 2;
 

@@ -52,7 +52,7 @@ struct Vec<double> {
     STEEPEST_HD void store(double* p, int n) const { _mm512_mask_storeu_pd(p, first(n), v); }
 };
 
-// After streams: they are written before what follows.
+// Call after stores by stream(): orders them before all later stores.
 STEEPEST_HD void finish_streams() { _mm_sfence(); }
 
 STEEPEST_HD Vec<float> operator+(Vec<float> a, Vec<float> b) { return _mm512_add_ps(a.v, b.v); }
@@ -66,11 +66,11 @@ STEEPEST_HD Vec<double> operator*(Vec<double> a, Vec<double> b) { return _mm512_
 STEEPEST_HD Vec<double> operator/(Vec<double> a, Vec<double> b) { return _mm512_div_pd(a.v, b.v); }
 STEEPEST_HD Vec<double> operator-(Vec<double> a) { return _mm512_xor_pd(a.v, _mm512_set1_pd(-0.0)); }
 
-// a b + c in one rounding
+// a b + c, rounded once
 STEEPEST_HD Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return _mm512_fmadd_ps(a.v, b.v, c.v); }
 STEEPEST_HD Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return _mm512_fmadd_pd(a.v, b.v, c.v); }
 
-// The second argument where either is NaN.
+// max and min return the second argument where either is NaN.
 STEEPEST_HD Vec<float> max(Vec<float> a, Vec<float> b) { return _mm512_max_ps(a.v, b.v); }
 STEEPEST_HD Vec<float> min(Vec<float> a, Vec<float> b) { return _mm512_min_ps(a.v, b.v); }
 STEEPEST_HD Vec<double> max(Vec<double> a, Vec<double> b) { return _mm512_max_pd(a.v, b.v); }
@@ -80,7 +80,7 @@ STEEPEST_HD __mmask16 operator>(Vec<float> a, Vec<float> b) { return _mm512_cmp_
 STEEPEST_HD __mmask8 operator>(Vec<double> a, Vec<double> b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_GT_OQ); }
 STEEPEST_HD __mmask16 operator==(Vec<float> a, Vec<float> b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ); }
 STEEPEST_HD __mmask8 operator==(Vec<double> a, Vec<double> b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_EQ_OQ); }
-// Whether it is so in any lane.
+// Whether a > b in any lane.
 STEEPEST_HD bool any_greater(Vec<double> a, Vec<double> b) { return (a > b) != 0; }
 STEEPEST_HD Vec<float> select(__mmask16 m, Vec<float> a, Vec<float> b) { return _mm512_mask_blend_ps(m, b.v, a.v); }
 STEEPEST_HD Vec<double> select(__mmask8 m, Vec<double> a, Vec<double> b) { return _mm512_mask_blend_pd(m, b.v, a.v); }
@@ -106,13 +106,13 @@ STEEPEST_HD Vec<double> split_exponent(Vec<double> x, Vec<double>& e) {
     return _mm512_getmant_pd(x.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
 }
 
-// What the rounded square of a lacks of a².
+// The rounding error a² - square, for `square` = a² rounded.
 template <class T>
 STEEPEST_HD Vec<T> rounding_of_square(Vec<T> a, Vec<T> square) {
     return fma(a, a, -square);
 }
 
-// a / b within 1 ulp. The divider is the bottleneck where a square root shares it; this runs beside it on the
+// a / b within 1 ulp. The divider is the bottleneck where a square root also uses it. This runs beside it on the
 // multipliers: a 14-bit reciprocal, one Newton step (2^-27), and one on the quotient.
 STEEPEST_HD Vec<float> quotient(Vec<float> a, Vec<float> b) {
     const Vec<float> r0 = _mm512_rcp14_ps(b.v);
@@ -166,7 +166,7 @@ STEEPEST_HD double reduce_add(Vec<double> a) { return _mm512_reduce_add_pd(a.v);
 STEEPEST_HD float reduce_max(Vec<float> a) { return _mm512_reduce_max_ps(a.v); }
 STEEPEST_HD double reduce_max(Vec<double> a) { return _mm512_reduce_max_pd(a.v); }
 
-// The lower and the upper half of the lanes.
+// The lower and the upper half of the lanes, as float64.
 STEEPEST_HD Vec<double> widen_low(Vec<float> a) { return _mm512_cvtps_pd(_mm512_castps512_ps256(a.v)); }
 STEEPEST_HD Vec<double> widen_high(Vec<float> a) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1)); }
 
@@ -176,7 +176,7 @@ STEEPEST_HD double first_lane(Vec<double> a) { return _mm512_cvtsd_f64(a.v); }
 STEEPEST_HD double reduce_add_wide(Vec<float> a) { return reduce_add(widen_low(a) + widen_high(a)); }
 STEEPEST_HD double reduce_add_wide(Vec<double> a) { return _mm512_reduce_add_pd(a.v); }
 
-// How many accumulators the matrix product's register tile has: kTileRows rows of kTileVectors vectors.
+// The accumulators of the matrix product's register tile: kTileRows rows of kTileVectors vectors.
 constexpr int kTileRows = 14;
 constexpr int kTileVectors = 2;
 

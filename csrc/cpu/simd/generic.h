@@ -1,4 +1,5 @@
-// Vectors of 16 bytes for any processor, by the vector types that GCC and Clang share: they become its own instructions.
+// Vectors of 16 bytes for any processor, with the vector extensions that GCC and Clang share. The compiler translates
+// them into the processor's own instructions.
 #pragma once
 
 #include <cmath>
@@ -28,7 +29,7 @@ struct Vec {
     typedef T Lanes __attribute__((vector_size(16)));
     typedef typename LaneInteger<T>::type Integers __attribute__((vector_size(16)));
     struct Mask {
-        Integers lane;  // all bits set where it holds
+        Integers lane;  // all bits set in lanes where the condition holds
     };
     Lanes lane;
 
@@ -81,9 +82,9 @@ STEEPEST_LANEWISE(operator-(Vec<T> a, Vec<T> b), a.lane - b.lane)
 STEEPEST_LANEWISE(operator*(Vec<T> a, Vec<T> b), a.lane* b.lane)
 STEEPEST_LANEWISE(operator/(Vec<T> a, Vec<T> b), a.lane / b.lane)
 STEEPEST_LANEWISE(operator-(Vec<T> a), -a.lane)
-// Two roundings: without the instruction, a true fused multiply-add would be a slow library call.
+// Rounded twice: without the instruction, a true fused multiply-add would be a slow library call.
 STEEPEST_LANEWISE(fma(Vec<T> a, Vec<T> b, Vec<T> c), a.lane* b.lane + c.lane)
-// The second argument where either is NaN.
+// max and min return the second argument where either is NaN.
 STEEPEST_LANEWISE(max(Vec<T> a, Vec<T> b), a.lane > b.lane ? a.lane : b.lane)
 STEEPEST_LANEWISE(min(Vec<T> a, Vec<T> b), a.lane < b.lane ? a.lane : b.lane)
 STEEPEST_LANEWISE(quotient(Vec<T> a, Vec<T> b), a.lane / b.lane)
@@ -111,7 +112,7 @@ template <class T>
 STEEPEST_HD typename Vec<T>::Mask operator==(Vec<T> a, Vec<T> b) {
     return {a.lane == b.lane};
 }
-// Whether it is so in any lane.
+// Whether a > b in any lane.
 template <class T>
 STEEPEST_HD bool any_greater(Vec<T> a, Vec<T> b) {
     bool any = false;
@@ -123,7 +124,7 @@ STEEPEST_HD Vec<T> select(typename Vec<T>::Mask m, Vec<T> a, Vec<T> b) {
     return Vec<T>::of(m.lane ? a.lane : b.lane);
 }
 
-// What the rounded square of a lacks of a²: the two halves of a's digits (Veltkamp) have exact products.
+// The rounding error a² - square: the two halves of a's digits (Veltkamp) have exact products.
 template <class T>
 STEEPEST_HD Vec<T> rounding_of_square(Vec<T> a, Vec<T> square) {
     const Vec<T> shifted = a * Vec<T>(sizeof(T) == 4 ? 0x1.001p12 : 0x1.0000002p27);
@@ -131,7 +132,7 @@ STEEPEST_HD Vec<T> rounding_of_square(Vec<T> a, Vec<T> square) {
     return ((high * high - square) + high * (low + low)) + low * low;
 }
 
-// To the nearest integer, for |x| below 2^22 (2^51): adding 1.5 2^23 (1.5 2^52) drops the fraction.
+// Rounds to the nearest integer, for |a| below 2^22 (2^51): adding 1.5 2^23 (1.5 2^52) drops the fraction.
 template <class T>
 STEEPEST_HD Vec<T> round(Vec<T> a) {
     const Vec<T> shift(static_cast<T>(int64_t{3} << (LaneInteger<T>::kMantissa - 1)));
@@ -187,7 +188,7 @@ STEEPEST_HD T reduce_max(Vec<T> a) {
     for (int i = 1; i < Vec<T>::kSize; ++i) r = a.lane[i] > r ? a.lane[i] : r;
     return r;
 }
-// The lower and the upper half of the lanes.
+// The lower and the upper half of the lanes, as float64.
 STEEPEST_HD Vec<double> widen_low(Vec<float> a) {
     Vec<double> r;
     for (int i = 0; i < Vec<double>::kSize; ++i) r.lane[i] = a.lane[i];
@@ -208,7 +209,7 @@ STEEPEST_HD double reduce_add_wide(Vec<T> a) {
     return r;
 }
 
-// How many accumulators the matrix product's register tile has: kTileRows rows of kTileVectors vectors.
+// The accumulators of the matrix product's register tile: kTileRows rows of kTileVectors vectors.
 constexpr int kTileRows = 4;
 constexpr int kTileVectors = 2;
 

@@ -13,7 +13,7 @@ struct ExpConstants;
 
 template <>
 struct ExpConstants<float> {
-    static constexpr float kLowest = -120.0f, kHighest = 89.0f;  // beyond: 0, even times 1e6, and infinity
+    static constexpr float kLowest = -120.0f, kHighest = 89.0f;  // below: 0, even times 1e6; above: infinity
     // ln 2 in two parts; the product of the first with an exponent is exact.
     static constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 1.42860682030941723212e-6f;
     static constexpr int kTerms = 5;
@@ -61,7 +61,8 @@ STEEPEST_HD Vec<T> exp_near_0(Vec<T> r) {
     return fma(fma(q, r, Vec<T>(1)), r, Vec<T>(1));
 }
 
-// exp(x) to about 1 ulp (1.02 at worst in a sample of all float32 arguments, with AVX-512); the order of the clamp's arguments keeps a NaN.
+// exp(x) to about 1 ulp (at most 1.02 in a sample of all float32 arguments, with AVX-512); the order of the clamp's
+// arguments propagates NaN.
 template <class T>
 STEEPEST_HD Vec<T> exp(Vec<T> x) {
     using V = Vec<T>;
@@ -71,7 +72,7 @@ STEEPEST_HD Vec<T> exp(Vec<T> x) {
     return scale_by_power_of_two(exp_near_0(r), n);
 }
 
-// exp(x) for x <= 0, as above.
+// exp(x) for x <= 0, as accurate as exp.
 template <class T>
 STEEPEST_HD Vec<T> exp_nonpositive(Vec<T> x) {
     using V = Vec<T>;
@@ -80,7 +81,7 @@ STEEPEST_HD Vec<T> exp_nonpositive(Vec<T> x) {
     return scale_by_power_of_two(exp_near_0(r), n);
 }
 
-// exp(x) for x <= 0 as 2^n (1 + p): its product with another number is rounded once where it is below the normal range.
+// exp(x) for x <= 0 as 2^n (1 + p). Its product with another number is rounded once, even below the normal range.
 template <class T>
 struct FactoredExp {
     Vec<T> n, p;
@@ -133,8 +134,8 @@ STEEPEST_HD Vec<T> log_positive(Vec<T> x) {
     return fma(e, V(ExpConstants<T>::kLn2High), s + s + tail);
 }
 
-// log(1 + e) for 0 <= e <= 1, without cancellation near 0: with t = 2 e / (2 + e) it is 2 artanh(t / 2), t times a minimax
-// polynomial in (t / 2)² <= 1/9, whose error is 1e-10 (1e-18).
+// log(1 + e) for 0 <= e <= 1, without cancellation near 0. With t = 2 e / (2 + e) it is 2 artanh(t / 2), computed as t
+// times a minimax polynomial in (t / 2)² <= 1/9, whose error is 1e-10 (1e-18).
 template <class T>
 STEEPEST_HD Vec<T> log1p_unit(Vec<T> e) {
     using V = Vec<T>;

@@ -1,8 +1,8 @@
-// Philox4x32-10 (common/philox.h) for several counters at once, their words in the order of the items that use them.
+// Philox4x32-10 (common/philox.h) for several counters at once, with words in the order of the items that use them.
 //
-// A counter fills one 64-bit lane of each of four vectors, its words in the low halves: the products of 32 bits by 32
-// are then one instruction, and what is left in the high halves is never looked at. The lanes hold the counters in such
-// an order that interleaving the four vectors at the end leaves all words where they belong.
+// A counter fills one 64-bit lane of each of four vectors, with its words in the low halves: products of 32 bits by 32
+// bits are then one instruction, and the high halves are ignored. The lanes hold the counters in such an order that
+// interleaving the four vectors at the end puts all words in their places.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ inline namespace STEEPEST_TARGET {
 struct PhiloxWords {
     static constexpr int kSize = 2 * Vec<float>::kSize;
 
-    // Vector q of the items that the words belong to, with zeros where their words are below the threshold.
+    // `items`, the q-th vector of items that the words belong to, with zeros where their words are below the threshold.
     template <class T>
     STEEPEST_HD Vec<T> zero_below(uint32_t threshold, int q, Vec<T> items) const;
 
@@ -58,7 +58,7 @@ STEEPEST_HD Vec<double> PhiloxWords::zero_below(uint32_t threshold, int q, Vec<d
 
 #elif defined(STEEPEST_SIMD_AVX2)
 
-// There is no comparison of unsigned integers; w >= bound where their maximum is w.
+// AVX2 has no comparison of unsigned integers: w >= bound if their maximum is w.
 STEEPEST_HD __m256i at_least(__m256i words, uint32_t bound) {
     return _mm256_cmpeq_epi32(_mm256_max_epu32(words, _mm256_set1_epi32(static_cast<int>(bound))), words);
 }

@@ -1,11 +1,12 @@
-// Vec<T>: the one vector interface of the CPU kernels. Each kernel source is compiled once per instruction set and
-// sees the one that STEEPEST_SIMD names:
+// Vec<T>: the one vector interface of the CPU kernels. Each kernel source is compiled once per instruction set, and
+// includes the one that STEEPEST_SIMD names:
 //     Vec<T>::kSize, load(p), load(p, n), load(p, n, rest), store(p), store(p, n), stream(p)
 //     + - * /, fma, min, max, abs, minus_abs, sqrt, select, >, ==, any_greater, quotient, rounding_of_square,
 //     scale_by_power_of_two, split_exponent, transpose
-//     reduce_add, reduce_max, reduce_add_wide, widen_low, widen_high, first_lane, and the register tile of the matrix product
-// stream(p) writes past the caches, where p is a multiple of a vector; finish_streams() comes after the last.
-// A partial load or store touches the first n lanes only, 0 <= n <= kSize; absent lanes are zero or `rest`.
+//     reduce_add, reduce_max, reduce_add_wide, widen_low, widen_high, first_lane, and the register tile of the matrix
+//     product
+// stream(p) writes past the caches to an address p that is aligned to a vector; call finish_streams() after the last. A
+// partial load or store touches the first n lanes only, 0 <= n <= kSize; the other lanes are zero or `rest`.
 #pragma once
 
 #include "common/macros.h"
