@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kMapThreads)
     });
 }
 
-// Launches the vector form of a kernel where all matrices are runs of vectors.
+// Launches the vector form of a kernel if all matrices are contiguous and a whole number of vectors.
 template <class T, int N>
 void launch_map(Stream& stream, void (*vectors)(Guard, Map<T, N>, Activation),
                 void (*items)(Guard, Map<T, N>, Activation), Map<T, N> map, Activation activation) {

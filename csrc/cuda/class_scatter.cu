@@ -7,15 +7,15 @@ namespace {
 
 using Parts = ops::ClassScatterParts;
 constexpr int kThreads = 256;
-constexpr int kColumns = 64;  // of the sums, a thread each
+constexpr int kColumns = 64;  // columns of the sums in a block, one for each thread
 
 template <class T>
 STEEPEST_HD RowWeights<T> weights_of(const ops::ClassScatter<T>& op) {
     return {op.sample_weight, op.labels, false, 0};
 }
 
-// The sums of a part of the rows for each class, and behind them the weight. A thread keeps one column, in the order of
-// the rows.
+// The sums of a part of the rows for each class, followed by the sum of the weights. A thread sums one column, in the
+// order of the rows.
 template <class T>
 __global__ void __launch_bounds__(kColumns)
     sum_part_kernel(Guard guard, ops::ClassScatter<T> op, double* partial, int64_t parts) {
@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(kColumns)
     for (int64_t i = n * part / parts; i < n * (part + 1) / parts; ++i) {
         const int64_t c = rows.label_of(i);
         const double weight = rows.weight_of(i, c);
-        // A sample of no weight may hold anything.
+        // A sample of weight 0 may hold NaN.
         if (weight == 0) continue;
         const double deviation = j == d ? 1 : static_cast<double>(op.x(i, j) - op.centre(c, j));
         sums[c * (d + 1)] += weight * deviation;
@@ -49,7 +49,8 @@ __global__ void __launch_bounds__(kThreads)
     out = sum;
 }
 
-// Rows begin .. begin + centred.rows, less the centres of their classes, times the roots of their weights.
+// Writes rows begin .. begin + centred.rows, minus the centres of their classes, times the square roots of their
+// weights.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     centre_kernel(Guard guard, ops::ClassScatter<T> op, int64_t begin, MatrixView<T> centred) {
@@ -65,7 +66,7 @@ __global__ void __launch_bounds__(kThreads)
     centred(i, j) = item;
 }
 
-// The lower triangle of a product stands for both.
+// Adds the lower triangle of a product to both triangles of the scatter.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     add_product_kernel(Guard guard, MatrixView<const T> product, MatrixView<double> scatter, bool accumulate) {
@@ -94,7 +95,7 @@ void launch(const ops::ClassScatter<T>& op, Stream& stream) {
 
     T* const centred = reinterpret_cast<T*>(partial + parts.parts * parts.sums());
     T* const product = reinterpret_cast<T*>(partial + parts.parts * parts.sums() + parts.centred());
-    // Without samples, the product of no rows is zero.
+    // Without samples, one pass over no rows gives a product of zero.
     for (int64_t begin = 0; begin == 0 || begin < n; begin += Parts::kRows) {
         const int64_t rows = n - begin < Parts::kRows ? n - begin : Parts::kRows;
         const MatrixView<T> z{centred, rows, d, d, 1};

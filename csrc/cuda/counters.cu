@@ -26,7 +26,7 @@ __global__ void scalar_steps_kernel(Guard guard, ScalarSteps steps) {
             case ScalarStep::kNextStep: ++*guard.step; break;
             case ScalarStep::kRequireFinite: {
                 const double value = s.value.get();
-                if (value - value == 0) break;  // infinity and NaN give NaN
+                if (value - value == 0) break;  // for infinity and NaN the difference is NaN
                 Failure failure;
                 failure.kind = Failure::kNotFinite, failure.operation = OperationNumber::kRequireFinite;
                 failure.number = value;

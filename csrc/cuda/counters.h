@@ -1,5 +1,5 @@
-// The operations on single numbers. Several that follow one another are one launch: each alone would cost more than
-// it computes.
+// The operations on single numbers. Consecutive ones share a launch: a launch of its own would cost each more than its
+// computation.
 #pragma once
 
 #include <vector>
@@ -45,7 +45,7 @@ inline ScalarStep scalar_step(const ops::RequireFinite& op) {
     return step;
 }
 
-// Runs the steps in their order, up to a failure. kNextStep counts the steps of a replay, for the report of a failure.
+// Runs the steps in order, up to a failure. kNextStep counts the steps of a replay, for the report of a failure.
 void launch_scalar_steps(const std::vector<ScalarStep>& steps, Stream& stream);
 
 }  // namespace STEEPEST_TARGET

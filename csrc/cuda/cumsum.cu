@@ -8,9 +8,9 @@ inline namespace STEEPEST_TARGET {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kShort = 16;  // items of a row that one thread sums alone
+constexpr int64_t kShort = 16;  // longest row that one thread sums alone
 
-// The sum over this lane and those below it in its warp.
+// The inclusive prefix sum: over this lane and the lower lanes of its warp.
 __device__ double sum_of_lanes_up_to_mine(double value) {
     const int lane = static_cast<int>(threadIdx.x % kWarp);
     for (int offset = 1; offset < kWarp; offset *= 2) {
@@ -20,7 +20,7 @@ __device__ double sum_of_lanes_up_to_mine(double value) {
     return value;
 }
 
-// A warp takes a piece of a row, 32 items at a time.
+// A warp sums a piece of a row, 32 items at a time.
 template <class T, bool kWrites>
 __global__ void __launch_bounds__(kThreads)
     sum_along_kernel(Guard guard, ops::Cumsum<T> op, int64_t length, int64_t pieces) {
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(kThreads)
     if (!kWrites && lane == 0) op.workspace[number] = total;
 }
 
-// A thread takes a piece of a row; the rows of its neighbours lie beside it, or are short.
+// A thread sums a piece of a row. Used if the rows of neighbouring threads lie side by side, or are short.
 template <class T, bool kWrites>
 __global__ void __launch_bounds__(kThreads)
     sum_across_kernel(Guard guard, ops::Cumsum<T> op, int64_t length, int64_t pieces) {
@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(kThreads)
     if (!kWrites) op.workspace[i * pieces + piece] = total;
 }
 
-// A warp takes the totals of a row's pieces, and puts in their place what the pieces before came to.
+// A warp replaces the totals of a row's pieces by the sums of all pieces before them.
 __global__ void __launch_bounds__(kThreads)
     sum_pieces_kernel(Guard guard, VectorView<double> totals, int64_t rows, int64_t pieces) {
     if (is_stopped(guard)) return;

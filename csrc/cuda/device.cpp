@@ -15,7 +15,7 @@ std::string version_text(int version) {
     return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-// The process that first used CUDA; 0 before.
+// The process that first used CUDA; 0 if none has.
 std::atomic<pid_t> owner = 0;
 
 std::unique_ptr<Device> describe(int id) {

@@ -1,4 +1,4 @@
-// The CUDA devices of this machine, and what stands in the way of using one.
+// The CUDA devices of this machine, and the reasons why CUDA cannot be used.
 #pragma once
 
 #include <string>
@@ -13,15 +13,15 @@ struct Device {
     int multiprocessors = 1;
 };
 
-// "" where CUDA can be used; otherwise a sentence that says what is missing and what to do.
+// "" if CUDA can be used; otherwise a sentence that says what is missing and what to do.
 std::string cuda_problem();
 
-// Throws CudaError where CUDA cannot be used; in a forked child too, which has none of its parent's connection to the
+// Throws CudaError if CUDA cannot be used. A forked child cannot: it does not inherit its parent's connection to the
 // driver.
 void require_cuda();
 
-// Makes a device current on this thread, for the copy of the CUDA runtime that is linked here: CuPy has another, and
-// may have turned to a device that this one knows nothing of.
+// Makes a device current on this thread, for the copy of the CUDA runtime that is linked here. CuPy has another copy,
+// and may have switched to a device without notice to this one.
 const Device& use_device(int id);
 
 }  // namespace STEEPEST_TARGET

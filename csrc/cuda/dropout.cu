@@ -11,9 +11,9 @@ inline namespace STEEPEST_TARGET {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kPerCounter = 4;  // items that one counter decides
+constexpr int kPerCounter = 4;  // items that one counter has words for
 
-// A thread takes the items of one counter, in vectors of W.
+// A thread processes the items of one counter, in vectors of W.
 template <int W, class T>
 __global__ void __launch_bounds__(kThreads) dropout_kernel(Guard guard, ops::Dropout<T> op, DropoutRule<T> rule) {
     if (is_stopped(guard)) return;

@@ -1,4 +1,4 @@
-// Every CUDA call is checked; what it could not do becomes an exception.
+// Every CUDA call is checked; a failed call becomes an exception.
 #pragma once
 
 #include <new>
@@ -14,7 +14,7 @@ struct CudaError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// A MemoryError in Python.
+// Becomes a MemoryError in Python.
 class OutOfDeviceMemory : public std::bad_alloc {
   public:
     explicit OutOfDeviceMemory(std::string text) : text_(std::move(text)) {}
@@ -26,7 +26,7 @@ class OutOfDeviceMemory : public std::bad_alloc {
 
 inline void check(cudaError_t error, const char* call) {
     if (error == cudaSuccess) return;
-    cudaGetLastError();  // or it would be reported again
+    cudaGetLastError();  // clears the error, which would be reported again otherwise
     throw CudaError(std::string("[cuda] ") + call + ": " + cudaGetErrorString(error));
 }
 

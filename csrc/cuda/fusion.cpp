@@ -11,10 +11,10 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-// The launches that stand in an operation's place; those of operations that others took over are none.
+// For each operation, the launches that replace it. The list is empty if another operation's launches include its work.
 using Places = std::vector<Launches>;
 
-// `m` as a matrix of this shape, if it is one or is its items in one row.
+// `m` as a matrix of this shape, if it has the shape or holds its items in one row.
 template <class T>
 std::optional<MatrixView<T>> in_shape(const MatrixView<T>& m, int64_t rows, int64_t cols) {
     if (m.rows == rows && m.cols == cols) return m;
@@ -46,7 +46,7 @@ class UpdateFusion {
           rest_(std::any_cast<ops::Update<T>>(operations[place].op)) {}
 
     void apply(Places& places) {
-        // All gradients have to be there before the first is clipped.
+        // Clipping needs the norm of all gradients before the first update.
         if (rest_.adjustments.clips()) return;
         for (size_t i = place_; i-- > 0;)
             if (const auto* backward = std::any_cast<ops::LinearBackward<T>>(&operations_[i].op)) take(i, *backward);
@@ -62,7 +62,7 @@ class UpdateFusion {
     }
 
   private:
-    // Joins a layer to those that are updated by their products, if that changes nothing.
+    // Adds a layer to those that the launch of their products updates, if that does not change any result.
     void take(size_t i, const ops::LinearBackward<T>& backward) {
         auto& tensors = rest_.tensors;
         size_t weight = tensors.size(), bias = tensors.size();
@@ -85,8 +85,8 @@ class UpdateFusion {
             layer.target.state[s] = *state;
         }
 
-        // Until the update, nobody may need the product's results, change what it reads, or fail: the gradient would
-        // not be there then.
+        // Up to the update, no operation may use the product's results, change its inputs, or fail: the fused gradient
+        // is not computed before the update.
         ops::Accesses inputs, results, changes;
         inputs(ops::kRead, "x", backward.x), inputs(ops::kRead, "d_out", backward.d_out);
         if (backward.l2 != 0) results(ops::kRead, "w", backward.w);
@@ -96,7 +96,7 @@ class UpdateFusion {
         for (size_t k = i + 1; k < place_; ++k)
             if (operations_[k].may_fail || operations_[k].accesses.conflicts_in_memory_with(product)) return;
 
-        // The blocks of one launch run side by side: none may need what another changes.
+        // The blocks of one launch run concurrently: no block may use memory that another changes.
         const ops::UpdateRuleInfo& names = ops::info_of(rest_.rule);
         tensors[weight].visit(changes, names);
         if (bias != tensors.size()) tensors[bias].visit(changes, names);
@@ -125,7 +125,7 @@ class UpdateFusion {
     const std::vector<Recorded>& operations_;
     size_t place_;
     const Device& device_;
-    ops::Update<T> rest_;  // the tensors that are left to an update of their own
+    ops::Update<T> rest_;  // the update of the tensors that are not fused
     std::vector<GradientUpdate<T>> layers_;
     std::vector<ops::Accesses> accesses_;
     std::vector<std::pair<size_t, ops::LinearBackward<T>>> taken_;
@@ -145,10 +145,10 @@ std::optional<ScalarStep> scalar_step_of(const std::any& op) {
     return std::nullopt;
 }
 
-// Gathers operations on single numbers into runs, each at the place of its first.
+// Groups operations on single numbers into runs. A run is launched at the place of its first operation.
 void fuse_scalars(const std::vector<Recorded>& operations, Places& places) {
     std::vector<std::pair<size_t, std::vector<ScalarStep>>> runs;
-    // What the operations since the last run touch, and whether one of them may fail.
+    // The memory that the operations since the last run use, and whether one of them may fail.
     ops::Accesses since;
     bool may_fail = true;
     const auto add = [&](size_t place, const ScalarStep& step, const ops::Accesses& accesses) {

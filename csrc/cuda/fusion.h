@@ -1,4 +1,4 @@
-// From the operations that a graph recorded to fewer launches that leave the same bits in memory.
+// Fuses the operations that a graph recorded into fewer launches, with bit-identical results.
 #pragma once
 
 #include <any>
@@ -15,19 +15,19 @@ struct Recorded {
     std::any op;
     std::function<void(Stream&)> launch;
     ops::Accesses accesses;
-    bool may_fail;  // on account of the data
+    bool may_fail;  // whether invalid data can make it fail
     const char* name;
     double flops, bytes;  // for profiles
 };
 
 using Launches = std::vector<std::function<void(Stream&)>>;
 
-// Two rewritings:
-//   * the product that gives d_w waits until the update that needs it, and makes the update itself, for all layers in
-//     one launch; where nothing in between reads d_w, writes what the product reads, or may fail;
-//   * operations on single numbers join the ones before them, where nothing in between touches those numbers or may
-//     fail, so that after a failure they stand as they would without.
-// The last launch counts the step.
+// Two kinds of fusion:
+//   * The product that gives d_w moves to the update that needs it, and also makes the update, for all layers in one
+//     launch. No operation in between may read d_w, write what the product reads, or fail.
+//   * Operations on single numbers join earlier ones. No operation in between may use these numbers or fail, so that a
+//     failure leaves them as it would without fusion.
+// The last launch increments the step counter of the replay.
 Launches fuse(const std::vector<Recorded>& operations, const Device& device);
 
 }  // namespace STEEPEST_TARGET

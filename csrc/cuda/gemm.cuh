@@ -1,9 +1,9 @@
 // The matrix product behind every linear operation: c = epilogue(a @ b), for operands of any strides.
 //
-// A block computes one tile of c from a ring of tiles of a and b in shared memory, which are fetched asynchronously
-// while others are multiplied. Where c has too few tiles for the device, several blocks share one: each takes a part
-// of the inner dimension, and the last to finish adds the parts up in their order, so that the result does not depend
-// on which block that is. A launch may compute several products that need nothing of one another.
+// A block computes one tile of c from a ring of tiles of a and b in shared memory. Tiles are fetched asynchronously
+// while others are multiplied. If c has too few tiles for the device, several blocks share one tile, and each takes a
+// part of the inner dimension. The last block to finish adds the parts in their order, so the result does not depend on
+// which block it is. A launch may compute several independent products.
 #pragma once
 
 #include "cuda/device/epilogue.cuh"
@@ -17,7 +17,7 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 
 constexpr int kStages = 3;     // tiles in the ring
-constexpr int kTileGroup = 8;  // tiles down that blocks take together before moving across, for the sake of the cache
+constexpr int kTileGroup = 8;  // tiles down that blocks take before moving across, which keeps operands in the cache
 
 template <class T>
 struct Product {
@@ -29,10 +29,10 @@ struct Product {
     Walk a_walk, b_walk;
     bool vector_stores;
     int64_t tiles_down, tiles_across;
-    int64_t parts, inner_per_part;  // of k
-    T* partials;                    // results of the parts of k, where there are several
+    int64_t parts, inner_per_part;  // number of parts of k, and items of k in a part
+    T* partials;                    // results of the parts of k, if there are several
     unsigned* tickets;
-    int64_t first_block;  // of the launch
+    int64_t first_block;  // number of its first block in the launch
 };
 
 template <class T, int N>
@@ -41,8 +41,8 @@ struct ProductGroup {
     int count = 0;
 };
 
-// What is done with the results beside storing them: nothing, or the update of the parameters whose gradients they
-// are, c that of `param` and b_sums that of `bias`.
+// What a launch does with the results beside storing them: nothing, or the update of the parameters whose gradients
+// they are. c is the gradient of `param` and b_sums that of `bias`.
 struct NoUpdate {
     template <class T>
     struct Memory {};
@@ -73,18 +73,18 @@ struct GemmMemory {
     typename Update::template Memory<T> update;
 };
 
-// How a tile of c is laid out in the place of the tiles of a, on its way to memory.
+// The layout of a tile of c in the shared memory of the tiles of a, on its way to global memory.
 template <class Tile, class Update>
 struct RowPasses {
     static constexpr int kStride = Tile::kCols + Tile::kPadding;
-    static constexpr int kWidth = kVectorWidth<typename Tile::T>;  // items that are stored at once
-    static constexpr int kRuns = Tile::kCols / kWidth;             // of a row
+    static constexpr int kWidth = kVectorWidth<typename Tile::T>;  // items that one instruction stores
+    static constexpr int kRuns = Tile::kCols / kWidth;             // runs of a row
     static constexpr int kRoom = kStages * GemmMemory<Tile, Update>::kATile / kStride;
     static constexpr int kRows = kRoom >= Tile::kRows ? Tile::kRows : kRoom >= 64 ? 64 : kRoom >= 32 ? 32 : 16;
     static_assert(kRoom >= kRows && Tile::kRows % kRows == 0);
 };
 
-// What a part leaves: a tile of c, and the sums of b.
+// The number of items that a part stores: a tile of c, and the sums of b.
 template <class Tile>
 constexpr int64_t kPartItems = Tile::kRows * Tile::kCols + Tile::kCols;
 
@@ -160,7 +160,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
     TileLoader<T, Tile::kRows, Tile::kInner, Memory::kAStride, Tile::kThreads> load_a(g.a, g.a_walk, row, begin, end);
     TileLoader<T, Tile::kCols, Tile::kInner, Memory::kBStride, Tile::kThreads> load_b(g.b_t, g.b_walk, col, begin, end);
     int64_t fetched = 0;
-    int place = 0;  // in the ring, of the tile that is fetched next
+    int place = 0;  // place in the ring of the tile that is fetched next
     const auto fetch = [&] {
         if (fetched < tiles) {
             load_a.fetch(memory.a, place * Memory::kATile);
@@ -172,7 +172,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
     };
 
     Tile product;
-    // One thread a column, where there are enough, in the tiles of the first row.
+    // One thread sums each column of b, in the tiles of the first row.
     static_assert(Tile::kCols <= Tile::kThreads);
     const bool sums_b = g.b_sums && tile_down == 0 && thread < Tile::kCols;
     T b_sum = T(0);
@@ -207,8 +207,8 @@ __global__ void __launch_bounds__(Tile::kThreads)
         }
     }
 
-    // The tile goes through shared memory, some rows at a time: neighbouring threads then store neighbouring items, and
-    // what an item becomes stands in a short loop.
+    // The tile goes through shared memory, some rows at a time. Neighbouring threads then store neighbouring items, and
+    // the epilogue of an item is in a short loop.
     using Passes = RowPasses<Tile, Update>;
     for (int first = 0; first < Tile::kRows; first += Passes::kRows) {
         __syncthreads();  // the last tile has been multiplied, or the rows of the last pass have been read
@@ -216,8 +216,8 @@ __global__ void __launch_bounds__(Tile::kThreads)
             if (i >= first && i < first + Passes::kRows)
                 store_shared<Tile::kWidth>(memory.a, (i - first) * Passes::kStride + j, run);
         });
-        __syncthreads();  // the rows of this pass are there
-        // `use` gets every run once it is stored.
+        __syncthreads();  // the rows of this pass are written
+        // Calls use() with every run after it is stored.
         const auto store_all = [&](auto&& finish, auto&& use) {
             for (int e = thread; e < Passes::kRows * Passes::kRuns; e += Tile::kThreads) {
                 const int64_t i = row + first + e / Passes::kRuns, j = col + e % Passes::kRuns * Passes::kWidth;

@@ -1,4 +1,4 @@
-// Launching the matrix product of gemm.cuh.
+// Launches the matrix product of gemm.cuh.
 #pragma once
 
 #include "common/activations.h"
@@ -9,8 +9,8 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// c = f(a @ b + bias), or (a @ b + bias) * f'(output), or a @ b + scale * addend, and the sums of b's columns; what is
-// absent is left out. Accumulating, what stands in c is added to a @ b, and the sums are added to.
+// c = f(a @ b + bias), or (a @ b + bias) * f'(output), or a @ b + scale * addend, and the sums of b's columns. Absent
+// terms are left out. With `accumulate`, the old c is added to a @ b, and the sums are added to b_sums.
 template <class T>
 struct GemmCall {
     MatrixView<const T> a;  // (m, k)

@@ -1,4 +1,4 @@
-// From matrix products as the operations describe them to a launch of gemm_kernel.
+// Translates matrix products, as the operations describe them, to launches of gemm_kernel.
 #pragma once
 
 #include "cuda/device/mma_tile.cuh"
@@ -12,8 +12,8 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// The kinds of tiles, from large ones, which need the fewest loads for a product, to small ones, which fill a device
-// with a small result. Blocks of the precise ones sum over k in the same order, whatever their kind.
+// The kinds of tiles. Large ones need the fewest loads for a product; small ones occupy a device with a small result.
+// Blocks of the precise kinds sum over k in the same order, whatever their size.
 template <class T, Precision P>
 struct Tiles {
     static_assert(std::is_same_v<T, float>, "tensor cores take float32 here");
@@ -45,7 +45,7 @@ GemmPlan plan_for(const GemmCall<T>& call, const Device& device) {
     return plan_gemm(call.c.rows, call.c.cols, call.a.cols, static_cast<bool>(call.b_sums), kKinds, device);
 }
 
-// Collects the products of one launch with tiles of one kind.
+// Collects the products of one launch, all with tiles of one kind.
 template <class Tile, int N>
 class GroupBuilder {
   public:
@@ -59,7 +59,7 @@ class GroupBuilder {
         g.a_walk = walk_over(g.a), g.b_walk = walk_over(g.b_t);
         g.vector_stores = has_vector_rows(g.c);
         g.tiles_down = blocks_for(g.c.rows, Tile::kRows), g.tiles_across = blocks_for(g.c.cols, Tile::kCols);
-        // The sums are made by the tiles of the first row, which there must be.
+        // The tiles of the first row compute the sums, so there must be one.
         if (g.b_sums && g.tiles_down == 0) g.tiles_down = 1;
         g.parts = plan.parts, g.inner_per_part = plan.inner_per_part;
         g.first_block = blocks_;

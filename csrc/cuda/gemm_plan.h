@@ -1,4 +1,4 @@
-// Which tiles a matrix product is cut into, and whether blocks share them along the inner dimension.
+// Decides which tiles a matrix product is cut into, and whether blocks share them along the inner dimension.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@ inline namespace STEEPEST_TARGET {
 
 struct TileKind {
     int rows, cols, inner;
-    double efficiency;  // share of a multiprocessor's peak that a block of such tiles reaches, as estimated
+    double efficiency;  // estimated fraction of a multiprocessor's peak throughput that such tiles reach
 };
 
 struct GemmPlan {
@@ -20,10 +20,10 @@ struct GemmPlan {
 
 constexpr int64_t kMaxParts = 64;
 
-// The plan with the least estimated time, by the shape and the number of multiprocessors alone.
+// The plan with the least estimated time. It depends only on the shape and the number of multiprocessors.
 inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, bool has_sums, const TileKind (&kinds)[3],
                           const Device& device) {
-    // In multiply-adds of a multiprocessor: what a block takes to start and end, and an item of a part to be added.
+    // Costs in multiply-adds of a multiprocessor: of starting and ending a block, and of adding an item of a part.
     constexpr double kFixed = 150e3, kPerPartItem = 8;
     GemmPlan best;
     double least = 0;

@@ -7,7 +7,7 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-constexpr size_t kMaxLayers = 6;  // of one launch: with more, the arguments would exceed 4 KiB
+constexpr size_t kMaxLayers = 6;  // layers in one launch: with more, the arguments would exceed 4 KiB
 
 template <class T>
 using PreciseTiles = Tiles<T, Precision::kFloat32>;
@@ -43,7 +43,7 @@ void launch_with_update(const std::vector<GradientUpdate<T>>& layers, const ops:
     const StepSource<T> source = step_source(update);
     for (size_t begin = 0; begin < layers.size(); begin += kMaxLayers) {
         const size_t count = layers.size() - begin < kMaxLayers ? layers.size() - begin : kMaxLayers;
-        // The parts of each product are those that gemm() makes of it, so that the sums are the same to the bit.
+        // The parts of each product are the same as in gemm(), so that the sums are bit-identical.
         GemmPlan plans[kMaxLayers];
         bool medium = true;
         for (size_t i = 0; i < count; ++i) {

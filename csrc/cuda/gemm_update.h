@@ -1,5 +1,5 @@
-// Weight gradients and the update of the weights in one launch: the gradient is used where it is made, and all layers
-// share the launch.
+// Weight gradients and the update of the weights in one launch: the gradient is used where it is computed, and all
+// layers share the launch.
 #pragma once
 
 #include <vector>
@@ -17,12 +17,12 @@ struct GradientUpdate {
     UpdateTarget<T> target;
 };
 
-// Whether the product is one whose time goes into launches and memory, not into arithmetic: large ones have kernels
-// with more registers to themselves.
+// Whether the product spends its time on launches and memory, not on arithmetic. Large products have kernels of their
+// own, with more registers for the product.
 template <class T>
 bool takes_update(const GemmCall<T>& gradient, const Device& device);
 
-// The rule is that of `update`, whose own tensors are not looked at.
+// Applies the rule of `update` to the layers; the tensors of `update` are not used.
 template <class T>
 void launch_with_update(const std::vector<GradientUpdate<T>>& layers, const ops::Update<T>& update, Stream& stream);
 

@@ -12,9 +12,9 @@ namespace {
 
 constexpr int kSide = 16, kThreads = kSide * kSide;  // threads down and across a tile
 constexpr int kInner = 16;                           // columns in shared memory at once
-constexpr int64_t kColumns = 512;                    // whose products are added up before they join the float64 sums
+constexpr int64_t kColumns = 512;                    // columns whose products are summed in T, then added in float64
 
-// A thread keeps Each x Each items of a tile, kSide apart.
+// A thread computes Each x Each items of a tile, kSide apart.
 template <class T, int Each>
 struct GramMemory {
     static constexpr int kEdge = kSide * Each, kStride = kEdge + 1;
@@ -22,14 +22,14 @@ struct GramMemory {
     SharedArray<double, kEdge * kStride> tile;
 };
 
-// The products of rows `row` .. and `col` .. of z, zero where there are none.
+// The products of rows `row` .. and `col` .. of z; rows past the end count as zero.
 template <class T, int Each>
 __device__ __forceinline__ void multiply_rows(GramMemory<T, Each>& memory, const MatrixView<const T>& z, int64_t row,
                                               int64_t col, double (&sum)[Each][Each]) {
     using Memory = GramMemory<T, Each>;
     const int thread = static_cast<int>(threadIdx.x), down = thread / kSide, across = thread % kSide;
     const bool rows_first =
-        magnitude(z.row_stride) < magnitude(z.col_stride);  // neighbouring threads, neighbouring items
+        magnitude(z.row_stride) < magnitude(z.col_stride);  // neighbouring threads load neighbouring items
 #pragma unroll
     for (int i = 0; i < Each; ++i)
 #pragma unroll
@@ -47,7 +47,7 @@ __device__ __forceinline__ void multiply_rows(GramMemory<T, Each>& memory, const
                 memory.rows[at] = has_column && row + i < z.rows ? z(row + i, k0 + k) : T(0);
                 memory.cols[at] = has_column && col + i < z.rows ? z(col + i, k0 + k) : T(0);
             }
-            __syncthreads();  // all items are there
+            __syncthreads();  // all items are loaded
 #pragma unroll
             for (int k = 0; k < kInner; ++k) {
                 T left[Each], right[Each];
@@ -69,7 +69,7 @@ __device__ __forceinline__ void multiply_rows(GramMemory<T, Each>& memory, const
     }
 }
 
-// The lower triangle of x @ x.T.
+// Computes the lower triangle of x @ x.T.
 template <class T, int Each>
 __global__ void __launch_bounds__(kThreads)
     multiply_inputs_kernel(Guard guard, MatrixView<const T> x, MatrixView<double> products) {
@@ -89,8 +89,8 @@ __global__ void __launch_bounds__(kThreads)
         }
 }
 
-// A tile on or below the diagonal of out, and its mirror image. The products of the inputs are given where a sample has
-// several rows.
+// Computes a tile of out on or below the diagonal, and its mirror image. `products` holds the products of the inputs if
+// a sample has several rows.
 template <class T, int Each>
 __global__ void __launch_bounds__(kThreads)
     gram_kernel(Guard guard, ops::GradientGram<T> op, int64_t repeats, MatrixView<const double> products) {
@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(kThreads)
             op.out(r, c) = item;
             memory.tile[(down + i * kSide) * Memory::kStride + across + j * kSide] = item;
         }
-    __syncthreads();  // the tile is whole
+    __syncthreads();  // the tile is complete
     // Neighbouring threads store neighbouring items of a row above the diagonal.
     for (int i = 0; i < Each; ++i)
         for (int j = 0; j < Each; ++j) {
@@ -147,7 +147,7 @@ void launch_tiles(const ops::GradientGram<T>& op, Stream& stream) {
 
 }  // namespace
 
-// Small tiles, of which there are more than multiprocessors, where large ones would be fewer.
+// Uses small tiles if there are fewer large tiles than multiprocessors.
 template <class T>
 void launch(const ops::GradientGram<T>& op, Stream& stream) {
     constexpr int64_t kLarge = 1024;

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// A group of lanes takes a sample: its row of x, and one after the other its rows of d.
+// A group of lanes processes a sample: its row of x, and then its rows of d one after the other.
 template <class T, int Lanes>
 __global__ void __launch_bounds__(kThreads)
     norms_kernel(Guard guard, ops::GradientNorms<T> op, int64_t repeats, bool x_in_vectors, bool d_in_vectors) {
@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(kThreads)
         add_row<SumOfSquares<T>>(total, chunk, row);
         return combine_lanes<Lanes>(total, Plus());
     };
-    // A group past the last sample goes through the motions: its lanes share a warp with others.
+    // A group past the last sample still runs the loop: its lanes share a warp with other groups.
     for (int64_t i0 = int64_t{blockIdx.x} * kRows; i0 < op.x.rows; i0 += int64_t{gridDim.x} * kRows) {
         const int64_t i = i0 + threadIdx.x / Lanes;
         const double factor = squared_norm(x, row_of(op.x, i)) + (op.bias ? 1 : 0);

@@ -8,8 +8,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Steps are launched in batches of about this long; two are in flight, so that the device never waits for the host
-// and an interrupt is answered when they have ended.
+// The duration of a batch of steps. Two batches are in flight, so that the device never waits for the host. An
+// interrupt is answered when they have ended.
 constexpr auto kBatch = std::chrono::milliseconds(20);
 
 struct StreamDeleter {
@@ -70,7 +70,7 @@ void Graph::instantiate(const Device& device) {
     const OwnStream own = new_stream();
     Stream stream{own.get(), device, *state_};
     cudaGraph_t graph = nullptr;
-    // Relaxed: an operation may ask for workspace, which is allocated at once.
+    // Relaxed mode, because an operation may allocate its workspace during the capture.
     STEEPEST_CUDA_CHECK(cudaStreamBeginCapture(own.get(), cudaStreamCaptureModeRelaxed));
     try {
         for (const auto& launch : fuse(operations_, device)) launch(stream);
@@ -103,7 +103,7 @@ ops::ReplayResult Graph::replay(int64_t n, const Device& device, cudaStream_t st
     auto began = Clock::now();
     for (int turn = 0; launched < n && !state_->has_failed(); turn ^= 1) {
         if (launched > 0) {
-            ends[turn].wait();  // the batch before the last
+            ends[turn].wait();  // wait for the batch before the last
             const auto now = Clock::now();
             if (now - began < kBatch / 2) batch *= 2;
             if (now - began > kBatch * 2 && batch > 1) batch /= 2;

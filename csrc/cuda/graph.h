@@ -35,16 +35,16 @@ class Graph {
     size_t size() const { return operations_.size(); }
     std::vector<const char*> names() const;
 
-    // Each of these waits until another thread's call has ended, so the caller must not hold the interpreter lock.
+    // Each of these functions waits for calls of other threads, so the caller must not hold the interpreter lock.
 
-    // The number of launches that a step is, once the operations have been fused.
+    // The number of launches of a step, after the operations have been fused.
     int64_t launches(const Device& device);
 
-    // Runs all operations n times after what is on `stream` of the device, and waits. `interrupted` is asked a few times a second
-    // whether to stop.
+    // Runs all operations n times after the work that is on `stream` of the device, and waits. Calls `interrupted` a
+    // few times a second; if it returns true, the replay stops.
     ops::ReplayResult replay(int64_t n, const Device& device, cudaStream_t stream, bool (*interrupted)());
 
-    // Runs n times, operation by operation as recorded, and times each; `interrupted` is asked after each step.
+    // Runs n times, operation by operation as recorded, and times each. Calls `interrupted` after each step.
     std::vector<ops::OperationProfile> profile(int64_t n, const Device& device, cudaStream_t stream,
                                                bool (*interrupted)(), ops::ReplayResult& result);
 
@@ -54,7 +54,7 @@ class Graph {
     void instantiate(const Device& device);
     void release();
 
-    std::mutex mutex_;  // of what runs: the state counts the steps of one replay, and holds its failure
+    std::mutex mutex_;  // held by a replay: the state counts its steps, and holds its failure
     std::vector<Recorded> operations_;
     std::unique_ptr<StreamState> state_;
     const Device* device_ = nullptr;

@@ -1,4 +1,4 @@
-// What kernels need in order to stop after a failure, see device/guard.cuh.
+// The memory through which kernels stop after a failure, see device/guard.cuh.
 #pragma once
 
 #include "common/failure.h"
@@ -8,7 +8,7 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 
 struct Guard {
-    int* stopped = nullptr;     // device memory: 0 while all is well
+    int* stopped = nullptr;     // device memory: 0 until a failure
     Failure* report = nullptr;  // host memory that the device can write
     int64_t* step = nullptr;    // device memory: the current step of a replay
 };

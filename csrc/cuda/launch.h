@@ -1,4 +1,4 @@
-// The one way in which kernels are launched.
+// The function that launches all kernels.
 #pragma once
 
 #include <type_traits>

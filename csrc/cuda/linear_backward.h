@@ -7,7 +7,7 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// d_w, and d_b: this product reads all of d_out, and sums its columns on the way.
+// The product that gives d_w. It also gives d_b: it reads all of d_out, and sums its columns on the way.
 template <class T>
 GemmCall<T> weight_gradient(const ops::LinearBackward<T>& op) {
     GemmCall<T> call;

@@ -28,13 +28,13 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-// The scores, and then their slopes, pass through the workspace: with few outputs they are small beside x.
+// The workspace holds the scores, and then their slopes: with few outputs they are small compared with x.
 template <class T>
 void launch(const ops::LinearLoss<T>& op, Stream& stream) {
     const int64_t n = op.x.rows, k = op.w.cols;
     const MatrixView<T> scores{reinterpret_cast<T*>(op.workspace.data), n, k, k, 1};
     const MatrixView<const T> read{scores.data, n, k, k, 1};
-    // The kernel of the loss would speak of a bad label under its own name.
+    // Without this check, the kernel of the loss would report a bad label under its own name.
     if (op.labels) check_labels(BatchRows<T>{{{}, op.labels, false, 0}, n, k, number_of(op)}, stream);
     launch(ops::Linear<T>{op.x, op.w, op.b, scores, {}}, stream);
     if (op.target)

@@ -9,7 +9,7 @@ inline namespace STEEPEST_TARGET {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr double kSmallScale = 1e-3;  // below it, the scale joins the weights
+constexpr double kSmallScale = 1e-3;  // below this value, the scale is multiplied into the weights
 
 struct CheckMemory {
     SharedArray<int64_t, kThreads / kWarp> row;
@@ -19,7 +19,7 @@ struct CheckMemory {
 __global__ void __launch_bounds__(kThreads)
     check_order_kernel(Guard guard, VectorView<const int64_t> order, int64_t rows, OperationNumber operation,
                        int64_t* found, unsigned* ticket) {
-    if (is_stopped(guard)) return;  // only the last block reports, when all have come past this line
+    if (is_stopped(guard)) return;  // only the last block reports, after all blocks have passed this line
     auto& memory = shared_memory<CheckMemory>();
     int64_t bad = order.size;
     for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < order.size && bad == order.size;
@@ -37,9 +37,9 @@ struct SgdMemory {
     SharedArray<int, 1> last;
 };
 
-// A block follows one output through all samples. Its threads share the columns: what they keep of each lies in
-// memory, and only they touch it. The weights are `scale` times what stands there, so that the L2 penalty loses nothing
-// to the rounding of 1 - rate l2.
+// A block processes all samples for one output. Its threads divide the columns: the state of a column is in memory, and
+// only its thread uses it. The weights are `scale` times the stored items, so that the L2 penalty does not add the
+// rounding error of 1 - rate l2 to every weight.
 template <class T>
 __global__ void __launch_bounds__(kThreads) linear_sgd_kernel(Guard guard, ops::LinearSgd<T> op, unsigned* ticket) {
     if (is_stopped(guard)) return;

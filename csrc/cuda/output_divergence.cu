@@ -10,7 +10,7 @@ inline namespace STEEPEST_TARGET {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kBlocks = 2;  // at once on a multiprocessor: that bounds the registers of a thread
+constexpr int kBlocks = 2;  // blocks at once on a multiprocessor, which limits the registers of a thread
 
 using Number = Lane<double>;
 
@@ -19,7 +19,7 @@ struct DivergenceMemory {
     GridSumMemory<kThreads> sum;
 };
 
-// Adds up what all threads have, and stores the mean over rows whose weights add up to `total`.
+// Sums `sum` over all threads, and stores the mean over rows; `total` is the sum of their weights.
 __device__ void store_mean(double sum, double total, double* partial, unsigned* ticket, GridSumMemory<kThreads>& memory,
                            double* out) {
     if (sum_over_grid<kThreads>(sum, partial, ticket, memory) && threadIdx.x == 0) *out = total != 0 ? sum / total : 0;
@@ -40,17 +40,17 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     for (int64_t i = int64_t{blockIdx.x} * kRows + threadIdx.x / Lanes; i < rows.size;
          i += int64_t{gridDim.x} * kRows) {
         const double weight = rows.weight_of(i, 0);
-        if (weight == 0) continue;  // such a row may hold anything
+        if (weight == 0) continue;  // such a row may hold NaN
         double row_sum = 0;
         for (int64_t start = 0; start < items.in[0].cols; start += x[0].kSpan) {
-            // Past the end of the row stand items whose distributions are the same.
+            // Items past the end of the row have equal distributions.
 #pragma unroll
             for (int k = 0; k < In; ++k) x[k].load(row_of(items.in[k], i), start, T(0));
             x[0].for_each([&](int q) {
                 Number in[In];
 #pragma unroll
                 for (int k = 0; k < In; ++k) in[k] = Number(x[k].item[q]);
-                // No rounding is to make it negative; the order of the arguments keeps a NaN.
+                // Rounding must not make a divergence negative; the order of the arguments propagates NaN.
                 row_sum += max(Number(0), formula(in)).value;
             });
         }
@@ -64,7 +64,7 @@ struct ClassesMemory : DivergenceMemory {
     GroupArray<double, Lanes> group;
 };
 
-// Of each row log1p(sum_j p_j (exp(u_j) - 1 - u_j)) with p = softmax(z) and u = t - sum_j p_j t_j, whose mean is 0.
+// For each row: log1p(sum_j p_j (exp(u_j) - 1 - u_j)) with p = softmax(z) and u = t - sum_j p_j t_j, whose mean is 0.
 template <class T, int Lanes>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     divergence_of_classes_kernel(Guard guard, ops::OutputDivergence<T> op, BatchRows<T> rows, bool in_vectors,
@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     if (!begin_rows<kThreads>(guard, is_stopped(guard), rows, total, memory.batch)) return;
     RowChunk<T, Lanes, 1> z(in_vectors), w(in_vectors);
     double sum = 0;
-    // A group past the last row goes through the motions: its lanes share a warp with others.
+    // A group past the last row still runs the loop: its lanes share a warp with other groups.
     for (int64_t i0 = int64_t{blockIdx.x} * kRows; i0 < rows.size; i0 += int64_t{gridDim.x} * kRows) {
         const int64_t i = i0 + threadIdx.x / Lanes;
         const VectorView<const T> z_row = row_of(op.z, i), w_row = row_of(op.w, i);
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
         });
         exponentials = combined(exponentials, Plus());
         const double mean = combined(products, Plus()) / exponentials, log_sum = log(exponentials);
-        // log(p_j exp(u_j)), which is log(q_j) up to the constant that the mean of u is 0 by
+        // log(p_j exp(u_j)): it differs from log(q_j) by the constant that makes the mean of u zero
         const auto log_other = [&](Number w_j) { return (w_j - Number(top)) - Number(log_sum + mean); };
         double remainder = 0, above = -kInfinity, shares = 0;
         for_each_pair([&](Number z_j, Number w_j) {
@@ -110,8 +110,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
         if (above > kHuge) for_each_pair([&](Number, Number w_j) { shares += std::exp(log_other(w_j).value - above); });
         shares = combined(shares, Plus());
         const double weight = i < rows.size ? rows.weight_of(i, 0) : 0;
-        if (weight == 0 || z.lane != 0) continue;  // a row that does not count may hold anything
-        // A mean of -inf: a class that p has is missing in q.
+        if (weight == 0 || z.lane != 0) continue;  // a row of weight 0 may hold NaN
+        // A mean of -inf means that a class has probability 0 in q but not in p.
         sum += weight * (!(mean > -kInfinity) ? -mean : above > kHuge ? above + log(shares) : log1p(remainder));
     }
     store_mean(sum, total, partial, ticket, memory.sum, op.out);

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Of row i: scale * w_i / sum w, and whether it counts. A row of weight 0 may hold anything.
+// The factor scale * w_i / sum w of row i, and whether it is nonzero. A row of weight 0 may hold NaN.
 template <class T>
 struct RowFactor {
     T value;
@@ -28,8 +28,8 @@ struct ClassesMemory {
     BatchMemory<Shape::kThreads> batch;
 };
 
-// p (v - sum_j p_j v_j), p = softmax(z), for a row of classes, with v less its item of the most probable class: see
-// csrc/cpu/output_fisher.cpp.
+// p (v - sum_j p_j v_j) with p = softmax(z), for a row of the categorical distribution. The item of v at the most
+// probable class is subtracted from v first: see csrc/cpu/output_fisher.cpp.
 template <class T, class Shape>
 __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 1024>)
     multiply_classes_kernel(Guard guard, ops::OutputFisher<T> op, BatchRows<T> rows, bool in_vectors) {
@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 1024>
     double total;
     if (!begin_rows<Shape::kThreads>(guard, is_stopped(guard), rows, total, memory.batch)) return;
     RowChunk<T, Shape::kLanes, Shape::kVectors> z(in_vectors), v(in_vectors);
-    // A group past the last row goes through the motions: its lanes share a warp with others.
+    // A group past the last row still runs the loop: its lanes share a warp with other groups.
     for (int64_t i0 = int64_t{blockIdx.x} * Shape::kRows; i0 < rows.size; i0 += int64_t{gridDim.x} * Shape::kRows) {
         const int64_t i = i0 + threadIdx.x / Shape::kLanes;
         const VectorView<const T> z_row = row_of(op.z, i), v_row = row_of(op.v, i);
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 1024>
         if constexpr (!Shape::kLong) sum = combine_group<Shape::kLanes>(sum, memory.group, Plus());
         mean = combine_group<Shape::kLanes>(mean, memory.group, Plus()) / sum;
         const RowFactor<T> factor(rows, i, op.scale, total);
-        // A short row is still in the registers.
+        // A short row is still in the registers, and not loaded again.
         for (int64_t start = 0; start < z_row.size; start += z.kSpan) {
             if constexpr (Shape::kLong) load(start);
             z.for_each([&](int q) { z.item[q] = factor.times(z.item[q] / sum * (v.item[q] - mean)); });
@@ -90,7 +90,7 @@ void launch_classes(const ops::OutputFisher<T>& op, BatchRows<T> rows, Stream& s
     });
 }
 
-// The columns of a diagonal H that one formula is for.
+// The columns that share one formula of a diagonal H.
 template <class T>
 struct Columns {
     MatrixView<const T> z, v;

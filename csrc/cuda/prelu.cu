@@ -10,10 +10,10 @@ inline namespace STEEPEST_TARGET {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kRowsAtOnce = 64;       // that a block takes at least
-constexpr int64_t kMaxBlocks = 1024;  // among which the sums are shared out
+constexpr int kRowsAtOnce = 64;       // minimum number of rows that a block takes
+constexpr int64_t kMaxBlocks = 1024;  // maximum number of blocks that share the sums
 
-// Vectors of W items of one run, or single items of any matrix.
+// Processes vectors of W contiguous items, or single items of any matrix.
 template <int W, class T>
 __global__ void __launch_bounds__(kThreads)
     prelu_kernel(Guard guard, MatrixView<const T> x, VectorView<const T> slope, MatrixView<T> out) {
@@ -38,7 +38,7 @@ __device__ __forceinline__ double rectify_backward(const ops::PreluBackward<T>& 
     return positive ? 0.0 : static_cast<double>(d * x);
 }
 
-// A slope for each column: a block takes `width` neighbouring columns, and a part of their rows.
+// A slope for each column: a block sums `width` neighbouring columns over a part of their rows.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     prelu_backward_columns_kernel(Guard guard, ops::PreluBackward<T> op, int width, int64_t rows_of_block,
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(kThreads)
     if (mine && down == 0) op.d_slope[j] = static_cast<T>(total[0]);
 }
 
-// One slope for all.
+// One slope for all columns.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     prelu_backward_kernel(Guard guard, ops::PreluBackward<T> op, double* partial, unsigned* ticket) {

@@ -11,7 +11,7 @@ constexpr int kThreads = 256;
 
 __device__ int64_t thread_of_grid() { return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; }
 
-// A thread makes the numbers of one counter.
+// A thread computes the numbers of one counter.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     random_uniform_kernel(Guard guard, VectorView<T> out, UniformInterval<T> uniform, uint64_t seed, uint64_t stream) {

@@ -12,8 +12,8 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarp;
-constexpr int kBlocks = 4;            // at once on a multiprocessor: that bounds the registers of a thread
-constexpr int64_t kMaxBlocks = 1024;  // among which the work for few results is shared out
+constexpr int kBlocks = 4;            // blocks at once on a multiprocessor, which limits the registers of a thread
+constexpr int64_t kMaxBlocks = 1024;  // maximum number of blocks that share the work for few results
 
 // -------------------------------------------------------------------------------------------- many short rows
 
@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     if (is_stopped(guard)) return;
     constexpr int kRows = kThreads / Lanes;
     RowChunk < T, Lanes, Lanes<kWarp ? 2 : 4> chunk(in_vectors);
-    // A group past the last row goes through the motions: its lanes share a warp with others.
+    // A group past the last row still runs the loop: its lanes share a warp with other groups.
     for (int64_t i0 = int64_t{blockIdx.x} * kRows; i0 < x.rows; i0 += int64_t{gridDim.x} * kRows) {
         const int64_t i = i0 + threadIdx.x / Lanes;
         typename R::Total total = R::kRest;
@@ -35,17 +35,17 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 
 // -------------------------------------------------------------------------------- long rows and whole matrices
 
-// Each result takes one row of x, or all of them, cut into pieces for warps.
+// Each result reduces one row of x, or all rows. The rows are cut into pieces for warps.
 template <class T>
 struct Pieces {
     static constexpr int kLength = RowChunk<T, kWarp, 4>::kSpan;
 
     MatrixView<const T> x;
-    bool whole;       // one result from all rows
-    bool aligned;     // pieces begin with a vector of 16 bytes
-    int64_t per_row;  // pieces of a row
-    int64_t count;    // pieces of a result
-    unsigned blocks;  // that share the pieces of a result
+    bool whole;       // whether all rows give one result
+    bool aligned;     // whether pieces begin with a vector of 16 bytes
+    int64_t per_row;  // number of pieces of a row
+    int64_t count;    // number of pieces of a result
+    unsigned blocks;  // number of blocks that share the pieces of a result
 
     __device__ VectorView<const T> operator()(int64_t result, int64_t p) const {
         int64_t row = result;
@@ -105,9 +105,9 @@ void reduce_pieces(const MatrixView<const T>& x, bool whole, const VectorView<T>
 
 // ---------------------------------------------------------------------------------------------------- columns
 
-constexpr int kRowsAhead = 4;  // that a thread has on their way
+constexpr int kRowsAhead = 4;  // rows that a thread loads ahead
 
-// A block takes `width` neighbouring vectors of W columns, and a part of their rows: its threads stand side by side
+// A block reduces `width` neighbouring vectors of W columns over a part of their rows. Its threads are side by side
 // along a row, and below one another.
 template <class R, class T, int W>
 __global__ void __launch_bounds__(kThreads, kBlocks)
@@ -173,7 +173,7 @@ void reduce_columns(const MatrixView<const T>& x, const VectorView<T>& out, doub
 template <class R, class T>
 void reduce(const ops::Reduce<T>& op, double scale, Stream& stream) {
     if (op.out.size == 0) return;
-    // Reduces the rows of x, or all of it. Which way its items lie close together decides how it is walked.
+    // Reduces the rows of x, or all of it. The direction in which its items are contiguous decides the order of access.
     MatrixView<const T> x = op.axis == 0 ? op.x.transposed() : op.x;
     const bool across = magnitude(x.row_stride) < magnitude(x.col_stride);
     if (op.axis < 0) {

@@ -20,7 +20,7 @@ STEEPEST_OTHER_OPERATIONS(STEEPEST_DECLARE)
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest
 
-// At the end of <op>.cu: the two forms of an operation.
+// Instantiates the two forms of an operation; used at the end of <op>.cu.
 #define STEEPEST_INSTANTIATE(Name)                                                                         \
     template void steepest::STEEPEST_TARGET::launch(const steepest::ops::Name<float>&, steepest::Stream&); \
     template void steepest::STEEPEST_TARGET::launch(const steepest::ops::Name<double>&, steepest::Stream&);

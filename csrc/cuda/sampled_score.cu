@@ -17,15 +17,15 @@ __device__ uint64_t stream_of(const ops::SampledScore<T>& op) {
     return static_cast<uint64_t>(op.stream.get());
 }
 
-// p less the one of the class whose share of [0, 1) a number u lies in. Each lane adds up neighbouring classes; the
-// sum of those before says which lane looks for the class.
+// p - onehot(class), for the class whose interval of the cumulative distribution contains the number u in [0, 1). Each
+// lane sums neighbouring classes. The sum over the lanes before tells which lane searches for the class.
 template <class T, int Lanes>
 __global__ void __launch_bounds__(kThreads) draw_classes_kernel(Guard guard, ops::SampledScore<T> op) {
     if (is_stopped(guard)) return;
     constexpr int kRows = kThreads / Lanes;
     const int lane = static_cast<int>(threadIdx.x) % Lanes;
     const int64_t share = (op.z.cols + Lanes - 1) / Lanes;
-    // A group past the last row goes through the motions: its lanes share a warp with others.
+    // A group past the last row still runs the loop: its lanes share a warp with other groups.
     for (int64_t i0 = int64_t{blockIdx.x} * kRows; i0 < op.z.rows; i0 += int64_t{gridDim.x} * kRows) {
         const int64_t i = i0 + threadIdx.x / Lanes;
         const VectorView<const T> z = row_of(op.z, i);
@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kThreads) draw_classes_kernel(Guard guard, ops
         const auto weight = [&](int64_t j) { return static_cast<double>(std::exp(z[j] - maximum)); };
         double mine = 0;
         for (int64_t j = begin; j < end; ++j) mine += weight(j);
-        double up_to = mine;  // the sum of this lane and those before
+        double up_to = mine;  // the sum over this lane and those before
         for (int offset = 1; offset < Lanes; offset *= 2) {
             const double theirs = __shfl_up_sync(kAllLanes, up_to, static_cast<unsigned>(offset), Lanes);
             if (lane >= offset) up_to += theirs;
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kThreads) draw_classes_kernel(Guard guard, ops
             for (int64_t j = begin; j < end; ++j) {
                 const double w = weight(j);
                 running += w;
-                if (w > 0) drawn = j;  // the last of them, where rounding leaves the target unreached
+                if (w > 0) drawn = j;  // the last possible class, in case rounding leaves the target unreached
                 if (running > target) break;
             }
         }
@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kThreads) draw_classes_kernel(Guard guard, ops
     }
 }
 
-// The items of one counter for each thread.
+// Each thread processes the items of one counter.
 template <class T, class Noise, class Formula>
 __global__ void __launch_bounds__(kThreads)
     draw_items_kernel(Guard guard, ops::SampledScore<T> op, MatrixView<const T> z, MatrixView<T> out, Noise,

@@ -1,5 +1,5 @@
-// Labels, weights and indices are looked at before an operation writes anything: few of them by every block of the kernel
-// that needs them, which saves a launch, many by a kernel before it.
+// Labels, weights and indices are checked before an operation writes anything. A few are checked by every block of the
+// kernel that needs them, which saves a launch; many are checked by a separate kernel before it.
 #pragma once
 
 #include "cuda/launch.h"
@@ -15,7 +15,7 @@ inline bool every_block_looks(int64_t rows, int64_t blocks) {
     return rows <= kRowsOfABlock && rows * blocks <= kRowsOfAllBlocks;
 }
 
-// Of the kernel before.
+// The grid of the separate kernel.
 inline dim3 scan_grid(int64_t rows) {
     const int64_t wanted = blocks_for(rows, 4 * kScanThreads);
     return dim3(wanted < kMaxScanBlocks ? static_cast<unsigned>(wanted) : kMaxScanBlocks);

@@ -33,7 +33,7 @@ struct ShareMemory {
     SharedArray<double, kShareThreads / kWarp> partial;
 };
 
-// The weights of rows over the sum of all, and behind them 1; all are 0 where the sum is.
+// Stores the normalised weights of the rows, each over the sum of all, followed by 1. All are 0 if the sum is 0.
 template <class T>
 __global__ void __launch_bounds__(kShareThreads) share_kernel(Guard guard, VectorView<const T> weight, T* shares) {
     if (is_stopped(guard)) return;
@@ -48,11 +48,11 @@ __global__ void __launch_bounds__(kShareThreads) share_kernel(Guard guard, Vecto
 
 template <class T>
 struct MomentPlan {
-    const T* shares;  // of the rows, or absent where they are equal
-    T factor;         // of the sums of products
+    const T* shares;  // normalised weights of the rows, or absent if they are equal
+    T factor;         // factor of the sums of products
     T scale;
-    int64_t parts, inner_per_part;  // of the rows
-    T* partials;                    // results of the parts, where there are several
+    int64_t parts, inner_per_part;  // number of parts of the rows, and rows in a part
+    T* partials;                    // results of the parts, if there are several
     unsigned* tickets;
 };
 
@@ -60,14 +60,14 @@ template <class Tile>
 struct MomentMemory {
     using T = typename Tile::T;
     static constexpr int kEdge = Tile::kRows, kStride = kEdge + Tile::kPadding, kTile = kStride * Tile::kInner;
-    static constexpr int kResultStride = kEdge + 1;  // rows and columns of the result are spread over the banks
+    static constexpr int kResultStride = kEdge + 1;  // odd: rows and columns of the result are spread over the banks
     static_assert(Tile::kRows == Tile::kCols, "a tile and its mirror image have one shape");
     SharedArray<T, kStages * kTile> rows, cols;
     SharedArray<T, kEdge * kResultStride> result;
     SharedArray<int, 1> last;
 };
 
-// Weighs the tile's rows of x and puts in the ones; rows of no weight may hold anything.
+// Multiplies the tile's rows of x by their weights, and writes the ones; rows of weight 0 may hold NaN.
 template <class Tile, class T>
 __device__ void weigh_tile(MomentMemory<Tile>& memory, int at, const T* shares, int64_t inner, int64_t end,
                            int64_t ones_row) {
@@ -83,7 +83,7 @@ __device__ void weigh_tile(MomentMemory<Tile>& memory, int at, const T* shares, 
     }
 }
 
-// A tile on or below the diagonal, and its mirror image.
+// Computes a tile on or below the diagonal, and its mirror image.
 template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads)
     moment_kernel(Guard guard, ops::SecondMoment<typename Tile::T> op, MatrixView<const typename Tile::T> x_t,
@@ -101,13 +101,13 @@ __global__ void __launch_bounds__(Tile::kThreads)
     const int64_t begin = part * plan.inner_per_part;
     const int64_t end = begin + plan.inner_per_part < op.x.rows ? begin + plan.inner_per_part : op.x.rows;
     const int64_t tiles = (end - begin + Tile::kInner - 1) / Tile::kInner;
-    const int64_t ones_row = op.ones ? op.x.cols - row : -1;  // of this tile, if it is one of its rows
+    const int64_t ones_row = op.ones ? op.x.cols - row : -1;  // the row of the tile that holds the ones, if any
     const bool weighs = plan.shares || (ones_row >= 0 && ones_row < kEdge);
 
     using Loader = TileLoader<T, kEdge, Tile::kInner, Memory::kStride, Tile::kThreads>;
     Loader load_rows(x_t, walk, row, begin, end), load_cols(x_t, walk, col, begin, end);
     int64_t fetched = 0;
-    int place = 0;  // in the ring, of the tile that is fetched next
+    int place = 0;  // place in the ring of the tile that is fetched next
     const auto fetch = [&] {
         if (fetched < tiles) {
             load_rows.fetch(memory.rows, place * Memory::kTile);
@@ -150,7 +150,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
 #pragma unroll
         for (int l = 0; l < Tile::kWidth; ++l) memory.result[i * Memory::kResultStride + j + l] = run[l];
     });
-    __syncthreads();  // the result is there
+    __syncthreads();  // the result is written
     const T decay = static_cast<T>(op.decay.get());
     for (int e = thread; e < kEdge * kEdge; e += Tile::kThreads) {
         const int i = e / kEdge, j = e % kEdge;
@@ -158,7 +158,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
         if (r >= size || c > r) continue;
         const int at = i * Memory::kResultStride + j;
         T item = plan.factor * memory.result[at];
-        if (c == op.x.cols) item = plan.shares ? plan.scale * plan.shares[op.x.rows] : plan.scale;  // of the ones
+        if (c == op.x.cols) item = plan.shares ? plan.scale * plan.shares[op.x.rows] : plan.scale;  // ones x ones
         if (decay != 0) item = std::fma(decay, op.out(r, c), item);
         op.out(r, c) = memory.result[at] = item;
     }
@@ -174,7 +174,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
 // With few tiles, several blocks share each along the rows of x.
 template <class Tile, class T>
 void launch_tiles(const ops::SecondMoment<T>& op, Stream& stream) {
-    constexpr int64_t kEdge = Tile::kRows, kMaxParts = 64, kLeast = 8;  // tiles along the rows that a part has
+    constexpr int64_t kEdge = Tile::kRows, kMaxParts = 64, kLeast = 8;  // kLeast: minimum number of tiles in a part
     const int64_t n = op.x.rows, tiles = triangle_items(blocks_for(op.out.rows, kEdge));
     const int64_t inner_tiles = blocks_for(n, Tile::kInner);
     int64_t parts = 1;
@@ -203,7 +203,7 @@ void launch_tiles(const ops::SecondMoment<T>& op, Stream& stream) {
 
 }  // namespace
 
-// Small tiles, of which there are more, where large ones would be fewer than multiprocessors.
+// Uses small tiles if there are fewer large tiles than multiprocessors.
 template <class T>
 void launch(const ops::SecondMoment<T>& op, Stream& stream) {
     using Large = typename Tiles<T>::Large;

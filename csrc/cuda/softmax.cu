@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 2048>
     if (is_stopped(guard)) return;
     auto& memory = shared_memory<SoftmaxMemory<T, Shape>>().group;
     RowChunk<T, Shape::kLanes, Shape::kVectors> x(in_vectors);
-    // A group past the last row goes through the motions: its lanes share a warp with others.
+    // A group past the last row still runs the loop: its lanes share a warp with other groups.
     for (int64_t i0 = int64_t{blockIdx.x} * Shape::kRows; i0 < op.x.rows; i0 += int64_t{gridDim.x} * Shape::kRows) {
         const int64_t i = i0 + threadIdx.x / Shape::kLanes;
         const VectorView<const T> row = row_of(op.x, i);

@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 1024>
     if (is_stopped(guard)) return;
     auto& memory = shared_memory<SoftmaxBackwardMemory<T, Shape>>().group;
     RowChunk<T, Shape::kLanes, Shape::kVectors> d(in_vectors), y(in_vectors);
-    // A group past the last row goes through the motions: its lanes share a warp with others.
+    // A group past the last row still runs the loop: its lanes share a warp with other groups.
     for (int64_t i0 = int64_t{blockIdx.x} * Shape::kRows; i0 < op.y.rows; i0 += int64_t{gridDim.x} * Shape::kRows) {
         const int64_t i = i0 + threadIdx.x / Shape::kLanes;
         const VectorView<const T> d_row = row_of(op.d_y, i), y_row = row_of(op.y, i);
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 1024>
                 f(start);
             }
         };
-        // Relative to d_y at the largest y, whose difference from the sum would lose its digits where y is nearly 1.
+        // Subtracts d_y at the largest y from all d_y: where that y is nearly 1, d_y minus the sum would cancel.
         for_each_chunk([&](int64_t) { y.for_each([&](int q) { maximum = Larger()(maximum, y.item[q]); }); });
         maximum = combine_group<Shape::kLanes>(maximum, memory, Larger());
         for_each_chunk([&](int64_t) { look_at(shift, maximum, y, d); });

@@ -7,9 +7,9 @@ inline namespace STEEPEST_TARGET {
 namespace {
 
 // The targets t_j of a row: 1 at its label and 0 elsewhere, or probabilities. A target offers
-//     begin(op, i, label)   turns to row i
+//     begin(op, i, label)   selects row i
 //     sum(memory)           sum_j t_j, for all threads of the row
-//     select(z, start)      turns to the items of chunk z, which begins at item `start` of the row
+//     select(z, start)      selects the items of chunk z, which begins at item `start` of the row
 //     [q]                   t_j for item q of this thread
 //     add(q, d)             adds t_j d to `shifted`
 template <class T, class Shape>
@@ -17,7 +17,7 @@ struct ClassTarget {
     using Chunk = RowChunk<T, Shape::kLanes, Shape::kVectors>;
 
     int64_t label = 0;
-    int at = -1;  // which of this thread's items is the label's
+    int at = -1;  // index of this thread's item at the label, or -1
     T shifted = 0;
 
     explicit __device__ ClassTarget(bool) {}
@@ -87,13 +87,13 @@ __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 1280>
         inverse_total = total != 0 ? 1 / total : 0;
         return true;
     };
-    // A short row is on its way while the labels are checked.
+    // A short row is loaded while the labels are checked.
     constexpr bool kLoadsFirst = Shape::kVectors <= 2 && !Shape::kLong;
     if constexpr (!kLoadsFirst) {
         if (!begin()) return;
     }
     const int64_t first = int64_t{blockIdx.x} * Shape::kRows;
-    // A group past the last row goes through the motions: its lanes share a warp with others.
+    // A group past the last row still runs the loop: its lanes share a warp with other groups.
     for (int64_t i0 = first; i0 < rows.size; i0 += int64_t{gridDim.x} * Shape::kRows) {
         const int64_t i = i0 + threadIdx.x / Shape::kLanes;
         const VectorView<const T> row = row_of(op.logits, i);
@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 1280>
             });
         };
         const auto add_loss = [&] {
-            if (scale == 0) return;  // a row that does not count may hold anything
+            if (scale == 0) return;  // a row of weight 0 may hold NaN
             loss += weight * static_cast<double>(target.shifted);
             if (z.lane == 0) loss += weight * (static_cast<double>(target_sum) * static_cast<double>(log(sum)));
         };
@@ -170,7 +170,7 @@ void launch_with(const ops::SoftmaxCrossEntropy<T>& op, Stream& stream) {
 
 template <class T>
 void launch(const ops::SoftmaxCrossEntropy<T>& op, Stream& stream) {
-    constexpr int kMost = 32 / sizeof(T);  // vectors of the row that a thread has registers for
+    constexpr int kMost = 32 / sizeof(T);  // maximum number of vectors of the row in the registers of a thread
     if (op.labels)
         launch_with<T, kMost, ClassTarget>(op, stream);
     else

@@ -11,7 +11,7 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-// stopped, step and tickets lie in one allocation.
+// Byte offsets of step and tickets; stopped, step and tickets share one allocation.
 constexpr size_t kStepOffset = 64, kTicketsOffset = 128;
 
 void* allocate(size_t bytes) {
@@ -29,8 +29,8 @@ void* allocate(size_t bytes) {
     return memory;
 }
 
-// A number that no other stream of the process has or had. The handle of a stream that was destroyed may be that of a new
-// one, and so may the id of a thread that has ended.
+// A number that no other stream of the process has or had. A handle is not enough: a new stream may get the handle of a
+// destroyed one, and a new thread the id of one that has ended.
 unsigned long long number_of(cudaStream_t handle) {
     static std::atomic<unsigned long long> threads = 0;
     thread_local const unsigned long long of_this_thread = ++threads;
@@ -46,7 +46,7 @@ StreamState::StreamState() {
     const size_t bytes = kTicketsOffset + kTickets * sizeof(unsigned);
     char* const memory = static_cast<char*>(allocate(bytes));
     STEEPEST_CUDA_CHECK(cudaMemset(memory, 0, bytes));
-    STEEPEST_CUDA_CHECK(cudaStreamSynchronize(nullptr));  // most streams do not wait for the default one
+    STEEPEST_CUDA_CHECK(cudaStreamSynchronize(nullptr));  // most streams do not wait for the default stream
     stopped_ = reinterpret_cast<int*>(memory);
     step_ = reinterpret_cast<int64_t*>(memory + kStepOffset);
     tickets_ = reinterpret_cast<unsigned*>(memory + kTicketsOffset);
@@ -58,7 +58,7 @@ StreamState::StreamState() {
     report_on_device_ = static_cast<Failure*>(device);
 }
 
-// At the end of the process the driver may be gone already, and has freed all then.
+// At the end of the process the driver may already be gone, and has then freed all memory.
 StreamState::~StreamState() {
     cudaFree(stopped_);
     cudaFreeHost(report_);
@@ -96,7 +96,7 @@ StreamState& state_of(cudaStream_t handle, const Device& device) {
     // Never destroyed: at the end of the process the driver may be gone before static objects are.
     using Key = std::tuple<int, cudaStream_t, std::thread::id>;
     static auto& streams = *new std::map<Key, Known>();
-    // Two handles stand for one stream, and one handle for the default streams of all threads.
+    // Two handles name the legacy default stream, and one handle names the default streams of all threads.
     if (handle == cudaStreamLegacy) handle = nullptr;
     const std::thread::id thread = handle == cudaStreamPerThread ? std::this_thread::get_id() : std::thread::id();
     const unsigned long long stream = number_of(handle);

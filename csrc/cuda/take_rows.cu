@@ -8,7 +8,7 @@ inline namespace STEEPEST_TARGET {
 namespace {
 
 constexpr int kThreads = kScanThreads;
-constexpr int kVectors = 4;  // that a thread loads before it stores the first
+constexpr int kVectors = 4;  // vectors that a thread loads before it stores the first
 
 constexpr int64_t kBadStart = -1;
 
@@ -18,7 +18,7 @@ struct Rows {
     ScalarView<int64_t> start;
     MatrixView<char> out;
     OperationNumber operation;
-    bool checked;  // an earlier kernel has looked at all indices
+    bool checked;  // whether an earlier kernel has checked all indices
 
     __device__ int64_t index_of(int64_t row) const { return indices[start.get() + row]; }
     __device__ bool is_bad(int64_t row) const {
@@ -45,7 +45,8 @@ __device__ void report(const Guard& guard, const Rows& rows, int64_t bad) {
     report_failure(guard, failure);
 }
 
-// The first of rows first, first + step, ... whose index is no row of x, or the number of rows; kBadStart before all.
+// The first of the rows first, first + step, ... whose index is no row of x, or the number of rows. kBadStart takes
+// precedence.
 __device__ int64_t first_bad(const Rows& rows, int64_t first, int64_t step) {
     if (!rows.starts_within()) return kBadStart;
     for (int64_t i = first; i < rows.out.rows; i += step)
@@ -54,7 +55,7 @@ __device__ int64_t first_bad(const Rows& rows, int64_t first, int64_t step) {
 }
 
 __global__ void __launch_bounds__(kThreads) check_kernel(Guard guard, Rows rows, int64_t* found, unsigned* ticket) {
-    if (is_stopped(guard)) return;  // only the last block reports, when all have come past this line
+    if (is_stopped(guard)) return;  // only the last block reports, after all blocks have passed this line
     auto& memory = shared_memory<CheckMemory>();
     const int64_t first = int64_t{blockIdx.x} * kThreads + threadIdx.x;
     const int64_t bad =
@@ -66,13 +67,13 @@ __global__ void __launch_bounds__(kThreads) check_kernel(Guard guard, Rows rows,
     if (lowest < rows.out.rows) report(guard, rows, lowest);
 }
 
-// W bytes at a time.
+// Copies W bytes at a time.
 template <int W>
 __global__ void __launch_bounds__(kThreads) take_rows_kernel(Guard guard, Rows rows) {
     auto& memory = shared_memory<CheckMemory>();
     const bool stopped = is_stopped(guard);
     const int64_t bad = rows.checked ? rows.out.rows : first_bad(rows, threadIdx.x, kThreads);
-    // The grid itself may report: its blocks may see that change, but all of them come to the same end.
+    // The grid itself may report a failure: its blocks may see `stopped` change, but all of them stop.
     if (__syncthreads_or(stopped || bad < rows.out.rows)) {
         const int64_t lowest = combine_block<kThreads>(bad, memory.row, Smaller());
         if (threadIdx.x == 0 && lowest < rows.out.rows) report(guard, rows, lowest);
@@ -106,7 +107,7 @@ template <int W>
 void launch_width(Rows rows, Stream& stream) {
     const int64_t n = rows.out.rows;
     const int64_t filled = blocks_for(n * (rows.out.cols / W), kThreads * kVectors);
-    const int64_t blocks = filled > 0 ? filled : 1;  // which finds a start that is wrong
+    const int64_t blocks = filled > 0 ? filled : 1;  // at least one block, which detects an invalid start
     if (!every_block_looks(n, blocks)) {
         auto* const found = static_cast<int64_t*>(stream.state.workspace(kMaxScanBlocks * sizeof(int64_t)));
         launch_kernel(stream, check_kernel, scan_grid(n), dim3(kThreads), sizeof(CheckMemory), stream.guard(), rows,

@@ -9,7 +9,7 @@ inline namespace STEEPEST_TARGET {
 namespace {
 
 constexpr int kThreads = kScanThreads;
-constexpr int kRowsOfBlock = kThreads / kWarp;  // a warp takes a row
+constexpr int kRowsOfBlock = kThreads / kWarp;  // a warp copies a row
 
 constexpr int64_t kBadStart = -1;
 
@@ -23,7 +23,7 @@ __device__ bool starts_within(const ops::TakeSparseRows<T>& op) {
     return op.start.get() >= 0 && op.start.get() <= op.rows.size - op.out.rows;
 }
 
-// The first bad row among those that this thread sees a part of, or n.
+// The first bad row among those that this thread checks a part of, or n.
 template <class Rows>
 __device__ int64_t first_bad(const Rows& rows, int64_t n) {
     for (int64_t i = int64_t{blockIdx.x} * kRowsOfBlock + threadIdx.x / kWarp; i < n;
@@ -38,7 +38,7 @@ __device__ int64_t first_bad(const Rows& rows, int64_t n) {
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     check_kernel(Guard guard, ops::TakeSparseRows<T> op, int64_t* found, unsigned* ticket) {
-    if (is_stopped(guard)) return;  // only the last block reports, when all have come past this line
+    if (is_stopped(guard)) return;  // only the last block reports, after all blocks have passed this line
     auto& memory = shared_memory<CheckMemory>();
     const int64_t start = op.start.get(), n = op.out.rows;
     int64_t bad = kBadStart;
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kThreads)
         with_sparse_rows(op, start, [&](const auto& rows) { report_failure(guard, rows.failure_of(bad)); });
 }
 
-// Every lane fills columns of its own, so that the numbers of one column are added up in their order.
+// Every lane writes its own columns, so that the numbers of one column are added in their order.
 template <class T>
 __global__ void __launch_bounds__(kThreads) take_sparse_rows_kernel(Guard guard, ops::TakeSparseRows<T> op) {
     if (is_stopped(guard)) return;

@@ -10,10 +10,10 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-// Tensors are kernel arguments, which had better stay below 4 KiB; a model with more takes several launches.
+// Tensors are kernel arguments, which should stay below 4 KiB; a model with more tensors takes several launches.
 constexpr int kMaxTensors = 21, kMaxGradients = 64;
 
-// Of both tables; the tensor of a block is the last whose first block is not behind it.
+// A table of tensors, or of gradients. The entry of a block is the last whose first block is not after it.
 template <class E, int N>
 struct Table {
     E entry[N];
@@ -30,7 +30,7 @@ template <class T>
 struct TensorEntry {
     ops::UpdateTensor<T> tensor;
     int64_t first_block;
-    bool vectors;  // whether all are runs of vectors
+    bool vectors;  // whether all its arrays are contiguous and whole vectors
 };
 template <class T>
 using TensorTable = Table<TensorEntry<T>, kMaxTensors>;
@@ -46,7 +46,7 @@ using GradientTable = Table<GradientEntry<T>, kMaxGradients>;
 
 // --------------------------------------------------------------------------------------- the norm of the gradients
 
-constexpr int64_t kMaxNormBlocks = 1024;  // of one launch, about; their sums are added up by a single block
+constexpr int64_t kMaxNormBlocks = 1024;  // approximate maximum in a launch; a single block adds their sums
 
 using NormMemory = GridSumMemory<kMapThreads>;
 
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(kMapThreads) norm_kernel(Guard guard, Gradient
 
 int64_t stretches_of(int64_t items, int width) { return blocks_for(items / width, kMapThreads * kMapVectors); }
 
-// Leaves the squared norms of groups of gradients in the stream's workspace, and tells `source` of them.
+// Writes the squared norms of groups of gradients to the stream's workspace, and passes them to `source`.
 template <class T>
 void measure_gradients(const std::vector<ops::UpdateTensor<T>>& tensors, StepSource<T>& source, Stream& stream) {
     const auto stretches = [](const MatrixView<const T>& grad) {
@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(kMapThreads) update_kernel(Guard guard, Tensor
     UpdateMemory<T>& memory = shared_memory<UpdateMemory<T>>();
     const TensorEntry<T>& t = table.of_block(blockIdx.x);
     const int64_t block = blockIdx.x - t.first_block;
-    // While the tensors' items are on their way.
+    // Computed while the tensors' items are loaded.
     const auto get_numbers = [&]() -> StepNumbers<T> {
         make_numbers(source, memory.numbers);
         __syncthreads();  // the numbers are there

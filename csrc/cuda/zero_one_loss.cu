@@ -7,7 +7,7 @@ inline namespace STEEPEST_TARGET {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kBlocks = 4;  // at once on a multiprocessor: that bounds the registers of a thread
+constexpr int kBlocks = 4;  // blocks at once on a multiprocessor, which limits the registers of a thread
 
 template <class T, int Lanes>
 struct ZeroOneMemory {
@@ -25,7 +25,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     double total;
     if (!begin_rows<kThreads>(guard, is_stopped(guard), rows, total, memory.batch)) return;
     double errors = 0;
-    // A group past the last row goes through the motions: its lanes share a warp with others.
+    // A group past the last row still runs the loop: its lanes share a warp with other groups.
     for (int64_t i0 = int64_t{blockIdx.x} * kRows; i0 < rows.size; i0 += int64_t{gridDim.x} * kRows) {
         const int64_t i = i0 + threadIdx.x / Lanes;
         const int64_t best = first_largest<Lanes>(row_of(op.scores, i), in_vectors, memory.largest);

@@ -1,4 +1,4 @@
-// Totals of columns: the threads of a block stand side by side along a row, and below one another.
+// Totals of columns: the threads of a block are side by side along a row, and below one another.
 #pragma once
 
 #include "cuda/device/shared.cuh"

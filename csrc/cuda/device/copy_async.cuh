@@ -1,5 +1,5 @@
-// Copies from global to shared memory that go on while the thread computes. A thread's copies since its last commit
-// form a group; wait<N>() returns when all but the last N groups have arrived, and a barrier then shows them to the
+// Asynchronous copies from global to shared memory, during which the thread computes. A thread's copies since its last
+// commit form a group; wait<N>() returns when all but the last N groups have arrived. A barrier then shows them to the
 // other threads.
 #pragma once
 
@@ -10,7 +10,7 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// W items to index i on, or zeros. `from` is not read where `valid` is false.
+// Copies W items to index i on, or zeros. `from` is not read if `valid` is false.
 template <int W, class T, int N>
 __device__ __forceinline__ void copy_async(SharedArray<T, N>& to, int i, const T* from, bool valid) {
     constexpr int kBytes = W * sizeof(T);

@@ -1,4 +1,4 @@
-// Walking over matrices item by item, several vectors a thread.
+// Elementwise kernels over matrices, with several vectors for each thread.
 #pragma once
 
 #include "cuda/device/vectors.cuh"
@@ -7,9 +7,9 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 
 constexpr int kMapThreads = 256;
-constexpr int kMapVectors = 4;  // that a thread loads before it stores the first
+constexpr int kMapVectors = 4;  // vectors that a thread loads before it stores the first
 
-// Vector e of a run, or item e of any matrix where W is 1.
+// Vector e of a contiguous matrix, or item e of any matrix if W is 1.
 template <int W, class T>
 __device__ __forceinline__ Vector<std::remove_const_t<T>, W> load_items(const MatrixView<T>& m, int64_t e) {
     using V = Vector<std::remove_const_t<T>, W>;
@@ -30,7 +30,7 @@ __device__ __forceinline__ void store_items(const MatrixView<T>& m, int64_t e, c
         m(e / m.cols, e % m.cols) = v[0];
 }
 
-// The number of a thread's vector u; the block's threads take neighbouring ones.
+// The number of this thread's u-th vector; neighbouring threads take neighbouring vectors.
 __device__ __forceinline__ int64_t vector_of_thread(int64_t block, int u) {
     return (block * kMapVectors + u) * kMapThreads + threadIdx.x;
 }
@@ -66,8 +66,8 @@ __device__ void map_items(const Map<T, N>& map, F f) {
     }
 }
 
-// Neighbouring threads should take neighbouring items of the result: a matrix that is stored by columns is walked as
-// its transpose.
+// Neighbouring threads should take neighbouring items of the result: a matrix stored by columns is replaced by its
+// transpose.
 template <class T, int N>
 void walk_along_memory(Map<T, N>& map) {
     if (magnitude(map.out.col_stride) <= magnitude(map.out.row_stride) || map.out.rows <= 1) return;

@@ -1,4 +1,4 @@
-// What becomes of an item of a matrix product before it is stored.
+// The epilogue of a matrix product: a function of each item before it is stored.
 #pragma once
 
 #include "common/activations.h"
@@ -8,19 +8,20 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// f(c + bias), or (c + bias) * f'(output), or c + scale * addend; what is absent is left out.
+// f(c + bias), or (c + bias) * f'(output), or c + scale * addend; absent terms are left out.
 template <class T>
 struct Epilogue {
     VectorView<const T> bias;
-    MatrixView<const T> output;  // f's, where its derivative is taken
+    MatrixView<const T> output;  // the output of f, if the derivative is needed
     Activation activation;
     MatrixView<const T> addend;
     T scale = T(0);
-    bool accumulate = false;  // c is the product plus what stands in the result's place
+    bool accumulate = false;  // whether the product is added to the old result
 };
 
-// Calls store_all(finish) with what finish(c, i, j) makes of the product's item (i, j). The choice is made here, once for
-// all items of a thread: made for each of them, the code of all formulas would lie between one item and the next.
+// Calls store_all(finish), where finish(c, i, j) is the final value for the product's item (i, j). The formula is
+// chosen here, once for all items of a thread. A choice for each item would put the code of all formulas between two
+// items.
 template <class T, class StoreAll>
 __device__ void with_linear_epilogue(const Epilogue<T>& e, StoreAll&& store_all) {
     if (e.addend)

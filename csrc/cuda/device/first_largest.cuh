@@ -32,7 +32,7 @@ __device__ int64_t first_largest(const VectorView<const T>& row, bool in_vectors
     constexpr int kVectors = Lanes < kWarp ? 2 : 4;
     constexpr T kLowest = -static_cast<T>(__builtin_inf());
     RowChunk<T, Lanes, kVectors> x(in_vectors);
-    // A thread's first column is the answer where all that it sees is -inf.
+    // If all items of a thread are -inf, its first column is the result.
     Largest<T> best{kLowest, x.position_of(0)};
     for (int64_t start = 0; start < row.size; start += x.kSpan) {
         x.load(row, start, kLowest);
@@ -54,7 +54,7 @@ __device__ int64_t first_largest(const VectorView<const T>& row, bool in_vectors
             memory.value[threadIdx.x / kWarp] = best.value;
             memory.column[threadIdx.x / kWarp] = best.column;
         }
-        __syncthreads();  // the candidates of all warps are there
+        __syncthreads();  // the candidates of all warps are written
         best = {memory.value[0], memory.column[0]};
         for (int w = 1; w < Lanes / kWarp; ++w)
             best = Largest<T>::of(best, Largest<T>{memory.value[w], memory.column[w]});

@@ -1,5 +1,5 @@
-// How kernels stop after a failure. A kernel that finds a fault in the data reports it once; from then on every kernel
-// of the stream returns at its start, as nothing after the fault would have run on the CPU. No host waits for this.
+// How kernels stop after a failure. A kernel that finds invalid data reports it once. From then on every kernel of the
+// stream returns at its start: on the CPU too, nothing runs after a failure. The host does not wait for this.
 #pragma once
 
 #include "cuda/device/platform.cuh"
@@ -8,12 +8,13 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// The same for all threads of a grid, unless the grid itself may report: each of its blocks then decides together.
+// All threads of a grid get the same answer, unless the grid itself may report a failure. Then the threads of each
+// block decide together.
 __device__ __forceinline__ bool is_stopped(const Guard& guard) {
     return *static_cast<volatile int*>(guard.stopped) != 0;
 }
 
-// The first report counts.
+// Only the first report is kept.
 __device__ inline void report_failure(const Guard& guard, Failure failure) {
     if (atomicCAS(guard.stopped, 0, 1) != 0) return;
     const Failure::Kind kind = failure.kind;

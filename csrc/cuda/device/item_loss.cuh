@@ -1,4 +1,5 @@
-// Losses that are a sum over items: groups of threads take rows in turn, and the last block adds up what all have.
+// Losses that are a sum over items: groups of threads take rows in turn, and the last block adds the results of all
+// blocks.
 #pragma once
 
 #include "common/item_loss.h"
@@ -10,7 +11,7 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 
 constexpr int kItemLossThreads = 256;
-constexpr int kItemLossBlocks = 3;  // at once on a multiprocessor: that bounds the registers of a thread
+constexpr int kItemLossBlocks = 3;  // blocks at once on a multiprocessor, which limits the registers of a thread
 
 struct ItemLossMemory {
     BatchMemory<kItemLossThreads> batch;
@@ -46,7 +47,7 @@ __global__ void __launch_bounds__(kItemLossThreads, kItemLossBlocks)
                 for (int k = 0; k < In; ++k) in[k] = Lane<T>(x[k].item[q]);
                 const T value = f(in, d).value;
                 if (x[0].position_of(q) < x[0].size) row_sum += static_cast<double>(value);
-                // A row that does not count may hold anything.
+                // A row of weight 0 may hold NaN.
 #pragma unroll
                 for (int k = 0; k < Out; ++k) x[k].item[q] = weight != 0 ? slope * d[k].value : T(0);
             });
@@ -59,7 +60,7 @@ __global__ void __launch_bounds__(kItemLossThreads, kItemLossBlocks)
         *op.loss = scale * loss;
 }
 
-// A run of items is best shared out in rows of 64 to 1024, a power of two, where that divides their number.
+// Contiguous items are best divided into rows of 64 to 1024 items, a power of two that divides their number.
 template <class T, int In, int Out>
 void reshape_to_handy_rows(ItemLoss<T, In, Out>& op) {
     if (op.weight || !is_one_run(op)) return;

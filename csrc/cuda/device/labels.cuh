@@ -1,6 +1,6 @@
-// The rows of a mini-batch: which of them count, by how much, and whether their labels are classes. A loss must know
-// the sum of the weights, and that every label is valid, before it writes anything. For small batches each block of
-// the loss finds out for itself, at the price of reading all labels; otherwise a kernel before it does.
+// The rows of a mini-batch: their weights, and whether their labels are classes. Before it writes anything, a loss must
+// know the sum of the weights, and that every label is valid. For small batches each block of the loss computes this
+// itself, and reads all labels; for large ones a kernel before it does.
 #pragma once
 
 #include "common/row_weights.h"
@@ -16,11 +16,11 @@ struct BatchRows : RowWeights<T> {
     int64_t size = 0;
     int64_t classes = 0;
     OperationNumber operation{};
-    // Where an earlier kernel left the sum of the weights, having checked the labels.
+    // The sum of the weights, if an earlier kernel has computed it and checked the labels.
     const double* total = nullptr;
 
     __device__ bool has_bad_label(int64_t label) const { return this->labels && this->is_bad(label, classes); }
-    // Whether there is anything to find out.
+    // Whether a scan of the rows is necessary.
     STEEPEST_HD bool has_labels_or_weights() const { return this->labels || this->weight; }
 };
 
@@ -30,7 +30,8 @@ struct BatchMemory {
     SharedArray<int64_t, Threads / kWarp> row;
 };
 
-// Adds up the weights of rows first, first + step, ..., and finds the first of them whose label is no class, or `size`.
+// Adds the weights of rows first, first + step, ..., and finds the first of these rows whose label is no class, or
+// `size`.
 template <class T>
 __device__ void scan_rows(const BatchRows<T>& rows, int64_t first, int64_t step, double& weight, int64_t& bad) {
     for (int64_t i = first; i < rows.size; i += step) {
@@ -45,8 +46,9 @@ __device__ void report_label(const Guard& guard, const BatchRows<T>& rows, int64
     report_failure(guard, Failure{Failure::kLabel, rows.operation, rows.labels[row], row, rows.classes});
 }
 
-// For all threads of a block, at the start of a kernel: whether it may go on. `total` becomes the sum of the weights.
-// The grid itself may report, so its blocks may see `stopped` change, but all of them come to the same end.
+// Called by all threads of a block at the start of a kernel. Returns whether the kernel may go on, and sets `total` to
+// the sum of the weights. The grid itself may report a failure, so blocks may see `stopped` change, but all of them
+// stop.
 template <int Threads, class T>
 __device__ bool begin_rows(const Guard& guard, bool stopped, const BatchRows<T>& rows, double& total,
                            BatchMemory<Threads>& memory) {
@@ -73,7 +75,7 @@ struct ScanMemory {
     SharedArray<int, 1> last;
 };
 
-// What a block of scan_kernel found.
+// The result of a block of scan_kernel.
 struct ScanResult {
     double weight;
     int64_t bad;
@@ -81,7 +83,7 @@ struct ScanResult {
 
 template <class T>
 __global__ void scan_kernel(Guard guard, BatchRows<T> rows, ScanResult* results, unsigned* ticket, double* total) {
-    if (is_stopped(guard)) return;  // only the last block reports, when all have come past this line
+    if (is_stopped(guard)) return;  // only the last block reports, after all blocks have passed this line
     auto& memory = shared_memory<ScanMemory>();
     const int64_t step = int64_t{gridDim.x} * kScanThreads;
     ScanResult mine{0, rows.size};
@@ -99,7 +101,7 @@ __global__ void scan_kernel(Guard guard, BatchRows<T> rows, ScanResult* results,
     *total = mine.weight;
 }
 
-// Launches the kernel that looks at the labels, for an operation whose own kernels do not.
+// Launches the kernel that checks the labels, for an operation whose own kernels do not.
 template <class T>
 void check_labels(const BatchRows<T>& rows, const Stream& stream) {
     auto* const results = static_cast<ScanResult*>(stream.state.workspace((kMaxScanBlocks + 1) * sizeof(ScanResult)));
@@ -107,11 +109,11 @@ void check_labels(const BatchRows<T>& rows, const Stream& stream) {
                   rows, results, stream.state.tickets(), &results[kMaxScanBlocks].weight);
 }
 
-// What a loss keeps in the workspace of its stream.
+// The workspace of a loss, in the memory of its stream.
 struct LossWorkspace {
-    double* partial;  // a number for each of its blocks
+    double* partial;  // a number for each block of the loss
 
-    // Launches the kernel that looks at the rows, unless the `blocks` of the loss had better do so themselves.
+    // Launches the kernel that scans the rows, unless it is cheaper if each of the `blocks` of the loss does so.
     template <class T>
     LossWorkspace(BatchRows<T>& rows, unsigned blocks, const Stream& stream) {
         constexpr size_t kResults = kMaxScanBlocks * sizeof(ScanResult);

@@ -1,4 +1,4 @@
-// A vector of one lane, in which the formulas of common/ are evaluated by a CUDA thread.
+// A vector of one lane, with which a CUDA thread evaluates the formulas of common/.
 #pragma once
 
 #include <cmath>
@@ -28,7 +28,7 @@ STEEPEST_LANE(operator*(Lane<T> a, Lane<T> b), a.value* b.value)
 STEEPEST_LANE(operator/(Lane<T> a, Lane<T> b), a.value / b.value)
 STEEPEST_LANE(operator-(Lane<T> a), -a.value)
 STEEPEST_LANE(fma(Lane<T> a, Lane<T> b, Lane<T> c), std::fma(a.value, b.value, c.value))
-// The second argument where either is NaN.
+// max and min return the second argument where either is NaN.
 STEEPEST_LANE(max(Lane<T> a, Lane<T> b), a.value > b.value ? a.value : b.value)
 STEEPEST_LANE(min(Lane<T> a, Lane<T> b), a.value < b.value ? a.value : b.value)
 STEEPEST_LANE(sqrt(Lane<T> a), std::sqrt(a.value))
@@ -38,17 +38,17 @@ STEEPEST_LANE(minus_abs(Lane<T> a), -std::fabs(a.value))
 STEEPEST_LANE(exp(Lane<T> a), std::exp(a.value))
 STEEPEST_LANE(exp_nonpositive(Lane<T> a), std::exp(a.value))
 STEEPEST_LANE(log1p_unit(Lane<T> a), std::log1p(a.value))
-// What the rounded square of a lacks of a².
+// The rounding error a² - square, for `square` = a² rounded.
 STEEPEST_LANE(rounding_of_square(Lane<T> a, Lane<T> square), std::fma(a.value, a.value, -square.value))
 STEEPEST_LANE(expm1(Lane<T> a), std::expm1(a.value))
 STEEPEST_LANE(select(bool condition, Lane<T> a, Lane<T> b), condition ? a.value : b.value)
 #undef STEEPEST_LANE
 
-// An exponential as the square of a root: its product with another number is rounded once where it is below the normal
+// An exponential as the square of its root. Its product with another number is rounded once, even below the normal
 // range.
 template <class T>
 struct FactoredExp {
-    T root, rest;  // exp(x / 2), and what is left of the exponent
+    T root, rest;  // exp(x / 2), and the rest of the exponent
 
     STEEPEST_HD Lane<T> value() const { return times(Lane<T>(T(1))); }
     STEEPEST_HD Lane<T> times(Lane<T> a) const { return Lane<T>(std::fma(a.value, rest, a.value) * root * root); }

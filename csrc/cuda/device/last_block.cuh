@@ -1,6 +1,6 @@
-// Results that need the work of all blocks of a grid, without a second kernel: every block leaves its part in global
-// memory and takes a ticket, and the one that takes the last combines all parts, in an order that does not depend on
-// when they came.
+// Results that need the work of all blocks of a grid, without a second kernel. Every block writes its part to global
+// memory and takes a ticket. The block with the last ticket combines all parts, in an order that does not depend on
+// which block comes last.
 #pragma once
 
 #include "cuda/device/warp.cuh"
@@ -8,18 +8,19 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// Whether this block is the last of `blocks` to come here: true for all its threads, which then see what all threads of
-// the other blocks wrote before. All threads of a block call this; the ticket is back at zero afterwards.
+// Whether this block is the last of `blocks` to call this function. All threads of a block call it and get the same
+// answer. If it is true, they see everything that the other blocks wrote before their calls. Afterwards the ticket is
+// zero again.
 __device__ inline bool is_last_block(unsigned* ticket, unsigned blocks, SharedArray<int, 1>& flag) {
-    __threadfence();  // what this thread wrote comes before the ticket
-    __syncthreads();  // and so it does for the whole block
+    __threadfence();  // writes of this thread come before the ticket
+    __syncthreads();  // and so do the writes of the whole block
     if (threadIdx.x == 0) {
         const bool last = atomicAdd(ticket, 1u) == blocks - 1;
         if (last) *ticket = 0;
-        __threadfence();  // what the others wrote comes after it
+        __threadfence();  // reads of other blocks' writes come after the ticket
         flag[0] = last;
     }
-    __syncthreads();  // the flag is there
+    __syncthreads();  // the flag is written
     return flag[0] != 0;
 }
 
@@ -29,8 +30,8 @@ struct GridSumMemory {
     SharedArray<int, 1> last;
 };
 
-// Adds the values of all threads of a one-dimensional grid; `partial` holds a number for each block. True, with the sum
-// in `value`, for the threads of one block.
+// Sums the values of all threads of a one-dimensional grid; `partial` has room for a number for each block. Returns
+// true, with the sum in `value`, for the threads of one block.
 template <int Threads>
 __device__ bool sum_over_grid(double& value, double* partial, unsigned* ticket, GridSumMemory<Threads>& memory) {
     value = combine_block<Threads>(value, memory.partial, Plus());

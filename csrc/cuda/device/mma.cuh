@@ -1,4 +1,4 @@
-// Matrix products of one warp on tensor cores, D += A B with A 16 x k and B k x 8. Which items a lane holds, with
+// Matrix products of one warp on tensor cores, D += A B with A 16 x k and B k x 8. A lane holds these items, with
 // g = lane / 4 and t = lane % 4 ("Matrix fragments for mma" in NVIDIA's PTX ISA manual):
 //     d[0..3]         (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1)
 //     tf32,  k = 8    a[0..3]: (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4);  b[0..1]: (t, g), (t + 4, g)
@@ -29,7 +29,7 @@ __device__ __forceinline__ void mma_bf16(float (&d)[4], const uint32_t (&a)[4], 
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-// x rounded to 10 bits behind the point, ties away from zero, as tf32 bits. What is not finite only loses its lower bits.
+// x rounded to 10 fraction bits, ties away from zero, as tf32 bits. Infinity and NaN only lose their lower bits.
 __device__ __forceinline__ uint32_t convert_to_tf32(float x) {
     uint32_t bits;
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
@@ -51,7 +51,8 @@ __device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// x rounded to tf32. A sum has a quiet NaN, of which a higher bit is set: others would lose all and become infinite.
+// x rounded to tf32. The sum x + 0 turns NaN into a quiet NaN, which has a high fraction bit set. Another NaN could
+// lose all its fraction bits and become infinite.
 __device__ __forceinline__ uint32_t round_to_tf32(float x) { return convert_to_tf32(x + 0.0f); }
 
 }  // namespace STEEPEST_TARGET

@@ -1,5 +1,5 @@
-// The product of two tiles of float32 in shared memory on tensor cores, in one of three precisions. Which items a lane
-// holds is said in mma.cuh.
+// The product of two tiles of float32 in shared memory on tensor cores, in one of three precisions. For the items that
+// a lane holds, see mma.cuh.
 #pragma once
 
 #include <cmath>
@@ -15,7 +15,7 @@ template <Precision P, int Rows, int Cols, int WarpRows, int WarpCols>
 struct MmaTile {
     using T = float;
     static constexpr int kRows = Rows, kCols = Cols, kInner = 16;
-    static constexpr int kDown = WarpRows / 16, kAcross = WarpCols / 8;  // instructions' tiles of a warp
+    static constexpr int kDown = WarpRows / 16, kAcross = WarpCols / 8;  // tiles of a warp, one for each instruction
     static constexpr int kWarpsAcross = kCols / WarpCols;
     static constexpr int kThreads = (kRows / WarpRows) * kWarpsAcross * kWarp;
     static constexpr int kItems = kDown * kAcross * 4;
@@ -33,8 +33,8 @@ struct MmaTile {
         for (int e = 0; e < kItems; ++e) sum[e] = 0;
     }
 
-    // sum += A B. Tensor cores round sums towards zero, which adds up: where that is too much, the sums of a tile's length
-    // are added to the others on the ordinary cores, which round to nearest.
+    // sum += A B. Tensor cores round sums towards zero, and these errors add up. If the precision does not allow that,
+    // each tile's products are summed separately, and added to the sum on the ordinary cores, which round to nearest.
     template <int N, int M>
     __device__ void multiply(const SharedArray<float, N>& a, int a_at, const SharedArray<float, M>& b, int b_at) {
         constexpr bool kAddsApart = P == Precision::kFloat32x3;
@@ -82,12 +82,12 @@ struct MmaTile {
     __device__ Vector<float, kWidth> pair_of(int at) const { return {{sum[at], sum[at + 1]}}; }
 
     static constexpr int kAStride = kRows + kPadding, kBStride = kCols + kPadding;
-    static constexpr int kStep = P == Precision::kBfloat16 ? 16 : 8;  // along k, of one instruction
+    static constexpr int kStep = P == Precision::kBfloat16 ? 16 : 8;  // items along k of one instruction
     static constexpr int kParts = P == Precision::kFloat32x3 ? 2 : 1;
 
-    // An operand's registers: its numbers rounded, and where three products are made, what rounding took away, and the
-    // rounded numbers that such rests are multiplied with. Those are 0 where a number is infinite or NaN: its product
-    // with a rest would have any sign.
+    // An operand's registers: its rounded numbers; for three products also the rounding errors, and the rounded numbers
+    // that are multiplied with the other operand's rounding errors. The latter are 0 where a number is infinite or NaN:
+    // its product with a rounding error would have an arbitrary sign.
     template <int Count>
     struct Fragment {
         uint32_t whole[Count], rest[kParts > 1 ? Count : 1], finite[kParts > 1 ? Count : 1];
@@ -103,7 +103,7 @@ struct MmaTile {
         }
     };
 
-    // `at` is the place of (k, g) for this lane's g.
+    // `at` is the index of item (k, g) for this lane's g.
     template <int N>
     __device__ void read_a(Fragment<4>& f, const SharedArray<float, N>& a, int at) const {
 #pragma unroll
@@ -131,7 +131,8 @@ struct MmaTile {
         }
     }
 
-    // a b = a0 b0 + (a0 b1 + a1 b0) + a1 b1, whose last term is below the rounding of float32. The small terms first.
+    // a b = a0 b0 + (a0 b1 + a1 b0) + a1 b1, whose last term is below the float32 machine epsilon. The small terms are
+    // added first.
     static __device__ void multiply_fragments(float (&d)[4], const Fragment<4>& a, const Fragment<2>& b) {
         if constexpr (P == Precision::kBfloat16) {
             mma_bf16(d, a.whole, b.whole);

@@ -1,4 +1,4 @@
-// What a kernel is written in: the CUDA execution model, or the stand-in for it that runs kernels on the host in tests.
+// The platform of the kernels: the CUDA execution model, or its stand-in, which runs kernels on the host in tests.
 #pragma once
 
 #if defined(STEEPEST_STANDIN)
@@ -17,7 +17,7 @@ inline namespace STEEPEST_TARGET {
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-// Items in the 16 bytes that a thread loads or stores at once.
+// The number of items in the 16 bytes that a thread loads or stores with one instruction.
 template <class T>
 constexpr int kVectorWidth = 16 / sizeof(T);
 

@@ -1,4 +1,4 @@
-// Reducing rows, item by item, and merging the totals of threads.
+// Reduces rows, item by item, and merges the totals of threads.
 #pragma once
 
 #include "common/reductions.h"

@@ -1,4 +1,4 @@
-// How groups of threads share the rows of a matrix.
+// How groups of threads divide the rows of a matrix.
 #pragma once
 
 #include <type_traits>
@@ -9,7 +9,7 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// Blocks take rows in turn, so that a grid need not grow with the matrix.
+// The maximum number of blocks. Blocks take rows in turn, so a grid need not grow with the matrix.
 constexpr int64_t kMaxRowBlocks = 2048;
 
 inline unsigned row_blocks(int64_t rows, int rows_at_once) {
@@ -17,8 +17,8 @@ inline unsigned row_blocks(int64_t rows, int rows_at_once) {
     return static_cast<unsigned>(blocks < kMaxRowBlocks ? blocks : kMaxRowBlocks);
 }
 
-// Calls f with the number of neighbouring threads that share a row of `cols` items: few for a short row, so that none
-// is idle, all `Threads` of a block for a long one.
+// Calls f with the number of neighbouring threads that share a row of `cols` items: few for a short row, so that no
+// thread is idle; all `Threads` of a block for a long one.
 template <int Threads, class F>
 void with_lanes(int64_t cols, F&& f) {
     if (cols <= 2) return f(std::integral_constant<int, 1>());
@@ -27,42 +27,42 @@ void with_lanes(int64_t cols, F&& f) {
     f(std::integral_constant<int, Threads>());
 }
 
-// Row i, or an empty one past the end. Its address comes from m in either case: the compiler then knows that it lies in
-// global memory.
+// Row i, or an empty one past the end. Its address comes from m in either case, so that the compiler knows that it is
+// in global memory.
 template <class T>
 __device__ __forceinline__ VectorView<T> row_of(const MatrixView<T>& m, int64_t i) {
     const bool exists = i < m.rows;
     return {m.row(exists ? i : 0), exists ? m.cols : 0, m.col_stride};
 }
 
-// Consecutive items of a row in the registers of `Lanes` neighbouring threads: `Vectors` times 16 bytes in each. The
-// threads take vectors in turn where all rows that are involved have them, and single items in turn otherwise.
+// Consecutive items of a row in the registers of `Lanes` neighbouring threads, `Vectors` times 16 bytes in each. The
+// threads take vectors in turn if all rows involved are aligned to them, and single items in turn otherwise.
 template <class T, int Lanes, int Vectors>
 struct RowChunk {
     static constexpr int kWidth = kVectorWidth<T>;
-    static constexpr int kStep = Lanes * kWidth;  // items that the lanes hold in their first vectors, and so on
+    static constexpr int kStep = Lanes * kWidth;  // number of items that all lanes hold in one vector each
     static constexpr int kSpan = Vectors * kStep;
 
     const int lane = static_cast<int>(threadIdx.x % Lanes);
     bool in_vectors = false;
-    int size = 0;  // how many items of the row are in the chunk
+    int size = 0;  // number of items of the row in the chunk
     T item[Vectors * kWidth];
 
     __device__ RowChunk() {}
     explicit __device__ RowChunk(bool in_vectors) : in_vectors(in_vectors) {}
 
-    // Where in the chunk this thread's item q stands.
+    // The position of this thread's item q in the chunk.
     __device__ __forceinline__ int position_of(int q) const {
         return in_vectors ? q / kWidth * kStep + lane * kWidth + q % kWidth : q * Lanes + lane;
     }
-    // Which of this thread's items stands at a position in the chunk; -1 where that is another thread's.
+    // The index of this thread's item at a position in the chunk; -1 if another thread holds it.
     __device__ __forceinline__ int index_of(int position) const {
         const int holder = (in_vectors ? position / kWidth : position) % Lanes;
         if (holder != lane) return -1;
         return in_vectors ? position / kStep * kWidth + position % kWidth : position / Lanes;
     }
 
-    // Takes items start, start + 1, ...; `rest` stands in for those past the end.
+    // Loads items start, start + 1, ...; items past the end are `rest`.
     __device__ __forceinline__ void load(const VectorView<const T>& row, int64_t start, T rest) {
         size = static_cast<int>(row.size - start < kSpan ? row.size - start : kSpan);
         if (in_vectors) {
@@ -78,7 +78,7 @@ struct RowChunk {
                 for (int k = 0; k < kWidth; ++k) item[v * kWidth + k] = vector[k];
             }
         } else {
-            // From item to item, lest the distances of all from the first occupy registers.
+            // The address moves from item to item: separate offsets for all items would occupy registers.
             const T* from = row.data + (start + lane) * row.stride;
             const int64_t step = Lanes * row.stride;
 #pragma unroll
@@ -86,7 +86,7 @@ struct RowChunk {
         }
     }
 
-    // Puts the items where `load` found them, or at the same place of another row.
+    // Stores the items where `load` found them, or at the same place of another row.
     __device__ __forceinline__ void store(const VectorView<T>& row, int64_t start) const {
         if (in_vectors) {
             T* const to = row.data + start + lane * kWidth;
@@ -106,8 +106,8 @@ struct RowChunk {
         }
     }
 
-    // Calls f(q) for this thread's items, in the order of the row. Vectors that lie past the end for all
-    // lanes are left out, single items past the end are not.
+    // Calls f(q) for this thread's items, in the order of the row. Vectors past the end for all lanes are left out;
+    // single items past the end are not.
     template <class F>
     __device__ __forceinline__ void for_each(F&& f) {
 #pragma unroll

@@ -1,4 +1,4 @@
-// Update rules on the device: the numbers of a step, some of which may lie in device memory, and the step of an item.
+// Update rules on the device: the scalars of a step, some of which may be in device memory, and the step of an item.
 #pragma once
 
 #include "common/update_rules.h"
@@ -9,7 +9,7 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// From what the numbers of a step are made.
+// The quantities from which the scalars of a step are computed.
 template <class T>
 struct StepSource {
     UpdateRule rule;
@@ -17,7 +17,7 @@ struct StepSource {
     Adjustments adjustments;
     ScalarView<double> lr;
     ScalarView<int64_t> step;
-    // The squared norms of groups of gradients, where they are clipped.
+    // The squared norms of groups of gradients, if they are clipped.
     const double* squared_norms = nullptr;
     int groups = 0;
 
@@ -28,13 +28,13 @@ struct StepSource {
     }
 };
 
-// One thread of the block does the arithmetic in double; after the next barrier, all may read.
+// One thread of the block computes the scalars in double; after the next barrier, all threads may read them.
 template <class T>
 __device__ __forceinline__ void make_numbers(const StepSource<T>& source, SharedArray<StepNumbers<T>, 1>& numbers) {
     if (threadIdx.x == 0) numbers[0] = source.make();
 }
 
-// One item with as many states as the rule keeps.
+// Updates one item and the states that the rule keeps.
 template <class Rule, class T>
 __device__ __forceinline__ void update_item(const StepNumbers<T>& numbers, T& param, T grad, T& state0, T& state1) {
     Lane<T> p(param), s0(state0), s1(state1);

@@ -1,6 +1,6 @@
-// Shared memory. A kernel describes what it keeps there as a struct of SharedArrays; the launch gives that many bytes.
-// All access goes through these functions, so that the stand-in for CUDA can check each one: bounds, items that
-// nothing wrote, and races between threads that no barrier separates.
+// Shared memory. A kernel describes its shared memory as a struct of SharedArrays; the launch allocates that many
+// bytes. All access goes through these functions, so that the stand-in for CUDA can check each one: bounds,
+// uninitialised items, and races between threads that no barrier separates.
 #pragma once
 
 #include "cuda/device/platform.cuh"

@@ -14,12 +14,12 @@ struct SimtTile {
     using T = Item;
     static constexpr int kRows = Rows, kCols = Cols, kInner = Inner;
     static constexpr int kThreads = (kRows / ThreadRows) * (kCols / ThreadCols);
-    static constexpr int kItems = ThreadRows * ThreadCols;  // of the result, in each thread
+    static constexpr int kItems = ThreadRows * ThreadCols;  // items of the result in each thread
     static constexpr int kWidth = kVectorWidth<T>;          // neighbouring columns that a thread holds
     static constexpr int kPadding = kWidth;                 // keeps vectors aligned, and spreads lines over the banks
 
-    // A thread's rows and columns come in runs of kWidth, kRowGap and kColGap apart, so that the threads of a warp,
-    // 4 down and 8 across, read neighbouring vectors.
+    // A thread's rows and columns are runs of kWidth items, kRowGap and kColGap apart. The threads of a warp, 4 down
+    // and 8 across, then read neighbouring vectors.
     static constexpr int kRowGap = kRows / (ThreadRows / kWidth), kColGap = kCols / (ThreadCols / kWidth);
     static constexpr int kWarpsAcross = kCols / ThreadCols / 8;
     static_assert(kWarpsAcross > 0 && kThreads % kWarp == 0, "warps are 4 x 8 threads");

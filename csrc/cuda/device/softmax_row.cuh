@@ -1,5 +1,5 @@
-// What softmax and its loss share: a row's maximum m, and the exponentials exp(x_j - m) with their sum. Shifting by the
-// maximum keeps every exponential in [0, 1].
+// The part that softmax and its loss share: a row's maximum m, and the exponentials exp(x_j - m) with their sum.
+// Subtracting the maximum keeps every exponential in [0, 1].
 #pragma once
 
 #include <cmath>
@@ -9,8 +9,8 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// How many threads share a row, and how many vectors each keeps of it. A long row does not fit into registers, and is
-// read twice.
+// The number of threads that share a row, and the number of vectors that each keeps. A long row does not fit into
+// registers, and is read twice.
 template <int Lanes, int Vectors, bool Long = false>
 struct RowShape {
     static constexpr int kLanes = Lanes;
@@ -22,7 +22,7 @@ struct RowShape {
     static bool holds(int64_t bytes) { return bytes <= Lanes * Vectors * 16; }
 };
 
-// Calls f with the shape for rows of `cols` items, of which a thread is to keep no more than `Most` vectors.
+// Calls f with the shape for rows of `cols` items, of which a thread keeps at most `Most` vectors.
 template <class T, int Most, class F>
 void with_row_shape(int64_t cols, F&& f) {
     constexpr int kBlock = 4096 / sizeof(T);  // arithmetic in double takes twice the registers
@@ -36,7 +36,8 @@ void with_row_shape(int64_t cols, F&& f) {
     f(RowShape<kBlock, (Most > 4 ? Most / 4 : 1), true>());
 }
 
-// The registers of a multiprocessor hold this many threads at once: those that keep little of a row need few.
+// The number of blocks that fit into the registers of a multiprocessor at once; threads that keep little of a row need
+// few registers.
 template <class T, class Shape, int Few>
 constexpr int kBlocksAtOnce = (sizeof(T) == 8                          ? 512
                                : Shape::kVectors <= 2 && !Shape::kLong ? Few
@@ -46,7 +47,7 @@ constexpr int kBlocksAtOnce = (sizeof(T) == 8                          ? 512
 template <class T>
 constexpr T kLowest = -static_cast<T>(__builtin_inf());
 
-// m, for all threads of the row.
+// The maximum m, for all threads of the row.
 template <int Lanes, class T, int Vectors>
 __device__ __forceinline__ T maximum_of_row(RowChunk<T, Lanes, Vectors>& x, GroupArray<T, Lanes>& memory) {
     T maximum = kLowest<T>;
@@ -54,7 +55,7 @@ __device__ __forceinline__ T maximum_of_row(RowChunk<T, Lanes, Vectors>& x, Grou
     return combine_group<Lanes>(maximum, memory, Larger());
 }
 
-// Makes `found` at least the value beside the largest key of a row, of what a thread holds of the row.
+// Raises `found` to the value at the position of the row's largest key, if this thread holds it.
 template <int Lanes, class T, int Vectors>
 __device__ __forceinline__ void look_at(T& found, T largest, RowChunk<T, Lanes, Vectors>& key,
                                         const RowChunk<T, Lanes, Vectors>& value) {
@@ -63,8 +64,9 @@ __device__ __forceinline__ void look_at(T& found, T largest, RowChunk<T, Lanes, 
     });
 }
 
-// m and the sum of exp(x_j - m) in a single pass, for all threads of the row. Each thread shifts by the maximum of what
-// it has seen, and corrects its sum as that grows; the sum of thousands of items is kept in float64.
+// The maximum m and the sum of exp(x_j - m) in a single pass, for all threads of the row. Each thread subtracts the
+// maximum of the items so far, and corrects its sum when the maximum grows. The sum of thousands of items is kept in
+// float64.
 template <int Lanes, class T>
 __device__ void long_row_statistics(const VectorView<const T>& row, bool in_vectors, GroupArray<T, Lanes>& memory,
                                     T& maximum, T& sum) {

@@ -1,4 +1,4 @@
-// Fetching tiles of a matrix into shared memory, asynchronously, whatever its strides.
+// Fetches tiles of a matrix of any strides into shared memory, asynchronously.
 #pragma once
 
 #include "common/views.h"
@@ -7,14 +7,14 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// How the threads walk over a tile.
+// The order in which the threads copy a tile.
 enum class Walk : int8_t {
     kVectors,  // 16 bytes at a time along the rows' dimension, which is contiguous and aligned
     kRows,     // items, neighbouring threads take neighbouring rows
     kInner,    // items, neighbouring threads take neighbours along the inner dimension
 };
 
-// Vectors need aligned ones, whole ones at every edge, and rows that follow one another.
+// Copying in vectors requires aligned vectors, whole vectors at every edge, and contiguous rows.
 template <class T>
 STEEPEST_HD Walk walk_over(const MatrixView<const T>& m) {
     constexpr int64_t kItems = kVectorWidth<T>;
@@ -24,7 +24,7 @@ STEEPEST_HD Walk walk_over(const MatrixView<const T>& m) {
 }
 
 // The tiles of `Rows` rows by `Inner` items of an operand (rows x inner dimension) that one block needs, in the order
-// of the inner dimension. In shared memory item (r, k) of a tile stands at k * Stride + r, with zeros past the edges.
+// of the inner dimension. In shared memory, item (r, k) of a tile is at k * Stride + r, with zeros past the edges.
 template <class T, int Rows, int Inner, int Stride, int Threads>
 class TileLoader {
   public:

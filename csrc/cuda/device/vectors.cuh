@@ -1,4 +1,4 @@
-// Where items can be loaded and stored in vectors of 16 bytes.
+// Conditions for loading and storing items in vectors of 16 bytes.
 #pragma once
 
 #include "common/views.h"
@@ -7,7 +7,7 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// Whether every row begins with a vector of 16 bytes. An absent matrix is in nobody's way.
+// Whether every row begins with a vector of 16 bytes. This is true for an absent matrix.
 template <class T>
 bool has_aligned_rows(const MatrixView<T>& m) {
     return !m || (m.col_stride == 1 && reinterpret_cast<uintptr_t>(m.data) % 16 == 0 &&
@@ -20,7 +20,7 @@ bool has_vector_rows(const MatrixView<T>& m) {
     return !m || (has_aligned_rows(m) && m.cols % kVectorWidth<T> == 0);
 }
 
-// Whether m is one run of items that vectors divide.
+// Whether m is contiguous, with a whole number of vectors.
 template <class T>
 bool is_vector_run(const MatrixView<T>& m) {
     const bool run = m.col_stride == 1 && (m.rows <= 1 || m.row_stride == m.cols);

@@ -1,5 +1,5 @@
-// Sums and extrema over the threads of a group of neighbouring lanes or of a block, in an order that depends on their
-// number alone.
+// Sums and extrema over the threads of a group of neighbouring lanes, or of a block. The order of the operations
+// depends on the number of threads alone.
 #pragma once
 
 #include "cuda/device/shared.cuh"
@@ -21,7 +21,7 @@ struct Smaller {
     }
 };
 
-// A NaN, once met, stays.
+// NaN propagates.
 struct Larger {
     template <class T>
     __device__ T operator()(T a, T b) const {
@@ -37,14 +37,14 @@ __device__ __forceinline__ T combine_lanes(T value, Combine combine) {
     return value;
 }
 
-// Combines the values of all threads of a block of `Threads`; every thread gets the result. Two barriers.
+// Combines the values of all threads of a block of `Threads`; every thread gets the result. Takes two barriers.
 template <int Threads, class T, class Combine>
 __device__ __forceinline__ T combine_block(T value, SharedArray<T, Threads / kWarp>& partial, Combine combine) {
     constexpr int kWarps = Threads / kWarp;
     value = combine_lanes<kWarp>(value, combine);
     if constexpr (kWarps == 1) return value;
     if (threadIdx.x % kWarp == 0) partial[threadIdx.x / kWarp] = value;
-    __syncthreads();  // the results of all warps are there
+    __syncthreads();  // the results of all warps are written
     T total = partial[0];
     for (int w = 1; w < kWarps; ++w) total = combine(total, static_cast<T>(partial[w]));
     __syncthreads();  // and may be overwritten now
