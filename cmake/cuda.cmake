@@ -1,4 +1,4 @@
-# The module _cuda, where it is wanted; see STEEPEST_CUDA.
+# The module _cuda, if STEEPEST_CUDA enables it.
 
 if(NOT STEEPEST_CUDA MATCHES "^(AUTO|ON|OFF)$")
   message(FATAL_ERROR "STEEPEST_CUDA is '${STEEPEST_CUDA}': it must be AUTO, ON or OFF")
@@ -24,7 +24,7 @@ function(steepest_gpus_present out)
   set(architectures "")
   foreach(capability IN LISTS capabilities)
     string(REPLACE "." "" architecture ${capability})
-    # Hopper's own instructions belong to the target 90a.
+    # The target 90a has the instructions that only Hopper has.
     string(REGEX REPLACE "^90$" "90a" architecture ${architecture})
     if(architecture MATCHES "^([89][0-9]|[0-9][0-9][0-9])")
       list(APPEND architectures ${architecture}-real)
@@ -36,7 +36,7 @@ endfunction()
 if(STEEPEST_CUDA_TARGETS)
   set(steepest_architectures ${STEEPEST_CUDA_TARGETS})
 elseif(STEEPEST_CUDA STREQUAL "ON")
-  # Machine code for the GPUs that the kernels are written for, and PTX for later ones.
+  # Machine code for the GPUs that the kernels are written for, and PTX for later GPUs.
   set(steepest_architectures 80-real 86-real 89-real 90a-real 100 120-real)
 else()
   steepest_gpus_present(steepest_architectures)
@@ -58,7 +58,7 @@ if(NOT CMAKE_CUDA_COMPILER)
 endif()
 
 set(CMAKE_CUDA_ARCHITECTURES ${steepest_architectures})
-set(CMAKE_CUDA_RUNTIME_LIBRARY Static) # the module must import where there is no CUDA library
+set(CMAKE_CUDA_RUNTIME_LIBRARY Static) # the module must import on machines without a CUDA library
 enable_language(CUDA)
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
@@ -68,7 +68,7 @@ message(STATUS "CUDA module for ${steepest_architectures}, by CUDA ${CUDAToolkit
 file(GLOB steepest_cuda_sources CONFIGURE_DEPENDS csrc/cuda/*.cu csrc/cuda/*.cpp)
 pybind11_add_module(_cuda MODULE csrc/bindings/cuda.cpp ${steepest_cuda_sources})
 target_include_directories(_cuda PRIVATE csrc)
-# Only the code decides where products and sums are fused, as on the CPU: the same seed gives the same numbers.
+# As on the CPU, only the code decides which products and sums are fused, so that the same seed gives the same numbers.
 target_compile_options(_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--fmad=false>
                        $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra>)
 list(JOIN steepest_architectures " " steepest_target_text)

@@ -1,4 +1,4 @@
-// An array as the bindings see it, whichever library holds it: where its items are, and views of them.
+// An array as the bindings see it, whichever library owns it: the location of its items, and views of them.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -62,7 +62,7 @@ struct Array {
     int ndim = 0;
     int64_t shape[kMaxDims] = {};
     int64_t strides[kMaxDims] = {};   // in bytes
-    const char* read_only = nullptr;  // why nothing may be written to it, if so
+    const char* read_only = nullptr;  // null, or the reason why it must not be written to
 
     explicit operator bool() const { return static_cast<bool>(object); }
 
@@ -111,7 +111,8 @@ struct Array {
         return {reinterpret_cast<T*>(data), shape[0], strides[0] / item_bytes};
     }
 
-    // Any shape as a matrix: 2-D as it is, 1-D and 0-D as one row, anything contiguous as one long row.
+    // Whether an array can be seen as a matrix: 2-D arrays as they are, 1-D and 0-D ones as one row, contiguous ones of
+    // any shape as one long row.
     bool has_matrix_form() const { return ndim <= 2 || is_contiguous(); }
 
     template <class T>

@@ -1,5 +1,5 @@
-// One call of an operation from Python: its arguments are checked and turned into views, with errors that start with
-// the operation's name; then the operation is run, or recorded where a graph is being captured.
+// One call of an operation from Python. Its arguments are checked and turned into views, with errors that start with
+// the operation's name. Then the operation is run or, while a graph is captured, recorded.
 //
 // `Backend` says where arrays live:
 //     Backend::borrow(name, what, object) -> Array       TypeError for anything that is not its array
@@ -25,7 +25,7 @@ template <class... Parts>
     throw py::type_error(text.str());
 }
 
-// What a caller gives for a result: an array, or None for a new one.
+// The caller's argument for a result: an array, or None for a new one.
 struct Output {
     const char* what;
     py::handle given;
@@ -40,7 +40,7 @@ class Call {
 
     const char* name() const { return name_; }
 
-    // One function may stand for several operations, whose names errors start with.
+    // Sets the name that errors start with: a Python function may serve several operations.
     void rename(const char* name) { name_ = name; }
 
     DType dtype() const { return dtype_; }
@@ -51,7 +51,7 @@ class Call {
         return array;
     }
 
-    // A float array of `ndim` dimensions (any number for -1). All float arrays of a call have one dtype.
+    // A float array of `ndim` dimensions, or of any number for -1. All float arrays of a call must have the same dtype.
     Array floats(const char* what, py::handle object, int ndim) {
         Array array = borrow(what, object);
         if (!is_float(array.dtype))
@@ -123,10 +123,10 @@ class Call {
         const char* const utf8 = PyUnicode_AsUTF8(object.ptr());
         if (utf8) return utf8;
         PyErr_Clear();
-        ops::reject(name_, what, " is not a text of Unicode characters");
+        ops::reject(name_, what, " is not valid Unicode text");
     }
 
-    // A real number of Python or of NumPy. An array, whose number a graph would freeze, is none.
+    // A real number of Python or NumPy. Arrays are rejected: a graph would fix their value at the capture.
     double number(const char* what, py::handle object) const {
         if (!is_real(object)) reject_type(name_, what, " must be a number, not ", type_name(object));
         const double value = PyFloat_AsDouble(object.ptr());
@@ -144,7 +144,7 @@ class Call {
         return value;
     }
 
-    // The entry of that name in a registry.
+    // The entry of a registry with the given name.
     template <class Registry>
     const auto& entry(const char* what, py::handle object, const Registry& registry) const {
         const std::string name = text(what, object);
@@ -203,7 +203,7 @@ class Call {
         return made("result", shape, [&] { return Backend::empty_like(array, shape); });
     }
 
-    // A number, or a 0-d array to be read when the operation runs.
+    // A number, or a 0-d array that is read when the operation runs.
     template <class T>
     ScalarView<T> scalar(const char* what, py::handle object) {
         if (!is_array(object)) return {nullptr, number_of<T>(what, object)};
@@ -213,13 +213,13 @@ class Call {
         return {reinterpret_cast<const T*>(array.data), T()};
     }
 
-    // A seed or stream that may come from a 0-d int64 array; numbers above 2^63 stand as negative ones.
+    // A seed or stream, or a 0-d int64 array that holds it; numbers from 2^63 on are stored as negative ones.
     ScalarView<int64_t> word_or_array(const char* what, py::handle object) {
         if (!is_array(object)) return {nullptr, static_cast<int64_t>(word(what, object))};
         return scalar<int64_t>(what, object);
     }
 
-    // Of an array that the operation writes.
+    // Rejects a read-only array that the operation would write.
     void require_writeable(const char* what, const Array& array) {
         if (array.read_only) ops::reject(name_, what, " ", array.read_only);
         arguments_.written.push_back(array.object);
@@ -263,7 +263,8 @@ class Call {
         }
     }
 
-    // An array of another device would pass for a number, whose value a graph would freeze.
+    // Whether an object is an array, also one of another device: it must not pass for a number, whose value a graph
+    // would fix.
     static bool is_array(py::handle object) {
         return !PyFloat_Check(object.ptr()) && !PyLong_Check(object.ptr()) &&
                (Backend::is_array(object) || py::hasattr(object, "__dlpack_device__"));
@@ -290,7 +291,7 @@ class Call {
             return number(what, object);
     }
 
-    // 0-d arrays have an index, too.
+    // An integer of Python or NumPy. Arrays are rejected, although 0-d arrays have __index__ too.
     py::int_ whole(const char* what, py::handle object) const {
         if (!PyIndex_Check(object.ptr()) || Backend::is_array(object))
             reject_type(name_, what, " must be an integer, not ", type_name(object));
@@ -299,7 +300,7 @@ class Call {
 
     [[noreturn]] void reject_range(const char* what, const py::int_& value, const char* range) const {
         PyErr_Clear();
-        // Thousands of digits are more than Python prints, and than a message needs.
+        // Python does not print integers of thousands of digits, and a message does not need them.
         if (py::cast<int64_t>(value.attr("bit_length")()) > 1000)
             ops::reject(name_, what, " is too large; it must be in ", range);
         ops::reject(name_, what, " is ", std::string(py::str(value)), "; it must be in ", range);

@@ -1,7 +1,7 @@
-// What `with steepest.capture()` enters: it begins and ends the recordings of all backends.
+// The context manager of `with steepest.capture()`: it begins and ends the recordings of all backends.
 //
-// Ctrl-C arrives between two instructions of Python. It finds none between a recording's begin and the block, nor between
-// the block and the recording's end, since `with` calls the two functions below directly.
+// Ctrl-C takes effect between two Python instructions. `with` calls the two functions below directly, so there is no
+// instruction between the begin of a recording and the block, nor between the block and the end of the recording.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -14,12 +14,13 @@ namespace py = pybind11;
 
 class Capture {
   public:
-    // `recordings` are pairs of a backend's module and its graph. After a block without an exception, complete() is called.
+    // `recordings` are pairs of a backend's module and its graph. complete() is called after a block without
+    // exceptions.
     Capture(py::object graph, py::list recordings, py::object complete)
         : graph_(std::move(graph)), recordings_(std::move(recordings)), complete_(std::move(complete)) {}
 
     py::object enter() {
-        ops::require(!entered_, "capture", "a capture is entered once; call steepest.capture() for each block");
+        ops::require(!entered_, "capture", "a capture can be entered only once; call steepest.capture() again");
         entered_ = true;
         try {
             for (; begun_ < recordings_.size(); ++begun_) call("begin_capture");
@@ -40,7 +41,7 @@ class Capture {
         while (begun_ > 0) --begun_, call("end_capture");
     }
 
-    // A function of the backend number begun_, with its graph.
+    // Calls a function of the backend with number begun_, with its graph.
     void call(const char* name) const {
         const py::tuple pair = recordings_[begun_];
         pair[0].attr(name)(pair[1]);
@@ -50,7 +51,7 @@ class Capture {
     py::list recordings_;
     py::object complete_;
     bool entered_ = false;
-    size_t begun_ = 0;  // recordings that have begun and not ended
+    size_t begun_ = 0;  // number of recordings that have begun and not ended
 };
 
 inline void export_capture(py::module_& m) {

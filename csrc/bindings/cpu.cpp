@@ -41,7 +41,7 @@ void checked_set_num_threads(const py::object& given) {
 }  // namespace
 }  // namespace steepest
 
-// For threadpoolctl, which finds libraries by these symbols.
+// threadpoolctl finds and controls the library by these symbols.
 extern "C" {
 __attribute__((visibility("default"))) int steepest_get_num_threads() { return steepest::get_num_threads(); }
 __attribute__((visibility("default"))) void steepest_set_num_threads(int n) { steepest::set_num_threads(n); }
@@ -71,8 +71,7 @@ PYBIND11_MODULE(_cpu, m) {
 }
 #undef PyInit__cpu
 
-// In a subinterpreter pybind11 would wait for ever for the lock of the main one.
-// NOLINTNEXTLINE(bugprone-reserved-identifier, readability-identifier-naming): the name that Python looks for
+// In a subinterpreter, pybind11 would wait forever for the lock of the main one.
 extern "C" PYBIND11_EXPORT PyObject* PyInit__cpu() {
     if (PyInterpreterState_Get() == PyInterpreterState_Main()) return steepest_initialise_cpu();
     PyErr_SetString(

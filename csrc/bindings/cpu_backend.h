@@ -1,4 +1,4 @@
-// The CPU backend of the bindings: NumPy arrays, run by a team or recorded into the graph that is being captured.
+// The CPU backend of the bindings: operations on NumPy arrays, which a team runs, or which a captured graph records.
 #pragma once
 
 #include "bindings/graph_module.h"
@@ -7,7 +7,7 @@
 
 namespace steepest {
 
-// Returns f(), with the exceptions of a team as Python's.
+// Returns f(), and translates the exceptions of a team to Python exceptions.
 template <class F>
 auto run_region(const char* name, F&& f) {
     try {
@@ -52,9 +52,10 @@ struct CpuBackend : NumpyArrays, Recorder<Graph> {
   private:
     static Interrupted interrupted_in(double seconds) { return seconds < kShort ? nullptr : interrupted_by_signals(); }
 
-    // Letting the interpreter lock go costs a fraction of a microsecond, waking a team several.
+    // Thresholds of the estimated time, in seconds. Releasing the interpreter lock costs a fraction of a microsecond,
+    // and waking a team several microseconds.
     static constexpr double kWorthReleasing = 5e-6, kWorthATeam = 20e-6;
-    // Work that ends within a tenth of a second, even if it takes a hundred times as long as estimated.
+    // Seconds. Shorter work ends within a tenth of a second, even if it takes a hundred times as long as estimated.
     static constexpr double kShort = 1e-3;
 };
 

@@ -1,7 +1,7 @@
-// The CUDA backend of the bindings: arrays on the current device, whose operations are enqueued on the current stream
-// or recorded into the graph that is being captured.
+// The CUDA backend of the bindings: operations on arrays of the current device, which are enqueued on the current
+// stream, or which a captured graph records.
 //
-// `Arrays` is CupyArrays; the tests have one of arrays in host memory, for kernels that run there.
+// `Arrays` is CupyArrays, or in tests a class for arrays in host memory and kernels that run there.
 #pragma once
 
 #include "bindings/graph_module.h"
@@ -27,7 +27,7 @@ struct CudaBackend : Arrays, Recorder<Graph> {
         }
     }
 
-    // Waits for the current stream, and raises what an earlier operation found wrong.
+    // Waits for the current stream, and raises the failure of an earlier operation, if any.
     static void synchronize() {
         const Stream stream = current_stream();
         const cudaError_t error = without_interpreter_lock([&] { return cudaStreamSynchronize(stream.handle); });

@@ -1,4 +1,4 @@
-// What the module steepest._cuda offers.
+// The contents of the module steepest._cuda.
 #pragma once
 
 #include "bindings/cuda_backend.h"

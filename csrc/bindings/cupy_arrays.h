@@ -9,11 +9,11 @@
 namespace steepest {
 
 struct CupyArrays {
-    // Kernels run while Python goes on: what they find wrong is raised later.
+    // Kernels run asynchronously: their failures are raised later.
     static constexpr bool kWaits = false;
 
     static bool is_array(py::handle object) { return py::isinstance(object, cupy().ndarray); }
-    static bool is_writeable(py::handle) { return true; }  // CuPy has no arrays that are not
+    static bool is_writeable(py::handle) { return true; }  // CuPy has no read-only arrays
 
     static Array borrow(const char* name, const char* what, py::handle object) {
         const bool is_own = is_array(object);
@@ -25,7 +25,7 @@ struct CupyArrays {
                         " is the current one; call inside `with cupy.cuda.Device(", device,
                         "):`, or copy the array there");
         Array result = view_of(name, what, std::move(array), memory);
-        // CuPy has no read-only arrays, and forgets which of those that it imports are.
+        // CuPy has no read-only arrays, and does not keep the flag of arrays that it imports.
         if (!is_own)
             result.read_only =
                 "is an array of another library, which may be read-only; to write to it, pass cupy.from_dlpack of it";
@@ -33,7 +33,7 @@ struct CupyArrays {
     }
 
     static Array empty(const std::vector<int64_t>& shape, DType dtype) {
-        require_cuda();  // before CuPy says it in other words
+        require_cuda();  // before CuPy raises an error of its own
         return new_array(shape, py::str(name_of(dtype)));
     }
 
@@ -47,7 +47,7 @@ struct CupyArrays {
     }
 
     static cudaStream_t current_stream() {
-        // CuPy gives addresses as integers.
+        // CuPy returns addresses as integers.
         // NOLINTNEXTLINE(performance-no-int-to-ptr)
         return reinterpret_cast<cudaStream_t>(py::cast<uintptr_t>(cupy().get_current_stream().attr("ptr")));
     }
@@ -107,7 +107,7 @@ struct CupyArrays {
         for (int d = 0; d < result.ndim && d < kMaxDims; ++d)
             result.shape[d] = py::cast<int64_t>(shape[d]), result.strides[d] = py::cast<int64_t>(strides[d]);
         const auto address = py::cast<uintptr_t>(memory.attr("ptr"));
-        // An empty array has no memory, but is not an absent one.
+        // An empty array has no memory, but its address must not be null, which means an absent array.
         result.data = reinterpret_cast<char*>(address ? address : uintptr_t{256});  // NOLINT(performance-no-int-to-ptr)
         result.object = std::move(array);
         require_whole_items(name, what, result);

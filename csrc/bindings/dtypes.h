@@ -8,7 +8,7 @@
 namespace steepest {
 
 inline DType dtype_of(PyObject* descriptor) {
-    // The common dtypes are single objects, known by their address.
+    // Each common dtype is a single object, which its address identifies.
     static const std::pair<PyObject*, DType> kKnown[] = {{py::dtype::of<float>().release().ptr(), DType::kFloat32},
                                                          {py::dtype::of<double>().release().ptr(), DType::kFloat64},
                                                          {py::dtype::of<int64_t>().release().ptr(), DType::kInt64}};
@@ -29,7 +29,7 @@ inline DType dtype_of(PyObject* descriptor) {
     }
 }
 
-// Calls f, in which the library of `object` is asked for its array; what goes wrong there is a TypeError.
+// Calls f, which asks the library of `object` for its array, and turns its exceptions into TypeError.
 template <class F>
 auto through_dlpack(const std::string& prefix, py::handle object, F&& f) {
     try {
@@ -37,7 +37,7 @@ auto through_dlpack(const std::string& prefix, py::handle object, F&& f) {
     } catch (py::error_already_set& error) {
         if (!error.matches(PyExc_Exception) || error.matches(PyExc_MemoryError)) throw;
         throw py::type_error(prefix + " is a " + Py_TYPE(object.ptr())->tp_name +
-                             " that is not to be had through DLPack: " + std::string(py::str(error.value())));
+                             " that cannot be imported through DLPack: " + std::string(py::str(error.value())));
     }
 }
 
@@ -50,13 +50,13 @@ inline py::object import_dlpack(const std::string& prefix, py::handle from_dlpac
     return through_dlpack(prefix, object, [&] { return py::object(from_dlpack(object)); });
 }
 
-// Kernels index items: an array must be aligned to them and stride over whole ones.
+// Kernels index items: the address and the strides of an array must be multiples of the item size.
 inline void require_whole_items(const char* name, const char* what, const Array& array) {
     if (array.ndim > kMaxDims || array.ndim < 0) ops::reject(name, what, " has too many dimensions");
     if (array.dtype == DType::kOther || array.size() == 0) return;
     bool fits = reinterpret_cast<uintptr_t>(array.data) % array.item_bytes == 0;
     for (int d = 0; d < array.ndim; ++d) fits &= array.shape[d] <= 1 || array.strides[d] % array.item_bytes == 0;
-    if (!fits) ops::reject(name, what, " is not aligned to its items, or strides over parts of them; pass a copy");
+    if (!fits) ops::reject(name, what, " is not aligned, or a stride is no multiple of its item size; pass a copy");
 }
 
 }  // namespace steepest

@@ -1,4 +1,4 @@
-// What a kernel found wrong in the data, as Python exceptions. The text is the same on every device.
+// Raises the failures of kernels as Python exceptions. The text is the same on every device.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -13,7 +13,7 @@ namespace steepest {
 
 namespace py = pybind11;
 
-// Raised when a value in a replay is no longer finite; a class of its own in Python.
+// Raised when a value in a replay is no longer finite; Python has a class of this name.
 struct DivergenceError {
     std::string text;
     int64_t step;
@@ -55,7 +55,7 @@ inline const char* name_of(OperationNumber operation) {
                  << f.limit;
             throw py::value_error(text.str());
         default:
-            // The sign of a NaN means nothing, but would be printed.
+            // The sign of NaN has no meaning, but would be printed.
             text << "a value became " << (std::isnan(f.number) ? std::abs(f.number) : f.number) << " in step " << step;
             throw DivergenceError{text.str(), step};
     }

@@ -1,11 +1,11 @@
 // Capture and replay in Python, for either backend.
 //
-// Beside what call.h asks of it, a `Backend` offers
-//     Backend::is_writeable(array)                 whether an array that it took may be written
+// In addition to the functions of call.h, a `Backend` offers
+//     Backend::is_writeable(array)                 whether an array that it borrowed may be written
 //     Backend::Graph, Backend::recording()        by Recorder; a graph has add(op), size() and names()
 //     Backend::replay(graph, n)                   -> ops::ReplayResult, with the interpreter lock released
 //     Backend::profile(graph, n, result)          -> std::vector<ops::OperationProfile>, likewise
-//     Backend::launches(graph)                    where a step is fewer launches than operations: their number
+//     Backend::launches(graph)                    optional: the number of launches of a step, if operations are fused
 #pragma once
 
 #include <memory>
@@ -27,18 +27,18 @@ template <class Graph>
 struct CapturedGraph {
     Graph graph;
     CallArguments arrays;
-    bool is_open = false;  // while a step is captured into it
+    bool is_open = false;  // whether a step is being captured into it
 };
 
-// What a backend records into while a step is captured. That is the work of one Python thread; others go on running
-// eagerly. Any thread may end it: a generator that captures can be closed by another than the one that began.
+// The graph that a backend records into while a step is captured. Only one Python thread records; other threads go on
+// running operations eagerly. Any thread may end it: another thread may close a generator that captures.
 template <class G>
 class Recorder {
   public:
     using Graph = G;
     using Captured = std::shared_ptr<CapturedGraph<Graph>>;
 
-    // The recording of this thread, or null.
+    // The graph that this thread records into, or null.
     static Captured recording() {
         Captured captured = begun.lock();
         if (captured && !captured->is_open) begun.reset(), captured.reset();
@@ -53,7 +53,7 @@ class Recorder {
 
     static void end(const Captured& captured) { captured->is_open = false; }
 
-    // Whether the operation was recorded, and is not to be run.
+    // Records the operation if a capture is open, and returns whether it did; then the operation is not run.
     template <class Op>
     static bool record(Op& op, const CallArguments& arguments) {
         const Captured captured = recording();
@@ -67,7 +67,8 @@ class Recorder {
     }
 
   private:
-    // Not an owner: a thread that ends must not free Python's objects, and a graph that nobody holds is recorded no more.
+    // A weak pointer, because a thread that ends must not free Python objects. If nobody else holds the graph, nothing
+    // is recorded any more.
     inline static thread_local std::weak_ptr<CapturedGraph<Graph>> begun;
 };
 

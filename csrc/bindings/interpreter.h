@@ -1,4 +1,4 @@
-// What the bindings ask of the Python interpreter: its lock and its signals.
+// The lock and the signals of the Python interpreter.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -8,9 +8,9 @@ namespace steepest {
 
 namespace py = pybind11;
 
-// When Python ends, it ends other threads where they ask for the lock again: up to Python 3.13 by unwinding their stack,
-// whose destructors give up references without the lock, or are noexcept and end the process. A thread that meets this
-// waits here for the process to end, as it does in Python 3.14.
+// When Python exits, it ends other threads where they request the lock again. Up to Python 3.13 it unwinds their stack:
+// destructors then release references without the lock, or are noexcept and end the process. Such a thread waits here
+// for the process to end, as it does in Python 3.14.
 inline void take_interpreter_lock(PyThreadState* state) {
     try {
         PyEval_RestoreThread(state);
@@ -33,8 +33,8 @@ auto without_interpreter_lock(F&& f) {
     }
 }
 
-// Runs the handlers of the signals that have arrived, and returns whether one of them raised: Ctrl-C does. It is called
-// without the interpreter lock.
+// Runs the handlers of signals that have arrived, and returns whether one of them raised an exception, as Ctrl-C does.
+// Call it without the interpreter lock.
 inline bool signal_raises() {
     const PyGILState_STATE state = PyGILState_Ensure();
     const bool raises = PyErr_CheckSignals() != 0;
@@ -42,10 +42,10 @@ inline bool signal_raises() {
     return raises;
 }
 
-// Asked a few times a second by long work whether to stop.
+// A function that long work calls a few times a second; true means that the work must stop.
 using Interrupted = bool (*)();
 
-// signal_raises, or null where no handler runs: Python runs them on the main thread alone.
+// signal_raises on the main thread, or null on other threads: Python runs signal handlers on the main thread alone.
 inline Interrupted interrupted_by_signals() {
     const py::object main = py::module_::import("threading").attr("main_thread")();
     return py::cast<unsigned long>(main.attr("ident")) == PyThread_get_thread_ident() ? signal_raises : nullptr;

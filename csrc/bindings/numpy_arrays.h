@@ -34,15 +34,15 @@ struct NumpyArrays {
     }
 
   private:
-    // Kernels would take what a mask hides for numbers.
+    // Kernels ignore the mask, so masked items would count.
     static void require_no_mask(const char* name, const char* what, py::handle object) {
         static const py::handle plain = py::object(py::module_::import("numpy").attr("ndarray")).release();
         if (!py::type::of(object).is(plain) && is_array(object) && py::hasattr(object, "mask"))
             throw py::type_error("[" + std::string(name) + "] " + what +
-                                 " is a masked array; fill it (x.filled(value)), or leave out what is masked");
+                                 " is a masked array; fill it (x.filled(value)), or remove the masked items");
     }
 
-    // An array of another library, in host memory, without a copy.
+    // Imports an array of another library in host memory, without a copy.
     static py::array imported(const char* name, const char* what, py::handle object) {
         const std::string type = Py_TYPE(object.ptr())->tp_name;
         const std::string prefix = "[" + std::string(name) + "] " + what;

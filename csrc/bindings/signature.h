@@ -1,5 +1,5 @@
-// Signatures of Python functions. The name, kind and default of an argument are given once; pybind11's definition, the
-// reading and checking of what a caller gives, and the line of the type stubs come from them.
+// Signatures of Python functions. The name, kind and default of an argument are written once. From them come pybind11's
+// definition, the conversion and checks of the caller's value, and the line of the type stubs.
 #pragma once
 
 #include <tuple>
@@ -10,11 +10,12 @@ namespace steepest {
 
 namespace arg {
 
-// An argument. `read` takes the call, the argument's name and what was given, and returns what the body works with.
+// An argument. `read` takes the call, the argument's name and the caller's value, and returns the value that the body
+// gets.
 template <bool kOptional, class Read>
 struct Argument {
     const char* name;
-    const char* type;     // in the stubs
+    const char* type;     // its type in the stubs
     py::object standard;  // the default of an optional argument
     Read read;
 
@@ -32,7 +33,7 @@ struct Argument {
     }
 };
 
-// Arguments behind this one are given by name.
+// Arguments after this one are keyword-only.
 struct KeywordsOnly {
     auto definition() const { return py::kw_only(); }
     std::string stub() const { return "*"; }
@@ -50,7 +51,7 @@ Argument<true, Read> optional(const char* name, const char* type, py::object sta
     return {name, type, std::move(standard), read};
 }
 
-// ---- Arrays of float32 or float64: all of a call have one dtype.
+// ---- Arrays of float32 or float64: all arrays of a call have the same dtype.
 
 inline auto array(const char* name, int ndim = -1) {
     return required(name, "Array",
@@ -69,7 +70,7 @@ inline auto optional_array(const char* name, int ndim) {
 inline auto optional_matrix(const char* name) { return optional_array(name, 2); }
 inline auto optional_vector(const char* name) { return optional_array(name, 1); }
 
-// To be given, but maybe as None.
+// A required argument that may be None.
 inline auto vector_or_none(const char* name) {
     return required(name, "Array | None", [](auto& call, const char* what, py::handle given) {
         return call.optional_floats(what, given, 1);
@@ -94,7 +95,7 @@ inline auto changed_array(const char* name, int ndim) {
     });
 }
 
-// To be given, but maybe as None.
+// A required argument that may be None.
 inline auto changed_array_or_none(const char* name, int ndim) {
     return required(name, "Array | None", [ndim](auto& call, const char* what, py::handle given) {
         return given.is_none() ? Array() : call.in_place(what, given, ndim);
@@ -174,7 +175,7 @@ inline auto integer_or_array(const char* name) {
     });
 }
 
-// Where a row begins: 0 for None.
+// The position of the first row: 0 for None.
 inline auto start_or_array(const char* name) {
     return optional(name, "int | Int64Array | None", py::none(), [](auto& call, const char* what, py::handle given) {
         return given.is_none() ? ScalarView<int64_t>{} : call.template scalar<int64_t>(what, given);
@@ -200,7 +201,7 @@ inline auto number(const char* name, double standard) {
                     [](auto& call, const char* what, py::handle given) { return call.number(what, given); });
 }
 
-// At least 0, and finite.
+// A finite number of at least 0.
 inline auto not_negative(const char* name, double standard) {
     return optional(name, "float", py::float_(standard),
                     [](auto& call, const char* what, py::handle given) { return call.not_negative(what, given); });
@@ -218,7 +219,7 @@ inline auto number_or_array(const char* name, double standard) {
         [](auto& call, const char* what, py::handle given) { return call.template scalar<double>(what, given); });
 }
 
-// A number that is looked at when the operation runs.
+// A 0-d array whose number is read when the operation runs.
 inline auto number_array(const char* name) {
     return required(name, "Float64Array", [](auto& call, const char* what, py::handle given) {
         const ScalarView<double> number = call.template scalar<double>(what, given);
@@ -248,7 +249,7 @@ inline auto text(const char* name, const char* standard) {
                     [](auto& call, const char* what, py::handle given) { return call.text(what, given); });
 }
 
-// What only the body can make sense of.
+// An argument that the body itself reads and checks.
 inline auto as_given(const char* name, const char* type) {
     return required(name, type, [](auto&, const char*, py::handle given) { return given; });
 }
@@ -262,7 +263,7 @@ inline auto as_given(const char* name, const char* type, py::object standard) {
 template <class... Arguments>
 struct Signature {
     const char* name;
-    const char* result;  // its type, in the stubs
+    const char* result;  // type of the result in the stubs
     std::tuple<Arguments...> arguments;
 
     std::string stub() const {
@@ -297,7 +298,8 @@ using Given = py::handle;
 
 }  // namespace detail
 
-// Exports body(call, arguments ...) under the name of the signature. Arguments are read from the first to the last.
+// Exports body(call, arguments ...) under the name of the signature. Arguments are read in order, from the first to the
+// last.
 template <class B, class Body, class... Arguments>
 void define(py::module_& m, const Signature<Arguments...>& signature, Body body) {
     const auto exported = [&]<class... Read>(const detail::Reader<Read>&... readers) {

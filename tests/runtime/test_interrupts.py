@@ -120,7 +120,7 @@ def test_a_capture_is_entered_once():
     capture = steepest.capture()
     with capture:
         pass
-    with pytest.raises(ValueError, match=r"^\[capture\] a capture is entered once"), capture:
+    with pytest.raises(ValueError, match=r"^\[capture\] a capture can be entered only once"), capture:
         pass
     assert not _cpu.is_capturing()
 

@@ -1,4 +1,4 @@
-// The Python functions of the small arrays that change from one replay of a graph to the next. No arithmetic here.
+// The Python functions on small arrays that change from step to step of a captured graph. No arithmetic here.
 #pragma once
 
 #include "bindings/signature.h"

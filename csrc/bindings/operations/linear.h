@@ -1,4 +1,4 @@
-// The Python functions of matrix products, linear layers and what is made of their gradients. No arithmetic here.
+// The Python functions of matrix products, linear layers, and statistics of per-sample gradients. No arithmetic here.
 #pragma once
 
 #include "bindings/operations/names.h"
@@ -38,7 +38,7 @@ void export_products(py::module_& m) {
                  bool input_grad, const Output& d_x_, const Output& d_w_, const Output& d_b_, Precision precision,
                  bool accumulate) {
                   if (accumulate && (!d_w_.is_given() || !d_b_.is_given()))
-                      reject_type(call.name(), "d_w and d_b are needed where they are added to");
+                      reject_type(call.name(), "accumulate=True requires d_w and d_b");
                   const Array d_w = call.output(d_w_, w.shape_vector());
                   const Array d_b = call.output(d_b_, {w.shape[1]});
                   const Array d_x = input_grad ? call.output(d_x_, x.shape_vector()) : Array();
@@ -80,7 +80,7 @@ void export_gradient_products(py::module_& m) {
         signature("gradient_gram", "Float64Array", arg::matrix("x"), arg::matrix("d"), arg::keywords_only(),
                   arg::flag("bias", false), arg::flag("accumulate", false), arg::output("out", "Float64Array | None")),
         [](Call<B>& call, const Array& x, const Array& d, bool bias, bool accumulate, const Output& out) {
-            if (accumulate && !out.is_given()) ops::reject(call.name(), "out is needed to add to");
+            if (accumulate && !out.is_given()) ops::reject(call.name(), "accumulate=True requires out");
             const Array gram = call.output(out, {d.shape[0], d.shape[0]}, DType::kFloat64);
             call.submit_float([&]<class T>() {
                 ops::GradientGram<T> op{x.matrix<const T>(), d.matrix<const T>(),   bias,
@@ -98,7 +98,7 @@ void export_gradient_products(py::module_& m) {
         signature("gradient_norms", "Float64Array", arg::matrix("x"), arg::matrix("d"), arg::keywords_only(),
                   arg::flag("bias", true), arg::flag("accumulate", false), arg::output("out", "Float64Array | None")),
         [](Call<B>& call, const Array& x, const Array& d, bool bias, bool accumulate, const Output& out) {
-            if (accumulate && !out.is_given()) ops::reject(call.name(), "out is needed to add to");
+            if (accumulate && !out.is_given()) ops::reject(call.name(), "accumulate=True requires out");
             const Array norms = call.output(out, {d.shape[0]}, DType::kFloat64);
             call.submit_float([&]<class T>() {
                 return ops::GradientNorms<T>{x.matrix<const T>(), d.matrix<const T>(), bias, accumulate,
@@ -114,7 +114,7 @@ void export_gradient_products(py::module_& m) {
               [](Call<B>& call, const Array& x, const Array& weight, bool ones, double scale, ScalarView<double> decay,
                  const Output& out) {
                   if (!out.is_given() && (decay.data || decay.value != 0))
-                      ops::reject(call.name(), "out is needed where decay keeps some of it");
+                      ops::reject(call.name(), "a decay other than 0 requires out");
                   const int64_t size = x.shape[1] + (ones ? 1 : 0);
                   const Array moment = call.output(out, {size, size});
                   call.submit_float([&]<class T>() {

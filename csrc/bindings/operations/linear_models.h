@@ -1,11 +1,11 @@
-// The Python functions that train linear models with few outputs, of any loss. No arithmetic here.
+// The Python functions that train linear models with few outputs and any loss. No arithmetic here.
 #pragma once
 
 #include "bindings/operations/losses.h"
 
 namespace steepest {
 
-// Targets of one output may be a vector.
+// Targets as a matrix; those of a single output may be a vector.
 template <class T, class B>
 MatrixView<T> as_columns(const Call<B>& call, const Array& a) {
     if (!a) return {};
@@ -34,7 +34,7 @@ void export_linear_loss(py::module_& m) {
                 target = call.floats("target", target_, -1);
             const LossEntry entry = is_softmax ? LossEntry{} : call.entry("kind", kind, kLosses);
             const double parameter = loss_parameter(call, entry, parameter_);
-            if (half && is_softmax) ops::reject(call.name(), "half goes with pointwise losses");
+            if (half && is_softmax) ops::reject(call.name(), "half=True requires a pointwise loss");
             const Array loss = call.output(loss_, {}, DType::kFloat64);
             const Array d_w = gradient ? call.output(d_w_, w.shape_vector()) : Array();
             const Array d_b = gradient ? call.output(d_b_, {w.shape[1]}) : Array();

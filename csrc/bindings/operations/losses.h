@@ -1,4 +1,4 @@
-// The Python functions of the losses; the pointwise ones are one function, driven by their registry. No arithmetic here.
+// The Python functions of the losses. One function, driven by the registry, serves all pointwise ones.
 #pragma once
 
 #include "bindings/operations/names.h"
@@ -8,7 +8,7 @@ namespace steepest {
 template <class B>
 double loss_parameter(const Call<B>& call, const LossEntry& entry, py::handle given) {
     if (given.is_none()) return entry.standard;
-    if (!entry.parameter) ops::reject(call.name(), "there is no parameter, but one was given");
+    if (!entry.parameter) ops::reject(call.name(), "this loss has no parameter, but one was given");
     return call.number(entry.parameter, given);
 }
 
@@ -22,7 +22,8 @@ inline py::dict pointwise_losses() {
     return losses;
 }
 
-// Unsigned labels of 2^63 and more are negative to a kernel, but none is the negative one that is to be ignored.
+// Whether a label is ignored, and which. A kernel sees unsigned labels from 2^63 on as negative; a negative label to
+// ignore must not match them.
 template <class B>
 std::pair<bool, int64_t> ignored_label(const Call<B>& call, const Output& label, const Array& labels) {
     if (!label.is_given()) return {false, 0};
@@ -30,7 +31,7 @@ std::pair<bool, int64_t> ignored_label(const Call<B>& call, const Output& label,
     return {ignored >= 0 || labels.dtype != DType::kUint64, ignored};
 }
 
-// Class ids, 1-D, or else what `targets` reads: one of the two is absent.
+// Targets of a loss: 1-D class ids, or an array of floats. One of the two members is absent.
 template <class B>
 struct Targets {
     Array labels, targets;
@@ -124,7 +125,7 @@ void export_class_losses(py::module_& m) {
                  const Output& loss_, const Output& d_logits_) {
                   const Targets<B> given(call, "labels", labels_, 2);
                   if (ignore.is_given() && given.targets)
-                      ops::reject(call.name(), "ignore_label goes with class ids, but labels are probabilities");
+                      ops::reject(call.name(), "ignore_label requires class ids, but labels are probabilities");
                   const Array loss = call.output(loss_, {}, DType::kFloat64);
                   const Array d_logits = call.output(d_logits_, logits.shape_vector());
                   const auto ignored = ignored_label(call, ignore, given.labels);

@@ -53,7 +53,7 @@ inline auto loss(const char* name, const char* standard) {
     });
 }
 
-// Whether the losses of a row's outputs are added up, and not averaged.
+// Whether the losses of a row's outputs are summed, not averaged.
 inline auto reduction() {
     return optional("reduction", "str", py::str("mean"), [](auto& call, const char* what, py::handle given) {
         const std::string name = call.text(what, given);

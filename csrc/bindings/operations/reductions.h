@@ -26,7 +26,7 @@ void export_reductions(py::module_& m) {
                       const int axis = axis_of(call, x, axis_);
                       if (axis < 0 ? !x.has_matrix_form() : x.ndim != 2)
                           ops::reject(call.name(), "x has shape ", x.shape_text(),
-                                      "; an axis is reduced in 2-D arrays, all items in contiguous ones");
+                                      "; reducing an axis requires a 2-D array, reducing all items a contiguous one");
                       std::vector<int64_t> shape;
                       if (axis >= 0) shape.push_back(x.shape[1 - axis]);
                       const Array reduced = call.output(out, shape);
@@ -57,7 +57,7 @@ void export_reductions(py::module_& m) {
                   const int axis = axis_of(call, x, axis_);
                   if (axis < 0 ? x.ndim != 1 && !x.is_contiguous() : x.ndim != 2)
                       ops::reject(call.name(), "x has shape ", x.shape_text(),
-                                  "; sums run along an axis of 2-D arrays, or over all items of contiguous ones");
+                                  "; summing along an axis requires a 2-D array, summing all items a contiguous one");
                   const Array sums = call.output(out, axis < 0 ? std::vector<int64_t>{x.size()} : x.shape_vector());
                   call.submit_float([&]<class T>() {
                       ops::Cumsum<T> op{x.as_matrix<const T>(), sums.as_matrix<T>(), {}};
@@ -79,7 +79,7 @@ void export_reductions(py::module_& m) {
         [](Call<B>& call, const Array& x, const Array& labels, const Array& centre, const Array& weight,
            bool accumulate, const Output& weights_, const Output& sums_, const Output& scatter_) {
             if (accumulate && !(weights_.is_given() && sums_.is_given() && scatter_.is_given()))
-                ops::reject(call.name(), "weights, sums and scatter are needed to add to");
+                ops::reject(call.name(), "accumulate=True requires weights, sums and scatter");
             const int64_t d = x.shape[1], k = centre.shape[0];
             const Array weights = call.output(weights_, {k}, DType::kFloat64);
             const Array sums = call.output(sums_, {k, d}, DType::kFloat64);

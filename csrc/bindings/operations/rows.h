@@ -13,7 +13,7 @@ MatrixView<C> row_bytes(const Array& a) {
     return {reinterpret_cast<C*>(a.data), a.shape[0], bytes, a.strides[0], 1};
 }
 
-// The numbers of a sparse matrix, as SciPy has them.
+// The index arrays of a sparse matrix have int32 or int64, like SciPy's.
 template <class B>
 void require_sparse_index(const Call<B>& call, const char* what, const Array& array) {
     if (array.dtype != DType::kInt32 && array.dtype != DType::kInt64)
@@ -29,12 +29,12 @@ void export_rows(py::module_& m) {
         [](Call<B>& call, const Array& x, const Array& indices, const Output& out_, ScalarView<int64_t> start) {
             if (py::cast<bool>(x.object.attr("dtype").attr("hasobject")))
                 reject_type(call.name(), "x has dtype ", call.dtype_text(x),
-                            ", which holds references to objects; their rows cannot be moved as bytes");
+                            ", which holds references to Python objects; its rows cannot be copied as bytes");
             if (x.ndim != 1 && x.ndim != 2)
                 ops::reject(call.name(), "x must be 1-D or 2-D, but has shape ", x.shape_text());
             if (!x.has_contiguous_rows()) ops::reject(call.name(), "the rows of x must be contiguous");
             if (start.data && !out_.is_given())
-                reject_type(call.name(), "out is needed where start is an array, for its length");
+                reject_type(call.name(), "out is required if start is an array: its length is the number of rows");
             std::vector<int64_t> shape = x.shape_vector();
             if (!out_.is_given()) {
                 if (start.value < 0 || start.value > indices.shape[0])

@@ -5,7 +5,7 @@
 
 namespace steepest {
 
-// Name of a rule -> (what its errors start with, the names of its states).
+// Name of a rule -> (the name that its errors start with, the names of its states).
 inline py::dict described_update_rules() {
     py::dict rules;
     for (const ops::UpdateRuleInfo& rule : ops::kUpdateRules) {
@@ -49,7 +49,7 @@ std::vector<UpdateArrays> update_arrays(Call<B>& call, const ops::UpdateRuleInfo
     const auto params = list_of(params_), grads = list_of(grads_), given = list_of(states_);
     require_as_many(call, "grads", grads.size(), params.size());
     if (static_cast<int>(given.size()) != rule.states())
-        ops::reject(call.name(), "states has ", given.size(), " items; the rule keeps ", rule.states());
+        ops::reject(call.name(), "states has ", given.size(), " items; the rule has ", rule.states());
     std::vector<py::object> states[2];
     for (int s = 0; s < rule.states(); ++s) {
         if (given[s].is_none()) reject_type(call.name(), rule.state[s], " must be arrays, not None");
@@ -71,7 +71,7 @@ std::vector<UpdateArrays> update_arrays(Call<B>& call, const ops::UpdateRuleInfo
     return all;
 }
 
-// Which parameters the penalties act on: all where None is given.
+// Reads which parameters the penalties act on: all for None.
 template <class B>
 void read_penalised(Call<B>& call, std::vector<UpdateArrays>& arrays, py::handle penalised) {
     if (penalised.is_none()) return;
@@ -82,7 +82,7 @@ void read_penalised(Call<B>& call, std::vector<UpdateArrays>& arrays, py::handle
         arrays[i].penalised = call.flag("penalised", py::object(penalised[py::int_(i)]));
 }
 
-// Narrow contiguous tensors become one long row, which vectors cross without a remainder at every row.
+// Narrow contiguous tensors become one long row: vectors then leave a remainder once, not in every row.
 template <class T>
 std::vector<ops::UpdateTensor<T>> update_views(const std::vector<UpdateArrays>& arrays) {
     constexpr int64_t kNarrow = 64;
@@ -105,7 +105,7 @@ std::vector<ops::UpdateTensor<T>> update_views(const std::vector<UpdateArrays>& 
     return list;
 }
 
-// A decay that a mean is taken with: the newest item has the weight 1 - decay, which must not vanish.
+// A decay rate of a running mean: the newest item has the weight 1 - decay, which must not vanish.
 template <class B>
 void require_decay(const Call<B>& call, const ops::UpdateRuleInfo& rule, const char* what, double value) {
     if (rule.averages && *what && !(value >= 0 && value < 1))
