@@ -1,6 +1,6 @@
 """Write the type stubs of what is made from the registries of a built extension: `stubs.py _cpu*.so FOLDER`.
 
-FOLDER is the package's: the stubs go beside the modules that they describe. Nothing of the package is imported, so that
+FOLDER is the package's folder: the stubs go beside the modules that they describe. The package is not imported, so that
 a build can call this.
 """
 
@@ -17,7 +17,7 @@ MADE = "# Made by cmake/stubs.py from the registries of the extension.\n"
 
 OPERATIONS = (
     MADE
-    + '''"""What both backends offer, for type checkers: `steepest._cpu` and `steepest._cuda` implement `Backend`."""
+    + '''"""Interface of the backends, for type checkers: `steepest._cpu` and `steepest._cuda` implement `Backend`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
@@ -59,7 +59,7 @@ class Backend(Protocol):
 
 CUDA = '''
 class CudaBackend(Backend, Protocol):
-    """The CUDA module, whose operations return before they are done."""
+    """The CUDA module, whose operations run asynchronously."""
 
     def synchronize(self) -> None: ...
 '''
@@ -139,7 +139,7 @@ def main(extension: str, folder: str) -> None:
     for name, stub in STUBS.items():
         path, text = Path(folder) / name, stub(module)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # What has not changed keeps its time, so that nothing is built again for it.
+        # An unchanged stub keeps its modification time, so that nothing is rebuilt.
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
 

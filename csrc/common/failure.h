@@ -1,4 +1,4 @@
-// What a kernel found wrong in the data while it ran; the bindings turn it into an exception.
+// An error in the data that a kernel found while it ran; the bindings turn it into an exception.
 #pragma once
 
 #include <cstdint>

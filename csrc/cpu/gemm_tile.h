@@ -15,7 +15,7 @@ struct TileShape {
 };
 
 // c (rows, cols) = a (rows, k) @ b (k, cols), or c += a @ b, for 1 <= rows <= kRows and 1 <= cols <= kCols. Item (i, p)
-// of a stands at a[i * a_row + p * a_k]; the rows of b and c are contiguous, b_k and c_row items apart.
+// of a is at a[i * a_row + p * a_k]; the rows of b and c are contiguous, b_k and c_row items apart.
 template <class T>
 void multiply_tile(int rows, int cols, int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c,
                    int64_t c_row, bool accumulate);

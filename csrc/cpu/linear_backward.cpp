@@ -68,7 +68,7 @@ void sum_columns(const MatrixView<const T>& x, const VectorView<T>& out, bool ac
 
 }  // namespace
 
-// The three gradients read d_out alone, so no barrier stands between them.
+// The three gradients read d_out alone, so no barrier is needed between them.
 template <class T>
 void run(const ops::LinearBackward<T>& op, Team& team) {
     // A single column of weights is a row of the transposed product, whose vectors are full.

@@ -35,7 +35,7 @@ bool is_gradient_of_biases(const MatrixView<const T>& grad, const VectorView<T>&
            (grad.col_stride == d_b.stride || grad.cols == 1);
 }
 
-// One update operation and the layers whose gradients it can take from their products.
+// Fuses an update operation with the matrix products that compute the gradients of its layers.
 template <class T>
 class UpdateFusion {
   public:

@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
     }
 }
 
-// With few tiles, several blocks share each along the rows of x.
+// With few tiles, several blocks share each tile, and divide the rows of x.
 template <class Tile, class T>
 void launch_tiles(const ops::SecondMoment<T>& op, Stream& stream) {
     constexpr int64_t kEdge = Tile::kRows, kMaxParts = 64, kLeast = 8;  // kLeast: minimum number of tiles in a part

@@ -6,7 +6,7 @@
 
 namespace steepest {
 
-// The parameter that was given, or the default.
+// The parameter of an activation: the caller's value, or the default.
 template <class B>
 double parameter_of(const Call<B>& call, const ActivationInfo& info, const py::object& given) {
     if (!given) return info.default_parameter;
