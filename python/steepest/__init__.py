@@ -78,7 +78,7 @@ _SUBMODULES = frozenset(
         "plots",
     }
 )
-# What needs NumPy, and the module it is in: `import steepest` does not wait for either.
+# Function -> its module. These modules need NumPy, so that they load at first use and not by `import steepest`.
 _FUNCTIONS = {"load": "steepest._saving.files", "save": "steepest._saving.files"}
 
 

@@ -1,4 +1,4 @@
-"""Factors of symmetric matrices in float64: by LAPACK on the CPU, by CuPy's libraries on CUDA."""
+"""Eigenvalues and Cholesky factors of symmetric float64 matrices: LAPACK on the CPU, CuPy's libraries on CUDA."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from steepest._runtime.memory import to_device, to_host
 
 
 def eigh(matrix: Float64Array, device: str) -> tuple[Float64Array, Float64Array]:
-    """Return the eigenvalues of a symmetric matrix, ascending, and the eigenvectors as columns; all on the host.
+    """Return the eigenvalues of a symmetric matrix, ascending, and its eigenvectors as columns, all on the host.
 
     Parameters
     ----------
     matrix : ndarray of shape (n, n)
-        On the host.
+        Symmetric matrix, on the host.
     device : {"cpu", "cuda"}
         Where to compute.
     """
@@ -34,7 +34,7 @@ def eigh(matrix: Float64Array, device: str) -> tuple[Float64Array, Float64Array]
 
 
 def eigvalsh(matrix: Float64Array, device: str) -> Float64Array:
-    """Return the eigenvalues of a symmetric matrix as `eigh`, in about a fifth of its time."""
+    """Return the eigenvalues of a symmetric matrix like `eigh`, in about a fifth of its time."""
     if device == "cuda":
         on_host: Float64Array = to_host(import_cupy().linalg.eigvalsh(to_device(matrix, device)))
         return on_host
@@ -44,19 +44,20 @@ def eigvalsh(matrix: Float64Array, device: str) -> Float64Array:
 
 
 _controller: threadpoolctl.ThreadpoolController | None = None
-# Up to here a second thread of LAPACK saves less than it costs: it spins on after its work, in the place of a thread of
-# the kernels, and on a busy machine the threads wait for each other longer than they compute. OpenBLAS takes no second
-# thread for factors and solutions of the smallest ones, and to ask for one takes as long as these.
+# Numbers of rows. Up to _SMALL rows, LAPACK runs in one thread: a second one saves less than it costs. It keeps
+# spinning after its work, where a thread of the kernels could run, and on a busy machine the threads mostly wait for
+# each other. Below _SMALLEST rows, OpenBLAS itself factorises and solves in one thread, and setting the limit would
+# take as long as the computation.
 _SMALLEST, _SMALL = 64, 2048
 
 
 def one_thread_if_small(size: int) -> AbstractContextManager[Any]:
-    """Return a context in which Cholesky factors have one thread, if matrices of this size ask for no more."""
+    """Return a context in which Cholesky factorisations use one thread, if a matrix of this size needs no more."""
     return nullcontext() if size < _SMALLEST else _one_thread_up_to(_SMALL, size)
 
 
 def _one_thread_up_to(most: int, size: int) -> AbstractContextManager[Any]:
-    """Return a context in which LAPACK has one thread, for matrices of at most so many rows."""
+    """Return a context in which LAPACK uses one thread if a matrix of `size` rows has at most `most` rows."""
     global _controller
     if size > most:
         return nullcontext()
@@ -67,14 +68,14 @@ def _one_thread_up_to(most: int, size: int) -> AbstractContextManager[Any]:
 
 
 class Cholesky:
-    """The factor L of a positive definite matrix, ``A = L L^T``, and what follows from it.
+    """Cholesky factor L of a positive definite matrix, ``A = L L^T``, with solutions, inverses and condition number.
 
     Parameters
     ----------
     matrix : ndarray of shape (n, n)
         A, on the host.
     factor : ndarray or cupy.ndarray of shape (n, n)
-        L, on the device that made it.
+        L, on the device that computed it.
     """
 
     def __init__(self, matrix: Float64Array, factor: Array, device: str) -> None:
@@ -82,20 +83,20 @@ class Cholesky:
 
     @classmethod
     def of(cls, matrix: Float64Array, device: str) -> Cholesky | None:
-        """Return the factor of a symmetric matrix on the host, or None where it is not positive definite."""
+        """Return the Cholesky factor of a symmetric matrix on the host, or None if it is not positive definite."""
         if device == "cuda":
             try:
                 factor = import_cupy().linalg.cholesky(to_device(matrix, device))
             except np.linalg.LinAlgError:
                 return None
-            # CuPy does not look at what cuSOLVER says of it, unless it is told to.
+            # By default CuPy ignores cuSOLVER's error status; a failed factorisation then holds NaN.
             return cls(matrix, factor, device) if bool(import_cupy().isfinite(factor).all()) else None
-        # The transpose of a symmetric matrix is the same in the order of columns, which LAPACK takes as it is.
+        # The transpose is the same symmetric matrix in column-major order, which LAPACK expects.
         factor, failed = scipy.linalg.lapack.dpotrf(matrix.T, lower=1, clean=1)
         return None if failed else cls(matrix, factor, device)
 
     def least_pivot(self) -> float:
-        """Return the smallest square on the diagonal of L: what is left of a row by those before it, at the least."""
+        """Return the smallest pivot, the least squared diagonal item of L; near 0, A is nearly singular."""
         return float(self._factor.diagonal().min()) ** 2
 
     def inverse(self) -> Float64Array:
@@ -112,11 +113,11 @@ class Cholesky:
             product: Float64Array = to_host(K.matmul(inverse.T, inverse))
             return product
         if len(self._matrix) < _SMALLEST:
-            # LAPACK's routine starts threads for the smallest matrix.
+            # dpotri would start threads even for the smallest matrix.
             inverse = self.inverse()
             return K.matmul(inverse.T, inverse)
         lower: Float64Array = scipy.linalg.lapack.dpotri(self._factor, lower=1)[0]
-        # LAPACK writes one triangle; in the other are the zeros of L.
+        # LAPACK writes the lower triangle; the upper one still holds the zeros of L.
         inverse = lower + lower.T
         inverse.flat[:: len(inverse) + 1] *= 0.5
         return inverse
@@ -130,7 +131,7 @@ class Cholesky:
         return solution
 
     def reciprocal_condition(self) -> float:
-        """Return an estimate of ``1 / (|A| |A^-1|)``, on CUDA mostly a smaller number."""
+        """Return an estimate of the reciprocal condition number ``1 / (|A| |A^-1|)``; on CUDA it is often too small."""
         norm = float(scipy.linalg.lapack.dlange("1", self._matrix.T))
         if self._device == "cuda":
             # The sum of the squares of L^-1 is the trace of A^-1, which is at least its largest eigenvalue.

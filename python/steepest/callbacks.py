@@ -1,4 +1,4 @@
-"""Callbacks: objects that an estimator tells of the progress of its fit, and that may end it."""
+"""Callbacks: objects that an estimator calls when a fit starts, after each epoch, and when the fit ends."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ __all__ = ["Callback", "Checkpoint", "EarlyStopping", "Epoch", "ProgressBar", "T
 
 _NO_TENSORBOARD = "TensorBoard needs tensorboardX: pip install tensorboardX"
 
-# It leaves room for a bar in 80 columns: a long name of an estimator, thousands of epochs, and what they came to.
+# Format for tqdm. In 80 columns it leaves room for a long estimator name, thousands of epochs, and losses and score.
 _BAR_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} {remaining}{postfix}"
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch of training came to; for ``solver="lbfgs"``, one iteration.
+    """Results of one epoch of training; for ``solver="lbfgs"``, of one iteration.
 
     Attributes
     ----------
     number : int
-        Counted from 1 in each fit.
+        Number of the epoch, counted from 1 in each fit.
     loss : float
-        Mean loss over the samples, while training, with the penalty.
+        Mean training loss over the samples, including the penalty.
     accuracy : float or None
-        Share of the samples classified correctly while training, where it was asked for.
+        Proportion of the samples classified correctly during training; None if it is not counted.
     samples : int
         Number of samples.
     seconds : float
         Wall-clock time of the training steps.
     validation_loss, validation_score : float or None
-        Loss without the penalty, and score, on the validation samples after the epoch, where there are any.
+        Loss without the penalty, and score, on the validation samples after the epoch; None without such samples.
     """
 
     number: int
@@ -48,10 +48,10 @@ class Epoch:
 
 
 class Callback:
-    """Base class of callbacks, whose methods do nothing.
+    """Base class of callbacks; its methods do nothing.
 
-    Estimators take a list of them as ``callbacks=[...]`` and call them in its order, on the thread that fits. An
-    exception of a callback ends the fit.
+    Estimators take a list of callbacks, ``callbacks=[...]``, and call them in the order of the list, on the thread
+    that fits. An exception in a callback ends the fit.
 
     Examples
     --------
@@ -65,33 +65,33 @@ class Callback:
     """
 
     def fit_begun(self, model: Any) -> None:
-        """Hear that a fit begins.
+        """Receive the estimator when a fit starts.
 
         Parameters
         ----------
         model : estimator
-            The estimator; its parameters are checked, and its network is made.
+            The estimator; its parameters are already checked, and its network is built.
         """
 
     def epoch_done(self, model: Any, epoch: Epoch) -> bool | None:
-        """Hear that an epoch has ended.
+        """Receive the results of each epoch, and return whether to end the fit.
 
         Parameters
         ----------
         model : estimator
-            The estimator, with its fitted attributes as they are after the epoch: it can predict.
+            The estimator; its fitted attributes are up to date, and it can predict.
         epoch : Epoch
-            What the epoch came to.
+            Results of the epoch.
 
         Returns
         -------
         bool or None
-            True to end the fit; its weights then stay as they are.
+            True to end the fit; the weights then stay as they are.
         """
         return None
 
     def fit_done(self, model: Any) -> None:
-        """Hear that the fit has ended: by itself, by a callback, by Ctrl-C or with an error.
+        """Receive the estimator when the fit has ended: by itself, by a callback, by Ctrl-C or with an error.
 
         Parameters
         ----------
@@ -101,16 +101,16 @@ class Callback:
 
 
 class ProgressBar(Callback):
-    """Shows how far a fit is: a bar in terminals and notebooks, a line now and then in logs.
+    """Progress bar of a fit in terminals and notebooks; in logs, a line at regular intervals.
 
-    Beside the bar stand the epochs, the time that is left, the loss, and where there are validation samples, the loss
-    (``val``) and the score on them. Where there is no standard error, nothing is shown.
+    The bar shows the number of epochs, the remaining time and the loss. With validation samples it also shows the loss
+    (``val``) and the score on them. Without a standard error stream, nothing is shown.
 
     Parameters
     ----------
     log_seconds : float, default=30.0
-        Where standard error is neither a terminal nor a notebook's, a line is written after this many seconds, and one
-        at the end of the fit if it took longer.
+        If standard error is neither a terminal nor a notebook, seconds between two lines of the log. A fit that takes
+        longer than this also writes a line at its end.
 
     Examples
     --------
@@ -157,27 +157,27 @@ class ProgressBar(Callback):
                 f"{self._name}: epoch {self._epoch.number}{total}, "
                 f"{_summary(self._epoch, 'loss', 'validation loss', 'validation score')}, {seconds:.0f} s"
             )
-            # Without standard error `print` would take standard output; and a log that is closed ends no fit.
+            # Without standard error, `print` would write to standard output. A closed log must not end the fit.
             if sys.stderr is not None:
                 with contextlib.suppress(OSError, ValueError):
                     print(line, file=sys.stderr, flush=True)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A bar belongs to a terminal.
+        # A bar is tied to its terminal, and cannot be pickled.
         return {**self.__dict__, "_bar": None}
 
 
 def open_bar(**options: Any) -> Any:
-    """Return a progress bar of tqdm, which is disabled where it could not be drawn over."""
+    """Return a tqdm progress bar, disabled where the output can neither overwrite a line nor show a widget."""
     from tqdm.auto import tqdm
 
-    # In a notebook standard error is no terminal either.
+    # In a notebook, standard error is not a terminal, but tqdm shows a widget.
     in_notebook = any(cls.__module__ == "tqdm.notebook" for cls in tqdm.__mro__)
     return tqdm(**options, disable=not (in_notebook or _is_terminal(sys.stderr)))
 
 
 def _is_terminal(stream: Any) -> bool:
-    """Whether a stream is a terminal: a service has none, and one that a program puts in its place may be anything."""
+    """Whether a stream is a terminal; the stream may be None, as in a service, or any object that replaces it."""
     try:
         return bool(stream.isatty())
     except (AttributeError, ValueError):
@@ -185,14 +185,14 @@ def _is_terminal(stream: Any) -> bool:
 
 
 def above_bars() -> contextlib.AbstractContextManager[None]:
-    """Return a context in which what is printed, or warned of, stands above the progress bars that are open."""
+    """Return a context in which printed lines and warnings appear above the open progress bars."""
     tqdm = sys.modules.get("tqdm")
-    # Whoever has opened a bar has imported it.
+    # Any open bar has imported tqdm; without the import there is no bar.
     return contextlib.nullcontext() if tqdm is None else tqdm.tqdm.external_write_mode()
 
 
 def _summary(epoch: Epoch, loss: str, validation_loss: str, validation_score: str) -> str:
-    """Return what an epoch came to, each with its name."""
+    """Return losses and score of an epoch as text, each after its name."""
     items = {
         loss: epoch.loss,
         validation_loss: epoch.validation_loss,
@@ -206,10 +206,10 @@ def _as_text(value: float) -> str:
 
 
 class Checkpoint(Callback):
-    """Saves the model while it is trained, by `steepest.save`: there is a whole file at any time.
+    """Saves the model during training with `steepest.save`; the file is complete at any time.
 
-    `steepest.load` gives the model as it was after that epoch, with the state of its optimizer: `partial_fit`, or `fit`
-    with ``warm_start=True``, go on from there.
+    `steepest.load` returns the model as it was after the saved epoch, with the state of its optimizer. `partial_fit`,
+    and `fit` with ``warm_start=True``, continue from there.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ class Checkpoint(Callback):
     Raises
     ------
     ValueError
-        Where `every` is not positive.
+        If `every` is not positive.
 
     Examples
     --------
@@ -242,12 +242,12 @@ class Checkpoint(Callback):
         self._unsaved = False
 
     def fit_begun(self, model: Any) -> None:
-        """Forget what was best in the last fit."""
+        """Reset the best value of the last fit."""
         self._best = -math.inf
         self._unsaved = False
 
     def epoch_done(self, model: Any, epoch: Epoch) -> None:
-        """Save, if this epoch is one of those to be saved."""
+        """Save the model if this epoch is the best so far, or a multiple of `every`."""
         self._unsaved = True
         if self.save_best:
             value = _goodness(epoch)
@@ -258,7 +258,7 @@ class Checkpoint(Callback):
             self._save(model)
 
     def fit_done(self, model: Any) -> None:
-        """Save what the last epochs have changed."""
+        """Save the model if it was trained since the last save, unless `save_best` is set."""
         if self._unsaved and not self.save_best:
             self._save(model)
 
@@ -270,31 +270,31 @@ class Checkpoint(Callback):
 
 
 def _goodness(epoch: Epoch) -> float:
-    """Return a number that is larger the better the epoch's model is."""
+    """Return a number that is larger for a better model: the validation score, or a negative loss."""
     if epoch.validation_score is not None:
         return epoch.validation_score
     return -(epoch.loss if epoch.validation_loss is None else epoch.validation_loss)
 
 
 class EarlyStopping(Callback):
-    """Ends a fit when a quantity no longer improves; the weights stay as they are then.
+    """Ends a fit when a loss or score no longer improves; the last weights remain.
 
-    The parameter `early_stopping` of the estimators restores the best weights; this stops by any quantity, the training
-    loss or the validation loss of an `eval_set` too.
+    The parameter `early_stopping` of the estimators restores the best weights instead. This callback can watch any
+    quantity, such as the training loss or the validation loss on an `eval_set`.
 
     Parameters
     ----------
     quantity : {"validation_loss", "validation_score", "loss", "accuracy"}, default="validation_loss"
-        An attribute of `Epoch`. Losses are to fall, scores to rise.
+        The attribute of `Epoch` to watch. A loss improves when it falls, a score or accuracy when it rises.
     patience : int, default=10
-        Epochs without an improvement after which to stop.
+        Number of consecutive epochs without an improvement after which to stop.
     min_improvement : float, default=0.0
         What counts as one must be larger than this, from the last one on: small steps add up.
 
     Raises
     ------
     ValueError
-        Where a parameter is not as described, or an epoch does not have the quantity.
+        If a parameter is not as described, or an epoch does not have the quantity.
     """
 
     _SIGNS = {"validation_loss": -1.0, "validation_score": 1.0, "loss": -1.0, "accuracy": 1.0}  # noqa: RUF012
@@ -311,11 +311,11 @@ class EarlyStopping(Callback):
         self.min_improvement = min_improvement
 
     def fit_begun(self, model: Any) -> None:
-        """Begin anew."""
+        """Reset the best value and the count of epochs without an improvement."""
         self._best, self._waited = -math.inf, 0
 
     def epoch_done(self, model: Any, epoch: Epoch) -> bool:
-        """Compare; returns whether to stop."""
+        """Compare the quantity with its best value, and return whether to stop."""
         value = getattr(epoch, self.quantity)
         if value is None:
             raise ValueError(
@@ -331,22 +331,23 @@ class EarlyStopping(Callback):
 
 
 class TensorBoard(Callback):
-    """Writes the curves of a fit, and the distributions of its weights, for TensorBoard.
+    """Writes losses, scores and histograms of the weights as TensorBoard event files.
 
-    The writer is tensorboardX, which needs neither TensorFlow nor PyTorch. Show the folder by ``tensorboard --logdir
-    DIR``.
+    The writer is tensorboardX, which needs neither TensorFlow nor PyTorch. To see the curves, run
+    ``tensorboard --logdir DIR``.
 
     Parameters
     ----------
     log_dir : path
-        Folder for the event files; made if it is not there. Give each run a folder of its own below a common one.
+        Folder for the event files; created if it does not exist. To compare runs, give each run its own folder inside
+        a common one.
     weights_every : int, default=0
-        Write histograms of weights and biases after each so many epochs; 0: never.
+        Number of epochs between two histograms of weights and biases; 0 writes none.
 
     Raises
     ------
     ImportError
-        Where tensorboardX is not installed.
+        If tensorboardX is not installed.
     """
 
     def __init__(self, log_dir: str | os.PathLike[str], weights_every: int = 0) -> None:
@@ -363,12 +364,12 @@ class TensorBoard(Callback):
         """Open an event file."""
         from tensorboardX import SummaryWriter
 
-        # The writer's own names differ by the second: a second fit within it would overwrite the first one's file.
+        # tensorboardX names files by the second; without the suffix, two fits in one second would share a file.
         suffix = f".{os.getpid()}.{self._step}"
         self._writer = SummaryWriter(os.fspath(self.log_dir), filename_suffix=suffix)
 
     def epoch_done(self, model: Any, epoch: Epoch) -> None:
-        """Write what the epoch came to. Steps are counted over all fits and calls of `partial_fit`."""
+        """Write the results of the epoch. Steps are counted over all fits and calls of `partial_fit`."""
         self._step += 1
         scalars = {
             "loss/training": epoch.loss,
@@ -397,5 +398,5 @@ class TensorBoard(Callback):
             self._writer = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # A writer has a thread and a file: copies open their own.
+        # A writer has a thread and an open file; a copy opens its own.
         return {**self.__dict__, "_writer": None}

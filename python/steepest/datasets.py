@@ -1,4 +1,4 @@
-"""Data sets: scikit-learn's digits, and MNIST from a folder of the reader's own."""
+"""Data sets of handwritten digits: scikit-learn's 8 x 8 digits, and MNIST from IDX files in a folder."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _MNIST_FILES = {
 }
 _MNIST_SIDE = 28  # pixels
 _READ_BYTES = 1 << 20
-_MOST_DIMENSIONS = 64  # of NumPy's arrays
-# Bytes that a byte of gzip can stand for: a match of 258 bytes takes two bits at least (RFC 1951).
+_MOST_DIMENSIONS = 64  # of a NumPy array
+# Largest compression ratio of gzip: a match of 258 bytes takes at least two bits (RFC 1951), 258 * 8 / 2 = 1032.
 _MOST_UNPACKED = 1032
 
 
 class MNIST(NamedTuple):
-    """The two parts of MNIST: images as rows of 784 intensities in [0, 1], labels as int64 ids 0 to 9."""
+    """Training and test set of MNIST: images as rows of 784 intensities in [0, 1], labels 0 to 9 as int64."""
 
     X_train: Array
     y_train: Array
@@ -37,7 +37,7 @@ class MNIST(NamedTuple):
 
 
 def load_digits(dtype: npt.DTypeLike = np.float32) -> tuple[Array, Array]:
-    """Load the 1797 handwritten digits of 8 x 8 pixels that scikit-learn carries.
+    """Load scikit-learn's 1797 handwritten digits of 8 x 8 pixels.
 
     Parameters
     ----------
@@ -58,13 +58,14 @@ def load_digits(dtype: npt.DTypeLike = np.float32) -> tuple[Array, Array]:
 
 
 def load_mnist(folder: str | os.PathLike[str], dtype: npt.DTypeLike = np.float32) -> MNIST:
-    """Load MNIST, or a set of the same form such as Fashion-MNIST, from its four IDX files.
+    """Load MNIST, or a data set in the same format such as Fashion-MNIST, from its four IDX files.
 
     Parameters
     ----------
     folder : path
-        Holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the two ``t10k-`` files, each as it
-        is or with gzip (``.gz``). Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
+        Folder that contains ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the two ``t10k-`` files, each
+        plain or compressed with gzip (``.gz``). Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten
+        digits".
     dtype : data-type, default=float32
         Dtype of the images.
 
@@ -76,9 +77,9 @@ def load_mnist(folder: str | os.PathLike[str], dtype: npt.DTypeLike = np.float32
     Raises
     ------
     FileNotFoundError, NotADirectoryError
-        Where the folder or a file is missing, or the folder is a file.
+        If the folder or a file is missing, or `folder` is a file.
     ValueError
-        Where a file is not what it should be; the message names it, and the byte.
+        If a file is damaged or does not contain MNIST images or labels; the message names the file and the byte.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -89,7 +90,7 @@ def load_mnist(folder: str | os.PathLike[str], dtype: npt.DTypeLike = np.float32
     for images_name, labels_name in _MNIST_FILES.values():
         images_path, labels_path = _find(folder, images_name), _find(folder, labels_name)
         with _Idx(images_path, "load_mnist") as image_file, _Idx(labels_path, "load_mnist") as label_file:
-            # The headers first: a small file with gzip may unpack to anything.
+            # The headers are checked before the items are read: a small gzip file may unpack to any size.
             _require_images_and_labels(image_file, label_file)
             images, labels = image_file.read(), label_file.read()
         if labels.size and labels.max() > 9:
@@ -102,10 +103,10 @@ def load_mnist(folder: str | os.PathLike[str], dtype: npt.DTypeLike = np.float32
 
 
 def read_idx(path: str | os.PathLike[str]) -> Array:
-    """Read an array from an IDX file, plain or with gzip (told by its content, not by its name).
+    """Read an array from an IDX file, plain or compressed with gzip (recognised by content, not by name).
 
-    Two zero bytes, a byte for the dtype, a byte for the number of dimensions, each dimension as a big-endian
-    unsigned 32-bit integer, then the items in C order, big-endian.
+    The format: two zero bytes, a byte for the dtype, a byte for the number of dimensions, each dimension as a
+    big-endian unsigned 32-bit integer, then the items in C order, big-endian.
 
     Parameters
     ----------
@@ -120,31 +121,31 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
     Raises
     ------
     FileNotFoundError
-        Where there is no such file.
+        If the file does not exist.
     ValueError
-        Where it is no IDX file, is truncated or has bytes left over; the message names the file and the byte. Memory is
-        taken as the items are read, and not for what a header asks for.
+        If it is not an IDX file, is truncated or has extra bytes; the message names the file and the byte. Memory is
+        allocated as the items are read, so that a damaged header cannot claim too much.
     """
     with _Idx(Path(path), "read_idx") as file:
         return file.read()
 
 
 class _Idx:
-    """An IDX file, of which the header has been read.
+    """Open IDX file whose header has been read.
 
     Parameters
     ----------
     path : path
         The file.
     function : str
-        What messages start with.
+        Name of the calling function, which error messages start with.
 
     Attributes
     ----------
     dtype : dtype
-        Of the items, big-endian.
+        Dtype of the items, big-endian.
     shape : tuple of int
-        Of the array; its items fit into the file, as far as its length tells.
+        Shape of the array. A file whose length shows that it holds fewer items is already rejected.
     """
 
     def __init__(self, path: Path, function: str) -> None:
@@ -167,7 +168,7 @@ class _Idx:
         self._raw.close()
 
     def bad(self, byte: int, what: str) -> ValueError:
-        """Return the error that says what is wrong, and where."""
+        """Return a ValueError that names the file, the byte and the fault."""
         return ValueError(f"[{self._function}] {self.path}, byte {byte}: {what}")
 
     def _read_header(self) -> tuple[np.dtype[Any], tuple[int, ...]]:
@@ -207,11 +208,11 @@ class _Idx:
             array = array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
         try:
             return array.reshape(self.shape)
-        except ValueError as error:  # of no items, in dimensions whose product is too large
+        except ValueError as error:  # one dimension is 0, and the product of the others is too large
             raise self.bad(4, f"there is no array of shape {self.shape}: {error}") from error
 
     def _read(self, n: int) -> bytearray:
-        """Read n bytes, or to the end."""
+        """Read n bytes, or fewer at the end of the file."""
         data = bytearray()
         try:
             while len(data) < n and (part := self._stream.read(min(n - len(data), _READ_BYTES))):
@@ -223,7 +224,7 @@ class _Idx:
 
 
 def _require_images_and_labels(images: _Idx, labels: _Idx) -> None:
-    """Raise ValueError unless two files are of images of 28 x 28 bytes, and of as many bytes."""
+    """Raise ValueError unless one file holds images of 28 x 28 bytes, and the other a label byte for each."""
     for file, n_dims in ((images, 3), (labels, 1)):
         if file.dtype != np.uint8:
             native = file.dtype.newbyteorder("=")

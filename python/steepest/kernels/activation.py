@@ -26,7 +26,7 @@ ACTIVATIONS: tuple[str, ...] = tuple(entry["name"] for entry in _cpu.ACTIVATIONS
 """The names of all activation functions."""
 
 INPUT_DERIVATIVES: tuple[str, ...] = tuple(entry["name"] for entry in _cpu.ACTIVATIONS if entry["at_input"])
-"""Those whose derivative does not follow from the output: `activation_backward` takes it at the input."""
+"""Activations whose derivative does not follow from the output: `activation_backward` evaluates it at the input."""
 
 ACTIVATION_PARAMETERS: Mapping[str, tuple[str, float]] = MappingProxyType(
     {
@@ -35,7 +35,7 @@ ACTIVATION_PARAMETERS: Mapping[str, tuple[str, float]] = MappingProxyType(
         if entry["parameter"]
     }
 )
-"""Those that have a parameter, with its name and its default."""
+"""Activations with a parameter: name of the activation -> name and default of its parameter."""
 
 
 def activation(x: Array, activation: Activation = "relu", out: Array | None = None) -> Array:
@@ -44,10 +44,10 @@ def activation(x: Array, activation: Activation = "relu", out: Array | None = No
     Parameters
     ----------
     x : ndarray
-        Of at most 2 dimensions, or contiguous.
+        Input, of at most 2 dimensions or contiguous.
     activation : str or (str, float)
-        The function f, one of `ACTIVATIONS`; for those in `ACTIVATION_PARAMETERS`, a pair gives the parameter too,
-        which must be finite and not negative.
+        Name of the function f, one of `ACTIVATIONS`. For functions in `ACTIVATION_PARAMETERS`, a pair of the name and
+        the parameter, which must be finite and not negative.
     out : ndarray of x's shape, optional
         Receives the result; it may be x.
 
@@ -74,7 +74,7 @@ def activation_backward(
     d_y : ndarray
         Gradient of the loss with respect to y.
     y : ndarray of d_y's shape
-        The function's output; its *input* for those in `INPUT_DERIVATIVES`.
+        The function's output; for functions in `INPUT_DERIVATIVES`, its *input*.
     activation : str or (str, float)
         The function f, as in `activation`.
     out : ndarray of y's shape, optional
@@ -94,16 +94,16 @@ def activation_backward(
 
 
 def prelu(x: Array, slope: Array, out: Array | None = None) -> Array:
-    """Return x where x > 0, else slope * x, with slopes that are learned.
+    """Return x where x > 0, else slope * x: the parametric ReLU, whose slopes are learned.
 
-    The rectifier of K. He et al. [1]_.
+    K. He et al. introduced it [1]_.
 
     Parameters
     ----------
     x : ndarray of shape (n, m)
         Values.
     slope : ndarray of shape (m,) or (1,)
-        A slope for each column, or one for all. It may have any sign.
+        A slope for each column, or one for all columns; a slope may have any sign.
     out : ndarray of shape (n, m), optional
         Receives the result; it may be x.
 
@@ -127,10 +127,11 @@ def prelu(x: Array, slope: Array, out: Array | None = None) -> Array:
 def prelu_backward(
     d_y: Array, x: Array, slope: Array, d_x: Array | None = None, d_slope: Array | None = None
 ) -> tuple[Array, Array]:
-    """Return the gradients of `prelu`, taken at its input.
+    """Return the gradients of `prelu`, evaluated at its input.
 
-    ``d_x = where(x > 0, d_y, slope * d_y)``, and d_slope is the sum of ``d_y * x`` over the items with ``x <= 0``, down
-    each column or over all. Sums are accumulated in float64, in an order that depends on the shape alone.
+    ``d_x = where(x > 0, d_y, slope * d_y)``, and d_slope is the sum of ``d_y * x`` over the items with ``x <= 0``, for
+    each column or, with one slope, over all items. Sums are accumulated in float64, in an order that depends on the
+    shape alone.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ _WITH_PARAMETER = (
 
 
 def _function(entry: dict[str, Any]) -> Callable[..., Any]:
-    """Return the function of an entry; its parameter, if there is one, keeps the entry's name and default."""
+    """Return the function for a registry entry, with the name and default of the entry's parameter, if any."""
     own: dict[str, Any] = {"backend_of": backend_of, "__name__": __name__}
     exec((_WITH_PARAMETER if entry["parameter"] else _FIXED).format_map(entry), own)
     function: Callable[..., Any] = own[entry["name"]]

@@ -1,4 +1,4 @@
-"""Losses of classes, with their gradients."""
+"""Classification losses and their gradients: cross-entropy, hinge and other margin losses, zero-one loss."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def softmax_cross_entropy(
 ) -> tuple[Float64Array, Array]:
     """Return the softmax cross-entropy of a mini-batch and its gradient, in one pass over the logits.
 
-    It is the negative log-likelihood of a categorical distribution with the given logits z,
-    ``l_i = logsumexp(z_i) * sum_j t_ij - sum_j t_ij * z_ij``, averaged over the batch:
-    ``loss = sum_i w_i l_i / sum_i w_i``.
+    The loss of a row is the negative log-likelihood of a categorical distribution with the given logits z,
+    ``l_i = logsumexp(z_i) * sum_j t_ij - sum_j t_ij * z_ij``. The loss of the batch is the weighted mean
+    ``sum_i w_i l_i / sum_i w_i``.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ def softmax_cross_entropy(
     labels : ndarray of integers of shape (n,), or of floats of shape (n, c)
         Class ids in 0..c-1, of any integer width; or the target probabilities t.
     sample_weight : ndarray of shape (n,), optional
-        Weights w. A row of weight 0 counts for nothing, whatever its logits.
+        Weights w. A row of weight 0 is ignored, whatever its logits.
     ignore_label : int, optional
-        Rows with this class id count for nothing.
+        Rows with this class id are ignored.
     loss : 0-d float64 ndarray, optional
         Receives the loss.
     d_logits : ndarray of shape (n, c), optional
@@ -48,14 +48,14 @@ def softmax_cross_entropy(
     Returns
     -------
     loss : 0-d float64 ndarray
-        The mean loss in nats; 0 where no row counts.
+        The mean loss in nats; 0 if every row is ignored.
     d_logits : ndarray of shape (n, c)
         Gradient of the mean loss, ``w_i / sum(w) * (softmax(z_i) * sum_j t_ij - t_i)``.
 
     Raises
     ------
     ValueError
-        A label outside 0..c-1, an empty batch, and as in the package's conventions.
+        If a label is outside 0..c-1, or the batch is empty; see also the package's conventions.
     TypeError
         See the package's conventions.
 
@@ -93,9 +93,9 @@ def log_loss(
 ) -> tuple[Float64Array, Array]:
     """Return the binary cross-entropy of logits, ``l = log(1 + exp(z)) - t * z``, and its gradient ``sigmoid(z) - t``.
 
-    It is the negative log-likelihood, in nats, of outcomes whose probability is ``sigmoid(z)``. Each output is a
-    question of its own, so that m labels need not exclude one another. Both are accurate to a few units in the last
-    place for every logit, and finite for every finite one. Targets lie in 0..1, and are not checked. Other
+    The loss is the negative log-likelihood, in nats, of outcomes whose probability is ``sigmoid(z)``. Outputs are
+    independent, so that a row may have several labels. Loss and gradient are accurate to a few units in the last place
+    for every logit, and finite for every finite logit. Targets must lie in [0, 1], which is not checked. Other
     parameters, results and errors are those of `squared_error`.
 
     Examples
@@ -126,9 +126,9 @@ def hinge(
 ) -> tuple[Float64Array, Array]:
     """Return the hinge loss of a mini-batch, ``l = max(0, margin - t * z)``, and its gradient.
 
-    Targets are ±1. The gradient is -t within the margin, and 0 on its edge and beyond. With an L2 penalty it gives
-    the linear support-vector machine (C. Cortes, V. Vapnik, "Support-vector networks", Machine Learning 20, 1995);
-    with a margin of 0 it is the perceptron's criterion.
+    Targets are ±1. The gradient is -t where ``t * z < margin``, and 0 elsewhere. With an L2 penalty, the hinge loss
+    gives the linear support-vector machine (C. Cortes, V. Vapnik, "Support-vector networks", Machine Learning 20,
+    1995); with a margin of 0, it is the perceptron criterion.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def hinge(
     sample_weight : ndarray of shape (n,), optional
         As in `squared_error`.
     margin : float
-        A score from which nothing is lost, in units of the prediction.
+        Value of ``t * z`` from which the loss is 0, in units of the prediction.
     reduction, loss, d_prediction
         As in `squared_error`.
 
@@ -146,12 +146,12 @@ def hinge(
     loss : 0-d float64 ndarray
         The loss.
     d_prediction : ndarray of shape (n, m)
-        Its gradient.
+        Gradient of the loss with respect to the predictions.
 
     Raises
     ------
     TypeError, ValueError
-        A `margin` that is not finite, and as `squared_error`.
+        If `margin` is not finite; otherwise as in `squared_error`.
     """
     return backend_of(prediction).pointwise_loss(
         "hinge", prediction, target, sample_weight, margin, False, reduction, loss, d_prediction
@@ -188,10 +188,10 @@ def modified_huber(
 ) -> tuple[Float64Array, Array]:
     """Return the modified Huber loss of a mini-batch and its gradient.
 
-    ``l = max(0, 1 - t * z)**2`` up to ``t * z = -1``, and ``-4 * t * z`` beyond, for targets ±1: a squared hinge for
-    which outliers weigh less. With z clipped to [-1, 1], ``(z + 1) / 2`` estimates the probability of t = 1 (T. Zhang,
-    "Solving large scale linear prediction problems using stochastic gradient descent algorithms", ICML 2004).
-    Parameters, results and errors are those of `squared_error`.
+    For targets ±1, ``l = max(0, 1 - t * z)**2`` where ``t * z >= -1``, and ``-4 * t * z`` below. It is a squared hinge
+    loss in which outliers weigh less. With z clipped to [-1, 1], ``(z + 1) / 2`` estimates the probability of t = 1
+    (T. Zhang, "Solving large scale linear prediction problems using stochastic gradient descent algorithms", ICML
+    2004). Parameters, results and errors are those of `squared_error`.
     """
     return backend_of(prediction).pointwise_loss(
         "modified_huber", prediction, target, sample_weight, None, False, reduction, loss, d_prediction
@@ -209,9 +209,9 @@ def exponential(
 ) -> tuple[Float64Array, Array]:
     """Return the exponential loss of a mini-batch, ``l = exp(-t * z)``, and its gradient ``-t * exp(-t * z)``.
 
-    Targets are ±1. It is the loss that AdaBoost descends (J. Friedman, T. Hastie, R. Tibshirani, "Additive logistic
-    regression", Annals of Statistics 28, 2000); half the log odds minimise its expectation. Parameters, results and
-    errors are those of `squared_error`.
+    Targets are ±1. AdaBoost minimises this loss (J. Friedman, T. Hastie, R. Tibshirani, "Additive logistic
+    regression", Annals of Statistics 28, 2000); its expectation is least where z is half the log-odds. Parameters,
+    results and errors are those of `squared_error`.
     """
     return backend_of(prediction).pointwise_loss(
         "exponential", prediction, target, sample_weight, None, False, reduction, loss, d_prediction
@@ -221,7 +221,7 @@ def exponential(
 def zero_one_loss(
     scores: Array, labels: Array, ignore_label: int | None = None, out: Float64Array | None = None
 ) -> Float64Array:
-    """Return the share of rows whose first largest score is not at their label.
+    """Return the misclassification rate: the proportion of rows whose first largest score is not at their label.
 
     Parameters
     ----------
@@ -230,18 +230,18 @@ def zero_one_loss(
     labels : ndarray of integers of shape (n,)
         Class ids in 0..c-1.
     ignore_label : int, optional
-        Rows with this class id are left out.
+        Rows with this class id are ignored.
     out : 0-d float64 ndarray, optional
         Receives the result.
 
     Returns
     -------
     0-d float64 ndarray
-        1 - accuracy; 0 where no row counts.
+        1 - accuracy; 0 if every row is ignored.
 
     Raises
     ------
     TypeError, ValueError
-        As `softmax_cross_entropy`.
+        As in `softmax_cross_entropy`.
     """
     return backend_of(scores).zero_one_loss(scores, labels, ignore_label, out)

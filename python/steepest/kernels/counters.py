@@ -1,4 +1,4 @@
-"""The small arrays that change from step to step of a captured graph."""
+"""Operations on the 0-d arrays that change from step to step of a captured graph: counters, sums, learning rates."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["accumulate", "increment", "look_up", "require_finite"]
 
 
 def increment(counter: Int64Array, by: int = 1) -> None:
-    """Add `by` to a 0-d int64 array: a cursor, or the number of an update.
+    """Add `by` to a 0-d int64 array, such as a cursor into the samples or the number of an update.
 
     Parameters
     ----------
     counter : 0-d int64 ndarray
-        Changed in place.
+        The counter, changed in place.
     by : int
-        What is added.
+        Number to add.
 
     Raises
     ------
@@ -27,16 +27,16 @@ def increment(counter: Int64Array, by: int = 1) -> None:
 
 
 def accumulate(total: Float64Array, value: float | Float64Array, scale: float = 1.0) -> None:
-    """Add ``scale * value`` to a 0-d float64 array: the loss of an epoch, from those of its mini-batches.
+    """Add ``scale * value`` to a 0-d float64 array, such as the loss of an epoch, summed over its mini-batches.
 
     Parameters
     ----------
     total : 0-d float64 ndarray
-        Changed in place.
+        The sum, changed in place.
     value : float or 0-d float64 ndarray
-        What is added; it may be `total`.
+        Number to add; it may be `total`.
     scale : float
-        Its factor.
+        Factor of `value`.
 
     Raises
     ------
@@ -47,16 +47,16 @@ def accumulate(total: Float64Array, value: float | Float64Array, scale: float = 
 
 
 def look_up(table: Float64Array, index: int | Int64Array, out: Float64Array | None = None) -> Float64Array:
-    """Copy one item of a table into a 0-d array: ``table[index]``, the learning rate of a step as a rule.
+    """Copy one item of a table, ``table[index]``, into a 0-d array; usually the learning rate of a step.
 
     Parameters
     ----------
     table : float64 ndarray of shape (n,)
-        At least one item.
+        The table, with n >= 1.
     index : int or 0-d int64 ndarray
-        Which; one below 0 stands for the first item, one above ``n - 1`` for the last.
+        Index of the item, clipped to 0..n-1.
     out : 0-d float64 ndarray, optional
-        Where the item goes.
+        Receives the item.
 
     Returns
     -------
@@ -74,18 +74,18 @@ def look_up(table: Float64Array, index: int | Int64Array, out: Float64Array | No
 def require_finite(value: Float64Array) -> None:
     """Raise ``DivergenceError`` if a 0-d float64 array is not finite.
 
-    In a replay, the operations after it are not run in that step: placed between the loss and the update, it keeps
-    the parameters as they were.
+    In a replay, the error skips the rest of the step. Placed between the loss and the update, this operation keeps the
+    parameters as they were.
 
     Parameters
     ----------
     value : 0-d float64 ndarray
-        The loss, as a rule.
+        The number to check, usually the loss.
 
     Raises
     ------
     DivergenceError
-        The value is infinite or NaN. Its ``step`` is the 0-based step of the replay.
+        If the value is infinite or NaN. The error's ``step`` is the 0-based step of the replay.
     TypeError, ValueError
         See the package's conventions.
     """

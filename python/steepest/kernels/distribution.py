@@ -1,12 +1,14 @@
-"""Distributions whose parameters are a network's outputs, a row of z each.
+"""Fisher information, divergence and sampled scores of distributions whose parameters are a network's outputs.
 
-* ``"categorical"``: classes of probabilities softmax(z).
-* ``"bernoulli"``: labels of probabilities sigmoid(z).
-* ``"gaussian"``: numbers of mean z and variance 1.
-* ``"gaussian_learned_variance"``: numbers of mean mu and variance exp(s), where z holds all mu before all s.
-* ``"poisson"``: counts of mean exp(z).
+Each row of z holds the parameters of one distribution.
 
-Outputs are independent given z, but for the classes.
+* ``"categorical"``: a class, with probabilities softmax(z).
+* ``"bernoulli"``: labels, with probabilities sigmoid(z).
+* ``"gaussian"``: real numbers, with mean z and variance 1.
+* ``"gaussian_learned_variance"``: real numbers, with mean mu and variance exp(s); z holds all mu before all s.
+* ``"poisson"``: counts, with mean exp(z).
+
+Except for ``"categorical"``, the outputs of a row are independent given z.
 """
 
 from __future__ import annotations
@@ -35,34 +37,35 @@ def output_fisher(
 ) -> Array:
     """Return the product of the Fisher information of a distribution's parameters with a vector, row by row.
 
-    ``out[i] = scale * w[i] / sum(w) * H(z[i]) @ v[i]``, where H is the expected outer product of the scores, the
-    gradients of the negative log-likelihood with respect to z: ``diag(p) - p p^T`` with ``p = softmax(z)`` for
-    classes; otherwise diagonal, ``p (1 - p)`` with ``p = sigmoid(z)`` for labels, 1 for means of unit variance,
-    ``exp(-s)`` and 1/2 for means and log-variances, and ``exp(z)`` for counts. For all but the Gaussian of learned
-    variance that is also the Hessian of the negative log-likelihood (J. Martens, "New insights and perspectives on the
-    natural gradient method", 2020, section 9.2). Between `linear_tangent` and `linear_backward` it makes ``J^T H J v``,
-    the product of a network's Fisher matrix with a vector (N. N. Schraudolph, "Fast curvature matrix-vector products
-    for second-order gradient descent", 2002).
+    ``out[i] = scale * w[i] / sum(w) * H(z[i]) @ v[i]``, where H is the expected outer product of the scores. A score is
+    the gradient of the negative log-likelihood with respect to z. For classes, H is ``diag(p) - p p^T`` with
+    ``p = softmax(z)``. Otherwise it is diagonal: ``p (1 - p)`` with ``p = sigmoid(z)`` for labels, 1 for means of unit
+    variance, ``exp(-s)`` and 1/2 for means and log-variances, and ``exp(z)`` for counts.
+
+    Except for the Gaussian of learned variance, H is also the Hessian of the negative log-likelihood (J. Martens, "New
+    insights and perspectives on the natural gradient method", 2020, section 9.2). Between `linear_tangent` and
+    `linear_backward`, this function gives ``J^T H J v``, the product of a network's Fisher matrix with a vector
+    (N. N. Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent", 2002).
 
     Parameters
     ----------
     z : ndarray of shape (n, c)
         Parameters of the distribution.
     v : ndarray of shape (n, c)
-        What is multiplied.
+        Vectors to multiply, one for each row of z.
     distribution : {"categorical", "bernoulli", "gaussian", "gaussian_learned_variance", "poisson"}
-        See the module's description; an even c for learned variances.
+        Name of the distribution; see the module's description. Learned variances need an even c.
     sample_weight : ndarray of shape (n,), optional
-        Weights w of the rows, all 1 without. A row of weight 0 gives 0, whatever it holds.
+        Weights w of the rows, 1 by default. A row of weight 0 gives 0, whatever it holds.
     scale : float, default=1.0
-        Before all rows; finite.
+        Factor of all products; finite.
     out : ndarray of shape (n, c), optional
         Receives the result; it may be z or v.
 
     Returns
     -------
     ndarray of shape (n, c)
-        The products; 0 where all weights are 0.
+        The products; 0 if all weights are 0.
 
     Raises
     ------
@@ -87,44 +90,44 @@ def output_divergence(
     *,
     out: Float64Array | None = None,
 ) -> Float64Array:
-    """Return the mean over the rows of the divergence of one row's distribution from another's, in nats.
+    """Return the mean Kullback-Leibler divergence between the distributions of the rows of z and w, in nats.
 
     ``sum_i s[i] * KL(p(z[i]) || p(w[i])) / sum(s)``, where ``KL(p || q)`` is the expectation of ``log p - log q`` over
     p (S. Kullback, R. A. Leibler, "On information and sufficiency", Annals of Mathematical Statistics 22, 1951). For a
-    small ``t = w - z`` it is half of ``t^T H t``, with the H of `output_fisher`: the square of the length by which the
-    natural gradient measures a step (S. Amari, "Natural gradient works efficiently in learning", Neural Computation
-    10, 1998). It is computed in float64 from t, in forms in which nothing cancels: no digits are lost, however near
-    the two distributions are.
+    small ``t = w - z``, the divergence is ``t^T H t / 2`` with the H of `output_fisher`. The natural gradient measures
+    the squared length of a step by ``t^T H t`` (S. Amari, "Natural gradient works efficiently in learning", Neural
+    Computation 10, 1998). The divergence is computed in float64 from t, by formulas without cancellation: no digits
+    are lost, however near the two distributions are.
 
     Parameters
     ----------
     z, w : ndarray of shape (n, c)
         Parameters of the distributions.
     distribution : {"categorical", "bernoulli", "gaussian", "gaussian_learned_variance", "poisson"}
-        See the module's description; an even c for learned variances. The divergences of outputs that are independent
-        add up.
+        Name of the distribution; see the module's description. Learned variances need an even c. Divergences of
+        independent outputs add up.
     sample_weight : ndarray of shape (n,), optional
-        Weights s of the rows, all 1 without. A row of weight 0 counts for nothing, whatever it holds.
+        Weights s of the rows, 1 by default. A row of weight 0 is ignored, whatever it holds.
     out : 0-d float64 ndarray, optional
         Receives the result.
 
     Returns
     -------
     0-d float64 ndarray
-        The mean divergence: not negative, 0 where all weights are 0, and infinite only where it exceeds the range of
-        float64, or w excludes what z does not.
+        The mean divergence: not negative, and 0 if all weights are 0. It is infinite only if it exceeds the range of
+        float64, or w gives probability 0 to an outcome that is possible under z.
 
     Raises
     ------
     ValueError
-        There are no rows or no columns; and see the package's conventions.
+        If there are no rows or no columns; see also the package's conventions.
     TypeError
         See the package's conventions.
 
     Notes
     -----
-    Items of z and w that are the same infinity are those of the same distribution; a class of the logit ``-inf`` is
-    excluded. Differences ``w - z`` are to be within the range of float64.
+    Items of z and w that are the same infinity contribute no difference. A class with the logit ``-inf`` has
+    probability 0. Other differences ``w - z`` must lie within the range of float64.
 
     Examples
     --------
@@ -140,28 +143,28 @@ def output_divergence(
 def sampled_score(
     z: Array, distribution: Distribution, *, seed: int, stream: int | Int64Array, out: Array | None = None
 ) -> Array:
-    """Draw an observation from each row's distribution, and return the gradient of its negative log-likelihood.
+    """Sample an observation from each row's distribution, and return its score.
 
-    With respect to z: ``softmax(z) - onehot(class)``, ``sigmoid(z) - label``, ``z - number``, ``exp(z) - count``, and
-    for learned variances ``(mu - number) * exp(-s)`` and ``(1 - (mu - number)**2 * exp(-s)) / 2``. Its mean over many
-    draws is 0, and that of its outer product the Fisher information of z (`output_fisher`): passed back through a
-    network it gives unbiased estimates of the network's Fisher matrix.
+    The score is the gradient of the negative log-likelihood with respect to z: ``softmax(z) - onehot(class)``,
+    ``sigmoid(z) - label``, ``z - number``, ``exp(z) - count``, and for learned variances ``(mu - number) * exp(-s)``
+    and ``(1 - (mu - number)**2 * exp(-s)) / 2``. The mean of the score is 0, and the mean of its outer product is the
+    Fisher information of z (`output_fisher`). Backpropagated through a network, scores give unbiased Monte Carlo
+    estimates of the network's Fisher matrix.
 
-    What is drawn depends on `seed`, `stream`, the number of the item, or of the row for classes, and z alone: it is the
-    same for every layout, dtype and number of threads, and on every device, but where a number that is drawn lies as
-    close to a boundary as z is rounded.
+    A sample depends only on `seed`, `stream`, z and the number of the item (for classes, of the row). It is the same
+    for every layout, dtype, number of threads and device. The exception is a random number so close to a boundary
+    between two outcomes that the rounding of z decides.
 
     Parameters
     ----------
     z : ndarray of shape (n, c)
         Parameters of the distribution.
     distribution : {"categorical", "bernoulli", "gaussian", "gaussian_learned_variance", "poisson"}
-        See the module's description; an even c for learned variances.
+        Name of the distribution; see the module's description. Learned variances need an even c.
     seed : int
-        In 0..2**64-1.
+        Seed of the random numbers, in 0..2**64-1.
     stream : int in 0..2**64-1, or 0-d int64 ndarray
-        Each stream of a seed gives draws that are independent of the others'. A scalar array lets a captured step
-        draw anew in each replay.
+        Streams of one seed give independent samples. With a scalar array, a captured step samples anew in each replay.
     out : ndarray of shape (n, c), optional
         Receives the result; it may be z.
 
@@ -173,15 +176,15 @@ def sampled_score(
     Raises
     ------
     ValueError
-        `seed` or `stream` is outside 0..2**64-1; and see the package's conventions.
+        If `seed` or `stream` is outside 0..2**64-1; see also the package's conventions.
     TypeError
         See the package's conventions.
 
     Notes
     -----
-    Classes and counts of means below 10 are drawn by the inverse of the distribution function, other counts by
-    transformed rejection (W. Hörmann, "The transformed rejection method for generating Poisson random variables",
-    Insurance: Mathematics and Economics 12, 1993), and from the normal distribution where the mean exceeds 2**50;
-    normal numbers by the method of Box and Muller, up to 6.7 standard deviations.
+    Classes, and counts with a mean below 10, are sampled by inversion of the distribution function. Other counts are
+    sampled by transformed rejection (W. Hörmann, "The transformed rejection method for generating Poisson random
+    variables", Insurance: Mathematics and Economics 12, 1993), and above a mean of 2**50 from the normal distribution.
+    Normal numbers come from the Box-Muller method, which reaches 6.7 standard deviations.
     """
     return backend_of(z).sampled_score(z, distribution, seed=seed, stream=stream, out=out)
