@@ -1,24 +1,26 @@
-"""Fast functions on NumPy and CuPy arrays: the kernels that everything else in the package is made of.
+"""Fast C++ and CUDA kernels on NumPy and CuPy arrays: linear algebra, activations, losses, updates, random numbers.
 
 All functions share these conventions.
 
-* Rows are samples. Any strides are accepted, so ``a.T`` costs nothing.
-* float32 and float64; all float arrays of one call have the same dtype, which is the result's.
-* Results go to new arrays, or to the arrays given for them (``out=`` and the like).
-* Errors start with the operation's name, and nothing has been written when one is raised. ``TypeError``: not an array,
-  a masked one, or a wrong dtype. ``ValueError``: wrong shapes, read-only or overlapping outputs, labels out of range.
-* An output overlaps no other array of the call, be it a 0-d one; where a function says so, it may be an input itself.
-* Numbers are those of Python or of NumPy.
+* Rows are samples. Any strides are accepted, so that ``a.T`` needs no copy.
+* Dtypes are float32 and float64. All float arrays of one call, and the result, have the same dtype.
+* Results go to new arrays, or to the output arrays of the call (``out=`` and similar parameters).
+* Error messages start with the operation's name. When an error is raised, nothing has been written. ``TypeError``: not
+  an array, a masked array, or a wrong dtype. ``ValueError``: wrong shapes, read-only or overlapping outputs, labels out
+  of range.
+* An output, 0-d or not, must not overlap another array of the call. Some functions allow an input as output; their
+  descriptions say so.
+* Numbers may be of Python or of NumPy.
 * The type of the first array decides where a call computes: NumPy arrays on the CPU, CuPy arrays on CUDA, on CuPy's
-  current device and stream. All arrays of a call lie on one device; arrays of the other are a ``TypeError``, and what
-  is missing for CUDA (kernels, CuPy, a driver) is a ``RuntimeError`` that says so. Nothing moves between devices.
+  current device and stream. An array on another device raises ``TypeError``; nothing moves between devices. If CUDA
+  kernels, CuPy or a driver are missing, a ``RuntimeError`` says which.
 * On CUDA a call returns before its operation is done. An error that depends on the data (labels or indices out of
   range, values that are not finite) is raised by a later call on that stream, at the latest by
-  ``steepest.synchronize()``; nothing after the operation that found it is run.
+  ``steepest.synchronize()``. Operations after the one that found the error do not run.
 * Inside ``steepest.capture()`` a call is recorded instead of run.
 * A *scalar array* is a 0-d array that is read when the operation runs, so that it can change between replays.
-* Arrays of other libraries are taken through DLPack without a copy, those in host memory on the CPU, those on a CUDA
-  device on CUDA. One whose library does not give it is a ``TypeError``.
+* Arrays of other libraries are read through DLPack without a copy: on the CPU if they are in host memory, on CUDA if
+  they are on a CUDA device. An array whose library refuses the export raises ``TypeError``.
 * Results do not depend on the number of threads.
 """
 
@@ -45,7 +47,7 @@ from steepest.kernels.softmax import *
 from steepest.kernels.take_rows import *
 from steepest.kernels.update import *
 
-# What the modules above export; each says in its own `__all__` what that is.
+# All public names of the modules above, which list them in their own `__all__`.
 __all__ = [
     name for name in dir() if not name.startswith("_") and not isinstance(globals()[name], _ModuleType)
 ]

@@ -1,10 +1,9 @@
-"""Matrix products, the linear layer, its gradients and its derivative in a direction.
+"""Matrix products, and the linear layer with its gradients and its directional derivative.
 
-`precision` names the least accuracy that is wanted of products of float32 arrays; a backend may compute more
-accurately.
+`precision` is the least accuracy of products of float32 arrays; a backend may compute more accurately.
 
-* ``"float32"``: sums, accurate to float32, of float32 products.
-* ``"float32x3"``: as accurate as float32, by three products of tensor cores in tf32.
+* ``"float32"``: products and sums are accurate to float32.
+* ``"float32x3"``: as accurate as float32, by three tensor-core products in tf32.
 * ``"tf32"``: operands are rounded to mantissas of 10 bits.
 * ``"bfloat16"``: operands are rounded to mantissas of 7 bits (8 significant bits); sums are in float32.
 
@@ -31,7 +30,7 @@ def matmul(a: Array, b: Array, out: Array | None = None, *, precision: str = "fl
     out : ndarray of shape (m, n), optional
         Receives the product; it must not overlap a or b.
     precision : {"float32", "float32x3", "tf32", "bfloat16"}
-        The least accuracy that is wanted of products of float32 arrays; see the module's description.
+        Least accuracy of products of float32 arrays; see the module's description.
 
     Returns
     -------
@@ -41,7 +40,7 @@ def matmul(a: Array, b: Array, out: Array | None = None, *, precision: str = "fl
     Raises
     ------
     TypeError, ValueError
-        See the package's conventions; an unknown `precision` is a ``ValueError``.
+        See the package's conventions; an unknown `precision` raises ``ValueError``.
 
     Examples
     --------
@@ -63,14 +62,14 @@ def linear(
     *,
     precision: str = "float32",
 ) -> Array:
-    """Return f(x @ w + b), a linear layer with its activation in one pass.
+    """Return f(x @ w + b): a linear layer with its activation, in one pass.
 
     Parameters
     ----------
     x : ndarray of shape (n, n_in)
         Inputs.
     w : ndarray of shape (n_in, n_out)
-        Weights, laid out as scikit-learn's ``coefs_``.
+        Weights, in the layout of scikit-learn's ``coefs_``.
     b : ndarray of shape (n_out,), optional
         Biases.
     activation : str or (str, float)
@@ -118,31 +117,31 @@ def linear_backward(
     x : ndarray of shape (n, n_in)
         The layer's inputs.
     w : ndarray of shape (n_in, n_out)
-        Its weights.
+        The layer's weights.
     activation : str or (str, float)
-        The function f that produced x, as in `activation`. Its derivative is evaluated from its output, x itself, so
-        that d_x is the gradient before f, and a chain of layers needs no `activation_backward` between them. Those
-        in `INPUT_DERIVATIVES` are refused.
+        The function f of the previous layer, whose output is x; as in `activation`. Its derivative is evaluated from
+        x, so that d_x is the gradient with respect to the input of f, and a chain of layers needs no
+        `activation_backward`. Functions in `INPUT_DERIVATIVES` raise ``ValueError``.
     l2 : float
         Strength of an L2 penalty ``l2 / 2 * sum(w**2)`` whose gradient is added to d_w.
     input_grad : bool
-        Whether d_x is computed; the first layer of a network does not need it.
+        Whether to compute d_x; the first layer of a network does not need it.
     d_x, d_w, d_b : ndarray, optional
         Receive the gradients; they must not overlap the inputs or one another.
     precision : {"float32", "float32x3", "tf32", "bfloat16"}
         As in `matmul`.
     accumulate : bool
-        Whether the gradients of w and b are added to d_w and d_b, which are needed then: for weights that several
-        layers share, or a batch that is taken in pieces. d_x is always overwritten.
+        Whether to add the gradients of w and b to d_w and d_b, which are then required. Useful for weights that
+        several layers share, or for a batch in several parts. d_x is always overwritten.
 
     Returns
     -------
     d_x : ndarray of shape (n, n_in), or None
-        None without `input_grad`.
+        Gradient with respect to the input of f; None without `input_grad`.
     d_w : ndarray of shape (n_in, n_out)
-        Gradient of the weights.
+        Gradient with respect to the weights.
     d_b : ndarray of shape (n_out,)
-        Gradient of the biases.
+        Gradient with respect to the biases.
 
     Raises
     ------
@@ -166,29 +165,29 @@ def linear_tangent(
     out: Array | None = None,
     precision: str = "float32",
 ) -> Array:
-    """Return the derivative of ``f(x @ w + b)`` in a direction: ``f'(.) * (x @ v + c + dx @ w)``.
+    """Return the directional derivative of ``f(x @ w + b)``: ``f'(.) * (x @ v + c + dx @ w)``.
 
-    From layer to layer, dx being the result of the one before, that is the derivative of a network's outputs along a
-    direction of its parameters, ``J v``, which `linear_backward` turns into ``J^T J v``: forward mode (R. E. Wengert,
-    "A simple automatic derivative evaluation program", 1964; B. A. Pearlmutter, "Fast exact multiplication by the
-    Hessian", 1994). Sum, bias and derivative are made in the passes of the two products.
+    This is forward-mode differentiation (R. E. Wengert, "A simple automatic derivative evaluation program", 1964;
+    B. A. Pearlmutter, "Fast exact multiplication by the Hessian", 1994). Applied layer by layer, with the previous
+    layer's result as dx, it gives the derivative ``J v`` of a network's outputs along a direction of its parameters.
+    `linear_backward` then turns ``J v`` into ``J^T J v``. The two matrix products also add the bias and apply f'.
 
     Parameters
     ----------
     x : ndarray of shape (n, n_in)
         The layer's inputs.
     v : ndarray of shape (n_in, n_out)
-        Direction of its weights.
+        Direction of the layer's weights.
     c : ndarray of shape (n_out,), optional
-        Direction of its biases; zero without.
+        Direction of the layer's biases, zero by default.
     dx : ndarray of shape (n, n_in), optional
-        Derivative of x in that direction; zero without, as in a network's first layer.
+        Derivative of x in the same direction, zero by default, as in a network's first layer.
     w : ndarray of shape (n_in, n_out), optional
-        The layer's weights; given exactly where dx is.
+        The layer's weights; required with dx, and not allowed without it.
     y : ndarray of shape (n, n_out), optional
-        The layer's outputs, from which f' is evaluated. Needed unless f is the identity.
+        The layer's outputs, from which f' is evaluated; required unless f is the identity.
     activation : str or (str, float)
-        The function f, as in `activation`. Those in `INPUT_DERIVATIVES` are refused: take "identity", and
+        The function f, as in `activation`. Functions in `INPUT_DERIVATIVES` raise ``ValueError``: use "identity", then
         `activation_backward` with the result and f's input.
     out : ndarray of shape (n, n_out), optional
         Receives the result; it must not overlap the inputs.

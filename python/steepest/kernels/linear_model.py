@@ -1,7 +1,7 @@
-"""Linear models with few outputs, for which matrix products are the wrong tool.
+"""Loss, gradients and stochastic gradient descent of linear models with few outputs.
 
-`linear_loss` takes one pass over the samples, at the speed of memory; `linear_sgd` takes a step for each sample without
-an operation for each.
+For few outputs, separate matrix products are slow. `linear_loss` takes one pass over the samples, at memory bandwidth.
+`linear_sgd` runs the steps of a whole epoch, one for each sample, as a single operation.
 """
 
 from __future__ import annotations
@@ -31,36 +31,36 @@ def linear_loss(
 ) -> tuple[Float64Array, Array | None, Array | None]:
     """Return the loss of the linear model ``z = x @ w + b`` and its gradients, in one pass over x.
 
-    ``loss = s * sum_i u_i l_i / sum_i u_i + l2 / 2 * sum(w**2)`` with the weights u of the samples, s = 1/2 if `half`
-    and else 1, and l_i the mean or the sum over the outputs j of ``l(z_ij, target_ij)``, or the softmax cross-entropy
-    of row i. Sums are held in float64, in an order that depends on the shapes alone. On CUDA it is made of a matrix
-    product, the loss and the product of the gradients, in one operation.
+    ``loss = s * sum_i u_i l_i / sum_i u_i + l2 / 2 * sum(w**2)``, with the weights u of the samples, and s = 1/2 if
+    `half`, else 1. The loss l_i of row i is the mean or sum of ``l(z_ij, target_ij)`` over the outputs j, or the
+    softmax cross-entropy. Sums are accumulated in float64, in an order that depends on the shapes alone. On CUDA the
+    operation computes a matrix product, the loss, and the product for the gradients, one after the other.
 
     Parameters
     ----------
     x : ndarray of shape (n, d)
-        Samples; finite, also where their weight is 0.
+        Samples; finite, even if their weight is 0.
     w : ndarray of shape (d, k)
-        Weights; k should be small, since all k rows of scores are made anew for each block of samples.
+        Weights; k should be small, since each block of samples computes all k scores of its rows.
     b : ndarray of shape (k,) or None
-        Biases. Their gradient is returned also where there are none.
+        Biases. Their gradient is returned even if `b` is None.
     target : ndarray of shape (n, k) or (n,)
-        Targets of a pointwise loss, (n,) for a single output; class ids, of any integer dtype, for
-        ``"softmax_cross_entropy"``.
+        Targets of a pointwise loss, of shape (n,) for a single output; for ``"softmax_cross_entropy"``, class ids of
+        any integer dtype.
     sample_weight : ndarray of shape (n,), optional
         Weights of the samples.
     kind : str
-        The loss: ``"softmax_cross_entropy"``, or the name of a pointwise loss, one of those in ``LOSSES``.
+        The loss: ``"softmax_cross_entropy"``, or the name of a pointwise loss in ``LOSSES``.
     parameter : float, optional
-        The loss's parameter, where it has one.
+        Parameter of the loss, if it has one.
     half : bool
         Whether a pointwise loss is halved.
     reduction : {"mean", "sum"}
-        Over the outputs of a row; samples are always averaged.
+        Reduction of the losses of a row's outputs; samples are always averaged.
     l2 : float
-        Strength of the L2 penalty of the weights, which is part of loss and gradient.
+        Strength of the L2 penalty on the weights, which is included in loss and gradient.
     gradient : bool
-        Whether the gradients are wanted.
+        Whether to compute the gradients.
     loss : 0-d float64 ndarray, optional
         Receives the loss.
     d_w, d_b : ndarray of w's and b's shape, optional
@@ -71,14 +71,14 @@ def linear_loss(
     loss : 0-d float64 ndarray
         The loss.
     d_w : ndarray of shape (d, k), or None
-        Its gradient with respect to w.
+        Gradient of the loss with respect to w.
     d_b : ndarray of shape (k,), or None
-        Its gradient with respect to b.
+        Gradient of the loss with respect to b.
 
     Raises
     ------
     ValueError
-        A class id is outside 0..k-1, `kind` or `reduction` is not known; and see the package's conventions.
+        If a class id is outside 0..k-1, or `kind` or `reduction` is unknown; see also the package's conventions.
     TypeError
         See the package's conventions.
 
@@ -135,75 +135,77 @@ def linear_sgd(
     average_start: int = 1,
     objective: Float64Array | None = None,
 ) -> Float64Array:
-    """Take a step of stochastic gradient descent for each sample in turn, for linear models of k outputs side by side.
+    """Run an epoch of stochastic gradient descent for linear models, with one step for each sample.
 
-    For the samples x_i in their order and each output by itself, with t = 1, 2, ... counted from the first sample ever,
+    The k outputs are independent models. For each output and each sample x_i in order, with t = 1, 2, ... counted over
+    all calls:
 
     * z = x_i w + b and rate = lr / (t0 + t)**power,
     * w <- max(0, 1 - rate * l2) w - rate * u_i * l'(z, t_i) * x_i and b <- b - rate * u_i * l'(z, t_i),
-    * then the L1 penalty takes off each weight what it may have taken in all steps and has not taken yet.
+    * then each weight shrinks towards 0 by the L1 penalty accumulated over all steps and not yet applied to it.
 
-    These are the steps of scikit-learn's `SGDClassifier` and `SGDRegressor`, whose learning rates are: ``"constant"``
-    and ``"adaptive"`` (a 0-d array as `lr`), power 0; ``"invscaling"``, its ``power_t``; ``"optimal"``, power 1,
-    ``lr = 1 / alpha`` and ``t0 = alpha**-0.75 - 1``; ``"pa1"`` and ``"pa2"``, `passive_aggressive` with ``lr`` as C.
-    Its penalties are ``l1 = alpha * l1_ratio`` and ``l2 = alpha * (1 - l1_ratio)``. One call is one epoch, and all
-    state is in the arrays, so that the next call, or a replay, goes on. The outputs are shared among the threads; on
-    CUDA each has a block of its own, one sample after the other, which is correct but not fast.
+    These are the steps of scikit-learn's `SGDClassifier` and `SGDRegressor`. Their learning rates are ``"constant"``
+    and ``"adaptive"`` with power 0 (and a 0-d array as `lr`), ``"invscaling"`` with power ``power_t``, and
+    ``"optimal"`` with power 1, ``lr = 1 / alpha`` and ``t0 = alpha**-0.75 - 1``. ``"pa1"`` and ``"pa2"`` are
+    `passive_aggressive` 1 and 2, with ``lr`` as C. Their penalties are ``l1 = alpha * l1_ratio`` and
+    ``l2 = alpha * (1 - l1_ratio)``. All state is in the arrays, so that the next call, or a replay, continues. The
+    outputs are divided among the threads. On CUDA each output has one block, which visits the samples one by one: the
+    result is correct, but this is not fast.
 
     Parameters
     ----------
     x : ndarray of shape (n, d)
         Samples.
     target : ndarray of shape (n, k) or (n,)
-        Targets, (n,) for a single output; or class ids of any integer dtype and shape (n,). Of these, output j learns
-        class j against all others, and a single output learns the positive ids; the others' target is 0 for
-        ``"log_loss"`` and -1 for other losses.
+        Targets, of shape (n,) for a single output; or class ids of any integer dtype and shape (n,). With class ids,
+        output j learns class j against all others, and a single output learns the positive ids against the others.
+        Positive samples have the target 1; the others have 0 for ``"log_loss"`` and -1 for other losses.
     w : ndarray of shape (d, k)
-        Weights, changed in place; ``coef_.T`` will do.
+        Weights, changed in place; any strides, such as ``coef_.T``.
     b : ndarray of shape (k,) or None
         Biases, changed in place.
     step : 0-d int64 ndarray
-        The number of samples so far, changed in place.
+        Number of samples visited so far, over all calls; changed in place.
     lr : float or 0-d float64 ndarray
-        The rate, before it shrinks; C of passive-aggressive steps.
+        Initial learning rate; for passive-aggressive steps, their parameter C.
     kind : str
-        The loss, the name of one in ``LOSSES`` that compares predictions with targets one by one. At its kink the hinge
-        counts as violated. With ``"hinge"`` and parameter 0, these are the steps of a perceptron.
+        Name of a pointwise loss in ``LOSSES``. At its kink, the hinge loss has the gradient of a violated margin. With
+        ``"hinge"`` and parameter 0, these are the steps of a perceptron.
     parameter : float, optional
-        The loss's parameter, where it has one.
+        Parameter of the loss, if it has one.
     half : bool
         Whether the loss is halved, as scikit-learn's squared error is.
     power, t0 : float
-        How the rate shrinks.
+        Exponent and offset of the learning rate, ``lr / (t0 + t)**power``.
     l1, l2 : float
-        Strengths of the penalties of the weights.
+        Strengths of the L1 and L2 penalties on the weights.
     passive_aggressive : {0, 1, 2}
-        1 and 2 take steps whose length follows from the loss: ``min(lr, l / |x|²)``, or ``l / (|x|² + 1 / (2 lr))``.
-        The first passes over samples that are 0.
+        0: plain gradient steps. 1 and 2: steps whose length follows from the loss, ``min(lr, l / |x|²)`` and
+        ``l / (|x|² + 1 / (2 lr))``. Variant 1 skips samples whose features are all 0.
     sample_weight : ndarray of shape (n,), optional
-        Factors of the steps.
+        Weights u of the samples, which multiply the steps.
     class_weight : ndarray of shape (2, k), optional
-        Further factors, for targets that are not positive (row 0) and positive (row 1).
+        Further factors of the steps, for targets that are not positive (row 0) and positive (row 1).
     order : ndarray of int64, optional
-        The rows to visit; all of them as they stand, by default.
+        The rows to visit, in order; by default all rows from first to last.
     l1_applied, l1_total : ndarray of shape (d, k) and float64 ndarray of shape (k,), optional
-        State of the L1 penalty, zeros at first: what it has taken off each weight, and what it could have taken.
+        State of the L1 penalty, zeros at first: the penalty applied to each weight, and the penalty accumulated so far.
     average_w, average_b : ndarray of w's and b's shape, optional
         Averages of the weights and biases after each step from the `average_start`-th sample on, zeros at first.
     average_start : int
-        The first sample, counted from 1, that is averaged.
+        First sample of the average, counted from 1.
     objective : float64 ndarray of shape (k,), optional
         Receives the result.
 
     Returns
     -------
     ndarray of float64 of shape (k,)
-        For each output, the sum over the samples of l(z, t_i) plus the penalty, both before the sample's step.
+        For each output, the sum over the samples of the loss l(z, t_i) plus the penalty, both before the sample's step.
 
     Raises
     ------
     IndexError
-        `order` has an item outside 0..n-1.
+        If `order` has an item outside 0..n-1.
     TypeError, ValueError
         See the package's conventions.
 

@@ -16,5 +16,5 @@ LOSSES: Mapping[str, str | None] = MappingProxyType(
         "softmax_cross_entropy": "categorical",
     }
 )
-"""Each loss function's name, and the distribution whose negative log-likelihood the loss is, up to a factor and to
-terms that do not depend on the prediction; None where there is none."""
+"""Name of each loss function -> the distribution whose negative log-likelihood it is, or None. Factors, and terms that
+do not depend on the prediction, are left out."""

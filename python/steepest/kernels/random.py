@@ -1,7 +1,8 @@
-"""Random numbers that depend on their seed, stream and position alone.
+"""Random numbers and permutations that depend only on seed, stream and position.
 
-They come from Philox4x32-10, a counter-based generator: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel
-random numbers: as easy as 1, 2, 3", SC 2011. Item i is the same on every device and for every number of threads.
+The numbers come from Philox4x32-10, a counter-based generator: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw,
+"Parallel random numbers: as easy as 1, 2, 3", SC 2011. Item i is the same on every device and for every number of
+threads.
 """
 
 from __future__ import annotations
@@ -33,25 +34,25 @@ def random_uniform(
     out: Array | None = None,
     device: str | None = None,
 ) -> Array:
-    """Return numbers that are uniform in [low, high).
+    """Return random numbers, uniform in [low, high).
 
     Parameters
     ----------
     shape : int or tuple of int
         Shape of the result.
     low, high : float
-        The interval: finite, ``low <= high``, and ``high - low`` finite, too. It is divided into 2**24 steps for
-        float32 and 2**53 for float64.
+        Bounds of the interval, ``low <= high``; both, and ``high - low``, must be finite. The interval has 2**24 steps
+        for float32 and 2**53 for float64.
     seed : int
-        In 0..2**64-1.
+        Seed of the random numbers, in 0..2**64-1.
     stream : int
-        In 0..2**64-1; each stream of a seed is independent of the others.
+        Stream of the seed, in 0..2**64-1; streams are independent of one another.
     dtype : data-type
-        float32 or float64.
+        Dtype of the numbers, float32 or float64.
     out : ndarray of this shape and dtype, optional
-        Contiguous; receives the numbers.
+        Contiguous array that receives the numbers.
     device : {"cpu", "cuda"}, optional
-        Where the result is made, as a NumPy or a CuPy array: where `out` lies, or else on the CPU.
+        Device of the result, a NumPy or a CuPy array; by default the device of `out`, or the CPU.
 
     Returns
     -------
@@ -61,7 +62,7 @@ def random_uniform(
     Raises
     ------
     ValueError
-        `device` is not where `out` lies, or the interval is none; and see the package's conventions.
+        If `device` is not the device of `out`, or the interval is not valid; see also the package's conventions.
     TypeError, RuntimeError
         See the package's conventions.
     """
@@ -82,21 +83,21 @@ def random_bits(
     out: npt.NDArray[np.uint64] | None = None,
     device: str | None = None,
 ) -> npt.NDArray[np.uint64]:
-    """Return n random 64-bit integers, in uint64; parameters as `random_uniform`."""
+    """Return n random 64-bit integers as uint64; other parameters as in `random_uniform`."""
     return _backend("random_bits", out, device).random_bits(n, seed=seed, stream=stream, out=out)
 
 
 def permutation(n: int, *, seed: int, stream: int = 0, device: str = "cpu") -> Int64Array:
-    """Return a random permutation of 0..n-1: the order that sorts n 64-bit random keys.
+    """Return a random permutation of 0..n-1, made by sorting n random 64-bit keys.
 
     Parameters
     ----------
     n : int
-        Length.
+        Length of the permutation.
     seed, stream : int
-        As in `random_uniform`; the epoch serves as the stream of a shuffle.
+        As in `random_uniform`. To shuffle samples in each epoch, use the epoch as the stream.
     device : {"cpu", "cuda"}, default="cpu"
-        Where the result is made, as a NumPy or a CuPy array. It is the same permutation on both.
+        Device of the result, a NumPy or a CuPy array. The permutation is the same on both.
 
     Returns
     -------
@@ -106,7 +107,7 @@ def permutation(n: int, *, seed: int, stream: int = 0, device: str = "cpu") -> I
     Raises
     ------
     ValueError
-        n is negative, the device is not known, or a graph is being captured.
+        If n is negative, the device is unknown, or a graph is being captured.
     RuntimeError
         See the package's conventions.
     """

@@ -1,4 +1,4 @@
-"""Reductions. Sums are accumulated in float64 and rounded once."""
+"""Reductions: sum, mean, extrema, cumulative sum, argmax. Sums are accumulated in float64 and rounded once."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ __all__ = ["argmax", "cumsum", "max", "mean", "min", "sum", "sum_squares"]
 
 
 def sum(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
-    """Return the sum of all items, or along an axis.
+    """Return the sum of all items, or the sums along an axis.
 
     Parameters
     ----------
     x : ndarray
-        Of 2 dimensions where an axis is given; otherwise of at most 2, or contiguous.
+        Values. With an axis, x has 2 dimensions; otherwise at most 2, or any number if it is contiguous.
     axis : {None, 0, 1}
-        None: over all items. 0: down the columns. 1: along the rows.
+        None: sum over all items. 0: sum of each column. 1: sum of each row.
     out : ndarray, optional
         Receives the result, in x's dtype.
 
     Returns
     -------
     ndarray
-        0-d, or of shape (columns,) or (rows,).
+        The sums: a 0-d array for axis None, of shape (columns,) for 0, of shape (rows,) for 1.
 
     Raises
     ------
@@ -34,43 +34,43 @@ def sum(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
 
 
 def mean(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
-    """Return the arithmetic mean; parameters as `sum`. An empty mean is a ``ValueError``."""
+    """Return the arithmetic mean; parameters as in `sum`. An empty x raises ``ValueError``."""
     return backend_of(x).mean(x, axis, out)
 
 
 def sum_squares(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
-    """Return the sum of squares; parameters as `sum`."""
+    """Return the sum of squares; parameters as in `sum`."""
     return backend_of(x).sum_squares(x, axis, out)
 
 
 def max(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
-    """Return the largest item, NaN if there is one; parameters as `sum`. An empty maximum is a ``ValueError``."""
+    """Return the largest item, or NaN if x has one; parameters as in `sum`. An empty x raises ``ValueError``."""
     return backend_of(x).max(x, axis, out)
 
 
 def min(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
-    """Return the smallest item, NaN if there is one; parameters as `sum`. An empty minimum is a ``ValueError``."""
+    """Return the smallest item, or NaN if x has one; parameters as in `sum`. An empty x raises ``ValueError``."""
     return backend_of(x).min(x, axis, out)
 
 
 def cumsum(x: Array, axis: int | None = None, out: Array | None = None) -> Array:
-    """Return the cumulative sums along an axis: each item is the sum of those up to it.
+    """Return the cumulative sums along an axis: item i is the sum of items 0 to i.
 
-    Sums are accumulated in float64. They do not depend on the number of threads.
+    Sums are accumulated in float64 and do not depend on the number of threads.
 
     Parameters
     ----------
     x : ndarray of 1 or 2 dimensions
         Values.
     axis : int, optional
-        The axis to run along; by default over all items in their order, for which x of 2 dimensions must be contiguous.
+        Axis of the sums. By default the sums run over all items in order; an x of 2 dimensions must then be contiguous.
     out : ndarray, optional
         Receives the sums; it may be x.
 
     Returns
     -------
     ndarray
-        Of x's shape; of shape (x.size,) where `axis` is None.
+        The sums, of x's shape; of shape (x.size,) if `axis` is None.
 
     Raises
     ------
@@ -88,14 +88,14 @@ def argmax(x: Array, axis: int = 1, out: Int64Array | None = None) -> Int64Array
     x : ndarray of shape (n, c)
         Scores. A NaN counts as the largest.
     axis : {1}
-        Along the rows.
+        Only 1 is supported: the maximum of each row.
     out : ndarray of int64 of shape (n,), optional
         Receives the columns.
 
     Returns
     -------
     ndarray of int64 of shape (n,)
-        In 0..c-1.
+        Column indices, in 0..c-1.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Losses of real numbers and of counts, with their gradients."""
+"""Regression losses for real numbers and counts, with their gradients."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def squared_error(
 ) -> tuple[Float64Array, Array]:
     """Return the squared error of a mini-batch, and its gradient, in one pass.
 
-    With the loss ``l_ij = s * (z_ij - t_ij)**2`` of prediction z and target t, s = 1 or 1/2 for the half-quadratic
-    form, ``loss = sum_i w_i l_i / sum_i w_i``, where l_i is the mean or the sum of l_ij over the outputs j. It is the
-    negative log-likelihood of a Gaussian of fixed variance.
+    The loss of prediction z and target t is ``l_ij = s * (z_ij - t_ij)**2``, with s = 1/2 if `half`, else 1. The loss
+    of the batch is ``sum_i w_i l_i / sum_i w_i``, where l_i is the mean or sum of l_ij over the outputs j. Up to a
+    constant, it is the negative log-likelihood of a Gaussian with fixed variance.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def squared_error(
     target : ndarray of shape (n, m)
         Targets t.
     sample_weight : ndarray of shape (n,), optional
-        Weights w. A row of weight 0 counts for nothing, whatever it holds.
+        Weights w of the rows. A row of weight 0 is ignored, whatever it holds.
     half : bool
         Whether the error is halved.
     loss : 0-d float64 ndarray, optional
@@ -49,19 +49,19 @@ def squared_error(
     d_prediction : ndarray of shape (n, m), optional
         Receives the gradient; it may be `prediction`.
     reduction : {"mean", "sum"}
-        What becomes of the losses of a row's outputs. Rows are averaged in either case.
+        Reduction of the losses of a row's outputs; rows are always averaged.
 
     Returns
     -------
     loss : 0-d float64 ndarray
-        The loss, in squared units of the target; 0 where all weights are 0.
+        The loss, in squared units of the target; 0 if all weights are 0.
     d_prediction : ndarray of shape (n, m)
-        Its gradient with respect to the predictions.
+        Gradient of the loss with respect to the predictions.
 
     Raises
     ------
     TypeError, ValueError
-        An empty batch, and as in the package's conventions.
+        If the batch is empty; see also the package's conventions.
     """
     return backend_of(prediction).pointwise_loss(
         "squared_error", prediction, target, sample_weight, None, half, reduction, loss, d_prediction
@@ -79,8 +79,8 @@ def absolute_error(
 ) -> tuple[Float64Array, Array]:
     """Return the absolute error of a mini-batch, ``l = |z - t|``, and its gradient ``sign(z - t)``, 0 where z = t.
 
-    It is the negative log-likelihood of a Laplace distribution of fixed width, in units of the target. Parameters,
-    results and errors are those of `squared_error`.
+    Up to a constant, the loss is the negative log-likelihood of a Laplace distribution of fixed width. It is in units
+    of the target. Parameters, results and errors are those of `squared_error`.
     """
     return backend_of(prediction).pointwise_loss(
         "absolute_error", prediction, target, sample_weight, None, False, reduction, loss, d_prediction
@@ -97,11 +97,11 @@ def huber(
     loss: Float64Array | None = None,
     d_prediction: Array | None = None,
 ) -> tuple[Float64Array, Array]:
-    """Return Huber's loss of a mini-batch, and its gradient, an error clipped to ±delta.
+    """Return the Huber loss of a mini-batch, and its gradient, the error clipped to ±delta.
 
-    ``l = e**2 / 2`` for an error ``e = z - t`` of at most `delta`, ``delta * (abs(e) - delta / 2)`` beyond: half the
-    squared error for small errors, in proportion to the absolute error for outliers. P. J. Huber, "Robust estimation
-    of a location parameter", Annals of Mathematical Statistics 35 (1964).
+    With the error ``e = z - t``, ``l = e**2 / 2`` where ``abs(e) <= delta``, and ``delta * (abs(e) - delta / 2)``
+    beyond. The loss is half the squared error for small errors, and grows linearly for outliers. P. J. Huber, "Robust
+    estimation of a location parameter", Annals of Mathematical Statistics 35 (1964).
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def huber(
     sample_weight : ndarray of shape (n,), optional
         As in `squared_error`.
     delta : float
-        Above 0, in units of the target.
+        Error from which the loss is linear, above 0, in units of the target.
     reduction, loss, d_prediction
         As in `squared_error`.
 
@@ -119,12 +119,12 @@ def huber(
     loss : 0-d float64 ndarray
         The loss, in squared units of the target.
     d_prediction : ndarray of shape (n, m)
-        Its gradient.
+        Gradient of the loss with respect to the predictions.
 
     Raises
     ------
     TypeError, ValueError
-        A `delta` that is not above 0, and as `squared_error`.
+        If `delta` is not above 0; otherwise as in `squared_error`.
     """
     return backend_of(prediction).pointwise_loss(
         "huber", prediction, target, sample_weight, delta, False, reduction, loss, d_prediction
@@ -143,8 +143,8 @@ def epsilon_insensitive(
 ) -> tuple[Float64Array, Array]:
     """Return the epsilon-insensitive loss of a mini-batch, ``l = max(0, |z - t| - epsilon)``, and its gradient.
 
-    The loss of support-vector regression: errors up to `epsilon` count for nothing. The gradient is ``sign(z - t)``
-    beyond, 0 within. V. Vapnik, "The nature of statistical learning theory", 1995.
+    It is the loss of support-vector regression, which ignores errors up to `epsilon`. The gradient is ``sign(z - t)``
+    for larger errors, and 0 otherwise. V. Vapnik, "The nature of statistical learning theory", 1995.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def epsilon_insensitive(
     sample_weight : ndarray of shape (n,), optional
         As in `squared_error`.
     epsilon : float
-        Above 0, in units of the target.
+        Largest error without loss, above 0, in units of the target.
     reduction, loss, d_prediction
         As in `squared_error`.
 
@@ -162,12 +162,12 @@ def epsilon_insensitive(
     loss : 0-d float64 ndarray
         The loss, in units of the target.
     d_prediction : ndarray of shape (n, m)
-        Its gradient.
+        Gradient of the loss with respect to the predictions.
 
     Raises
     ------
     TypeError, ValueError
-        An `epsilon` that is not above 0, and as `squared_error`.
+        If `epsilon` is not above 0; otherwise as in `squared_error`.
     """
     return backend_of(prediction).pointwise_loss(
         "epsilon_insensitive",
@@ -192,10 +192,10 @@ def squared_epsilon_insensitive(
     loss: Float64Array | None = None,
     d_prediction: Array | None = None,
 ) -> tuple[Float64Array, Array]:
-    """Return ``l = max(0, |z - t| - epsilon)**2`` of a mini-batch, and its gradient.
+    """Return the squared epsilon-insensitive loss, ``l = max(0, |z - t| - epsilon)**2``, and its gradient.
 
-    The gradient is ``2 * max(0, |z - t| - epsilon) * sign(z - t)``. Parameters, results and errors are those of
-    `epsilon_insensitive`, but that the loss is in squared units of the target.
+    The gradient is ``2 * max(0, |z - t| - epsilon) * sign(z - t)``. The loss is in squared units of the target. Other
+    parameters, results and errors are those of `epsilon_insensitive`.
     """
     return backend_of(prediction).pointwise_loss(
         "squared_epsilon_insensitive",
@@ -221,8 +221,9 @@ def log_cosh(
 ) -> tuple[Float64Array, Array]:
     """Return the log-cosh loss of a mini-batch, ``l = log(cosh(z - t))``, and its gradient ``tanh(z - t)``.
 
-    It is half the squared error near 0, and the absolute error less log(2) far from it: a smooth relative of Huber's
-    loss, which has no parameter. Parameters, results and errors are those of `squared_error`.
+    The loss approaches half the squared error near z = t, and the absolute error minus log(2) for large errors. It is
+    similar to the Huber loss, but smooth and without a parameter. Parameters, results and errors are those of
+    `squared_error`.
     """
     return backend_of(prediction).pointwise_loss(
         "log_cosh", prediction, target, sample_weight, None, False, reduction, loss, d_prediction
@@ -241,9 +242,9 @@ def quantile(
 ) -> tuple[Float64Array, Array]:
     """Return the quantile (pinball) loss of a mini-batch, and its gradient.
 
-    ``l = q * (t - z)`` where z < t, ``(1 - q) * (z - t)`` where z > t: of constant predictions, the q-quantile of the
-    targets is best. The gradient is -q, 1 - q, or 0 where z = t. R. Koenker, G. Bassett, "Regression quantiles",
-    Econometrica 46 (1978).
+    ``l = q * (t - z)`` where z < t, and ``(1 - q) * (z - t)`` where z > t. The constant prediction of least loss is the
+    q-quantile of the targets. The gradient is -q where z < t, 1 - q where z > t, and 0 where z = t. R. Koenker,
+    G. Bassett, "Regression quantiles", Econometrica 46 (1978).
 
     Parameters
     ----------
@@ -252,7 +253,7 @@ def quantile(
     sample_weight : ndarray of shape (n,), optional
         As in `squared_error`.
     quantile : float
-        q, between 0 and 1. For 1/2 the loss is half the absolute error.
+        The quantile q, between 0 and 1. For q = 1/2, the loss is half the absolute error.
     reduction, loss, d_prediction
         As in `squared_error`.
 
@@ -261,12 +262,12 @@ def quantile(
     loss : 0-d float64 ndarray
         The loss, in units of the target.
     d_prediction : ndarray of shape (n, m)
-        Its gradient.
+        Gradient of the loss with respect to the predictions.
 
     Raises
     ------
     TypeError, ValueError
-        A `quantile` that is not between 0 and 1, and as `squared_error`.
+        If `quantile` is not between 0 and 1; otherwise as in `squared_error`.
     """
     return backend_of(prediction).pointwise_loss(
         "quantile", prediction, target, sample_weight, quantile, False, reduction, loss, d_prediction
@@ -284,9 +285,9 @@ def poisson(
 ) -> tuple[Float64Array, Array]:
     """Return the Poisson loss of a mini-batch, ``l = exp(z) - t * z``, and its gradient ``exp(z) - t``.
 
-    It is the negative log-likelihood of counts t whose mean is exp(z) (log link), without log(t!), which does not
-    depend on the prediction. It may be negative. Targets are not negative, and need not be whole. Parameters, results
-    and errors are those of `squared_error`.
+    The loss is the negative log-likelihood of counts t with mean exp(z) (log link), without log(t!), which does not
+    depend on the prediction. It may be negative. Targets must not be negative, and need not be whole. Parameters,
+    results and errors are those of `squared_error`.
     """
     return backend_of(prediction).pointwise_loss(
         "poisson", prediction, target, sample_weight, None, False, reduction, loss, d_prediction
@@ -302,13 +303,13 @@ def gaussian(
     loss: Float64Array | None = None,
     d_prediction: Array | None = None,
 ) -> tuple[Float64Array, Array]:
-    """Return the loss of a Gaussian whose mean and variance are both predicted, and its gradient.
+    """Return the Gaussian negative log-likelihood for a predicted mean and variance, and its gradient.
 
     ``l = (s + (t - mu)**2 * exp(-s)) / 2`` is the negative log-likelihood of t under the mean mu and the variance
-    exp(s), without log(2 pi) / 2. It may be negative, and falls without bound where s falls to minus infinity at a
-    mean that fits exactly: nothing is clamped. The gradient is ``(mu - t) * exp(-s)`` for mu and ``(1 - (t - mu)**2 *
-    exp(-s)) / 2`` for s. D. A. Nix, A. S. Weigend, "Estimating the mean and variance of the target probability
-    distribution", ICNN 1994.
+    exp(s), without log(2 pi) / 2. The loss may be negative. If the mean fits exactly, it falls without bound with s,
+    since the variance is not clamped. The gradient is ``(mu - t) * exp(-s)`` for mu and
+    ``(1 - (t - mu)**2 * exp(-s)) / 2`` for s. D. A. Nix, A. S. Weigend, "Estimating the mean and variance of the target
+    probability distribution", ICNN 1994.
 
     Parameters
     ----------
@@ -317,9 +318,9 @@ def gaussian(
     target : ndarray of shape (n, m)
         Targets t.
     sample_weight : ndarray of shape (n,), optional
-        Weights of the rows. A row of weight 0 counts for nothing, whatever it holds.
+        Weights of the rows. A row of weight 0 is ignored, whatever it holds.
     reduction : {"mean", "sum"}
-        What becomes of the losses of a row's targets. Rows are averaged in either case.
+        Reduction of the losses of a row's targets; rows are always averaged.
     loss : 0-d float64 ndarray, optional
         Receives the loss.
     d_prediction : ndarray of shape (n, 2 m), optional
@@ -328,13 +329,13 @@ def gaussian(
     Returns
     -------
     loss : 0-d float64 ndarray
-        The loss in nats; 0 where all weights are 0.
+        The loss in nats; 0 if all weights are 0.
     d_prediction : ndarray of shape (n, 2 m)
-        Its gradient, in the order of `prediction`.
+        Gradient of the loss, in the order of `prediction`.
 
     Raises
     ------
     TypeError, ValueError
-        An empty batch, and as in the package's conventions.
+        If the batch is empty; see also the package's conventions.
     """
     return backend_of(prediction).gaussian(prediction, target, sample_weight, reduction, loss, d_prediction)

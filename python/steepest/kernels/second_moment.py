@@ -1,4 +1,4 @@
-"""Second moments of rows: the factors of Kronecker-factored curvature, averaged in place."""
+"""Second-moment matrices of rows, with a running average: the Kronecker factors of K-FAC."""
 
 from __future__ import annotations
 
@@ -17,37 +17,38 @@ def second_moment(
     decay: float | Float64Array = 0.0,
     out: Array | None = None,
 ) -> Array:
-    """Return the mean of the outer products of the rows of x with themselves, added to what is left of the last one.
+    """Return the second-moment matrix of the rows of x, added to a decayed running average.
 
     With ``z[i] = x[i]``, or ``z[i] = append(x[i], 1)`` with `ones`::
 
         out = decay * out + scale * sum_i w[i] * outer(z[i], z[i]) / sum_i w[i]
 
-    and w = 1 where there are no weights. Of a layer's inputs, and of the gradients with respect to its outputs, these
-    are the factors of K-FAC [1]_, where ``decay`` and ``scale = 1 - decay`` average exponentially over batches. Only
-    one triangle is computed: about half of the work of ``x.T @ x``.
+    where w = 1 without `sample_weight`. The second moments of a layer's inputs, and of the gradients with respect to
+    its outputs, are the Kronecker factors of K-FAC [1]_. With ``scale = 1 - decay``, the result is an exponential
+    average over batches. Only one triangle is computed, which is about half of the work of ``x.T @ x``.
 
     Parameters
     ----------
     x : ndarray of shape (n, d), n >= 1
-        Rows are samples.
+        Rows, one for each sample.
     sample_weight : ndarray of shape (n,), of x's dtype, optional
-        A row of weight 0 may hold anything. Where all weights are 0, nothing is added.
+        Weights w. A row of weight 0 may hold any values. If all weights are 0, nothing is added.
     ones : bool, default=False
-        Whether the rows end with a 1 that x does not hold, the input of a bias: the last row and column of the
-        result are then the mean of x, and 1.
+        Whether to append a 1 to each row, the input of a bias. The last row and column of the second moment are then
+        the mean of x, and 1.
     scale : float, default=1.0
         Factor of the mean.
     decay : float in [0, 1) or 0-d float64 ndarray, default=0.0
-        What is kept of `out`, which must then be given. Where it is 0, what out holds does not matter. A scalar array
-        may be changed between the replays of a captured step.
+        Factor of the old `out`, which is then required. With a decay of 0, the old values of `out` are ignored. A
+        scalar array may be changed between the replays of a captured step.
     out : ndarray of shape (d + ones, d + ones), of x's dtype, optional
-        Symmetric, unless decay is 0; receives the result.
+        Old average, which receives the result; it must be symmetric unless decay is 0.
 
     Returns
     -------
     ndarray of shape (d + ones, d + ones), of x's dtype
-        Exactly symmetric. Sums are of x's dtype, in an order that depends on the shape and the device alone.
+        The new average, exactly symmetric. Sums are in x's dtype, in an order that depends on the shape and the device
+        alone.
 
     Raises
     ------

@@ -14,14 +14,14 @@ def softmax(x: Array, out: Array | None = None) -> Array:
     Parameters
     ----------
     x : ndarray of shape (n, c)
-        Logits. A row that holds +inf or NaN, or nothing but -inf, gives NaN.
+        Logits. A row with +inf or NaN, or with -inf only, gives NaN.
     out : ndarray of shape (n, c), optional
         Receives the probabilities; it may be x.
 
     Returns
     -------
     ndarray of shape (n, c)
-        Rows that sum to 1.
+        Probabilities; each row sums to 1.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def softmax(x: Array, out: Array | None = None) -> Array:
 
 
 def softmax_backward(d_y: Array, y: Array, out: Array | None = None) -> Array:
-    """Return ``y * (d_y - (d_y * y).sum(1))``, the gradient of a loss with respect to what `softmax` was given.
+    """Return ``y * (d_y - (d_y * y).sum(1))``, the gradient of a loss with respect to the logits.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def log_softmax(x: Array, out: Array | None = None) -> Array:
     Returns
     -------
     ndarray of shape (n, c)
-        Logarithms of `softmax`, exact also where that rounds to 0.
+        Logarithms of `softmax`, accurate even where the probability underflows to 0.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Gathering mini-batches."""
+"""Gathering of mini-batches: rows of a dense or sparse matrix by index."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def take_rows(
     Parameters
     ----------
     x : ndarray of shape (n,) or (n, d)
-        Of any dtype but those that hold references to objects; its rows are contiguous.
+        Samples with contiguous rows, of any dtype without references to Python objects.
     indices : ndarray of int64 of shape (m,)
         Rows of x.
     out : ndarray of shape (batch,) or (batch, d), optional
-        Receives the rows. Without it all indices from `start` on are taken.
+        Receives the rows. Without `out`, the mini-batch runs from `start` to the last index.
     start : int or 0-d int64 ndarray, optional
-        Where in `indices` the mini-batch begins, 0 by default. A scalar array serves as the cursor of a captured
-        step; `out` is needed then.
+        Position in `indices` of the mini-batch's first row, 0 by default. A scalar array serves as the cursor of a
+        captured step, and requires `out`.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def take_rows(
     Raises
     ------
     IndexError
-        An index is outside 0..n-1, or the mini-batch goes beyond the indices.
+        If an index is outside 0..n-1, or the mini-batch goes beyond the indices.
     TypeError, ValueError
         See the package's conventions.
     """
@@ -49,26 +49,27 @@ def take_sparse_rows(
     *,
     start: int | Int64Array | None = None,
 ) -> Array:
-    """Return rows ``rows[start : start + len(out)]`` of a sparse matrix as dense numbers, a shuffled mini-batch.
+    """Return rows ``rows[start : start + len(out)]`` of a CSR matrix as a dense array, a shuffled mini-batch.
 
-    The matrix is in CSR form: row r has ``data[p]`` in column ``indices[p]`` for p in ``indptr[r]..indptr[r + 1] - 1``,
-    in any order; what stands several times in one column is added up. These are the attributes of
-    ``scipy.sparse.csr_array``, which are passed as they are.
+    Row r has ``data[p]`` in column ``indices[p]`` for p in ``indptr[r]..indptr[r + 1] - 1``. The columns of a row may
+    be in any order; items of the same column add up. `data`, `indices` and `indptr` are the attributes of a
+    ``scipy.sparse.csr_array``.
 
     Parameters
     ----------
     data : ndarray of shape (n_items,)
-        The numbers.
+        Stored items of the matrix.
     indices : ndarray of int32 or int64 of shape (n_items,)
-        Their columns.
+        Column of each item.
     indptr : ndarray of int32 or int64 of shape (n + 1,)
-        Where each row begins, and the last one ends.
+        Position in `data` of each row's first item, and the end of the last row.
     rows : ndarray of int64 of shape (m,)
-        Rows of the matrix.
+        Indices of rows of the matrix.
     out : ndarray of shape (batch, d)
         Receives the rows; d is the number of columns of the matrix.
     start : int or 0-d int64 ndarray, optional
-        Where in `rows` the mini-batch begins, 0 by default. A scalar array serves as the cursor of a captured step.
+        Position in `rows` of the mini-batch's first row, 0 by default. A scalar array serves as the cursor of a
+        captured step.
 
     Returns
     -------
@@ -78,9 +79,9 @@ def take_sparse_rows(
     Raises
     ------
     IndexError
-        A row is outside 0..n-1, or a column of the rows taken outside 0..d-1, or the mini-batch goes beyond `rows`.
+        If a row is outside 0..n-1, a column of these rows is outside 0..d-1, or the mini-batch goes beyond `rows`.
     ValueError
-        `indptr` decreases, or leaves 0..n_items, at a row taken; and see the package's conventions.
+        If, at one of these rows, `indptr` decreases or leaves 0..n_items; see also the package's conventions.
     TypeError
         See the package's conventions.
 

@@ -1,14 +1,15 @@
-"""Updates of all parameters of a model in one launch: the rules of ``csrc/common/update_rules.h``.
+"""Optimizer steps (SGD, AdaGrad, RMSprop, Adam, Lion) that update all parameters of a model in one launch.
 
-Every rule takes the same options, which cost no further pass over the arrays:
+The rules are defined in ``csrc/common/update_rules.h``. All of them take the same options, which need no further pass
+over the arrays:
 
-* ``max_norm``: the gradients are scaled by ``min(1, max_norm / norm)``, where `norm` is the Euclidean norm of all
-  gradients of the call together, before anything is added to them. A norm that is NaN clips nothing.
+* ``max_norm``: gradient clipping. The gradients are scaled by ``min(1, max_norm / norm)``, where `norm` is the
+  Euclidean norm of all gradients of the call together, without penalties. If the norm is NaN, nothing is clipped.
 * ``l2``: an L2 penalty, ``l2 * param`` added to the gradient.
-* ``weight_decay``: ``param -= lr * weight_decay * param`` before the step, past the rule's moments and scales
-  (I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019).
-* ``l1``: an L1 penalty by its proximal step after the rule's: ``sign(param) * max(abs(param) - lr * l1, 0)``, so that
-  parameters become exactly 0. With plain gradient descent that is proximal gradient descent, or ISTA (N. Parikh,
+* ``weight_decay``: decoupled decay, ``param -= lr * weight_decay * param`` before the step, independent of the rule's
+  moments (I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019).
+* ``l1``: an L1 penalty by a proximal step after the rule's step, ``sign(param) * max(abs(param) - lr * l1, 0)``, which
+  makes parameters exactly 0. With plain gradient descent this is proximal gradient descent, or ISTA (N. Parikh,
   S. Boyd, "Proximal algorithms", 2014).
 * ``penalised``: for each parameter, whether these three penalties act on it.
 """
@@ -26,12 +27,12 @@ from steepest._runtime.backends import backend_of_first
 __all__ = ["UPDATE_RULES", "adagrad_update", "adam_update", "lion_update", "rmsprop_update", "sgd_update"]
 
 UPDATE_RULES: Mapping[str, tuple[str, tuple[str, ...]]] = _cpu.UPDATE_RULES
-"""Name of each rule -> the function that takes its step, and the names of the arrays that it keeps."""
+"""Name of each rule -> the function that takes its step, and the names of its state arrays."""
 
 _FLAGS = (bool, np.bool_)
 
-# The backends' `update` takes its arguments by place (rule, params, grads, states, lr, step, beta1, beta2, eps, and the
-# options of all rules): names would cost a small update a quarter of its time.
+# The backends' `update` takes positional arguments: rule, params, grads, states, lr, step, beta1, beta2, eps, and the
+# options of all rules. Keyword arguments would take a quarter of the time of a small update.
 
 
 def sgd_update(
@@ -50,16 +51,16 @@ def sgd_update(
 ) -> None:
     """Take a step of stochastic gradient descent, in place.
 
-    With the gradient g, clipped and penalised: ``param -= lr * g`` without momentum, otherwise
-    ``velocity = momentum * velocity - lr * g``, then ``param += velocity`` [1]_, or with Nesterov's form
+    With the clipped and penalised gradient g, ``param -= lr * g`` without momentum. With momentum,
+    ``velocity = momentum * velocity - lr * g``, then ``param += velocity`` [1]_, or in Nesterov's form
     ``param += momentum * velocity - lr * g`` [2]_.
 
     Parameters
     ----------
     params, grads : array or list of arrays
-        Parameters and their gradients, pairwise of one shape.
+        Parameters and their gradients, in pairs of the same shape.
     velocities : array or list of arrays, optional
-        Accumulated steps, zero at first; needed where momentum is not 0.
+        Accumulated steps, zero at first; required if momentum is not 0.
     lr : float or 0-d float64 ndarray
         Learning rate.
     momentum : float
@@ -67,11 +68,11 @@ def sgd_update(
     nesterov : bool
         Whether to use Nesterov's form.
     l2, weight_decay, l1 : float
-        Strengths of the penalties: of L2 in the gradient, of L2 decoupled from it, and of L1 by its proximal step.
+        Strengths of the penalties: L2 in the gradient, decoupled weight decay, and L1 by a proximal step.
     max_norm : float, optional
-        Largest norm of all gradients together; longer ones are scaled down to it.
+        Largest norm of all gradients together; larger gradients are scaled down to it.
     penalised : sequence of bool, optional
-        Which parameters the penalties act on, all by default.
+        For each parameter, whether the penalties act on it; True by default.
 
     Raises
     ------
@@ -122,24 +123,24 @@ def adagrad_update(
 ) -> None:
     """Take a step of AdaGrad, in place.
 
-    With the gradient g, clipped and penalised: ``s += g**2`` and ``param -= lr * g / (sqrt(s) + eps)`` [1]_.
+    With the clipped and penalised gradient g, ``s += g**2`` and ``param -= lr * g / (sqrt(s) + eps)`` [1]_.
 
     Parameters
     ----------
     params, grads : array or list of arrays
-        Parameters and their gradients, pairwise of one shape.
+        Parameters and their gradients, in pairs of the same shape.
     sum_sq : array or list of arrays
         The sums s of squared gradients, zero at first.
     lr : float or 0-d float64 ndarray
         Learning rate.
     eps : float
-        Added to the root of the sum.
+        Small number, added to the square root of the sum.
     l2, weight_decay, l1 : float
-        Strengths of the penalties: of L2 in the gradient, of L2 decoupled from it, and of L1 by its proximal step.
+        Strengths of the penalties: L2 in the gradient, decoupled weight decay, and L1 by a proximal step.
     max_norm : float, optional
-        Largest norm of all gradients together; longer ones are scaled down to it.
+        Largest norm of all gradients together; larger gradients are scaled down to it.
     penalised : sequence of bool, optional
-        Which parameters the penalties act on, all by default.
+        For each parameter, whether the penalties act on it; True by default.
 
     Raises
     ------
@@ -172,13 +173,13 @@ def rmsprop_update(
 ) -> None:
     """Take a step of RMSprop, in place.
 
-    With the gradient g, clipped and penalised: ``v = rho * v + (1 - rho) * g**2`` and
+    With the clipped and penalised gradient g, ``v = rho * v + (1 - rho) * g**2`` and
     ``param -= lr * g / (sqrt(v) + eps)`` [1]_.
 
     Parameters
     ----------
     params, grads : array or list of arrays
-        Parameters and their gradients, pairwise of one shape.
+        Parameters and their gradients, in pairs of the same shape.
     exp_avg_sq : array or list of arrays
         The running means v of squared gradients, zero at first.
     lr : float or 0-d float64 ndarray
@@ -186,13 +187,13 @@ def rmsprop_update(
     rho : float
         Decay of the means per step, in [0, 1).
     eps : float
-        Added to the root of the mean.
+        Small number, added to the square root of the mean.
     l2, weight_decay, l1 : float
-        Strengths of the penalties: of L2 in the gradient, of L2 decoupled from it, and of L1 by its proximal step.
+        Strengths of the penalties: L2 in the gradient, decoupled weight decay, and L1 by a proximal step.
     max_norm : float, optional
-        Largest norm of all gradients together; longer ones are scaled down to it.
+        Largest norm of all gradients together; larger gradients are scaled down to it.
     penalised : sequence of bool, optional
-        Which parameters the penalties act on, all by default.
+        For each parameter, whether the penalties act on it; True by default.
 
     Raises
     ------
@@ -238,31 +239,31 @@ def adam_update(
     max_norm: float | None = None,
     penalised: Sequence[bool] | None = None,
 ) -> None:
-    """Take a step of Adam, in place; of AdamW with `weight_decay`.
+    """Take a step of Adam, or of AdamW with `weight_decay`, in place.
 
-    With the gradient g, clipped and penalised: ``m = beta1 m + (1 - beta1) g``, ``v = beta2 v + (1 - beta2) g**2`` and
+    With the clipped and penalised gradient g, ``m = beta1 m + (1 - beta1) g``, ``v = beta2 v + (1 - beta2) g**2`` and
     ``param -= lr * m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + eps)`` ([1]_, Algorithm 1; AdamW: [2]_).
 
     Parameters
     ----------
     params, grads : array or list of arrays
-        Parameters and their gradients, pairwise of one shape.
+        Parameters and their gradients, in pairs of the same shape.
     exp_avg, exp_avg_sq : array or list of arrays
         The moments m and v, zero at first.
     step : int or 0-d int64 ndarray
-        The number t of this update, counted from 1; a number below 1 in an array counts as 1.
+        Number t of this update, counted from 1; a number below 1 in an array counts as 1.
     lr : float or 0-d float64 ndarray
         Learning rate.
     beta1, beta2 : float
         Decay of the moments per step, in [0, 1).
     eps : float
-        Added to the root of the second moment.
+        Small number, added to the square root of the second moment.
     l2, weight_decay, l1 : float
-        Strengths of the penalties: of L2 in the gradient, of L2 decoupled from it, and of L1 by its proximal step.
+        Strengths of the penalties: L2 in the gradient, decoupled weight decay, and L1 by a proximal step.
     max_norm : float, optional
-        Largest norm of all gradients together; longer ones are scaled down to it.
+        Largest norm of all gradients together; larger gradients are scaled down to it.
     penalised : sequence of bool, optional
-        Which parameters the penalties act on, all by default.
+        For each parameter, whether the penalties act on it; True by default.
 
     Raises
     ------
@@ -308,14 +309,14 @@ def lion_update(
 ) -> None:
     """Take a step of Lion, in place.
 
-    With the gradient g, clipped and penalised: ``param -= lr * sign(beta1 * m + (1 - beta1) * g)``, then
-    ``m = beta2 * m + (1 - beta2) * g`` ([1]_, Algorithm 2). Each item moves by lr, whatever the size of its gradient:
-    lr is usually three to ten times smaller than Adam's.
+    With the clipped and penalised gradient g, ``param -= lr * sign(beta1 * m + (1 - beta1) * g)``, then
+    ``m = beta2 * m + (1 - beta2) * g`` ([1]_, Algorithm 2). Each item moves by lr, whatever the size of its gradient,
+    so that lr is usually three to ten times smaller than Adam's.
 
     Parameters
     ----------
     params, grads : array or list of arrays
-        Parameters and their gradients, pairwise of one shape.
+        Parameters and their gradients, in pairs of the same shape.
     exp_avg : array or list of arrays
         The moments m, zero at first.
     lr : float or 0-d float64 ndarray
@@ -325,11 +326,11 @@ def lion_update(
     beta2 : float
         Decay of the moment per step, in [0, 1).
     l2, weight_decay, l1 : float
-        Strengths of the penalties: of L2 in the gradient, of L2 decoupled from it, and of L1 by its proximal step.
+        Strengths of the penalties: L2 in the gradient, decoupled weight decay, and L1 by a proximal step.
     max_norm : float, optional
-        Largest norm of all gradients together; longer ones are scaled down to it.
+        Largest norm of all gradients together; larger gradients are scaled down to it.
     penalised : sequence of bool, optional
-        Which parameters the penalties act on, all by default.
+        For each parameter, whether the penalties act on it; True by default.
 
     Raises
     ------
