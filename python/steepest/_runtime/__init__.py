@@ -1,1 +1,1 @@
-"""What every part of the package stands on: backends, memory, capture and replay, threads, checks of arguments."""
+"""Shared runtime of the package: backends, device memory, capture and replay, threads, argument checks."""

@@ -1,6 +1,6 @@
-"""Checks of arguments that more than one part of the package takes, with messages that start with its name.
+"""Argument checks that several parts of the package use; messages start with the name of the caller.
 
-NumPy loads when it is used, and not with the package.
+NumPy is imported at first use, so that `import steepest` does not load it.
 """
 
 from __future__ import annotations
@@ -9,28 +9,28 @@ import operator
 
 
 def checked_integer(name: str, what: str, value: object, low: int = 0, high: int = 2**64 - 1) -> int:
-    """Return an integer of Python or of NumPy as Python's, whose arithmetic does not overflow.
+    """Return a Python or NumPy integer as a Python int, whose arithmetic does not overflow.
 
     Parameters
     ----------
     name, what : str
-        The function or class, and its argument, for messages.
+        Names of the function or class, and of its argument, for messages.
     value : object
-        Should be an integer.
+        The argument to check.
     low, high : int
-        The smallest and the largest that will do; the defaults are those of a seed.
+        Smallest and largest valid values; the defaults are those of a seed.
 
     Raises
     ------
     TypeError
-        It is no integer.
+        If the value is not an integer.
     ValueError
-        It lies outside.
+        If the value is outside `low`..`high`.
     """
     import numpy as np
 
     try:
-        # An array has an index, too, but a graph would freeze it.
+        # operator.index accepts 0-d arrays, but a captured graph would freeze their value.
         number = None if isinstance(value, np.ndarray) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = None
@@ -43,7 +43,7 @@ def checked_integer(name: str, what: str, value: object, low: int = 0, high: int
 
 
 def refuse_masked_array(name: str, what: str, array: object) -> None:
-    """Raise TypeError for a masked array: what its mask hides would be taken for numbers."""
+    """Raise TypeError for a masked array, because the kernels would read masked items as valid numbers."""
     import numpy as np
 
     if isinstance(array, np.ndarray) and type(array) is not np.ndarray and hasattr(array, "mask"):

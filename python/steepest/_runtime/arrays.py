@@ -1,4 +1,4 @@
-"""The types of arrays and of activations in signatures."""
+"""Type aliases of arrays and activations for signatures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-# CuPy's arrays have no types of their own; to type checkers they are NumPy's.
+# CuPy has no type stubs; for type checkers its arrays are NumPy arrays.
 Array: TypeAlias = npt.NDArray[Any]
 Arrays: TypeAlias = Array | Sequence[Array]
 Float64Array: TypeAlias = npt.NDArray[np.float64]

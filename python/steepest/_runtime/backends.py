@@ -1,7 +1,7 @@
-"""The two backends, and the choice between them: NumPy arrays go to ``_cpu``, CuPy arrays to ``_cuda``.
+"""Dispatch between the CPU and CUDA backends: NumPy arrays go to ``_cpu``, CuPy arrays to ``_cuda``.
 
-Both modules export the operations of `steepest._operations`. The type of an array decides; neither CuPy nor ``_cuda``
-is imported before an array of CuPy's, or a graph, needs it.
+Both modules export the operations of `steepest._operations`. The type of an array decides. CuPy and ``_cuda`` are
+imported only when a CuPy array or a graph needs them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ NOT_BUILT = (
 )
 NO_CUPY = "CuPy is not installed; install it by `pip install cupy-cuda13x` (`cupy-cuda12x` for CUDA 12)"
 
-# DLPack's numbers of CUDA's device memory and of its managed memory.
+# DLPack device types: kDLCUDA and kDLCUDAManaged.
 _DLPACK_CUDA = (2, 13)
 
-# Type of an array -> its backend, once one was seen: NumPy, too, loads when it is used.
+# Array type -> backend. Entries are added at the first array of a type, so that NumPy is imported only when it is used.
 BACKENDS: dict[type, Backend] = {}
 
 _cuda_was_used = False
@@ -40,13 +40,13 @@ def backend_of(array: object) -> Backend:
     Parameters
     ----------
     array : object
-        The first array of a call. What is no array goes to the CPU's operations, which refuse it.
+        The first array of a call. Other objects go to the CPU's operations, which raise TypeError.
 
     Returns
     -------
     module
-        ``_cpu`` for NumPy's arrays and others in host memory, ``_cuda`` for CuPy's and others on a CUDA device. Where
-        CUDA cannot be used, each operation of what is returned is a RuntimeError that says what is missing.
+        ``_cpu`` for NumPy arrays and others in host memory, ``_cuda`` for CuPy arrays and others on a CUDA device. If
+        CUDA cannot be used, each operation of the returned object raises a RuntimeError that says what is missing.
     """
     try:
         return BACKENDS[type(array)]
@@ -65,19 +65,19 @@ def backend_on(device: str, operation: str) -> Backend:
     Parameters
     ----------
     device : {"cpu", "cuda"}
-        Where new arrays are wanted.
+        Device of the new arrays.
     operation : str
-        What the message starts with.
+        Name of the operation, which messages start with.
 
     Returns
     -------
     module
-        As `backend_of`.
+        ``_cpu`` or ``_cuda``, as in `backend_of`.
 
     Raises
     ------
     ValueError
-        For any other device.
+        If the device is neither "cpu" nor "cuda".
     """
     check_device(device, operation)
     return _cpu_backend() if device == "cpu" else _cuda_backend()
@@ -90,7 +90,7 @@ def check_device(device: str, operation: str) -> None:
 
 
 def is_cupy(array: object) -> bool:
-    """Return whether `array` is CuPy's; CuPy is not imported to find out."""
+    """Return whether `array` is a CuPy array, without importing CuPy."""
     cupy = sys.modules.get("cupy")
     return cupy is not None and isinstance(array, cupy.ndarray)
 
@@ -104,17 +104,17 @@ def device_of(array: object) -> str:
     try:
         return "cuda" if int(array.__dlpack_device__()[0]) in _DLPACK_CUDA else "cpu"
     except Exception:
-        return "cpu"  # whose operations ask again, and say what went wrong, by their names
+        return "cpu"  # its operations repeat the call, and raise an error with their name and the cause
 
 
 def load_cuda() -> CudaBackend | None:
-    """Return the CUDA module, which imports without a driver too, or None where this build has none."""
+    """Return the CUDA module, which can be imported even without a driver, or None if this build has none."""
     return _import_cuda()[0]
 
 
 @functools.cache
 def _import_cuda() -> tuple[CudaBackend | None, str]:
-    """Return the CUDA module and "", or None and why there is none. A module that is broken must not harm the CPU."""
+    """Return the CUDA module and "", or None and the reason; a broken CUDA module must not affect the CPU."""
     try:
         return cast("CudaBackend", importlib.import_module("steepest._cuda")), ""
     except ModuleNotFoundError:
@@ -124,7 +124,7 @@ def _import_cuda() -> tuple[CudaBackend | None, str]:
 
 
 def import_cupy() -> Any:
-    """Return CuPy; where that is impossible, the RuntimeError says how to install it."""
+    """Return the CuPy module, or raise a RuntimeError that says how to install it."""
     try:
         return importlib.import_module("cupy")
     except ModuleNotFoundError as error:
@@ -134,7 +134,7 @@ def import_cupy() -> Any:
 
 
 def cuda_problem() -> str:
-    """Return what keeps CUDA from being used here, and what to do about it, or "" where nothing does."""
+    """Return why CUDA cannot be used here and what to do about it, or "" if it can."""
     module, problem = _import_cuda()
     if module is None:
         return problem
@@ -149,25 +149,25 @@ def cuda_problem() -> str:
 
 @functools.cache
 def _device_problem(process: int) -> str:
-    """Return what the CUDA module says is missing. Asking takes long; the answer may change only in a forked child."""
+    """Return what the CUDA module reports as missing. The query is slow, and cached: only a fork changes the answer."""
     module = load_cuda()
     return "" if module is None else str(module.info()["problem"])
 
 
 def synchronize() -> None:
-    """Wait for the operations on CuPy's current stream, and raise the error that one of them met.
+    """Wait for the operations on CuPy's current stream, and raise the error that one of them found.
 
-    On CUDA an operation returns before it is done. An error that depends on the data (a label or an index out of
-    range, a value that is not finite) is found by the kernel: nothing after that operation is run on its stream, and
-    the error is raised by a later call of steepest on that stream, at the latest by `synchronize`, or at the end of
-    `Graph.replay`, which waits. Where nothing has been computed by CUDA there is nothing to wait for.
+    On CUDA an operation returns before it is done. A kernel finds errors that depend on the data: a label or an index
+    out of range, a value that is not finite. Operations after it do not run on that stream. A later call of steepest on
+    the stream raises the error, at the latest `synchronize`, or the end of `Graph.replay`, which waits. If CUDA has not
+    been used, `synchronize` returns at once.
 
     Raises
     ------
     ValueError, IndexError, DivergenceError
-        What an operation has found in its data.
+        If an operation has found an error in its data.
     RuntimeError
-        CUDA reports an error.
+        If CUDA reports an error.
     """
     module = load_cuda() if _cuda_was_used else None
     if module is not None:
@@ -175,7 +175,7 @@ def synchronize() -> None:
 
 
 def _look_up(array: object) -> Backend:
-    """Return the backend of an array of a type that is not in the table."""
+    """Return the backend of an array whose type is not in `BACKENDS`."""
     if device_of(array) == "cpu":
         return _cpu_backend()
     backend = _cuda_backend()
@@ -185,7 +185,7 @@ def _look_up(array: object) -> Backend:
 
 
 def _cpu_backend() -> Backend:
-    """Return the backend of NumPy arrays, which also takes what is no array, to refuse it by the operation's name."""
+    """Return the backend of NumPy arrays; for other objects, its operations raise an error with their name."""
     import numpy as np
 
     return BACKENDS.setdefault(np.ndarray, _cpu)
@@ -205,7 +205,7 @@ def _cuda_backend() -> Backend:
 
 
 class _Missing:
-    """Stands in for the CUDA module where it cannot be used: every operation is an error that says why."""
+    """Stand-in for a CUDA module that cannot be used: every operation raises a RuntimeError that says why."""
 
     def __init__(self, problem: str) -> None:
         self._problem = problem
@@ -214,5 +214,5 @@ class _Missing:
         raise RuntimeError(f"[{operation}] CUDA is not available: {self._problem}")
 
     def update(self, rule: str, *arguments: object, **options: object) -> None:
-        """Raise the error by the name of the rule's own function."""
+        """Raise the error under the name of the rule's own function, such as `adam_update`."""
         self.__getattr__(_cpu.UPDATE_RULES[rule][0])

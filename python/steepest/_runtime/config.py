@@ -1,4 +1,4 @@
-"""What this installation is and runs on."""
+"""Report of the installation and the machine: version, instruction set, threads, caches, CUDA devices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _bytes(n: int) -> str:
 
 
 def cuda_lines() -> dict[str, str]:
-    """Return what this installation and machine have for CUDA, in words: a line, and one for each device."""
+    """Return a line about the CUDA kernels and driver, and a line about each CUDA device, by name."""
     module = load_cuda()
     if module is None:
         problem = cuda_problem()

@@ -18,15 +18,15 @@ _MOST_STEPS = 2**63 - 1
 
 
 class Graph:
-    """A list of operations, made by `capture` and run by `replay`.
+    """Graph of operations, recorded by `capture` and run by `replay`.
 
-    On the CPU a replay runs all of its steps inside one parallel region with the interpreter lock released; the threads
-    meet at a spin barrier only where an operation needs what another wrote. On CUDA it launches the steps on CuPy's
-    current stream and waits for their end. Results are bit-identical to running the same step eagerly, on the CPU for
-    any number of threads.
+    On the CPU a replay runs all of its steps inside one parallel region with the interpreter lock released. The threads
+    meet at a spin barrier only where an operation reads what another one wrote. On CUDA a replay launches the steps on
+    CuPy's current stream and waits for their end. Results are bit-identical to running the same step eagerly, on the
+    CPU for any number of threads.
 
-    The graph keeps the arrays of its operations alive and reads them anew in every step. What changes from step to
-    step must therefore live in arrays: a cursor, a step count, a learning rate. Python numbers are frozen.
+    The graph keeps the arrays of its operations alive and reads them anew in every step. Python numbers are frozen.
+    Numbers that change from step to step, such as a cursor, a step count or a learning rate, must therefore be arrays.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Graph:
         return self._graph.operations()
 
     def replay(self, n: int = 1) -> None:
-        """Run the captured step n times, and return when the last is done.
+        """Run the captured step n times, and return when the last step is done.
 
         Parameters
         ----------
@@ -54,37 +54,37 @@ class Graph:
         Raises
         ------
         DivergenceError
-            A `kernels.require_finite` met a value that is not finite. Its ``step`` is the 0-based step of this replay;
-            the operations after it were not run in that step.
+            If `kernels.require_finite` found a value that is not finite. The error's ``step`` is the 0-based step of
+            this replay; the later operations of that step did not run.
         ValueError, IndexError
-            A label or an index in the arrays is out of range; the step ends before the operation that found it. Or n is
-            negative.
+            If a label or an index in the arrays is out of range; the step ends before the operation that found it. Also
+            if n is negative.
         TypeError
-            n is no integer.
+            If n is not an integer.
         KeyboardInterrupt
-            Ctrl-C was pressed; the replay stops between two operations (on CUDA: between two steps).
+            If Ctrl-C was pressed; the replay stops between two operations (on CUDA: between two steps).
         """
         self._graph.replay(checked_integer("replay", "n", n, high=_MOST_STEPS))
 
     def profile(self, n: int = 100) -> Profile:
-        """Run the step n times, one operation after the other, and time each.
+        """Run the step n times, one operation after the other, and measure the time of each operation.
 
         Parameters
         ----------
         n : int
-            The number of steps, over which times are averaged.
+            Number of steps, at least 1, over which times are averaged.
 
         Returns
         -------
         Profile
-            One row an operation; ``print`` shows it as a table.
+            One row for each operation; ``print`` shows it as a table.
 
         Raises
         ------
         DivergenceError, ValueError, IndexError, TypeError
-            As `replay`; n is at least 1.
+            As in `replay`; ValueError also if n is 0.
         KeyboardInterrupt
-            Ctrl-C was pressed; as `replay`, it stops between two operations.
+            If Ctrl-C was pressed; the profile stops between two operations.
         """
         n = checked_integer("profile", "n", n, low=1, high=_MOST_STEPS)
         rows = [OperationTime(*row) for row in self._graph.profile(n)]
@@ -93,18 +93,18 @@ class Graph:
 
 @dataclass(frozen=True)
 class OperationTime:
-    """The time of one operation of a graph.
+    """Time, floating-point operations and bytes of one operation of a graph.
 
     Parameters
     ----------
     name : str
-        The operation.
+        Name of the operation.
     seconds : float
-        Mean time of a call.
+        Mean time of a call, in seconds.
     flops : float
-        Floating-point operations of a call.
+        Number of floating-point operations of a call.
     bytes : float
-        Bytes of the arrays that a call reads and writes.
+        Size of the arrays that a call reads and writes, in bytes.
     """
 
     name: str
@@ -115,14 +115,14 @@ class OperationTime:
 
 @dataclass(frozen=True)
 class Profile:
-    """The times of a graph's operations, in order.
+    """Times of a graph's operations, in order.
 
     Parameters
     ----------
     operations : list of OperationTime
         One entry for each operation of the step.
     steps : int
-        How many steps were averaged.
+        Number of steps over which the times are averaged.
     """
 
     operations: list[OperationTime]
@@ -130,7 +130,7 @@ class Profile:
 
     @property
     def seconds(self) -> float:
-        """The time of one step."""
+        """The time of one step, in seconds."""
         return sum(row.seconds for row in self.operations)
 
     def __str__(self) -> str:
@@ -152,21 +152,21 @@ class Profile:
 
 
 def capture() -> AbstractContextManager[Graph, None]:
-    """Record the kernels that a block of code launches, instead of running them.
+    """Record the kernel calls of a block of code as a graph, instead of running them.
 
-    Inside the block, calls of `steepest.kernels` on this thread are checked and recorded, and their outputs are
-    allocated but not written. All of them are on NumPy arrays, or all on CuPy arrays. The recording ends with the
-    block, however that is left: by an exception, by Ctrl-C at any moment, or on another thread.
+    Inside the block, calls of `steepest.kernels` on this thread are checked and recorded; their outputs are allocated
+    but not written. All calls of a block must be on NumPy arrays, or all on CuPy arrays. The recording ends with the
+    block, however the block is left: by an exception, by Ctrl-C at any moment, or on another thread.
 
     Returns
     -------
     context manager
-        Its value is the `Graph`, complete when the block ends, and empty before.
+        Its value is a `Graph`, which is empty until the block ends.
 
     Raises
     ------
     ValueError
-        Another graph is being captured on this thread, or operations of both devices were recorded.
+        If another graph is being captured on this thread, or the block has operations on both devices.
 
     Examples
     --------
@@ -184,11 +184,11 @@ def capture() -> AbstractContextManager[Graph, None]:
     graph = Graph()
     cuda = load_cuda()
     backends: list[Backend] = [_cpu] if cuda is None else [_cpu, cuda]
-    # Which arrays the block will use is not known before it runs: every backend records.
+    # The device of the block's arrays is unknown before it runs, so that every backend records.
     recordings = [backend.Graph() for backend in backends]
 
     def complete() -> None:
-        # Not called after an exception in the block: a step that failed must not be run by mistake.
+        # `complete` is not called after an exception in the block, so that an incomplete step cannot be replayed.
         used = [recording for recording in recordings if len(recording)]
         if len(used) > 1:
             raise ValueError(

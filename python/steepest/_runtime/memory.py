@@ -1,4 +1,4 @@
-"""Arrays on a device: made there, and moved there."""
+"""Allocation of arrays on a device, and copies between host and device."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike, device: str = "c
     Parameters
     ----------
     shape : tuple of int
-        Its shape.
+        Shape of the array.
     dtype : data-type
-        Its dtype.
+        Dtype of the array.
     device : {"cpu", "cuda"}
-        Where it lies.
+        Device of the array.
 
     Returns
     -------
     ndarray
-        On the CPU a view into a buffer that is one cache line longer; on CUDA an array of CuPy, which aligns all of
-        its arrays to 512 bytes.
+        On the CPU, a view into a buffer that is one cache line longer. On CUDA, a CuPy array; CuPy aligns all of its
+        arrays to 512 bytes.
     """
     if device == "cuda":
         array: Array = import_cupy().empty(shape, dtype)
@@ -40,7 +40,7 @@ def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike, device: str = "c
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike, device: str = "cpu") -> Array:
-    """Return `aligned_empty` filled with zeros. On the CPU, pages that are never written to take no memory."""
+    """Return `aligned_empty` filled with zeros; on the CPU, pages without a write take no memory."""
     if device == "cuda":
         array = aligned_empty(shape, dtype, device)
         array[...] = 0
@@ -56,17 +56,17 @@ def _on_cache_line(make: Callable[..., Array], shape: tuple[int, ...], dtype: np
 
 
 def array_namespace(array: object) -> Any:
-    """Return the module of an array's functions, NumPy or CuPy."""
+    """Return the module for an array's functions: CuPy for a CuPy array, else NumPy."""
     return import_cupy() if is_cupy(array) else np
 
 
 def to_host(array: Any) -> Any:
-    """Return a CuPy array as a NumPy array, once what is computed on its stream is done; anything else as it is."""
+    """Return a CuPy array as a NumPy array, after waiting for its stream; return any other object unchanged."""
     return import_cupy().asnumpy(array) if is_cupy(array) else array
 
 
 def to_device(array: Array, device: str) -> Array:
-    """Return an array on a device: itself, or a copy if it lies on the other one."""
+    """Return an array on a device: the array itself, or a copy if it is on the other device."""
     if device_of(array) == device:
         return array
     moved: Array = to_host(array) if device == "cpu" else import_cupy().asarray(array)
@@ -74,15 +74,16 @@ def to_device(array: Array, device: str) -> Array:
 
 
 def assign(target: Array, source: Any) -> None:
-    """Write `source` into `target`, whichever device each lies on."""
+    """Copy `source` into `target`; each may be on any device."""
     target[...] = import_cupy().asarray(source) if is_cupy(target) else to_host(source)
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep some tens of megabytes that are freed, for the arrays that come next.
+    """Let the C library keep up to about 64 MiB of freed memory, so that temporary arrays reuse it.
 
-    glibc gives the top of its heap back to the system once twice as much is free as the largest block that it has seen
-    freed, up to 32 MiB. Arrays that come and go in every step are then mapped anew, page by page, which takes a fifth
-    of a Fisher-vector product of a small network. A block that is freed untouched costs nothing, and lifts that limit.
+    glibc returns the top of its heap to the system once the free part exceeds a threshold: twice the largest block
+    freed so far, counting blocks up to 32 MiB. The arrays of the next step then cause page faults, which take a fifth
+    of a Fisher-vector product of a small network. Allocating and freeing one block just below 32 MiB raises the
+    threshold; its pages are never touched, so that this costs nothing.
     """
     np.empty((32 << 20) - (64 << 10), np.uint8)

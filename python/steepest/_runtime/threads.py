@@ -1,4 +1,4 @@
-"""The kernels' threads as threadpoolctl, a dependency of scikit-learn, sees them."""
+"""Support for threadpoolctl, a dependency of scikit-learn: it can read and limit the number of kernel threads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from steepest._version import __version__
 
 
 class SteepestController(threadpoolctl.LibController):  # type: ignore[misc]
-    """Lets ``threadpool_limits`` and ``threadpool_info`` reach the kernels' threads."""
+    """Controller through which ``threadpool_limits`` and ``threadpool_info`` access the kernels' threads."""
 
     user_api = "steepest"
     internal_api = "steepest"
@@ -16,11 +16,11 @@ class SteepestController(threadpoolctl.LibController):  # type: ignore[misc]
     check_symbols = ("steepest_get_num_threads", "steepest_set_num_threads")
 
     def get_num_threads(self) -> int:
-        """Return the size of the team that the kernels use."""
+        """Return the number of threads that the kernels use."""
         return int(self.dynlib.steepest_get_num_threads())
 
     def set_num_threads(self, num_threads: int) -> None:
-        """Set the size of the team."""
+        """Set the number of threads that the kernels use."""
         self.dynlib.steepest_set_num_threads(num_threads)
 
     def get_version(self) -> str:

@@ -1,1 +1,1 @@
-"""Models in files: what a model's state is, how tensors are stored, and `save` and `load`."""
+"""Saving of models: the state of a model, the file format of its tensors, and `save` and `load`."""

@@ -1,4 +1,4 @@
-"""Models in files: `save` and `load`."""
+"""Saving models to files and loading them: `save` and `load`."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from steepest.nn import Network
 
 _Path = str | os.PathLike[str]
 
-# Raised where older versions would misread a file. Versions that only add kinds of values do not raise it: an older one
-# names what it does not know.
+# This number increases when older versions of steepest would misread a file. New kinds of values do not increase it: an
+# older version rejects them by name.
 FORMAT_VERSION = 1
 
-# The strings of the first files, which have no checksum.
+# Metadata keys of the first files, which have no checksum.
 _FIRST_KEYS = {"format", "format_version", "steepest_version", "model"}
-# Letters of a file's name in that of the file beside it which is written first.
+# Number of letters of the file's name that the name of its temporary file repeats.
 _NAME_LETTERS = 32
 
 
 class _UnreadableError(ValueError):
-    """Says of a file what is wrong with it; the file's name comes before."""
+    """Fault of a file; its message continues a sentence that starts with the file's name."""
 
 
 def save(model: Any, path: _Path) -> None:
-    """Write a model into a file in the safetensors format.
+    """Save a model to a file in the safetensors format.
 
-    The tensors are the parameters of the network, the moments of its optimizer and other fitted arrays; the rest
-    (class, parameters, fitted attributes, labels) is JSON in the file's header. A model that was loaded predicts the
-    same bits, and `partial_fit` and `warm_start` go on from where it was. There is no code in the file, and none is run
-    by `load`. A checksum lets `load` notice damage.
+    The tensors are the parameters of the network, the moments of its optimizer and other fitted arrays. The rest
+    (class, parameters, fitted attributes, labels) is JSON in the file's header. A loaded model makes bit-identical
+    predictions, and `partial_fit` and `warm_start` continue its training. The file contains no code, and `load` runs
+    none. A checksum lets `load` detect damage.
 
-    The file is written beside `path`, flushed to the disk, and then renamed: at any time `path` is either the old
-    file or the new one, whole, whatever stops the program or the machine. A process that is killed may leave a file
-    behind whose name ends in ``.tmp``. The new file has the mode of the old one, and its owner and group where the
-    system allows that.
+    `save` writes a temporary file beside `path`, flushes it to the disk, and then renames it. At any time, `path` is
+    either the complete old file or the complete new one, even if the program or the machine stops. A killed process may
+    leave behind a file whose name ends in ``.tmp``. The new file has the mode of the old one, and its owner and group
+    if the system allows that.
 
     Parameters
     ----------
@@ -59,10 +59,10 @@ def save(model: Any, path: _Path) -> None:
     Raises
     ------
     TypeError
-        The model is of another library, or holds what cannot be kept as data (a function, an object of a class of the
-        user's), or that holds itself or too much text; the message says where.
+        If the model is of another library or cannot be stored as data. It must not contain a function, an object of a
+        user-defined class, a reference to itself or too much text; the message names the attribute.
     OSError
-        The file cannot be written, or `path` is a folder, a device or a pipe. What was at `path` is as it was.
+        If the file cannot be written, or `path` is a folder, a device or a pipe. An old file at `path` is unchanged.
 
     Examples
     --------
@@ -90,16 +90,15 @@ def save(model: Any, path: _Path) -> None:
 
 
 def load(path: _Path, device: str | None = None) -> Any:
-    """Read a model that `save` has written.
+    """Load a model from a file that `save` has written.
 
     Parameters
     ----------
     path : path
         The file.
     device : {"cpu", "cuda"} or None, default=None
-        Where the model is to lie and, for an estimator, to be fitted from then on: its parameter `device` is set. None
-        leaves the parameter as it was saved, and the model lies on the CPU, where it also predicts what was trained on
-        CUDA.
+        Device of the model. For an estimator, the parameter `device` is set to it, so that later fits use it too. With
+        None, the parameter stays as it was saved, and the model is on the CPU, even if it was trained on CUDA.
 
     Returns
     -------
@@ -109,15 +108,14 @@ def load(path: _Path, device: str | None = None) -> Any:
     Raises
     ------
     FileNotFoundError, OSError
-        There is no such file, or it cannot be read.
+        If the file does not exist or cannot be read.
     ValueError
-        The file is empty, truncated, damaged, no model of steepest, or of a newer version; the message says which, and
-        what to do. Files that `save` has written have a checksum, so that a single changed bit is noticed; those of
-        the first versions have none.
+        If the file is empty, truncated, damaged, not a model of steepest, or from a newer version; the message says
+        which, and what to do. The checksum detects a single changed bit; files of the first versions have no checksum.
     MemoryError
-        The model does not fit into memory. What is no whole model is refused before there is memory for it.
+        If the model does not fit into memory. Damaged files raise ValueError before large memory is allocated.
     RuntimeError
-        CUDA is asked for and not available.
+        If `device` is "cuda" and CUDA is not available.
     """
     if device is not None:
         check_device(device, "load")
@@ -137,7 +135,7 @@ def _move(model: Any, device: str) -> Any:
         return model.to(device)
     if "device" in model.get_params(deep=False):
         model.set_params(device=device)
-    # Fitted attributes end with an underscore. An estimator without a way to move computes where the data are.
+    # Fitted attributes end with an underscore. An estimator without `_move_to` computes on the device of its data.
     if hasattr(model, "_move_to") and any(name.endswith("_") for name in vars(model)):
         model._move_to(device)
     return model
@@ -145,13 +143,13 @@ def _move(model: Any, device: str) -> Any:
 
 @contextlib.contextmanager
 def _replacing(path: _Path) -> Iterator[BinaryIO]:
-    """Open a file to be written anew such that at any time either the old or the new one is there, whole."""
+    """Open a temporary file that replaces `path` when the block ends without an exception."""
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "[save] there is no folder", str(target.parent))
     old = _status(path, "save")
     new = target.with_name(f".{target.name[:_NAME_LETTERS]}.{secrets.token_hex(4)}.tmp")
-    # What only some may read, only the owner may read while it is written.
+    # While it is written, only the owner may read a file that replaces an old one, whose mode may be restrictive.
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if old is None else 0o600)
     try:
         with open(descriptor, "wb") as file:
@@ -159,7 +157,7 @@ def _replacing(path: _Path) -> Iterator[BinaryIO]:
             file.flush()
             if old is not None:
                 _keep_owner_and_mode(descriptor, old)
-            # Before the rename: otherwise the new name may reach the disk before the data do.
+            # Flush before the rename: otherwise the new name may reach the disk before the data.
             os.fsync(descriptor)
         os.replace(new, target)
     except BaseException:
@@ -170,7 +168,7 @@ def _replacing(path: _Path) -> Iterator[BinaryIO]:
 
 
 def _status(path: _Path, function: str) -> os.stat_result | None:
-    """Return what the system knows of a file, or None where there is none; raise OSError for what is no file."""
+    """Return the status of a regular file, or None if it does not exist; raise OSError for anything else."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -183,17 +181,17 @@ def _status(path: _Path, function: str) -> os.stat_result | None:
 
 
 def _keep_owner_and_mode(descriptor: int, old: os.stat_result) -> None:
-    # A process that may not give a file away can still give it to one of its groups.
+    # A process that may not change the owner of a file can still change its group to one of its own groups.
     for owner in (old.st_uid, -1):
         with contextlib.suppress(OSError):
             os.fchown(descriptor, owner, old.st_gid)
             break
-    # After the owner, whose change takes bits of the mode away.
+    # The mode comes last, since a change of the owner clears bits of the mode.
     os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 
 def _flush_folder(folder: Path) -> None:
-    """Bring a folder's new names to the disk, on systems that can; the file itself is safe either way."""
+    """Flush a folder's entries to the disk, if the system can; the file's content is already flushed."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -203,14 +201,14 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _open(name: str) -> BinaryIO:
-    # Before it is opened: that would wait for somebody to write into a pipe.
+    # The check comes before `open`, which would block on a pipe.
     if _status(name, "load") is None:
         raise FileNotFoundError(errno.ENOENT, f"[load] there is no file {name}", name)
     return open(name, "rb")
 
 
 def _read_model(file: BinaryIO) -> Any:
-    """Return the model in a file that is open at its beginning; raise _UnreadableError where it is none."""
+    """Return the model in a file that is open at its beginning, or raise _UnreadableError."""
     with _whatever_is_raised(lambda error: f"{_what_it_is(file)} ({error})"):
         header, tensors = read_header(file)
     if header.get("format") != "steepest":
@@ -224,7 +222,7 @@ def _read_model(file: BinaryIO) -> Any:
             f"formats up to {FORMAT_VERSION}: install a newer version of steepest"
         )
     with _whatever_is_raised(lambda error: f"is damaged: {error}. Copy it again, or save the model again"):
-        # A file with anything that the first ones do not have has a checksum, unless the checksum's name is damaged.
+        # Only files of the first versions have no checksum. One with newer keys has lost its checksum by damage.
         if not verify_checksum(file) and (unknown := sorted(set(header) - _FIRST_KEYS)):
             raise DamagedError(f"it has no checksum, but {', '.join(unknown)}")
     with _whatever_is_raised(
@@ -238,7 +236,7 @@ def _read_model(file: BinaryIO) -> Any:
 
 @contextlib.contextmanager
 def _whatever_is_raised(describe: Callable[[Exception], str]) -> Iterator[None]:
-    """Make one error of all that reading a damaged file may raise; the machine's own failures stay what they are."""
+    """Convert any exception from a damaged file into _UnreadableError; OSError and MemoryError pass unchanged."""
     try:
         yield
     except (OSError, MemoryError):
@@ -248,12 +246,12 @@ def _whatever_is_raised(describe: Callable[[Exception], str]) -> Iterator[None]:
 
 
 def _what_it_is(file: BinaryIO) -> str:
-    """Say what a file is whose header cannot be read, from its first bytes."""
+    """Describe a file without a readable header by its first bytes: empty, truncated, a pickle, or unknown."""
     file.seek(0)
     start = file.read(16)
     if not start:
         return "is empty: it was not written to its end. Save the model again"
-    # A header of JSON follows its length, a number of eight bytes.
+    # A safetensors file starts with the length of its header, 8 bytes, and the JSON header.
     if len(start) <= 8 or start[8:9] == b"{":
         return "is truncated or damaged: copy it again, or save the model again"
     if (start[:1] == b"\x80" and 2 <= start[1] <= 5) or start[:2] in (b"x\x9c", b"x\x01", b"x^", b"x\xda"):

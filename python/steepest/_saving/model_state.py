@@ -1,7 +1,7 @@
-"""A model as plain data, and back: JSON for its configuration, named tensors for its numbers, and no code.
+"""Conversion of a model to plain data and back: JSON for its configuration, named tensors for its numbers.
 
-What is not JSON's own is an object whose first key starts with ``$``. Only the kinds that are listed here, and only the
-public classes of this package, are ever made from a file: reading one runs nothing that it names.
+A value without a JSON type is an object whose first key starts with ``$``. Decoding makes only the kinds that are
+listed here, and only public classes of this package, so that a file cannot run code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from steepest._saving.tensor_file import StoredTensor
 from steepest.nn import Constant, Input, Network
 from steepest.nn.lowering import Architecture, chain, parameter_specs
 
-# Where classes come from. The first module that exports a class gives it its name in files.
+# Modules of the classes that a file may name. In files, a class has the name of the first module that exports it.
 ESTIMATOR_MODULES = (
     "steepest.neural_network",
     "steepest.linear_model",
@@ -31,38 +31,38 @@ ESTIMATOR_MODULES = (
 )
 PART_MODULES = ("steepest.nn", "steepest.optim", "steepest.optim.schedules")
 
-# Kinds of dtypes that are tensors of the format: bool, signed and unsigned integers, floating point.
+# NumPy dtype kinds that the file format stores as tensors: bool, signed and unsigned integers, floating point.
 _TENSOR_KINDS = "biuf"
-# In bytes. NumPy pads the strings of an array to a width that its dtype names: a few letters of a file could ask for
-# any amount of memory.
+# Largest total size of string arrays, in bytes. NumPy pads strings to the width in their dtype, so that a few letters
+# in a file could otherwise claim any amount of memory.
 _MOST_STRING_BYTES = 64 << 20
-# Words of the state of NumPy's MT19937.
+# Number of 32-bit words in the state of NumPy's MT19937 generator.
 _MT19937_WORDS = 624
 
 
 class StateError(ValueError):
-    """What a file holds is not the state of a model; the message says where."""
+    """The content of a file is not a valid model state; the message names the field."""
 
 
 def encode_model(model: Any) -> tuple[Any, dict[str, Array]]:
-    """Return a model as JSON values, and the tensors that these refer to.
+    """Return a model as JSON values, and the tensors that they refer to.
 
     Parameters
     ----------
     model : estimator or Network
-        What to encode. An estimator is its parameters, and what else its `__getstate__` returns.
+        The model to encode. An estimator is encoded as its parameters and the rest of its `__getstate__`.
 
     Returns
     -------
     description : dict
-        Of JSON's types alone.
+        Description of the model in JSON types only.
     tensors : dict of str to ndarray
         C-ordered NumPy arrays by name.
 
     Raises
     ------
     TypeError
-        The model is none of this package, or holds something that cannot be kept as data.
+        If the model is not of this package, or contains a value that cannot be stored as data.
     """
     encoder = _Encoder()
     if not (isinstance(model, Network) or _public_name(type(model), ESTIMATOR_MODULES)):
@@ -76,13 +76,13 @@ def encode_model(model: Any) -> tuple[Any, dict[str, Array]]:
 def decode_model(description: Any, tensors: Mapping[str, StoredTensor]) -> Any:
     """Return the model that `encode_model` described, on the CPU.
 
-    What is asked for is looked at before there is memory for it: a network is built once its tensors are found to fit
-    its layers, and each tensor is read once, to where it belongs.
+    Sizes are checked before memory is allocated: a network is built only if its tensors fit its layers. Each tensor is
+    read once, directly into its array.
 
     Parameters
     ----------
     description : dict
-        As `encode_model` returns it.
+        Description of the model, as `encode_model` returns it.
     tensors : mapping of str to StoredTensor
         The tensors by name.
 
@@ -94,9 +94,9 @@ def decode_model(description: Any, tensors: Mapping[str, StoredTensor]) -> Any:
     Raises
     ------
     StateError
-        The description is no model, or not one that this version knows; the message names the field.
+        If the description is not a model, or not one that this version knows; the message names the field.
     OSError, MemoryError
-        The file cannot be read, or the model does not fit into memory.
+        If the file cannot be read, or the model does not fit into memory.
     """
     if not (isinstance(description, dict) and ("$network" in description or "$estimator" in description)):
         raise StateError("it describes neither a network nor an estimator")
@@ -106,14 +106,14 @@ def decode_model(description: Any, tensors: Mapping[str, StoredTensor]) -> Any:
     except (OSError, MemoryError):
         raise
     except Exception as error:
-        # Whatever the classes of a damaged description raise.
+        # The classes of a damaged description may raise any exception.
         text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         field = ".".join(map(str, decoder.field))
         raise StateError(f"{field}: {text}" if field else text) from error
 
 
 def _public_name(kind: type, modules: tuple[str, ...]) -> str | None:
-    """Return the name of a class with the first of the modules that exports it, or None."""
+    """Return "module.Class" with the first of the modules that exports a class, or None."""
     if kind.__module__.startswith("steepest."):
         for module in modules:
             if _exports(module).get(kind.__name__) is kind:
@@ -122,7 +122,7 @@ def _public_name(kind: type, modules: tuple[str, ...]) -> str | None:
 
 
 def _find_class(name: Any, modules: tuple[str, ...]) -> type:
-    """Return the class of a name that `_public_name` gave; no other module is imported, nothing else is returned."""
+    """Return the class with a name from `_public_name`; only the listed modules are imported."""
     module, _, class_name = str(name).rpartition(".")
     found = _exports(module).get(class_name) if module in modules else None
     if found is None:
@@ -138,22 +138,22 @@ def _exports(module: str) -> dict[str, type]:
 
 
 def _dtype(text: Any) -> np.dtype[Any]:
-    """Return the dtype of a code such as "<f4"; NumPy itself would parse any text."""
+    """Return the dtype of a code such as "<f4"; other text, which NumPy might parse, raises StateError."""
     if not re.fullmatch(r"[<>=|][?biufOU]\d{0,6}", str(text)):
-        raise StateError(f"there is no dtype {text!r}")
+        raise StateError(f"{text!r} is not a supported dtype")
     dtype: np.dtype[Any] = np.dtype(text)
     return dtype
 
 
 class _Encoder:
-    """Turns values into JSON's types; `tensors` collects the arrays."""
+    """Encoder of values as JSON types; `tensors` collects the arrays."""
 
     def __init__(self) -> None:
         self.tensors: dict[str, Array] = {}
         self._string_bytes = 0
 
     def encode(self, value: Any, where: str, name: str) -> Any:
-        """Return `value` as JSON's types; `where` is for the message, `name` the tensors' names start with."""
+        """Return `value` in JSON types; messages name the place `where`, and tensor names start with `name`."""
         if value is None or type(value) in (bool, int, str):
             return value
         if type(value) is float:
@@ -184,7 +184,7 @@ class _Encoder:
         state = dict(model.__getstate__())
         parameters = {key: state.pop(key) for key in model.get_params(deep=False) if key in state}
         if "callbacks" in parameters:
-            # They belong to a fit, and may be any object.
+            # Callbacks may be any objects, which cannot be stored as data.
             parameters["callbacks"] = None
         return {
             "$estimator": public,
@@ -207,14 +207,14 @@ class _Encoder:
         return {"$dict": self._sequence([list(pair) for pair in values.items()], where, name)}
 
     def _array(self, array: Any, where: str, name: str) -> dict[str, Any]:
-        # ascontiguousarray would give an array of no dimensions one.
+        # np.ascontiguousarray would turn a 0-d array into a 1-d array.
         array = np.array(to_host(array), order="C", copy=None)
         if array.dtype.kind in "OU":
             self._string_bytes += array.nbytes
             if self._string_bytes > _MOST_STRING_BYTES:
                 raise TypeError(
-                    f"{where} is an array of dtype {array.dtype} and shape {array.shape}, with which the strings take "
-                    f"more than {_MOST_STRING_BYTES >> 20} MiB: shorten the longest of them, or use pickle"
+                    f"{where} is an array of dtype {array.dtype} and shape {array.shape}; with it, the strings take "
+                    f"more than {_MOST_STRING_BYTES >> 20} MiB: shorten the longest strings, or use pickle"
                 )
             items = self._sequence(array.ravel().tolist(), where, name)
             return {"$array": items, "shape": list(array.shape), "dtype": array.dtype.str}
@@ -244,7 +244,7 @@ class _Encoder:
 
 
 class _Decoder:
-    """Makes values from JSON's types and tensors; `field` is the path to what is being made."""
+    """Decoder of values from JSON types and tensors; `field` is the path to the value that is being decoded."""
 
     def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
         self.field: list[object] = []
@@ -252,8 +252,8 @@ class _Decoder:
         self._string_bytes = 0
 
     def decode(self, value: Any, *field: object) -> Any:
-        """Return the value of some JSON, whose path from the present field is `field`."""
-        # An exception leaves the path as it is, for the message.
+        """Return the decoded value; `field` is its path relative to the current field."""
+        # After an exception, the path stays as it is, for the message.
         self.field += field
         found = self._decode(value)
         del self.field[len(self.field) - len(field) :]
@@ -282,7 +282,7 @@ class _Decoder:
                 f"this version of steepest's {kind.__name__} has no parameter {', '.join(unknown)}"
             )
         parameters = self._items(value["parameters"], "parameters")
-        # What a file of an older version does not have keeps its default.
+        # Parameters that a file of an older version does not have keep their defaults.
         model.__setstate__({**parameters, **self._items(value["state"], "state")})
         return model
 
@@ -320,7 +320,7 @@ class _Decoder:
         known = {f.name for f in dataclasses.fields(kind)}
         if unknown := sorted(set(value["fields"]) - known):
             raise StateError(f"this version of steepest's {kind.__name__} has no {', '.join(unknown)}")
-        # Subclasses such as ReLU take no argument for what they fix.
+        # The constructor is skipped: subclasses such as ReLU have no argument for the fields that they fix.
         part: Any = object.__new__(kind)
         for name, item in self._items(value["fields"]).items():
             object.__setattr__(part, name, item)
@@ -340,7 +340,7 @@ class _Decoder:
         return items.reshape(value["shape"])
 
     def _stored(self, value: dict[str, Any]) -> StoredTensor:
-        # Each has one place in a model: a file cannot ask for the same bytes again and again.
+        # Each tensor may be used once, so that a small file cannot allocate the same bytes repeatedly.
         tensor = self._tensors.pop(value["$tensor"], None)
         if tensor is None:
             raise StateError(f"there is no tensor {value['$tensor']!r}, or another field has it")
@@ -355,8 +355,8 @@ class _Decoder:
     def _random_state(self, value: dict[str, Any]) -> np.random.RandomState:
         state = self.decode(value["$random_state"])
         words, position = state["state"]["key"], state["state"]["pos"]
-        # NumPy believes all of this. It reads its words at any position, and waits for ever for numbers other than 0
-        # from words of which all that count are 0.
+        # NumPy does not check a state. It would read words at any position. With words that are all 0 (only one bit of
+        # the first word counts), some samplers would loop for ever.
         if not (
             (words.dtype, words.shape) == (np.uint32, (_MT19937_WORDS,))
             and words[1:].any()

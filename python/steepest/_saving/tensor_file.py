@@ -1,11 +1,12 @@
 """Files of named tensors in the safetensors format, with a checksum.
 
-A file is the length of its header (8 bytes, little-endian), the header (JSON: the tensors' names, dtypes, shapes and
-places, and a table of strings), and the bytes of the tensors, without gaps, in C order and little-endian
-(https://github.com/huggingface/safetensors). They are read straight into the arrays of a model, block by block.
+A file consists of three parts (https://github.com/huggingface/safetensors): the length of the header (8 bytes,
+little-endian); the header, which is JSON with the tensors' names, dtypes, shapes and offsets, and a table of strings,
+the metadata; and the bytes of the tensors, without gaps, in C order and little-endian. Tensors are read directly into
+the arrays of a model, block by block.
 
-The checksum is an entry of the table of strings: the CRC-32 of the whole file without the eight digits themselves. The
-table and this entry come first, so that the digits are at the same place in every file.
+The checksum is an entry of the metadata: the CRC-32 of the whole file without the eight digits of the checksum. The
+metadata and this entry come first, so that the digits are at the same position in every file.
 """
 
 from __future__ import annotations
@@ -29,32 +30,32 @@ _DTYPES = {
     **{f"F{8 * size}": np.dtype(f"<f{size}") for size in (2, 4, 8)},
 }
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
-# In bytes. Other readers of the format refuse longer headers.
+# Longest header in bytes: the limit of the safetensors library.
 _LONGEST_HEADER = 100_000_000
-_MOST_DIMENSIONS = 64  # of NumPy's arrays
+_MOST_DIMENSIONS = 64  # of a NumPy array
 _BEFORE_CHECKSUM = b'{"__metadata__":{"checksum":"'
 _CHECKSUM_DIGITS = 8
 _BLOCK_BYTES = 1 << 20
 
 
 class DamagedError(ValueError):
-    """A file is no whole file of tensors; the message says why."""
+    """A tensor file is damaged or incomplete; the message says why."""
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in an open file, which has not been read yet.
+    """Tensor in an open file, which has not been read yet.
 
     Attributes
     ----------
     file : binary file
-        Open for reading.
+        The file, open for reading.
     start : int
-        Position of its first byte.
+        Position of the tensor's first byte in the file.
     dtype : dtype
-        Of its items, in native byte order.
+        Dtype of the tensor, in native byte order.
     shape : tuple of int
-        Its shape.
+        Shape of the tensor.
     """
 
     file: BinaryIO
@@ -74,10 +75,10 @@ class StoredTensor:
         Raises
         ------
         DamagedError
-            The file has become shorter since its header was read.
+            If the file has become shorter since its header was read.
         """
         items = out.reshape(-1)
-        # A byte that is neither 0 nor 1 is no bool of NumPy's, but a number that can be made one.
+        # Bools are read as uint8 and converted: a byte other than 0 and 1 is not a valid NumPy bool.
         stored = np.dtype(np.uint8) if self.dtype == np.bool_ else self.dtype.newbyteorder("<")
         self.file.seek(self.start)
         step = _BLOCK_BYTES // stored.itemsize
@@ -87,26 +88,26 @@ class StoredTensor:
 
 
 def encode_tensors(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> list[bytes | memoryview]:
-    """Return a file as the parts to be written one after the other: its header, and the bytes of each array.
+    """Return the content of a tensor file as a list of parts: its header, and the bytes of each array.
 
     Parameters
     ----------
     tensors : mapping of str to ndarray
         Arrays of bool, integers or floating point by name.
     metadata : mapping of str to str
-        The table of strings. The checksum is added to it.
+        Strings of the header; the checksum is added to them.
 
     Returns
     -------
     list of bytes and of memoryview
-        The parts. Where it is possible, they are views of the tensors.
+        The parts, to be written in this order. If possible, they are views of the tensors.
 
     Raises
     ------
     ValueError
-        The header is too long for readers of the format.
+        If the header is longer than the format allows.
     """
-    # The widest items first, so that every tensor begins at a multiple of its item size.
+    # Tensors with the widest items come first, so that every tensor starts at a multiple of its item size.
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0]))
     entries: dict[str, Any] = {"__metadata__": {"checksum": "0" * _CHECKSUM_DIGITS, **metadata}}
     parts: list[bytes | memoryview] = []
@@ -124,7 +125,7 @@ def encode_tensors(tensors: Mapping[str, Array], metadata: Mapping[str, str]) ->
     header += b" " * (-len(header) % 8)
     if len(header) > _LONGEST_HEADER:
         raise ValueError(
-            f"what is not tensors takes {len(header)} bytes, and the format has room for {_LONGEST_HEADER}"
+            f"the data other than tensors take {len(header)} bytes, but the format allows {_LONGEST_HEADER}"
         )
     place = 8 + len(_BEFORE_CHECKSUM)
     start = len(header).to_bytes(8, "little") + header
@@ -136,26 +137,26 @@ def encode_tensors(tensors: Mapping[str, Array], metadata: Mapping[str, str]) ->
 
 
 def read_header(file: BinaryIO) -> tuple[dict[str, str], dict[str, StoredTensor]]:
-    """Read the table of strings, and find the tensors.
+    """Read the header of a tensor file: its metadata, and the positions of its tensors.
 
-    Memory grows with the length of the header alone, which is never longer than the file.
+    Memory grows only with the length of the header, which is never longer than the file.
 
     Parameters
     ----------
     file : binary file
-        Open for reading, at its beginning.
+        The file, open for reading at its beginning.
 
     Returns
     -------
     metadata : dict of str to str
-        The table of strings.
+        Strings of the header.
     tensors : dict of str to StoredTensor
-        The tensors by name. Each lies within the file.
+        Tensors by name; each lies within the file.
 
     Raises
     ------
     DamagedError, ValueError, TypeError, KeyError, RecursionError
-        The header is not one of this format.
+        If the header does not follow the format.
     """
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(_read(file, 8), "little")
@@ -164,15 +165,15 @@ def read_header(file: BinaryIO) -> tuple[dict[str, str], dict[str, StoredTensor]
     entries = json.loads(_read(file, length))
     metadata = entries.pop("__metadata__", {})
     if not all(isinstance(value, str) for value in metadata.values()):
-        raise DamagedError("its table of strings holds something else")
+        raise DamagedError("its metadata hold values that are not strings")
     tensors, end = {}, 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
         dtype, shape = _DTYPES[entry["dtype"]], tuple(entry["shape"])
         if len(shape) > _MOST_DIMENSIONS or not all(type(n) is int and n >= 0 for n in shape):
-            raise DamagedError(f"tensor {name} has no shape of an array")
+            raise DamagedError(f"tensor {name} has an invalid shape")
         begin, end = end, end + math.prod(shape) * dtype.itemsize
         if entry["data_offsets"] != [begin, end]:
-            raise DamagedError(f"tensor {name} does not fit into its place")
+            raise DamagedError(f"tensor {name} does not fit its position in the file")
         tensors[name] = StoredTensor(file, 8 + length + begin, dtype.newbyteorder("="), shape)
     if 8 + length + end != size:
         raise DamagedError(f"its tensors take {end} bytes, but {size - 8 - length} are there")
@@ -180,12 +181,12 @@ def read_header(file: BinaryIO) -> tuple[dict[str, str], dict[str, StoredTensor]
 
 
 def verify_checksum(file: BinaryIO) -> bool:
-    """Compare the checksum of a file with its content; return whether there is one.
+    """Compare the checksum in a file with its content; return whether the file has a checksum.
 
     Raises
     ------
     DamagedError
-        It is another.
+        If the content has another checksum.
     """
     file.seek(0)
     before, saved = file.read(8 + len(_BEFORE_CHECKSUM)), file.read(_CHECKSUM_DIGITS)
