@@ -153,7 +153,7 @@ def test_projections():
     legend = named[-1].get_legend().legend_handles
     assert [type(handle).__name__ for handle in legend] == ["PathCollection"] * 3
     assert all(panel.get_legend() is None for panel in plots.projections(X, X[:, 0], models))
-    with pytest.raises(ValueError, match=r"\[projections\] there is no model"):
+    with pytest.raises(ValueError, match=r"\[projections\] models must have at least one item"):
         plots.projections(X, y, [])
 
 
@@ -269,7 +269,7 @@ def test_fisher_of_a_data_frame():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda X, y: (X[:, :1], y), r"X has shape \(240, 1\), but the plane has two features"),
+        (lambda X, y: (X[:, :1], y), r"X must have two columns, got shape \(240, 1\)"),
         (lambda X, y: (X, y[:-1]), r"y has shape \(239,\), but X has 240 samples"),
         (lambda X, y: (X, y == "c"), "y has 1 classes, but two are needed"),
         (lambda X, y: (X, np.arange(240) % 3), "y has 3 classes, but two are needed"),

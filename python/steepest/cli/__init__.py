@@ -18,11 +18,11 @@ from steepest._version import __version__
 
 from ._errors import CommandError
 
-_SEED_LIMIT = 2**32  # of a NumPy RandomState
+_SEED_LIMIT = 2**32  # seeds of a NumPy RandomState are below this
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports an error in one line, without the usage."""
+    """Argument parser that reports an error in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
@@ -53,8 +53,8 @@ def _build_parser() -> argparse.ArgumentParser:
         "steepest",
         description="Machine learning on NumPy and CuPy arrays by hand-written C++ and CUDA kernels: estimators with "
         "scikit-learn's names and parameters, networks whose training steps are captured and replayed, natural "
-        "gradients. In Python it is `import steepest`; from here it trains on handwritten digits, says what is "
-        "installed, and measures.",
+        "gradients. In Python, `import steepest`. The commands train on handwritten digits, show what is installed, "
+        "and run benchmarks.",
         epilog="`steepest COMMAND --help` lists the options of a command.",
     )
     parser.add_argument("--version", action="version", version=f"steepest {__version__}")
@@ -82,7 +82,7 @@ def _build_parser() -> argparse.ArgumentParser:
         "--lr",
         metavar="RATE",
         type=_rate,
-        help="learning rate of Adam (default 0.001); the natural gradient has none",
+        help="learning rate of Adam (default 0.001); not with --solver natural",
     )
     train.add_argument(
         "--output", metavar="DIR", default="steepest-output", help="where to write (default %(default)s)"
@@ -116,7 +116,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def _add_shared(command: argparse.ArgumentParser) -> None:
-    """Add the arguments of the commands that train."""
+    """Add the arguments that `train` and `compare` share."""
     command.add_argument(
         "--data", metavar="DIR", help="folder of the four MNIST files (default: scikit-learn's 8 x 8 digits)"
     )
@@ -130,22 +130,22 @@ def _add_shared(command: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command.
+    """Run a command of the command line.
 
     Parameters
     ----------
     argv : sequence of str or None, default=None
-        Arguments; those of the process by default.
+        Command-line arguments; by default those of the process.
 
     Returns
     -------
     int
-        Exit status: 0, 1 where training diverged or a benchmark failed, 2 for bad input, 130 after Ctrl-C.
+        Exit status: 0 on success, 1 if training diverged or a benchmark failed, 2 for bad input, 130 after Ctrl-C.
 
     Raises
     ------
     SystemExit
-        By argparse, for bad arguments (2) and for ``--help`` and ``--version`` (0).
+        If argparse ends the program: with status 2 for bad arguments, 0 for ``--help`` and ``--version``.
     """
     parser = _build_parser()
     arguments = parser.parse_args(argv)
@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         if arguments.command == "train":
-            # Needs scikit-learn, which the other commands do not wait for.
+            # Imported here because it loads scikit-learn, which the other commands do not need.
             from .train import train_command
 
             return train_command(arguments)
@@ -187,9 +187,9 @@ def _bench(names: Sequence[str], options: Sequence[str], folder: str | None) -> 
 
 
 def _find_bench(folder: str | None) -> Path:
-    """Return the root of the source tree, the folder in which bench/ lies."""
+    """Return the root of the source tree, the folder that contains bench/."""
     given = Path.cwd() if folder is None else Path(folder)
-    # In the source tree this file is python/steepest/cli.py.
+    # In the source tree this file is python/steepest/cli/__init__.py.
     candidates = [given, given.parent] if folder is not None else [Path(__file__).resolve().parents[3], given]
     for root in candidates:
         if (root / "bench" / "__main__.py").is_file():

@@ -1,5 +1,5 @@
-"""The error that ends a command with one line."""
+"""The exception for user errors on the command line."""
 
 
 class CommandError(Exception):
-    """What the user asked for cannot be done; the message is the one line that says why."""
+    """The command cannot run as requested; the message, one line, says why."""

@@ -1,4 +1,4 @@
-"""`steepest compare`: three ways to a classifier of the same images, as a table."""
+"""`steepest compare`: Adam, the natural gradient and discriminant analysis on the same images, as a table."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _NETWORKS: dict[str, Literal["adam", "natural"]] = {"Adam": "adam", "natural gra
 
 
 def compare_command(arguments: argparse.Namespace) -> int:
-    """Train, fit, and print the table.
+    """Train both networks, fit the discriminant analysis, and print the table.
 
     Parameters
     ----------
     arguments : Namespace
-        As `steepest.cli` parses them.
+        Command-line arguments, as `steepest.cli` parses them.
 
     Returns
     -------
     int
-        Exit status.
+        Exit status: 0, or 1 if training diverged.
 
     Raises
     ------
     CommandError
-        Where the data are not as they should be, or CUDA is asked for and not available.
+        If the data cannot be loaded, or CUDA is requested and not available.
     """
     require_device(arguments.device)
     data = load_images(arguments.data, arguments.seed)
@@ -58,7 +58,7 @@ def compare_command(arguments: argparse.Namespace) -> int:
             print(f"steepest compare: error: {error}", file=sys.stderr)
             return 1
         _print_row(f"network, {name}", model.score(data.X_test, data.y_test), model.n_iter_, seconds)
-    # Pixels that are the same in nearly all images have next to no variance: shrinkage bounds what they may weigh.
+    # Pixels that are equal in nearly all images have almost no variance; shrinkage limits their weights.
     lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", device=arguments.device)
     start = time.perf_counter()
     lda.fit(data.X_train, data.y_train)
@@ -68,7 +68,7 @@ def compare_command(arguments: argparse.Namespace) -> int:
 
 
 def _fit(model: MLPClassifier, data: Data) -> float:
-    """Train on the images, validated after each epoch; return the seconds."""
+    """Train on the images with validation after each epoch; return the duration in seconds."""
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

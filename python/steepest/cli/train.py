@@ -1,4 +1,4 @@
-"""`steepest train`: the data, the progress on the terminal, and what is saved."""
+"""`steepest train`: loading of the data, progress on the terminal, and saving of model and learning curve."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ from steepest.neural_network import MLPClassifier
 
 from ._errors import CommandError
 
-# Times the loss of guessing. An untrained network's is about that of guessing: what ends above this has diverged.
+# Training has diverged if the last loss exceeds this multiple of the loss of random guessing, log(n_classes), which is
+# about the loss of an untrained network.
 DIVERGED = 2.0
-HELD_OUT = 0.2  # share of the training images for validation, and of the digits for the test
+HELD_OUT = 0.2  # proportion of the training images for validation, and of the digits for the test
 MODEL_FILE, CURVE_FILE = "model.safetensors", "learning_curve.png"
 
 
 class Data(NamedTuple):
-    """Images of handwritten digits, and what to call them."""
+    """Training, validation and test images of handwritten digits, and the name of the data set."""
 
     name: str
     X_train: Array
@@ -42,11 +43,11 @@ class Data(NamedTuple):
 
     @property
     def n_classes(self) -> int:
-        """How many classes there are among the training images."""
+        """The number of classes among the training images."""
         return len(set(self.y_train.tolist()))
 
     def describe(self, hidden: list[int]) -> str:
-        """Return a line about the images, and a network for them."""
+        """Return a line with the numbers of images, and the layer sizes of a network for them."""
         units = [self.X_train.shape[1], *hidden, 1 if self.n_classes == 2 else self.n_classes]
         return (
             f"{self.name}: {len(self.X_train)} training, {len(self.X_validation)} validation, "
@@ -60,7 +61,7 @@ def load_images(folder: str | None, seed: int) -> Data:
     Raises
     ------
     CommandError
-        There is no MNIST in the folder, or too little to be split.
+        If the folder does not contain MNIST, or has too few images to split.
     """
     if folder is None:
         name = "digits"
@@ -81,7 +82,7 @@ def load_images(folder: str | None, seed: int) -> Data:
 
 
 class _Terminal(Monitor):
-    """A progress bar while an epoch runs (on a terminal only), and a line of a table after each."""
+    """Monitor that shows a progress bar during an epoch (on a terminal only), and prints a table row after it."""
 
     track_accuracy = True
 
@@ -115,40 +116,41 @@ class _Terminal(Monitor):
 
 
 def _digits(value: float | None) -> str:
-    """Return a loss or a score for the table. Accuracy is not counted where two classes have one output."""
+    """Return a loss or a score as text; None, such as the training accuracy of two classes, is "-"."""
     if value is None:
         return "-"
     return f"{value:.4f}" if abs(value) < 1e3 else f"{value:.1e}"
 
 
 def require_device(device: str) -> None:
-    """Raise the CommandError that says why there is no such device."""
+    """Raise a CommandError with the reason if the device is not available."""
     if device == "cuda" and (problem := cuda_problem()):
         raise CommandError(f"--device cuda is not available: {problem}")
 
 
 def train_command(arguments: argparse.Namespace) -> int:
-    """Train, report and save.
+    """Train a classifier, report its progress, and save the model and the learning curve.
 
     Parameters
     ----------
     arguments : Namespace
-        As `steepest.cli` parses them.
+        Command-line arguments, as `steepest.cli` parses them.
 
     Returns
     -------
     int
-        Exit status: 1 where training diverged, and nothing is saved; 130 after Ctrl-C.
+        Exit status: 0, 1 if training diverged (nothing is saved then), or 130 after Ctrl-C.
 
     Raises
     ------
     CommandError
-        Where the data or the output folder are not as they should be, or CUDA is asked for and not available.
+        If an argument is not valid, the data cannot be loaded, the output cannot be written, or CUDA is requested and
+        not available.
     """
     require_device(arguments.device)
     natural = arguments.solver == "natural"
     if natural and arguments.lr is not None:
-        raise CommandError("--lr is not for --solver natural, which sizes its steps itself")
+        raise CommandError("--lr is not for --solver natural, which chooses its step sizes itself")
     data = load_images(arguments.data, arguments.seed)
     if arguments.batch_size is not None and arguments.batch_size > len(data.X_train):
         raise CommandError(
@@ -175,7 +177,7 @@ def train_command(arguments: argparse.Namespace) -> int:
     terminal = _Terminal(data, arguments.epochs)
     try:
         with warnings.catch_warnings():
-            # The number of epochs was asked for, and an interrupt is reported below.
+            # The user has set the number of epochs, and an interrupt is reported below.
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.filterwarnings("ignore", "Training interrupted by user")
             interrupted = model._fit(
@@ -195,8 +197,8 @@ def train_command(arguments: argparse.Namespace) -> int:
     guessing = math.log(data.n_classes)
     if model.loss_curve_ and model.loss_curve_[-1] > DIVERGED * guessing:
         print(
-            f"steepest train: error: training diverged: the loss is {_digits(model.loss_curve_[-1])}, that of guessing "
-            f"{guessing:.2f}" + ("" if natural else f"; lower --lr (it was {model.learning_rate_init:g})"),
+            f"steepest train: error: training diverged: the loss is {_digits(model.loss_curve_[-1])}, but random "
+            f"guessing has {guessing:.2f}" + ("" if natural else f"; lower --lr (it was {model.learning_rate_init:g})"),
             file=sys.stderr,
         )
         return 1

@@ -1,10 +1,10 @@
-"""Plots of models and of what they do. Matplotlib is imported when one is drawn, without pyplot: no window is needed.
+"""Plots of models, their data and their training: decision regions, projections, learning curves, weights, networks.
 
-Functions of one panel draw into the axes that they are given as `ax`, or into those of a new figure, and return the
-axes: ``ax.figure.savefig(path)`` saves the picture. Functions of several panels add them in a row to the figure or
-subfigure that they are given as `figure`, or to a new figure, and return an array of their axes. Classes differ by
-colour, from a palette for all kinds of colour vision (M. Okabe, K. Ito, "Color universal design", 2008), and by the
-form of their markers.
+The functions import Matplotlib when they draw, without pyplot, so that no window opens. Functions with one panel draw
+into the axes `ax`, or into a new figure, and return the axes; ``ax.figure.savefig(path)`` saves the picture. Functions
+with several panels add them in a row to the figure or subfigure `figure`, or to a new figure, and return an array of
+their axes. Classes differ by the form of their markers and by colour, from a palette for all kinds of colour vision
+(M. Okabe, K. Ito, "Color universal design", 2008).
 """
 
 from ._classes import confusion_matrix, decision_regions

@@ -1,4 +1,4 @@
-"""What a model says in the plane of two features, and which classes it takes for which."""
+"""Plots of predictions: decision regions in the plane of two features, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-_MARGIN = 0.05  # of the data's extent, around it
+_MARGIN = 0.05  # width of the margin around the data, as a fraction of their extent
 
 
 def decision_regions(
@@ -29,25 +29,25 @@ def decision_regions(
     probabilities: bool = False,
     resolution: int = 200,
 ) -> Axes:
-    """Draw what a model says in the plane of its two features, and the samples.
+    """Draw the decision regions of a classifier, or the predictions of a regressor, over two features.
 
-    The class that a classifier predicts is a colour, with lines around its regions. A model without `classes_`, such as
-    a regressor, predicts real numbers, on a scale of colours that the samples' y share.
+    For a classifier, each predicted class has a colour, with lines around its regions. For a model without `classes_`,
+    such as a regressor, predictions and the samples' y share a colour scale.
 
     Parameters
     ----------
     model : classifier or regressor
-        Fitted to two features.
+        Model that is fitted to two features.
     X : array-like of shape (n, 2)
-        Samples; they give the extent.
+        Samples; they define the extent of the plot.
     y : array-like of shape (n,) or None, default=None
-        Their true classes or numbers.
+        True classes or numbers of the samples; None draws no samples.
     ax : Axes or None, default=None
-        Where to draw.
+        Axes to draw into; None for a new figure.
     probabilities : bool, default=False
         Whether the regions fade where the classes are about equally probable.
     resolution : int, default=200
-        Points at which the model is asked, in each direction.
+        Number of grid points in each direction at which the model predicts.
 
     Returns
     -------
@@ -57,21 +57,21 @@ def decision_regions(
     Raises
     ------
     ImportError
-        Where Matplotlib is not installed.
+        If Matplotlib is not installed.
     ValueError
-        Where X does not have two columns, a regressor predicts several numbers for a sample, or is asked for
-        probabilities.
+        If X does not have two columns, a regressor predicts several numbers for a sample, or `probabilities` is set
+        for a regressor.
     """
     points = np.asarray(to_host(X), dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError(f"[decision_regions] X has shape {points.shape}, but the plane has two features")
+        raise ValueError(f"[decision_regions] X must have two columns, got shape {points.shape}")
     low, high = points.min(axis=0), points.max(axis=0)
     margin = _MARGIN * np.where(high > low, high - low, 1.0)
     low, high = low - margin, high + margin
     axis_x, axis_y = (np.linspace(a, b, resolution) for a, b in zip(low, high, strict=True))
     grid: Any = np.stack(np.meshgrid(axis_x, axis_y), axis=-1).reshape(-1, 2)
     if hasattr(X, "columns"):
-        # A data frame: the model knows its columns by name.
+        # For a data frame, the model checks the names of the columns.
         grid = type(X)(grid, columns=X.columns)
     predicted = to_host(model.predict(grid))
     image: dict[str, Any] = {
@@ -87,7 +87,7 @@ def decision_regions(
             raise ValueError("[decision_regions] probabilities=True needs a classifier")
         if predicted.size != resolution**2:
             raise ValueError(
-                f"[decision_regions] the model predicts {predicted.shape[1]} numbers for a sample"
+                f"[decision_regions] the model predicts {predicted.shape[1]} numbers for a sample, expected 1"
             )
         ax = make_axes(ax, (5.0, 4.0))
         _draw_numbers(ax, predicted.reshape(resolution, resolution), image, points, targets)
@@ -107,14 +107,14 @@ def decision_regions(
 
 
 def _colours_of(region: Array, weight: Array | None, n_classes: int) -> Array:
-    """Return the pixels of the regions: pale colours, and whiter where the classes' weights are more alike."""
+    """Return the pixels of the regions, in pale colours; with probabilities, whiter where these are more alike."""
     palette = colours(n_classes)
     if weight is None:
         mixed: Array = palette[region]
         sureness: Any = 1.0
     else:
         mixed = (weight @ palette).reshape(*region.shape, 3)
-        # White where all are equally probable.
+        # A pixel is white where all classes are equally probable.
         least = 1.0 / n_classes
         sureness = ((weight.max(axis=1) - least) / (1.0 - least)).reshape(*region.shape, 1)
     pixels: Array = 1.0 - 0.45 * sureness * (1.0 - mixed)
@@ -122,7 +122,7 @@ def _colours_of(region: Array, weight: Array | None, n_classes: int) -> Array:
 
 
 def _draw_numbers(ax: Axes, predicted: Array, image: dict[str, Any], points: Array, y: Array | None) -> None:
-    """Draw predictions and samples on one scale of colours."""
+    """Draw the predictions of a regressor and the samples' y with the same colour scale."""
     shown = predicted.ravel() if y is None else np.concatenate([predicted.ravel(), y])
     scale: dict[str, Any] = {"cmap": "viridis", "vmin": float(shown.min()), "vmax": float(shown.max())}
     drawn = ax.imshow(predicted, **image, **scale)
@@ -140,28 +140,28 @@ def confusion_matrix(
     labels: Sequence[str] | None = None,
     normalize: bool = False,
 ) -> Axes:
-    """Draw how often each class was taken for which.
+    """Draw a confusion matrix: how often each true class is predicted as each class.
 
     Parameters
     ----------
     y_true, y_predicted : array-like of shape (n,)
         True and predicted classes.
     ax : Axes or None, default=None
-        Where to draw.
+        Axes to draw into; None for a new figure.
     labels : sequence of str or None, default=None
-        Names of the classes, in their sorted order.
+        Names of the classes, in sorted order of the classes.
     normalize : bool, default=False
-        Whether to write shares of the true class, in percent, instead of numbers.
+        Whether to write percentages of the true class instead of counts.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The axes. Colours are shares of the true class either way.
+        The axes. The colours always show proportions of the true class.
 
     Raises
     ------
     ImportError
-        Where Matplotlib is not installed.
+        If Matplotlib is not installed.
     """
     from sklearn.metrics import confusion_matrix as count
 
@@ -180,7 +180,7 @@ def confusion_matrix(
     shown = names(classes) if labels is None else list(labels)
     ax.set_xticks(range(len(classes)), shown)
     if max(map(len, shown)) > 3:
-        # They would overlap.
+        # Longer names are rotated, since they would overlap.
         for tick in ax.get_xticklabels():
             tick.set(rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(classes)), shown)

@@ -1,4 +1,4 @@
-"""Fisher's discriminant of two classes in a plane, beside the difference of their means."""
+"""Plot of Fisher's linear discriminant of two classes, compared with the difference of their means."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 _NAME = "fisher_discriminant"
-_HISTOGRAM = 0.35  # height of the histograms, of the samples' extent
-_GAP = 0.06  # between samples and projection, and around both, of the same
-_SINGULAR = 1e12  # condition number of correlations that are taken as singular
+_HISTOGRAM = 0.35  # height of the histograms, as a fraction of the samples' extent
+_GAP = 0.06  # gap between samples and projection, and around both, as a fraction of the samples' extent
+_SINGULAR = 1e12  # condition number from which a correlation matrix counts as singular
 _INK = "#222222"
 _TITLES = (
     r"difference of the means, $\mu_1-\mu_0$",
@@ -30,18 +30,18 @@ _TITLES = (
 
 
 class _Projection(NamedTuple):
-    """Two classes on a line; points of the plane are ``t * direction + s * normal``."""
+    """Projection of two classes on a line; points of the plane are ``t * direction + s * normal``."""
 
-    direction: Array  # of unit length
-    normal: Array  # the same, from the samples to where their projection is drawn
-    projected: tuple[Array, Array]  # of each class
-    edges: Array  # of the bins
-    cloud: tuple[float, float]  # the samples' extent along the normal
-    base: float  # where the projection is drawn, along the normal
-    heights: tuple[Array, Array]  # of the histograms
+    direction: Array  # unit vector along the line
+    normal: Array  # unit vector from the samples to the drawn projection
+    projected: tuple[Array, Array]  # coordinates t of the samples of each class
+    edges: Array  # edges of the bins
+    cloud: tuple[float, float]  # smallest and largest coordinate s of the samples
+    base: float  # coordinate s of the drawn projection
+    heights: tuple[Array, Array]  # heights of the histogram of each class
 
     def at(self, t: Any, s: Any) -> Array:
-        """Return points of the plane as rows."""
+        """Return the points with coordinates t and s as rows."""
         t, s = np.broadcast_arrays(t, s)
         points: Array = np.multiply.outer(t, self.direction) + np.multiply.outer(s, self.normal)
         return points
@@ -57,27 +57,27 @@ def fisher_discriminant(
 ) -> Array:
     """Draw two classes in a plane, projected on the line through their means and on Fisher's discriminant.
 
-    The line through the means, on the left, only parts the means. Fisher's, on the right, is W⁻¹(μ₁ − μ₀), with the
-    covariance W within classes: the axis of `LinearDiscriminantAnalysis`. The projections stand beside the samples as
-    histograms, in shares of each class. A dashed line goes through the middle between the means, at right angles to the
-    projection.
+    The left panel projects on the line through the means, which ignores the covariance. The right panel projects on
+    Fisher's discriminant W⁻¹(μ₁ − μ₀), with the covariance W within classes: the axis of `LinearDiscriminantAnalysis`.
+    Histograms beside the samples show the projections, normalised for each class. A dashed line goes through the
+    midpoint of the means, perpendicular to the direction of projection.
 
-    The titles say Fisher's criterion J = (m₁ − m₀)² / s², with the means of the projected classes and the variance
-    within them (pooled: both classes' squares, divided by the number of samples), and the share of samples that lie on
-    the wrong side of the dashed line. No direction has a larger J than the right one.
+    The titles show Fisher's criterion J = (m₁ − m₀)² / s² and the proportion of samples on the wrong side of the dashed
+    line. m₀ and m₁ are the means of the projected classes; s² is their pooled variance, the sum of both classes'
+    squared deviations divided by the number of samples. Fisher's discriminant has the largest J of all directions.
 
     Parameters
     ----------
     X : array-like of shape (n, 2)
-        Samples. Lengths and angles are those of the plane: features in different units should be standardised.
+        Samples. Standardise features in different units, since both axes of the plot have the same scale.
     y : array-like of shape (n,)
-        Their classes: two.
+        Classes of the samples, exactly two.
     figure : Figure, SubFigure or None, default=None
-        Where to add the panels.
+        Figure to add the panels to; None for a new one.
     labels : sequence of str or None, default=None
-        Names of the classes, in their sorted order.
+        Names of the classes, in sorted order of the classes.
     bins : int, default=20
-        Bins of each histogram.
+        Number of bins of each histogram.
 
     Returns
     -------
@@ -87,10 +87,10 @@ def fisher_discriminant(
     Raises
     ------
     ImportError
-        Where Matplotlib is not installed.
+        If Matplotlib is not installed.
     ValueError
-        Where X does not have two finite columns, y not two classes, their means are equal, the covariance within them
-        is singular, or there are not as many labels as classes.
+        If X does not have two finite columns, y does not have two classes, the class means are equal, the covariance
+        within classes is singular, or there are not two labels.
 
     References
     ----------
@@ -101,7 +101,7 @@ def fisher_discriminant(
     points = np.asarray(to_host(X), dtype=np.float64)
     y = np.asarray(to_host(y))
     if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError(f"[{_NAME}] X has shape {points.shape}, but the plane has two features")
+        raise ValueError(f"[{_NAME}] X must have two columns, got shape {points.shape}")
     if y.shape != (len(points),):
         raise ValueError(f"[{_NAME}] y has shape {y.shape}, but X has {len(points)} samples")
     for row, column in np.argwhere(~np.isfinite(points))[:1]:
@@ -116,7 +116,7 @@ def fisher_discriminant(
     parts = points[y == classes[0]], points[y == classes[1]]
     lines = [_project(parts, direction, bins) for direction in _directions(parts)]
     low, high = _extent(points, lines)
-    # Wide enough for the titles, and as high as the plane then is, with an inch for what is written.
+    # Panels are 4.6 inches wide, for the titles. Their height follows the plane, with an inch for labels and title.
     slope = float((high[1] - low[1]) / (high[0] - low[0]))
     panels = make_panels(figure, 2, (4.6, 1.0 + 3.6 * min(max(slope, 0.6), 1.6)))
     first, second = axis_names(X)
@@ -127,7 +127,7 @@ def fisher_discriminant(
         criterion, wrong = _merit(line.projected)
         panel.set_title(f"{title}\nJ = {criterion:.3g}, {wrong:.1%} on the wrong side", fontsize="medium")
         panel.set(xlabel=first, ylabel=second)
-        # The same part of the plane in both, where right angles look right.
+        # Both panels show the same part of the plane, with equal scales so that right angles look right.
         panel.update_datalim([low, high])
         panel.margins(0)
         panel.set_aspect("equal", adjustable="datalim")
@@ -140,7 +140,7 @@ def _directions(parts: tuple[Array, Array]) -> tuple[Array, Array]:
     means = [part.mean(axis=0) for part in parts]
     difference = means[1] - means[0]
     if not difference.any():
-        raise ValueError(f"[{_NAME}] the class means are equal: no direction parts them")
+        raise ValueError(f"[{_NAME}] the class means are equal: no direction separates them")
     centred = np.concatenate([part - mean for part, mean in zip(parts, means, strict=True)])
     deviations = np.sqrt(np.mean(centred**2, axis=0))
     if deviations.all():
@@ -153,7 +153,7 @@ def _directions(parts: tuple[Array, Array]) -> tuple[Array, Array]:
 
 def _project(parts: tuple[Array, Array], direction: Array, bins: int) -> _Projection:
     direction = direction / np.linalg.norm(direction)
-    # Below the samples, or on their right.
+    # The normal points downwards, or to the right, so that the projection is below the samples or on their right.
     normal = np.array([direction[1], -direction[0]])
     if normal[1] > 0 or (normal[1] == 0 and normal[0] < 0):
         normal = -normal
@@ -176,7 +176,7 @@ def _project(parts: tuple[Array, Array], direction: Array, bins: int) -> _Projec
 
 
 def _merit(projected: tuple[Array, Array]) -> tuple[float, float]:
-    """Return Fisher's criterion, and the share of samples on the wrong side of the middle between the means."""
+    """Return Fisher's criterion, and the proportion of samples on the wrong side of the midpoint of the means."""
     means = [float(t.mean()) for t in projected]
     squares = sum(float(np.sum((t - mean) ** 2)) for t, mean in zip(projected, means, strict=True))
     n = sum(map(len, projected))
@@ -186,20 +186,20 @@ def _merit(projected: tuple[Array, Array]) -> tuple[float, float]:
 
 
 def _outline(line: _Projection, heights: Array) -> Array:
-    """Return the corners of a histogram."""
+    """Return the corners of a histogram as points of the plane."""
     steps = np.concatenate([[0.0], np.repeat(heights, 2), [0.0]])
     return line.at(np.repeat(line.edges, 2), line.base + steps)
 
 
 def _threshold(line: _Projection) -> Array:
-    """Return the ends of the line between the classes, through samples and histograms."""
+    """Return the ends of the dashed line between the classes, which crosses samples and histograms."""
     middle = sum(float(t.mean()) for t in line.projected) / 2
     tallest = max(heights.max() for heights in line.heights)
     return line.at(middle, [line.cloud[0], line.base + tallest])
 
 
 def _extent(points: Array, lines: Sequence[_Projection]) -> tuple[Array, Array]:
-    """Return the corners of a plane in which everything has room."""
+    """Return the lower left and upper right corner of a rectangle that contains all drawn points, with a margin."""
     drawn = [_outline(line, heights) for line in lines for heights in line.heights]
     every = np.concatenate([points, *drawn, *map(_threshold, lines)])
     low, high = every.min(axis=0), every.max(axis=0)

@@ -1,4 +1,4 @@
-"""Rows or columns of numbers as images: weights of units, data and their reconstructions."""
+"""Plots of weights and samples as images: the weights of units, and data above their reconstructions."""
 
 from __future__ import annotations
 
@@ -24,32 +24,33 @@ def weight_images(
     n_units: int = 32,
     columns: int = 8,
 ) -> Axes:
-    """Draw the weights of each unit of a layer as an image: what the unit looks for.
+    """Draw the weights of each unit of a layer as an image, the pattern that the unit responds to.
 
     Parameters
     ----------
     weights : ndarray of shape (n_pixels, n_units), or fitted estimator
-        Weights of a layer, such as ``coefs_[0]``; of an estimator its first layer's, or the components of a PCA.
+        Weights of a layer, such as ``coefs_[0]``. For an estimator, the weights of its first layer, its coefficients,
+        or the components of a PCA.
     shape : (int, int) or None, default=None
-        Height and width of the images; None where n_pixels is a square.
+        Height and width of the images; None if the images are square.
     ax : Axes or None, default=None
-        Where to draw.
+        Axes to draw into; None for a new figure.
     n_units : int, default=32
-        The most units to show: the first ones.
+        Largest number of units to show; the first ones are shown.
     columns : int, default=8
-        Images in a row.
+        Number of images in a row.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The axes. All images share one scale of colours, symmetric about zero.
+        The axes. All images share one colour scale, symmetric about zero.
 
     Raises
     ------
     ImportError
-        Where Matplotlib is not installed.
+        If Matplotlib is not installed.
     ValueError
-        Where the shape does not fit.
+        If the shape does not match the number of pixels.
     """
     rows = _weights_of(weights).T[:n_units]
     mosaic = _mosaic(rows, shape, min(columns, len(rows)), "weight_images")
@@ -64,18 +65,18 @@ def weight_images(
 def reconstructions(
     X: Any, reconstructed: Any, shape: tuple[int, int] | None = None, *, ax: Axes | None = None, n: int = 10
 ) -> Axes:
-    """Draw images above what a model has made of them.
+    """Draw images above their reconstructions by a model.
 
     Parameters
     ----------
     X, reconstructed : array-like of shape (n_samples, n_pixels)
-        Images as rows, such as `Autoencoder.reconstruct` returns them.
+        Images, and their reconstructions as `Autoencoder.reconstruct` returns them; one a row.
     shape : (int, int) or None, default=None
-        Height and width of the images; None where n_pixels is a square.
+        Height and width of the images; None if the images are square.
     ax : Axes or None, default=None
-        Where to draw.
+        Axes to draw into; None for a new figure.
     n : int, default=10
-        The most samples to show: the first ones.
+        Largest number of samples to show; the first ones are shown.
 
     Returns
     -------
@@ -85,16 +86,16 @@ def reconstructions(
     Raises
     ------
     ImportError
-        Where Matplotlib is not installed.
+        If Matplotlib is not installed.
     ValueError
-        Where the shapes do not fit.
+        If X and the reconstruction differ in shape, or `shape` does not match the number of pixels.
     """
     given, made = (np.asarray(to_host(array), dtype=np.float64)[:n] for array in (X, reconstructed))
     if given.shape != made.shape:
         raise ValueError(f"[reconstructions] X has shape {given.shape}, its reconstruction {made.shape}")
     mosaic = _mosaic(np.concatenate([given, made]), shape, len(given), "reconstructions")
     ax = make_axes(ax, (0.7 * len(given) + 1.2, 1.8))
-    # Of the data's own range: what the model exceeds it by is no brighter than its extremes.
+    # The grey scale spans the range of the data; values of the reconstruction outside it are clipped.
     ax.imshow(
         mosaic, cmap="gray_r", vmin=float(given.min()), vmax=float(given.max()), interpolation="nearest"
     )
@@ -108,7 +109,7 @@ def reconstructions(
 
 
 def _weights_of(weights: Any) -> Array:
-    """Return weights (n_pixels, n_units) of an array or an estimator."""
+    """Return weights of shape (n_pixels, n_units) from an array or an estimator."""
     if hasattr(weights, "coefs_"):
         weights = weights.coefs_[0]
     elif hasattr(weights, "components_"):
@@ -120,7 +121,7 @@ def _weights_of(weights: Any) -> Array:
 
 
 def _mosaic(rows: Array, shape: tuple[int, int] | None, columns: int, name: str) -> Array:
-    """Return the rows as images side by side, with a pixel of NaN, which is not drawn, between them."""
+    """Return the rows as images side by side, separated by one pixel of NaN, which is not drawn."""
     n, n_pixels = rows.shape
     if shape is None:
         side = math.isqrt(n_pixels)

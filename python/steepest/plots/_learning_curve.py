@@ -1,4 +1,4 @@
-"""Losses and scores against the epoch."""
+"""Plot of learning curves: losses and scores against the epoch."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def learning_curve(
     scores: Mapping[str, Sequence[float]] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the loss, and scores if any, against the epoch.
+    """Draw the learning curve of a model: losses, and scores if any, against the epoch.
 
     Parameters
     ----------
     source : estimator or mapping
-        A fitted estimator with `loss_curve_`, or losses per epoch by name.
+        A fitted estimator with `loss_curve_`, or a mapping of names to losses per epoch.
     path : path or None, default=None
-        Where to save the figure; its suffix chooses the format.
+        File to save the figure to; its suffix chooses the format. None saves nothing.
     title : str or None, default=None
         Title of the axes.
     scores : mapping or None, default=None
-        Scores per epoch by name, dashed, with a scale of their own on the right; by default `validation_scores_` of the
-        estimator.
+        Scores per epoch by name, drawn as dashed lines with their own scale on the right; by default
+        `validation_scores_` of the estimator.
     ax : matplotlib.axes.Axes or None, default=None
-        Where to draw; None for the axes of a new figure.
+        Axes to draw into; None for a new figure.
 
     Returns
     -------
@@ -46,9 +46,9 @@ def learning_curve(
     Raises
     ------
     ImportError
-        Where Matplotlib is not installed.
+        If Matplotlib is not installed.
     ValueError
-        Where there is nothing to draw.
+        If there is no loss to draw.
     """
     if isinstance(source, Mapping):
         losses = dict(source)
@@ -79,11 +79,12 @@ def learning_curve(
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    # On the axes that are drawn last, so that no line lies over it, and between falling losses and rising scores.
+    # The legend belongs to the axes that are drawn last, so that no line covers it. The centre right is usually free,
+    # between falling losses and rising scores.
     panel.legend(handles=lines, loc="center right")
     if title is not None:
         axes.set_title(title)
     if path is not None:
         whole: Any = axes.figure
-        whole.figure.savefig(path, dpi=150)  # that of a subfigure, too
+        whole.figure.savefig(path, dpi=150)  # `.figure` of a subfigure is the whole figure
     return axes

@@ -1,4 +1,4 @@
-"""A figure of Matplotlib's, and axes, that notebooks show as a picture; for those of pyplot's alone it sees to that."""
+"""A Matplotlib figure and axes that notebooks display without pyplot."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def png_of(figure: Figure) -> bytes:
 
 
 class Picture(Figure):
-    """A figure without pyplot. IPython calls `_repr_png_` of what the last line of a cell gives."""
+    """Figure without pyplot; IPython displays it by `_repr_png_` as the result of a cell."""
 
     _repr_png_ = png_of
 
 
 class PictureAxes(Axes):
-    """Axes in a picture, shown with all that is beside them."""
+    """Axes that notebooks display with their whole figure."""
 
     def _repr_png_(self) -> bytes:
         whole: Any = self.get_figure(root=True)

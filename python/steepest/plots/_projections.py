@@ -1,4 +1,4 @@
-"""Where projections put the samples: one, or several side by side."""
+"""Scatter plots and histograms of projected samples, for one model or several side by side."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import FigureBase
 
 
-_BINS = 20  # of a histogram
-_WRITTEN = 5  # more classes than these have their names among the samples
+_BINS = 20  # number of bins of a histogram
+_WRITTEN = 5  # with more classes than this, their names are written among the samples
 
 
 def projection(
@@ -30,24 +30,24 @@ def projection(
     labels: Sequence[str] | None = None,
     name: str = "component",
 ) -> Axes:
-    """Draw samples in the plane of the first two columns of their projection, each class in its colour.
+    """Draw the first two components of projected samples, each class in its colour.
 
-    A projection of one column, such as the discriminant axis of two classes, is drawn as a histogram of each class.
+    A projection with one column, such as the discriminant axis of two classes, is drawn as a histogram of each class.
 
     Parameters
     ----------
     X : array-like of shape (n, at least 1)
-        The projection, such as `PCA.transform` returns it.
+        The projected samples, such as `PCA.transform` returns them.
     y : array-like of shape (n,) or None, default=None
-        Classes, their names among the samples where there are many; or real numbers, for a scale of colours, or for the
-        vertical axis over a single column. An array of floats is one of real numbers, whole ones included, unless
-        there are `labels`.
+        Classes, or real numbers. Names of more than five classes are written among the samples. Real numbers are shown
+        by a colour scale, or with a single column by the vertical axis. Without `labels`, an array of floats always
+        counts as real numbers, even if they are whole.
     ax : Axes or None, default=None
-        Where to draw.
+        Axes to draw into; None for a new figure.
     labels : sequence of str or None, default=None
-        Names of the classes, in their sorted order.
+        Names of the classes, in sorted order of the classes.
     name : str, default="component"
-        What the axes are called, before their number.
+        Name of the axes, which precedes their number.
 
     Returns
     -------
@@ -57,9 +57,9 @@ def projection(
     Raises
     ------
     ImportError
-        Where Matplotlib is not installed.
+        If Matplotlib is not installed.
     ValueError
-        Where X does not have rows of numbers, or there are not as many labels as classes.
+        If X does not have rows of numbers, or the numbers of labels and classes differ.
     """
     points = np.asarray(to_host(X), dtype=np.float64)
     if points.ndim != 2 or points.shape[1] < 1:
@@ -104,41 +104,41 @@ def projections(
     labels: Sequence[str] | None = None,
     name: str = "component",
 ) -> Array:
-    """Draw what several fitted models make of the same samples, side by side.
+    """Draw the projections of the same samples by several fitted models, side by side.
 
     Parameters
     ----------
     X : array-like of shape (n, n_features)
         Samples, as each model's `transform` takes them.
     y : array-like of shape (n,) or None
-        Classes, or real numbers, as of `projection`.
+        Classes, or real numbers, as in `projection`.
     models : sequence of transformers, or mapping of names to them
-        Fitted, a panel each. The title is the name, or that of the model's class.
+        Fitted models, one for each panel. The title is the name in the mapping, or the name of the model's class.
     figure : Figure, SubFigure or None, default=None
-        Where to add the panels.
+        Figure to add the panels to; None for a new one.
     labels : sequence of str or None, default=None
-        Names of the classes, in their sorted order.
+        Names of the classes, in sorted order of the classes.
     name : str, default="component"
-        What the axes are called, before their number.
+        Name of the axes, which precedes their number.
 
     Returns
     -------
     ndarray of shape (n_models,)
-        The axes. One legend, beside the last, is for all.
+        The axes. All panels share one legend, beside the last.
 
     Raises
     ------
     ImportError
-        Where Matplotlib is not installed.
+        If Matplotlib is not installed.
     ValueError
-        Where there is no model, or there are not as many labels as classes.
+        If there is no model, or the numbers of labels and classes differ.
     """
     if isinstance(models, Mapping):
         titled = list(models.items())
     else:
         titled = [(type(model).__name__, model) for model in models]
     if not titled:
-        raise ValueError("[projections] there is no model")
+        raise ValueError("[projections] models must have at least one item")
     panels = make_panels(figure, len(titled), (4.2, 3.8))
     shows_markers = panels[0]
     for panel, (title, model) in zip(panels, titled, strict=True):
@@ -156,7 +156,7 @@ def projections(
 def _histograms(
     ax: Axes, parts: Sequence[Array], shown: Sequence[str] | None = None, *, at_medians: bool = False
 ) -> None:
-    """Draw a histogram of each class, all with the same bins, with a legend, or with the names at the medians."""
+    """Draw a histogram of each class with the same bins; the names are in a legend, or also at the medians."""
     edges = np.histogram_bin_edges(np.concatenate(parts), _BINS)
     for i, (part, colour) in enumerate(zip(parts, colours(len(parts)), strict=True)):
         counts = np.histogram(part, edges)[0]

@@ -1,4 +1,4 @@
-"""Samples in a plane, by class, and what their axes are called."""
+"""Scatter plots of samples by class, with legends, class names and axis names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-_LEGEND = 10  # the most classes in a legend
+_LEGEND = 10  # with more classes than this, there is no legend
 
 
 def scatter_classes(
@@ -27,7 +27,7 @@ def scatter_classes(
     *,
     at_medians: bool = False,
 ) -> None:
-    """Draw points by class, with a legend, or with the names at the medians."""
+    """Draw points by class, with a legend if the classes are few, and on request with the names at the medians."""
     shown = names(classes) if labels is None else labels
     size = 30 if len(points) < 500 else 14
     for i, colour in enumerate(colours(len(classes))):
@@ -65,7 +65,7 @@ def write_name(ax: Axes, name: str, at: Sequence[float]) -> None:
 
 
 def add_legend(ax: Axes, handles: Sequence[Any]) -> None:
-    """Name the classes beside the axes, where they are few: inside it would hide points."""
+    """Add a legend beside the axes, where it hides no points, if the classes are few."""
     if len(handles) <= _LEGEND:
         ax.legend(
             handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, handlelength=1.0
@@ -73,7 +73,7 @@ def add_legend(ax: Axes, handles: Sequence[Any]) -> None:
 
 
 def axis_names(X: Any, model: Any = None) -> list[str]:
-    """Return the names of the two features."""
+    """Return the names of the two features: those of X or of the model, if known."""
     known = getattr(X, "columns", None)
     known = getattr(model, "feature_names_in_", None) if known is None else known
     return ["feature 1", "feature 2"] if known is None else [str(name) for name in known]

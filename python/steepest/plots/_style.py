@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import FigureBase
 
 
-# Okabe and Ito's palette, the ones that differ most first.
+# The palette of Okabe and Ito (2008), starting with the colours that differ most.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#444444")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 POSITIVE, NEGATIVE = "#0072B2", "#D55E00"
@@ -22,23 +22,23 @@ MISSING = "plots need Matplotlib: pip install matplotlib"
 
 
 def make_axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """Return the axes, or those of a new figure of this size in inches.
+    """Return `ax`, or the axes of a new figure of this size in inches.
 
     Raises
     ------
     ImportError
-        Where Matplotlib is not installed.
+        If Matplotlib is not installed.
     """
     return make_panels(None, 1, size)[0] if ax is None else ax
 
 
 def make_panels(figure: FigureBase | None, n: int, size: tuple[float, float]) -> Array:
-    """Return n axes in a row of the figure, or of a new one in which each has this size in inches.
+    """Return n axes in a row of the figure, or of a new figure with panels of this size in inches.
 
     Raises
     ------
     ImportError
-        Where Matplotlib is not installed.
+        If Matplotlib is not installed.
     """
     try:
         from ._picture import Picture, PictureAxes
@@ -52,17 +52,17 @@ def make_panels(figure: FigureBase | None, n: int, size: tuple[float, float]) ->
 
 
 def colours(n: int) -> Array:
-    """Return n colours as rows of red, green and blue, the palette again and again."""
+    """Return n colours of the palette, which repeats, as rows of red, green and blue in [0, 1]."""
     from matplotlib.colors import to_rgb
 
     return np.array([to_rgb(COLOURS[i % len(COLOURS)]) for i in range(n)])
 
 
 def marker(i: int) -> str:
-    """Return the marker of class i; colours and markers repeat after different numbers of classes."""
+    """Return the marker of class i; markers repeat after 10 classes, colours after 8, so that pairs differ longer."""
     return MARKERS[i % len(MARKERS)]
 
 
 def names(values: Any) -> list[str]:
-    """Return what to call classes."""
+    """Return the names of classes as text."""
     return [f"{value:g}" if isinstance(value, float) else str(value) for value in np.asarray(values).tolist()]

@@ -1,4 +1,4 @@
-"""The units and weights of a network."""
+"""Diagram of a network: units as circles, weights as lines."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-_WIDEST = 3.0  # line of the largest weight, in points
-_FAINT = 0.02  # weights below this share of the largest are not drawn
+_WIDEST = 3.0  # line width of the largest weight, in points
+_FAINT = 0.02  # weights below this fraction of the largest weight are not drawn
 
 
 class _Column(NamedTuple):
-    """A layer of units: how many, which of them are drawn, at which heights, and what is written below."""
+    """Drawn units of a layer: their indices, their heights in the plot, and the label below them."""
 
     units: Array
     heights: Array
-    gap: float | None  # the height at which units are left out
+    gap: float | None  # height of the gap, if some units are not drawn
     label: str
 
 
 def network_topology(model: Any, *, ax: Axes | None = None, max_units: int = 12) -> Axes:
     """Draw the units of a network as circles, and its weights as lines between them.
 
-    Lines are as wide, and as dark, as the weight is large against the largest one between the same two layers: blue for
-    positive weights, orange for negative ones. Of wide layers the first and the last units are shown.
+    Width and darkness of a line are proportional to the weight, relative to the largest weight between the same two
+    layers. Positive weights are blue, negative ones orange. A wide layer shows its first and last units only.
 
     Parameters
     ----------
     model : Network or fitted estimator
-        The network, or an estimator that has one.
+        The network, or an estimator with a network.
     ax : Axes or None, default=None
-        Where to draw.
+        Axes to draw into; None for a new figure.
     max_units : int, default=12
-        The most units to draw of a layer.
+        Largest number of units to draw for a layer, at least 2.
 
     Returns
     -------
@@ -53,9 +53,9 @@ def network_topology(model: Any, *, ax: Axes | None = None, max_units: int = 12)
     Raises
     ------
     ImportError
-        Where Matplotlib is not installed.
+        If Matplotlib is not installed.
     TypeError, ValueError
-        Where the model has no weights, or fewer than two units may be drawn.
+        If the model has no weights, or `max_units` is below 2.
     """
     if max_units < 2:
         raise ValueError(f"[network_topology] max_units must be at least 2, got {max_units}")
@@ -74,7 +74,7 @@ def network_topology(model: Any, *, ax: Axes | None = None, max_units: int = 12)
         shown = w[np.ix_(left.units, right.units)]
         scale = float(np.abs(w).max()) or 1.0
         share = shown.ravel() / scale
-        # The largest last, on top of the others.
+        # The largest weights are drawn last, on top of the others.
         order = [int(i) for i in np.abs(share).argsort() if abs(share[i]) >= _FAINT]
         i, j = np.unravel_index(order, shown.shape)
         ends = [
@@ -105,7 +105,7 @@ def network_topology(model: Any, *, ax: Axes | None = None, max_units: int = 12)
 
 
 def _draw_units(ax: Axes, columns: list[_Column]) -> None:
-    # Circles that do not touch, in points, where the units of the tallest column share about three inches.
+    # Diameter of the circles in points: they do not touch, since the units of the tallest column share about 3 inches.
     tallest = max(len(column.heights) for column in columns)
     size = min(16.0, 130.0 / tallest)
     for x, column in enumerate(columns):
@@ -127,13 +127,13 @@ def _column(size: int, max_units: int, spacing: float, label: str) -> _Column:
         slots = np.concatenate([np.arange(first), np.arange(first + 1, max_units)]).astype(np.float64)
         gap = float(first)
     middle = (min(size, max_units) - 1) / 2
-    # From the top down.
+    # Units are numbered from the top down.
     heights = (middle - slots) * spacing
     return _Column(units, heights, None if gap is None else (middle - gap) * spacing, label)
 
 
 def _weights_and_labels(model: Any) -> tuple[list[Array], list[str]]:
-    """Return the weights between layers, and what to write below each layer of units."""
+    """Return the weights between layers, and the label of each layer of units."""
     network = model if isinstance(model, nn.Network) else getattr(model, "_network", None)
     if network is None:
         if not hasattr(model, "coefs_"):
