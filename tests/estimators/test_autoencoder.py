@@ -127,7 +127,7 @@ def test_log_loss(dtype):
     with pytest.raises(ValueError, match=r"X must be in \[0, 1\] with loss='log_loss'"):
         model.fit(X + 0.5)
     with pytest.raises(
-        ValueError, match="output_activation is the logistic function with loss='log_loss', got 'tanh'"
+        ValueError, match="output_activation must be 'auto' or 'logistic' if loss='log_loss', got 'tanh'"
     ):
         quick(loss="log_loss", output_activation="tanh").fit(X)
 

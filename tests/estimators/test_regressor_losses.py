@@ -98,7 +98,7 @@ def test_several_outputs(loss, solver):
         np.testing.assert_array_equal(mean, model.predict(X))
         assert std.shape == (120, 3) and (std > 0).all()
         assert model.coefs_[-1].shape == (20, 6)
-    with pytest.raises(ValueError, match="y has 2 outputs, but the model 3"):
+    with pytest.raises(ValueError, match="y has 2 outputs, expected 3"):
         model.set_params(warm_start=True).fit(X, targets[:, :2])
 
 

@@ -177,7 +177,7 @@ def test_a_loss_beyond_guessing_is_divergence(tmp_path, capsys):
     )
     out, err = capsys.readouterr()
     assert err.startswith("steepest train: error: training diverged: the loss is ")
-    assert err.endswith(", but random guessing has 2.30; lower --lr (it was 1e+09)\n")
+    assert err.endswith(", but guessing has 2.30; lower --lr (it was 1e+09)\n")
     assert max(map(len, out.splitlines())) < 80
     assert not list(tmp_path.iterdir())
 

@@ -197,8 +197,8 @@ def train_command(arguments: argparse.Namespace) -> int:
     guessing = math.log(data.n_classes)
     if model.loss_curve_ and model.loss_curve_[-1] > DIVERGED * guessing:
         print(
-            f"steepest train: error: training diverged: the loss is {_digits(model.loss_curve_[-1])}, but random "
-            f"guessing has {guessing:.2f}" + ("" if natural else f"; lower --lr (it was {model.learning_rate_init:g})"),
+            f"steepest train: error: training diverged: the loss is {_digits(model.loss_curve_[-1])}, but guessing has "
+            f"{guessing:.2f}" + ("" if natural else f"; lower --lr (it was {model.learning_rate_init:g})"),
             file=sys.stderr,
         )
         return 1

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons with scikit-learn's interface, trained by captured graphs of fused kernels."""
+"""Multilayer perceptrons and autoencoders with scikit-learn's interface, trained by captured graphs of kernels."""
 
 from ._autoencoder import Autoencoder
 from ._classifier import MLPClassifier

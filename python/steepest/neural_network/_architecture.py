@@ -1,4 +1,4 @@
-"""From the parameters of a multilayer perceptron to the layers of its network, and their initial values."""
+"""Layers of a multilayer perceptron's network from its parameters, and scikit-learn's initial weights."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from steepest.nn.initializers import Initializer
 if TYPE_CHECKING:
     from ._base import BaseMultilayerPerceptron
 
-# `draw_initial_values` fills in the weights; the network is to draw none.
+# Initial weight of a network whose weights `draw_initial_values` samples later.
 _DRAWN_LATER = 0.0
 
-# scikit-learn's name of an activation -> that of the kernels.
+# scikit-learn's name of an activation -> name in `kernels.ACTIVATIONS`.
 _ALIASES = {"logistic": "sigmoid"}
 ACTIVATIONS = (*K.ACTIVATIONS, *_ALIASES)
 
@@ -33,7 +33,7 @@ def hidden_sizes(model: BaseMultilayerPerceptron) -> list[int]:
     Raises
     ------
     ValueError
-        One of them is not a whole number, or not positive.
+        If one of them is not a whole number, or not positive.
     """
     sizes: Any = model.hidden_layer_sizes
     sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
@@ -45,12 +45,12 @@ def hidden_sizes(model: BaseMultilayerPerceptron) -> list[int]:
 
 
 def make_layers(model: BaseMultilayerPerceptron, n_in: int, n_out: int) -> tuple[nn.layers.Layer, ...]:
-    """Return the layers of the model's network, from the inputs to the output before its activation.
+    """Return the layers of the model's network, without the activation of the output.
 
     Raises
     ------
     ValueError
-        The model's parameters ask for none, or for lists of the wrong length.
+        If a parameter is not valid, or a list has the wrong length.
     """
     sizes = hidden_sizes(model)
     activations, rates = _activations(model, len(sizes)), _dropout_rates(model, len(sizes))
@@ -64,12 +64,12 @@ def make_layers(model: BaseMultilayerPerceptron, n_in: int, n_out: int) -> tuple
 
 
 def initializer(model: BaseMultilayerPerceptron) -> Initializer | float:
-    """Return what the linear layers of the model draw their weights by."""
+    """Return the `init` of the model's linear layers: the name of an initializer, or a constant for "auto"."""
     return _DRAWN_LATER if model.init == "auto" else model.init
 
 
 def require_stochastic(model: BaseMultilayerPerceptron, name: str) -> None:
-    """Refuse L-BFGS with a parameter that makes the loss of each step another function, or one without a gradient."""
+    """Raise ValueError for L-BFGS with a parameter that makes the loss random or not differentiable."""
     if model.solver == "lbfgs":
         raise ValueError(
             model._prefix(f"{name} needs a stochastic solver: lbfgs minimises one fixed, smooth function")
@@ -122,19 +122,20 @@ def _activation(model: BaseMultilayerPerceptron, given: Any) -> nn.Activation:
 
 
 def draw_initial_values(network: nn.Network, random_state: np.random.RandomState, activation: Any) -> None:
-    """Draw weights and biases as scikit-learn does, in its order: the same numbers for the same random state.
+    """Sample initial weights and biases as scikit-learn does: the same numbers for the same random state.
 
-    Both are uniform in (-a, a), with Glorot's ``a = sqrt(6 / (n_in + n_out))``, and ``sqrt(2 / (n_in + n_out))`` where
-    the activation is the logistic function. The output layer goes by the activation before it.
+    Weights and biases are uniform in (-a, a), with Glorot's ``a = sqrt(6 / (n_in + n_out))``, or
+    ``a = sqrt(2 / (n_in + n_out))`` before a logistic activation. The output layer uses the factor of the activation
+    before it.
 
     Parameters
     ----------
     network : Network
-        Whose parameters are set.
+        Network whose parameters are set.
     random_state : RandomState
-        Draws them.
+        Generator of the numbers.
     activation : str, pair or list
-        The model's parameter, by which the output layer goes where there are no hidden layers.
+        The model's parameter; it decides the factor of the output layer if there are no hidden layers.
     """
     values = {parameter.name: parameter.value for parameter in network.parameters()}
     factor = 2.0 if activation in ("logistic", "sigmoid") else 6.0

@@ -1,4 +1,4 @@
-"""The autoencoder."""
+"""Autoencoder: a multilayer perceptron that reconstructs its inputs, as a scikit-learn transformer."""
 
 from __future__ import annotations
 
@@ -31,74 +31,74 @@ from ._parameters import Device, InitialWeights, LearningRate, Solver
 
 
 class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultilayerPerceptron):
-    """A network that learns to give back its inputs through a narrow layer, the code.
+    """Autoencoder: a network that learns to reconstruct its inputs from a narrow layer, the code.
 
-    The encoder's layers have the sizes of `hidden_layer_sizes`, of which the last is the code's; the decoder's have the
-    same sizes backwards. `transform` is the encoder, `inverse_transform` the decoder. With a single layer, identity
-    activations and the squared error, the code spans the principal components [1]_.
+    The encoder's layers have the sizes in `hidden_layer_sizes`; the last is the size of the code. The decoder's layers
+    have the same sizes in reverse order. `transform` is the encoder, `inverse_transform` the decoder. With a single
+    layer, identity activations and the squared error, the code spans the principal components [1]_.
 
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int, default=(32,)
-        Numbers of units of the encoder's layers, the code's last.
+        Numbers of units of the encoder's layers; the last is the size of the code.
     activation : str, pair or list, default="relu"
         Activation of the encoder's layers before the code: a name, a pair of a name and its parameter, or a list of
         these, one for each layer.
     code_activation : str or pair, default="identity"
         Activation of the code.
     decoder_activation : str, pair, list or None, default=None
-        Activation of the decoder's layers before the output, the first of them behind the code; None: that of the
-        encoder, backwards.
+        Activation of the decoder's layers before the output, starting after the code; None: that of the encoder, in
+        reverse order.
     output_activation : str or pair, default="auto"
-        Activation of the output; ``"auto"`` is the identity for the squared error and, as the only one that it can be,
-        the logistic function for the log loss.
+        Activation of the output; ``"auto"`` is the identity for the squared error. For the log loss it is the logistic
+        function, and no other is allowed.
     loss : {"squared_error", "log_loss"}, default="squared_error"
-        Half the squared error, or the cross-entropy of data in [0, 1]: a mean over the features.
+        Half the squared error, or the cross-entropy of data in [0, 1]; both are averaged over the features.
     tied_weights : bool, default=False
-        Whether the decoder's weights are the encoder's, transposed; its biases are its own.
+        Whether the decoder's weights are the transposed weights of the encoder; the decoder has its own biases.
     dropout : float, default=0.0
-        Share of the inputs that are set to zero at random in each training step, while the others are divided by 1
-        minus it: a denoising autoencoder [2]_, which has to give back what is missing. In [0, 1); not with ``"lbfgs"``.
+        Probability in [0, 1) with which each training step sets an input to zero; the others are divided by 1 -
+        dropout. The result is a denoising autoencoder [2]_, which reconstructs missing inputs. Not with ``"lbfgs"``.
     solver : {"adam", "sgd", "lbfgs", "momentum", "nesterov", "adagrad", "rmsprop", "adamw", "natural"}, default="adam"
-        ``"natural"`` is not for tied weights. This and all parameters below: as of `MLPRegressor`.
+        Optimizer; ``"natural"`` does not support tied weights. For this and all parameters below, see `MLPRegressor`.
     alpha : float, default=0.0
-        L2 penalty of the weights; tied ones count once.
+        Strength of the L2 penalty on the weights; tied weights count once.
     batch_size : int or "auto", default="auto"
-        Samples in a mini-batch, where ``"natural"`` begins with ``"auto"``.
+        Samples in a mini-batch. With ``"natural"``, ``"auto"`` is only the initial batch size.
     learning_rate : str or Schedule, default="constant"
         Schedule of the learning rate: a name, or an object of ``steepest.optim.schedules``.
     learning_rate_init, power_t : float, default=1e-3 and 0.5
-        Initial learning rate, or with ``"one_cycle"`` the largest; exponent of ``"invscaling"``.
+        Initial learning rate, with ``"one_cycle"`` the largest rate; exponent of the ``"invscaling"`` schedule.
     max_iter : int, default=200
-        The most epochs, or iterations of L-BFGS.
+        Largest number of epochs, or of iterations of L-BFGS.
     shuffle, random_state : object
-        Whether each epoch has an order of its own; the seed of initial weights, dropout, orders and validation split.
+        Whether to shuffle the samples in each epoch; seed of initial weights, dropout, shuffles and validation split.
     tol, n_iter_no_change : float, default=1e-4 and 10
-        Least improvement that counts, and epochs without one after which to stop.
+        Smallest change that counts as an improvement; number of epochs without improvement after which to stop.
     verbose, warm_start : bool, default=False
-        Whether to print a line per epoch, and whether `fit` goes on from the last solution.
+        Whether to print a line for each epoch; whether `fit` continues from the last solution.
     momentum, nesterovs_momentum : float and bool, default=0.9 and True
-        Momentum of SGD, and whether it looks ahead.
+        Momentum of SGD; whether SGD uses Nesterov's momentum.
     early_stopping, validation_fraction : bool and float, default=False and 0.1
-        Whether to hold out this share of the samples, stop once their score no longer improves, and restore the best
-        weights.
+        Whether to hold out this proportion of the samples, stop once their score no longer improves, and restore the
+        best weights.
     beta_1, beta_2, epsilon : float, default=0.9, 0.999 and 1e-8
-        Of Adam.
+        Parameters of Adam.
     max_fun : int, default=15000
-        The most loss evaluations of L-BFGS.
+        Largest number of loss evaluations of L-BFGS.
     l1_ratio, max_norm, init : float, float or None, and str, default=0.0, None and "auto"
-        Share of L1 in the penalty; largest norm of all gradients together in a step; initial weights.
+        Proportion of L1 in the penalty; largest norm of all gradients together in a step; initial weights.
     callbacks, device : object
-        Objects of `steepest.callbacks` that are told of every epoch; where to compute.
+        Objects of `steepest.callbacks` that are called after every epoch; device to compute on.
 
     Attributes
     ----------
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases of each layer, encoder and decoder; tied weights are listed once.
+        Weights (n_in, n_out) and biases of each layer of encoder and decoder; tied weights are listed once.
     loss_, loss_curve_, best_loss_, validation_scores_, validation_loss_curve_, best_validation_score_ : object
-        As of `MLPRegressor`.
+        Losses and scores; see `MLPRegressor`.
     n_iter_, t_, n_layers_, n_outputs_, n_features_in_, device_ : object
-        As of `MLPRegressor`.
+        Counts, and the device of the model; see `MLPRegressor`.
 
     References
     ----------
@@ -204,7 +204,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
     # ------------------------------------------------------------------------------------------ public methods
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: Any = None) -> Autoencoder:
-        """Fit the network to give back X.
+        """Train the network to reconstruct X.
 
         Parameters
         ----------
@@ -215,7 +215,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, not negative.
         eval_set : array-like of shape (n, n_features), default=None
-            Samples to validate on after each epoch.
+            Validation samples for the score after each epoch.
 
         Returns
         -------
@@ -225,9 +225,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         Raises
         ------
         ValueError
-            Where X, the weights or a parameter are not as described; the message names the first bad item of X.
+            If X, the weights or a parameter are not as described; the message names the first NaN or infinite item of
+            X.
         DivergenceError
-            Where the loss stops being finite. The last finite weights remain.
+            If the loss is no longer finite. The last finite weights remain.
         """
         self._fit(X, None, sample_weight, incremental=False, eval_set=self._twice(eval_set))
         return self
@@ -236,7 +237,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
     def partial_fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: Any = None
     ) -> Autoencoder:
-        """Train for one epoch over the samples given, going on from the last call.
+        """Train for one epoch on the given samples, continuing from the last call.
 
         Parameters
         ----------
@@ -247,7 +248,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
         eval_set : array-like of shape (n, n_features), default=None
-            Samples to validate on.
+            Validation samples for the score after this epoch.
 
         Returns
         -------
@@ -257,7 +258,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         Raises
         ------
         ValueError, DivergenceError
-            As `fit`.
+            As in `fit`.
         """
         self._fit(X, None, sample_weight, incremental=True, eval_set=self._twice(eval_set))
         return self
@@ -273,14 +274,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         Returns
         -------
         ndarray of shape (n_samples, n_code)
-            The encoder's output, of the dtype that was fitted and in the library of X.
+            The encoder's output, in the network's dtype and the library of X.
         """
         check_is_fitted(self)
         encoder, _ = encoder_and_decoder(self._network.layers)
         return in_library_of(X, self._decision(X, encoder))
 
     def inverse_transform(self, X: Any) -> Array:
-        """Return samples from their code.
+        """Reconstruct samples from their codes with the decoder.
 
         Parameters
         ----------
@@ -290,12 +291,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            The decoder's output, of the dtype that was fitted and in the library of X.
+            The decoder's output, in the network's dtype and the library of X.
 
         Raises
         ------
         ValueError
-            Where the shape does not fit, or X is not finite.
+            If X does not have n_code columns, or is not finite.
         """
         check_is_fitted(self)
         code = validate_transformed(self, X, self._n_features_out, self._network.dtype)
@@ -305,7 +306,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         return in_library_of(X, self._activated(output))
 
     def reconstruct(self, X: Any) -> Array:
-        """Return what the network makes of X.
+        """Return the reconstruction of X by encoder and decoder.
 
         Parameters
         ----------
@@ -320,7 +321,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         return self._predict(X, self._activated)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the share of the variance of X that its reconstruction explains.
+        """Return the proportion of the variance of X that its reconstruction explains.
 
         Parameters
         ----------
@@ -334,8 +335,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         Returns
         -------
         float
-            ``1 - sum((X - reconstruction)^2) / sum((X - mean)^2)``: 1 for a perfect reconstruction, 0 for that by the
-            mean; what ``explained_variance_ratio_.sum()`` is for PCA.
+            ``1 - sum((X - reconstruction)^2) / sum((X - mean)^2)``: 1 for a perfect reconstruction, 0 if every
+            reconstruction is the mean. For PCA, it corresponds to ``explained_variance_ratio_.sum()``.
         """
         return _explained(to_host(X), to_host(self.reconstruct(X)), to_host(sample_weight))
 
@@ -360,7 +361,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         return y.shape[1], str(given)
 
     def _activated(self, output: Array) -> Array:
-        """Return the reconstruction from the output of the network, which for the log loss are logits."""
+        """Return the reconstruction from the network's output, which consists of logits for the log loss."""
         return K.activation(output, "sigmoid") if self.loss == "log_loss" else output
 
     def _score_output(self, output: Array, y: Array, sample_weight: Array | None) -> float:
@@ -370,7 +371,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
         return _explained(to_host(y), output, to_host(sample_weight))
 
     def _twice(self, eval_set: Any) -> Any:
-        """Return the validation samples as inputs and targets."""
+        """Return the validation samples as a pair of inputs and targets, which are the same."""
         if isinstance(eval_set, tuple):
             raise ValueError(self._prefix("eval_set must be samples alone, as X is, and not a tuple"))
         return None if eval_set is None else (eval_set, eval_set)

@@ -1,4 +1,4 @@
-"""What `MLPClassifier` and `MLPRegressor` share: parameters, the network, the epochs and when to stop."""
+"""Base class of `MLPClassifier`, `MLPRegressor` and `Autoencoder`: checks, network, fitting and pickling."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from ._parameters import STOCHASTIC, PerceptronParameters
 from ._records import NetworkSamples, predict
 from ._stochastic import StochasticFit, make_optimizer
 
-# Items of X up to which `predict` looks itself whether X is valid.
+# Largest number of items of X for which `predict` checks X itself, faster than scikit-learn's validation.
 _SMALL = 4096
 
 
 def _is_stochastic(estimator: BaseMultilayerPerceptron) -> bool:
-    """Whether there is a `partial_fit`; raises the AttributeError that says why not."""
+    """Return True if the estimator has `partial_fit`; otherwise raise an AttributeError with the reason."""
     if estimator.solver not in STOCHASTIC:
         raise AttributeError(
             f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
@@ -45,14 +45,14 @@ def _is_stochastic(estimator: BaseMultilayerPerceptron) -> bool:
 
 
 class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=ABCMeta):
-    """Base of the multilayer perceptrons; see `MLPClassifier` and `MLPRegressor`."""
+    """Base class of the multilayer perceptrons; see `MLPClassifier` and `MLPRegressor`."""
 
     @property
     def coefs_(self) -> list[Array]:
-        """Weights of each layer, (n_in, n_out): views into the network, and setting an item writes into them.
+        """Weights of each layer, of shape (n_in, n_out): views into the network, so that setting an item changes it.
 
-        Of a model on CUDA that was fitted to NumPy arrays they are read-only copies. Set before a first `partial_fit`,
-        or `fit` with `warm_start`, together with `intercepts_`, they are the initial values.
+        For a model on CUDA that was fitted to NumPy arrays, they are read-only copies. To set initial values, assign
+        `coefs_` and `intercepts_` before the first `partial_fit`, or the first `fit` with `warm_start`.
         """
         return self._parameter_arrays("coefs_", "weight")
 
@@ -62,7 +62,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
 
     @property
     def intercepts_(self) -> list[Array]:
-        """Biases of each layer, (n_out,): as `coefs_`."""
+        """Biases of each layer, of shape (n_out,); like `coefs_`, views into the network."""
         return self._parameter_arrays("intercepts_", "bias")
 
     @intercepts_.setter
@@ -79,7 +79,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
             return ParameterList(arrays, attribute)
         copies = ParameterList((to_host(array) for array in arrays), attribute)
         for array in copies:
-            # Writing into a copy would be lost without a word.
+            # Values written into a copy would be lost without an error.
             array.flags.writeable = False
         return copies
 
@@ -100,7 +100,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
 
     @abstractmethod
     def _validate_targets(self, y: Array, X: Array, first_pass: bool, incremental: bool) -> Array:
-        """Check y, a NumPy array, and return it as the loss takes it."""
+        """Check y, a NumPy array, and return it as targets of the loss."""
 
     @abstractmethod
     def _loss_function(self) -> Loss:
@@ -111,15 +111,15 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         """Score a network's output against targets as `_validate_targets` returns them, on the network's device."""
 
     def _strata(self, y: Array) -> Array | None:
-        """Return what to stratify the validation split by, or None."""
+        """Return the labels by which to stratify the validation split, or None."""
         return None
 
     def _make_layers(self, n_in: int, n_out: int) -> tuple[nn.layers.Layer, ...]:
-        """Return the layers of the network, before the activation of its output."""
+        """Return the layers of the network, without the activation of its output."""
         return make_layers(self, n_in, n_out)
 
     def _weigh(self, y: Array, sample_weight: Array | None, dtype: Any) -> Array | None:
-        """Return the weights of the samples, with those of their classes where there are any."""
+        """Return the weights of the samples, multiplied by the weights of their classes if there are any."""
         return sample_weight
 
     @abstractmethod
@@ -128,7 +128,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
 
     _validation_options: ClassVar[dict[str, Any]]
     _accepts_sparse: ClassVar[bool] = False
-    _fewest_scored: ClassVar[int] = 1  # samples for which the score is defined
+    _fewest_scored: ClassVar[int] = 1  # smallest number of samples for which the score is defined
 
     # ---------------------------------------------------------------------------------------------- checking
 
@@ -136,7 +136,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         return f"[{type(self).__name__}] {text}"
 
     def _check_data(self, X: Any, y: Any, reset: bool) -> Any:
-        """Validate X and y as scikit-learn does, converting X to the network's dtype where there is one.
+        """Validate X and y as scikit-learn does; convert X to the network's dtype unless `reset` is set.
 
         X stays in its library; y becomes a NumPy array.
         """
@@ -164,13 +164,13 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         return cast("Array", network.predict(to_device(X, network.device), layers=layers))
 
     def _network_for(self, X: Any) -> nn.Network:
-        """Return the network where it can take X: one that was unpickled lies on the CPU until it is fitted again."""
+        """Return the network, on CUDA for a CuPy X; an unpickled network is on the CPU until it is fitted again."""
         if not is_cupy(X):
             return self._network
         return self._network.to(resolve_device(self.device, type(self).__name__, X))
 
     def _needs_no_validation(self, X: Any) -> bool:
-        """Whether X is a small array as `validate_data` would return it: checking that takes longer than predicting."""
+        """Whether X is a small valid array, for which scikit-learn's validation would take longer than predicting."""
         network = self._network
         return (
             type(X) is np.ndarray
@@ -200,7 +200,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         eval_set: Any = None,
         monitor: Monitor | None = None,
     ) -> bool:
-        """Fit; returns whether the user interrupted it."""
+        """Fit the network, and return whether the user interrupted the fit."""
         self._validate_params()
         for callback in self.callbacks or ():
             if not isinstance(callback, Callback):
@@ -212,13 +212,13 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         if self.alpha and self.l1_ratio:
             require_stochastic(self, "l1_ratio")
             if self.solver == "adamw":
-                raise ValueError(self._prefix("l1_ratio is not for solver='adamw', whose decay alpha is"))
+                raise ValueError(self._prefix("l1_ratio is not for solver='adamw': alpha is weight decay"))
         device = resolve_device(self.device, type(self).__name__, X)
         if incremental and self.early_stopping and eval_set is None:
             raise ValueError(
                 self._prefix(
                     "partial_fit does not support early_stopping=True without eval_set: "
-                    "the samples of one call would be another validation set than those of the next"
+                    "each call would hold out another validation set, and scores could not be compared"
                 )
             )
         goes_on = self.warm_start or incremental
@@ -240,7 +240,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
                 )
             )
         self._move_to(device)
-        # What coefs_, classes_ and predictions are given back as.
+        # The libraries of X and y decide the library of coefs_, classes_ and predictions.
         self._cupy_inputs, self._cupy_labels = cupy_inputs, cupy_labels
         samples = self._on_device(X, y, sample_weight)
         validation = self._validation_samples(eval_set, X.dtype)
@@ -254,7 +254,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
                 return fit_lbfgs(self, samples, validation, callbacks)
             return StochasticFit(self, samples, validation, incremental, callbacks).run()
         finally:
-            # A fitted model holds no batches; small ones are worth keeping between calls of partial_fit.
+            # A fitted model keeps no batch buffers, except between calls of partial_fit.
             if not incremental:
                 self._network.release_buffers()
             for callback in callbacks:
@@ -277,8 +277,8 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
             if self.early_stopping and X.shape[0] < self._fewest_scored:
                 raise ValueError(
                     self._prefix(
-                        f"X has {X.shape[0]} sample, of which the score that early_stopping goes by, R2, is not "
-                        f"defined: pass at least {self._fewest_scored}"
+                        f"X has {X.shape[0]} sample, for which the score of early_stopping, R2, is not "
+                        f"defined: pass at least {self._fewest_scored} samples"
                     )
                 )
         except ValueError as error:
@@ -288,9 +288,9 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
     def _build_network(
         self, layers: tuple[nn.layers.Layer, ...], dtype: Any, device: str, given: dict[str, list[Array]]
     ) -> None:
-        """Make a network with the weights that were set, or with initial ones."""
+        """Build the network, with weights that the user has set or with initial weights."""
         random_state = check_random_state(self.random_state)
-        # Drawn from a copy: initial weights and orders are to be those of scikit-learn.
+        # The seed comes from a copy, so that initial weights and shuffles are those of scikit-learn.
         seed = int(copy.deepcopy(random_state).randint(np.iinfo(np.int32).max))
         network = nn.Network(layers, seed=seed, dtype=dtype, device=device)
         if len(given) == 2:
@@ -301,12 +301,12 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
             draw_initial_values(network, random_state, self.activation)
         self._network = network
         self.n_layers_ = sum(isinstance(layer, nn.Linear) for layer in layers) + 1
-        # The orders of later fits go on from here, and their validation split is that of the first.
+        # Later fits continue the sequence of shuffles, and use the validation split of the first fit.
         self._random_state, self._split_state = random_state, copy.deepcopy(random_state)
         self._reset_training()
 
     def _move_to(self, device: str) -> None:
-        """Bring the network and the state of the optimizer to a device."""
+        """Move the network and the state of the optimizer to a device."""
         self.device_ = device
         if self._network.device == device:
             return
@@ -316,13 +316,13 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
             self._restore_optimizer(optimizer.state_dict())
 
     def _restore_optimizer(self, state: dict[str, Any]) -> None:
-        """Make an optimizer over the network as it is now, and go on from a saved state."""
+        """Make an optimizer for the current network, and load a saved state into it."""
         self._optimizer = make_optimizer(self)
         resume(self._optimizer, state)
 
     def _reset_training(self) -> None:
         self._no_improvement_count = 0
-        self._best_parameters: Array | None = None  # those of the best validation score
+        self._best_parameters: Array | None = None  # parameters with the best validation score
         self.stopped_early_ = False
         self.__dict__.pop("_optimizer", None)
         self.n_iter_ = 0
@@ -339,14 +339,14 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())
         if "_optimizer" in state:
-            # It holds views into the network, which a pickle would turn into copies.
+            # An optimizer holds views into the network, which pickling would turn into copies.
             state["_optimizer"] = state["_optimizer"].state_dict()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if "_network" in self.__dict__:
-            # That of a pickle is on the CPU; that of a copy stays where it was.
+            # An unpickled network is on the CPU; the network of a copied estimator stays on its device.
             self.device_ = self._network.device
         saved = self.__dict__.pop("_optimizer", None)
         if saved is not None:

@@ -1,4 +1,4 @@
-"""The labels of a classifier: checked, turned into what its loss takes, and weighed by class."""
+"""Targets of a classifier: validation of labels, encoding for the loss, and class weights."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ClassTargets(BaseMultilayerPerceptron):
 
     @property
     def classes_(self) -> Array:
-        """Class labels, sorted: a CuPy array where the model is on CUDA and y was one, else a NumPy array."""
+        """Class labels, sorted: a CuPy array if the model is on CUDA and y was a CuPy array, else a NumPy array."""
         if "_classes" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__} has no classes_ before it is fitted")
         return to_device(self._classes, "cuda") if self._has_cupy_labels() else self._classes
@@ -59,11 +59,11 @@ class ClassTargets(BaseMultilayerPerceptron):
             y = column_or_1d(y, warn=True)
         multilabel = type_of_target(y, input_name="y").startswith("multilabel")
         if multilabel:
-            # scikit-learn calls any two whole numbers labels; -1 stands for 0, of a margin.
+            # scikit-learn counts a 2-D y with any two whole numbers as multilabel. Here -1, a margin target, means 0.
             if not np.isin(y, (-1, 0, 1)).all():
                 raise ValueError(
                     self._prefix(
-                        f"y has shape {y.shape}, and other values than 0 and 1 for whether labels hold"
+                        f"y of shape {y.shape} must be 0 or 1 for each label, but has other values"
                     )
                 )
             ids, classes = y.astype(np.int64), np.arange(y.shape[1])
@@ -72,11 +72,11 @@ class ClassTargets(BaseMultilayerPerceptron):
             if y.ndim == 2:
                 raise ValueError(
                     self._prefix(
-                        f"y has shape {y.shape}, and other values than 0 and 1 for whether labels hold"
+                        f"y of shape {y.shape} must be 0 or 1 for each label, but has other values"
                     )
                 )
             classes, ids = number_labels(y)
-        # partial_fit has set _classes before its first pass.
+        # partial_fit sets _classes before its first pass.
         if first_pass and not incremental:
             self._classes = classes
         if first_pass:
@@ -87,7 +87,7 @@ class ClassTargets(BaseMultilayerPerceptron):
         return encode(ids, len(self._classes), self._task, self.loss, X.dtype)
 
     def _check_classes(self, classes: Array, multilabel: bool, warm_start: bool) -> None:
-        """Refuse targets of another kind, or with other classes, than the model's."""
+        """Raise ValueError if the kind of targets or their classes differ from those of the model."""
         if multilabel != (self._task == "multilabel") or (multilabel and len(classes) != len(self._classes)):
             raise ValueError(
                 self._prefix(
@@ -138,7 +138,7 @@ class ClassTargets(BaseMultilayerPerceptron):
         return weighed
 
     def _strata(self, y: Array) -> Array | None:
-        # As in scikit-learn, for two classes only.
+        # As in scikit-learn, the split is stratified for two classes only.
         return y > 0 if self._task == "binary" else None
 
     def _loss_function(self) -> Loss:
@@ -153,11 +153,11 @@ class ClassTargets(BaseMultilayerPerceptron):
         return float(array_namespace(right).average(right, weights=sample_weight))
 
     def _check_partial_fit(self, y: Any, classes: Any) -> None:
-        """Take the classes of a first call of partial_fit, and check those of later ones."""
+        """Store the classes of the first call of partial_fit, and check those of later calls."""
         if isinstance(self.class_weight, str):
             raise ValueError(
                 self._prefix(
-                    "class_weight='balanced' is not for partial_fit, which sees a part of the samples only: "
+                    "class_weight='balanced' is not for partial_fit, which has only a part of the samples: "
                     "pass a mapping, for instance from sklearn.utils.compute_class_weight"
                 )
             )

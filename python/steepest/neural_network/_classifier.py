@@ -24,18 +24,19 @@ from ._parameters import Device, InitialWeights, LearningRate, Solver
 
 
 def _has_probabilities(estimator: MLPClassifier) -> bool:
-    """Whether there is a `predict_proba`; raises the AttributeError that says why not."""
+    """Return True if the estimator has `predict_proba`; otherwise raise an AttributeError with the reason."""
     if estimator.loss != "log_loss":
         raise AttributeError(f"probabilities are not available for loss={estimator.loss!r}")
     return True
 
 
 class MLPClassifier(ClassifierMixin, ClassTargets):
-    """Multilayer perceptron for classification, by default with the cross-entropy.
+    """Multilayer perceptron for classification, by default with the cross-entropy loss.
 
-    Parameters, defaults and attributes are those of ``sklearn.neural_network.MLPClassifier``, and more. The same
-    `random_state` gives the same fit, with these differences: the penalty in `loss_` is averaged over the ends of
-    the epoch; `warm_start` keeps the moments of the optimizer; a loss that stops being finite is an error.
+    The class has the parameters, defaults and attributes of ``sklearn.neural_network.MLPClassifier``, and more. The
+    same `random_state` gives the same fit, with these differences: the penalty in `loss_` is the mean of its values at
+    the start and the end of the epoch; `warm_start` keeps the moments of the optimizer; a loss that is not finite
+    raises an error.
 
     Parameters
     ----------
@@ -45,99 +46,101 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         Activation of the hidden layers: one of ``kernels.ACTIVATIONS``, or ``"logistic"``, which is ``"sigmoid"``; a
         pair of a name and its parameter, such as ``("elu", 0.5)``; or a list of these, one for each hidden layer.
     loss : {"log_loss", "hinge", "squared_hinge", "exponential"}, default="log_loss"
-        Cross-entropy: of one logistic output for two classes, of a softmax for more, and for several labels the sum of
-        those of their logistic outputs. The others, of a margin, are summed over the classes, each against the rest;
-        they give no probabilities.
+        ``"log_loss"`` is the cross-entropy: of one logistic output for two classes, of a softmax for more classes, and
+        for multilabel targets the sum over one logistic output for each label. The other losses are margin losses,
+        summed over the classes, each against the rest; they give no probabilities.
     solver : {"adam", "sgd", "lbfgs", "momentum", "nesterov", "adagrad", "rmsprop", "adamw", "natural"}, default="adam"
-        Rule of the steps on mini-batches, or ``"lbfgs"``: L-BFGS on all samples. ``"sgd"`` is ``"nesterov"``, or
-        ``"momentum"`` without `nesterovs_momentum`, or plain descent with `momentum` 0. ``"adamw"`` takes `alpha` as
-        its decoupled decay. ``"natural"`` takes steps along the natural gradient, for ``loss="log_loss"``: few epochs,
-        each of which takes longer; it sets lengths of steps, momentum and damping itself.
+        Optimizer of the mini-batches, or ``"lbfgs"``: L-BFGS on all samples. ``"sgd"`` is ``"nesterov"``, or
+        ``"momentum"`` without `nesterovs_momentum`, or plain descent with `momentum` 0. ``"adamw"`` uses `alpha` as
+        decoupled weight decay. ``"natural"`` is the natural gradient, for ``loss="log_loss"`` only: it needs few
+        epochs, each of which takes longer, and chooses step sizes, momentum and damping itself.
     alpha : float, default=1e-4
-        L2 penalty of the weights, ``alpha / 2 * sum(w^2)`` per mini-batch, divided by the number of its
-        samples.
+        Strength of the L2 penalty on the weights, ``alpha / 2 * sum(w^2)`` for each mini-batch, divided by the number
+        of its samples.
     batch_size : int or "auto", default="auto"
-        Samples in a mini-batch; ``"auto"`` is min(200, n_samples). A shorter last batch is trained on as
-        well. ``"natural"`` has batches of about the same length instead, and with ``"auto"`` makes them twice as long
-        after each epoch of `fit` that has not lowered the loss by a twentieth.
+        Samples in a mini-batch; ``"auto"`` is min(200, n_samples). The last batch of an epoch may be smaller.
+        ``"natural"`` divides the samples into batches of nearly equal size instead. With ``"auto"`` it doubles the
+        batch size after each epoch of `fit` whose loss is above 95 % of the lowest loss so far.
     learning_rate : str or Schedule, default="constant"
-        For ``solver="sgd"`` ``"constant"``, ``"invscaling"``: ``learning_rate_init / (t_ + 1)^power_t`` after each
-        epoch, or ``"adaptive"``: divided by 5 whenever `n_iter_no_change` epochs bring no improvement. For all rules
-        ``"cosine"`` or ``"one_cycle"``, over the steps of `max_iter` epochs, or an object of
-        ``steepest.optim.schedules``, which gives the rate of each step.
+        Schedule of the learning rate. For ``solver="sgd"``: ``"constant"``; ``"invscaling"``, which is
+        ``learning_rate_init / (t_ + 1)^power_t`` after each epoch; or ``"adaptive"``, which divides the rate by 5
+        whenever `n_iter_no_change` epochs bring no improvement. For all first-order solvers: ``"cosine"`` or
+        ``"one_cycle"``, over the steps of `max_iter` epochs; or an object of ``steepest.optim.schedules``, which gives
+        the rate of each step.
     learning_rate_init : float, default=1e-3
-        Initial learning rate, or with ``"one_cycle"`` the largest. Not of ``"natural"``.
+        Initial learning rate; with ``"one_cycle"``, the largest rate. ``"natural"`` does not use it.
     power_t : float, default=0.5
-        Exponent of ``"invscaling"``.
+        Exponent of the ``"invscaling"`` schedule.
     max_iter : int, default=200
-        The most epochs, or iterations of L-BFGS.
+        Largest number of epochs, or of iterations of L-BFGS.
     shuffle : bool, default=True
-        Whether each epoch has an order of its own.
+        Whether to shuffle the samples in each epoch.
     random_state : int, RandomState or None, default=None
-        Seeds initial weights, shuffles and the validation split, which are those of scikit-learn. The result for an
+        Seed of initial weights, shuffles and the validation split, which are those of scikit-learn. The result for an
         int does not depend on the number of threads.
     tol : float, default=1e-4
-        Least improvement of the loss (or validation score) that counts; for L-BFGS, the gradient's largest
-        component.
+        Smallest change of the loss (or validation score) that counts as an improvement; for L-BFGS, the infinity norm
+        of the gradient at which to stop.
     verbose : bool or int, default=False
-        Whether to print a line per epoch.
+        Whether to print a line for each epoch.
     warm_start : bool, default=False
-        Whether `fit` goes on from the last solution.
+        Whether `fit` continues from the last solution.
     momentum : float, default=0.9
         Momentum of ``"sgd"``, ``"momentum"`` and ``"nesterov"``, in [0, 1].
     nesterovs_momentum : bool, default=True
-        Whether SGD with momentum looks ahead.
+        Whether SGD uses Nesterov's momentum.
     early_stopping : bool, default=False
         Whether to hold out `validation_fraction` of the samples, stop once their score no longer improves,
         and restore the weights of the best epoch.
     validation_fraction : float, default=0.1
-        Share of the samples held out for early stopping.
+        Proportion of the samples that early stopping holds out.
     beta_1, beta_2 : float, default=0.9 and 0.999
-        Decays of Adam's running means, in [0, 1); `beta_2` is RMSprop's too.
+        Decay rates of Adam's first and second moments, in [0, 1); RMSprop uses `beta_2`.
     epsilon : float, default=1e-8
-        Added to the root of Adam's second moment, after the correction of its bias (scikit-learn: before).
+        Small number, added to the root of Adam's second moment after its bias correction (scikit-learn: before).
     n_iter_no_change : int, default=10
-        Epochs without improvement after which to stop.
+        Number of epochs without improvement after which to stop.
     max_fun : int, default=15000
-        The most loss evaluations of L-BFGS.
+        Largest number of loss evaluations of L-BFGS.
     class_weight : mapping, "balanced" or list of mappings, default=None
-        Weights by class, 1 for those not named, which multiply `sample_weight`; ``"balanced"`` gives all classes the
-        same share (not in `partial_fit`). For several labels, a list of mappings of 0 and 1, one for each label.
+        Weights by class, which multiply `sample_weight`; classes that are not named have the weight 1. ``"balanced"``
+        gives all classes the same total weight (not in `partial_fit`). For multilabel targets, a list with a mapping
+        of 0 and 1 to weights for each label.
     l1_ratio : float, default=0.0
-        Share of L1 in the penalty: ``alpha * (l1_ratio * sum(abs(w)) + (1 - l1_ratio) / 2 * sum(w^2))``. The L1 part
-        makes weights exactly 0. Not with ``"lbfgs"``, ``"adamw"`` and ``"natural"``.
+        Proportion of L1 in the penalty, ``alpha * (l1_ratio * sum(abs(w)) + (1 - l1_ratio) / 2 * sum(w^2))``. The L1
+        part makes weights exactly 0. Not with ``"lbfgs"``, ``"adamw"`` and ``"natural"``.
     max_norm : float or None, default=None
-        Largest norm of all gradients together in a step; longer ones are scaled down to it. Not with
-        ``"lbfgs"`` and ``"natural"``.
+        Largest norm of all gradients together in a step; larger gradients are scaled down to it. Not with ``"lbfgs"``
+        and ``"natural"``.
     dropout : float or list of float, default=0.0
-        Share of the units of every hidden layer, or of each, that are left out at random in each step, in [0, 1).
-        Not with ``"lbfgs"``.
+        Probability in [0, 1) with which each step drops a hidden unit: one for all hidden layers, or one for each. Not
+        with ``"lbfgs"``.
     init : {"auto", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", \
 "orthogonal"}, default="auto"
-        Initial weights: ``"auto"`` draws scikit-learn's weights and biases; the others are those of `nn.Linear`, with
-        biases of 0.
+        Initial weights: ``"auto"`` samples weights and biases as scikit-learn does; the others are those of
+        `nn.Linear`, with biases of 0.
     callbacks : list of Callback or None, default=None
-        Are told of every epoch and may end the fit (`steepest.callbacks`).
+        Objects that are called after every epoch and may end the fit (`steepest.callbacks`).
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where to compute. ``"auto"`` is CUDA for a CuPy X and the CPU for any other: from which size on a NumPy X is
-        worth copying to a GPU has not been measured yet. ``"cuda"`` copies a NumPy X to the GPU once, and is an error
-        where CUDA is not available.
+        Device to compute on. ``"auto"`` is CUDA for a CuPy X, and the CPU for any other X: the size from which copying
+        a NumPy X to a GPU pays off has not been measured yet. ``"cuda"`` copies a NumPy X to the GPU once, and raises
+        an error if CUDA is not available.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Class labels; a CuPy array where the model is on CUDA and y was one.
+        Class labels, sorted; a CuPy array if the model is on CUDA and y was a CuPy array.
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases (n_out,) of each layer. Views into one array: setting an item
-        writes into it. Of a model on CUDA they are CuPy arrays if X was one, and read-only copies in NumPy otherwise.
+        Weights (n_in, n_out) and biases (n_out,) of each layer. They are views into one array, so that setting an item
+        changes the model. For a model on CUDA they are CuPy arrays if X was one, else read-only NumPy copies.
     loss_ : float
         Loss of the last epoch, with the penalty.
     loss_curve_ : list of float
-        Loss of each epoch, a mean over its mini-batches while they trained.
+        Loss of each epoch, averaged over its mini-batches during training.
     best_loss_ : float or None
         Smallest loss; None with early stopping.
     validation_scores_, validation_loss_curve_ : list of float or None
-        Score, and loss without the penalty, of the validation samples after each epoch; None where there are none.
+        Score, and loss without the penalty, on the validation samples after each epoch; None without such samples.
     best_validation_score_ : float or None
         Largest validation score.
     stopped_early_ : bool
@@ -147,15 +150,15 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
     t_ : int
         Number of training samples seen.
     n_layers_, n_outputs_ : int
-        Number of layers, input and output included, and of outputs.
+        Number of layers, including input and output, and number of outputs.
     out_activation_ : str
         Activation of the last layer.
     device_ : str
-        Where the model is, "cpu" or "cuda". An unpickled model is on the CPU.
+        Device of the model, "cpu" or "cuda". An unpickled model is on the CPU.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
-        Names of the features, where X had names that are all strings.
+        Names of the features, if X has names that are all strings.
 
     Examples
     --------
@@ -247,12 +250,12 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs; float32 stays float32, everything else becomes float64.
         y : array-like of shape (n_samples,), or (n_samples, n_labels)
-            Class labels, numbers or strings; or for each label whether it holds, 1 or 0.
+            Class labels, numbers or strings; or multilabel targets, 1 for each label of a sample and 0 for the others.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, not negative.
         eval_set : tuple (X, y) or (X, y, sample_weight), default=None
-            Samples to validate on after each epoch, for `validation_scores_` and `validation_loss_curve_`; with
-            `early_stopping` in place of a part of the training samples.
+            Validation samples, for `validation_scores_` and `validation_loss_curve_` after each epoch. With
+            `early_stopping`, they replace the held-out part of the training samples.
 
         Returns
         -------
@@ -262,10 +265,10 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         Raises
         ------
         ValueError
-            Where X, y, the weights or a parameter are not as described; the message names the first bad item
+            If X, y, the weights or a parameter are not as described; the message names the first NaN or infinite item
             of X.
         DivergenceError
-            Where the loss stops being finite. The last finite weights remain.
+            If the loss is no longer finite. The last finite weights remain.
         """
         self._fit(X, y, sample_weight, incremental=False, eval_set=eval_set)
         return self
@@ -274,7 +277,7 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, eval_set: Any = None
     ) -> MLPClassifier:
-        """Train for one epoch over the samples given, going on from the last call.
+        """Train for one epoch on the given samples, continuing from the last call.
 
         Parameters
         ----------
@@ -285,9 +288,9 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
         classes : array-like of shape (n_classes,), default=None
-            All classes of all calls; needed in the first.
+            All classes of all calls; required in the first call.
         eval_set : tuple (X, y) or (X, y, sample_weight), default=None
-            Samples to validate on after this epoch; with `early_stopping`, needed in every call.
+            Validation samples for the score after this epoch; with `early_stopping`, required in every call.
 
         Returns
         -------
@@ -297,9 +300,9 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         Raises
         ------
         ValueError
-            As `fit`; and where `classes` is missing in the first call or changes later.
+            As in `fit`; also if `classes` is missing in the first call or changes later.
         DivergenceError
-            As `fit`.
+            As in `fit`.
         """
         self._check_partial_fit(y, classes)
         self._fit(X, y, sample_weight, incremental=True, eval_set=eval_set)
@@ -316,7 +319,7 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         Returns
         -------
         ndarray of shape (n_samples,)
-            Labels from `classes_`: a NumPy array for NumPy inputs; for CuPy inputs of the library of `classes_`.
+            Labels from `classes_`: a NumPy array for NumPy inputs; for CuPy inputs, in the library of `classes_`.
         """
         ids = decide(self._decision(X), self._task)
         if self._task == "multilabel":
@@ -336,7 +339,7 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         Returns
         -------
         ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
-            Scores: of the second of two classes, or of each class or label, in the library of X.
+            Scores of the second of two classes, or of each class or label, in the library of X.
         """
         return self._predict(X, lambda output: output[:, 0] if self._task == "binary" else output)
 
@@ -387,7 +390,7 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         Returns
         -------
         float
-            Share of the samples whose label is predicted.
+            Proportion of the samples whose label is predicted correctly.
         """
         predicted = to_host(self.predict(X))
         return float(accuracy_score(to_host(y), predicted, sample_weight=to_host(sample_weight)))

@@ -1,4 +1,4 @@
-"""The layers of an autoencoder's network, and which of them are the encoder and the decoder."""
+"""Layers of an autoencoder's network, and their split into encoder and decoder."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def autoencoder_layers(model: Autoencoder, n_features: int) -> tuple[nn.layers.Layer, ...]:
-    """Return the layers: dropout of the input where there is any, then as many for the encoder as for the decoder.
+    """Return the layers: dropout of the input, if any, then equal numbers of layers for encoder and decoder.
 
     Raises
     ------
     ValueError
-        The model's parameters ask for none, or for lists of the wrong length.
+        If a parameter is not valid, or a list has the wrong length.
     """
     if model.dropout:
         require_stochastic(model, "dropout")
@@ -49,13 +49,13 @@ def autoencoder_layers(model: Autoencoder, n_features: int) -> tuple[nn.layers.L
 
 
 def _last_activation(model: Autoencoder) -> Any:
-    """Return the activation of the network's last layer, whose output the loss takes: for the log loss, logits."""
+    """Return the activation of the network's last layer; for the log loss, the identity, since it takes logits."""
     given = model.output_activation
     if model.loss != "log_loss":
         return "identity" if given == "auto" else given
     if given not in ("auto", "logistic"):
         raise ValueError(
-            model._prefix(f"output_activation is the logistic function with loss='log_loss', got {given!r}")
+            model._prefix(f"output_activation must be 'auto' or 'logistic' if loss='log_loss', got {given!r}")
         )
     return "identity"
 
@@ -67,14 +67,14 @@ def _listed(model: Autoencoder, name: str, n: int) -> list[Any]:
     if len(listed) != n:
         raise ValueError(
             model._prefix(
-                f"{name} has {len(listed)} items, but there are {n} layers beside the code: one each"
+                f"{name} has {len(listed)} items, but there are {n} layers beside the code: pass one for each"
             )
         )
     return listed
 
 
 def encoder_and_decoder(layers: tuple[nn.layers.Layer, ...]) -> tuple[slice, slice]:
-    """Return the layers of the encoder and of the decoder; dropout of the input belongs to neither."""
+    """Return the slices of the encoder's and the decoder's layers; dropout of the input belongs to neither."""
     start = int(isinstance(layers[0], nn.Dropout))
     code = start + (len(layers) - start) // 2
     return slice(start, code), slice(code, len(layers))
