@@ -260,7 +260,7 @@ def test_bad_data(rng):
     X = samples(rng)
     model = quick().fit(X)
     with pytest.raises(
-        ValueError, match=r"\[Autoencoder\] X has shape \(3, 5\), but what transform returns has 2 columns"
+        ValueError, match=r"\[Autoencoder\] X must have 2 columns, as transform returns, got shape \(3, 5\)"
     ):
         model.inverse_transform(np.ones((3, 5)))
     X[3, 2] = np.nan

@@ -209,7 +209,7 @@ def test_the_activation_of_the_code_is_one():
 def test_bad_x_of_inverse_transform(estimator):
     model = make(estimator).fit(X)
     Z = model.transform(X)
-    with refused(estimator, f"X has shape .*, but what transform returns has {Z.shape[1]} columns"):
+    with refused(estimator, f"X must have {Z.shape[1]} columns, as transform returns, got shape .*"):
         model.inverse_transform(Z[:, 1:])
     with refused(estimator, "NaN"):
         model.inverse_transform(np.full_like(Z, np.nan))

@@ -124,7 +124,7 @@ def test_missing_cuda_is_an_error(no_cuda, rng, model):
 
 def test_a_sparse_input_is_never_silently_on_the_cpu(cupy, rng):
     X, y = classes(rng, 60, 4, 3)
-    with pytest.raises(ValueError, match="a sparse X is computed with on the CPU"):
+    with pytest.raises(ValueError, match="device='cuda' does not support a sparse X"):
         LogisticRegression(device="cuda").fit(scipy.sparse.csr_array(X), y)
     model = LogisticRegression().fit(cupy.asarray(X), y)
     np.testing.assert_array_equal(model.predict(scipy.sparse.csr_array(X)), model.predict(X))

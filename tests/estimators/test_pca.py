@@ -319,7 +319,7 @@ def test_bad_input(X, options, message):
 def test_bad_coordinates(rng):
     model = PCA(2).fit(samples(rng))
     with pytest.raises(
-        ValueError, match=r"\[PCA\] X has shape \(4, 3\), but what transform returns has 2 columns"
+        ValueError, match=r"\[PCA\] X must have 2 columns, as transform returns, got shape \(4, 3\)"
     ):
         model.inverse_transform(np.ones((4, 3)))
 

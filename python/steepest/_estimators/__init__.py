@@ -1,1 +1,1 @@
-"""Code that several estimator modules use: checks of data, choice of the device, training loops."""
+"""Code that several estimators share: validation of data, choice of the device, training loops."""

@@ -1,4 +1,4 @@
-"""Statistics of labelled samples that can be merged: what discriminant analysis and principal components learn from."""
+"""Mergeable class statistics (weights, means, scatter) for discriminant analysis and principal component analysis."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _CENTRE_ROWS = 4096
 
 @dataclass
 class ClassStatistics:
-    """Weights, means and the pooled scatter within classes, in float64 on the host.
+    """Class weights, class means and the pooled within-class scatter matrix, in float64 on the host.
 
     Attributes
     ----------
     weights : ndarray of shape (k,)
-        Sums of the weights of each class.
+        Sum of the sample weights of each class.
     means : ndarray of shape (k, d)
-        Means of the classes; zero for one without samples.
+        Mean of each class; zero for a class without samples.
     scatter : ndarray of shape (d, d)
-        ``sum_i s_i (x_i - mean of its class)(x_i - mean of its class)^T``.
+        ``sum_i s_i (x_i - mean of its class)(x_i - mean of its class)^T`` with the sample weights s.
     """
 
     weights: Float64Array
@@ -52,29 +52,29 @@ class ClassStatistics:
         device: str,
         dtype: npt.DTypeLike | None = None,
     ) -> ClassStatistics:
-        """Gather the statistics of samples in one pass.
+        """Compute the statistics of samples in one pass.
 
         Parameters
         ----------
         X : ndarray, cupy.ndarray or CSR of shape (n, d)
-            Samples; parts of sparse ones are made dense.
+            Samples; a sparse matrix is made dense block by block.
         ids : ndarray of shape (n,) or None
             Classes in 0..k-1, on the host; None for one class.
         n_classes : int
-            Their number, k.
+            Number of classes, k.
         sample_weight : ndarray of shape (n,) or None
-            Weights that are not negative, of X's dtype, on the host.
+            Sample weights, not negative, of X's dtype, on the host.
         device : {"cpu", "cuda"}
-            Where to compute.
+            Device to compute on.
         dtype : dtype, optional
-            Of the products; by default that of X.
+            Dtype of the products; by default that of X.
         """
         dtype = np.dtype(X.dtype if dtype is None else dtype)
         centre = to_device(_provisional_means(X, ids, n_classes).astype(dtype), device)
         d = X.shape[1]
         shapes = {"weights": (n_classes,), "sums": (n_classes, d), "scatter": (d, d)}
         totals = {name: aligned_zeros(shape, np.float64, device) for name, shape in shapes.items()}
-        # What must be made dense, converted, or brought to the device, comes in parts.
+        # A matrix that must be made dense, converted or copied to the device is processed in blocks.
         as_it_is = not scipy.sparse.issparse(X) and device_of(X) == device and X.dtype == dtype
         step = max(X.shape[0], 1) if as_it_is else block_rows(d, device)
         for start in range(0, X.shape[0], step):
@@ -89,28 +89,28 @@ class ClassStatistics:
             )
         weights, sums, scatter = (to_host(totals[name]) for name in shapes)
         divisor = np.where(weights > 0, weights, 1.0)[:, None]
-        with np.errstate(over="ignore", invalid="ignore"):  # is_finite() tells
+        with np.errstate(over="ignore", invalid="ignore"):  # callers check is_finite()
             scaled = sums / np.sqrt(divisor)
             means = np.where(weights[:, None] > 0, to_host(centre).astype(np.float64) + sums / divisor, 0.0)
             return cls(weights, means, scatter - scaled.T @ scaled)
 
     @property
     def total(self) -> float:
-        """The sum of all weights."""
+        """The sum of all sample weights."""
         return float(self.weights.sum())
 
     @property
     def covariance(self) -> Float64Array:
-        """The pooled covariance within classes, ``scatter / total``: the maximum-likelihood estimate."""
+        """The pooled within-class covariance, ``scatter / total``: the maximum-likelihood estimate."""
         covariance: Float64Array = self.scatter / self.total
         return covariance
 
     def is_finite(self) -> bool:
-        """Whether no sum has overflowed."""
+        """Whether means and scatter are finite, so that no sum has overflowed."""
         return bool(np.isfinite(self.means).all() and np.isfinite(self.scatter).all())
 
     def merge(self, other: ClassStatistics) -> ClassStatistics:
-        """Return the statistics of the samples of both, of the same classes.
+        """Return the statistics of the union of two sets of samples with the same classes.
 
         The scatter of a class grows by ``w_a w_b / (w_a + w_b)`` times the outer product of the difference of its means
         (T. Chan, G. Golub and R. LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances",
@@ -119,7 +119,7 @@ class ClassStatistics:
         weights = self.weights + other.weights
         share = other.weights / np.where(weights > 0, weights, 1.0)
         between = other.means - self.means
-        # A class that one side has not seen takes the other's mean, and adds no scatter.
+        # A class without samples in one set takes the mean of the other set, and adds no scatter.
         moved = np.sqrt(self.weights * share)[:, None] * between
         means = np.where(self.weights[:, None] > 0, self.means + share[:, None] * between, other.means)
         return ClassStatistics(weights, means, self.scatter + other.scatter + moved.T @ moved)
@@ -132,11 +132,11 @@ class ClassStatistics:
         return wider
 
 
-@np.errstate(over="ignore", invalid="ignore")  # is_finite() tells
+@np.errstate(over="ignore", invalid="ignore")  # callers check is_finite()
 def _provisional_means(X: Any, ids: Int64Array | None, n_classes: int) -> Float64Array:
-    """Return a point near the mean of each class, from some of the samples.
+    """Return approximate class means, computed from at most `_CENTRE_ROWS` samples.
 
-    The nearer it is, the less cancels; a class of which there is no sample among them gets the mean of all.
+    Points near the means keep cancellation small. A class without samples in this subset gets the overall mean.
     """
     some = slice(None, None, max(1, -(-X.shape[0] // _CENTRE_ROWS)))
     rows = dense(to_host(X[some]), "cpu").astype(np.float64)

@@ -1,4 +1,4 @@
-"""Weights of classes, as factors of the weights of the samples."""
+"""Class weights, which multiply the sample weights."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def class_weights(
     Parameters
     ----------
     class_weight : mapping, "balanced" or None
-        Weights by label, 1 for those that are not named, where all that are named are known, or where no class is left
-        without one (a part of the samples may lack a class); or weights that give all classes the same share of the
-        samples' weight, ``sum(w) / (n_classes * sum of w in the class)``, 0 for a class without samples.
+        A mapping of labels to weights; classes that are not named have the weight 1. If it names every class, it may
+        name other labels too, since a part of the samples may lack a class. ``"balanced"`` gives all classes the same
+        total weight, ``sum(w) / (n_classes * sum of w in the class)``, and 0 to a class without samples.
     classes : ndarray of shape (k,)
         The labels, sorted.
     ids : ndarray of shape (n,)
@@ -44,7 +44,7 @@ def class_weights(
     Raises
     ------
     ValueError
-        A label is not among the classes, of which some have no weight; or a weight is negative or not finite.
+        If a label is not among the classes while some class has no weight, or a weight is negative or not finite.
     """
     weights = np.ones(len(classes))
     if class_weight is None:

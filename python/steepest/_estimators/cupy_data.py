@@ -1,4 +1,4 @@
-"""Validation of CuPy inputs: what scikit-learn's `validate_data` does for NumPy's, in its words."""
+"""Validation of CuPy inputs with the checks and messages of scikit-learn's `validate_data`."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ def validate_cupy(
     Parameters
     ----------
     estimator : BaseEstimator
-        Its number of features and their names are set, or checked.
+        Estimator whose number and names of features are set, or checked.
     X : cupy.ndarray
-        Should be of shape (n_samples, n_features), with numbers that are finite.
+        Samples of shape (n_samples, n_features); all items must be finite.
     y : array-like or "no_validation"
         Targets.
     dtype : dtype or None
-        Dtype of the X returned; None keeps float32 and makes anything else float64.
+        Dtype of the returned X; None keeps float32 and converts any other dtype to float64.
     reset : bool
-        Whether this is a first fit.
+        Whether this is a first fit, which sets the number of features.
     **options
-        Of `validate_data`, for y.
+        Options of `validate_data`, for y.
 
     Returns
     -------
     X : cupy.ndarray
-        C-ordered, and a copy only where it has to be.
+        C-ordered samples, copied only if necessary.
     y : ndarray
-        A NumPy array; left out for "no_validation".
+        Targets as a NumPy array; omitted for "no_validation".
 
     Raises
     ------
     ValueError
-        Where they are not as described.
+        If X or y is not as described.
     """
     X = validate_matrix(X, dtype, type(estimator).__name__)
     if isinstance(y, str) and y == "no_validation":
@@ -63,7 +63,7 @@ def validate_cupy(
 
 
 def validate_matrix(X: Array, dtype: np.dtype[Any] | None, name: str) -> Array:
-    """Return a CuPy array of finite numbers with two axes and a dtype as `validate_cupy` says, or raise ValueError."""
+    """Return X as a C-ordered CuPy array of finite numbers with the dtype of `validate_cupy`, or raise ValueError."""
     if X.ndim != 2:
         raise ValueError(f"Expected 2D array, got {X.ndim}D array instead: X has shape {X.shape}.")
     if X.dtype.kind not in "biuf":

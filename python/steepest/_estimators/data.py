@@ -1,4 +1,4 @@
-"""Parts of the estimators that need no estimator."""
+"""Helper functions of the estimators: non-finite and masked items, device transfers, optimizer states."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from steepest.optim import NaturalGradient, Optimizer
 
 
 def locate_nonfinite(X: Any) -> str:
-    """Return a sentence that names the first NaN or infinite item of X, sparse or not, or "" where there is none."""
+    """Return a sentence that names the first NaN or infinite item of a dense or sparse X, or "" if there is none."""
     if scipy.sparse.issparse(X):
         return _first_nonfinite_stored(X.tocsr())
     try:
         values = np.asarray(X)
-        # The cast of complex numbers would warn.
+        # A cast of complex numbers to float64 would raise a warning.
         values = np.empty(0) if values.dtype.kind == "c" else values.astype(np.float64, copy=False)
     except (TypeError, ValueError):
         return ""
@@ -28,19 +28,19 @@ def locate_nonfinite(X: Any) -> str:
 
 
 def refuse_masked_items(estimator: str, **arrays: object) -> None:
-    """Refuse arrays of `numpy.ma` with masked items, which would count as if they were there.
+    """Raise ValueError for arrays of `numpy.ma` with masked items, which would count as valid numbers.
 
     Parameters
     ----------
     estimator : str
-        Its name, for the message.
+        Name of the estimator, which messages start with.
     **arrays : object
-        What was given, by its name; only masked arrays are looked at.
+        Arguments by name; objects other than masked arrays are ignored.
 
     Raises
     ------
     ValueError
-        One of them has masked items.
+        If one of the arrays has masked items.
     """
     for name, array in arrays.items():
         if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
@@ -51,7 +51,7 @@ def refuse_masked_items(estimator: str, **arrays: object) -> None:
 
 
 def _first_nonfinite_stored(X: Any) -> str:
-    """Return `first_nonfinite` of a CSR matrix, whose columns need not be in order."""
+    """Return `first_nonfinite` of a CSR matrix; the columns of a row may be in any order."""
     bad = np.flatnonzero(~np.isfinite(X.data)) if X.dtype.kind in "fc" else np.empty(0, np.int64)
     if not len(bad):
         return ""
@@ -71,7 +71,7 @@ def first_nonfinite(converted: Array, given: Array) -> str:
 
 
 def first_missing(name: str, values: Any) -> str:
-    """Return a sentence that names the first item of targets or weights that is NaN, infinite or None, or ""."""
+    """Return a sentence that names the first NaN, infinite or missing item of targets or weights, or ""."""
     array = as_items(values)
     if array.dtype.kind == "O":
         bad = np.array([_is_missing(item) for item in array.ravel()], bool).reshape(array.shape)
@@ -85,25 +85,25 @@ def first_missing(name: str, values: Any) -> str:
 
 
 def as_items(values: Any) -> Array:
-    """Return an array of what is given, of objects where it is a list: with strings, NumPy would spell NaN out."""
+    """Return values as an array; a list becomes an array of objects, since NumPy would turn NaN into a string."""
     array: Array = np.asarray(values, dtype=object if isinstance(values, list | tuple) else None)
     return array
 
 
 def _is_missing(item: object) -> bool:
     is_nan = isinstance(item, Real) and item != item
-    return item is None or is_nan or type(item).__name__ == "NAType"  # pandas', which compares to nothing
+    return item is None or is_nan or type(item).__name__ == "NAType"  # pandas.NA, which cannot be compared
 
 
 def to_estimator_device(
     arrays: tuple[Array, Array, Array | None], device: str, estimator: str
 ) -> tuple[Array, Array, Array | None]:
-    """Return X, y and the weights of the samples on a device.
+    """Return X, y and the sample weights on a device.
 
     Raises
     ------
     MemoryError
-        They do not fit into the memory of the GPU; the message says what to try.
+        If they do not fit into the memory of the GPU; the message says what to try.
     """
     X, y, sample_weight = arrays
     try:
@@ -126,14 +126,15 @@ def in_library_of(X: Any, result: Array) -> Array:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number, of Python or of NumPy."""
+    """Whether a value is a real number of Python or NumPy."""
     return isinstance(value, Real)
 
 
 def resume(optimizer: Optimizer | NaturalGradient, state: Mapping[str, Any]) -> None:
-    """Load a saved state into an optimizer, unless it is that of another rule or has other arrays.
+    """Load a saved state into an optimizer; a state of another rule or with other arrays is ignored.
 
-    The place in a schedule is left out: estimators count their steps, and follow the rest of it in the next fit.
+    The state's position in a schedule is not restored: estimators count their steps themselves, and the next fit
+    follows the rest of the schedule.
     """
     state = {name: value for name, value in state.items() if name != "schedule_step"}
     same_arrays = not isinstance(optimizer, Optimizer) or optimizer._state_names() == state.keys()

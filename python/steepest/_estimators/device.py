@@ -6,14 +6,14 @@ from steepest._runtime.backends import cuda_problem, is_cupy
 
 
 def resolve_device(device: str, estimator: str, X: object) -> str:
-    """Return the device that `device` stands for.
+    """Return the device, "cpu" or "cuda", that the parameter `device` of an estimator means for X.
 
     Parameters
     ----------
     device : {"auto", "cpu", "cuda"}
-        As given to the estimator. ``"auto"`` is where X lies.
+        The parameter of the estimator. ``"auto"`` is the device of X.
     estimator : str
-        Its name, for the message.
+        Name of the estimator, which messages start with.
     X : array-like
         The data.
 
@@ -25,9 +25,9 @@ def resolve_device(device: str, estimator: str, X: object) -> str:
     Raises
     ------
     ValueError
-        X is a CuPy array, and the device is the CPU.
+        If X is a CuPy array and `device` is "cpu".
     RuntimeError
-        CUDA is asked for, by `device` or by X, and not available: it is never replaced silently by the CPU.
+        If `device` or X requires CUDA and it is not available; the CPU never replaces it silently.
     """
     on_cuda = is_cupy(X)
     if device == "cpu" and on_cuda:

@@ -1,4 +1,4 @@
-"""Labels of classes as numbers from 0 on."""
+"""Encoding of class labels as integers 0..k-1."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from steepest._runtime.arrays import Array, Int64Array
 
 Ids = Int64Array
 
-# Integers that lie at most so far apart, or as many as there are labels, are counted instead of sorted.
+# Integer labels are counted instead of sorted if their range is below this, or below the number of labels.
 _RANGE = 1 << 16
 
 
 def number_labels(y: Array) -> tuple[Array, Ids]:
-    """Return the labels that occur, sorted, and the position of each label among them.
+    """Return the distinct labels, sorted, and the index of each label among them.
 
     Parameters
     ----------
     y : ndarray of shape (n,)
-        Labels of any sortable kind.
+        Labels of any sortable dtype.
 
     Returns
     -------
     classes : ndarray of shape (k,)
-        Of y's dtype.
+        Distinct labels, in y's dtype.
     ids : ndarray of shape (n,)
-        In 0..k-1.
+        Index of each label in `classes`.
     """
     if y.dtype.kind in "iu" and len(y):
         low, high = int(y.min()), int(y.max())
         if high - low < max(_RANGE, len(y)):
-            # Differences in y's own dtype would wrap around where it is narrow, those of int64 where it is unsigned.
+            # Differences could overflow in a narrow signed dtype, and in int64 for large unsigned labels.
             wide = y if y.dtype.kind == "u" else y.astype(np.int64)
             first = wide.dtype.type(low)
             offsets = (wide - first).astype(np.int64, copy=False)

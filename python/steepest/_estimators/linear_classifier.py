@@ -1,4 +1,4 @@
-"""Bases of the linear classifiers: labels and their weights, decisions, sparse coefficients."""
+"""Base classes of the linear classifiers: decisions, probabilities, sparse coefficients."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Self = TypeVar("Self", bound="SparseCoefficients")
 
 
 class SparseCoefficients(LinearModel):
-    """Coefficients that may be kept as a sparse matrix."""
+    """Linear model whose `coef_` can be stored as a sparse matrix."""
 
     def sparsify(self: Self) -> Self:
-        """Turn `coef_` into a CSR matrix, which is smaller where most coefficients are zero.
+        """Convert `coef_` to a CSR matrix, which is smaller if most coefficients are zero.
 
         Returns
         -------
@@ -38,7 +38,7 @@ class SparseCoefficients(LinearModel):
         return self
 
     def densify(self: Self) -> Self:
-        """Turn `coef_` back into an array.
+        """Convert `coef_` back to an array.
 
         Returns
         -------
@@ -52,13 +52,13 @@ class SparseCoefficients(LinearModel):
 
 
 class LinearClassifier(ClassifierMixin, LinearModel):
-    """Base of the classifiers: one linear function for two classes, one a class for more."""
+    """Base class of the classifiers: one linear function for two classes, or one for each of more classes."""
 
     classes_: Array
     class_weight: Any
 
     def _store_classes(self, classes: Array, like: Any) -> None:
-        """Keep the labels, in the library of y where both y and the model are on CUDA."""
+        """Store the labels: numbers as a CuPy array if `like` is one, otherwise a NumPy array."""
         self.classes_ = to_device(
             classes, "cuda" if is_cupy(like) and classes.dtype.kind in "biuf" else "cpu"
         )
@@ -66,7 +66,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):
     # ------------------------------------------------------------------------------------------- predictions
 
     def decision_function(self, X: Any) -> Array:
-        """Return the linear functions of X.
+        """Return the decision function of X: the value of each linear function.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes, positive values stand for the second; otherwise the largest one decides.
+            For two classes, a positive value means the second class. For more classes, the largest value decides.
         """
         scores = in_library_of(X, self._linear_output(X))
         return scores[:, 0] if scores.shape[1] == 1 else scores
@@ -92,7 +92,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):
         Returns
         -------
         ndarray of shape (n_samples,)
-            Labels from `classes_`: a NumPy array for NumPy inputs; for CuPy inputs of the library of `classes_`.
+            Labels from `classes_`: a NumPy array for NumPy inputs; for CuPy inputs, in the library of `classes_`.
         """
         scores = self._linear_output(X)
         ids = (scores[:, 0] > 0).astype(np.int64) if scores.shape[1] == 1 else K.argmax(scores)
@@ -117,17 +117,17 @@ class LinearClassifier(ClassifierMixin, LinearModel):
         Returns
         -------
         float
-            Share of the samples whose label is predicted.
+            Proportion of the samples whose label is predicted correctly.
         """
         predicted = to_host(self.predict(X))
         return float(accuracy_score(to_host(y), predicted, sample_weight=to_host(sample_weight)))
 
 
 class LogisticClassifier(LinearClassifier):
-    """Base of the classifiers whose linear functions are log-odds, or logits."""
+    """Base class of the classifiers whose linear functions are log-odds or logits."""
 
     def _logits(self, X: Any) -> Array:
-        """Return a column for every class: for two, zero and the log-odds."""
+        """Return the logits, a column for every class; for two classes, zero and the log-odds."""
         scores = self._linear_output(X)
         if scores.shape[1] > 1:
             return scores

@@ -1,4 +1,4 @@
-"""Base of the linear models: checks of data, the linear function, pickling."""
+"""Base class of the linear models: validation, linear function, pickling."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEVICE: dict[str, list[Any]] = {"device": [StrOptions({"auto", "cpu", "cuda"})]}
 
 
 class LinearModel(BaseEstimator):
-    """Base of the linear models: ``X @ coef_.T + intercept_`` on the device of X or of the estimator."""
+    """Base class of the linear models: ``X @ coef_.T + intercept_`` on the device of X or of the estimator."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]]
     device: str
@@ -35,15 +35,15 @@ class LinearModel(BaseEstimator):
         return f"[{type(self).__name__}] {text}"
 
     def _resolve_device(self, X: Any) -> str:
-        """Return where to fit to X; sparse matrices are read on the host."""
+        """Return the device on which to fit to X; a sparse X is supported on the CPU only."""
         if scipy.sparse.issparse(X) and self.device == "cuda":
-            raise ValueError(self._prefix("a sparse X is computed with on the CPU: use device='auto'"))
+            raise ValueError(self._prefix("device='cuda' does not support a sparse X: use device='auto'"))
         return resolve_device(self.device, type(self).__name__, X)
 
     def _linear_output(self, X: Any) -> Array:
-        """Validate X and return ``X @ coef_.T + intercept_`` of shape (n_samples, n_outputs), where it was computed."""
+        """Validate X; return ``X @ coef_.T + intercept_`` of shape (n_samples, n_outputs), on the device used for it."""
         check_is_fitted(self)
-        # One that was unpickled, or whose coefficients were set by hand, is on the CPU until it is given a CuPy array.
+        # An unpickled model, or one whose coefficients the user has set, is on the CPU unless X is a CuPy array.
         device = self._resolve_device(X) if is_cupy(X) else getattr(self, "device_", "cpu")
         X = validate(self, X, reset=False, accept_sparse=True)
         if scipy.sparse.issparse(X):
@@ -60,7 +60,7 @@ class LinearModel(BaseEstimator):
         return K.linear(X.astype(coef.dtype, copy=False), coef.T, bias)
 
     def _outputs(self, X: Any) -> Array:
-        """Return `_linear_output` in the library of X, of one dimension where `coef_` has one."""
+        """Return `_linear_output` in the library of X; it has one dimension if `coef_` has one."""
         output = in_library_of(X, self._linear_output(X))
         return output[:, 0] if self.coef_.ndim == 1 else output
 
@@ -70,6 +70,6 @@ class LinearModel(BaseEstimator):
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        # A model that was fitted to CuPy arrays is of use on a machine without CuPy.
+        # Pickles hold NumPy arrays, so that a model fitted to CuPy arrays loads on a machine without CuPy.
         state = {name: to_host(value) for name, value in super().__getstate__().items()}
         return {**state, "device_": "cpu"} if "device_" in state else state

@@ -1,4 +1,4 @@
-"""Work on a matrix by blocks of rows, dense or not, on a device."""
+"""Computation with a dense or sparse matrix in blocks of rows on a device."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from steepest import kernels as K
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import aligned_empty, to_device
 
-# Items of a block: about a megabyte, which stays in a second-level cache of the CPU; more on CUDA, where launches
-# count.
+# Number of items of a block. On the CPU, 1 to 2 MiB, which fit into the second-level cache; more on CUDA, where each
+# kernel launch takes time.
 _BLOCK_ITEMS = {"cpu": 1 << 18, "cuda": 1 << 25}
 # Above this proportion of nonzero items, products of dense blocks are faster than those of a sparse matrix.
 _MOST_ITEMS = 0.1
 
 
 def block_rows(columns: int, device: str) -> int:
-    """Return the number of rows of a matrix of so many columns that are worth working on at once."""
+    """Return the number of rows of a block of a matrix with this number of columns."""
     return max(64, _BLOCK_ITEMS[device] // max(columns, 1))
 
 
 def dense(rows: Any, device: str) -> Array:
-    """Return rows of a matrix, sparse or not, as an array on a device."""
+    """Return rows of a dense or sparse matrix as a dense array on a device."""
     array: Array = to_device(rows.toarray() if scipy.sparse.issparse(rows) else rows, device)
     return array
 
 
 def is_mostly_zero(X: Any) -> bool:
-    """Whether X is sparse, with so few items that products of sparse matrices are worth their overhead."""
+    """Whether X is sparse, with so few items that sparse products are faster than products of dense blocks."""
     return bool(scipy.sparse.issparse(X) and X.nnz <= _MOST_ITEMS * X.shape[0] * X.shape[1])
 
 
 def centred_product(X: Any, centre: Array, w: Array, b: Array | None, device: str) -> Array:
-    """Return ``(X - centre) @ w + b``. Centred first: after the product, large means would cancel.
+    """Return ``(X - centre) @ w + b``; subtracting the centre before the product avoids cancellation of large means.
 
     Parameters
     ----------
     X : ndarray, cupy.ndarray or CSR of shape (n, d)
         Samples.
     centre : ndarray of shape (d,)
-        Centre that is subtracted from each row, on the device.
+        Centre, which is subtracted from each row; on the device.
     w : ndarray of shape (d, m)
-        On the device, of X's dtype like all others.
+        Weights, on the device. All arrays have X's dtype.
     b : ndarray of shape (m,) or None
-        On the device.
+        Biases, on the device.
     device : {"cpu", "cuda"}
-        Where to compute.
+        Device to compute on.
     """
     if is_mostly_zero(X) and device == "cpu":
         return _sparse_product(X, centre, w, b)
@@ -62,7 +62,7 @@ def centred_product(X: Any, centre: Array, w: Array, b: Array | None, device: st
 
 
 def _sparse_product(X: Any, centre: Array, w: Array, b: Array | None) -> Array:
-    """Return `centred_product` of a matrix of which hardly any items are not zero: in float64, which has the digits."""
+    """Return `centred_product` of a sparse matrix, centred after the product, in float64 to limit cancellation."""
     product = X.astype(np.float64) @ w.astype(np.float64)
     product -= centre.astype(np.float64) @ w.astype(np.float64)
     if b is not None:

@@ -1,4 +1,4 @@
-"""Sparse samples: a CSR matrix whose rows are made dense a mini-batch at a time."""
+"""Sparse samples: a CSR matrix whose rows become dense one mini-batch at a time."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from steepest import kernels as K
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import aligned_empty, to_device, to_host
 
-# Rows that are dense at a time, unless they have more items than this: 32 MiB of float64.
+# Largest number of rows and of items of a dense block; 1 << 22 items are 32 MiB of float64.
 _BLOCK_ROWS, _BLOCK_ITEMS = 2048, 1 << 22
 
 
 class SparseRows:
-    """A CSR matrix on a device.
+    """CSR matrix on a device, with dense mini-batches of its rows.
 
     Parameters
     ----------
     matrix : scipy.sparse.csr_array or csr_matrix
-        The samples. Read in place on the CPU.
+        The samples; on the CPU they are not copied.
     device : {"cpu", "cuda"}
-        Where the numbers go.
+        Device of the data.
     """
 
     def __init__(self, matrix: Any, device: str) -> None:
@@ -40,17 +40,17 @@ class SparseRows:
         return self.shape[0]
 
     def __getitem__(self, rows: Array) -> SparseRows:
-        """Return some of the rows."""
+        """Return the rows with these indices."""
         return SparseRows(self._matrix[to_host(rows)], self.device)
 
     def take(self, rows: Array, out: Array, start: Array | None = None) -> Array:
-        """Write the dense rows ``rows[start : start + len(out)]`` into `out`; captured like `K.take_sparse_rows`."""
+        """Write the dense rows ``rows[start : start + len(out)]`` into `out`; see `K.take_sparse_rows`."""
         return K.take_sparse_rows(self._data, self._indices, self._indptr, rows, out, start=start)
 
     def blocks(self) -> Iterator[tuple[int, Array]]:
-        """Yield all rows in order, dense, in blocks of some megabytes, each with the number of its first row.
+        """Yield all rows in order as dense blocks, each with the index of its first row.
 
-        The array of one block is used again by the next.
+        All blocks share one buffer, which the next block overwrites.
         """
         size = max(1, min(_BLOCK_ROWS, _BLOCK_ITEMS // max(self.shape[1], 1)))
         rows = to_device(np.arange(len(self)), self.device)

@@ -1,4 +1,4 @@
-"""Mini-batch training by captured graphs: the loop that the estimators and the command line share."""
+"""Mini-batch training by captured graphs: trainers, and the loop over epochs of estimators and command line."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from steepest.optim import Optimizer
 
 from .sparse_rows import SparseRows
 
-# An epoch whose progress is watched is replayed in about this many parts.
+# Number of parts in which an epoch is replayed if its progress is reported.
 _PROGRESS_PARTS = 40
 
 
 class Monitor(Callback):
-    """A callback of this package's own that is told of the parts of an epoch, too."""
+    """Internal callback that is also called during an epoch, after each part of it."""
 
     track_accuracy = False
 
     def steps_done(self, samples: int) -> None:
-        """Hear that so many more samples have been trained on."""
+        """Receive the number of samples of the part of an epoch that has just been trained on."""
 
 
 class Trainer(Protocol):
-    """The interface of a trainer, as `train` calls it; see `MiniBatchTrainer`."""
+    """Interface of the trainers that `train` uses; see `MiniBatchTrainer`."""
 
     network: Network
     samples: int
@@ -44,34 +44,34 @@ class Trainer(Protocol):
 
     @property
     def remedy(self) -> str:
-        """Advice for the error message where training diverged."""
+        """Advice for the error message after divergence."""
 
     def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, float]:
         """Train on every row once; return loss and accuracy."""
 
 
 class ShuffledRows:
-    """The data of a network, and the order in which an epoch goes through it. All arrays lie on the network's device.
+    """Training data on the network's device, and the shuffled order of the rows in each epoch.
 
     Parameters
     ----------
     network : Network
         The network to train.
     X : ndarray or SparseRows of shape (n, n_in)
-        Inputs, of the network's dtype and on its device. Read in place.
+        Inputs, in the network's dtype and on its device; they are not copied.
     y : ndarray of shape (n,) or (n, m)
-        Targets as `loss` takes them, on the network's device.
+        Targets as the loss takes them, on the network's device.
     sample_weight : ndarray of shape (n,) or None
-        Weights, of the network's dtype and on its device.
+        Sample weights, in the network's dtype and on its device.
     rows : ndarray of shape (k,), int64, or None
         The rows to train on; None for all.
     shuffle : bool
-        Whether each epoch has an order of its own.
+        Whether to shuffle the rows in each epoch.
     seed : int
-        Seed of the orders; epoch e uses stream e.
+        Seed of the shuffles; epoch e uses stream e.
     random_state : RandomState or None
-        Draws the orders in place of `seed`, on the host: each shuffles the one before, as in scikit-learn's
-        multilayer perceptrons.
+        Generator of the shuffles in place of `seed`, on the host. Each epoch shuffles the order of the previous one, as
+        in scikit-learn's multilayer perceptrons.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ShuffledRows:
         self.network = network
         self._X, self._y, self._sample_weight = X, y, sample_weight
         rows = np.arange(len(X)) if rows is None else rows
-        # A copy, since `visit` writes into it.
+        # The rows are copied, since `visit` overwrites them.
         self._rows = to_device(rows, network.device).astype(np.int64)
         self.samples = len(self._rows)
         self._shuffle = shuffle
@@ -100,9 +100,10 @@ class ShuffledRows:
 
     @property
     def _mean_weight(self) -> float:
-        """What penalties of a batch's summed loss are divided by, besides the number of its samples.
+        """Mean sample weight, by which penalties on the summed loss are divided.
 
-        A weighted batch is a mean over its weights, whose expected sum this is, for each sample.
+        The loss of a weighted batch is divided by the sum of its weights, whose expected value is the batch size times
+        this mean.
         """
         if self._sample_weight is None:
             return 1.0
@@ -115,7 +116,7 @@ class ShuffledRows:
         return self._X.take(self._order, out, start=self._cursor)
 
     def _take(self, source: Array, length: int) -> Array:
-        """Return the rows that come next, from the cursor on."""
+        """Return the next `length` rows of the order, from the cursor on."""
         out = aligned_empty((length, *source.shape[1:]), source.dtype, self.network.device)
         return K.take_rows(source, self._order, out=out, start=self._cursor)
 
@@ -136,23 +137,23 @@ class ShuffledRows:
         assign(self._order, before[permutation])
 
     def visit(self, rows: Array) -> None:
-        """Take other rows, as many as before, from the next epoch on.
+        """Train on other rows, of the same number, from the next epoch on.
 
         Parameters
         ----------
         rows : ndarray of shape (k,), int64
-            Indices, on the host.
+            Indices of the rows, on the host.
         """
         assign(self._rows, rows)
         assign(self._order, rows)
 
 
 class MiniBatchTrainer(ShuffledRows):
-    """One network, its data and its update rule; an epoch is one replay, and one for a shorter last batch.
+    """Trainer of a network by a first-order optimizer; an epoch is one replay, and one more for a shorter last batch.
 
-    A step is ``take_rows -> forward -> loss -> backward -> update``. What changes from step to step (the
-    cursor into the shuffled order, the loss so far, the step count) lives in small arrays, so that the step
-    is captured once; what an epoch came to is read from the device at once.
+    A step is ``take_rows -> forward -> loss -> backward -> update``. Numbers that change from step to step (the cursor
+    into the shuffled order, the loss so far, the step count) are small arrays, so that the step is captured only once.
+    One copy from the device reads all results of an epoch.
 
     Parameters
     ----------
@@ -161,13 +162,13 @@ class MiniBatchTrainer(ShuffledRows):
     loss : Loss
         The loss to minimise.
     optimizer : Optimizer
-        The rule, over the parameters of `network`.
+        Optimizer of the parameters of `network`.
     batch_size : int
         Samples in a mini-batch, at most k.
     alpha : float
-        L2 penalty ``alpha / 2 * sum(w^2)`` of a batch's summed loss, hence ``alpha / batch`` of its mean.
+        Strength of the L2 penalty ``alpha / 2 * sum(w^2)`` on a batch's summed loss, or ``alpha / batch`` on its mean.
     l1 : float
-        L1 penalty ``l1 * sum(abs(w))`` of a batch's summed loss; the optimizer takes its proximal step.
+        Strength of the L1 penalty ``l1 * sum(abs(w))`` on a batch's summed loss, applied by a proximal step.
     track_accuracy : bool
         Whether to count classification errors while training.
     """
@@ -197,8 +198,8 @@ class MiniBatchTrainer(ShuffledRows):
         self._loss = loss
         self._alpha, self._l1 = alpha / self._mean_weight, l1 / self._mean_weight
         self.track_accuracy = track_accuracy
-        # Sums of the losses and of the errors, the penalty of a summed loss, and whether all parameters are finite:
-        # one array, to be read at once.
+        # One copy reads all four numbers: sum of the losses, sum of the errors, penalty of a summed loss, and whether
+        # all parameters are finite.
         self._totals = aligned_zeros((4,), np.float64, network.device)
         self._loss_total, self._error_total, self._penalty, self._all_finite = (
             self._totals[i : i + 1].reshape(()) for i in range(4)
@@ -228,7 +229,8 @@ class MiniBatchTrainer(ShuffledRows):
             K.accumulate(self._error_total, K.zero_one_loss(output, y), scale=length)
         l2 = self._alpha / length
         clipped = self.optimizer.max_norm is not None
-        # The product that computes a gradient adds the penalty's, unless only the loss's is to be clipped.
+        # The backward pass adds the penalty's gradient, which costs nothing. With clipping, the optimizer adds it
+        # instead, since only the gradient of the loss is clipped.
         if self._l1:
             self.optimizer.l1 = self._l1 / length
         if clipped and l2:
@@ -237,16 +239,16 @@ class MiniBatchTrainer(ShuffledRows):
         self.optimizer.step()
 
     def _backward(self, x: Array, y: Array, d_output: Array, l2: float) -> None:
-        """Leave the gradient of a step's mean loss in the network, with the penalty's."""
+        """Compute the network's gradient of the mean loss of a step, including the penalty."""
         self.network.backward(d_output, l2=l2)
 
     @property
     def remedy(self) -> str:
-        """Advice for the error message where training diverged."""
+        """Advice for the error message after divergence."""
         return lower_rate(self.optimizer)
 
     def _read_totals(self) -> list[float]:
-        """Return the items of `_totals`, the penalty as 0 where there is none."""
+        """Return the four items of `_totals`; without a penalty, the penalty is 0."""
         arena, weights = self.network.arena, self.network.weight_arena
         xp = array_namespace(arena)
         if self._alpha != 0.0 and weights.size:
@@ -263,20 +265,19 @@ class MiniBatchTrainer(ShuffledRows):
         Parameters
         ----------
         stream : int
-            Random stream of the order of this epoch.
+            Random stream of this epoch's shuffle.
         on_progress : callable or None
-            Called with the number of samples of each part of an epoch, when it is done.
+            Called after each part of the epoch with its number of samples.
 
         Returns
         -------
         loss, accuracy : float
-            Means over the samples; the accuracy is meaningless where it is not tracked.
+            Means over the samples; the accuracy is meaningless unless `track_accuracy` is set.
 
         Raises
         ------
         DivergenceError
-            Where the loss of a step, or a parameter after the epoch, is not finite; `step` is the index of
-            the step.
+            If the loss of a step, or a parameter after the epoch, is not finite; `step` is the index of the step.
         """
         self._draw_order(stream)
         for counter in (self._cursor, self._totals):
@@ -297,20 +298,20 @@ class MiniBatchTrainer(ShuffledRows):
         loss_total, error_total, last_penalty, all_finite = self._read_totals()
         if not all_finite:
             raise divergence("a parameter is not finite", self.steps - 1)
-        # The mean penalty is taken by the trapezium rule over the epoch: the weights move too little within it for a
-        # sum of squares in every step to be worth its time.
+        # The mean penalty over the epoch follows from its start and end by the trapezium rule. The weights change
+        # little within an epoch, and a sum of squares in every step would take too long.
         penalty = 0.5 * (self._last_penalty + last_penalty) * self.steps
         self._last_penalty = last_penalty
         return (loss_total + penalty) / self.samples, 1.0 - error_total / self.samples
 
 
 def lower_rate(optimizer: Optimizer) -> str:
-    """Return the advice to lower the rate of an optimizer."""
+    """Return the advice to lower the learning rate of an optimizer."""
     return f"Lower learning_rate_init (the rate was {optimizer.lr:g})"
 
 
 def divergence(text: str, step: int) -> DivergenceError:
-    """Return the error for a step that diverged, counted from 0."""
+    """Return a DivergenceError with its step, counted from 0."""
     error = DivergenceError(text)
     error.step = step
     return error
@@ -325,7 +326,7 @@ def train(
     first_stream: int = 0,
     on_progress: Callable[[int], None] | None = None,
 ) -> bool:
-    """Train for epochs until one says to stop, diverges or is interrupted.
+    """Train until `after_epoch` stops the loop, the epochs are done, training diverges, or the user interrupts it.
 
     Parameters
     ----------
@@ -334,24 +335,24 @@ def train(
     max_epochs : int
         Largest number of epochs.
     after_epoch : callable
-        Given the `Epoch`; returns whether to stop.
+        Called with the `Epoch` after each epoch; returns whether to stop.
     name : str
         Name that error messages start with.
     first_stream : int, default=0
-        Random stream of the first epoch's order.
+        Random stream of the first epoch's shuffle.
     on_progress : callable or None, default=None
-        Called with the number of samples of each part of an epoch, when it is done.
+        Called after each part of an epoch with its number of samples.
 
     Returns
     -------
     bool
-        Whether the user interrupted it. The network is usable then, and a warning has been given.
+        Whether the user interrupted the training. The network is then usable, and a warning has been issued.
 
     Raises
     ------
     DivergenceError
-        Where training diverged, with the epoch (`epoch`, from 1), the step (`step`, from 0) and what to try.
-        The last finite parameters remain: those after the step before, or from the start of the epoch.
+        If training diverged. The error has the epoch (`epoch`, from 1) and the step (`step`, from 0); its message says
+        what to try. The last finite parameters remain: those after the previous step, or from the start of the epoch.
     """
     arena = trainer.network.arena
     snapshot = arena.copy()

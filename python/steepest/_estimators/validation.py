@@ -1,4 +1,4 @@
-"""Checking of what an estimator is given: X of NumPy, CuPy or a sparse matrix, y and the weights."""
+"""Validation of an estimator's inputs: X as a NumPy, CuPy or sparse array, y, and sample weights."""
 
 from __future__ import annotations
 
@@ -30,39 +30,39 @@ def validate(
     dtype: np.dtype[Any] | None = None,
     **options: Any,
 ) -> Any:
-    """Validate X, and y where it is given, in scikit-learn's words after the estimator's name.
+    """Validate X, and y if it is given; messages are those of scikit-learn after the estimator's name.
 
     Parameters
     ----------
     estimator : BaseEstimator
-        Its number of features and their names are set, or checked.
+        Estimator whose number and names of features are set, or checked.
     X : array-like or sparse matrix of shape (n_samples, n_features)
-        Samples; float32 is kept, everything else becomes float64.
+        Samples.
     y : array-like or "no_validation"
         Targets, of NumPy or CuPy.
     reset : bool
-        Whether this is a first fit.
+        Whether this is a first fit, which sets the number of features.
     accept_sparse : bool, default=False
-        Whether X may be sparse; it becomes CSR then.
+        Whether X may be sparse; it is then converted to CSR.
     finite : bool, default=True
-        False leaves NaN and infinities of a dense NumPy X to be found by the computation, which saves a pass over it.
+        Whether to check a dense NumPy X for NaN and infinity. False saves a pass over X if the computation finds them.
     dtype : dtype or None, default=None
-        Of the X returned; None keeps float32 and makes everything else float64.
+        Dtype of the returned X; None keeps float32 and converts any other dtype to float64.
     **options
-        Of scikit-learn's `validate_data`, for y.
+        Options of scikit-learn's `validate_data`, for y.
 
     Returns
     -------
     X : ndarray, cupy.ndarray or CSR
-        In its own library, C-ordered.
+        C-ordered samples, in the library of X.
     y : ndarray
-        A NumPy array; left out for "no_validation".
+        Targets as a NumPy array; omitted for "no_validation".
 
     Raises
     ------
     ValueError
-        Where they are not as described, or have masked items; the message names the first item of X or y that is
-        missing or not finite.
+        If X or y is not as described, or has masked items; the message names the first item that is missing or not
+        finite.
     """
     name = type(estimator).__name__
     refuse_masked_items(name, X=X, y=y)
@@ -71,7 +71,7 @@ def validate(
         if options.get("y_numeric"):
             y = _as_numbers(y)
         if as_items(y).dtype == object and first_missing("y", y):
-            # None can neither be sorted among labels nor become a number.
+            # None can be neither sorted with labels nor converted to a number.
             raise ValueError("Every sample needs a target.")
         if is_cupy(X):
             return validate_cupy(estimator, X, y, dtype=dtype, reset=reset, **options)
@@ -88,7 +88,7 @@ def validate(
             **options,
         )
     except ValueError as error:
-        # For CuPy's arrays the error names the item itself.
+        # For CuPy arrays, the error already names the item.
         where = "" if is_cupy(X) else locate_nonfinite(X)
         raise ValueError(f"[{name}] {where or first_missing('y', y)}{error}") from error
 
@@ -96,23 +96,23 @@ def validate(
 def validate_transformed(
     estimator: BaseEstimator, X: Any, n_columns: int, dtype: np.dtype[Any] | None = None
 ) -> Array:
-    """Validate what an inverse transform takes: C-ordered, in its own library.
+    """Validate the input of `inverse_transform`; return it C-ordered, in its own library.
 
     Parameters
     ----------
     estimator : BaseEstimator
-        Whose name messages start with.
+        Estimator whose name messages start with.
     X : array-like of shape (n_samples, n_columns)
-        As `transform` returns it.
+        Transformed samples, as `transform` returns them.
     n_columns : int
-        How many columns it has to have.
+        Required number of columns.
     dtype : dtype or None, default=None
-        Of the X returned; None keeps float32 and makes everything else float64.
+        Dtype of the returned X; None keeps float32 and converts any other dtype to float64.
 
     Raises
     ------
     ValueError
-        The shape is another, or an item is not finite.
+        If X has another shape, or an item that is not finite.
     """
     name = type(estimator).__name__
     refuse_masked_items(name, X=X)
@@ -126,13 +126,13 @@ def validate_transformed(
         raise ValueError(f"[{name}] {error}") from error
     if checked.shape[1] != n_columns:
         raise ValueError(
-            f"[{name}] X has shape {checked.shape}, but what transform returns has {n_columns} columns"
+            f"[{name}] X must have {n_columns} columns, as transform returns, got shape {checked.shape}"
         )
     return checked
 
 
 def _as_numbers(y: Any) -> Any:
-    """Return a y of strings as the numbers that they spell, and any other as it is."""
+    """Return an array of strings converted to numbers, and any other y unchanged."""
     if not (isinstance(y, np.ndarray) and y.dtype.kind in "US"):
         return y
     try:
@@ -142,15 +142,15 @@ def _as_numbers(y: Any) -> Any:
 
 
 def validate_labels(estimator: BaseEstimator, y: Array) -> None:
-    """Refuse a y that is not made of classes.
+    """Raise ValueError unless y consists of class labels.
 
     Raises
     ------
     ValueError
-        It looks like the targets of a regression, or is of another kind.
+        If y looks like the targets of a regression, or is of another kind.
     """
     if y.dtype.kind in "biu" and y.ndim == 1:
-        return  # nothing else can be found, and looking takes longer than counting
+        return  # one-dimensional integers are always class labels, and the check would be slow
     try:
         check_classification_targets(y)
     except ValueError as error:
@@ -158,26 +158,26 @@ def validate_labels(estimator: BaseEstimator, y: Array) -> None:
 
 
 def labels_of_stream(estimator: BaseEstimator, classes: Any, known: Array | None) -> Array:
-    """Return the labels of all calls of partial_fit.
+    """Return the class labels of all calls of `partial_fit`.
 
     Parameters
     ----------
     estimator : BaseEstimator
-        Named in messages.
+        Estimator whose name messages start with.
     classes : array-like or None
-        Argument of this call; required in the first call.
+        Argument `classes` of this call; required in the first call.
     known : ndarray or None
-        Labels of an earlier call, sorted.
+        Labels of an earlier call, sorted; None in the first call.
 
     Returns
     -------
     ndarray of shape (n_classes,)
-        Sorted, a NumPy array.
+        Sorted labels, as a NumPy array.
 
     Raises
     ------
     ValueError
-        `classes` is missing in the first call, or is not what it was then.
+        If `classes` is missing in the first call, or differs from those of the first call.
     """
     name = type(estimator).__name__
     given = None if classes is None else np.unique(np.asarray(to_host(classes)))
@@ -196,23 +196,23 @@ def labels_of_stream(estimator: BaseEstimator, classes: Any, known: Array | None
 def validate_weights(
     estimator: BaseEstimator, sample_weight: Any, X: Any, *, all_zero: bool = False
 ) -> Array | None:
-    """Return the weights of the samples as a NumPy array of the dtype of X, or None.
+    """Return the sample weights as a NumPy array in the dtype of X, or None.
 
     Parameters
     ----------
     estimator : BaseEstimator
-        Whose name messages start with.
+        Estimator whose name messages start with.
     sample_weight : array-like of shape (n,) or None
-        The weights.
+        The sample weights.
     X : ndarray, cupy.ndarray or CSR of shape (n, d)
         The samples.
     all_zero : bool, default=False
-        Whether all weights may be zero, as those of a part of a stream may.
+        Whether all weights may be zero, as in one part of a stream of samples.
 
     Raises
     ------
     ValueError
-        They are not finite, negative, of another number of samples, or all zero.
+        If a weight is not finite or negative, their number differs from that of the samples, or all are zero.
     """
     if sample_weight is None:
         return None

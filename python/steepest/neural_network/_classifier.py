@@ -1,4 +1,4 @@
-"""The multilayer perceptron for classification."""
+"""Multilayer perceptron for classification."""
 
 from __future__ import annotations
 

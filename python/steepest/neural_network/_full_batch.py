@@ -1,4 +1,4 @@
-"""Training by L-BFGS."""
+"""Training of an estimator by L-BFGS, with records and callbacks after each iteration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fit_lbfgs(
     validation: NetworkSamples | None,
     callbacks: Iterable[Callback],
 ) -> bool:
-    """Minimise the loss of all samples; returns whether the user interrupted it.
+    """Minimise the loss of all samples by L-BFGS, and return whether the user interrupted it.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def fit_lbfgs(
     samples : NetworkSamples
         Samples to train on.
     validation : NetworkSamples or None
-        Samples to validate on after each iteration.
+        Validation samples for the score after each iteration.
     callbacks : iterable of Callback
         Callbacks that are called after each iteration.
     """

@@ -1,4 +1,4 @@
-"""Between labels and what a classifier's loss takes, and between the network's output and what is predicted."""
+"""Encoding of labels as targets of a loss, and decoding of a network's output into classes and probabilities."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from steepest._runtime.arrays import Array
 from steepest._runtime.memory import array_namespace
 from steepest.nn.losses import Loss
 
-# What a classifier tells apart: two classes by the sign of one output, several by the largest of theirs, or labels of
-# which each has an output whose sign says whether it holds.
+# Kinds of classification. "binary": the sign of one output decides between two classes. "multiclass": the largest of
+# several outputs decides. "multilabel": each label has an output, whose sign decides whether a sample has the label.
 Task = Literal["binary", "multiclass", "multilabel"]
 
-# Losses of targets ±1, one output for each class (one against the others) or label.
+# Losses for targets ±1, with one output for each class (one against the rest) or label.
 _MARGIN_LOSSES = {"hinge": nn.Hinge, "squared_hinge": nn.SquaredHinge, "exponential": nn.Exponential}
 LOSSES = ("log_loss", *_MARGIN_LOSSES)
 LossName: TypeAlias = Literal["log_loss", "hinge", "squared_hinge", "exponential"]
 
 
 def loss_of(task: Task, loss: str) -> Loss:
-    """Return the loss to minimise: for several outputs, the sum of theirs."""
+    """Return the loss to minimise, which is summed over several outputs."""
     if loss != "log_loss":
         made: Loss = _MARGIN_LOSSES[loss](reduction="sum")
         return made
@@ -31,27 +31,27 @@ def loss_of(task: Task, loss: str) -> Loss:
 
 
 def out_activation(task: Task, loss: str) -> str:
-    """Return scikit-learn's name of what turns the network's output into a prediction."""
+    """Return scikit-learn's name of the output activation: "identity", "softmax" or "logistic"."""
     if loss != "log_loss":
         return "identity"
     return "softmax" if task == "multiclass" else "logistic"
 
 
 def encode(ids: Array, n_classes: int, task: Task, loss: str, dtype: Any) -> Array:
-    """Return the targets as the loss takes them.
+    """Return the targets of the loss: class ids, or numbers 0 and 1, or ±1 for margin losses.
 
     Parameters
     ----------
-    ids : ndarray of shape (n,), or (n, n_labels) of 0 and 1 for several labels
-        The classes, as indices.
+    ids : ndarray of shape (n,), or (n, n_labels) of 0 and 1 for multilabel targets
+        Class of each sample as an index, or whether it has each label.
     n_classes : int
-        Their number.
+        Number of classes.
     task : {"binary", "multiclass", "multilabel"}
-        What the classifier tells apart.
+        Kind of classification.
     loss : str
-        One of `LOSSES`.
+        Name of the loss, one of `LOSSES`.
     dtype : dtype
-        That of the network.
+        Dtype of the network.
     """
     if task == "multiclass":
         if loss == "log_loss":
@@ -59,20 +59,20 @@ def encode(ids: Array, n_classes: int, task: Task, loss: str, dtype: Any) -> Arr
         holds = ids[:, None] == np.arange(n_classes)
     else:
         holds = ids.reshape(len(ids), -1) == 1
-    # In C order, whatever that of the labels: the kernels take rows.
+    # C order, since the labels may be in Fortran order and the trainer needs contiguous rows.
     targets: Array = holds.astype(dtype, order="C")
     return targets if loss == "log_loss" else 2 * targets - 1
 
 
 def class_ids(targets: Array, task: Task) -> list[Array]:
-    """Return the class of each row as an index; of several labels, for each of them whether it holds.
+    """Return a list of arrays: the class index of each row, or for each label whether the rows have it (0 or 1).
 
     Parameters
     ----------
     targets : ndarray
-        As `encode` returns them.
+        Targets, as `encode` returns them.
     task : {"binary", "multiclass", "multilabel"}
-        What the classifier tells apart.
+        Kind of classification.
     """
     if task == "multiclass":
         return [targets if targets.ndim == 1 else targets.argmax(axis=1)]
@@ -80,7 +80,7 @@ def class_ids(targets: Array, task: Task) -> list[Array]:
 
 
 def decide(output: Array, task: Task) -> Array:
-    """Return the class of each row as an index, or whether each label holds."""
+    """Return the predicted class index of each row, or 0 or 1 for each label."""
     if task == "multiclass":
         return K.argmax(output)
     holds: Array = (output > 0).astype(np.int64)
@@ -99,7 +99,7 @@ def probabilities(output: Array, task: Task) -> Array:
 
 
 def log_probabilities(output: Array, task: Task) -> Array:
-    """Return the logarithms of `probabilities`, finite where these underflow."""
+    """Return the logarithms of `probabilities`, finite even where the probabilities underflow."""
     if task == "multiclass":
         return K.log_softmax(output)
     if task == "multilabel":
@@ -109,7 +109,7 @@ def log_probabilities(output: Array, task: Task) -> Array:
 
 
 def _log_sigmoid(z: Array) -> Array:
-    """Return log(sigmoid(z)): of the probability that `probabilities` gives, where that is not small."""
+    """Return log(sigmoid(z)); for z > 0, it is the logarithm of the result of `probabilities`."""
     xp = array_namespace(z)
     small = xp.minimum(z, 0)
     logarithm: Array = xp.where(
@@ -119,16 +119,16 @@ def _log_sigmoid(z: Array) -> Array:
 
 
 def hits(output: Array, targets: Array, task: Task) -> Array:
-    """Return whether each row is decided as its target says; of several labels, all of them.
+    """Return whether each row is predicted correctly; a multilabel row needs all its labels to be correct.
 
     Parameters
     ----------
     output : ndarray of shape (n, n_outputs)
-        Of the network.
+        Output of the network.
     targets : ndarray
-        As `encode` returns them.
+        Targets, as `encode` returns them.
     task : {"binary", "multiclass", "multilabel"}
-        What the classifier tells apart.
+        Kind of classification.
     """
     if task == "multiclass":
         right: Array = K.argmax(output) == class_ids(targets, task)[0]

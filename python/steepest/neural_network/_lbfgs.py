@@ -21,7 +21,7 @@ from steepest.nn.losses import Loss
 
 
 class _Objective:
-    """The penalised mean loss of all samples and its gradient, in one pass, or block by block where X is sparse."""
+    """Penalised mean loss of all samples and its gradient; a sparse X is processed block by block."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class _Objective:
             block_weight = float(len(x)) if weights is None else float(weights.sum(dtype=np.float64))
             proportion = block_weight / self._total_weight
             block_value, d_output = self._loss(network.forward(x), self._y[rows], weights)
-            # Each block has its proportion of the penalty, as of the loss.
+            # The penalty's gradient is in each block's gradient; the proportions of the blocks sum to 1.
             network.backward(d_output, l2=self._l2)
             value += proportion * float(block_value)
             gradient += proportion * to_host(network.grad_arena).astype(np.float64)
@@ -85,28 +85,29 @@ def fit_network_lbfgs(
 ) -> tuple[float, int]:
     """Minimise the penalised mean loss of all samples, ``loss + alpha / 2 * sum(w^2) / sum(sample_weight)``.
 
-    R. Byrd et al., "A limited memory algorithm for bound constrained optimization", SIAM J. Sci. Comput. 16,
-    1995, as SciPy implements it: on the host and in float64, whatever the device and the dtype of the network, which
-    computes loss and gradient.
+    The algorithm is SciPy's L-BFGS-B (R. Byrd et al., "A limited memory algorithm for bound constrained optimization",
+    SIAM J. Sci. Comput. 16, 1995), on the host and in float64. The network computes loss and gradient on its own device
+    and in its own dtype.
 
     Parameters
     ----------
     network : Network
-        The network with its initial weights; holds the solution afterwards.
-    loss : SoftmaxCrossEntropy or MeanSquaredError
+        Network with its initial weights; it has the solution afterwards.
+    loss : Loss
         The loss to minimise.
     X, y, sample_weight : ndarray, X also SparseRows
-        All samples, as `MiniBatchTrainer` takes them, on the network's device.
+        All samples on the network's device, in the form that `MiniBatchTrainer` takes.
     alpha : float
-        L2 penalty.
+        Strength of the L2 penalty.
     tol : float
-        Largest component of the gradient at which to stop.
+        Infinity norm of the gradient at which to stop.
     max_iter, max_fun : int
         Largest numbers of iterations and of evaluations of the loss.
     name : str
         Name that error messages start with.
     after_iteration : callable or None, default=None
-        Given the penalised loss after each iteration, when the network holds its parameters; returns whether to stop.
+        Called with the penalised loss after each iteration, when the network has the new parameters; returns whether
+        to stop.
 
     Returns
     -------
@@ -118,7 +119,7 @@ def fit_network_lbfgs(
     Raises
     ------
     DivergenceError
-        Where the solution is not finite; the initial weights are restored then.
+        If the solution is not finite; the initial weights are then restored.
     """
     objective = _Objective(network, loss, X, y, sample_weight, alpha)
     start: Array = np.array(to_host(network.arena))

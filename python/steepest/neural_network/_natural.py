@@ -1,4 +1,4 @@
-"""Training by the natural gradient."""
+"""Training of a perceptron by the natural gradient (K-FAC)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from ._base import BaseMultilayerPerceptron
 
 
-# Up to so many outputs the exact Fisher matrix costs little more than one Monte Carlo sample of it.
+# Largest number of outputs for which the exact Fisher matrix costs little more than a Monte Carlo estimate.
 _MOST_EXACT_OUTPUTS = 3
-# In nats. Monte Carlo noise in the factors is about this large; inverting smaller curvature gives the largest steps.
+# Damping of the inverses, in nats: about the Monte Carlo noise of the factors. Smaller curvature is mostly noise, and
+# inverting it gives the largest steps.
 _INVERSE_DAMPING = 1e-2
 # The batch size doubles unless an epoch brings the loss below this fraction of the lowest loss so far.
 _GOOD_EPOCH = 0.95
@@ -35,11 +36,11 @@ _OF_OTHER_SOLVERS = {"learning_rate": "constant", "max_norm": None}
 
 
 def make_natural_gradient(model: BaseMultilayerPerceptron) -> optim.NaturalGradient:
-    """Return the natural gradient of a model's network, which sets its steps and its damping by itself.
+    """Return a natural-gradient optimizer for a model's network, which adapts its step sizes and its damping.
 
-    It is K-FAC, close to that of J. Martens and R. Grosse: factors are averaged over the batches, and the damping is
-    split between them. The quadratic model of each batch sets learning rate and momentum, and the reduction ratio sets
-    the damping.
+    The method is close to K-FAC by J. Martens and R. Grosse: the Kronecker factors are averaged over the batches, and
+    the damping is split between them. The quadratic model of each batch sets learning rate and momentum, and the
+    reduction ratio sets the damping.
 
     Parameters
     ----------
@@ -49,7 +50,8 @@ def make_natural_gradient(model: BaseMultilayerPerceptron) -> optim.NaturalGradi
     Raises
     ------
     ValueError
-        The loss has no likelihood, the network a layer without a Fisher matrix, or a parameter is not for this solver.
+        If the loss is not a negative log-likelihood, the network has a layer without a Fisher matrix, or a parameter
+        is not for this solver.
     """
     for name, nothing in _OF_OTHER_SOLVERS.items():
         if getattr(model, name) != nothing:
@@ -95,27 +97,27 @@ def make_natural_gradient(model: BaseMultilayerPerceptron) -> optim.NaturalGradi
 
 
 class NaturalTrainer(ShuffledRows):
-    """Trainer of a network by its natural gradient; the batches of an epoch differ in size by at most one sample.
+    """Trainer by the natural gradient; the batch sizes of an epoch differ by at most one sample.
 
     Parameters
     ----------
     optimizer : NaturalGradient
-        Natural gradient of the network.
+        Optimizer of the network.
     samples : NetworkSamples
-        All samples.
+        All samples, including those that are not in `rows`.
     rows : ndarray of shape (k,), int64, or None
         The rows to train on; None for all.
     batch_size : int
         Samples in a mini-batch, at most k.
     grows : bool
-        Whether the batch size doubles after an epoch that has not lowered the loss by a twentieth. Each step minimises
-        the quadratic model of its batch with the noise of the batch, which only larger batches reduce.
+        Whether the batch size doubles after an epoch whose loss is above 95 % of the lowest loss so far. Each step
+        minimises the quadratic model of its batch; only larger batches reduce the noise of this model.
     alpha : float
-        L2 penalty ``alpha / 2 * sum(w^2)`` of a batch's summed loss.
+        Strength of the L2 penalty ``alpha / 2 * sum(w^2)`` on the summed loss of a batch.
     shuffle : bool
-        Whether each epoch has an order of its own.
+        Whether to shuffle the rows in each epoch.
     random_state : RandomState
-        Generator of the orders.
+        Generator of the shuffles.
     track_accuracy : bool
         Whether to count classification errors while training.
     """
@@ -150,7 +152,7 @@ class NaturalTrainer(ShuffledRows):
 
     @property
     def remedy(self) -> str:
-        """Advice for the error message where training diverged."""
+        """Advice for the error message after divergence."""
         return "Take a larger batch_size"
 
     def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, float]:
@@ -159,7 +161,7 @@ class NaturalTrainer(ShuffledRows):
         Raises
         ------
         DivergenceError
-            The loss of a batch is not finite; the parameters are those from before it.
+            If the loss of a batch is not finite; the parameters stay as they were before this batch.
         """
         self._draw_order(stream)
         loss = errors = 0.0

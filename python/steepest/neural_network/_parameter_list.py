@@ -1,4 +1,4 @@
-"""The lists that `coefs_` and `intercepts_` return: setting an item writes into the network."""
+"""The list type of `coefs_` and `intercepts_`: setting an item writes into the network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from steepest._runtime.memory import array_namespace, assign, to_host
 
 
 class ParameterList(list[Array]):
-    """Arrays of a network, one a layer, of which ``list[i] = values`` writes into the i-th.
+    """List of a network's arrays, one for each layer; ``list[i] = values`` writes into the array of layer i.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class ParameterList(list[Array]):
     Raises
     ------
     ValueError
-        Where values of another shape are set, or the array is a read-only copy.
+        If the new values have another shape, or the array is a read-only copy.
     """
 
     def __init__(self, arrays: Iterable[Array], name: str) -> None:
@@ -41,12 +41,12 @@ class ParameterList(list[Array]):
         assign(target, values)
 
     def assign(self, arrays: Iterable[Any]) -> None:
-        """Write into all of them; nothing is written where a shape, their number or a dtype is wrong."""
+        """Write into all arrays; if their number, a shape or a dtype is wrong, nothing is written."""
         values = list(arrays)
         shapes, own = [np.shape(to_host(a)) for a in values], [a.shape for a in self]
         if shapes != own:
             raise ValueError(f"{self._name} has arrays of shapes {own}, not {shapes}")
-        # All of them are made numbers before the first is written.
+        # All values are converted before the first array is written.
         numbers = [
             array_namespace(value).asarray(value, dtype=target.dtype)
             for target, value in zip(self, values, strict=True)
@@ -55,5 +55,5 @@ class ParameterList(list[Array]):
             assign(target, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A copy or a pickle is a list of arrays of its own.
+        # A copy or a pickle is a plain list with copies of the arrays.
         return (list, ([np.array(to_host(a)) for a in self],))

@@ -1,4 +1,4 @@
-"""The parameters that the multilayer perceptrons share, and what they may be."""
+"""Parameters of the multilayer perceptrons: types and constraints."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from steepest.optim.schedules import Schedule
 
 from ._architecture import ACTIVATIONS
 
-# Rules of first order, each step on a mini-batch.
-# kept by hand: type checkers take names from the source
+# First-order optimizers, which take a step on each mini-batch. The list is written by hand, since type checkers need
+# literal names.
 Rule: TypeAlias = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
 RULES: tuple[str, ...] = get_args(Rule)
 STOCHASTIC = (*RULES, "natural")
@@ -28,7 +28,7 @@ Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 
 class PerceptronParameters:
-    """Parameters of the multilayer perceptrons, which describe them."""
+    """Parameters that all multilayer perceptrons have; the estimators' docstrings describe them."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],

@@ -1,4 +1,4 @@
-"""Records of a fit after each epoch, for every solver: loss curve, validation, progress line, callbacks."""
+"""Records after each epoch of a fit, for every solver: loss curve, validation, progress line, callbacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class NetworkSamples:
-    """Samples on the network's device, with the targets as the loss takes them."""
+    """Samples on the network's device, with targets as the loss takes them."""
 
     X: Array | SparseRows
     y: Array
@@ -41,7 +41,7 @@ class Recorder:
     model : BaseMultilayerPerceptron
         The estimator, whose fitted attributes are kept up to date.
     validation : NetworkSamples or None
-        Samples to validate on after each epoch.
+        Validation samples for the score after each epoch.
     callbacks : iterable of Callback
         Callbacks that are called after each epoch.
     """

@@ -1,4 +1,4 @@
-"""The losses that regressors take by name, or as a pair of a name and its parameter."""
+"""Losses of the regressors by name, or by a pair of name and parameter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOSSES: dict[str, Any] = {
     "poisson": nn.Poisson,
     "gaussian": nn.Gaussian,
 }
-# The parameter of each loss that has one.
+# Loss with a parameter -> name of the parameter.
 _PARAMETERS = {"huber": "delta", "quantile": "quantile"}
 
 LOSSES = tuple(_LOSSES)
@@ -24,7 +24,7 @@ LossName: TypeAlias = Literal["squared_error", "absolute_error", "huber", "quant
 
 
 def loss_name(loss: Any) -> str:
-    """Return the name in a name or a pair."""
+    """Return the name of a loss that is given as a name or as a pair."""
     return loss if isinstance(loss, str) else str(loss[0]) if len(loss) else ""
 
 
@@ -34,14 +34,14 @@ def regression_loss(loss: Any, estimator: str) -> Loss:
     Parameters
     ----------
     loss : str or (str, float)
-        One of `LOSSES`, or ``("huber", delta)`` or ``("quantile", q)``.
+        Name of the loss, one of `LOSSES`, or a pair ``("huber", delta)`` or ``("quantile", q)``.
     estimator : str
         Name of the estimator, which error messages start with.
 
     Raises
     ------
     ValueError
-        The name is not known, or the parameter is out of range or of a loss that has none.
+        If the name is unknown, the parameter is out of range, or the loss has no parameter.
     """
     name, parameters = loss_name(loss), () if isinstance(loss, str) else tuple(loss[1:])
     if name not in _LOSSES or len(parameters) > (name in _PARAMETERS):

@@ -1,4 +1,4 @@
-"""The multilayer perceptron for regression."""
+"""Multilayer perceptron for regression."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training on mini-batches: the optimizer, the validation split, and when to stop."""
+"""Training on mini-batches: optimizer, validation split and stopping criteria."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SMALLEST_ADAPTIVE_RATE = 1e-6
 
 
 def make_optimizer(model: BaseMultilayerPerceptron) -> optim.Optimizer | optim.NaturalGradient:
-    """Return a new optimizer over the model's network, by the model's parameters."""
+    """Return a new optimizer for the model's network, as the model's parameters define it."""
     return make_natural_gradient(model) if model.solver == "natural" else _make_rule(model)
 
 
@@ -57,7 +57,7 @@ def _make_rule(model: BaseMultilayerPerceptron) -> optim.Optimizer:
 
 @dataclass(frozen=True)
 class _Rest(Schedule):
-    """What is left of a schedule after some steps."""
+    """Rest of a schedule after `done` steps."""
 
     schedule: Schedule
     done: int
@@ -67,7 +67,7 @@ class _Rest(Schedule):
 
 
 class StochasticFit:
-    """One call of fit or partial_fit.
+    """One call of `fit` or `partial_fit` with a mini-batch solver.
 
     Parameters
     ----------
@@ -76,11 +76,11 @@ class StochasticFit:
     samples : NetworkSamples
         All samples.
     validation : NetworkSamples or None
-        What to validate on after each epoch; None for a part of the samples, with early stopping.
+        Validation samples for the score after each epoch. With None, early stopping holds out a part of `samples`.
     incremental : bool
-        Whether this is partial_fit: one epoch, by the optimizer of the last call.
+        Whether this is `partial_fit`: one epoch, with the optimizer of the last call.
     callbacks : list of Callback
-        Are told of the progress.
+        Callbacks that are called after each epoch.
     """
 
     def __init__(
@@ -102,13 +102,13 @@ class StochasticFit:
         batch_size = self._batch_size(n_rows)
         self.optimizer = self._prepare_optimizer(-(-n_rows // batch_size))
         self.trainer = self._make_trainer(samples, rows, batch_size)
-        self.stopped = False  # before max_iter, by itself or by a callback
+        self.stopped = False  # whether the fit has ended before max_iter, by its criteria or by a callback
         if model.early_stopping and not incremental and np.isfinite(model.best_validation_score_ or np.nan):
-            # A warm start that gets no better ends where it began.
+            # If a warm start does not improve the score, its initial weights are restored.
             model._best_parameters = self._parameters()
 
     def run(self) -> bool:
-        """Train; returns whether the user interrupted it."""
+        """Train the network, and return whether the user interrupted the training."""
         model = self.model
         if not self.incremental:
             model._no_improvement_count = 0
@@ -122,19 +122,19 @@ class StochasticFit:
                 on_progress=self._tell_monitors if self.monitors else None,
             )
         except FloatingPointError:
-            # Its moments may not be finite; the next call starts with new ones.
+            # The optimizer's moments may not be finite; the next call makes a new optimizer.
             del model._optimizer
             raise
         finally:
             if isinstance(self.optimizer, optim.Optimizer):
-                # Another call has another number of steps.
+                # The schedule ends with this call, since the next one has another number of steps.
                 self.optimizer.follow(None)
         if model._best_parameters is not None and (model.stopped_early_ or not self.incremental):
             assign(model._network.arena, model._best_parameters)
             model._best_parameters = None
         if model.stopped_early_ and model.best_validation_score_ == -np.inf:
             warnings.warn(
-                "Early stopping: no validation score was a number, and the last weights were kept",
+                "Early stopping: no validation score was a number (all were NaN); the last weights were kept",
                 ConvergenceWarning,
                 stacklevel=4,
             )
@@ -156,7 +156,7 @@ class StochasticFit:
 
     def _make_trainer(self, samples: NetworkSamples, rows: Array | None, batch_size: int) -> Trainer:
         model, optimizer = self.model, self.optimizer
-        # Errors are counted by the largest of several outputs.
+        # The trainer counts errors by the largest of several outputs, which a single output does not have.
         tracked = model.out_activation_ == "softmax" and any(m.track_accuracy for m in self.monitors)
         if isinstance(optimizer, optim.NaturalGradient):
             return NaturalTrainer(
@@ -179,7 +179,7 @@ class StochasticFit:
             samples.sample_weight,
             rows=rows,
             batch_size=batch_size,
-            # AdamW subtracts the penalty's gradient itself.
+            # AdamW applies alpha as decoupled weight decay instead of a penalty.
             alpha=0.0 if model.solver == "adamw" else float(model.alpha) * (1.0 - model.l1_ratio),
             l1=float(model.alpha) * model.l1_ratio,
             shuffle=model.shuffle,
@@ -188,7 +188,7 @@ class StochasticFit:
         )
 
     def _prepare_optimizer(self, steps_per_epoch: int) -> optim.Optimizer | optim.NaturalGradient:
-        """Return the last call's optimizer for partial_fit; a new one with its moments for a warm start."""
+        """Return the last call's optimizer for `partial_fit`; for a warm start, a new optimizer with its moments."""
         model = self.model
         before: optim.Optimizer | optim.NaturalGradient | None = model.__dict__.get("_optimizer")
         if before is None or not self.incremental:
@@ -206,7 +206,7 @@ class StochasticFit:
         return optimizer
 
     def _schedule_of_steps(self, steps: int) -> Schedule | None:
-        """Return the schedule for the steps of this call, where the rate depends on their number."""
+        """Return the schedule for the steps of this call, or None if the learning rate is not set by step."""
         model, given, rate = self.model, self.model.learning_rate, float(self.model.learning_rate_init)
         if isinstance(given, Schedule):
             return _Rest(given, model._steps_taken)
@@ -215,7 +215,7 @@ class StochasticFit:
         if self.incremental:
             raise ValueError(
                 model._prefix(
-                    f"learning_rate={given!r} ends with the last epoch of a fit, of which partial_fit knows nothing: "
+                    f"learning_rate={given!r} ends with the last epoch of a fit, which partial_fit does not know: "
                     "pass a schedule of steepest.optim.schedules"
                 )
             )
@@ -227,7 +227,7 @@ class StochasticFit:
             optimizer.lr = model.learning_rate_init / (model.t_ + 1) ** model.power_t
 
     def _split(self, samples: NetworkSamples) -> tuple[Array, NetworkSamples]:
-        """Return the rows to train on, and the others: those of scikit-learn, and the same in every warm start."""
+        """Return the training rows and the validation samples, split as in scikit-learn, alike in every warm start."""
         model = self.model
         rows, held_out = train_test_split(
             np.arange(len(samples.X)),
@@ -266,7 +266,7 @@ class StochasticFit:
     # ------------------------------------------------------------------------------------------ every epoch
 
     def _after_epoch(self, epoch: Epoch) -> bool:
-        """Keep the records of an epoch; returns whether to stop."""
+        """Record an epoch, and return whether to stop."""
         model = self.model
         model.t_ += epoch.samples
         model._steps_taken += self._steps_per_epoch
@@ -284,10 +284,10 @@ class StochasticFit:
 
     def _compare_scores(self, epoch: Epoch) -> None:
         model, best, score = self.model, self.model.best_validation_score_, epoch.validation_score
-        # A model that was fitted without early stopping before this has no best score yet.
+        # A model whose last fit was without early stopping has no best score yet.
         best = -np.inf if best is None else best
         assert score is not None
-        # A score that is not a number is no improvement.
+        # A score of NaN counts as no improvement.
         model._no_improvement_count = 0 if score >= best + model.tol else model._no_improvement_count + 1
         model.best_validation_score_ = best
         if score > best:
