@@ -41,7 +41,7 @@ class LinearModel(BaseEstimator):
         return resolve_device(self.device, type(self).__name__, X)
 
     def _linear_output(self, X: Any) -> Array:
-        """Validate X; return ``X @ coef_.T + intercept_`` of shape (n_samples, n_outputs), on the device used for it."""
+        """Validate X and return ``X @ coef_.T + intercept_``, of shape (n_samples, n_outputs), on the device used."""
         check_is_fitted(self)
         # An unpickled model, or one whose coefficients the user has set, is on the CPU unless X is a CuPy array.
         device = self._resolve_device(X) if is_cupy(X) else getattr(self, "device_", "cpu")

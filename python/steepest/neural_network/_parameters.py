@@ -15,8 +15,8 @@ from steepest.optim.schedules import Schedule
 
 from ._architecture import ACTIVATIONS
 
-# First-order optimizers, which take a step on each mini-batch. The list is written by hand, since type checkers need
-# literal names.
+# First-order optimizers, which take a step on each mini-batch.
+# kept by hand: type checkers take names from the source
 Rule: TypeAlias = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
 RULES: tuple[str, ...] = get_args(Rule)
 STOCHASTIC = (*RULES, "natural")
