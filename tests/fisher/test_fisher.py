@@ -300,7 +300,7 @@ def test_float32_with_less_damping_than_roundings(solver, damping):
             "structure 'full' is not one of: dense, block, kfac, kfac_reduce, ekfac, diagonal",
         ),
         ({"solver": "lu"}, "solver 'lu' is not one of: auto, cholesky, gram, cg"),
-        ({"n_samples": 0}, "n_samples is 0"),
+        ({"n_samples": 0}, "n_samples must be at least 1, got 0"),
         ({"kind": "empirical", "y": None}, "pass y"),
         ({"loss": nn.Hinge()}, "Hinge is not the negative log-likelihood"),
         ({"loss": nn.SoftmaxCrossEntropy(ignore_label=0)}, "ignore_label"),

@@ -1,4 +1,4 @@
-"""Fisher information matrices of networks: every kind, and every structure, as one object."""
+"""Fisher information matrices of networks: exact, Monte Carlo and empirical, dense or as K-FAC, EKFAC or a diagonal."""
 
 from steepest._runtime.memory import keep_freed_memory
 

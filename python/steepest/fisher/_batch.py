@@ -1,4 +1,4 @@
-"""A batch as a Fisher matrix sees it: run through the network, with what comes back from the likelihood."""
+"""A batch of samples for a Fisher matrix: its forward pass, and the square-root factors of the matrix."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from ._likelihoods import Likelihood
 from ._tape import Tape
 from .blocks import Part, block_of
 
-# Bytes of the rows of the factors, and of what they are made of, that are there at a time.
+# Most bytes of factors and their intermediate arrays that are in memory at a time.
 _BLOCK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """Over which observations a Fisher matrix is an expectation; see `FisherMatrix`."""
+    """Type of a Fisher matrix: the distribution of targets that its expectation runs over; see `FisherMatrix`."""
 
     kind: str
     n_samples: int
     seed: int
 
     def repeats(self, n_outputs: int) -> int:
-        """Return the number of rows that each sample has in the factors."""
+        """Return how many rows of the factors belong to each sample."""
         return {"exact": n_outputs, "monte_carlo": self.n_samples, "empirical": 1}[self.kind]
 
 
@@ -43,23 +43,23 @@ class Batch:
     Attributes
     ----------
     layout : Layout
-        Of vectors of the network's parameters.
+        Layout of flat vectors of the network's parameters.
     loss : Loss
-        As given.
+        Loss of the network.
     likelihood : Likelihood
-        Behind it.
+        Distribution whose negative log-likelihood is the loss.
     expectation : Expectation
-        Whose rows `factors` has.
+        Type of the Fisher matrix that `factors` belongs to.
     number : int
-        Of the batch among those of one matrix: each has draws of its own.
+        Index of the batch among those of one matrix; each batch samples from random streams of its own.
     tape : Tape
         The forward pass.
     y : ndarray or None
         Targets as the loss takes them, on the network's device.
     shares : ndarray of shape (n,)
-        Weights of the rows, which add up to 1, on the host.
+        Normalised weights of the rows (sum 1), on the host.
     is_weighted : bool
-        Whether they may differ.
+        Whether the caller passed sample weights, so that the rows may differ in weight.
     """
 
     layout: Layout
@@ -74,16 +74,16 @@ class Batch:
 
     @cached_property
     def factors(self) -> Factors:
-        """The factors of the Fisher matrix, with a pass back for the rows of each sample."""
+        """The square-root factors of the Fisher matrix, from one backward pass for all rows of all samples."""
         return self._factors_of(slice(0, len(self.shares)))
 
     def factors_by_blocks(self, more: int = 0) -> Iterator[Factors]:
-        """Yield the factors of one block of samples after the other: of as many as fit into some tens of megabytes.
+        """Yield the factors block by block, with as many samples in a block as fit into 64 MiB.
 
         Parameters
         ----------
         more : int
-            Numbers that the caller needs for each row of the factors.
+            How many float64 numbers the caller needs for each row of the factors.
         """
         n, n_outputs = len(self.shares), self.tape.output.shape[1]
         numbers = sum(self._numbers_of_row(part) for part in self.layout.blocks) + 2 * n_outputs + more
@@ -105,7 +105,7 @@ class Batch:
         return Factors(self.layout, [block_of(part, tape, grads) for part in self.layout.blocks], len(rows))
 
     def _output_rows(self, samples: slice) -> Array:
-        """Return `output_rows` of some samples. The exact kind's are many, each of a sample alone."""
+        """Return `output_rows` of some samples; the many rows of the exact kind are computed block by block."""
         repeats = self.expectation.repeats(self.tape.output.shape[1])
         if self.expectation.kind == "exact":
             return self._rows_of(self.tape.output[samples], self.shares[samples])
@@ -129,43 +129,43 @@ class Batch:
 
     @cached_property
     def in_float64(self) -> Batch:
-        """The same pass in float64, for products with vectors of float64."""
+        """The same forward pass in float64, for products with float64 vectors."""
         if self.layout.dtype == np.float64:
             return self
         double = replace(self, layout=self.layout.in_float64(), tape=self.tape.in_float64())
         if self.expectation.kind != "exact":
-            # The same observations, drawn or given.
+            # The float64 factors use the same targets, sampled or given.
             double.__dict__["factors"] = self.factors.in_float64()
         return double
 
     @cached_property
     def device_shares(self) -> Array | None:
-        """The shares in the network's dtype and on its device; None where they are all the same."""
+        """The normalised weights in the network's dtype and on its device; None if no weights were passed."""
         return self.layout.on_device(self.shares) if self.is_weighted else None
 
     def gradient_of(self, d: Array) -> Array:
-        """Return ``J^T d`` for d of the output's shape, flat."""
+        """Return ``J^T d`` as a flat vector, for d of the output's shape."""
         flat = self.layout.empty()
         self.tape.pullback(d, self.layout.named(flat))
         return flat
 
     def tangent(self, flat: Array) -> Array:
-        """Return how the outputs change with the parameters, ``J v`` of shape (n, c).
+        """Return ``J v`` of shape (n, c): the change of the outputs with the parameters (forward-mode derivative).
 
         Parameters
         ----------
         flat : ndarray of shape (P,)
-            v, of the network's dtype and on its device.
+            The change v of the parameters, in the network's dtype and on its device.
         """
         return self.tape.tangent(self.layout.named(flat))
 
     def times_exact(self, flat: Array) -> Array:
-        """Return ``J^T H J v``: a pass forwards with the tangent, and one back, for any number of outputs."""
+        """Return ``J^T H J v`` from one forward-mode and one backward pass, for any number of outputs."""
         moved = self.tangent(flat)
         return self.gradient_of(self._times_output_fisher(moved, moved))
 
     def form(self, moved: Array, others: Array) -> float:
-        """Return ``u^T J^T H J v``, exactly, from ``J u`` and ``J v``: there is no need to go back."""
+        """Return ``u^T J^T H J v`` from ``J u`` and ``J v``, without a backward pass."""
         return dot(self._times_output_fisher(moved).ravel(), others.ravel())
 
     def _times_output_fisher(self, moved: Array, out: Array | None = None) -> Array:

@@ -46,7 +46,7 @@ class Factors:
         return total
 
     def combined(self, u: Array) -> Array:
-        """Return ``S^T u`` for u of shape (n * r,), flat."""
+        """Return ``S^T u`` as a flat vector, for u of shape (n * r,)."""
         flat = self.layout.empty()
         for block, part in zip(self.blocks, self.layout.parts(flat), strict=True):
             block.combine(u, part)
@@ -66,7 +66,7 @@ class Factors:
 
 
 def squares(rows: Array, device: str) -> Float64Array:
-    """Return ``sum_i r_i r_i^T`` of the rows of an array in float64, on the host: one triangle is computed."""
+    """Return ``sum_i r_i r_i^T`` over the rows of an array, in float64 on the host; only one triangle is computed."""
     origin = aligned_zeros((1, rows.shape[1]), rows.dtype, device)
     scatter: Float64Array = to_host(K.class_scatter(to_device(rows, device), None, origin)[2])
     return scatter

@@ -1,4 +1,4 @@
-"""The kinds of a Fisher matrix: over which observations its expectation is taken."""
+"""Fisher types (exact, Monte Carlo, empirical): square-root factors of the Fisher matrix of a network's outputs."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ def output_rows(
     seeds: tuple[int, int],
     shares: Float64Array,
 ) -> Array:
-    """Return rows q with ``sum q q^T`` the Fisher matrix of the outputs of a batch, weighted and scaled as the loss.
+    """Return rows q whose sum ``sum q q^T`` is the Fisher matrix of a batch's outputs, weighted and scaled as the loss.
 
     Parameters
     ----------
     loss : Loss
-        For the empirical kind.
+        Loss of the network; only the empirical kind uses it.
     likelihood : Likelihood
-        Of the outputs.
+        Distribution of the targets given the outputs.
     output : ndarray of shape (n, c)
-        Of the network.
+        Output of the network.
     y : ndarray or None
-        Observations, as the loss takes them, for the empirical kind.
+        Targets, as the loss takes them; only the empirical kind uses them.
     kind : {"exact", "monte_carlo", "empirical"}
         See `FisherMatrix`.
     n_samples : int
-        Observations that are drawn for each row.
+        Number of targets that the kind ``"monte_carlo"`` samples for each row.
     seeds : tuple of int
-        Of what draws them, and the number of the batch, each of which has draws of its own.
+        Seed of the sampled targets, and the index of the batch: each batch uses random streams of its own.
     shares : ndarray of shape (n,)
-        Weights of the rows, which add up to 1.
+        Normalised weights of the rows (sum 1).
 
     Returns
     -------
     ndarray of shape (n * r, c)
-        Of the output's dtype and device; r in sequence for each row.
+        The rows q in the output's dtype and on its device, r consecutive ones for each row of the output.
     """
     roots = np.sqrt(likelihood.scale * shares)
     device, xp = device_of(output), array_namespace(output)
@@ -56,7 +56,7 @@ def output_rows(
         return to_device(factors.astype(output.dtype), device)
 
     if kind == "empirical":
-        # The loss's gradient is the score times the share and the scale.
+        # The gradient of the loss is the score times the normalised weight and the scale.
         assert y is not None
         _, d = loss(output, y, on_device(shares))
         kept = np.divide(1.0, roots, out=np.zeros_like(roots), where=roots > 0)

@@ -1,4 +1,4 @@
-"""Vectors of a network's parameters: a flat array, and its views as tensors or as a matrix a layer."""
+"""Flat vectors of a network's parameters, and their views as tensors or as one matrix per layer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from steepest.nn.program import Program
 from ._tape import compiled_for
 from .blocks.base import parts_of
 
-# Items of a vector that are added up in its own dtype.
+# Number of products that `dot` adds in the vectors' own dtype, before it adds these sums in float64.
 _BLOCK = 2048
 
 
@@ -56,7 +56,7 @@ class Layout:
         self.size = sum(math.prod(shape) for shape in self.shapes)
 
     def in_float64(self) -> Layout:
-        """Return the layout of vectors of float64 on the same device."""
+        """Return the layout of float64 vectors on the same device."""
         double = copy.copy(self)
         double.dtype = np.dtype(np.float64)
         return double
@@ -64,11 +64,11 @@ class Layout:
     # ------------------------------------------------------------------------------------------ views of a flat array
 
     def parts(self, flat: Array) -> list[Array]:
-        """Return the matrices of the layers: a layer's bias follows its weights."""
+        """Return views as one matrix per layer, whose last row is the bias if there is one."""
         return self._split(flat, self.layers)
 
     def tensors(self, flat: Array) -> list[Array]:
-        """Return arrays of the parameters' shapes."""
+        """Return views in the shapes of the parameters."""
         return self._split(flat, self.shapes)
 
     def named(self, flat: Array) -> dict[str, Array]:
@@ -78,15 +78,15 @@ class Layout:
     # --------------------------------------------------------------------------------------------- of another kind
 
     def empty(self) -> Array:
-        """Return a flat array of the network's dtype and device, with anything in it."""
+        """Return an uninitialised flat array in the network's dtype and on its device."""
         return aligned_empty((self.size,), self.dtype, self.device)
 
     def empty_like(self, array: Array) -> Array:
-        """Return a flat array of the dtype and device of another array, with anything in it."""
+        """Return an uninitialised flat array in the dtype and on the device of another array."""
         return aligned_empty((self.size,), array.dtype, device_of(array))
 
     def gathered(self, arrays: Any) -> Array:
-        """Return a flat array of the network's dtype and device with copies of tensors or of matrices of the layers."""
+        """Return copies of tensors, or of the layers' matrices, as one flat array in the network's dtype and device."""
         flat = self.empty()
         start = 0
         for array in arrays:
@@ -106,14 +106,14 @@ class Layout:
     # ------------------------------------------------------------------------------------------------------- checks
 
     def taken(self, v: Any) -> Array:
-        """Return a vector that a user gave as a flat array: of float64 on the host, or for a list as of `gathered`.
+        """Check a user's vector, and return it as a flat array: float64 on the host, or `gathered` from a list.
 
         Raises
         ------
         ValueError
-            Its shape is another, or an item is not finite.
+            If the shapes are not those of the parameters, or an item is not finite.
         RuntimeError
-            A graph is being captured.
+            If a graph is being captured.
         """
         require_no_capture("FisherMatrix", "use it outside of the block")
         if isinstance(v, (list, tuple)):
@@ -134,7 +134,7 @@ class Layout:
         return flat
 
     def given_back(self, like: Any, flat: Array) -> Any:
-        """Return a vector in the form of another: of lists in the network's dtype, flat in float64 on the host."""
+        """Return a vector in the form of `like`: a list in the network's dtype, or a flat float64 array on the host."""
         if isinstance(like, (list, tuple)):
             return self.tensors(self.on_device(flat))
         return self.on_host(flat)
@@ -158,7 +158,7 @@ def _number_of_outputs(program: Program) -> int:
 
 
 def require_no_capture(operation: str, instead: str) -> None:
-    """Raise a RuntimeError inside `steepest.capture()`, where nothing is computed that the operation could look at."""
+    """Raise a RuntimeError inside `steepest.capture()`, which records kernels without computing their results."""
     if _cpu.is_capturing():
         raise RuntimeError(
             f"[{operation}] steepest.capture() records kernels without running them, but this needs their results: "
@@ -167,11 +167,11 @@ def require_no_capture(operation: str, instead: str) -> None:
 
 
 def dot(a: Array, b: Array) -> float:
-    """Return the inner product of two flat arrays of one device."""
+    """Return the inner product of two flat arrays on the same device."""
     if is_cupy(a):
         return float(array_namespace(a).vdot(a, b))
-    # BLAS would start threads for it, which spin on in the place of the kernels'; and a sum in float64 of float32 takes
-    # seven times as long as sums of some, which then are added in float64.
+    # BLAS would start threads that keep spinning and take cores from the kernels. Adding float32 products in float64
+    # takes seven times as long as adding them in blocks of float32, and then adding the blocks' sums in float64.
     whole = len(a) // _BLOCK * _BLOCK
     sums = np.einsum("ij,ij->i", a[:whole].reshape(-1, _BLOCK), b[:whole].reshape(-1, _BLOCK))
     rest = np.einsum("i,i->", a[whole:], b[whole:], dtype=np.float64)
@@ -180,7 +180,7 @@ def dot(a: Array, b: Array) -> float:
 
 def require_finite(what: str, array: Array) -> None:
     """Raise a ValueError that names the first item that is not finite."""
-    # A sum that is finite has finite items; one that is not may as well have overflowed.
+    # If the sum is finite, so is every item. If it is not, the sum may only have overflowed.
     if math.isfinite(float(K.sum(array))):
         return
     finite = array_namespace(array).isfinite(array)

@@ -1,7 +1,7 @@
-"""The distributions behind the losses, as functions of a network's output z.
+"""The distributions whose negative log-likelihoods are the losses, as functions of a network's output z.
 
-Each gives rows that the Fisher matrix of z, ``H = E[score score^T]``, is made of. Products with H, divergences and
-scores that are drawn are kernels: `steepest.kernels.output_fisher`, `output_divergence` and `sampled_score`.
+Each distribution gives a square-root factor of the Fisher matrix of z, ``H = E[score score^T]``. Kernels compute
+products with H, divergences and sampled scores: `steepest.kernels.output_fisher`, `output_divergence`, `sampled_score`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from steepest.kernels.distribution import Distribution
 
 
 class Likelihood(ABC):
-    """A distribution with the parameters z of shape (n, c), all on the host in float64.
+    """A distribution with the parameters z of shape (n, c); all its arrays are float64 on the host.
 
     Parameters
     ----------
     scale : float
-        The loss is this times the negative log-likelihood, but for a constant.
+        Factor between the loss and the negative log-likelihood: the loss is `scale` times it, up to a constant.
 
     Attributes
     ----------
     name : str
-        Of the distribution, as kernels take it.
+        Name of the distribution, as kernels take it.
     """
 
     name: ClassVar[Distribution]
@@ -38,16 +38,16 @@ class Likelihood(ABC):
 
     @abstractmethod
     def roots(self, z: Float64Array) -> Float64Array:
-        """Return q of shape (n, r, c) with ``sum_r q_r q_r^T = H`` of each row."""
+        """Return square-root factors q of shape (n, r, c), with ``sum_r q_r q_r^T = H`` for each row of z."""
 
 
 class Categorical(Likelihood):
-    """Classes of probabilities softmax(z); H is ``diag(p) - p p^T``."""
+    """Categorical distribution with the probabilities p = softmax(z); H is ``diag(p) - p p^T``."""
 
     name: ClassVar[Distribution] = "categorical"
 
     def roots(self, z: Float64Array) -> Float64Array:
-        # The scores of all classes, times the roots of their probabilities.
+        # The score of each class, times the square root of its probability.
         p = scipy.special.softmax(z, axis=1)
         scores = p[:, None, :] - np.eye(z.shape[1])
         rooted: Float64Array = np.sqrt(p)[:, :, None] * scores
@@ -55,7 +55,7 @@ class Categorical(Likelihood):
 
 
 class Independent(Likelihood):
-    """Outputs that are independent given z: H is diagonal."""
+    """Base of distributions whose targets are independent given z, so that H is diagonal."""
 
     @abstractmethod
     def variances(self, z: Float64Array) -> Float64Array:
@@ -67,7 +67,7 @@ class Independent(Likelihood):
 
 
 class Bernoulli(Independent):
-    """Labels of probabilities sigmoid(z); H is ``p (1 - p)``."""
+    """Bernoulli distributions with the probabilities p = sigmoid(z); H is ``p (1 - p)``."""
 
     name: ClassVar[Distribution] = "bernoulli"
 
@@ -77,7 +77,7 @@ class Bernoulli(Independent):
 
 
 class UnitGaussian(Independent):
-    """Numbers of mean z and variance 1; H is 1."""
+    """Gaussian distributions with mean z and variance 1; H is 1."""
 
     name: ClassVar[Distribution] = "gaussian"
 
@@ -86,7 +86,7 @@ class UnitGaussian(Independent):
 
 
 class GaussianOfLearnedVariance(Independent):
-    """Numbers of mean mu and variance exp(s), with z = (mu, s); H is exp(-s) and 1/2."""
+    """Gaussian distributions with mean mu and variance exp(s), z = (mu, s); H is exp(-s) for mu and 1/2 for s."""
 
     name: ClassVar[Distribution] = "gaussian_learned_variance"
 
@@ -96,7 +96,7 @@ class GaussianOfLearnedVariance(Independent):
 
 
 class PoissonCounts(Independent):
-    """Counts of mean exp(z); H is exp(z)."""
+    """Poisson distributions with mean exp(z); H is exp(z)."""
 
     name: ClassVar[Distribution] = "poisson"
 
@@ -113,19 +113,19 @@ _OF_LOSS: dict[type, type[Likelihood]] = {
 
 
 def likelihood_of(loss: Any, n_outputs: int) -> Likelihood:
-    """Return the distribution behind a loss, and its scale in it.
+    """Return the distribution whose negative log-likelihood is a loss, with the factor between the two.
 
     Parameters
     ----------
     loss : Loss
-        Of `steepest.nn`.
+        A loss of `steepest.nn`.
     n_outputs : int
-        Columns of the network's output.
+        Number of columns of the network's output.
 
     Raises
     ------
     ValueError
-        The loss is no negative log-likelihood.
+        If the loss is no negative log-likelihood, or the number of outputs does not suit it.
     """
     if isinstance(loss, nn.SoftmaxCrossEntropy):
         if loss.ignore_label is not None:
@@ -143,5 +143,5 @@ def likelihood_of(loss: Any, n_outputs: int) -> Likelihood:
         )
     targets = n_outputs // 2 if kind is GaussianOfLearnedVariance else n_outputs
     scale = 1.0 / targets if loss.reduction == "mean" else 1.0
-    # The negative log-likelihood of variance 1 is half the square.
+    # The negative log-likelihood of a Gaussian with variance 1 is half the squared error.
     return kind(scale * (1.0 if kind is not UnitGaussian or loss.half else 2.0))

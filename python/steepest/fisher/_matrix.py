@@ -1,4 +1,4 @@
-"""The Fisher matrix of a network."""
+"""`FisherMatrix`: the Fisher information matrix of a network's parameters."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ from ._tape import Tape
 class FisherMatrix(SolvableMatrix):
     """The Fisher information matrix of a network's parameters, at their present values.
 
-    For a loss that is the negative log-likelihood of a distribution p(y | z) of the network's outputs z_i = f(x_i), it
-    is the mean over the samples of ``E[s s^T]`` with the score ``s = d(-log p(y | z_i)) / d(parameters)``. It is scaled
-    as the loss is: the squared error, for instance, is twice the negative log-likelihood of variance 1. The exact kind
-    is ``1/n sum_i J_i^T H_i J_i`` with the Fisher matrix H_i of the outputs: the generalised Gauss-Newton matrix, but
-    for `Gaussian`, whose H_i is not the Hessian.
+    The loss has to be the negative log-likelihood of a distribution p(y | z) with the network's outputs z_i = f(x_i).
+    Then F is the mean over the samples of ``E[s s^T]`` with the score ``s = d(-log p(y | z_i)) / d(parameters)``. It is
+    scaled as the loss is: the squared error, for instance, is twice the negative log-likelihood of variance 1.
 
-    A vector of the parameters is a flat array, the tensors of ``net.parameters()`` one after the other in C order; or a
-    list of arrays of their shapes. What is returned has the form of what was given: flat arrays are NumPy's, of
-    float64, and arrays in lists of the network's dtype and device.
+    The exact kind is ``1/n sum_i J_i^T H_i J_i`` with the Fisher matrix H_i of the outputs. This is the generalised
+    Gauss-Newton matrix, except for `Gaussian`, whose H_i is not the Hessian.
+
+    A vector of the parameters is either a flat array, the tensors of ``net.parameters()`` one after the other in C
+    order, or a list of arrays of their shapes. Results have the same form as the argument: flat NumPy arrays of
+    float64, or lists of arrays in the network's dtype and on its device.
 
     Parameters
     ----------
@@ -47,41 +48,42 @@ class FisherMatrix(SolvableMatrix):
     X : ndarray of shape (n, n_in), or tuple of ndarray
         Inputs, of the network's dtype and on its device: a tuple for a network of several inputs.
     y : ndarray, default=None
-        Targets as of the loss, for the empirical kind.
+        Targets, as the loss takes them; required for the empirical kind.
     kind : {"exact", "monte_carlo", "empirical"}, default="exact"
-        Where the expectation is taken: over the network's own distribution in closed form; over `n_samples`
-        observations drawn from it for each row; or at the targets. Only the first two are a Fisher matrix: the third is
-        the second moment of the loss's gradients, which vanishes where the targets are fitted (F. Kunstner, L. Balles,
-        P. Hennig, "Limitations of the empirical Fisher approximation for natural gradient descent", 2019).
+        Type of the Fisher matrix. ``"exact"`` takes the expectation over the network's own distribution in closed form.
+        ``"monte_carlo"`` takes the mean over `n_samples` targets sampled from it for each row. ``"empirical"`` uses the
+        given targets, which is not a Fisher matrix: it is the second moment of the per-sample gradients, and vanishes
+        where the network fits the targets (F. Kunstner, L. Balles, P. Hennig, "Limitations of the empirical Fisher
+        approximation for natural gradient descent", 2019).
     structure : {"dense", "block", "kfac", "ekfac", "diagonal"}, default="dense"
-        All of it; a block a layer; a Kronecker product a layer [1]_; the same with corrected eigenvalues [2]_; its
-        diagonal.
+        The whole matrix; one block per layer; one Kronecker product per layer (K-FAC [1]_); K-FAC with corrected
+        eigenvalues (EKFAC [2]_); or the diagonal.
     solver : {"auto", "cholesky", "gram", "cg"}, default="auto"
-        How `solve` works with the dense structure: by a factor of the matrix; by one of the products of the scores,
-        n × r of them with r outputs (or `n_samples`, or 1) a row; or by conjugate residuals, with no matrix at all.
-        "auto" takes the smaller matrix of the first two, if it fits into 2 GiB, and else the third. Where there is
-        damping and that matrix is large, it first tries conjugate residuals, in float64 and for at most as many
-        operations as the matrix takes: what they do not solve to a residual of 1e-10 is solved by the matrix, after at
-        most twice the time of the better of both. All other structures solve by factors of their own.
+        How `solve` works with the dense structure. ``"cholesky"`` factorises the matrix. ``"gram"`` factorises the Gram
+        matrix of the n × r scores, with r outputs (or `n_samples`, or 1) per row. ``"cg"`` uses conjugate residuals,
+        which form no matrix. ``"auto"`` takes the smaller matrix of the first two if it fits into 2 GiB, and the third
+        otherwise. With damping and a large matrix, ``"auto"`` first tries conjugate residuals in float64, for at most
+        as many operations as the matrix takes. It uses the matrix if their relative residual stays above 1e-10, and
+        takes at most twice the time of the faster of the two. All other structures solve with their own factors.
     n_samples : int, default=1
-        Observations that are drawn for each row.
+        Number of targets that the kind ``"monte_carlo"`` samples for each row.
     seed : int, default=0
-        Of what is drawn.
+        Seed of the sampled targets.
     sample_weight : ndarray of shape (n,), default=None
-        Weights of the rows, not negative.
+        Weights of the rows, at least 0; they are normalised to the sum 1.
 
     Attributes
     ----------
     size : int
         Number of parameters, P.
     report : SolveReport or None
-        Of the last `solve`.
+        How the last `solve` solved its equations; None before the first.
 
     Raises
     ------
     ValueError, TypeError
-        The loss has no likelihood, the network a layer that has no Fisher matrix here, a parameter is not one of those
-        named, or X, y or a weight is not as described.
+        If the loss is no negative log-likelihood, a layer of the network is not supported, an option is none of those
+        named above, or X, y or `sample_weight` is not as described.
 
     References
     ----------
@@ -124,7 +126,7 @@ class FisherMatrix(SolvableMatrix):
             solver=(solver, SolverName),
         )
         if n_samples < 1:
-            raise ValueError(f"[FisherMatrix] n_samples is {n_samples}: at least 1 has to be drawn")
+            raise ValueError(f"[FisherMatrix] n_samples must be at least 1, got {n_samples}")
         self.kind, self.solver = kind, solver
         self._net, self._loss = net, loss
         self._layout = Layout(net)
@@ -168,22 +170,22 @@ class FisherMatrix(SolvableMatrix):
         self.report = None
 
     def with_structure(self, structure: StructureName) -> FisherMatrix:
-        """Return the same matrix in another structure, from the same forward pass.
+        """Return the same Fisher matrix in another structure, from the same forward pass.
 
         Parameters
         ----------
         structure : {"dense", "block", "kfac", "ekfac", "diagonal"}
-            See above.
+            Structure of the returned matrix; see the class.
 
         Returns
         -------
         FisherMatrix
-            This one is not changed.
+            A new object; this one does not change.
 
         Raises
         ------
         ValueError
-            There is no such structure.
+            If there is no such structure.
         """
         require_known("FisherMatrix", structure=(structure, StructureName))
         other = copy.copy(self)
@@ -193,25 +195,25 @@ class FisherMatrix(SolvableMatrix):
     def update(
         self, X: Inputs, y: Array | None = None, *, decay: float = 0.95, sample_weight: Array | None = None
     ) -> None:
-        """Average with the matrix of another batch, at the parameters that the network has now.
+        """Update the exponential average of F with another batch, at the network's present parameters.
 
-        ``F <- decay F + (1 - decay) F_batch``, of what the structure keeps: the factors of each layer for K-FAC, which
-        then are not those of the average. What `output` and `divergence` say is of the new batch. The dense structure
-        has to form its matrix from here on, and is solved by its factors.
+        The update ``F <- decay F + (1 - decay) F_batch`` applies to the arrays that the structure keeps. K-FAC averages
+        the two factors of each layer; their product is not the average of the products. `output` and `divergence`
+        refer to the new batch. From here on the dense structure forms its matrix, and solves with its Cholesky factor.
 
         Parameters
         ----------
         X, y, sample_weight
-            The batch, as above.
+            The batch, as for the constructor.
         decay : float, default=0.95
-            Weight of what was there, in [0, 1).
+            Weight of the earlier average, in [0, 1).
 
         Raises
         ------
         ValueError, TypeError
-            As above; the matrix has not changed then.
+            If an argument is not as described; the matrix has not changed then.
         MemoryError
-            The matrix of a dense structure, or a block, takes more than 2 GiB.
+            If the dense matrix, or the largest block, takes more than 2 GiB.
         """
         if not 0.0 <= decay < 1.0:
             raise ValueError(f"[FisherMatrix] decay is {decay}: it must be in [0, 1)")
@@ -224,7 +226,7 @@ class FisherMatrix(SolvableMatrix):
         self._averaged, self.report = True, None
 
     def _restore(self, state: list[Array]) -> None:
-        """Become the average that `Structure.state` returned."""
+        """Replace the average by a saved one, which `Structure.state` returned."""
         self._require_formable()
         self._structure.restore(state)
         self._averaged, self.report = True, None
@@ -233,12 +235,12 @@ class FisherMatrix(SolvableMatrix):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """P and P, as SciPy's linear operators have it."""
+        """The shape (P, P), as SciPy's linear operators have it."""
         return self.size, self.size
 
     @property
     def dtype(self) -> np.dtype[np.float64]:
-        """That of flat vectors, and of what is returned for them."""
+        """The dtype of flat vectors and of the results for them, float64."""
         return np.dtype(np.float64)
 
     @overload
@@ -246,7 +248,7 @@ class FisherMatrix(SolvableMatrix):
     @overload
     def __matmul__(self, v: Sequence[Array]) -> list[Array]: ...
     def __matmul__(self, v: Array | Sequence[Array]) -> Float64Array | list[Array]:
-        """Return ``F v`` for a vector v, or ``F V`` for an array V of shape (P, k), which is multiplied by columns."""
+        """Return ``F v`` for a vector v, or ``F V`` for an array V of shape (P, k), column by column."""
         if not isinstance(v, (list, tuple)) and np.ndim(v) == 2:
             columns = [self.matvec(column) for column in np.asarray(to_host(v)).T]
             return np.stack(columns, axis=1) if columns else np.zeros(np.shape(v))
@@ -262,7 +264,7 @@ class FisherMatrix(SolvableMatrix):
 
     rmatvec = matvec
 
-    # ---------------------------------------------------------------------------------------------------- figures
+    # -------------------------------------------------------------------------------------- entries and eigenvalues
 
     def to_dense(self) -> Float64Array:
         """Return the matrix, of shape (P, P) in float64, on the host.
@@ -270,11 +272,11 @@ class FisherMatrix(SolvableMatrix):
         Raises
         ------
         MemoryError
-            It takes more than 16 GiB.
+            If the matrix takes more than 16 GiB.
         """
         require_no_capture("FisherMatrix", OUTSIDE_OF_CAPTURE)
         self._require_memory(self.size)
-        # A layer's bias follows its weights in the parameters, and in the matrix that both are rows of.
+        # In the flat vector the bias of a layer follows its weights, as the last row of the layer's matrix.
         dense: Float64Array = scipy.linalg.block_diag(*self._structure.blocks())
         return dense
 
@@ -288,14 +290,14 @@ class FisherMatrix(SolvableMatrix):
         return float(self.diagonal().sum())
 
     def eigenvalues(self) -> Float64Array:
-        """Return all P eigenvalues, ascending; roundings of 0 are 0."""
+        """Return all P eigenvalues in ascending order; those within rounding error of 0 are set to 0."""
         require_no_capture("FisherMatrix", OUTSIDE_OF_CAPTURE)
         return self._structure.eigenvalues()
 
     def logdet(self, damping: float = 0.0) -> float:
-        """Return the logarithm of the determinant of ``F + damping I``; -inf where that is singular.
+        """Return the logarithm of the determinant of ``F + damping I``, or -inf if that matrix is singular.
 
-        Eigenvalues that are roundings of 0 count as 0 without damping, and as they are with it.
+        Without damping, eigenvalues within rounding error of 0 count as 0. With damping they keep their values.
         """
         self._check_damping(damping)
         if damping > 0:
@@ -305,7 +307,7 @@ class FisherMatrix(SolvableMatrix):
 
     @property
     def scale(self) -> float:
-        """The loss is this times the negative log-likelihood, but for a constant, and so is the matrix."""
+        """Factor between the loss and the negative log-likelihood (up to a constant); it also scales the matrix."""
         return self._likelihood.scale
 
     @property
@@ -314,17 +316,17 @@ class FisherMatrix(SolvableMatrix):
         return self._batch.tape.output
 
     def divergence(self, outputs: Array) -> float:
-        """Return the mean over the rows of KL(p || q), with the distributions p of `output` and q of other outputs.
+        """Return the mean over the rows of KL(p || q), with p given by `output` and q by other outputs.
 
         Parameters
         ----------
         outputs : ndarray of shape (n, c)
-            The parameters of q; taken in the network's dtype, and to its device.
+            The parameters of q; they are converted to the network's dtype and device.
 
         Returns
         -------
         float
-            In nats; weighted as the rows are. See `steepest.kernels.output_divergence`.
+            The mean in nats, with the weights of the rows. See `steepest.kernels.output_divergence`.
         """
         require_no_capture("FisherMatrix", OUTSIDE_OF_CAPTURE)
         batch, others = self._batch, self._layout.on_device(outputs)
@@ -346,7 +348,7 @@ class FisherMatrix(SolvableMatrix):
             or not weights.sum() > 0
         ):
             raise ValueError(
-                f"[FisherMatrix] sample_weight has to hold {n} finite numbers that are not negative, nor all 0"
+                f"[FisherMatrix] sample_weight must hold {n} finite numbers that are at least 0, and not all 0"
             )
         shares: Float64Array = weights / weights.sum()
         return shares
@@ -375,6 +377,6 @@ class FisherMatrix(SolvableMatrix):
         side = self._largest_block()
         if 8 * side**2 > MOST_BYTES:
             raise MemoryError(
-                f"[FisherMatrix] an average of the structure {self.structure!r} has to be formed, in "
-                f"{8e-9 * side**2:.0f} GB: take 'kfac', 'ekfac' or 'diagonal'"
+                f"[FisherMatrix] averaging structure={self.structure!r} would form a matrix of {8e-9 * side**2:.0f} "
+                "GB, more than 2 GiB: take 'kfac', 'ekfac' or 'diagonal'"
             )

@@ -12,7 +12,7 @@ Split = Literal["pi", "even"]
 
 
 def require_known(operation: str, **names: tuple[str, Any]) -> None:
-    """Raise a ValueError where an option is none of the names of its type."""
+    """Raise a ValueError if the value of an option is not one of the names in its Literal type."""
     for what, (value, type_of_names) in names.items():
         known = get_args(type_of_names)
         if value not in known:

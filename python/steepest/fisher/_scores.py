@@ -1,4 +1,4 @@
-"""Scores of single samples."""
+"""Per-sample gradients of a network's loss, and their norms."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ Float64 = Float64Array
 def score(net: Network, loss: Loss, X: Inputs, y: Array) -> Array:
     """Return the gradient of each sample's own loss, row by row.
 
-    Their mean is the gradient of the loss. Their second moment is the empirical Fisher matrix times the factor by which
-    the loss is the negative log-likelihood: 2 for the squared error, over the number of outputs for a mean over them.
+    The mean of the rows is the gradient of the loss. Their second moment is the empirical Fisher matrix times
+    `FisherMatrix.scale`, the factor between the loss and the negative log-likelihood. The factor is 2 for the squared
+    error, divided by the number of outputs if the loss averages over them.
 
     Parameters
     ----------
     net : Network
-        As for `FisherMatrix`.
+        A network that `FisherMatrix` supports.
     loss : Loss
-        As for `FisherMatrix`.
+        A loss that `FisherMatrix` supports.
     X : ndarray of shape (n, n_in)
         Inputs, of the network's dtype and on its device.
     y : ndarray
-        Targets, as of the loss.
+        Targets, as the loss takes them.
 
     Returns
     -------
     ndarray of shape (n, P)
-        Of the network's dtype and on its device; columns are the parameters as in `FisherMatrix`.
+        The gradients, in the network's dtype and on its device; the columns are the parameters as in `FisherMatrix`.
 
     Raises
     ------
     ValueError, TypeError
-        As of `FisherMatrix`.
+        If `FisherMatrix` does not support the network, the loss, X or y.
     """
     factors, factor = _factors(net, loss, X, y)
     return to_device(np.ascontiguousarray(factors.rows() * factor, dtype=net.dtype), net.device)
@@ -52,13 +53,13 @@ def score_norms(net: Network, loss: Loss, X: Inputs, y: Array) -> Float64:
     Parameters
     ----------
     net : Network
-        As for `FisherMatrix`.
+        A network that `FisherMatrix` supports.
     loss : Loss
-        As for `FisherMatrix`.
+        A loss that `FisherMatrix` supports.
     X : ndarray of shape (n, n_in)
         Inputs, of the network's dtype and on its device.
     y : ndarray
-        Targets, as of the loss.
+        Targets, as the loss takes them.
 
     Returns
     -------
@@ -68,7 +69,7 @@ def score_norms(net: Network, loss: Loss, X: Inputs, y: Array) -> Float64:
     Raises
     ------
     ValueError, TypeError
-        As of `FisherMatrix`.
+        If `FisherMatrix` does not support the network, the loss, X or y.
     """
     factors, factor = _factors(net, loss, X, y)
     squares: Float64 = aligned_zeros((factors.n_rows,), np.float64, net.device)
@@ -81,7 +82,7 @@ def score_norms(net: Network, loss: Loss, X: Inputs, y: Array) -> Float64:
 def _factors(net: Network, loss: Loss, X: Inputs, y: Array) -> tuple[Factors, float]:
     """Return the factors of the scores, and what these are multiplied by.
 
-    Each row has the root of its share and of the scale of the loss; the gradient has all of the latter.
+    A row of S is the gradient divided by sqrt(n * scale), with the normalised weights 1 / n.
     """
     matrix = FisherMatrix(net, loss, X, y, kind="empirical")
     return matrix._batch.factors, float(np.sqrt(matrix.scale * len(matrix.output)))

@@ -1,4 +1,4 @@
-"""Solutions of linear equations with a Fisher matrix that is not formed."""
+"""Solvers for linear equations with a Fisher matrix that is not formed: Gram matrix and conjugate residuals."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from ._batch import Batch
 from ._factors import Factors
 from ._layout import dot
 
-# Eigenvalues below this multiple of the rounding of the largest are roundings of 0.
+# Eigenvalues below this multiple of (eps of the dtype + side * eps of float64) * (largest eigenvalue) count as 0.
 _ROUNDINGS = 8.0
 # Products with a vector v round to eps times the largest eigenvalue and |v|. Of a damping below this multiple of that,
 # rounding changes more than a 64th, which leaves solutions fewer than two digits.
 _ROUNDINGS_OF_DAMPING = 64.0
-# Parts of a vector below this multiple of its rounding count as none.
+# A component of a vector v whose norm is below this multiple of eps * |v| counts as zero.
 _ROUNDINGS_OF_A_PART = 1e3
 
 
 class NotPositiveDefiniteError(ArithmeticError):
-    """A matrix that was to be factorised is singular, indefinite or not finite."""
+    """Raised when a matrix to be factorised is singular, indefinite or not finite."""
 
 
 @dataclass(frozen=True)
 class SolveReport:
-    """How a system of equations was solved.
+    """How `FisherMatrix.solve` solved a system of equations.
 
     Attributes
     ----------
     solver : str
-        Which solver: as `FisherMatrix` names them, or the name of the structure that solves by its own factors.
+        Name of the solver, as in `FisherMatrix`, or name of the structure that solved with its own factors.
     damping : float
-        What was added to the diagonal.
+        The number that was added to the diagonal of F.
     residual : float
         ``|(F + damping I) x - g| / |g|``, of the solution that was returned. Without damping it is that of the part of
         g that F reaches: for the solver "cg", which does not know that part, ``|F (F x - g)| / |F g|``. Where F does
         not reach all of g, rounding leaves up to ``sqrt(eps) |F| |F x - g| / |F g|`` of it.
     iterations : int
-        Of the solver "cg"; 0 for the others.
+        Number of iterations of the solver "cg"; 0 for the others.
     """
 
     solver: str
@@ -54,52 +54,53 @@ class SolveReport:
 
 
 def rounding_of(side: int, dtype: npt.DTypeLike) -> float:
-    """Return the rounding of the eigenvalues of a matrix, as a multiple of its largest eigenvalue.
+    """Return the rounding error of the eigenvalues of a matrix, as a multiple of its largest eigenvalue.
 
-    The matrix is made of numbers of a dtype, and is decomposed in float64.
+    The matrix is computed from numbers of `dtype`, and decomposed in float64.
 
     Parameters
     ----------
     side : int
-        Rows of the matrix.
+        Number of rows of the matrix.
     dtype : data-type
-        Of the numbers.
+        Dtype of the numbers that the matrix is computed from.
     """
     return _ROUNDINGS * float(np.finfo(dtype).eps + side * np.finfo(np.float64).eps)
 
 
 def is_within_rounding(damping: float, largest: float, dtype: npt.DTypeLike) -> bool:
-    """Return whether vectors of a dtype cannot tell this damping beside the largest eigenvalue, but float64 can."""
+    """Return whether the damping is lost in the rounding errors of a dtype, so that float64 is needed."""
     eps = float(np.finfo(dtype).eps)
     return np.dtype(dtype) != np.float64 and damping <= _ROUNDINGS_OF_DAMPING * eps * largest
 
 
 def is_rounding_of_part(part: float, whole: float, dtype: npt.DTypeLike) -> bool:
-    """Return whether a part of a vector of a dtype may be what roundings have left, by the norms of both."""
+    """Return whether a component of a vector may be only rounding error, from the norms of component and vector."""
     return part <= _ROUNDINGS_OF_A_PART * float(np.finfo(dtype).eps) * whole
 
 
 def solve_by_gram(batch: Batch, g: Array, damping: float) -> tuple[Array, Array]:
-    """Return ``x = (S^T S + damping I)^-1 g`` from the Gram matrix ``G = S S^T`` of the rows of S, and what it solves.
+    """Solve ``(S^T S + damping I) x = g`` with the Gram matrix ``G = S S^T`` of the rows of S.
 
-    With damping, ``(g - S^T (G + damping I)^-1 S g) / damping`` (M. Woodbury, 1950). With none, or less than the
-    roundings of G, from its eigenvectors: without any, the pseudoinverse ``S^T G^+ G^+ S g``.
+    With damping, x is ``(g - S^T (G + damping I)^-1 S g) / damping`` (M. Woodbury, 1950). If the damping is below the
+    rounding error of G, x is computed from the eigenvectors of G. Without damping, x is ``S^T G^+ G^+ S g``, the
+    pseudoinverse applied to g.
 
     Parameters
     ----------
     batch : Batch
-        Whose factors S is made of.
+        The batch whose factors are S.
     g : ndarray of shape (P,)
-        The right side, of float64 on the host, or of the network's dtype and device.
+        The right-hand side: float64 on the host, or in the network's dtype and on its device.
     damping : float
-        Not negative.
+        The number added to the diagonal, at least 0.
 
     Returns
     -------
     solution : ndarray of shape (P,)
-        x, of the dtype and device that the solver needed.
+        The solution x, in the dtype and on the device that the solver used.
     reached : ndarray of shape (P,)
-        The right side that x is the solution for: g, or without damping the part of g that S reaches.
+        The right-hand side that x solves: g, or without damping its projection on the rows of S.
     """
     factors = batch.factors
     gram, dtype = factors.gram(), factors.layout.dtype
@@ -130,7 +131,7 @@ def solve_by_gram(batch: Batch, g: Array, damping: float) -> tuple[Array, Array]
     reached = combined(vectors @ (along / values))
     if damping == 0:
         return solution, reached
-    # What S does not reach, unless that is what roundings have left.
+    # The part of g orthogonal to the rows of S, unless it is only rounding error.
     rest = g - reached
     if not is_rounding_of_part(norm(rest), norm(g), dtype):
         solution += rest / damping
@@ -138,21 +139,21 @@ def solve_by_gram(batch: Batch, g: Array, damping: float) -> tuple[Array, Array]
 
 
 def solve_for_own_gradient(factors: Factors, roots: Float64Array, damping: float) -> Array | None:
-    """Return ``(S^T S + damping I)^-1 g`` for ``g = S^T e``: ``S^T (S S^T + damping I)^-1 e``, where nothing cancels.
+    """Return ``(S^T S + damping I)^-1 g`` for ``g = S^T e``, as ``S^T (S S^T + damping I)^-1 e`` without cancellation.
 
     Parameters
     ----------
     factors : Factors
-        S, of the empirical kind, whose rows make up the gradient of their batch.
+        S of the empirical kind; the gradient of the batch is a combination of its rows.
     roots : ndarray of shape (m,)
-        e, the roots of the rows' shares in the loss.
+        The coefficients e: square roots of the rows' normalised weights times the scale of the loss.
     damping : float
-        Positive.
+        The number added to the diagonal, above 0.
 
     Returns
     -------
     ndarray of shape (P,) or None
-        Of the network's dtype and device; None where the matrix is not positive definite.
+        The solution in the network's dtype and on its device; None if the matrix is not positive definite.
     """
     gram = factors.gram()
     if not np.isfinite(gram).all():
@@ -162,7 +163,7 @@ def solve_for_own_gradient(factors: Factors, roots: Float64Array, damping: float
 
 
 def solve_damped(gram: Float64Array, right: Float64Array, damping: float, device: str) -> Float64Array | None:
-    """Return ``(G + damping I)^-1 right``, or None where that matrix is not positive definite."""
+    """Return ``(G + damping I)^-1 right``, or None if ``G + damping I`` is not positive definite."""
     damped = gram.copy()
     damped.flat[:: len(gram) + 1] += damping
     with one_thread_if_small(len(gram)):
@@ -171,7 +172,7 @@ def solve_damped(gram: Float64Array, right: Float64Array, damping: float, device
 
 
 def norm(flat: Array) -> float:
-    """Return the Euclidean norm of a vector on either device."""
+    """Return the Euclidean norm of a vector on the CPU or on CUDA."""
     return math.sqrt(dot(flat, flat))
 
 
@@ -185,10 +186,10 @@ def conjugate_residuals(
 ) -> tuple[Float64Array, int, bool]:
     """Return the minimum-norm least-squares solution of ``(F + damping I) x = g``.
 
-    Conjugate residuals take a product an iteration, as conjugate gradients do, and each iteration lowers the residual
-    ``r = g - F x``, whether F reaches g or not (E. Stiefel, 1955). Where F is singular and does not reach all of g, r
-    becomes the part that it does not reach, and x has a multiple of it, which is taken off at the end: ``x - (x^T r /
-    r^T r) r`` (Y. Liu, A. Milzarek, F. Roosta, "Obtaining pseudo-inverse solutions with MINRES", 2023).
+    Like conjugate gradients, conjugate residuals take one product with F per iteration. Each iteration lowers the
+    norm of the residual ``r = g - F x``, even if g is not in the range of F (E. Stiefel, 1955). In that case r tends to
+    the part of g outside the range, and x contains a multiple of r, which is subtracted at the end: ``x - (x^T r / r^T
+    r) r`` (Y. Liu, A. Milzarek, F. Roosta, "Obtaining pseudo-inverse solutions with MINRES", 2023).
 
     That part limits how far they come: ``r^T F r`` is a sum that rounds to ``eps |F| |r|^2``, and where it is no longer
     positive they end. As ``|F r|^2 <= |F| r^T F r``, what is left of ``F r`` may be ``sqrt(eps) |F| |r|``.
@@ -196,26 +197,26 @@ def conjugate_residuals(
     Parameters
     ----------
     multiply : callable
-        The product with F.
+        Function that returns the product of F with a vector.
     g : ndarray of shape (P,)
-        The right side.
+        The right-hand side.
     damping : float
-        Not negative.
+        The number added to the diagonal, at least 0.
     tolerance : float
-        Of the residual, relative to g; or of F's product with the residual, relative to F and the residual.
+        The iterations stop at ``|r| <= tolerance |g|``, or at ``|F r| <= tolerance |F| |r|``.
     most : int
-        Number of iterations after which it stops.
+        Largest number of iterations.
     rounding : float, default=0.0
-        Of the eigenvalues of F, as a multiple of the largest: smaller ones count as 0 without damping.
+        Rounding error of the eigenvalues of F, as a multiple of the largest; without damping, smaller ones count as 0.
 
     Returns
     -------
     solution : ndarray of shape (P,)
-        x.
+        The solution x.
     iterations : int
-        How many there were.
+        Number of iterations.
     has_converged : bool
-        Whether they came to the tolerance.
+        Whether the residual reached the tolerance.
     """
     x, residual = np.zeros_like(g), g.copy()
     product = multiply(residual) + damping * residual
@@ -226,7 +227,7 @@ def conjugate_residuals(
         left, slope = float(np.linalg.norm(residual)), float(np.linalg.norm(product))
         if left <= goal:
             return x, iteration, True
-        # A bound of F's largest eigenvalue, from below.
+        # A lower bound of F's largest eigenvalue.
         largest = max(largest, slope / left)
         has_converged = slope <= max(tolerance, 0.0 if damping else rounding) * largest * left or energy <= 0
         if has_converged or iteration == most:
@@ -245,6 +246,6 @@ def conjugate_residuals(
 
 
 def relative_residual(product: Float64Array, g: Float64Array) -> float:
-    """Return ``|product - g| / |g|``, 0 for a g of zeros."""
+    """Return ``|product - g| / |g|``, or 0 if g is zero."""
     norm = float(np.linalg.norm(g))
     return float(np.linalg.norm(product - g)) / norm if norm else 0.0

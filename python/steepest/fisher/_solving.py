@@ -1,4 +1,4 @@
-"""Solving with a Fisher matrix: the choice of the solver, solutions, inverses and their square roots."""
+"""Solving linear equations with a Fisher matrix: choice of the solver, inverses and inverse square roots."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MOST_BYTES, _MOST_BYTES_ASKED = 2 << 30, 16 << 30
 # Relative residual at which conjugate residuals stop, unless the network's own rounding errors are larger; these in
 # units of machine epsilon; and the most iterations.
 _CG_TOLERANCE, _CG_ROUNDINGS, _CG_ITERATIONS = 1e-10, 100.0, 1000
-# "auto" first tries matrix-vector products where forming the matrix takes more operations than this. One operation of a
-# product takes as long as several operations of forming the matrix, which use each row again. Fewer products than
-# the last number hardly solve any system.
+# solver="auto" first tries conjugate residuals if forming the matrix takes more operations than the first number. One
+# operation of a matrix-vector product, which reuses no rows, takes as long as 4 operations of forming the matrix. Fewer
+# products than the last number rarely solve a system.
 _LARGE_WORK, _OPERATIONS_OF_MATRIX, _FEWEST_PRODUCTS = 2e9, 4.0, 20
 
 
 class SolvableMatrix:
-    """The part of a Fisher matrix that multiplies vectors by the matrix, and by its inverse."""
+    """Base of `FisherMatrix` that solves linear equations, and applies the inverse and its square root to vectors."""
 
     kind: Kind
     structure: StructureName
@@ -50,24 +50,24 @@ class SolvableMatrix:
     @overload
     def solve(self, g: Sequence[Array], damping: float = 0.0) -> list[Array]: ...
     def solve(self, g: Array | Sequence[Array], damping: float = 0.0) -> Float64Array | list[Array]:
-        """Return ``(F + damping I)^-1 g``; without damping the minimum-norm least-squares solution of F x = g.
+        """Return ``(F + damping I)^-1 g``, or without damping the minimum-norm least-squares solution of F x = g.
 
         Parameters
         ----------
         g : ndarray of shape (P,), or list of ndarray
-            The right side.
+            The right-hand side.
         damping : float, default=0.0
-            Not negative.
+            The number added to the diagonal of F, at least 0.
 
         Returns
         -------
         ndarray of shape (P,), or list of ndarray
-            The solution. Directions whose eigenvalue is a rounding of 0 count as empty without damping.
+            The solution. Without damping, eigenvalues within rounding error of 0 count as 0.
 
         Raises
         ------
         ValueError
-            The damping is negative or not finite, or g is not a finite vector of the parameters.
+            If the damping is negative or not finite, or g is not a finite vector of the parameters.
         """
         self._check_damping(damping)
         flat = self._layout.taken(g)
@@ -92,7 +92,7 @@ class SolvableMatrix:
         return given_back
 
     def _by_products(self, flat: Array, damping: float, most: int) -> tuple[Float64Array, int, bool]:
-        """Solve with products in the dtype of the right side, to what that can tell."""
+        """Solve by conjugate residuals, to the precision of the right-hand side's dtype."""
         dtype = flat.dtype
         return conjugate_residuals(
             lambda v: self._layout.on_host(self._multiply(v.astype(dtype, copy=False))),
@@ -104,7 +104,7 @@ class SolvableMatrix:
         )
 
     def _tried(self, flat: Array, damping: float, most: int) -> tuple[Float64Array, int] | None:
-        """Return the solution and how many products it took, or None where this number does not find it."""
+        """Return the solution by at most `most` products and their number, or None if they did not converge."""
         if most < _FEWEST_PRODUCTS:
             return None
         right = self._layout.on_host(flat).astype(np.float64, copy=False)
@@ -123,7 +123,7 @@ class SolvableMatrix:
         return solution, iterations
 
     def _residual(self, solution: Float64Array, reached: Float64Array, damping: float, solver: str) -> float:
-        """Return the residual of a solution, as `SolveReport` has it."""
+        """Return the relative residual of a solution, as `SolveReport` defines it."""
         product = self._layout.on_host(self._multiply(solution)) + damping * solution
         if solver == "cg" and damping == 0:
             product, reached = (self._layout.on_host(self._multiply(v)) for v in (product, reached))
@@ -137,24 +137,24 @@ class SolvableMatrix:
         Parameters
         ----------
         damping : float, default=0.0
-            Not negative. Without damping, directions that F does not have are mapped to 0.
+            The number added to the diagonal of F, at least 0. With 0 the operator maps the null space of F to 0.
         split : {"pi", "even"} or None, default=None
-            For the structure ``"kfac"`` with damping: adds ``pi sqrt(damping) I`` to the factor of a layer's inputs and
-            ``sqrt(damping) / pi I`` to that of its gradients, which takes Cholesky factors in place of eigenvectors.
-            With ``"pi"`` the square of pi is the ratio of the factors' mean eigenvalues (J. Martens, R. Grosse, 2015,
-            §6.3), with ``"even"`` it is 1.
+            How the structure ``"kfac"`` splits the damping: it adds ``pi sqrt(damping) I`` to the factor of a layer's
+            inputs, and ``sqrt(damping) / pi I`` to that of its gradients. The inverse then needs Cholesky factors
+            instead of eigenvectors. With ``"pi"``, pi^2 is the ratio of the factors' mean eigenvalues (J. Martens,
+            R. Grosse, 2015, §6.3); with ``"even"``, pi is 1. None does not split the damping.
 
         Returns
         -------
         scipy.sparse.linalg.LinearOperator
-            Of shape (P, P): symmetric. Later calls of `update` do not change it.
+            A symmetric operator of shape (P, P). Later calls of `update` do not change it.
 
         Raises
         ------
         ValueError
-            The damping is negative or not finite, or there is nothing to split or nothing to split it to.
+            If the damping is negative or not finite, or `split` is used without ``"kfac"`` or without damping.
         ArithmeticError
-            A damped factor is not positive definite: take more damping.
+            If a damped factor is not positive definite: use more damping.
         """
         return self._linear_operator(self._inverse(damping, split))
 
@@ -164,12 +164,13 @@ class SolvableMatrix:
         Parameters
         ----------
         damping : float, default=0.0
-            Not negative. Without damping, directions that F does not have are mapped to 0.
+            The number added to the diagonal of F, at least 0. With 0 the operator maps the null space of F to 0.
 
         Returns
         -------
         scipy.sparse.linalg.LinearOperator
-            Of shape (P, P): symmetric. Standard normal vectors become those of covariance ``(F + damping I)^-1``.
+            A symmetric operator of shape (P, P). It maps standard normal vectors to the covariance
+            ``(F + damping I)^-1``.
         """
         self._check_damping(damping)
         self._require_memory(self._largest_block())
@@ -184,7 +185,7 @@ class SolvableMatrix:
         )
 
     def _multiply(self, flat: Array) -> Array:
-        """Return ``F v``, in the dtype and on the device where it was computed."""
+        """Return ``F v`` in the dtype and on the device of the computation, which may differ from those of v."""
         if self._averaged or self.structure != "dense":
             return self._structure.multiply(flat)
         batch = self._batch.in_float64 if flat.dtype == np.float64 else self._batch
@@ -194,7 +195,7 @@ class SolvableMatrix:
         return batch.factors.combined(batch.factors.rows_times(flat))
 
     def _inverse(self, damping: float, split: Split | None) -> Operator:
-        """Return `inverse` for vectors as of `Layout.taken`, with results in any dtype and place."""
+        """Return the inverse as a function of flat vectors; its results may have any dtype and device."""
         self._check_damping(damping)
         structure = self._structure
         if split is not None:
@@ -208,7 +209,7 @@ class SolvableMatrix:
         solver, products = self._chosen_solver(), self._products_worth_trying(damping)
         if not products and solver != "cg":
             return self._inverse_by(solver, damping)
-        # Updates give this object another batch, and its structure other matrices.
+        # The operator keeps copies, since `update` replaces the batch of this object and the matrices of its structure.
         now = copy.copy(self)
         now._structure = copy.copy(structure)
         return _ProductsThenMatrix(now, damping, products) if products else now._inverse_by(solver, damping)
@@ -223,7 +224,7 @@ class SolvableMatrix:
         return self._structure.inverse(damping)
 
     def _products_worth_trying(self, damping: float) -> int:
-        """Return how many products take as long as the matrix that "auto" would form; 0 where none are tried."""
+        """Return how many products take as long as forming the matrix that "auto" chose; 0 if it should not try any."""
         solver = self._chosen_solver()
         if self.solver != "auto" or damping == 0 or solver not in ("cholesky", "gram") or self._averaged:
             return 0
@@ -232,12 +233,12 @@ class SolvableMatrix:
             work = float(m) * p**2 + p**3 / 3
         else:
             work = float(m) ** 2 * sum(sum(sides) for sides in self._layout.layers) + m**3 / 3
-        # Forwards and back, each with two matrices of a layer; or the scores twice.
+        # Operations of one product: forward and backward pass, each with two matrices per layer; or S and S^T.
         product = 8.0 * len(self._batch.shares) * p if self.kind == "exact" else 4.0 * m * p
         return int(min(work / (_OPERATIONS_OF_MATRIX * product), _CG_ITERATIONS)) if work > _LARGE_WORK else 0
 
     def _chosen_solver(self) -> str:
-        """Return what solves: for the dense structure the given solver, or the cheapest; its own name for any other."""
+        """Return the solver of the dense structure, given or cheapest; for other structures, the structure's name."""
         if self.structure != "dense":
             return self.structure
         if self._averaged:
@@ -249,14 +250,14 @@ class SolvableMatrix:
         return smaller if 8 * min(p, m) ** 2 <= MOST_BYTES else "cg"
 
     def _n_scores(self) -> int:
-        """Return of how many scores the matrix is the sum of squares."""
+        """Return the number of scores whose outer products the matrix adds up."""
         return len(self._batch.shares) * self._expectation.repeats(self._n_outputs())
 
     def _n_outputs(self) -> int:
         return self._layout.n_outputs
 
     def _largest_block(self) -> int:
-        """Return the number of rows of the largest matrix of parameters that the structure forms."""
+        """Return the number of rows of the largest matrix that the structure forms, or 0 if it forms none."""
         largest_layer: int = max(p * m for p, m in self._layout.layers)
         sides: dict[str, int] = {"dense": self.size, "block": largest_layer}
         return sides.get(self.structure, 0)
@@ -275,7 +276,7 @@ class SolvableMatrix:
 
 
 class _ProductsThenMatrix:
-    """The inverse that "auto" applies: by products, until they would have paid for the matrix; from then on by that."""
+    """The inverse for solver="auto": conjugate residuals, until they cost as much as the matrix; then the matrix."""
 
     def __init__(self, matrix: SolvableMatrix, damping: float, products: int) -> None:
         self._matrix, self._damping, self._left = matrix, damping, products

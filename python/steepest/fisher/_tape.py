@@ -36,7 +36,7 @@ from steepest.nn.ops import LinearOperation
 
 
 class Tape:
-    """A forward pass without dropout, of which everything is kept, so that the network may change afterwards.
+    """A forward pass without dropout; it keeps all values and weights, so that the network may change afterwards.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Tape:
         return output
 
     def of_rows(self, rows: slice) -> Tape:
-        """Return the pass of some of the samples."""
+        """Return the forward pass of some of the samples."""
         part = copy.copy(self)
         part._arrays = [
             array if array is None or number in self._program.constants else array[rows]

@@ -1,4 +1,4 @@
-"""Structures of a Fisher matrix, each with a basis in which it is diagonal."""
+"""Structures of a Fisher matrix (dense, block, K-FAC, EKFAC, diagonal), each with its eigenbasis."""
 
 from .base import Operator, Structure
 from .diagonal import Diagonal

@@ -1,4 +1,4 @@
-"""What every structure of a Fisher matrix offers: averages, products, inverses and spectra in its own basis."""
+"""Base class of a Fisher matrix's structures: averages, products, inverses and spectra in an eigenbasis."""
 
 from __future__ import annotations
 
@@ -25,43 +25,43 @@ from steepest.fisher._solvers import (
 Operator = Callable[[Array], Array]
 """A linear map of flat vectors of any dtype and device."""
 Converter = Callable[[Array], Array]
-"""What brings an array to a dtype and a device."""
+"""A function that converts an array to a dtype and a device."""
 
 
 class Structure(ABC):
-    """A symmetric positive semidefinite matrix of the parameters; vectors are flat.
+    """A symmetric positive semidefinite matrix over the flat vectors of parameters.
 
     Parameters
     ----------
     batch : Batch
-        Of whose factors it is made, when they are first needed.
+        The batch whose factors the matrix is computed from, when it is first needed.
     """
 
     on_host: ClassVar[bool] = False
-    """Whether vectors are of float64 on the host, instead of the network's dtype on its device."""
+    """Whether the structure computes in float64 on the host, instead of in the network's dtype on its device."""
 
     def __init__(self, batch: Batch) -> None:
         self.batch, self.layout = batch, batch.layout
         self.device = self.layout.device
 
     def average(self, batch: Batch, decay: float) -> None:
-        """Become ``decay`` times this matrix plus ``1 - decay`` times that of another batch."""
+        """Replace this matrix M by ``decay M + (1 - decay) M_batch``, with the matrix of another batch."""
         self.measure()
         self.batch = batch
         self.merge(decay)
 
     def state(self) -> list[Array]:
-        """Return copies of what is kept of the batches, on the host."""
+        """Return copies of the averaged arrays, on the host."""
         self.measure()
         return [np.array(to_host(array)) for array in self.kept()]
 
     def restore(self, state: list[Array]) -> None:
-        """Take what `state` returned in place of what is kept of the batch.
+        """Replace the averaged arrays by saved ones, which `state` returned.
 
         Raises
         ------
         ValueError
-            It is that of another structure, or of other shapes.
+            If the saved arrays have other shapes, as those of another structure do.
         """
         self.measure()
         own = self.kept()
@@ -75,18 +75,18 @@ class Structure(ABC):
         self._forget("bases")
 
     def own(self, flat: Array) -> Array:
-        """Return a vector where and as this structure computes."""
+        """Return a vector in the dtype and on the device in which this structure computes."""
         return self.layout.on_host(flat) if self.on_host else self.layout.on_device(flat)
 
     def place_of(self, flat: Array) -> Converter:
-        """Return what brings arrays to where a vector is: float64 on the host, or where this structure computes."""
+        """Return a converter to float64 on the host if the vector is so, and otherwise `own`."""
         return self.layout.on_host if flat.dtype == np.float64 and not is_cupy(flat) else self.own
 
-    # ------------------------------------------------------------------------ what each structure says of itself
+    # ------------------------------------------------------------------------------ what each structure implements
 
     @abstractmethod
     def measure(self) -> None:
-        """Compute what is kept of the batch."""
+        """Compute the arrays that are kept and averaged, from the batch."""
 
     @abstractmethod
     def kept(self) -> list[Array]:
@@ -94,7 +94,7 @@ class Structure(ABC):
 
     @abstractmethod
     def merge(self, decay: float) -> None:
-        """Average what was kept with what is measured of `batch` now, which replaces all that followed from it."""
+        """Average the kept arrays with those of the new `batch`, and discard everything derived from the old ones."""
 
     @property
     @abstractmethod
@@ -103,41 +103,41 @@ class Structure(ABC):
 
     @abstractmethod
     def roundings(self) -> list[float]:
-        """Return for each array of `spectra` the rounding of its items, as a multiple of the largest of them."""
+        """Return for each array of `spectra` the rounding error of its items, as a multiple of the largest item."""
 
     @abstractmethod
     def eigenbasis(
         self, own: Converter
     ) -> tuple[Callable[[Array], list[Array]], Callable[[list[Array]], Array]]:
-        """Return the map to coordinates along the eigenvectors, in the shapes of `values`, and its inverse.
+        """Return the map to coordinates along the eigenvectors, in the shapes of `values`, and its inverse map.
 
-        Later averages do not change them. Both compute with arrays that `own` has converted.
+        Both maps compute with arrays that `own` has converted. Later averages do not change the maps.
         """
 
     @abstractmethod
     def multiply(self, flat: Array) -> Array:
-        """Return the product with a vector: of float64 on the host in float64, of any other where it computes."""
+        """Return the product with a vector; a float64 vector on the host is multiplied there, in float64."""
 
     @abstractmethod
     def blocks(self) -> list[Float64Array]:
-        """Return the matrices along the diagonal, of the parameters of a layer each, or of all."""
+        """Return the diagonal blocks: one per layer, or one for all parameters."""
 
     @abstractmethod
     def diagonal(self) -> Float64Array:
         """Return the diagonal."""
 
-    # --------------------------------------------------------------------------------------- what follows from it
+    # ------------------------------------------------------------------------------- what the methods above imply
 
     def spectra(self) -> list[Float64Array]:
-        """Return eigenvalues as `values`, whose eigenvectors are not asked for; those that are missing are 0."""
+        """Return the eigenvalues without computing eigenvectors; eigenvalues that are left out are 0."""
         return self.values
 
     def spectrum(self) -> Float64Array:
-        """Return all eigenvalues, ascending, as they were computed, but for negative ones: those are 0."""
+        """Return all eigenvalues as computed, in ascending order; negative ones are set to 0."""
         return self._sorted([np.maximum(values, 0.0) for values in self.spectra()])
 
     def eigenvalues(self) -> Float64Array:
-        """Return all eigenvalues, ascending; roundings of 0 are 0."""
+        """Return all eigenvalues in ascending order; those within rounding error of 0 are set to 0."""
         found = self.spectra()
         kept = zip(found, self.nonzero(found), strict=True)
         return self._sorted([np.where(is_kept, values, 0.0) for values, is_kept in kept])
@@ -147,7 +147,7 @@ class Structure(ABC):
         return np.sort(np.concatenate([np.zeros(self.layout.size - len(flat)), flat]))
 
     def nonzero(self, values: list[Float64Array]) -> list[npt.NDArray[np.bool_]]:
-        """Return which of the eigenvalues are more than roundings of 0."""
+        """Return masks of the eigenvalues that exceed the rounding error of 0."""
         largest = [float(part.max(initial=0.0)) for part in values]
         if not all(math.isfinite(value) for value in largest):
             raise NotPositiveDefiniteError("an eigenvalue is not finite")
@@ -155,10 +155,10 @@ class Structure(ABC):
         return [part > cutoff for part, cutoff in zip(values, cutoffs, strict=True)]
 
     def power(self, exponent: float, damping: float) -> Operator:
-        """Return ``(F + damping I)^exponent``; without damping of the directions that F has, and 0 in the others.
+        """Return the map ``(F + damping I)^exponent``; without damping it maps the null space of F to 0.
 
-        With little damping or none, vectors are computed with in float64: the roundings of large coordinates would be
-        larger than small ones.
+        With little damping or none, the map computes in float64: otherwise the rounding errors of large coordinates
+        would exceed the small coordinates.
         """
         nonzero = self.nonzero(self.values)
         largest = max(float(values.max(initial=0.0)) for values in self.values)
@@ -168,13 +168,13 @@ class Structure(ABC):
         multipliers = []
         for values, is_nonzero in zip(self.values, nonzero, strict=True):
             if damping > 0:
-                # Roundings of 0 may be negative, and outweigh the damping.
+                # Rounding errors of zero eigenvalues may be negative and larger than the damping.
                 multiplier = (np.maximum(values, -0.5 * damping) + damping) ** exponent
             else:
                 multiplier = np.where(is_nonzero, np.where(is_nonzero, values, 1.0) ** exponent, 0.0)
             multipliers.append(own(multiplier))
 
-        # With less damping than the roundings of F, those of v would become the largest parts of the solution.
+        # If the damping is below the rounding error of F, the map would amplify rounding errors of v in F's null space.
         is_tiny = 0 < damping <= rounding_of(1, self.layout.dtype) * largest
         reached = [own(part.astype(np.float64)) for part in nonzero] if is_tiny else []
 
@@ -194,7 +194,7 @@ class Structure(ABC):
         return product
 
     def inverse(self, damping: float) -> Operator:
-        """Return ``(F + damping I)^-1``, or the pseudoinverse without damping; later averages do not change it."""
+        """Return the map ``(F + damping I)^-1``, or the pseudoinverse; later averages do not change it."""
         return self.power(-1.0, damping)
 
     def _forget(self, *names: str) -> None:
@@ -203,7 +203,7 @@ class Structure(ABC):
 
 
 def summed(parts: Iterator[list[Array]]) -> list[Array]:
-    """Return the sums of the arrays of several lists, item by item."""
+    """Return the element-wise sum of several lists of arrays; the first list is overwritten."""
     total = next(parts)
     for part in parts:
         for own, other in zip(total, part, strict=True):

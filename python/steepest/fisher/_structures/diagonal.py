@@ -1,4 +1,4 @@
-"""The diagonal of a Fisher matrix."""
+"""The diagonal structure of a Fisher matrix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .base import Converter, Structure, summed
 
 
 class Diagonal(Structure):
-    """The diagonal alone."""
+    """The diagonal of the Fisher matrix; all other entries count as 0."""
 
     @cached_property
     def squared(self) -> Array:
@@ -41,7 +41,7 @@ class Diagonal(Structure):
         return [self.layout.on_host(self.squared)]
 
     def roundings(self) -> list[float]:
-        # Sums of squares, which nothing is mixed with: those of 0 are exactly 0.
+        # Each eigenvalue is a sum of squares of its own: the sum of zeros is exactly 0.
         return [0.0]
 
     def eigenbasis(

@@ -1,4 +1,4 @@
-"""The exact Fisher matrix: all of it, or the block of each layer."""
+"""The dense and the block structure: the whole Fisher matrix, or its diagonal block for each layer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BlockDiagonal(Structure):
 
     @cached_property
     def matrices(self) -> list[Float64Array]:
-        """The blocks."""
+        """The diagonal blocks, in float64 on the host."""
         return summed(
             [squares(factors.rows(layers), self.device) for layers in self._layers]
             for factors in self.batch.in_float64.factors_by_blocks(self.layout.size)
@@ -74,7 +74,7 @@ class BlockDiagonal(Structure):
         n_rows = len(self.batch.shares) * self.batch.expectation.repeats(self.layout.n_outputs)
         if self._is_formed or n_rows >= min(self._sides):
             return self.values
-        # S S^T of fewer rows than parameters has the eigenvalues of S^T S but for zeros.
+        # If S has fewer rows than columns, S S^T is smaller, and has the same nonzero eigenvalues as S^T S.
         grams = [self.batch.in_float64.factors.gram(layers) for layers in self._layers]
         self._require_finite(grams)
         return [eigvalsh(gram, self.device) for gram in grams]
@@ -120,7 +120,7 @@ class BlockDiagonal(Structure):
             for matrix in self.matrices
         ]
         if any(factor is None for factor in factors):
-            # Singular, or so but for roundings that are larger than the damping.
+            # A block is singular to within rounding errors, which are larger than the damping.
             return super().inverse(damping)
 
         def product(flat: Array) -> Array:

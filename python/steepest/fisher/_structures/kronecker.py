@@ -1,4 +1,4 @@
-"""Kronecker products of small factors, a product for each layer: K-FAC and EKFAC."""
+"""K-FAC and EKFAC: one Kronecker product of two small factors per layer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def require_factors(layout: Layout, structure: str) -> None:
 
 
 class Kfac(Structure):
-    """A Kronecker product a layer, ``E[a a^T] x E[d d^T]`` of its inputs a and the gradients d of its outputs.
+    """K-FAC: one Kronecker product per layer, ``E[a a^T] x E[d d^T]``, of its inputs a and its output gradients d.
 
     J. Martens and R. Grosse, "Optimizing neural networks with Kronecker-factored approximate curvature", 2015.
     """
@@ -119,7 +119,7 @@ class Kfac(Structure):
 
     @cached_property
     def bases(self) -> list[tuple[Float64Array, Float64Array, Float64Array, Float64Array]]:
-        """The eigenvalues and eigenvectors of the two factors of each layer."""
+        """The eigenvalues and eigenvectors of the two factors of each layer, input factor first."""
         return [(*self._eigh(a), *self._eigh(g)) for a, g in self.kronecker]
 
     @property
@@ -142,7 +142,7 @@ class Kfac(Structure):
         return [rounding_of(max(shape), np.float64) for shape in self.layout.layers]
 
     def nonzero(self, values: list[Float64Array]) -> list[npt.NDArray[np.bool_]]:
-        # The factors are of the network's dtype: what has no eigenvalue in one of them has none in their product.
+        # The factors have the network's dtype: an eigenvalue within rounding error of 0 makes its products 0.
         def in_factor(part: Float64Array) -> npt.NDArray[np.bool_]:
             is_kept: npt.NDArray[np.bool_] = part > rounding_of(len(part), self.layout.dtype) * part.max()
             return is_kept
@@ -171,7 +171,7 @@ class Kfac(Structure):
         return self._kronecker_product(self.kronecker, flat)
 
     def _kronecker_product(self, factors: list[tuple[Array, Array]], flat: Array) -> Array:
-        """Return the product of ``A x G`` of each layer with a vector."""
+        """Return the product of each layer's ``A x G`` with its part of a vector."""
         own = self.place_of(flat)
         flat = own(flat)
         product = self.layout.empty_like(flat)
@@ -186,21 +186,21 @@ class Kfac(Structure):
         Parameters
         ----------
         damping : float
-            Positive.
+            The damping to split, above 0.
         by_traces : bool
-            Whether pi is the root of the ratio of the mean eigenvalues of A and G, which bounds the error most closely
-            (§6.3 of the paper); otherwise it is 1.
+            Whether pi^2 is the ratio of the mean eigenvalues of A and G, which minimises a bound on the error (§6.3 of
+            the paper); otherwise pi is 1.
 
         Raises
         ------
         NotPositiveDefiniteError
-            A damped factor is not positive definite in float64.
+            If a damped factor is not positive definite in float64.
         """
         inverses, root = [], math.sqrt(damping)
         with one_thread_if_small(self._largest):
             for a, g in self.kronecker:
                 of_a, of_g = float(a.trace()) / len(a), float(g.trace()) / len(g)
-                # Where no gradient reaches a layer, or nothing but zeros goes into it, there is no ratio.
+                # If all gradients or all inputs of a layer are 0, the ratio is undefined.
                 pi = math.sqrt(of_a) / math.sqrt(of_g) if by_traces and of_a > 0 and of_g > 0 else 1.0
                 inverses.append((self._damped_inverse(a, pi * root), self._damped_inverse(g, root / pi)))
 
@@ -240,7 +240,7 @@ class KfacReduce(Kfac):
 
 
 class Ekfac(Kfac):
-    """The eigenvectors of K-FAC, with the second moments along them as eigenvalues.
+    """EKFAC: the eigenvectors of K-FAC, with second moments of the gradients along them as eigenvalues.
 
     T. George et al., "Fast approximate natural gradient descent in a Kronecker-factored eigenbasis", 2018.
     """
@@ -267,7 +267,7 @@ class Ekfac(Kfac):
         bases, values = self.bases, self.values
         super().merge(decay)
         fresh = self.values
-        # The diagonal in the new basis of what stood in the old one.
+        # The diagonal, in the new eigenbasis, of the average that was diagonal in the old one.
         for (_, u, _, v), (_, new_u, _, new_v), old, new in zip(
             bases, self.bases, values, fresh, strict=True
         ):
