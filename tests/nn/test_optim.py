@@ -307,11 +307,11 @@ def test_captured_steps_follow_a_later_schedule_of_as_many_steps():
         (lambda p: optim.AdamW(p, max_norm=0.0), r"^\[AdamW\] max_norm must be above 0, got 0.0"),
         (
             lambda p: optim.Adam(p).follow(schedules.Constant(0.1), 0),
-            r"^\[Adam\] a schedule is followed for at least",
+            r"^\[Adam\] steps must be at least 1, got 0",
         ),
         (
             lambda p: optim.Adam(p).follow(_Negative(), 9),
-            r"^\[Adam\] the rate of step 3 is -1.0: not finite, or",
+            r"^\[Adam\] the rate of step 3 must be finite and at least 0, got -1.0",
         ),
         (lambda p: optim.SGD(p, weight_decay=-1.0), r"^\[SGD\] weight_decay"),
         (lambda p: optim.Adam(p, betas=(0.9, 1.0)), r"^\[Adam\] betas\[1\]"),

@@ -1,4 +1,4 @@
-"""Update rules for the parameters of a network, schedules of their learning rates, and the natural gradient."""
+"""Optimizers for networks: first-order update rules, learning-rate schedules, and natural-gradient descent."""
 
 from . import adam, adaptive, schedules, sgd
 from ._step_diagnostics import StepDiagnostics
@@ -11,7 +11,7 @@ from .sgd import *
 RULES: tuple[type[Optimizer], ...] = tuple(
     getattr(module, name) for module in (sgd, adaptive, adam) for name in module.__all__
 )
-"""All update rules of first order."""
+"""All first-order update rules."""
 
 __all__ = [
     "RULES",

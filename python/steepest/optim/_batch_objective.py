@@ -25,18 +25,18 @@ class L2Penalty:
     l2: float
 
     def of(self, tensors: list[Array]) -> float:
-        """Return the penalty of tensors of the shapes of the parameters."""
+        """Return the penalty at tensors of the parameters' shapes."""
         if not self.l2:
             return 0.0
         named = zip(self.net.parameters(), tensors, strict=True)
         return 0.5 * self.l2 * sum(float(K.sum_squares(a)) for p, a in named if p.decays)
 
     def now(self) -> float:
-        """Return the penalty of the present parameters."""
+        """Return the penalty at the present parameters."""
         return self.of([p.value for p in self.net.parameters()])
 
     def gradient(self, layout: Layout) -> Array:
-        """Return the gradient of the penalty, flat on the device: zeros in the place of biases."""
+        """Return the gradient of the penalty as a flat array on the device, with zeros for the biases."""
         flat = layout.gathered([p.value for p in self.net.parameters()])
         start = 0
         for p in self.net.parameters():
@@ -48,7 +48,7 @@ class L2Penalty:
 
 @dataclass
 class QuadraticModel:
-    """What the step ``d`` of a batch does to its penalised loss: ``g^T d + d^T F d / 2``, with the exact F."""
+    """Predicted change of a batch's penalised loss by a step d: ``g^T d + d^T F d / 2``, with the exact F."""
 
     penalty: L2Penalty
     whole: FisherMatrix
@@ -57,17 +57,17 @@ class QuadraticModel:
 
     @cached_property
     def slope(self) -> float:
-        """``g^T d``; the gradient is asked for no sooner."""
+        """The slope ``g^T d``; the gradient is computed when the slope is first read."""
         return dot(self.gradient(), self.step.move)
 
     def change(self, factor: float) -> float:
-        """Return the predicted change of the loss by a multiple of the step."""
+        """Return the predicted change of the loss by `factor` times the step."""
         tensors = self.whole._layout.tensors(self.step.move)
         curved = self.step.curvature_on(self.whole._batch) + 2.0 * self.penalty.of(tensors)
         return factor * self.slope + 0.5 * factor**2 * curved
 
     def divergence(self, factor: float) -> float:
-        """Return the predicted divergence of a multiple of the step, in nats a row."""
+        """Return the predicted divergence of `factor` times the step, in nats per row."""
         return 0.5 * factor**2 * self.step.curvature_on(self.whole._batch) / self.whole.scale
 
 
@@ -88,6 +88,6 @@ class BatchLoss:
         outputs = self.net.predict(*as_inputs(self.X))
         try:
             value = float(self.loss(outputs, self.y, self.sample_weight)[0])
-        except FloatingPointError:  # a kernel found that it is not finite
+        except FloatingPointError:  # raised by a kernel if the loss is not finite
             return math.inf, outputs
         return value + self.penalty.now(), outputs

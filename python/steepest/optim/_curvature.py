@@ -62,13 +62,13 @@ class Curvature:
         self._inverse: Operator | None = None
         self.joined = 0
         self._steps = self._age = 0
-        # The averages that the inverse was computed from, where it serves several steps; and those given to `restore`.
+        # Averages that the inverse was computed from, if it serves several steps; averages that `restore` received.
         self._inverted: list[Array] = []
         self._saved: list[Array] = []
 
     @property
     def options(self) -> tuple[Any, ...]:
-        """The arguments that it was constructed with."""
+        """The arguments of the constructor."""
         return self.structure, self.split, self.decay, self.factor_period, self.inverse_period
 
     @property
@@ -103,12 +103,12 @@ class Curvature:
         self._saved = []
 
     def invert(self, damping: float, l2: float) -> tuple[float, int]:
-        """Recompute the inverse, if it is due; return the damping that it needed, and how often that was raised.
+        """Recompute the inverse if it is due; return the damping that it needed, and how often the damping was raised.
 
         Raises
         ------
         NotPositiveDefiniteError
-            No damping makes the matrix positive definite.
+            If no damping that was tried makes the matrix positive definite.
         """
         assert self.matrix is not None
         self._age += 1
@@ -136,7 +136,7 @@ class Curvature:
         return self.matrix._layout.on_device(self._inverse(right))
 
     def residual(self, right: Array, solution: Array) -> float:
-        """Return ``|(F + damping I) x - right| / |right|`` with the average as it is now."""
+        """Return ``|(F + damping I) x - right| / |right|`` with the present average F."""
         assert self.matrix is not None
         error = self.matrix._layout.on_device(self.matrix._multiply(solution))
         error = error + self.damping * solution - right
@@ -148,7 +148,7 @@ class Curvature:
         self._inverse, self._inverted = None, []
 
     def restart(self) -> None:
-        """Discard the average, in which numbers that are not finite would stay."""
+        """Discard the average, which would keep infinite or NaN entries."""
         self.matrix = self._inverse = None
         self._inverted, self._saved = [], []
 
@@ -165,17 +165,17 @@ class Curvature:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state that `state` returned, with the next batch. An error changes nothing.
+        """Restore a state that `state` returned; the next batch continues from it. An error changes nothing.
 
         Raises
         ------
         KeyError, TypeError, ValueError
-            Something is missing, or is no number.
+            If an entry is missing, or is not a number.
         """
         saved, inverted = list(state["averages"]), list(state["inverted"])
         for array in (*saved, *inverted):
             if np.asarray(array).dtype.kind not in "fiu":
-                raise TypeError(f"an average is of {np.asarray(array).dtype}")
+                raise TypeError(f"an average must be numeric, got the dtype {np.asarray(array).dtype}")
         damping, tikhonov, age = state["inverse"]
         values = float(damping), float(tikhonov), operator.index(age)
         joined, steps = map(operator.index, state["batches"])

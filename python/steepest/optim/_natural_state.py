@@ -1,4 +1,4 @@
-"""Saving and restoring of a natural gradient: its state, copies and pickles."""
+"""Saving and restoring a natural-gradient optimizer: state dictionaries, copies and pickles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ._step_rules import MOMENTUM_RULES, MomentumRule
 
 
 class ResumableNaturalGradient:
-    """The part of the natural gradient that saves its state, and continues from a saved one."""
+    """Base of `NaturalGradient` that saves its state, and continues from a saved one."""
 
     net: Network
     damping: float
@@ -43,7 +43,7 @@ class ResumableNaturalGradient:
         self._rule.lr = value
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of the state: what is adapted, averaged and remembered from step to step.
+        """Return a copy of the state: damping, learning rate, averages and the last step.
 
         Returns
         -------
@@ -78,8 +78,8 @@ class ResumableNaturalGradient:
         Raises
         ------
         ValueError
-            The state is that of another optimizer, or incomplete; nothing is changed then. Averages of layers of other
-            shapes are only detected in the next step.
+            If the state is that of another optimizer, or incomplete; nothing is changed then. Only the next step
+            detects averages for layers of other shapes.
         """
         if state.get("rule") != type(self).__name__:
             raise ValueError(f"[NaturalGradient] cannot load the state of {state.get('rule')}")
@@ -139,7 +139,7 @@ class ResumableNaturalGradient:
         parameters, after = saved
         array = np.array(parameters).astype(self.net.dtype, casting="same_kind")
         if array.shape != self.net.arena.shape:
-            raise ValueError(f"parameters of the shape {array.shape}")
+            raise ValueError(f"the parameters have the shape {array.shape}, expected {self.net.arena.shape}")
         return to_device(array, self.net.device), float(after)
 
     def _require(self, name: str, value: float, low: float, high: float, *, open_below: bool = False) -> None:

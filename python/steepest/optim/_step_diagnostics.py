@@ -13,11 +13,12 @@ class StepDiagnostics:
     Attributes
     ----------
     loss, new_loss : float
-        Loss of the batch with the penalty, before and after the step. The two are equal where the step was rejected.
+        Loss of the batch with the penalty, before and after the step. The two are equal if the step was rejected.
     predicted : float
         Change of the loss by the quadratic model ``g^T d + d^T F d / 2``, with the exact Fisher matrix of the batch.
     ratio : float
-        The actual change divided by the predicted one, 1 where the model is exact; nan where nothing was predicted.
+        Reduction ratio: the actual change divided by the predicted one, 1 if the model is exact; nan if the prediction
+        is 0 or was not computed.
     predicted_kl, kl : float
         Divergence of the distributions after the step from those before it, in nats per row. The first is
         ``d^T F d / 2``; the second is computed from the outputs.
@@ -29,11 +30,11 @@ class StepDiagnostics:
     length : float
         The factor by which the natural gradient was multiplied; 0 in the burn-in.
     accepted : bool
-        Whether the step was taken. It is rejected where the loss becomes infinite or NaN, where the loss rises by more
-        than `predicted`, and where no factorisation is found. Any rise is rejected with `adapt_damping`, and where a
-        fall was predicted.
+        Whether the step was taken. It is rejected if the loss becomes infinite or NaN, if the loss rises by more than
+        `predicted`, or if no factorisation succeeds. With `adapt_damping`, or if a fall was predicted, any rise of the
+        loss is rejected.
     raises : int
-        How often the damping had to be raised for a matrix to be factorised.
+        How often the damping was raised until a matrix could be factorised.
     """
 
     loss: float

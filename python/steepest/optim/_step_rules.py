@@ -25,7 +25,7 @@ class NaturalStep:
     length : float
         The factor by which the natural gradient was multiplied.
     curvature : float or None
-        ``d^T F d`` of the move d with the exact Fisher matrix of the batch, where it is known.
+        ``d^T F d`` of the move d with the exact Fisher matrix of the batch, or None if it is not yet computed.
     """
 
     move: Array
@@ -40,7 +40,7 @@ class NaturalStep:
         return NaturalStep(factor * self.move, factor * self.length, curvature)
 
     def curvature_on(self, batch: Batch) -> float:
-        """Return ``d^T F d``, twice the divergence that the step is expected to have, in the scale of the loss."""
+        """Return ``d^T F d`` in the scale of the loss, which is twice the predicted divergence of the step."""
         if self.curvature is None:
             moved = batch.tangent(self.move)
             self.curvature = batch.form(moved, moved)
@@ -71,7 +71,7 @@ class MomentumRule(ABC):
         """Return the step for a solution of the equations."""
 
     def taken(self, natural: Array, step: NaturalStep) -> None:
-        """Remember a step."""
+        """Remember a step that was taken."""
         self.last = step.move
 
     def rejected(self) -> None:
@@ -90,7 +90,7 @@ class LastStep(MomentumRule):
 
 
 class AveragedGradient(MomentumRule):
-    """The natural gradient of an exponential average of gradients, which begins with 0: the first steps are short."""
+    """Natural gradient of an exponential average of gradients, which starts at 0, so that the first steps are short."""
 
     def right_side(self, gradient: Array, damping: float) -> Array:
         fresh = (1.0 - self.momentum) * gradient
@@ -154,7 +154,7 @@ MOMENTUM_RULES: dict[str, type[MomentumRule]] = {
 
 
 def symmetric(lower: list[list[float]]) -> Float64Array:
-    """Return the symmetric matrix of these rows up to the diagonal."""
+    """Return the symmetric matrix whose lower triangle has these rows."""
     size = len(lower)
     return np.array([[lower[max(i, j)][min(i, j)] for j in range(size)] for i in range(size)])
 
@@ -162,19 +162,19 @@ def symmetric(lower: list[list[float]]) -> Float64Array:
 def best_combination(slopes: Float64Array, curved: Float64Array) -> Float64Array:
     """Return the weights w of ``d = sum_i w_i d_i`` that minimise ``g^T d + d^T (F + damping I) d / 2``.
 
-    Where several w minimise it (parallel directions, or none with curvature), w is the one of minimum norm.
+    If several w minimise it (parallel directions, or directions without curvature), w is the one of minimum norm.
 
     Parameters
     ----------
     slopes : ndarray of shape (k,)
-        ``g^T d_i``.
+        The slopes ``g^T d_i``.
     curved : ndarray of shape (k, k)
-        ``d_i^T (F + damping I) d_j``.
+        The curvatures ``d_i^T (F + damping I) d_j``.
 
     Raises
     ------
     NotPositiveDefiniteError
-        One of the arguments is not finite.
+        If one of the arguments is not finite.
     """
     if not (np.isfinite(slopes).all() and np.isfinite(curved).all()):
         raise NotPositiveDefiniteError("the quadratic model is not finite")
@@ -188,8 +188,8 @@ def best_combination(slopes: Float64Array, curved: Float64Array) -> Float64Array
 def bounded(step: NaturalStep, batch: Batch, bound: float, scale: float, always: bool) -> NaturalStep:
     """Return the step, shortened to a bound on its predicted divergence; with `always`, scaled to the bound.
 
-    With `always` it is the step of the ball ``d^T F d / 2 <= bound`` along the solution x: its Lagrangian has the
-    multiplier ``1 / length = sqrt(x^T F x / (2 bound))``.
+    With `always` the result is the step to the boundary of the ball ``d^T F d / 2 <= bound`` along the solution x. Its
+    Lagrange multiplier is ``1 / length = sqrt(x^T F x / (2 bound))``.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def bounded(step: NaturalStep, batch: Batch, bound: float, scale: float, always:
     bound : float
         Bound on the divergence, in nats per row.
     scale : float
-        The loss is this times the negative log-likelihood.
+        Factor between the loss and the negative log-likelihood.
     always : bool
         Whether shorter steps are lengthened to the bound.
     """

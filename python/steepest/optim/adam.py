@@ -1,4 +1,4 @@
-"""Rules that follow running means of the gradients: Adam, AdamW and Lion."""
+"""Optimizers that follow running means of the gradients: Adam, AdamW and Lion."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ class Adam(Optimizer):
     Parameters
     ----------
     params : iterable of Parameter
-        What to update, as `Network.parameters` returns it.
+        Parameters to update, as `Network.parameters` returns them.
     lr : float, default=1e-3
         Learning rate.
     betas : (float, float), default=(0.9, 0.999)
         Decays of the two running means, each in [0, 1).
     eps : float, default=1e-8
-        Added to the root.
+        Number added to the square root in the denominator, to avoid a division by 0.
     l1, l2, weight_decay : float, default=0.0
-        Penalties on the weights, and not on biases: L1 by its proximal step, which makes weights exactly 0; L2 in the
-        gradient; L2 decoupled from it. See `Optimizer`.
+        Penalties on the weights, not on the biases: `l1` by a proximal step, which makes weights exactly 0; `l2` in the
+        gradient; `weight_decay` decoupled from the gradient. See `Optimizer`.
     max_norm : float, optional
-        Largest norm of all gradients together; longer ones are scaled down to it.
+        Largest global norm of the gradients; larger gradients are scaled down to it.
 
     Raises
     ------
     ValueError
-        Where a number is out of range.
+        If a number is out of range.
     """
 
     rule = "adam"
@@ -97,23 +97,23 @@ class AdamW(Adam):
     Parameters
     ----------
     params : iterable of Parameter
-        What to update, as `Network.parameters` returns it.
+        Parameters to update, as `Network.parameters` returns them.
     lr : float, default=1e-3
         Learning rate.
     betas : (float, float), default=(0.9, 0.999)
         Decays of the two running means, each in [0, 1).
     eps : float, default=1e-8
-        Added to the root.
+        Number added to the square root in the denominator, to avoid a division by 0.
     l1, l2, weight_decay : float, default=0.0, 0.01 for `weight_decay`
-        Penalties on the weights, and not on biases: L1 by its proximal step, which makes weights exactly 0; L2 in the
-        gradient; L2 decoupled from it. See `Optimizer`.
+        Penalties on the weights, not on the biases: `l1` by a proximal step, which makes weights exactly 0; `l2` in the
+        gradient; `weight_decay` decoupled from the gradient. See `Optimizer`.
     max_norm : float, optional
-        Largest norm of all gradients together; longer ones are scaled down to it.
+        Largest global norm of the gradients; larger gradients are scaled down to it.
 
     Raises
     ------
     ValueError
-        Where a number is out of range.
+        If a number is out of range.
     """
 
     formula = "p ← p − lr λ p, then the step of Adam"
@@ -135,30 +135,30 @@ class AdamW(Adam):
 
 
 class Lion(Optimizer):
-    """Lion: steps of one length, by the sign of a running mean of the gradients.
+    """Lion: steps by the sign of a running mean of the gradients.
 
     ``p -= lr * sign(b1 m + (1 - b1) g)``, ``m = b2 m + (1 - b2) g``. X. Chen et al., "Symbolic discovery of
-    optimization algorithms", NeurIPS 2023. Each item moves by the learning rate, whatever the size of its gradient: the
-    rate is usually three to ten times smaller than Adam's, and the decoupled `weight_decay` as much larger.
+    optimization algorithms", NeurIPS 2023. Each step moves every parameter by `lr`, whatever its gradient is. Therefore
+    `lr` is usually three to ten times smaller than for Adam, and the decoupled `weight_decay` as much larger.
 
     Parameters
     ----------
     params : iterable of Parameter
-        What to update, as `Network.parameters` returns it.
+        Parameters to update, as `Network.parameters` returns them.
     lr : float, default=1e-4
         Learning rate.
     betas : (float, float), default=(0.9, 0.99)
         Weight of the mean in the direction of a step, and decay of the mean, each in [0, 1).
     l1, l2, weight_decay : float, default=0.0
-        Penalties on the weights, and not on biases: L1 by its proximal step, which makes weights exactly 0; L2 in the
-        gradient; L2 decoupled from it. See `Optimizer`.
+        Penalties on the weights, not on the biases: `l1` by a proximal step, which makes weights exactly 0; `l2` in the
+        gradient; `weight_decay` decoupled from the gradient. See `Optimizer`.
     max_norm : float, optional
-        Largest norm of all gradients together; longer ones are scaled down to it.
+        Largest global norm of the gradients; larger gradients are scaled down to it.
 
     Raises
     ------
     ValueError
-        Where a number is out of range.
+        If a number is out of range.
     """
 
     rule = "lion"

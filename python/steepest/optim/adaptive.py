@@ -1,4 +1,4 @@
-"""Rules that scale each parameter's step by the squares of its gradients: AdaGrad and RMSprop."""
+"""Optimizers that scale each parameter's step by the squares of its gradients: AdaGrad and RMSprop."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class AdaGrad(Optimizer):
     Parameters
     ----------
     params : iterable of Parameter
-        What to update, as `Network.parameters` returns it.
+        Parameters to update, as `Network.parameters` returns them.
     lr : float, default=1e-2
         Learning rate.
     eps : float, default=1e-10
-        Added to the root.
+        Number added to the square root in the denominator, to avoid a division by 0.
     l1, l2, weight_decay : float, default=0.0
-        Penalties on the weights, and not on biases: L1 by its proximal step, which makes weights exactly 0; L2 in the
-        gradient; L2 decoupled from it. See `Optimizer`.
+        Penalties on the weights, not on the biases: `l1` by a proximal step, which makes weights exactly 0; `l2` in the
+        gradient; `weight_decay` decoupled from the gradient. See `Optimizer`.
     max_norm : float, optional
-        Largest norm of all gradients together; longer ones are scaled down to it.
+        Largest global norm of the gradients; larger gradients are scaled down to it.
 
     Raises
     ------
     ValueError
-        Where a number is out of range.
+        If a number is out of range.
     """
 
     rule = "adagrad"
@@ -75,23 +75,23 @@ class RMSprop(Optimizer):
     Parameters
     ----------
     params : iterable of Parameter
-        What to update, as `Network.parameters` returns it.
+        Parameters to update, as `Network.parameters` returns them.
     lr : float, default=1e-2
         Learning rate.
     rho : float, default=0.99
         Decay of the running mean, in [0, 1).
     eps : float, default=1e-8
-        Added to the root.
+        Number added to the square root in the denominator, to avoid a division by 0.
     l1, l2, weight_decay : float, default=0.0
-        Penalties on the weights, and not on biases: L1 by its proximal step, which makes weights exactly 0; L2 in the
-        gradient; L2 decoupled from it. See `Optimizer`.
+        Penalties on the weights, not on the biases: `l1` by a proximal step, which makes weights exactly 0; `l2` in the
+        gradient; `weight_decay` decoupled from the gradient. See `Optimizer`.
     max_norm : float, optional
-        Largest norm of all gradients together; longer ones are scaled down to it.
+        Largest global norm of the gradients; larger gradients are scaled down to it.
 
     Raises
     ------
     ValueError
-        Where a number is out of range.
+        If a number is out of range.
     """
 
     rule = "rmsprop"

@@ -1,4 +1,4 @@
-"""What all update rules share: the parameters, the learning rate, the penalties and the state that is saved."""
+"""Base class of the optimizers: parameters, learning rate, penalties, gradient clipping and saved state."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ from steepest.nn import Parameter
 
 from .schedules import Schedule
 
-# Attributes that follow from the parameters.
+# Attributes that are looked up from `params`, so that copies and pickles leave them out.
 _OF_PARAMETERS = ("_values", "_grads", "_penalised", "_device")
 
 
 class Optimizer(ABC):
-    """Base of the update rules. `step` can be called inside `steepest.capture`.
+    """Base class of the optimizers; `step` can be called inside `steepest.capture`.
 
-    The state lies where the parameters do, on the CPU or on CUDA. A deep copy or a pickle takes the parameters along:
-    ``copy.deepcopy((net, optimizer))`` is a network and its optimizer, and so is a pickle of both.
+    The state is on the device of the parameters. A deep copy or a pickle includes the parameters. To copy a network
+    with its optimizer, copy both at once: ``copy.deepcopy((net, optimizer))``. The same holds for pickles.
 
-    The penalties act on weights, the parameters whose name ends in "weight", and not on biases; clipping is by the norm
-    of all gradients together.
+    The penalties apply to weights, the parameters whose name ends in "weight", and not to biases. Clipping uses the
+    global norm of all gradients.
 
     Parameters
     ----------
     params : iterable of Parameter
-        What to update, as `Network.parameters` returns it.
+        Parameters to update, as `Network.parameters` returns them.
     lr : float
         Learning rate.
     l1 : float, default=0.0
-        Strength of an L1 penalty, ``l1 * sum(abs(w))``, by its proximal step: after each step of the rule, weights move
-        towards 0 by ``lr * l1`` and stop there, so that some become exactly 0.
+        Strength of an L1 penalty, ``l1 * sum(abs(w))``, applied by a proximal step: after each update, weights move
+        towards 0 by ``lr * l1`` and stop at 0, so that some become exactly 0.
     l2 : float, default=0.0
         Strength of an L2 penalty, ``l2 / 2 * sum(w**2)``: ``l2 * w`` is added to the gradient.
     weight_decay : float, default=0.0
-        Decoupled decay, ``w -= lr * weight_decay * w`` before each step: the same as `l2` for plain gradient descent,
-        and not for rules that scale or accumulate gradients.
+        Decoupled decay, ``w -= lr * weight_decay * w`` before each step. It equals `l2` for plain gradient descent, but
+        not for rules that scale or accumulate gradients.
     max_norm : float, optional
-        Largest norm of all gradients together. Longer ones are scaled down to it, before penalties are added.
+        Largest global norm of the gradients. Larger gradients are scaled down to it, before penalties are added.
 
     Raises
     ------
     ValueError
-        Where there are no parameters, or a number is out of range.
+        If there are no parameters, or a number is out of range.
     """
 
     rule: ClassVar[str]
     """Name of the rule in ``steepest.kernels.UPDATE_RULES``."""
     formula: ClassVar[str]
-    """The step, with the gradient g after clipping and penalties."""
+    """Formula of the step, where g is the gradient after clipping and penalties."""
     source: ClassVar[str]
-    """Who published it."""
+    """Authors and year of the publication."""
 
     def __init__(
         self,
@@ -80,22 +80,22 @@ class Optimizer(ABC):
         self.weight_decay = weight_decay
         self.max_norm = max_norm
         self._look_up_arrays()
-        # An array, so that a captured step reads the rate anew each time it is replayed.
+        # The rate is an array, so that a captured step reads its present value at each replay.
         self._lr: Float64Array = aligned_zeros((), np.float64, self._device)
         self._rates: Float64Array | None = None
         self._turn: Int64Array = aligned_zeros((), np.int64, self._device)
         self.lr = lr
 
     def _look_up_arrays(self) -> None:
-        """Keep what each step takes from the parameters."""
+        """Look up the arrays and flags of the parameters that each step needs."""
         self._values = [p.value for p in self.params]
         self._grads = [p.grad for p in self.params]
         self._penalised = [p.decays for p in self.params]
         self._device = device_of(self._values[0])
 
     def __getstate__(self) -> dict[str, Any]:
-        # Copies of views would be arrays of their own: they are looked up again. The other arrays are NumPy's, since a
-        # pickle can be read where there is no CUDA.
+        # Copies of views would no longer share memory with the parameters, so __setstate__ looks them up again. All
+        # other arrays are pickled as NumPy arrays, since a pickle may be loaded on a machine without CUDA.
         own = {name: value for name, value in vars(self).items() if name not in _OF_PARAMETERS}
         return {name: _each_array(to_host, value) for name, value in own.items()}
 
@@ -107,7 +107,7 @@ class Optimizer(ABC):
 
     @property
     def lr(self) -> float:
-        """Learning rate; a captured step sees what it is set to. On CUDA, reading it waits for the device."""
+        """Learning rate; replays of a captured step use its present value. On CUDA, reading it waits for the device."""
         return float(self._lr)
 
     @lr.setter
@@ -116,24 +116,26 @@ class Optimizer(ABC):
         self._lr[...] = value
 
     def follow(self, schedule: Schedule | None, steps: int = 0) -> None:
-        """Take the learning rate of every step from a schedule, beginning with the next.
+        """Take the learning rate of every step from a schedule, starting with the next step.
 
-        The rates are computed here, once, into a table of float64. `step` looks its own up by a counter that lies
-        beside it, so that a step captured afterwards follows the schedule when it is replayed. What `lr` is set to
-        meanwhile is overwritten by the next step. Where a schedule for as many steps was followed before, its table is
-        written anew, so that steps captured then follow this one.
+        This method computes the rates once, into a float64 table on the device. `step` reads the table at a counter on
+        the same device, so that replays of a step captured afterwards follow the schedule. The next step overwrites any
+        value that `lr` was set to. If an earlier schedule had the same number of steps, its table is overwritten, so
+        that steps captured before follow the new schedule.
 
         Parameters
         ----------
         schedule : Schedule or None
-            A function of the step number; None to follow none, and keep the rate of the last step.
+            Schedule to follow; None to follow no schedule, and keep the rate of the last step.
         steps : int
-            Number of steps that the schedule is for, at least 1. Later ones keep the last rate.
+            Number of steps in the table, at least 1. Later steps keep the last rate.
 
         Raises
         ------
         ValueError
-            Where there are no steps, or one of their rates is negative or not finite.
+            If `steps` is below 1, or a rate is negative or not finite.
+        TypeError
+            If `schedule` is not a `Schedule`.
         """
         name = type(self).__name__
         if schedule is None:
@@ -142,11 +144,11 @@ class Optimizer(ABC):
         if not isinstance(schedule, Schedule):
             raise TypeError(f"[{name}] schedule must be one of steepest.optim.schedules, got {schedule!r}")
         if steps < 1:
-            raise ValueError(f"[{name}] a schedule is followed for at least one step, got steps={steps}")
+            raise ValueError(f"[{name}] steps must be at least 1, got {steps}")
         rates = schedule.rates(steps)
         if not (np.isfinite(rates) & (rates >= 0)).all():
             step = int(np.argmin(np.isfinite(rates) & (rates >= 0)))
-            raise ValueError(f"[{name}] the rate of step {step} is {rates[step]}: not finite, or negative")
+            raise ValueError(f"[{name}] the rate of step {step} must be finite and at least 0, got {rates[step]}")
         if self._rates is not None and len(self._rates) == steps:
             assign(self._rates, rates)
         else:
@@ -163,11 +165,11 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _update(self) -> None:
-        """Take the step at the rate that `_lr` holds."""
+        """Apply the update rule with the learning rate in `_lr`."""
 
     @abstractmethod
     def _state(self) -> dict[str, list[Array]]:
-        """State arrays by name; `state_dict` copies them and `load_state_dict` writes into them."""
+        """Return the state arrays by name; `state_dict` copies them and `load_state_dict` writes into them."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of the state: the learning rate and the arrays that the rule keeps.
@@ -175,8 +177,8 @@ class Optimizer(ABC):
         Returns
         -------
         dict
-            The name of the rule, ``"lr"``, and lists of NumPy arrays by name; ``"schedule_step"``, the number of the
-            next step, where a schedule is followed.
+            The name of the class as ``"rule"``, the learning rate as ``"lr"``, and lists of NumPy arrays by name. If a
+            schedule is followed, ``"schedule_step"`` is the number of the next step.
         """
         copies = {name: [np.array(to_host(a)) for a in arrays] for name, arrays in self._all_state().items()}
         return {"rule": type(self).__name__, "lr": self.lr, **copies}
@@ -186,19 +188,18 @@ class Optimizer(ABC):
         return {"rule", "lr", *self._all_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned, in place: graphs captured before stay valid.
+        """Restore a state that `state_dict` returned, in place: graphs captured before stay valid.
 
         Parameters
         ----------
         state : mapping
-            The state of an optimizer of the same rule over tensors of the same shapes. Where it followed a schedule,
-            `follow` has to be called first: the schedule is no part of the state, only the place in it is.
+            The state of an optimizer of the same rule over tensors of the same shapes. If it followed a schedule, call
+            `follow` first: the state contains the position in the schedule, but not the schedule.
 
         Raises
         ------
         ValueError
-            Where the state is that of another rule, of other shapes or of other kinds of numbers; nothing is changed
-            then.
+            If the rule, the shapes or the dtypes of the state do not match; nothing is changed then.
         """
         name, own = type(self).__name__, self._all_state()
         if state.get("rule") != name:
@@ -207,7 +208,7 @@ class Optimizer(ABC):
             raise ValueError(
                 f"[{name}] cannot load the state of an optimizer that follows a schedule: call follow() first"
             )
-        # Everything is looked at before the first write.
+        # Everything is checked before the first write.
         lr = as_number(state.get("lr"), f"[{name}] lr")
         self._require(0.0, math.inf, lr=lr)
         values = {
@@ -222,7 +223,7 @@ class Optimizer(ABC):
         return self._state() if self._rates is None else {**self._state(), "schedule_step": [self._turn]}
 
     def _options(self) -> dict[str, Any]:
-        """Keywords that the functions of all rules take."""
+        """Return the keyword arguments that the kernels of all rules take."""
         return {
             "lr": self._lr,
             "l2": self.l2,
@@ -236,7 +237,7 @@ class Optimizer(ABC):
         return [aligned_zeros(p.value.shape, p.value.dtype, self._device) for p in self.params]
 
     def _require_betas(self, betas: tuple[float, float]) -> None:
-        """Raise ValueError unless there are two decays of running means, each in [0, 1)."""
+        """Raise ValueError unless each of the two decays of running means is in [0, 1)."""
         for name, beta in zip(("betas[0]", "betas[1]"), betas, strict=True):
             self._require(0.0, 1.0, **{name: beta})
 
@@ -249,7 +250,7 @@ class Optimizer(ABC):
 
 
 def as_number(value: Any, what: str) -> float:
-    """Return a saved number; raise the ValueError that says `what` is none."""
+    """Return a saved number as float; raise a ValueError that names `what` if it is not a number."""
     if isinstance(value, Real):
         return float(value)
     raise ValueError(f"{what} must be a number in the state, got {value!r}")
@@ -258,7 +259,7 @@ def as_number(value: Any, what: str) -> float:
 def saved_arrays(saved: Any, own: list[Array], what: str) -> list[Array]:
     """Return saved arrays with the dtypes of an optimizer's own; raise ValueError unless they have the same shapes.
 
-    Counts may not be negative, nor fractions.
+    Integer arrays count steps: negative or fractional values raise a ValueError too.
     """
     if not isinstance(saved, list | tuple):
         raise ValueError(f"{what} must be a list of arrays in the state, got {type(saved).__name__}")
@@ -277,7 +278,7 @@ def saved_arrays(saved: Any, own: list[Array], what: str) -> list[Array]:
 
 
 def _each_array(change: Callable[[Array], Array], value: Any) -> Any:
-    """Return an attribute with its arrays changed: those of a list, itself if it is one, none of anything else."""
+    """Apply `change` to an attribute that is an array, or to the arrays in a list; return other values unchanged."""
     if isinstance(value, list):
         return [_each_array(change, item) for item in value]
     return change(value) if isinstance(value, np.ndarray) or is_cupy(value) else value

@@ -1,4 +1,4 @@
-"""The natural gradient: steps of equal divergence instead of equal length."""
+"""Natural-gradient descent: steps preconditioned by the inverse Fisher matrix of a network's parameters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from ._step_rules import MOMENTUM_RULES, LastStep, NaturalStep, bounded
 TrustRegion = Literal["clip", "ball", "line_search"]
 MomentumRuleName = Literal["step", "gradient", "model", "spring"]
 
-# Levenberg's and Marquardt's rule, with the factors of J. Martens, "Deep learning via Hessian-free optimization", 2010.
+# Levenberg-Marquardt rule: reduction ratios below and above which the damping changes, and the factor of the change.
+# Source: J. Martens, "Deep learning via Hessian-free optimization", 2010.
 _POOR, _GOOD, _FACTOR = 0.25, 0.75, 1.5
 # Factor by which a rejected step raises the damping.
 _REJECTED = 4.0
@@ -37,7 +38,7 @@ _REJECTED = 4.0
 _WORSE = 2.25
 # Changes of the loss below this multiple of eps * |loss| are rounding errors.
 _LOSS_EPSILONS = 8.0
-# Halvings of a step in a line search.
+# Most steps that a line search tries; each is half of the one before.
 _MOST_HALVINGS = 10
 
 
@@ -78,9 +79,9 @@ class NaturalGradient(ResumableNaturalGradient):
         after a step whose ratio is above 3/4 and that was not clipped. It is multiplied by 9/4 after a step that raises
         the loss of the next batch. A step that raises the loss of its own batch is rejected. None stands for `certify`.
     inverse_damping : float or None, default=None
-        For ``momentum_rule="model"``: the number that is added to F before it is inverted. `damping` then belongs to
-        the quadratic model alone, whose exact matrix soon needs next to none. The inverse needs more: small eigenvalues
-        of averaged Monte Carlo factors are noise, and inverting them gives the largest steps.
+        For ``momentum_rule="model"``: the number that is added to F before it is inverted. `damping` then applies
+        only to the quadratic model, and soon decays to nearly 0. The inverse needs more damping: small eigenvalues of
+        averaged Monte Carlo factors are noise, and inverting them gives the largest steps.
     kl_clip : float or None, default=None
         The largest divergence of a step, in nats per row; None for no bound.
     trust_region : {"clip", "ball", "line_search"}, default="clip"
@@ -125,7 +126,8 @@ class NaturalGradient(ResumableNaturalGradient):
     Raises
     ------
     ValueError, TypeError
-        A number or a name is out of range, options exclude one another, or `FisherMatrix` does not support net or loss.
+        If a number is out of range, a name is unknown, options exclude one another, or `FisherMatrix` does not support
+        `net` or `loss`.
 
     References
     ----------
@@ -203,8 +205,8 @@ class NaturalGradient(ResumableNaturalGradient):
             self._require("inverse_damping", inverse_damping, 0.0, math.inf)
             if momentum_rule != "model":
                 raise ValueError(
-                    "[NaturalGradient] inverse_damping requires momentum_rule='model', whose quadratic model has the "
-                    f"damping to itself, got {momentum_rule!r}"
+                    "[NaturalGradient] inverse_damping requires momentum_rule='model', "
+                    f"got {momentum_rule!r}"
                 )
         if split is not None:
             require_known("NaturalGradient", split=(split, Split))
@@ -244,24 +246,24 @@ class NaturalGradient(ResumableNaturalGradient):
         X : ndarray of shape (n, n_in), or tuple of ndarray
             Inputs; a tuple for a network of several inputs.
         y : ndarray
-            Targets, as of the loss.
+            Targets, as the loss takes them.
         sample_weight : ndarray of shape (n,), default=None
             Weights of the rows, of the network's dtype.
 
         Returns
         -------
         StepDiagnostics
-            The diagnostics of the step. Where the step is rejected, the parameters stay as they were, and the damping
+            The diagnostics of the step. If the step is rejected, the parameters stay as they were, and the damping
             is raised.
 
         Raises
         ------
         ValueError, TypeError
-            X, y or the weights are not as described; nothing has changed then.
+            If X, y or the weights are not as described; nothing has changed then.
         DivergenceError
-            The loss of the batch is not finite before the step; nothing has changed then.
+            If the loss of the batch is not finite before the step; nothing has changed then.
         RuntimeError
-            A graph is being captured.
+            If a graph is being captured.
         """
         require_no_capture(
             "NaturalGradient.step", "call it outside of the block, as often as there are steps"
@@ -348,7 +350,7 @@ class NaturalGradient(ResumableNaturalGradient):
             try:
                 self._add(shorter.move)
                 after, outputs = loss.after()
-                # Where the loss has fallen, the quadratic model is not needed.
+                # If the loss has fallen, the quadratic model is not needed.
                 asks = self.certify or loss.before < after < math.inf
                 predicted = model.change(factor) if asks else math.nan
                 accepted, kl = self._is_allowed(loss.before, after, predicted), math.nan
@@ -389,7 +391,7 @@ class NaturalGradient(ResumableNaturalGradient):
         return diagnostics, shorter
 
     def _judge_last_step(self, loss: BatchLoss) -> None:
-        """Raise the damping where the last step raised the loss of this batch, which it was not computed for.
+        """Raise the damping if the last step, computed on another batch, raised the loss of this batch.
 
         A step to the minimum of a small batch always lowers the loss of that batch, even where it raises all others.
         """
@@ -430,7 +432,7 @@ class NaturalGradient(ResumableNaturalGradient):
 
     @property
     def _needs_no_gradient(self) -> bool:
-        """Whether the step follows from the scores of the batch, of which the gradient is a combination."""
+        """Whether `solve_for_own_gradient` can solve for the step, from the batch's scores and without the gradient."""
         return (
             self.kind == "empirical"
             and self._curvature.is_of_one_batch
@@ -454,7 +456,7 @@ class NaturalGradient(ResumableNaturalGradient):
         return total, d
 
     def _gradient(self, whole: FisherMatrix, d: Array, loss: BatchLoss) -> Array:
-        """Return the gradient of the penalised loss, with dropout, flat on the device."""
+        """Return the gradient of the penalised loss, with dropout, as a flat array on the device."""
         if self.net.draws:
             _, d = self.loss(self.net.forward(*as_inputs(loss.X)), loss.y, loss.sample_weight)
             self.net.backward(d)

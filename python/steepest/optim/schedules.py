@@ -1,7 +1,7 @@
-"""Schedules of the learning rate: functions of the step number, counted from 0; `Adaptive` is one of the loss.
+"""Learning-rate schedules: functions of the step number, counted from 0; `Adaptive` depends on the loss instead.
 
-``schedule(t)`` is the rate of step t, a float for a number and an array for an array; ``schedule.rates(n)`` are those
-of the first n steps. `Optimizer.follow` makes an optimizer take its rates from there, in captured steps too.
+``schedule(t)`` is the rate of step t, a float for a number and an array for an array. ``schedule.rates(n)`` is the
+array of the first n rates. `Optimizer.follow` makes an optimizer follow a schedule, in captured steps too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Rates = Float64Array
 
 
 class Schedule(ABC):
-    """A function of the step number."""
+    """Base class of the learning-rate schedules: functions of the step number."""
 
     @overload
     def __call__(self, step: float) -> float: ...
@@ -38,7 +38,7 @@ class Schedule(ABC):
         Returns
         -------
         float or ndarray of float64
-            Of the step's shape.
+            The rates, in the shape of `step`.
         """
         rates = self._rate(np.asarray(step, np.float64))
         return rates if np.ndim(step) else float(rates)
@@ -49,18 +49,18 @@ class Schedule(ABC):
         Parameters
         ----------
         steps : int
-            How many.
+            Number of steps.
 
         Returns
         -------
         float64 ndarray of shape (steps,)
-            One rate a step.
+            The rate of each step.
         """
         return self(np.arange(steps))
 
     @abstractmethod
     def _rate(self, t: Rates) -> Rates:
-        """Rates of the steps t, of t's shape."""
+        """Return the rates of the steps t, in t's shape."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,10 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """``rate / (t + 1)**power``: with a power in (1/2, 1] the steps add up to infinity and their squares do not.
+    """Inverse scaling: ``rate / (t + 1)**power``.
+
+    With a power in (1/2, 1] the sum of the rates is infinite and the sum of their squares is finite, as the convergence
+    of stochastic gradient descent requires.
 
     H. Robbins, S. Monro, "A stochastic approximation method", 1951; scikit-learn's ``learning_rate="invscaling"``.
 
@@ -108,16 +111,16 @@ class InverseScaling(Schedule):
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """``rate * factor**(t // every)``: a staircase.
+    """Step decay: ``rate * factor**(t // every)``.
 
     Parameters
     ----------
     rate : float
         Rate of step 0.
     every : int
-        Steps on one stair.
+        Number of steps with the same rate.
     factor : float, default=0.1
-        From stair to stair.
+        Factor that multiplies the rate after every `every` steps.
     """
 
     rate: float
@@ -134,7 +137,7 @@ class Step(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """``final + (rate - final) * (1 + cos(pi t / steps)) / 2``, and `final` from step `steps` on.
+    """Cosine decay: ``final + (rate - final) * (1 + cos(pi t / steps)) / 2``, and `final` from step `steps` on.
 
     I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, without restarts.
 
@@ -143,9 +146,9 @@ class Cosine(Schedule):
     rate : float
         Rate of step 0.
     steps : int
-        Steps down to `final`.
+        Number of steps until the rate is `final`.
     final : float, default=0.0
-        The last rate.
+        Rate at the end.
     """
 
     rate: float
@@ -162,16 +165,16 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """A straight line up, ``then(0) * (t + 1) / (steps + 1)``, and from step `steps` on ``then(t - steps)``.
+    """Linear warm-up: ``then(0) * (t + 1) / (steps + 1)``, and ``then(t - steps)`` from step `steps` on.
 
     P. Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour", 2017.
 
     Parameters
     ----------
     steps : int
-        Steps before `then`.
+        Number of warm-up steps.
     then : Schedule
-        What follows.
+        Schedule that follows the warm-up.
     """
 
     steps: int
@@ -188,9 +191,10 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Up from ``rate / divide_by`` to `rate`, then down to the first rate divided by `final_divide_by`.
+    """One-cycle schedule: the rate rises from ``rate / divide_by`` to `rate`, and then falls to its smallest value.
 
-    Both ways along a half cosine; the last step, number ``steps - 1``, has the smallest rate, and later ones keep it.
+    The smallest rate is the first rate divided by `final_divide_by`. Both parts follow a half cosine. The last step,
+    number ``steps - 1``, has the smallest rate, and later steps keep it.
     L. Smith, N. Topin, "Super-convergence: very fast training of neural networks using large learning rates", 2019.
 
     Parameters
@@ -198,13 +202,13 @@ class OneCycle(Schedule):
     rate : float
         The highest rate.
     steps : int
-        Steps of the cycle, at least 2.
+        Number of steps of the cycle, at least 2.
     rising : float, default=0.3
-        Share of them on the way up, in (0, 1).
+        Fraction of the steps in which the rate rises, in (0, 1).
     divide_by : float, default=25.0
-        The highest rate over the first.
+        Ratio of the highest rate to the first.
     final_divide_by : float, default=1e4
-        The first rate over the last.
+        Ratio of the first rate to the last.
     """
 
     rate: float
@@ -226,7 +230,7 @@ class OneCycle(Schedule):
 
     def _rate(self, t: Rates) -> Rates:
         first, top, end = self.rate / self.divide_by, self.rising * self.steps - 1.0, self.steps - 1.0
-        # A rising part of less than one step begins at the top.
+        # If the rising part is shorter than one step, the schedule starts at the highest rate.
         up = np.clip(t / top, 0.0, 1.0) if top > 0 else np.ones_like(t)
         down = np.clip((t - top) / (end - top), 0.0, 1.0)
         return np.where(
@@ -237,28 +241,28 @@ class OneCycle(Schedule):
 
 
 class Adaptive:
-    """A rate that is divided where the loss has stopped falling; call it with the loss of every epoch.
+    """Reduce the learning rate when the loss stops falling; call it with the loss of every epoch.
 
-    ``optimizer.lr = adaptive(loss)``. As scikit-learn's ``learning_rate="adaptive"``: the loss has to fall below the
-    best one by `tol`; after more than `patience` epochs in a row in which it does not, the rate is divided.
+    Use it as ``optimizer.lr = adaptive(loss)``. Like scikit-learn's ``learning_rate="adaptive"``, it divides the rate
+    after more than `patience` consecutive epochs whose loss is not below the best loss by more than `tol`.
 
     Parameters
     ----------
     rate : float
-        The first rate.
+        Initial rate.
     divide_by : float, default=5.0
-        What the rate is divided by, above 1.
+        Divisor of the rate, above 1.
     tol : float, default=1e-4
-        How much the loss has to fall.
+        Least decrease of the loss that counts as an improvement.
     patience : int, default=10
-        Epochs without that in a row that are borne.
+        Number of consecutive epochs without improvement that leave the rate unchanged.
     smallest : float, default=1e-6
-        The rate is not divided once it is this small: `finished` is true instead.
+        At or below this rate, `finished` becomes True instead of a further division.
 
     Attributes
     ----------
     rate : float
-        The rate by now.
+        The present rate.
     finished : bool
         Whether the loss has stopped falling at the smallest rate.
     """
@@ -281,22 +285,22 @@ class Adaptive:
         self.smallest = smallest
         self.finished = False
         self._best = math.inf
-        self._without = 0  # epochs in a row
+        self._without = 0  # consecutive epochs without improvement
 
     def __call__(self, loss: float) -> float:
-        """Take note of an epoch's loss, and return the rate of the next.
+        """Record the loss of an epoch, and return the rate of the next epoch.
 
         Parameters
         ----------
         loss : float
-            Of training or validation; NaN counts as one that has not fallen.
+            Training or validation loss; NaN counts as no improvement.
 
         Returns
         -------
         float
-            The rate.
+            The rate of the next epoch.
         """
-        # The best loss is infinite at first; infinity less a number is no threshold that infinity passes.
+        # The best loss is infinite at first, and an infinite loss is no improvement on it.
         self._without = 0 if loss < self._best - self.tol else self._without + 1
         self._best = min(self._best, loss) if loss == loss else self._best
         if self._without > self.patience:
@@ -309,7 +313,7 @@ class Adaptive:
 
 
 def _cosine(begin: float, end: float, share: Rates) -> Rates:
-    """Go from `begin` to `end` along a half cosine, for shares of the way that are cut off at 1."""
+    """Interpolate from `begin` to `end` along a half cosine, for fractions of the way that are clipped at 1."""
     return end + (begin - end) * 0.5 * (1.0 + np.cos(np.pi * np.minimum(share, 1.0)))
 
 

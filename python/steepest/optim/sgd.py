@@ -1,4 +1,4 @@
-"""Gradient descent: plain, with momentum, and with Nesterov's form of it."""
+"""Stochastic gradient descent: plain, with momentum, and with Nesterov's momentum."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ __all__ = ["SGD", "Momentum", "Nesterov"]
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent: ``p -= lr * g``; with momentum what `Momentum` and `Nesterov` say.
+    """Stochastic gradient descent: ``p -= lr * g``; with `momentum` the step of `Momentum` or `Nesterov`.
 
     H. Robbins, S. Monro, "A stochastic approximation method", 1951.
 
     Parameters
     ----------
     params : iterable of Parameter
-        What to update, as `Network.parameters` returns it.
+        Parameters to update, as `Network.parameters` returns them.
     lr : float, default=1e-3
         Learning rate.
     momentum : float, default=0.0
-        Decay of the velocity, in [0, 1]; 0 for none.
+        Decay of the velocity, in [0, 1]; 0 for no momentum.
     nesterov : bool, default=False
-        Whether to look ahead.
+        Whether to use Nesterov's momentum; requires `momentum` above 0.
     l1, l2, weight_decay : float, default=0.0
-        Penalties on the weights, and not on biases: L1 by its proximal step, which makes weights exactly 0; L2 in the
-        gradient; L2 decoupled from it. See `Optimizer`.
+        Penalties on the weights, not on the biases: `l1` by a proximal step, which makes weights exactly 0; `l2` in the
+        gradient; `weight_decay` decoupled from the gradient. See `Optimizer`.
     max_norm : float, optional
-        Largest norm of all gradients together; longer ones are scaled down to it.
+        Largest global norm of the gradients; larger gradients are scaled down to it.
 
     Raises
     ------
     ValueError
-        Where a number is out of range.
+        If a number is out of range.
     """
 
     rule = "sgd"
@@ -87,21 +87,21 @@ class Momentum(SGD):
     Parameters
     ----------
     params : iterable of Parameter
-        What to update, as `Network.parameters` returns it.
+        Parameters to update, as `Network.parameters` returns them.
     lr : float, default=1e-3
         Learning rate.
     momentum : float, default=0.9
         Decay of the velocity, in (0, 1].
     l1, l2, weight_decay : float, default=0.0
-        Penalties on the weights, and not on biases: L1 by its proximal step, which makes weights exactly 0; L2 in the
-        gradient; L2 decoupled from it. See `Optimizer`.
+        Penalties on the weights, not on the biases: `l1` by a proximal step, which makes weights exactly 0; `l2` in the
+        gradient; `weight_decay` decoupled from the gradient. See `Optimizer`.
     max_norm : float, optional
-        Largest norm of all gradients together; longer ones are scaled down to it.
+        Largest global norm of the gradients; larger gradients are scaled down to it.
 
     Raises
     ------
     ValueError
-        Where a number is out of range.
+        If a number is out of range.
     """
 
     rule = "momentum"
@@ -136,21 +136,21 @@ class Nesterov(Momentum):
     Parameters
     ----------
     params : iterable of Parameter
-        What to update, as `Network.parameters` returns it.
+        Parameters to update, as `Network.parameters` returns them.
     lr : float, default=1e-3
         Learning rate.
     momentum : float, default=0.9
         Decay of the velocity, in (0, 1].
     l1, l2, weight_decay : float, default=0.0
-        Penalties on the weights, and not on biases: L1 by its proximal step, which makes weights exactly 0; L2 in the
-        gradient; L2 decoupled from it. See `Optimizer`.
+        Penalties on the weights, not on the biases: `l1` by a proximal step, which makes weights exactly 0; `l2` in the
+        gradient; `weight_decay` decoupled from the gradient. See `Optimizer`.
     max_norm : float, optional
-        Largest norm of all gradients together; longer ones are scaled down to it.
+        Largest global norm of the gradients; larger gradients are scaled down to it.
 
     Raises
     ------
     ValueError
-        Where a number is out of range.
+        If a number is out of range.
     """
 
     rule = "nesterov"
