@@ -17,7 +17,7 @@ LinearLoss = nn.MeanSquaredError | nn.BinaryCrossEntropy | nn.SoftmaxCrossEntrop
 
 BATCH_MODES = ("batch", "mini-batch", "stochastic")
 BATCH_MODE_PARAMETERS: dict[str, list[Any]] = {
-    # kept by hand: the rules whose rates are known for linear models
+    # Written out: the rules for which `_gradient_descent` has a default learning rate.
     "rule": [StrOptions({"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"})],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither"), None],
     "momentum": [Interval(Real, 0, 1, closed="neither")],
@@ -29,16 +29,16 @@ BATCH_MODE_PARAMETERS: dict[str, list[Any]] = {
 
 @dataclass(frozen=True)
 class Descent:
-    """Options of gradient descent, as the parameters of the estimators describe them.
+    """Options of gradient descent; the estimators' docstrings describe those not listed here.
 
     Attributes
     ----------
     batch_mode : {"batch", "mini-batch", "stochastic"}
-        Number of samples in a step: all, some, or one.
+        Batch mode: all samples in a step, some, or one.
     tol : float
-        Largest component of the gradient at which to stop; for least squares, over the deviation of the targets.
+        Infinity norm of the gradient at which to stop; for least squares, relative to the standard deviation of y.
     seed : int
-        Seed of the orders.
+        Seed of the sample orders.
     """
 
     batch_mode: str
@@ -55,7 +55,7 @@ class Descent:
 
     @classmethod
     def of(cls, model: Any, verbose: bool = False) -> Descent:
-        """Return the options that the parameters of an estimator give."""
+        """Return the options from the parameters of an estimator."""
         return cls(
             batch_mode=model.solver,
             rule=model.rule,
@@ -77,24 +77,24 @@ class Descent:
 
 @dataclass(frozen=True)
 class Objective:
-    """``sum_i s_i loss(x_i w + b, y_i) / sum_i s_i + l2 / 2 |w|^2 + l1 |w|_1``.
+    """Penalised mean loss: ``sum_i s_i loss(x_i w + b, y_i) / sum_i s_i + l2 / 2 |w|^2 + l1 |w|_1``.
 
     Attributes
     ----------
     X : ndarray, cupy.ndarray or CSR of shape (n, d)
         Inputs.
     target : ndarray
-        Targets as the loss takes them, where X is.
+        Targets as the loss takes them, on the device of X.
     sample_weight : ndarray of shape (n,) or None
-        Weights s, where X is, of its dtype.
+        Weights s, in the dtype of X and on its device.
     loss : SoftmaxCrossEntropy, BinaryCrossEntropy or MeanSquaredError
-        The loss; that of a row is the sum over its outputs.
+        The loss, summed over the outputs of a row.
     n_outputs : int
         Number of outputs.
     fit_intercept : bool
         Whether there is an intercept b.
     l2, l1 : float
-        Penalties.
+        Strengths of the L2 and L1 penalty.
     device : {"cpu", "cuda"}
         Device of the computation.
     """

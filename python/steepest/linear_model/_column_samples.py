@@ -1,4 +1,4 @@
-"""Centres and spreads of the columns of a matrix, from a sample of its rows."""
+"""Means and standard deviations of the columns of a matrix, estimated from a sample of its rows."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import scipy.sparse
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import to_device, to_host
 
-# The most rows of a sample, and the most items; a sample has at least 64 rows, whatever their width.
+# Most rows of a sample, and most numbers in it; a sample has at least 64 rows, however many columns X has.
 _ROWS, _ITEMS = 1024, 1 << 22
 
 
 @dataclass(frozen=True)
 class ColumnSample:
-    """Weighted means and standard deviations of the columns, shape (d,), in the units of each column.
+    """Weighted means and standard deviations of the columns, in the units of each column.
 
     Attributes
     ----------
     centre : ndarray of shape (d,)
-        The mean; the value itself of a column that is constant in the sample.
+        The mean; for a column that is constant in the sample, exactly that constant.
     spread : ndarray of shape (d,)
         The root mean square of the deviations from the centre.
     """
@@ -32,14 +32,14 @@ class ColumnSample:
 
     @classmethod
     def of(cls, X: Any, sample_weight: Array | None = None) -> ColumnSample:
-        """Return those of at most 1024 rows at equal distances.
+        """Return the means and deviations of at most 1024 evenly spaced rows.
 
         Parameters
         ----------
         X : ndarray, cupy.ndarray or CSR of shape (n, d)
             Samples. A sparse X stays sparse.
         sample_weight : ndarray of shape (n,) or None
-            Weights of the samples, not negative.
+            Weights of the samples, at least 0.
         """
         n, d = X.shape
         step = -(-n // min(_ROWS, max(64, _ITEMS // max(d, 1))))
@@ -48,7 +48,7 @@ class ColumnSample:
         if sample_weight is not None and (given := to_host(sample_weight[::step])).any():
             weights = given.astype(np.float64)
         weights /= weights.sum()
-        # Numbers that are not finite are found by what comes of them.
+        # Infinite or NaN entries are detected later, in the results.
         with np.errstate(invalid="ignore", over="ignore"):
             return (_of_sparse if scipy.sparse.issparse(rows) else _of_dense)(rows, weights)
 
@@ -59,16 +59,16 @@ class ColumnSample:
 
 
 def less_centre(X: Any, centre: Float64Array, device: str) -> Any:
-    """Return ``X - centre``, a copy of X's dtype, on the device where X is.
+    """Return a copy ``X - centre`` in X's dtype and on its device.
 
     Parameters
     ----------
     X : ndarray, cupy.ndarray or CSR of shape (n, d)
-        Samples. A sparse X stays sparse but for the columns whose centre is not zero.
+        Samples. A sparse X stays sparse, except for the columns whose centre is not zero.
     centre : ndarray of shape (d,)
-        What to take from each column.
+        Number to subtract from each column.
     device : {"cpu", "cuda"}
-        Where X is.
+        Device of X.
     """
     if not scipy.sparse.issparse(X):
         return X - to_device(centre.astype(X.dtype), device)
@@ -83,7 +83,7 @@ def less_centre(X: Any, centre: Float64Array, device: str) -> Any:
 def _of_dense(rows: Array, weights: Float64Array) -> ColumnSample:
     values: Float64Array = to_host(rows).astype(np.float64)
     centre = weights @ values
-    # The mean of equal numbers may differ from them by its rounding.
+    # The mean of equal numbers may differ from them by a rounding error.
     centre = np.where((values == values[0]).all(axis=0), values[0], centre)
     deviations = values - centre
     unit = np.abs(deviations).max(axis=0)

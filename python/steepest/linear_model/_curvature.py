@@ -1,4 +1,4 @@
-"""Solves with the curvature of a logistic objective, or with an approximation of it, for Newton-like steps."""
+"""Linear solves with the Hessian of a logistic objective, or an approximation of it, for Newton-like steps."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from steepest._symmetric import Cholesky, one_thread_if_small
 from ._objective import LogisticObjective
 from ._quasi_newton import Solve
 
-# The largest matrix that is factorised.
+# Largest number of parameters for which a dense Hessian is factorised.
 MOST_PARAMETERS = 2048
-# The largest of several classes that is worth its products, k (k + 1) / 2 of them, for an approximation.
+# The same for an approximation with several classes, whose Hessian takes k (k + 1) / 2 matrix products.
 _MOST_DENSE_PARAMETERS = 256
 
 
 def dense_solve(objective: LogisticObjective, theta: Float64Array) -> Solve:
-    """Return ``v -> H^-1 v`` for the Hessian at theta, and for the shortest solution where it is singular.
+    """Return ``v -> H^-1 v`` for the Hessian at theta, or ``v -> H^+ v`` if it is singular.
 
     A Hessian that is ill conditioned for the precision of X, or overflows there, is computed again in float64.
     """
@@ -28,8 +28,8 @@ def dense_solve(objective: LogisticObjective, theta: Float64Array) -> Solve:
     for precision in dict.fromkeys((objective.dtype, np.dtype(np.float64))):
         hessian = objective.hessian(theta, precision)
         if k > 1:
-            # Adding the same to all classes changes nothing: neither do gradients point there. So the curvature in that
-            # direction may be any; each feature's own leaves its row of the Hessian as exact as it was.
+            # Adding the same vector to all classes leaves the loss unchanged, and gradients have no such component. The
+            # curvature in that direction is arbitrary; the mean of each feature's diagonal keeps its rows well scaled.
             of_features = hessian.diagonal().reshape(k, rows).mean(axis=0)
             # It may not be finite.
             with np.errstate(invalid="ignore"):
@@ -67,12 +67,12 @@ def _pseudo_solve(matrix: Float64Array, precision: np.dtype[Any]) -> Solve:
 
 
 def _cut(matrix: Float64Array, precision: np.dtype[Any]) -> float:
-    """Return what rounding leaves of eigenvalues of zero, relative to the largest."""
+    """Return the rounding error of zero eigenvalues, relative to the largest eigenvalue."""
     return len(matrix) * float(np.finfo(precision).eps)
 
 
 def _unit_diagonal(matrix: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return the square roots of a diagonal, one where it is zero, and the matrix divided by them on both sides."""
+    """Return the square roots of the diagonal (1 if it is 0), and the matrix scaled by them to a unit diagonal."""
     diagonal = matrix.diagonal()
     scale: Float64Array = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
     return scale, matrix / scale / scale[:, None]
@@ -109,7 +109,7 @@ def _shifted_factor(matrix: Float64Array, shift: float) -> Float64Array:
 
 
 def preconditioner(objective: LogisticObjective, theta: Float64Array) -> Solve | None:
-    """Return an approximate inverse of the Hessian at theta, or None where there are too many features for one."""
+    """Return an approximate inverse of the Hessian at theta, or None if there are too many features."""
     rows, k = objective.shape
     if rows * k <= (MOST_PARAMETERS if k == 1 else _MOST_DENSE_PARAMETERS):
         return dense_solve(objective, theta)

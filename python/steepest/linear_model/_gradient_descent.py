@@ -1,4 +1,4 @@
-"""Gradient descent on linear models by captured steps: full-batch, mini-batch or stochastic."""
+"""Gradient descent on linear models: full-batch, mini-batch or stochastic steps, captured and replayed."""
 
 from __future__ import annotations
 
@@ -35,9 +35,11 @@ _SCALING: dict[str, Callable[..., optim.Optimizer]] = {
     "rmsprop": optim.RMSprop,
     "adam": optim.Adam,
 }
-# The rate of rules that scale the gradient, whatever its size; and how small rates become on plateaus, relatively.
+# Default learning rate of rules that scale the gradient, which is the size of their steps in units of y or 1.
 _RATE_OF_SCALING_RULES = 0.05
+# Smallest learning rate on plateaus, as a fraction of the initial one.
 _SMALLEST_RATE = 1e-4
+# Number of steps over which the objective may oscillate; epochs of fewer steps count together in `n_iter_no_change`.
 _STEPS_OF_A_CYCLE = 10
 
 
@@ -48,16 +50,16 @@ class Descended:
     Attributes
     ----------
     coef, intercept : float64 ndarray of shape (d, k) and (k,)
-        The weights that met the tolerance, or else those with the smallest objective of all epochs; where it diverged,
-        the last finite ones.
+        The weights that met the tolerance, or else those with the smallest objective of all epochs; after a divergence,
+        the last finite weights.
     n_iter : int
         Number of epochs.
     loss_curve : list of float
-        The objective of all rows after every epoch.
+        The objective over all rows after each epoch.
     converged : bool
         Whether the tolerance was met.
     error : DivergenceError or None
-        The error to raise once the weights are stored; None without one.
+        The error to raise once the weights are stored; None if the descent did not diverge.
     """
 
     coef: Float64Array
@@ -69,7 +71,7 @@ class Descended:
 
 
 class _Epochs:
-    """A trainer for `train`: an epoch of steps, then the objective of all rows and its gradient."""
+    """A trainer for `train`: an epoch of steps, then the objective over all rows and its gradient."""
 
     track_accuracy = False
 
@@ -86,7 +88,7 @@ class _Epochs:
         self._batch = descent.rows_of_a_step(n)
         self._value = aligned_zeros((), np.float64, objective.device)
         self.evaluate()
-        # For least squares, gradients and coefficients are in units of y.
+        # For least squares, gradients and coefficients scale with y; the unit is the initial root mean square error.
         squared = isinstance(objective.loss, nn.MeanSquaredError)
         loss = float(self._value)
         self.unit = float(np.sqrt(2 * loss)) if squared and loss > 0 else 1.0
@@ -107,7 +109,7 @@ class _Epochs:
 
     @property
     def remedy(self) -> str:
-        """Advice for the error message where training diverged."""
+        """Advice for the error message of a divergence."""
         return lower_rate(self.optimizer)
 
     def _make_optimizer(self) -> optim.Optimizer:
@@ -121,7 +123,7 @@ class _Epochs:
                 objective.X, objective.sample_weight, objective.loss, objective.fit_intercept, descent.seed
             )
             rate = smoothness.rate(self._batch, momentum, objective.l2)
-        # Velocities add up gradients, 1 / (1 - momentum) of each, and know nothing of the proximal step.
+        # Momentum scales gradients by 1 / (1 - momentum), but not the proximal step, so l1 is scaled alike.
         options: dict[str, Any] = {"l2": objective.l2, "l1": objective.l1 / (1 - momentum)}
         if descent.rule in _MOMENTA:
             return _MOMENTA[descent.rule](parameters, float(rate), momentum, **options)
@@ -145,13 +147,13 @@ class _Epochs:
         )
 
     def _draw_rows(self) -> Array:
-        """Return the rows of an epoch, each as often as its weight says."""
+        """Return the rows of an epoch, sampled in proportion to their weights."""
         weights = self.objective.sample_weight
         if weights is None:
             return np.arange(self.objective.X.shape[0])
         return draw_by_weight(to_host(weights), self._random)
 
-    # ------------------------------------------------------------------------------------------ every epoch
+    # ----------------------------------------------------------------------------------------------- epochs
 
     def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, float]:
         """Take the steps of an epoch, and return the objective."""
@@ -175,7 +177,7 @@ class _Epochs:
         self.evaluate()
 
     def evaluate(self) -> None:
-        """Compute the mean loss of all rows and its gradient."""
+        """Compute the mean loss over all rows and its gradient."""
         objective, loss = self.objective, self.objective.loss
         weight, bias = self._parameters[0], self._parameters[1] if objective.fit_intercept else None
         if scipy.sparse.issparse(objective.X):
@@ -208,7 +210,7 @@ class _Epochs:
         return float(self._value) + penalty + self.objective.l1 * float(np.abs(weights).sum())
 
     def gradient_norm(self) -> tuple[float, float]:
-        """Return the largest component of the smallest subgradient, and of its components over their tolerances."""
+        """Return the infinity norm of the smallest subgradient, and the same norm in units of the tolerances."""
         weights = self._weights()
         gradient = to_host(self._parameters[0].grad) + self.objective.l2 * weights
         wrong = violation(weights, gradient, np.asarray(self.objective.l1))
@@ -235,9 +237,9 @@ def descend(
 ) -> Descended:
     """Minimise an objective by gradient descent.
 
-    Descent stops where the largest component of the gradient is within the tolerance, in every batch mode. Steps on
-    some of the rows have the variance-reduced gradient of `SvrgTrainer`. Their rate is divided by 5 where the
-    objective has not fallen for some epochs.
+    In every batch mode, descent stops when the infinity norm of the gradient is within the tolerance. Mini-batch and
+    stochastic steps use the variance-reduced gradient of `SvrgTrainer`. Their rate is divided by 5 when the objective
+    has not fallen for `n_iter_no_change` epochs, or more if epochs have few steps.
 
     Parameters
     ----------
@@ -258,18 +260,18 @@ def descend(
     Raises
     ------
     ValueError
-        There is an L1 penalty, and the rule scales gradients.
+        If there is an L1 penalty, and the rule scales gradients.
     """
     if objective.l1 and descent.rule in _SCALING:
         raise ValueError(
-            f"[{name}] the proximal step of the L1 penalty belongs to rules that do not scale the gradient: use "
-            f"rule='sgd', 'momentum' or 'nesterov', not {descent.rule!r}"
+            f"[{name}] an L1 penalty requires a rule that does not scale the gradient: use rule='sgd', "
+            f"'momentum' or 'nesterov', got {descent.rule!r}"
         )
     epochs = _Epochs(objective, descent, start)
     first, best = epochs.value(), epochs.parameters()
     batch, scaling = descent.batch_mode == "batch", descent.rule in _SCALING
     rate = epochs.optimizer.lr
-    # Rules with a memory rise and fall over several steps, of which an epoch may have but one.
+    # With momentum the objective oscillates over several steps, but an epoch may have only one step.
     patience = descent.n_iter_no_change * -(-_STEPS_OF_A_CYCLE // min(epochs.steps, _STEPS_OF_A_CYCLE))
     rates = Adaptive(rate, tol=0.0, patience=patience, smallest=rate * _SMALLEST_RATE)
     curve: list[float] = []
@@ -281,7 +283,7 @@ def descend(
         curve.append(epoch.loss)
         if epoch.loss <= lowest:
             lowest, best = epoch.loss, epochs.parameters()
-        # With full batches, only rules that scale the gradient circle the minimum instead of converging to it.
+        # With full batches, only rules that scale the gradient oscillate around the minimum at a constant rate.
         if scaling or not batch:
             epochs.optimizer.lr = rates(epoch.loss)
         gradient_norm, relative = epochs.gradient_norm()
@@ -296,7 +298,7 @@ def descend(
     error = None
     try:
         if descent.max_iter:
-            # An overflow has its own error.
+            # A DivergenceError reports overflows.
             with np.errstate(over="ignore", invalid="ignore"):
                 train(epochs, descent.max_iter, after_epoch, name=name)
     except DivergenceError as diverged:

@@ -1,7 +1,8 @@
-"""Linear least squares: moments and residuals by blocks of rows, normal equations, orthogonal factors.
+"""Linear least squares by normal equations or QR factors, with moments and residuals from blocks of rows.
 
-All blocks are ``Z = sqrt(s) * [1, X - c, Y - e]`` for weights s and points c, e near the means, which keeps ``Z.T @ Z``
-free of the cancellation that large means bring. With the column of ones first, eliminating it centres the rest exactly.
+All blocks are ``Z = sqrt(s) * [1, X - c, Y - e]`` for weights s and points c, e near the means. Subtracting c and e
+avoids the cancellation that large means cause in ``Z.T @ Z``. Eliminating the first column, the ones, then centres the
+other columns exactly.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from steepest._symmetric import Cholesky, one_thread_if_small
 from ._column_samples import ColumnSample
 from ._shortest_solution import non_negative, shortest_solution
 
-# A column is constant where the elimination of its mean leaves no more of its sum of squares about the centre than so
-# many units of machine epsilon. The centre is the mean of 1024 of n rows, so that of others 1 / (1 + n / 1024) is left.
+# A column counts as constant if exact centring leaves at most this many units of machine epsilon of its sum of squares
+# about c. Since c is the mean of 1024 of the n rows, other columns keep at least 1 / (1 + n / 1024) of it.
 _CONSTANT = 100.0
 
 
@@ -36,15 +37,15 @@ class Problem:
     X : ndarray, cupy.ndarray or CSR of shape (n, d)
         Inputs.
     Y : ndarray or cupy.ndarray of shape (n, m)
-        Targets, where X is (on the host for CSR).
+        Targets, on the device of X (the host for CSR).
     sample_weight : ndarray of shape (n,) or None
-        Weights, beside Y.
+        Weights, on the device of Y.
     fit_intercept : bool
-        Whether there is a column of ones, too.
+        Whether there is an intercept, hence a column of ones.
     device : {"cpu", "cuda"}
-        Where the blocks are made and multiplied.
+        Device on which the blocks are formed and multiplied.
     precision : dtype, optional
-        That of the blocks; by default that of X.
+        Dtype of the blocks; by default that of X.
     """
 
     X: Any
@@ -59,7 +60,7 @@ class Problem:
         self.n, self.d = self.X.shape
         self.m = self.Y.shape[1]
         self.first = int(self.fit_intercept)
-        # Any point will do: it is the exact mean only after the elimination of the column of ones.
+        # The centres may be inexact: eliminating the column of ones centres the columns exactly.
         x_centre, y_centre = np.zeros(self.d), np.zeros(self.m)
         if self.fit_intercept:
             x_centre = ColumnSample.of(self.X, self.sample_weight).centre
@@ -69,7 +70,7 @@ class Problem:
         )
 
     def blocks(self) -> Iterator[Array]:
-        """Yield Z for consecutive rows; the array is used again for the next."""
+        """Yield Z for consecutive blocks of rows; all blocks share one buffer."""
         columns = self.first + self.d + self.m
         rows = min(self.n, block_rows(columns, self.device))
         buffer = aligned_empty((rows, columns), self.precision, self.device)
@@ -86,7 +87,7 @@ class Problem:
             yield Z
 
     def moments(self) -> Float64Array:
-        """Return ``Z.T @ Z``, blocks added up in float64."""
+        """Return ``Z.T @ Z``, with the blocks' products added in float64."""
         total: Any = 0.0
         for Z in self.blocks():
             total = total + K.matmul(Z.T, Z).astype(np.float64)
@@ -101,7 +102,7 @@ class Problem:
         return total
 
     def gradient(self, coef: Float64Array, intercept: Float64Array) -> Float64Array:
-        """Return ``Z[:, :-m].T @ (y - prediction)`` for centred coefficients, the residual computed row by row."""
+        """Return ``Z[:, :-m].T @ (y - prediction)`` for centred coefficients, from the residuals of the rows."""
         table = np.concatenate([intercept[None][: self.first], coef, -np.eye(self.m)])
         table = to_device(table.astype(self.precision), self.device)
         total: Any = 0.0
@@ -111,7 +112,7 @@ class Problem:
         return result
 
     def triangle(self) -> Float64Array:
-        """Return the factor R of ``Z = Q R``, by QR of the factors of blocks (TSQR; J. Demmel et al., 2012)."""
+        """Return R of ``Z = Q R`` from the QR factors of blocks (tall-skinny QR; J. Demmel et al., 2012)."""
         columns = self.first + self.d + self.m
         rows: list[Float64Array] = []
         waiting = 0
@@ -129,7 +130,7 @@ def _triangular_factor(rows: list[Float64Array]) -> Float64Array:
 
 @dataclass
 class Solution:
-    """Coefficients (d, m), intercepts (m,), rank and singular values of the centred, weighted X."""
+    """Coefficients (d, m) and intercepts (m,), with the rank and singular values of the centred, weighted X."""
 
     coef: Float64Array
     intercept: Float64Array
@@ -138,29 +139,30 @@ class Solution:
 
 
 def solve(problem: Problem, *, alpha: float, tol: float, positive: bool) -> Solution | None:
-    """Minimise ``sum_i s_i |y_i - x_i w - b|^2 + alpha |w|^2``; of several solutions, the shortest.
+    """Minimise ``sum_i s_i |y_i - x_i w - b|^2 + alpha |w|^2``; of several solutions, return the one of minimum norm.
 
-    Well-conditioned problems are solved by the normal equations, with one step of refinement from residuals of the rows
-    (corrected semi-normal equations; Å. Björck, "Stability analysis of the method of seminormal equations", 1987),
-    which costs two passes over X, or three for a float32 X whose condition asks for products in float64; others from
-    the triangular factor of X. The condition is that of columns scaled to unit norm, which units do not matter to.
+    The normal equations solve well-conditioned problems, with one refinement step from the residuals of the rows
+    (corrected semi-normal equations; Å. Björck, "Stability analysis of the method of seminormal equations", 1987). This
+    takes two passes over X, or three if the condition number of a float32 X requires products in float64. The
+    triangular factor of X solves all other problems. The condition number is that of the columns scaled to unit norm,
+    so that it does not depend on their units.
 
     Parameters
     ----------
     problem : Problem
-        The data.
+        Inputs, targets and weights.
     alpha : float
-        L2 penalty of the coefficients, not of the intercept.
+        Strength of the L2 penalty on the coefficients, not on the intercept.
     tol : float
-        Singular values of the columns, scaled to unit norm, below ``tol`` times the largest count as zero. A ridge
-        penalty determines all coefficients, so that with one none does.
+        Singular values of X, with columns scaled to unit norm, count as zero below ``tol`` times the largest. With a
+        ridge penalty none counts as zero, since the penalty determines all coefficients.
     positive : bool
         Whether coefficients must not be negative (C. Lawson and R. Hanson's non-negative least squares).
 
     Returns
     -------
     Solution or None
-        None where the numbers overflow or are not finite.
+        The solution, or None if numbers overflow or are not finite.
     """
     if not positive and problem.n > problem.d + 1:
         solution = _by_normal_equations(problem, alpha, tol)
@@ -190,7 +192,7 @@ def _by_normal_equations(problem: Problem, alpha: float, tol: float) -> Solution
     if not len(kept):
         return _solution(problem, moments[0], np.zeros((d, problem.m)), 0, np.zeros(d))
     gram = centred[np.ix_(kept, kept)]
-    # The error of refinement shrinks by (condition of the matrix) * eps; below 1e-3 one step is enough.
+    # A refinement step shrinks the error by (condition of the matrix) * eps; below 1e-3 one step is enough.
     enough = 1e3 * float(precision.eps)
     found = _factor(gram, alpha, max(enough, (2 * tol) ** 2 if alpha == 0 else 0.0))
     if found is None:
@@ -220,15 +222,15 @@ def _by_normal_equations(problem: Problem, alpha: float, tol: float) -> Solution
 
 
 def _underflows(problem: Problem, squares: Float64Array, precision: np.finfo[Any]) -> bool:
-    """Whether there are columns of which squares leave nothing, or too few digits."""
+    """Return whether the squares of a nonzero column underflow, or lose digits."""
     small = problem.largest()[problem.first : problem.first + problem.d]
     return bool(((squares < precision.tiny / precision.eps) & (small > 0)).any())
 
 
 def _factor(gram: Float64Array, alpha: float, least: float) -> tuple[Cholesky, Float64Array] | None:
-    """Return the factor of ``gram + alpha I``, scaled to a diagonal of ones, and the square roots of its diagonal.
+    """Return the Cholesky factor of ``gram + alpha I``, scaled to a unit diagonal, and the scale of each column.
 
-    None where the reciprocal condition of the scaled matrix is below `least`.
+    Return None if the reciprocal condition number of the scaled matrix is below `least`.
     """
     scale = np.sqrt(gram.diagonal() + alpha)
     scaled = gram / scale / scale[:, None]
@@ -238,7 +240,7 @@ def _factor(gram: Float64Array, alpha: float, least: float) -> tuple[Cholesky, F
 
 
 def _well_conditioned(matrix: Float64Array, least: float) -> Cholesky | None:
-    """Return the factor of a matrix, or None where its reciprocal condition is below `least`."""
+    """Return the Cholesky factor of a matrix, or None if its reciprocal condition number is below `least`."""
     with one_thread_if_small(len(matrix)):
         factor = Cholesky.of(matrix, "cpu")
         return factor if factor is not None and factor.reciprocal_condition() > least else None
@@ -249,7 +251,7 @@ def _by_triangle(
 ) -> Solution:
     first, d = problem.first, problem.d
     inputs, targets = factor[first:, first : first + d], factor[first:, first + d :]
-    # The row of the column of ones, times its pivot, is that row of the moments.
+    # The first row of Z^T Z, the sums of the columns, is the first row of R times R[0, 0].
     sums = factor[0] * factor[0, 0] if first else factor[0]
     norms = _column_norms(inputs)
     if first:
@@ -275,10 +277,10 @@ def _by_triangle(
 def _minimum(
     A: Float64Array, B: Float64Array, norms: Float64Array, alpha: float, tol: float
 ) -> tuple[Float64Array, int]:
-    """Return the shortest minimum of ``|A X - B|^2 + alpha |X|^2``, and the rank of A with columns of unit norm."""
+    """Return the minimum-norm X that minimises ``|A X - B|^2 + alpha |X|^2``, and the rank of A (unit-norm columns)."""
     scaled = A / norms
     eps = float(np.finfo(np.float64).eps)
-    # Mostly, rows that are fewer than the columns are independent.
+    # If A has fewer rows than columns, the rows are usually independent.
     gram = scaled @ scaled.T if len(A) < len(norms) else np.zeros((0, 0))
     if len(gram) and _well_conditioned(gram, max(1e3 * eps, (2 * tol) ** 2)) is not None:
         rank, u, singular, v = len(A), np.eye(len(A)), np.ones(len(A)), scaled
@@ -286,7 +288,7 @@ def _minimum(
         u, singular, v = np.linalg.svd(scaled, full_matrices=False)
         rank = int((singular > max(tol, max(A.shape) * eps) * singular.max(initial=0.0)).sum())
     if alpha:
-        # Ridge regression is the shortest solution with a further unknown for each row, its residual over sqrt(alpha).
+        # Ridge regression is the minimum-norm solution with one more unknown per row: its residual over sqrt(alpha).
         residuals = np.sqrt(alpha) * np.eye(len(A))
         return shortest_solution(np.concatenate([A, residuals], axis=1), B)[: len(norms)], rank
     leading = (u[:, :rank].T @ B) / singular[:rank, None]
@@ -296,7 +298,7 @@ def _minimum(
 
 
 def _column_norms(matrix: Float64Array) -> Float64Array:
-    """Return the norms of the columns, none of which over- or underflows."""
+    """Return the norms of the columns, without overflow or underflow."""
     largest = np.abs(matrix).max(axis=0, initial=0.0)
     unit = np.where(largest > 0.0, largest, 1.0)
     norms: Float64Array = largest * np.sqrt(np.square(matrix / unit).sum(axis=0))
@@ -304,7 +306,7 @@ def _column_norms(matrix: Float64Array) -> Float64Array:
 
 
 def _centred_intercept(problem: Problem, sums: Float64Array, coef: Float64Array) -> Float64Array:
-    """Return the intercept that belongs to coefficients, for X and Y from which their centres were taken.
+    """Return the intercept for given coefficients, for X and Y less their centres.
 
     `sums` is the first row of the moments: the sum of the weights, and the weighted sums of the columns.
     """

@@ -1,4 +1,4 @@
-"""Linear least squares and ridge regression."""
+"""`LinearRegression`: linear least squares and ridge regression."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from ._gradient_descent import descend
 from ._least_squares import Problem, Solution, solve
 from ._sparse_least_squares import affordable_steps, solve_sparse
 
-# A sparse X with more columns than this is not multiplied out to a (d, d) matrix of moments.
+# Number of columns d above which LSQR solves for a sparse X, instead of forming a (d, d) matrix of moments.
 _MOST_DENSE_COLUMNS = 4096
-# The most steps of LSQR, for each of the rows or columns, whichever are fewer.
+# Most steps of LSQR, as a multiple of min(n_samples, n_features).
 _STEPS_OF_LSQR = 4
 
 
@@ -37,73 +37,72 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
     """Linear regression by least squares, with an optional ridge penalty.
 
     Minimises ``sum_i s_i |y_i - x_i w - b|^2 + alpha |w|^2`` over coefficients w and intercept b. Parameters, defaults
-    and attributes are those of ``sklearn.linear_model.LinearRegression``, `alpha`, `device`, and those of gradient
-    descent. Of several solutions, the closed form returns the one with the smallest coefficients.
+    and attributes are those of ``sklearn.linear_model.LinearRegression``, with `alpha`, `device` and the options of
+    gradient descent in addition. Of several solutions, the closed form returns the one of minimum norm.
 
     Parameters
     ----------
     fit_intercept : bool, default=True
-        Whether there is an intercept.
+        Whether to fit an intercept.
     copy_X : bool, default=True
-        Accepted for compatibility: X is never written to.
+        Accepted for compatibility; X is never overwritten.
     tol : float, default=1e-6
-        Singular values of the centred columns of X, scaled to unit norm, below ``tol`` times the largest count as zero;
-        with a ridge penalty none does. Also the tolerance of LSQR, for a sparse X of many columns. Gradient descent
-        stops where the largest component of the gradient of the mean objective is at most ``tol`` times the standard
-        deviation of y.
+        The closed form treats singular values of X below ``tol`` times the largest as zero, with columns centred and
+        scaled to unit norm; with a ridge penalty it treats none as zero. `tol` is also the tolerance of LSQR, which
+        solves for a sparse X with many columns. Gradient descent stops when the infinity norm of the gradient of the
+        mean objective is at most ``tol`` times the standard deviation of y.
     n_jobs : int or None, default=None
-        Accepted for compatibility: the number of threads is `steepest.set_num_threads`.
+        Accepted for compatibility; `steepest.set_num_threads` sets the number of threads.
     positive : bool, default=False
-        Whether coefficients must not be negative.
+        Whether to constrain the coefficients to be at least 0.
     alpha : float, default=0.0
-        Ridge penalty, as that of ``sklearn.linear_model.Ridge``.
+        Strength of the ridge penalty, as in ``sklearn.linear_model.Ridge``.
     solver : {"auto", "closed", "natural", "batch", "mini-batch", "stochastic"}, default="auto"
-        ``"closed"``: normal equations or orthogonal factors, also what ``"auto"`` takes; ``"natural"``: the natural
-        gradient, of which one step, with the Fisher matrix, is that same solution; or gradient descent by steps on all
-        rows, some, or one, for which X should be standardised.
+        ``"closed"`` uses normal equations or QR factors, and so does ``"auto"``. ``"natural"`` takes one step of the
+        natural gradient, which gives the same solution. ``"batch"``, ``"mini-batch"`` and ``"stochastic"`` are gradient
+        descent by steps on all rows, some, or one; standardise X for them.
     rule : {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"}, default="nesterov"
-        Rule of gradient descent, by its name in `steepest.optim`.
+        Update rule of gradient descent, by its name in `steepest.optim`.
     learning_rate_init : float or None, default=None
-        Its first rate; None for the largest that the curvature of the objective allows.
+        Initial learning rate of gradient descent. None takes the largest rate that the curvature of the objective
+        allows, or for rules that scale the gradient 0.05 times the standard deviation of y.
     momentum : float, default=0.9
-        Of ``"momentum"`` and ``"nesterov"``.
+        Decay of the velocity, for the rules ``"momentum"`` and ``"nesterov"``.
     batch_size : int, default=32
-        Rows of a step of ``"mini-batch"``.
+        Number of rows in a step of ``"mini-batch"``.
     n_iter_no_change : int, default=5
-        Epochs in a row without a fall of the objective after which the rate is divided by 5; plain steps on all
-        rows keep theirs.
+        Number of consecutive epochs without a decrease of the objective after which the learning rate is divided by 5.
+        Full-batch steps of ``"sgd"``, ``"momentum"`` and ``"nesterov"`` keep their rate.
     shuffle : bool, default=True
-        Whether each epoch of ``"mini-batch"`` and ``"stochastic"`` has an order of its own.
+        Whether ``"mini-batch"`` and ``"stochastic"`` shuffle the samples before each epoch.
     max_iter : int, default=1000
-        The most epochs of gradient descent.
+        Largest number of epochs of gradient descent.
     random_state : int, RandomState or None, default=None
-        Seeds the orders.
+        Seed of the sample orders.
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where to compute; ``"auto"`` is where X lies. Passes over X are made there, matrices of (n_features, n_features)
-        are factorised on the CPU.
+        Device of the computation; ``"auto"`` takes the device of X. Passes over X run there; the CPU
+        factorises matrices of shape (n_features, n_features).
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        Coefficients, of the dtype of X and in its library.
+        Coefficients, in the dtype and the array library of X.
     intercept_ : float or ndarray of shape (n_targets,)
         Intercepts.
     rank_ : int
-        Rank of the centred, weighted X; not there for `positive`, for gradient descent, nor for a sparse X that LSQR
-        solved.
+        Rank of the centred, weighted X; not set with `positive`, by gradient descent or by LSQR for a sparse X.
     singular_ : ndarray of shape (min(n_samples, n_features),)
-        Its singular values, descending; there where `rank_` is.
+        Singular values of the centred, weighted X in descending order; set if `rank_` is.
     n_iter_ : int
-        Epochs of gradient descent; 1 for the closed form.
+        Number of epochs of gradient descent; 1 for the closed form.
     loss_curve_ : list of float
-        Half the mean squared error, with the penalty, after each epoch of gradient descent; not there for the closed
-        form.
+        Half the mean squared error plus the penalty after each epoch of gradient descent; not set by the closed form.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
-        Their names, where X had names.
+        Names of the features, if X had names.
     device_ : str
-        Where it was fitted.
+        Device of the last fit.
 
     Examples
     --------
@@ -176,20 +175,20 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples, not negative.
+            Weights of the samples, at least 0.
 
         Returns
         -------
         LinearRegression
-            Itself.
+            The fitted estimator.
 
         Raises
         ------
         ValueError
-            Where X, y, the weights or a parameter are not as described; the message names the first item of X that is
+            If X, y, the weights or a parameter are not as described; the message names the first item of X that is
             not finite.
         DivergenceError
-            Where gradient descent diverged; the last finite coefficients are kept.
+            If gradient descent diverges; the last finite coefficients are kept.
         """
         self._validate_params()
         descending = self.solver in BATCH_MODES
@@ -212,11 +211,11 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
             self.device_ = device
             self._descend(X, targets, weights, flat=y.ndim == 1, cupy=cupy_input)
             return self
-        # Numbers that are not finite are found by what comes of them.
+        # Infinite or NaN entries are detected in the solution.
         with np.errstate(invalid="ignore", over="ignore"):
             solution = self._solve(Problem(X, targets, weights, self.fit_intercept, device))
         if solution is None:
-            # Says which item of X is not finite; where all are, sums of them overflow.
+            # Validation names the item of X that is not finite. If all items are finite, their sums overflow.
             validate(self, given, y, reset=True, accept_sparse=not self.positive, **options)
             raise ValueError(self._prefix("sums of the numbers in X or y overflow; scale them"))
         self.device_, self.n_iter_ = device, 1
@@ -236,7 +235,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
             self.singular_ = to_device(solution.singular.astype(dtype), library)
 
     def _descend(self, X: Any, targets: Array, weights: Array | None, *, flat: bool, cupy: bool) -> None:
-        """Fit by gradient descent, from the mean of the targets."""
+        """Fit by gradient descent, starting at zero coefficients and the mean of the targets."""
         total = len(targets) if weights is None else float(weights.sum(dtype=np.float64))
         start = np.zeros((X.shape[1], targets.shape[1])), np.zeros(targets.shape[1])
         if self.fit_intercept:
@@ -267,7 +266,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
             )
 
     def _solve(self, problem: Problem) -> Solution | None:
-        """Return the closed form's solution; None where the numbers overflow or are not finite."""
+        """Return the solution of the closed form, or None if numbers overflow or are not finite."""
         alpha, tol = float(self.alpha), float(self.tol)
         if scipy.sparse.issparse(problem.X):
             if problem.d > _MOST_DENSE_COLUMNS:
@@ -298,12 +297,12 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_targets)
-            Predictions, in the library of X.
+            Predictions, in the array library of X.
         """
         return self._outputs(X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the coefficient of determination of `predict`.
+        """Return the coefficient of determination R^2 of `predict`.
 
         Parameters
         ----------
@@ -317,7 +316,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
         Returns
         -------
         float
-            ``1 - sum (y - prediction)^2 / sum (y - mean)^2``.
+            The score ``1 - sum (y - prediction)^2 / sum (y - mean)^2``.
         """
         return float(r2_score(to_host(y), to_host(self.predict(X)), sample_weight=to_host(sample_weight)))
 

@@ -14,25 +14,28 @@ from steepest._runtime.arrays import Array
 from steepest._runtime.backends import device_of
 from steepest._runtime.memory import to_device, to_host
 
-# Rows from which the largest eigenvalue is estimated, steps of the power method, and an allowance for both.
+# Number of sampled rows from which the largest eigenvalue is estimated.
 _SAMPLE = 4096
+# Number of steps of the power method.
 _POWER_STEPS = 30
+# Most numbers of X that are converted to float64 at a time.
 _BLOCK_ITEMS = 1 << 20
+# Safety factor on the estimated eigenvalue, for the errors of sample and power method.
 _ALLOWANCE = 1.1
 
 
 @dataclass(frozen=True)
 class LipschitzConstants:
-    """Lipschitz constants of the gradient of a mean loss of n rows.
+    """Lipschitz constants of the gradient of a mean loss over n rows.
 
     Attributes
     ----------
     n : int
         Number of rows.
     mean : float
-        Largest eigenvalue of the Hessian.
+        Largest eigenvalue of the Hessian of the mean loss.
     single : float
-        The largest eigenvalue of the Hessian of a single row.
+        Largest eigenvalue of the Hessian of any single row.
     """
 
     n: int
@@ -43,24 +46,24 @@ class LipschitzConstants:
     def of(
         cls, X: Any, sample_weight: Array | None, loss: object, fit_intercept: bool, seed: int
     ) -> LipschitzConstants:
-        """Return the constants of a linear model; that of a row is ``c |x|^2``.
+        """Return the constants of a linear model; the constant of a row x is ``c |x|^2``.
 
         Parameters
         ----------
         X : ndarray, cupy.ndarray or CSR of shape (n, d)
             Inputs.
         sample_weight : ndarray of shape (n,) or None
-            Weights, where X is.
+            Weights, on the device of X.
         loss : SoftmaxCrossEntropy, BinaryCrossEntropy or MeanSquaredError
-            Its largest curvature c is 1/2, 1/4 or, halved, 1.
+            The loss, whose largest curvature c is 1/2, 1/4 or (for half the squared error) 1, respectively.
         fit_intercept : bool
-            Whether every x has a further item 1.
+            Whether every x has an additional constant item 1.
         seed : int
             Seed of the sample of rows and of the power method.
         """
         n, random = X.shape[0], np.random.default_rng(seed)
         weights = None if sample_weight is None else to_host(sample_weight).astype(np.float64)
-        # In float64: squares of float32 overflow from 2e19 on.
+        # Squares are computed in float64, since squares of float32 overflow from 2e19 on.
         if scipy.sparse.issparse(X):
             items = scipy.sparse.csr_array((X.data.astype(np.float64) ** 2, X.indices, X.indptr), X.shape)
             squares: Array = np.asarray(items.sum(axis=1)).ravel()
@@ -84,19 +87,19 @@ class LipschitzConstants:
         )
 
     def rate(self, batch: int, momentum: float, l2: float) -> float:
-        """Return a rate for steps on so many rows.
+        """Return a learning rate for steps on `batch` rows.
 
-        The reciprocal of the expected smoothness of batches drawn without replacement (R. Gower et al., "SGD: general
-        analysis and improved rates", ICML 2019), whose noise a momentum multiplies by 1 / (1 - momentum).
+        It is the reciprocal of the expected smoothness of batches sampled without replacement (R. Gower et al., "SGD:
+        general analysis and improved rates", ICML 2019). Momentum multiplies the noise by 1 / (1 - momentum).
 
         Parameters
         ----------
         batch : int
-            Rows of a step.
+            Number of rows in a step.
         momentum : float
-            Momentum of the rule, 0 for none.
+            Momentum of the update rule; 0 without momentum.
         l2 : float
-            Penalty.
+            Strength of the L2 penalty.
         """
         noise = 0.0 if batch >= self.n else (self.n - batch) / (batch * (self.n - 1))
         signal = 1.0 if self.n == 1 else self.n * (batch - 1) / (batch * (self.n - 1))

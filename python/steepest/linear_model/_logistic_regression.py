@@ -79,9 +79,9 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
     max_iter : int, default=100
         The most iterations; epochs of gradient descent.
     verbose : int, default=0
-        Whether to print a line an iteration.
+        Whether to print a line per iteration.
     warm_start : bool, default=False
-        Whether `fit` begins at the last solution.
+        Whether `fit` starts at the last solution.
     n_jobs : None
         Deprecated, as in scikit-learn.
     rule : {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"}, default="nesterov"
@@ -89,16 +89,16 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
     learning_rate_init : float or None, default=None
         Its first rate; None for the largest that the curvature of the loss allows.
     momentum : float, default=0.9
-        Of ``"momentum"`` and ``"nesterov"``.
+        Decay of the velocity, for the rules ``"momentum"`` and ``"nesterov"``.
     batch_size : int, default=32
-        Rows of a step of ``"mini-batch"``.
+        Number of rows in a step of ``"mini-batch"``.
     n_iter_no_change : int, default=5
-        Epochs in a row without a fall of the objective after which the rate is divided by 5; plain steps on all
-        rows keep theirs.
+        Number of consecutive epochs without a decrease of the objective after which the learning rate is divided by 5.
+        Full-batch steps of ``"sgd"``, ``"momentum"`` and ``"nesterov"`` keep their rate.
     shuffle : bool, default=True
-        Whether each epoch of ``"mini-batch"`` and ``"stochastic"`` has an order of its own.
+        Whether ``"mini-batch"`` and ``"stochastic"`` shuffle the samples before each epoch.
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where passes over X are made; ``"auto"`` is where X lies.
+        Device of the passes over X; ``"auto"`` takes the device of X.
 
     Attributes
     ----------
@@ -115,9 +115,9 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
-        Their names, where X had names.
+        Names of the features, if X had names.
     device_ : str
-        Where it was fitted.
+        Device of the last fit.
 
     Examples
     --------
@@ -229,17 +229,17 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         y : array-like of shape (n_samples,)
             Class labels, numbers or strings.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples, not negative.
+            Weights of the samples, at least 0.
 
         Returns
         -------
         LogisticRegression
-            Itself.
+            The fitted estimator.
 
         Raises
         ------
         ValueError
-            Where X, y, the weights or a parameter are not as described; the message names the first item of X that is
+            If X, y, the weights or a parameter are not as described; the message names the first item of X that is
             not finite.
         DivergenceError
             Where finite data have an objective that is not; nothing of an earlier fit has changed. Where gradient

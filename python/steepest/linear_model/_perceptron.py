@@ -24,35 +24,35 @@ class Perceptron(StochasticClassifier):
     alpha : float, default=1e-4
         Its strength.
     l1_ratio : float, default=0.15
-        Share of L1 in ``"elasticnet"``.
+        Fraction of the L1 penalty in ``"elasticnet"``.
     fit_intercept : bool, default=True
         Whether there is an intercept.
     max_iter : int, default=1000
-        The most epochs of `fit`.
+        Largest number of epochs of `fit`.
     tol : float or None, default=1e-3
         Least improvement of an epoch's mean loss that counts.
     shuffle : bool, default=True
-        Whether each epoch has an order of its own.
+        Whether to shuffle the samples before each epoch.
     verbose : int, default=0
-        Whether to print a line an epoch.
+        Whether to print a line per epoch.
     eta0 : float, default=1.0
         Factor of the steps.
     n_jobs : int or None, default=None
-        Accepted for compatibility: the number of threads is `steepest.set_num_threads`.
+        Accepted for compatibility; `steepest.set_num_threads` sets the number of threads.
     random_state : int, RandomState or None, default=0
-        Seeds orders and the validation split.
+        Seed of the sample orders and the validation split.
     early_stopping : bool, default=False
         Whether the accuracy on held-out samples says when to stop.
     validation_fraction : float, default=0.1
-        Share held out.
+        Fraction of the samples to hold out for validation.
     n_iter_no_change : int, default=5
-        Epochs without improvement after which to stop.
+        Number of consecutive epochs without improvement after which to stop.
     class_weight : dict, "balanced" or None, default=None
         Weights of classes.
     warm_start : bool, default=False
-        Whether `fit` goes on from the last solution.
+        Whether `fit` starts at the last solution.
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where to compute; ``"auto"`` is where X lies.
+        Device of the computation; ``"auto"`` takes the device of X.
 
     Attributes
     ----------

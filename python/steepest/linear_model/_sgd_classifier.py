@@ -158,26 +158,26 @@ class StochasticClassifier(LinearClassifier, SparseCoefficients, StochasticLinea
         y : array-like of shape (n_samples,)
             Class labels, numbers or strings.
         coef_init, intercept_init : array-like, default=None
-            Where to begin.
+            Initial coefficients and intercepts; None for zeros, or with `warm_start` the last solution.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples, not negative.
+            Weights of the samples, at least 0.
 
         Returns
         -------
         estimator
-            Itself.
+            The fitted estimator.
 
         Raises
         ------
         ValueError
-            Where X, y, the weights or a parameter are not as described.
+            If X, y, the weights or a parameter are not as described.
         DivergenceError
-            Where a parameter stops being finite; the model is as it was before.
+            If a coefficient becomes infinite or NaN; the model is as it was before.
 
         Warns
         -----
         ConvergenceWarning
-            Where `max_iter` epochs did not suffice, or where a constant prediction would be better for the samples.
+            If `max_iter` epochs do not suffice, or a constant would predict the training samples better.
         """
         self._validate_params()
         self._check_parameters(incremental=False)
@@ -186,7 +186,7 @@ class StochasticClassifier(LinearClassifier, SparseCoefficients, StochasticLinea
         return self
 
     def partial_fit(self: Self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Take one step for each of the samples given, going on from the last call.
+        """Continue the training: take one step for each of the given samples.
 
         Parameters
         ----------
@@ -202,7 +202,7 @@ class StochasticClassifier(LinearClassifier, SparseCoefficients, StochasticLinea
         Returns
         -------
         estimator
-            Itself.
+            The fitted estimator.
 
         Raises
         ------
@@ -242,48 +242,48 @@ class SGDClassifier(StochasticClassifier):
     penalty : {"l2", "l1", "elasticnet", None}, default="l2"
         Penalty of the coefficients.
     alpha : float, default=1e-4
-        Its strength, for the mean loss.
+        Strength of the penalty, relative to the mean loss.
     l1_ratio : float, default=0.15
-        Share of L1 in ``"elasticnet"``.
+        Fraction of the L1 penalty in ``"elasticnet"``.
     fit_intercept : bool, default=True
         Whether there is an intercept.
     max_iter : int, default=1000
-        The most epochs of `fit`.
+        Largest number of epochs of `fit`.
     tol : float or None, default=1e-3
-        Least improvement of an epoch's mean objective that counts.
+        Least decrease of an epoch's mean objective that counts as an improvement; None never stops early.
     shuffle : bool, default=True
-        Whether each epoch has an order of its own.
+        Whether to shuffle the samples before each epoch.
     verbose : int, default=0
-        Whether to print a line an epoch.
+        Whether to print a line per epoch.
     epsilon : float, default=0.1
         Parameter of the losses that have one.
     n_jobs : int or None, default=None
-        Accepted for compatibility: the number of threads is `steepest.set_num_threads`.
+        Accepted for compatibility; `steepest.set_num_threads` sets the number of threads.
     random_state : int, RandomState or None, default=None
-        Seeds orders and the validation split.
+        Seed of the sample orders and the validation split.
     learning_rate : str, default="optimal"
         ``"constant"``, eta0; ``"optimal"``, ``1 / (alpha (t + t0))``; ``"invscaling"``, ``eta0 / t^power_t``;
         ``"adaptive"``, eta0, divided by 5 on a plateau; ``"pa1"`` and ``"pa2"``, passive-aggressive steps.
     eta0 : float, default=0.01
         Initial rate.
     power_t : float, default=0.5
-        Exponent of ``"invscaling"``.
+        Exponent of the learning rate ``"invscaling"``.
     early_stopping : bool, default=False
         Whether the accuracy on held-out samples, instead of the objective, says when to stop.
     validation_fraction : float, default=0.1
-        Share held out.
+        Fraction of the samples to hold out for validation.
     n_iter_no_change : int, default=5
-        Epochs without improvement after which to stop.
+        Number of consecutive epochs without improvement after which to stop.
     class_weight : dict, "balanced" or None, default=None
         Weights of classes; ``"balanced"`` is inversely proportional to their frequencies.
     warm_start : bool, default=False
-        Whether `fit` goes on from the last solution.
+        Whether `fit` starts at the last solution.
     average : bool or int, default=False
-        Whether coefficients are averages over the steps, or from which sample on.
+        Whether to average the coefficients over the steps (averaged SGD); an integer is the first sample to average.
     batch_size : int, default=1
-        Samples of a step. Above 1, a step follows the mean gradient of a mini-batch, and learning rates count steps.
+        Number of samples in a step. Above 1, a step follows the mean gradient of a mini-batch, and t counts steps.
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where to compute; ``"auto"`` is where X lies.
+        Device of the computation; ``"auto"`` takes the device of X.
 
     Attributes
     ----------
@@ -296,13 +296,13 @@ class SGDClassifier(StochasticClassifier):
     n_iter_ : int
         Epochs of the last fit, the most of any class.
     t_ : float
-        Steps so far, and one.
+        Number of steps so far, plus 1.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
-        Their names, where X had names.
+        Names of the features, if X had names.
     device_ : str
-        Where it was fitted.
+        Device of the last fit.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
