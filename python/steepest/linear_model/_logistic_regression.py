@@ -1,4 +1,4 @@
-"""Logistic and softmax regression."""
+"""`LogisticRegression`: logistic regression for two classes, softmax regression for more."""
 
 from __future__ import annotations
 
@@ -33,40 +33,40 @@ from ._quasi_newton import Minimum
 from ._tolerance import ROUNDING, gradient_tolerance, remote_centre
 
 SOLVERS = ("lbfgs", "liblinear", "natural", "newton-cg", "newton-cholesky", "sag", "saga", *BATCH_MODES)
-# The Hessian of the log-loss of a linear model is its Fisher matrix.
+# Solvers with Newton's method: the Hessian of a linear model's log-loss is its Fisher matrix.
 _NEWTON = ("natural", "newton-cg", "newton-cholesky")
 
 
 class LogisticRegression(LogisticClassifier, SparseCoefficients):
     """Logistic regression for two classes, softmax regression for more.
 
-    Minimises ``C * sum_i s_i loss_i + (1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1``, the losses being negative
-    log-likelihoods. Parameters, defaults and attributes are those of ``sklearn.linear_model.LogisticRegression``,
-    `device`, and those of gradient descent. Every solver finds the minimum of the same objective as scikit-learn's of
-    that name, by a method that needs few passes over X.
+    Minimises ``C * sum_i s_i loss_i + (1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1`` with negative log-likelihoods as
+    losses. Parameters, defaults and attributes are those of ``sklearn.linear_model.LogisticRegression``, with `device`
+    and the options of gradient descent in addition. Every solver minimises the same objective as scikit-learn's solver
+    of the same name, by a method that needs few passes over X.
 
     Parameters
     ----------
     penalty : {"l2", "l1", "elasticnet", None}
-        Deprecated, as in scikit-learn: `l1_ratio` and `C` say the same.
+        Deprecated, as in scikit-learn; use `l1_ratio` and `C` instead.
     C : float, default=1.0
-        Inverse of the strength of the penalty; ``np.inf`` is none.
+        Inverse of the strength of the penalty; ``np.inf`` for no penalty.
     l1_ratio : float, default=0.0
-        Share of the L1 penalty: 0 is ridge, 1 the lasso, whose coefficients are in part exactly zero.
+        Fraction of the L1 penalty: 0 for ridge, 1 for the lasso, which sets some coefficients to exactly zero.
     dual : bool, default=False
-        Accepted with ``solver="liblinear"`` and an L2 penalty; the solution is the same.
+        Accepted with ``solver="liblinear"`` and an L2 penalty; it does not change the solution.
     tol : float, default=1e-4
-        Largest component of the gradient of the mean objective at which to stop; for an L1 penalty, of its smallest
-        subgradient. For features in small units, `tol` times their standard deviation.
+        Infinity norm of the gradient of the mean objective at which to stop; with an L1 penalty, of its smallest
+        subgradient. For features with a standard deviation below 1, the tolerance is `tol` times that deviation.
     fit_intercept : bool, default=True
-        Whether there is an intercept.
+        Whether to fit an intercept.
     intercept_scaling : float, default=1
-        For ``solver="liblinear"``, which penalises the intercept: the value of its constant input.
+        Value of the constant input of the intercept for ``solver="liblinear"``, which penalises the intercept.
     class_weight : dict, "balanced" or None, default=None
-        Weights of classes; ``"balanced"`` is inversely proportional to their frequencies.
+        Weights of the classes; ``"balanced"`` takes weights inversely proportional to the class frequencies.
     random_state : int, RandomState or None, default=None
-        Seeds the samples of rows from which solvers take starts and curvatures; the solution does not depend on it
-        beyond `tol`.
+        Seed of the sampled rows from which solvers compute initial values and curvature, and of the sample orders. The
+        solution does not depend on it beyond `tol`.
     solver : str, default="lbfgs"
         - ``"lbfgs"``, ``"sag"``: L-BFGS, preconditioned by the Hessian of a sample; L2 penalty or none. For at most
           128 parameters and fewer than 8,192 rows it is Newton's method, which takes less time there.
@@ -77,7 +77,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         - ``"liblinear"``: the same for two classes, with a penalised intercept.
         - ``"batch"``, ``"mini-batch"``, ``"stochastic"``: gradient descent by steps on all rows, some, or one.
     max_iter : int, default=100
-        The most iterations; epochs of gradient descent.
+        Largest number of iterations, or of epochs for gradient descent.
     verbose : int, default=0
         Whether to print a line per iteration.
     warm_start : bool, default=False
@@ -85,9 +85,10 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
     n_jobs : None
         Deprecated, as in scikit-learn.
     rule : {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"}, default="nesterov"
-        Rule of gradient descent, by its name in `steepest.optim`; for an L1 penalty, one of the first three.
+        Update rule of gradient descent, by its name in `steepest.optim`; with an L1 penalty, one of the first three.
     learning_rate_init : float or None, default=None
-        Its first rate; None for the largest that the curvature of the loss allows.
+        Initial learning rate of gradient descent. None takes the largest rate that the curvature of the loss allows, or
+        0.05 for rules that scale the gradient.
     momentum : float, default=0.9
         Decay of the velocity, for the rules ``"momentum"`` and ``"nesterov"``.
     batch_size : int, default=32
@@ -103,15 +104,15 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Labels, sorted.
+        Class labels, sorted.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Coefficients, of the dtype of X and in its library.
+        Coefficients, in the dtype and the array library of X.
     intercept_ : ndarray of shape (1,) or (n_classes,)
-        Intercepts; zeros without one.
+        Intercepts; zeros if `fit_intercept` is False.
     n_iter_ : ndarray of shape (1,)
         Number of iterations over all rows.
     loss_curve_ : list of float
-        The mean objective after each epoch of gradient descent; not there for the other solvers.
+        Mean objective after each epoch of gradient descent; not set by the other solvers.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
@@ -227,7 +228,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs; float32 stays float32, everything else becomes float64.
         y : array-like of shape (n_samples,)
-            Class labels, numbers or strings.
+            Class labels: numbers or strings.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, at least 0.
 
@@ -242,8 +243,8 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
             If X, y, the weights or a parameter are not as described; the message names the first item of X that is
             not finite.
         DivergenceError
-            Where finite data have an objective that is not; nothing of an earlier fit has changed. Where gradient
-            descent diverged; the last finite coefficients are kept.
+            If the objective of finite data is not finite, which leaves an earlier fit unchanged; or if gradient descent
+            diverges, which keeps the last finite coefficients.
         """
         self._validate_params()
         penalty = resolve_penalty(self)
@@ -265,7 +266,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         scaled = self.solver == "liblinear"
         columns = ColumnSample.of(X, weights)
         tol = gradient_tolerance(float(self.tol), columns, X.dtype)
-        # A penalty of the intercept, and the steps of gradient descent, depend on where the features are centred.
+        # Centring the features would change a penalised intercept, and the steps of gradient descent.
         movable = self.fit_intercept and not scaled and self.solver not in BATCH_MODES
         centre = remote_centre(tol, columns, X.dtype, by_coordinates=penalty.l1 > 0) if movable else None
         # Numbers that are not finite are found by the value of the objective.
@@ -294,7 +295,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         else:
             minimum = self._minimise(objective, start, l1 if penalty.l1 else None, tol)
         if not np.isfinite(minimum.value):
-            # Says which item of X is not finite, if that is why.
+            # Validation names the item of X that is not finite, if there is one.
             validate(self, given, given_y, reset=True, accept_sparse=True)
             raise DivergenceError(
                 self._prefix(
@@ -322,7 +323,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         return rows if weights is None else rows * weights
 
     def _start(self, objective: LogisticObjective, classes: Array) -> Float64Array | None:
-        """Return the last solution, where this fit begins there."""
+        """Return the last solution if `warm_start` is set and there is one, else None."""
         coef = self.__dict__.get("coef_") if self.warm_start else None
         if coef is None:
             return None
@@ -386,7 +387,7 @@ class LogisticRegression(LogisticClassifier, SparseCoefficients):
         coef = np.ascontiguousarray(theta[:d].T.astype(dtype))
         intercept = objective.intercept * theta[d:].sum(axis=0)
         if len(intercept) > 1:
-            # Softmax takes no notice of what all classes share: of all solutions, the one of mean zero.
+            # Softmax does not depend on a constant added to all intercepts: they are shifted to mean zero.
             intercept = intercept - intercept.mean()
         self.coef_ = to_device(coef, library)
         self.intercept_ = to_device(intercept.astype(dtype), library)

@@ -1,4 +1,4 @@
-"""The solvers of logistic regression: which method minimises which objective, from which start."""
+"""Solvers of logistic regression: choice of the method, and initial values from samples of the rows."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from ._quasi_newton import Minimum, Solve, minimize_lbfgs, minimize_newton
 
 Report = Callable[[int, float, float], None] | None
 
-# Rows of the smallest sample, each sample's size relative to the one before, and the least rows for a parameter.
+# Samples: least number of rows, ratio of each size to the one before, and least number of rows per parameter.
 _LEAST_SAMPLE, _GROWTH, _ROWS_PER_PARAMETER = 2048, 8, 16
+# Most steps on each sample.
 _SAMPLE_STEPS = 20
-# The decrease for each parameter that is below the randomness of a sample of one row.
+# A decrease of the mean loss below this number times parameters / rows is within the sampling noise.
 _RANDOMNESS = 0.05
-# The most parameters for which Newton's method takes less time on small data.
+# Number of parameters up to which Newton's method is faster than L-BFGS on small data.
 _FEW_PARAMETERS = 128
-# Rows for a parameter in a Hessian that stands for that of all rows in proximal steps.
+# Number of sampled rows per parameter whose Hessian approximates that of all rows.
 _HESSIAN_ROWS = 256
 
 
@@ -39,31 +40,31 @@ def minimize_smooth(
     seed: int,
     report: Report,
 ) -> Minimum:
-    """Minimise by L-BFGS whose first approximation of the Hessian is that of a sample of the rows.
+    """Minimise by L-BFGS, preconditioned with the Hessian of a sample of the rows.
 
-    Without a start, it is found on samples of growing size, each minimised until its own randomness exceeds what is
-    left to gain (A. Mokhtari and A. Ribeiro, "First-order adaptive sample size methods to reduce complexity of
-    empirical risk minimization", 2017). Few passes over all rows are left to make.
+    If `start` is None, samples of growing size give the initial values. The objective of each sample is minimised until
+    the expected decrease is below its sampling noise (A. Mokhtari and A. Ribeiro, "First-order adaptive sample size
+    methods to reduce complexity of empirical risk minimization", 2017). Few passes over all rows then remain.
 
     Parameters
     ----------
     objective : LogisticObjective
-        What to minimise.
+        The objective to minimise.
     start : ndarray or None
-        Where to begin; None for zeros, with the search on samples.
+        Initial point; None starts at zeros, and first minimises on samples.
     tol : ndarray
-        Largest component of the gradient at which to stop, for each row of theta, shape (p, 1).
+        Tolerances of shape (p, 1): largest component of the gradient at which to stop, for each row of theta.
     max_iter : int
-        The most steps on all rows.
+        Largest number of steps on all rows.
     seed : int
-        Of the samples.
+        Seed of the samples.
     report : callable or None
-        Given steps, value and largest component of the gradient.
+        Called with the number of steps, the value and the largest component of the gradient.
 
     Returns
     -------
     Minimum
-        Where it ended.
+        The result of the minimisation.
     """
     theta = np.zeros(objective.shape) if start is None else start
     solve: Solve | None = None
@@ -90,7 +91,7 @@ def minimize_smooth(
     if sample is None:
         sample = _representative(objective, seed)
     else:
-        # The curvature of the penalty is that of all rows.
+        # The penalty of the objective over all rows replaces that of the sample.
         sample.penalty = objective.penalty
     return minimize_lbfgs(
         objective,
@@ -105,7 +106,7 @@ def minimize_smooth(
 
 
 def _sample_sizes(objective: LogisticObjective) -> list[int]:
-    """Return the rows of the samples on which a start is found; none where all rows are hardly more."""
+    """Return the sizes of the samples that give the initial values; empty if there are few rows."""
     sizes, size = [], max(_LEAST_SAMPLE, _ROWS_PER_PARAMETER * objective.shape[0])
     while size * _GROWTH // 2 <= objective.n:
         sizes.append(size)
@@ -114,7 +115,7 @@ def _sample_sizes(objective: LogisticObjective) -> list[int]:
 
 
 def _representative(objective: LogisticObjective, seed: int) -> LogisticObjective:
-    """Return the objective of enough rows for an estimate of the curvature."""
+    """Return the objective of a sample with enough rows to estimate the curvature, or of all rows."""
     size = max(_LEAST_SAMPLE, _HESSIAN_ROWS * objective.shape[0])
     if size * 2 > objective.n:
         return objective
@@ -132,9 +133,9 @@ def minimize_by_newton(
     seed: int,
     report: Report,
 ) -> Minimum:
-    """Minimise by Newton's method with the Hessian of all rows, where it is not too large for one.
+    """Minimise by Newton's method with the Hessian of all rows, or by `minimize_smooth` with many parameters.
 
-    Without a start, it is found on samples of growing size, as in `minimize_smooth`.
+    If `start` is None, samples of growing size give the initial values, as in `minimize_smooth`.
     """
     parameters = objective.shape[0] * objective.shape[1]
     if parameters > MOST_PARAMETERS:
@@ -176,7 +177,7 @@ def minimize_with_l1(
     seed: int,
     report: Report,
 ) -> Minimum:
-    """Minimise the objective plus ``sum_j l1_j |theta_j|``, with the Hessian of a sample, or without one."""
+    """Minimise the objective plus ``sum_j l1_j |theta_j|`` by proximal Newton steps; for many parameters by FISTA."""
     theta = np.zeros(objective.shape) if start is None else start
     if objective.shape[0] * objective.shape[1] > MOST_PARAMETERS:
         return minimize_fista(objective, theta, l1, tol=tol, max_iter=max_iter, report=report)
@@ -197,7 +198,7 @@ def minimize_with_l1(
 def minimize_by_descent(
     objective: LogisticObjective, start: Float64Array | None, l1: float, descent: Descent, name: str
 ) -> tuple[Minimum, Descended]:
-    """Minimise the objective, with an L1 penalty of the features, by gradient descent in one of its batch modes."""
+    """Minimise the objective plus an L1 penalty on the features by gradient descent, in one of its batch modes."""
     theta = np.zeros(objective.shape) if start is None else start
     d, (rows, k) = objective.d, objective.shape
     descended = descend(

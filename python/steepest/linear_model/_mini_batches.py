@@ -1,4 +1,4 @@
-"""Stochastic gradient descent for linear models by steps on mini-batches."""
+"""Mini-batch stochastic gradient descent for linear models."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def _parameter(rule: Rule) -> float:
     return rule.parameter
 
 
-# kept by hand: the losses of nn are made otherwise than the kernels' own
+# Written out: the constructors of the losses in nn take other arguments than the kernels.
 _LOSSES: dict[str, Callable[[Rule], Loss]] = {
-    # The perceptron's margin of zero takes in scores of zero, at which it begins.
+    # The perceptron steps at scores of 0, where it starts; a tiny margin includes them.
     "hinge": lambda rule: nn.Hinge(max(_parameter(rule), float(np.finfo(np.float32).tiny))),
     "squared_hinge": lambda rule: nn.SquaredHinge(),
     "log_loss": lambda rule: nn.BinaryCrossEntropy(),
@@ -44,7 +44,7 @@ _LOSSES: dict[str, Callable[[Rule], Loss]] = {
 
 @dataclass(frozen=True)
 class _Decay(Schedule):
-    """``lr / (t0 + done + t)^power`` for the steps t = 1, 2, ... after some."""
+    """Learning rates ``lr / (t0 + done + t)^power`` of steps t = 1, 2, ..., after `done` earlier steps."""
 
     lr: float
     t0: float
@@ -56,16 +56,16 @@ class _Decay(Schedule):
 
 
 class MiniBatchTraining(Training):
-    """One output, trained by steps on several samples, captured and replayed.
+    """Training of one output by mini-batch steps, which are captured and replayed.
 
     Parameters
     ----------
     batch_size : int
-        Samples of a step, the last of an epoch excepted.
+        Number of samples in a step; the last step of an epoch may have fewer.
     name : str
-        What messages start with.
+        Name that error messages start with.
     samples, state, outputs, rule, average_start
-        As those of `Training`, with one output; without averages and passive-aggressive steps.
+        As for `Training`, with one output; averages and passive-aggressive steps are not supported.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class MiniBatchTraining(Training):
     ) -> None:
         super().__init__(samples, state, outputs, rule, average_start)
         self._weights = self._visits_of_rows()
-        # Rows are drawn by weight, whose mean is then a factor of the rate for the loss and not for the penalties.
+        # Rows are sampled in proportion to their weights; the mean weight scales the rate of the loss, not of penalties.
         self._scale = (
             1.0 if self._weights is None else float(self._weights[samples.rows].mean(dtype=np.float64))
         )
@@ -114,7 +114,7 @@ class MiniBatchTraining(Training):
         )
 
     def _values_of_target(self) -> Array:
-        """Return the targets as the loss takes them: of classes, 0 and 1 for the log loss, and -1 and 1 for others."""
+        """Return the targets as the loss takes them; classes become 0 and 1 for the log loss, else -1 and 1."""
         target = self.target
         if target.dtype.kind == "i":
             positive = target > 0
@@ -122,7 +122,7 @@ class MiniBatchTraining(Training):
         return target.astype(self.samples.X.dtype)
 
     def _visits_of_rows(self) -> Array | None:
-        """Return the product of the weights of samples and of classes, or None where all are one."""
+        """Return the product of sample weights and class weights, or None if there are neither."""
         samples = self.samples
         weights = None if samples.sample_weight is None else to_host(samples.sample_weight)
         if self._class_weight is None:
@@ -154,10 +154,10 @@ class MiniBatchTraining(Training):
         return np.full(1, (loss * self._scale + penalty) * len(order))
 
     def _visits(self, order: Int64Array) -> Int64Array:
-        """Return as many rows as there are in `order`, each about as often as its weight says."""
+        """Return as many rows as `order` has, sampled in proportion to their weights."""
         if self._weights is None:
             return order
         drawn = order[draw_by_weight(self._weights[order], self._random, len(order))]
-        # Visits to one row stand side by side.
+        # Repeated rows are adjacent in the sample, so it is shuffled.
         self._random.shuffle(drawn)
         return drawn

@@ -1,4 +1,4 @@
-"""The objective of logistic and softmax regression: its value, gradient and Hessian in passes over the data."""
+"""The objective of logistic and softmax regression: value, gradient and Hessian by passes over the data."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from ._column_samples import less_centre
 class LogisticObjective:
     """Mean log-loss of a linear model, plus ``1/2 sum_j l2_j |theta_j|^2``, as a function of a table theta.
 
-    theta has a row for each feature, then one for the intercept where there is one, and a column for each linear
-    function: one for two classes (logistic regression, the log-odds of the second), one for each of more (softmax
-    regression). Passes over X are made on its device and in its dtype; theta and gradients are float64 on the host.
+    theta has one row per feature, and a last row for the intercept if there is one. For two classes it has one column,
+    the log-odds of the second class (logistic regression). For more classes it has one column per class (softmax
+    regression). Passes over X run on its device and in its dtype; theta and gradients are float64 on the host.
 
     Parameters
     ----------
     X : ndarray, cupy.ndarray or CSR of shape (n, d)
         Inputs.
     labels : ndarray of shape (n,), int64
-        Class ids, where X is.
+        Class ids, on the device of X.
     n_classes : int
         Number of classes, at least two.
     sample_weight : ndarray of shape (n,) or None
-        Weights of the samples, where X is, of its dtype.
+        Weights of the samples, in the dtype of X and on its device.
     l2 : float
-        L2 penalty of the features.
+        Strength of the L2 penalty on the features.
     intercept : float
         Constant by which the last row of theta is multiplied; 0 for a model without an intercept.
     l2_intercept : float, default=0.0
-        L2 penalty of the last row of theta.
+        Strength of the L2 penalty on the last row of theta.
     centre : ndarray of shape (d,) or None, default=None
         Centre that is subtracted from each row of X, for a model with an intercept. `uncentred` translates theta.
     sizes : ndarray of shape (d,) or None, default=None
@@ -70,12 +70,12 @@ class LogisticObjective:
         self.penalty = np.full((self.shape[0], 1), l2)
         self.penalty[self.d :] = l2_intercept
         self.dtype, self.eps = X.dtype, float(np.finfo(X.dtype).eps)
-        # For two classes there is one column: the probability of the second.
+        # For two classes the target is the probability of the second.
         self.target = labels.astype(X.dtype) if n_classes == 2 else labels
         self.device = device_of(labels)
 
     def sample(self, size: int, seed: int) -> LogisticObjective:
-        """Return the objective of so many random rows, with penalties that keep their weight against one row."""
+        """Return the objective of `size` random rows; penalties keep their strength relative to the loss of one row."""
         rows = to_device(np.sort(np.random.default_rng(seed).integers(self.n, size=size)), self.device)
         larger = self.n / size
         return LogisticObjective(
@@ -90,11 +90,11 @@ class LogisticObjective:
         )
 
     def uncentred(self, theta: Float64Array) -> Float64Array:
-        """Return theta for X itself, from theta for X less its centre."""
+        """Convert theta for the centred X to theta for X itself."""
         return theta if self.centre is None else self._shifted(theta, -1.0)
 
     def centred(self, theta: Float64Array) -> Float64Array:
-        """Return theta for X less its centre, from theta for X itself."""
+        """Convert theta for X itself to theta for the centred X."""
         return theta if self.centre is None else self._shifted(theta, 1.0)
 
     def _shifted(self, theta: Float64Array, sign: float) -> Float64Array:
@@ -106,7 +106,7 @@ class LogisticObjective:
     # ---------------------------------------------------------------------------------- value and gradient
 
     def __call__(self, theta: Float64Array) -> tuple[float, Float64Array]:
-        """Return value and gradient."""
+        """Return the value and the gradient at theta."""
         gradient = np.empty(self.shape)
         if scipy.sparse.issparse(self.X):
             loss, d_scores = self._loss(self._scores(theta))
@@ -163,7 +163,7 @@ class LogisticObjective:
         return K.sigmoid(scores) if self.shape[1] == 1 else K.softmax(scores)
 
     def _blocks(self, probabilities: Array, precision: np.dtype[Any]) -> Any:
-        """Yield consecutive dense rows of X, and their probabilities and normalised weights, in a precision."""
+        """Yield blocks of dense rows of X with their probabilities, in a precision, and their normalised weights."""
         rows = min(self.n, block_rows(self.shape[0], self.device))
         total = self.n if self.sample_weight is None else float(self.sample_weight.sum(dtype=np.float64))
         for start in range(0, self.n, rows):
@@ -173,7 +173,7 @@ class LogisticObjective:
             yield X, probabilities[part].astype(precision, copy=False), share
 
     def _weighted_squares(self, X: Array, weights: Array) -> Float64Array:
-        """Return ``sum_i w_i z_i z_i^T`` of dense rows, ``z = [x, intercept]``, for weights that are not negative."""
+        """Return ``sum_i w_i z_i z_i^T`` of dense rows, ``z = [x, intercept]``, for weights of at least 0."""
         total = float(weights.sum(dtype=np.float64))
         squares: Float64Array = to_host(
             K.second_moment(X, weights, ones=self.intercept != 0.0, scale=total)
@@ -183,11 +183,10 @@ class LogisticObjective:
         return squares
 
     def hessian(self, theta: Float64Array, precision: np.dtype[Any] | None = None) -> Float64Array:
-        """Return the Hessian, of shape (p k, p k) for theta of shape (p, k), over theta's transpose, raveled.
+        """Return the Hessian with respect to ``theta.T.ravel()``, of shape (p k, p k) for theta of shape (p, k).
 
-        Products are of the dtype of X, or of another precision.
-
-        ``sum_i s_i (diag(p_i) - p_i p_i^T) (x) x_i x_i^T`` and the penalty; for two classes ``p (1 - p) x x^T``.
+        It is ``sum_i s_i (diag(p_i) - p_i p_i^T) (x) x_i x_i^T`` plus the penalty; for two classes the terms are
+        ``s_i p_i (1 - p_i) x_i x_i^T``. Products are computed in the dtype of X, or in another `precision`.
         """
         rows, k = self.shape
         total = np.zeros((k, rows, k, rows))
@@ -204,9 +203,9 @@ class LogisticObjective:
         return result
 
     def factors(self, theta: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """Return A and G of shapes (k, k) and (p, p) such that the Hessian of the loss is about ``A (x) G``.
+        """Return A (k, k) and G (p, p), whose Kronecker product ``A (x) G`` approximates the Hessian of the loss.
 
-        ``A = sum_i s_i (diag(p_i) - p_i p_i^T)``, and G is the mean of ``x_i x_i^T``, weighted by traces of A's terms.
+        ``A = sum_i s_i (diag(p_i) - p_i p_i^T)``, and G is the mean of ``x_i x_i^T``, weighted by the trace of A's terms.
         """
         rows, k = self.shape
         A, G = np.zeros((k, k)), np.zeros((rows, rows))

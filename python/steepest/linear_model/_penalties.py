@@ -1,4 +1,4 @@
-"""The penalties that the parameters of a logistic regression stand for, by scikit-learn's old names or its new ones."""
+"""Penalties of logistic regression, from scikit-learn's parameters `C` and `l1_ratio`, or its deprecated `penalty`."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ class _Parameters(Protocol):
 
 
 def resolve_penalty(parameters: _Parameters) -> Penalty:
-    """Return the penalties that the parameters stand for.
+    """Return the strengths of the L1 and L2 penalty for the parameters of an estimator.
 
     Parameters
     ----------
     parameters : LogisticRegression
-        An estimator, whose parameters are of the right types.
+        An estimator with validated parameters.
 
     Returns
     -------
     Penalty
-        What it is to minimise.
+        Strengths of the penalties in the objective.
 
     Raises
     ------
     ValueError
-        The solver does not offer the penalty, in scikit-learn's words.
+        If the solver does not support the penalty, with scikit-learn's message.
 
     Warns
     -----
     FutureWarning
-        A way of naming the penalty that scikit-learn has deprecated.
+        If the penalty is given in a way that scikit-learn has deprecated.
     """
     name = _name_of_penalty(parameters)
     ratio = parameters.l1_ratio

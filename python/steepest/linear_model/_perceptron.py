@@ -1,4 +1,4 @@
-"""The perceptron."""
+"""`Perceptron`: Rosenblatt's linear classifier."""
 
 from __future__ import annotations
 
@@ -11,44 +11,45 @@ from ._sgd_classifier import StochasticClassifier
 
 
 class Perceptron(StochasticClassifier):
-    """F. Rosenblatt's perceptron: a step for each sample that is on the wrong side.
+    """Perceptron classifier (F. Rosenblatt): one step for each misclassified sample.
 
-    ``w <- w + eta0 t x`` for every sample x of class t = ±1 with ``t (x w + b) <= 0``: stochastic gradient descent of
-    the hinge loss with a margin of zero, ``SGDClassifier(loss="perceptron", learning_rate="constant", eta0=1.0,
-    penalty=None)``. Parameters, defaults and attributes are those of ``sklearn.linear_model.Perceptron``, and `device`.
+    The step is ``w <- w + eta0 t x`` for every sample x of class t = ±1 with ``t (x w + b) <= 0``. This is stochastic
+    gradient descent on the hinge loss with a margin of 0, the same as ``SGDClassifier(loss="perceptron",
+    learning_rate="constant", eta0=1.0, penalty=None)``. Parameters, defaults and attributes are those of
+    ``sklearn.linear_model.Perceptron``, and `device`.
 
     Parameters
     ----------
     penalty : {"l2", "l1", "elasticnet"} or None, default=None
-        Penalty of the coefficients.
+        Penalty on the coefficients.
     alpha : float, default=1e-4
-        Its strength.
+        Strength of the penalty.
     l1_ratio : float, default=0.15
         Fraction of the L1 penalty in ``"elasticnet"``.
     fit_intercept : bool, default=True
-        Whether there is an intercept.
+        Whether to fit an intercept.
     max_iter : int, default=1000
         Largest number of epochs of `fit`.
     tol : float or None, default=1e-3
-        Least improvement of an epoch's mean loss that counts.
+        Least decrease of an epoch's mean loss that counts as an improvement; None never stops early.
     shuffle : bool, default=True
         Whether to shuffle the samples before each epoch.
     verbose : int, default=0
         Whether to print a line per epoch.
     eta0 : float, default=1.0
-        Factor of the steps.
+        Learning rate: the factor of each step.
     n_jobs : int or None, default=None
         Accepted for compatibility; `steepest.set_num_threads` sets the number of threads.
     random_state : int, RandomState or None, default=0
         Seed of the sample orders and the validation split.
     early_stopping : bool, default=False
-        Whether the accuracy on held-out samples says when to stop.
+        Whether the accuracy on held-out samples decides when to stop.
     validation_fraction : float, default=0.1
         Fraction of the samples to hold out for validation.
     n_iter_no_change : int, default=5
         Number of consecutive epochs without improvement after which to stop.
     class_weight : dict, "balanced" or None, default=None
-        Weights of classes.
+        Weights of the classes.
     warm_start : bool, default=False
         Whether `fit` starts at the last solution.
     device : {"auto", "cpu", "cuda"}, default="auto"
@@ -57,14 +58,14 @@ class Perceptron(StochasticClassifier):
     Attributes
     ----------
     classes_, coef_, intercept_, n_iter_, t_, n_features_in_, feature_names_in_, device_
-        As those of `SGDClassifier`.
+        As for `SGDClassifier`.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **StochasticClassifier._parameter_constraints,
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
     }
-    # What scikit-learn's perceptron fixes; no parameters, hence not of instances.
+    # Options that scikit-learn's Perceptron fixes; class attributes, since they are no parameters.
     loss = "perceptron"
     learning_rate = "constant"
     power_t = 0.5

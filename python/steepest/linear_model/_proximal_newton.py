@@ -1,4 +1,4 @@
-"""Minimisation of a smooth convex function plus an L1 penalty, with exact zeros."""
+"""Minimisation of a smooth convex function plus an L1 penalty: coordinate descent, proximal Newton and FISTA."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from steepest._runtime.arrays import Float64Array
 
 from ._quasi_newton import Function, Minimum, excess, is_less
 
+# Most halvings of a step.
 _HALVINGS = 30
+# Most sweeps of coordinate descent.
 _SWEEPS = 200
-# Coordinates whose steps gain less than the square of this share of the best one's wait for the Newton step.
+# Coordinate descent skips coordinates whose step would gain less than the square of this fraction of the largest gain.
 _WORST = 0.1
 
 
 def violation(point: Float64Array, gradient: Float64Array, l1: Float64Array) -> Float64Array:
-    """Return how far each coordinate is from optimality: the smallest subgradient of the penalised function."""
+    """Return the absolute values of the smallest subgradient of the penalised function, 0 at the minimum."""
     at_zero = np.maximum(np.abs(gradient) - l1, 0.0)
     result: Float64Array = np.where(point == 0.0, at_zero, np.abs(gradient + l1 * np.sign(point)))
     return result
@@ -29,23 +31,23 @@ def minimize_quadratic(
 ) -> Float64Array:
     """Minimise ``u^T H u / 2 + c^T u + sum_j l1_j |u_j|``.
 
-    Coordinate descent finds signs and zeros (J. Friedman et al., "Pathwise coordinate optimization", 2007); a Newton
-    step for the coordinates that are not zero, projected so that none changes its sign, then does in one go what many
-    sweeps would. Neither ever increases the function.
+    Coordinate descent finds signs and zeros (J. Friedman et al., "Pathwise coordinate optimization", 2007). A Newton
+    step for the nonzero coordinates, projected so that none changes its sign, then replaces many sweeps. Neither of the
+    two ever increases the function.
 
     Parameters
     ----------
     H : ndarray of shape (p, p)
-        Positive semi-definite.
+        Positive semi-definite matrix.
     c, l1, start : ndarray of shape (p,)
-        Linear term, penalties, and where to begin.
+        Linear term, L1 penalties, and initial point.
     tol : float or ndarray of shape (p,)
-        Largest violation of the conditions of optimality at which to stop, or that of each coordinate.
+        Largest `violation` of the optimality conditions at which to stop, for all coordinates or for each.
 
     Returns
     -------
     ndarray of shape (p,)
-        The minimum.
+        The minimiser.
     """
     u = start.copy()
     gradient = H @ u + c
@@ -55,7 +57,7 @@ def minimize_quadratic(
         wrong = np.where(diagonal > 0.0, violation(u, gradient, l1), 0.0)
         if (wrong <= tol).all():
             break
-        # A step of one coordinate gains half the square of this, whatever the units of the features.
+        # A step along one coordinate decreases the function by half the square of this, in any units of the features.
         gain = wrong / unit
         for j in np.flatnonzero(gain > _WORST * gain.max()):
             z = u[j] - gradient[j] / diagonal[j]
@@ -69,7 +71,7 @@ def minimize_quadratic(
 
 
 def _subspace_step(H: Float64Array, c: Float64Array, l1: Float64Array, u: Float64Array) -> Float64Array:
-    """Return a point of less value, by a Newton step for the coordinates that are not zero, which keep their signs."""
+    """Return a point of lower value by a Newton step for the nonzero coordinates, which keep their signs."""
     free = np.flatnonzero((u != 0.0) | (l1 == 0.0))
     part, linear, penalty, start = H[np.ix_(free, free)], c[free], l1[free], u[free]
     signs = np.sign(start)
@@ -79,7 +81,7 @@ def _subspace_step(H: Float64Array, c: Float64Array, l1: Float64Array, u: Float6
 
     gradient = part @ start + linear + penalty * signs
     try:
-        # Rounding may leave a singular matrix with negative eigenvalues of this size.
+        # Rounding errors may give a singular matrix negative eigenvalues of this size.
         jitter = len(part) * float(np.finfo(np.float64).eps) * part.diagonal()
         factor = scipy.linalg.cho_factor(part + np.diag(jitter))
     except np.linalg.LinAlgError:
@@ -112,18 +114,18 @@ def minimize_proximal_newton(
     """Minimise ``function + sum_j l1_j |u_j|`` by proximal Newton steps.
 
     J. Lee, Y. Sun and M. Saunders, "Proximal Newton-type methods for minimizing composite functions", SIAM J. Optim.
-    24, 2014; as in glmnet and newGLMNET.
+    24, 2014. glmnet and newGLMNET use the same method.
 
     Parameters
     ----------
     function : callable
-        The smooth part: point -> value and gradient.
+        The smooth part: function from a point to its value and gradient.
     start : ndarray
-        Where to begin.
+        Initial point.
     l1 : ndarray
-        Penalties, of the shape of a point.
+        L1 penalties, in the shape of a point.
     hessian : callable
-        Point -> Hessian of the smooth part, or an estimate, over the raveled transpose of a point.
+        Function from a point to the Hessian of the smooth part, or an estimate, with respect to ``point.T.ravel()``.
     tol : float or ndarray
         Largest violation of the conditions of optimality at which to stop, or that of each component; positive.
     max_iter, eps, rounding, report
@@ -132,7 +134,7 @@ def minimize_proximal_newton(
     Returns
     -------
     Minimum
-        Where it ended.
+        The result of the minimisation.
     """
 
     def flat(table: Float64Array) -> Float64Array:
@@ -156,7 +158,7 @@ def minimize_proximal_newton(
             break
         H = hessian(point)
         u = flat(point)
-        # The model is minimised more accurately than the function has been so far: convergence stays superlinear.
+        # The tolerance for the model is 1e-3 of that for the function, which keeps convergence superlinear.
         goal = minimize_quadratic(H, flat(gradient) - H @ u, flat(penalties), u, 1e-3 * flat(tolerances))
         direction = shaped(goal) - point
         slope = float(np.vdot(gradient, direction)) + float(
@@ -195,17 +197,17 @@ def minimize_fista(
     """Minimise ``function + sum_j l1_j |u_j|`` by accelerated proximal gradient steps, for many parameters.
 
     A. Beck and M. Teboulle, "A fast iterative shrinkage-thresholding algorithm", SIAM J. Imaging Sci. 2, 2009, with
-    backtracking, and restarts where momentum points uphill (B. O'Donoghue and E. Candès, 2015).
+    backtracking, and restarts when the momentum points uphill (B. O'Donoghue and E. Candès, 2015).
 
     Parameters
     ----------
     function, start, l1, tol, max_iter, report
-        As in `minimize_proximal_newton`.
+        As for `minimize_proximal_newton`.
 
     Returns
     -------
     Minimum
-        Where it ended.
+        The result of the minimisation.
     """
     penalties = np.broadcast_to(l1, start.shape)
     point, ahead, momentum, length = start, start, 1.0, 1.0
