@@ -81,7 +81,7 @@ class MiniBatchTraining(Training):
     ) -> None:
         super().__init__(samples, state, outputs, rule, average_start)
         self._weights = self._visits_of_rows()
-        # Rows are sampled in proportion to their weights; the mean weight scales the rate of the loss, not of penalties.
+        # Rows are sampled in proportion to their weights. The mean weight scales the rate of the loss alone.
         self._scale = (
             1.0 if self._weights is None else float(self._weights[samples.rows].mean(dtype=np.float64))
         )

@@ -205,7 +205,8 @@ class LogisticObjective:
     def factors(self, theta: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return A (k, k) and G (p, p), whose Kronecker product ``A (x) G`` approximates the Hessian of the loss.
 
-        ``A = sum_i s_i (diag(p_i) - p_i p_i^T)``, and G is the mean of ``x_i x_i^T``, weighted by the trace of A's terms.
+        A is ``sum_i s_i (diag(p_i) - p_i p_i^T)``. G is the mean of ``x_i x_i^T`` with the traces of A's terms as
+        weights.
         """
         rows, k = self.shape
         A, G = np.zeros((k, k)), np.zeros((rows, rows))

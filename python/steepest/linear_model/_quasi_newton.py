@@ -13,9 +13,11 @@ from steepest._runtime.arrays import Float64Array
 Function = Callable[[Float64Array], tuple[float, Float64Array]]
 Solve = Callable[[Float64Array], Float64Array]
 
+# Number of earlier steps that L-BFGS keeps.
 _MEMORY = 10
 # Number of steps after which the approximation of the curvature is recomputed.
 _RENEWAL = 8
+# Most halvings of a step in a line search.
 _HALVINGS = 30
 # Constants of the line search: fraction of the expected decrease (Armijo), and of the slope that may remain (Wolfe).
 _DECREASE, _SLOPE = 1e-4, 0.9
@@ -49,7 +51,7 @@ def search_line(
 ) -> tuple[Float64Array, float, Float64Array] | None:
     """Return the first of ``point + direction / 2^i`` that decreases the function enough, its value and gradient.
 
-    Where differences of values are smaller than `noise`, slopes decide instead (W. Hager and H. Zhang, "A new conjugate
+    If the values differ by less than `noise`, the slopes decide instead (W. Hager and H. Zhang, "A new conjugate
     gradient method with guaranteed descent", SIAM J. Optim. 16, 2005: the approximate Wolfe conditions).
     """
     length = 1.0
@@ -86,7 +88,7 @@ def _next_point(
     eps: float,
     rounding: Callable[[Float64Array], float],
 ) -> tuple[Float64Array, float, Float64Array] | None:
-    """Return the point that follows, its value and gradient, or None where rounding errors hide a decrease."""
+    """Return the next point, its value and gradient, or None if no decrease is found above the rounding errors."""
     slope = float(np.vdot(gradient, direction))
     if -slope > eps * max(abs(value), 1.0) / 8:
         noise = eps * abs(value) + rounding(point)
@@ -116,25 +118,25 @@ def minimize_lbfgs(
     Parameters
     ----------
     function : callable
-        Point -> value and gradient.
+        Function from a point to its value and gradient.
     start : ndarray
         Initial point.
     curvature : callable
-        Point -> function that applies an approximate inverse of the Hessian there, or None where there is none.
+        Function from a point to a function that applies an approximate inverse of the Hessian there, or to None.
     solve : callable, optional
-        Such a function to begin with.
+        Initial function that applies an approximate inverse of the Hessian.
     tol : float or ndarray
-        Largest component of the gradient at which to stop, or that of each component; positive.
+        Largest component of the gradient at which to stop, for all components or for each; above 0.
     max_iter : int
-        The most steps.
+        Largest number of steps.
     eps : float
         Relative precision of values.
     rounding : callable
         Point -> rounding of the value there by what it is computed from.
     enough : float, default=0.0
-        Stop once the decrease that is still expected is smaller.
+        Stop when the decrease that is still expected is smaller than this.
     report : callable, optional
-        Given the number of steps, value and largest component of the gradient.
+        Called with the number of steps, the value and the largest component of the gradient.
 
     Returns
     -------

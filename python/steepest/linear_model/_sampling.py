@@ -1,4 +1,4 @@
-"""Weights of samples as numbers of visits."""
+"""Systematic sampling of rows in proportion to their weights."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import numpy as np
 
 from steepest._runtime.arrays import Array
 
-# Whole-number weights are repeated rows, as long as these are at most so many times the rows.
+# Whole-number weights become repeated rows if the sum of the weights is at most this multiple of the number of rows.
 _MOST_REPEATS = 4
 
 
 def draw_by_weight(weights: Array, random: np.random.Generator, visits: int | None = None) -> Array:
-    """Return rows in ascending order, each as often as its weight says.
+    """Return rows in ascending order, sampled in proportion to their weights.
 
-    A mean over the weights of a few rows has another gradient than that over all, and of one row none of its weight is
-    left. So weights are numbers of visits (systematic sampling; W. Madow and L. Madow, "On the theory of systematic
-    sampling", 1944): of k visits, row i gets a whole number beside ``k s_i / sum(s)``, which is its mean. Where k is
-    the sum of whole numbers, they are repeated rows, exactly.
+    A weighted mean over a mini-batch is a biased estimate of that over all rows, and the weight of a single row cancels
+    from it. Therefore weights become frequencies by systematic sampling (W. Madow and L. Madow, "On the theory of
+    systematic sampling", 1944). Of k samples, row i gets ``k s_i / sum(s)`` in expectation, rounded down or up. If the
+    weights are whole numbers and k is their sum, each row is repeated exactly `s_i` times.
 
     Parameters
     ----------
     weights : ndarray of shape (n,)
-        Weights s, not negative, not all zero.
+        Weights s, at least 0, and not all 0.
     random : Generator
-        Where the sampling begins.
+        Random generator of the offset of the sampling.
     visits : int or None, default=None
-        How many rows to return; None for as many as there are weights, or, for whole numbers, their sum.
+        Number k of rows to return; None for the number of weights, or for the sum of whole-number weights.
 
     Returns
     -------
     ndarray of int64
-        The rows.
+        The sampled row numbers.
     """
     n, weights = len(weights), weights.astype(np.float64)
     total = float(weights.sum())
@@ -39,6 +39,6 @@ def draw_by_weight(weights: Array, random: np.random.Generator, visits: int | No
         visits = int(total) if whole else n
     points = (np.arange(visits) + (0.5 if visits == total else random.random())) * (total / visits)
     rows = np.searchsorted(np.cumsum(weights), points, side="right")
-    # Rounding of the sums may leave a last point beyond all of them.
+    # Rounding errors may put the last point above the last cumulative sum.
     drawn: Array = np.minimum(rows, np.flatnonzero(weights)[-1])
     return drawn

@@ -1,4 +1,4 @@
-"""What `SGDClassifier`, `Perceptron` and `SGDRegressor` share: parameters, checks, epochs, averages."""
+"""Base class of `SGDClassifier`, `Perceptron` and `SGDRegressor`: parameters, checks, training and averages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ._mini_batches import MiniBatchTraining
 from ._stochastic import Rule, State, Stopping, TrainingSet, train
 
 LEARNING_RATES = ("constant", "optimal", "invscaling", "adaptive", "pa1", "pa2")
-# scikit-learn's name of a loss -> that of the kernels, its fixed parameter, and whether it is halved.
+# scikit-learn's name of a loss: its name in the kernels, its fixed parameter, and whether it is halved.
 LOSSES: dict[str, tuple[str, float | None, bool]] = {
     "hinge": ("hinge", 1.0, False),
     "squared_hinge": ("squared_hinge", None, False),
@@ -48,14 +48,14 @@ SGD_PARAMETERS: dict[str, list[Any]] = {
     "average": [Interval(Integral, 0, None, closed="neither"), "boolean"],
     "batch_size": [Interval(Integral, 1, None, closed="left")],
 }
-# What is left of a loss whose `epsilon` is 0.
+# Losses that are equal to those with epsilon=0.
 _WITHOUT_EPSILON = {"epsilon_insensitive": "absolute_error", "squared_epsilon_insensitive": "squared_error"}
 # Losses whose parameter is `epsilon`.
 _TAKES_EPSILON = ("huber", "epsilon_insensitive", "squared_epsilon_insensitive")
 
 
 class StochasticLinearModel(LinearModel):
-    """Base of the linear models that are trained sample by sample; see `SGDClassifier` and `SGDRegressor`."""
+    """Base of the linear models trained by stochastic gradient descent; see `SGDClassifier` and `SGDRegressor`."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
@@ -95,7 +95,7 @@ class StochasticLinearModel(LinearModel):
     n_iter_no_change: int
     warm_start: bool
     average: bool | int
-    # Of all but the perceptron a parameter.
+    # A parameter of all subclasses but Perceptron.
     batch_size: int = 1
 
     _standard_coef: Any
@@ -107,7 +107,7 @@ class StochasticLinearModel(LinearModel):
 
     @abstractmethod
     def _split(self, y: Array, weights: Array | None) -> tuple[Array, Array] | None:
-        """Return the rows to train on and the rows held out, or None where none are."""
+        """Return the rows to train on and the held-out rows, or None without held-out rows."""
 
     @abstractmethod
     def _score_outputs(
@@ -117,7 +117,7 @@ class StochasticLinearModel(LinearModel):
 
     @abstractmethod
     def _is_worse_than_a_constant(self, outputs: Array, target: Array, weights: Array | None) -> bool:
-        """Return whether the same prediction for all rows would be better than these of the model."""
+        """Return whether a constant prediction would be better than these outputs of the model."""
 
     # ---------------------------------------------------------------------------------------------- checking
 
@@ -159,7 +159,7 @@ class StochasticLinearModel(LinearModel):
         schedule = self.learning_rate
         lr, power, t0 = float(self.eta0), 0.0, 0.0
         if schedule == "optimal":
-            # L. Bottou, "Stochastic gradient descent tricks", 2012: the first step is one of a typical weight's size.
+            # L. Bottou, "Stochastic gradient descent tricks", 2012: the first step has the size of a typical weight.
             lr, power, t0 = 1.0 / self.alpha, 1.0, float(self.alpha) ** -0.75 - 1.0
         elif schedule == "invscaling":
             power = float(self.power_t)
@@ -186,7 +186,7 @@ class StochasticLinearModel(LinearModel):
         max_iter: int,
         device: str,
     ) -> None:
-        """Train on validated X, y and weights from the model as it is, or from zeros, and store what comes of it."""
+        """Train on validated X, y and weights, starting at the current model or at zeros, and store the result."""
         (X, y, weights), name = data, type(self).__name__
         dtype = X.dtype
         split = self._split(y, weights) if self.early_stopping else None
@@ -194,7 +194,7 @@ class StochasticLinearModel(LinearModel):
         rows = np.arange(X.shape[0]) if split is None else split[0]
         cupy = is_cupy(X)
         if not scipy.sparse.issparse(X):
-            # The targets stay on the host, where those of each output are made.
+            # The targets stay on the host, which computes those of each output.
             empty = np.empty(0, dtype)
             X, _, weights = to_estimator_device((X, empty, weights), device, name)
         samples = TrainingSet(X, y, weights, class_weight, rows.astype(np.int64), n_outputs, device)
@@ -222,7 +222,7 @@ class StochasticLinearModel(LinearModel):
             self._warn_if_worse_than_a_constant(samples, n_outputs)
 
     def _warn_if_worse_than_a_constant(self, samples: TrainingSet, n_outputs: int) -> None:
-        """Warn where steps went astray: an objective that stays large no longer improves, and so the fit ends."""
+        """Warn if steps were too long: then the objective stays large without improving, and training stops."""
         coef = to_device(self.coef_.reshape(n_outputs, -1), samples.device)
         outputs = _raw_output(samples.X, coef, to_device(self.intercept_, samples.device))
         weights = None if samples.sample_weight is None else to_host(samples.sample_weight)
@@ -237,7 +237,7 @@ class StochasticLinearModel(LinearModel):
             )
 
     def _begin(self, d: int, n_outputs: int, dtype: np.dtype[Any], device: str) -> tuple[State, Array]:
-        """Return copies of the parameters, on the device, or zeros; and the intercept, which may not be one of them."""
+        """Return the initial state, copies of the parameters or zeros, and the intercept, even if it is not fitted."""
         averaging = bool(self.average)
         known = self.__dict__.get("coef_") is not None
 
@@ -294,7 +294,7 @@ class StochasticLinearModel(LinearModel):
 
     @contextmanager
     def _unless_it_fails(self) -> Iterator[None]:
-        """Leave the model as it was where what is done with it raises an error or is interrupted."""
+        """Restore the attributes of the model if the body raises an error or is interrupted."""
         before = dict(self.__dict__)
         try:
             yield
@@ -304,7 +304,7 @@ class StochasticLinearModel(LinearModel):
             raise
 
     def _forget(self) -> None:
-        """Begin anew, or at the last solution where `warm_start` says so; the count of samples starts again."""
+        """Reset the count of steps and the averages, and without `warm_start` the coefficients."""
         self.t_ = 1.0
         if not self.warm_start or "coef_" not in self.__dict__:
             self.coef_ = self.intercept_ = None
@@ -312,7 +312,7 @@ class StochasticLinearModel(LinearModel):
             self.__dict__.pop(name, None)
 
     def _set_start(self, coef: Any, intercept: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
-        """Take the start that `fit` was given."""
+        """Set the initial coefficients and intercepts that `fit` was given."""
         if coef is not None:
             start = np.array(to_host(coef), dtype)
             if start.size != shape[0] * shape[1] or (shape[0] > 1 and start.shape != shape):

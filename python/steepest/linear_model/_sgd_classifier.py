@@ -1,4 +1,4 @@
-"""Linear classifiers by stochastic gradient descent."""
+"""`SGDClassifier`: linear classification by stochastic gradient descent."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def _gives_probabilities(estimator: SGDClassifier) -> bool:
 
 
 def _shares(scores: Array) -> Array:
-    """Return the probabilities ``(1 + z) / 2`` of decisions z that are clipped to [-1, 1], normalised."""
+    """Return the normalised probabilities ``(1 + z) / 2`` of scores z, which are clipped to [-1, 1]."""
     shares = (array_namespace(scores).clip(scores, -1, 1) + 1) / 2
     if shares.shape[1] == 1:
         both: Array = array_namespace(shares).concatenate([1 - shares, shares], axis=1)
         return both
-    # Where all are zero, none is likelier than another.
+    # If all probabilities of a row are zero, the classes become equally likely.
     shares = shares + (K.sum(shares, axis=1)[:, None] == 0)
     normalised: Array = shares / K.sum(shares, axis=1)[:, None]
     return normalised
 
 
 def _logits(scores: Array) -> Array:
-    """Return numbers whose softmax is what log-odds stand for.
+    """Return logits whose softmax gives the class probabilities of log-odds z.
 
-    Log-odds of each class against the others stand for sigmoids, normalised. Their logarithms ``-log(1 + exp(-z))`` do
-    not underflow.
+    With more than two classes, the probabilities are normalised sigmoids of one-versus-rest log-odds. Their logarithms
+    ``-log(1 + exp(-z))`` do not underflow.
     """
     if scores.shape[1] > 1:
         logarithms: Array = -K.softplus(-scores)
@@ -57,7 +57,7 @@ def _logits(scores: Array) -> Array:
 
 
 class StochasticClassifier(LinearClassifier, SparseCoefficients, StochasticLinearModel):
-    """Base of the classifiers: two classes are one linear function, more are each one against the others."""
+    """Base of the classifiers: one linear function for two classes, one-versus-rest for more."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **StochasticLinearModel._parameter_constraints,
@@ -130,7 +130,7 @@ class StochasticClassifier(LinearClassifier, SparseCoefficients, StochasticLinea
         return self
 
     def _weights_of_outputs(self, ids: Array, classes: Array, dtype: np.dtype[Any]) -> Array | None:
-        """Return the weights of targets that are not positive and of those that are, of shape (2, k)."""
+        """Return the class weights of each output's negative (row 0) and positive (row 1) targets, of shape (2, k)."""
         if self.class_weight is None:
             return None
         weights = class_weights(self.class_weight, classes, ids, None, type(self).__name__)
@@ -156,7 +156,7 @@ class StochasticClassifier(LinearClassifier, SparseCoefficients, StochasticLinea
         X : array-like or sparse matrix of shape (n_samples, n_features)
             Inputs; float32 stays float32, everything else becomes float64.
         y : array-like of shape (n_samples,)
-            Class labels, numbers or strings.
+            Class labels: numbers or strings.
         coef_init, intercept_init : array-like, default=None
             Initial coefficients and intercepts; None for zeros, or with `warm_start` the last solution.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -195,7 +195,7 @@ class StochasticClassifier(LinearClassifier, SparseCoefficients, StochasticLinea
         y : array-like of shape (n_samples,)
             Class labels.
         classes : array-like of shape (n_classes,), default=None
-            All classes of all calls; needed in the first.
+            All classes that occur in any call; required in the first call.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
 
@@ -207,9 +207,9 @@ class StochasticClassifier(LinearClassifier, SparseCoefficients, StochasticLinea
         Raises
         ------
         ValueError
-            As `fit`; where `classes` is missing in the first call or changes later, and where y has another.
+            As for `fit`, and if `classes` is missing in the first call, changes later, or lacks a label of y.
         DivergenceError
-            As `fit`.
+            As for `fit`.
         """
         self._validate_params()
         self._check_parameters(incremental=True)
@@ -227,26 +227,26 @@ class StochasticClassifier(LinearClassifier, SparseCoefficients, StochasticLinea
 
 
 class SGDClassifier(StochasticClassifier):
-    """Linear classifier, one step of gradient descent a sample.
+    """Linear classifier trained by stochastic gradient descent, one step per sample.
 
-    With the hinge loss a linear support-vector machine, with ``"log_loss"`` logistic regression, with ``"perceptron"``
-    the perceptron. Parameters, defaults and attributes are those of ``sklearn.linear_model.SGDClassifier``, and
-    `device`; steps are the same, so that without shuffling so are the coefficients, up to rounding. More than two
-    classes are each one against the others, side by side in one pass.
+    The hinge loss gives a linear support-vector machine, ``"log_loss"`` logistic regression, and ``"perceptron"`` the
+    perceptron. Parameters, defaults and attributes are those of ``sklearn.linear_model.SGDClassifier``, with
+    `batch_size` and `device` in addition. Steps are the same as scikit-learn's, and without shuffling so are the
+    coefficients, up to rounding errors. More than two classes are trained one-versus-rest, all in the same pass.
 
     Parameters
     ----------
     loss : str, default="hinge"
         ``"hinge"``, ``"log_loss"``, ``"modified_huber"``, ``"squared_hinge"``, ``"perceptron"``, ``"exponential"``, or
-        one of a regressor's, with targets ±1.
+        a loss of `SGDRegressor`, with targets ±1.
     penalty : {"l2", "l1", "elasticnet", None}, default="l2"
-        Penalty of the coefficients.
+        Penalty on the coefficients.
     alpha : float, default=1e-4
         Strength of the penalty, relative to the mean loss.
     l1_ratio : float, default=0.15
         Fraction of the L1 penalty in ``"elasticnet"``.
     fit_intercept : bool, default=True
-        Whether there is an intercept.
+        Whether to fit an intercept.
     max_iter : int, default=1000
         Largest number of epochs of `fit`.
     tol : float or None, default=1e-3
@@ -256,26 +256,27 @@ class SGDClassifier(StochasticClassifier):
     verbose : int, default=0
         Whether to print a line per epoch.
     epsilon : float, default=0.1
-        Parameter of the losses that have one.
+        Threshold of the Huber and epsilon-insensitive losses.
     n_jobs : int or None, default=None
         Accepted for compatibility; `steepest.set_num_threads` sets the number of threads.
     random_state : int, RandomState or None, default=None
         Seed of the sample orders and the validation split.
     learning_rate : str, default="optimal"
-        ``"constant"``, eta0; ``"optimal"``, ``1 / (alpha (t + t0))``; ``"invscaling"``, ``eta0 / t^power_t``;
-        ``"adaptive"``, eta0, divided by 5 on a plateau; ``"pa1"`` and ``"pa2"``, passive-aggressive steps.
+        Schedule of the learning rate in step t: ``"constant"``, `eta0`; ``"optimal"``, ``1 / (alpha (t + t0))``;
+        ``"invscaling"``, ``eta0 / t^power_t``; ``"adaptive"``, `eta0`, divided by 5 on each plateau. ``"pa1"`` and
+        ``"pa2"`` take passive-aggressive steps.
     eta0 : float, default=0.01
-        Initial rate.
+        Initial learning rate.
     power_t : float, default=0.5
         Exponent of the learning rate ``"invscaling"``.
     early_stopping : bool, default=False
-        Whether the accuracy on held-out samples, instead of the objective, says when to stop.
+        Whether the accuracy on held-out samples, instead of the objective, decides when to stop.
     validation_fraction : float, default=0.1
         Fraction of the samples to hold out for validation.
     n_iter_no_change : int, default=5
         Number of consecutive epochs without improvement after which to stop.
     class_weight : dict, "balanced" or None, default=None
-        Weights of classes; ``"balanced"`` is inversely proportional to their frequencies.
+        Weights of the classes; ``"balanced"`` takes weights inversely proportional to the class frequencies.
     warm_start : bool, default=False
         Whether `fit` starts at the last solution.
     average : bool or int, default=False
@@ -288,13 +289,13 @@ class SGDClassifier(StochasticClassifier):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Labels, sorted.
+        Class labels, sorted.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Coefficients, of the dtype of X and in its library.
+        Coefficients, in the dtype and the array library of X.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts.
     n_iter_ : int
-        Epochs of the last fit, the most of any class.
+        Number of epochs of the last fit, the largest of all classes.
     t_ : float
         Number of steps so far, plus 1.
     n_features_in_ : int
@@ -364,9 +365,9 @@ class SGDClassifier(StochasticClassifier):
 
     @available_if(_gives_probabilities)
     def predict_proba(self, X: Any) -> Array:
-        """Predict class probabilities; for more than two classes, those of each against the others, normalised.
+        """Predict class probabilities; for more than two classes, normalised one-versus-rest probabilities.
 
-        For ``loss="modified_huber"``, that of a class is (1 + z) / 2, with the decision z clipped to [-1, 1].
+        For ``loss="modified_huber"``, the probability of a class is (1 + z) / 2, with the score z clipped to [-1, 1].
 
         Parameters
         ----------
@@ -376,7 +377,7 @@ class SGDClassifier(StochasticClassifier):
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of `classes_` and in the library of X.
+            Probabilities in the order of `classes_`, in the array library of X.
         """
         scores = self._linear_output(X)
         probabilities = _shares(scores) if self.loss == "modified_huber" else K.softmax(_logits(scores))
@@ -384,7 +385,7 @@ class SGDClassifier(StochasticClassifier):
 
     @available_if(_gives_probabilities)
     def predict_log_proba(self, X: Any) -> Array:
-        """Predict logarithms of class probabilities, finite for the log loss even where a probability underflows.
+        """Predict log-probabilities of the classes; with the log loss they are finite even if a probability underflows.
 
         Parameters
         ----------
@@ -394,7 +395,7 @@ class SGDClassifier(StochasticClassifier):
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            Logarithms of `predict_proba`, in the library of X.
+            Logarithms of `predict_proba`, in the array library of X.
         """
         if self.loss == "log_loss":
             return in_library_of(X, K.log_softmax(_logits(self._linear_output(X))))

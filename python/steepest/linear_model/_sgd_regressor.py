@@ -1,4 +1,4 @@
-"""Linear regression by stochastic gradient descent."""
+"""`SGDRegressor`: linear regression by stochastic gradient descent."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ _LOSSES = {"squared_error", "huber", "epsilon_insensitive", "squared_epsilon_ins
 
 
 class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
-    """Linear regression, one step of gradient descent a sample.
+    """Linear regression trained by stochastic gradient descent, one step per sample.
 
-    Parameters, defaults and attributes are those of ``sklearn.linear_model.SGDRegressor``, and `device`; steps are the
-    same, so that without shuffling so are the coefficients, up to rounding.
+    Parameters, defaults and attributes are those of ``sklearn.linear_model.SGDRegressor``, with `batch_size` and
+    `device` in addition. Steps are the same as scikit-learn's, and without shuffling so are the coefficients, up to
+    rounding errors.
 
     Parameters
     ----------
     loss : str, default="squared_error"
-        ``"squared_error"`` (half of it), ``"huber"``, with a delta of `epsilon`, ``"epsilon_insensitive"`` (linear
-        support-vector regression) or ``"squared_epsilon_insensitive"``.
+        ``"squared_error"`` (half the squared error), ``"huber"`` with the threshold `epsilon`,
+        ``"epsilon_insensitive"`` (linear support-vector regression) or ``"squared_epsilon_insensitive"``.
     penalty : {"l2", "l1", "elasticnet", None}, default="l2"
-        Penalty of the coefficients.
+        Penalty on the coefficients.
     alpha : float, default=1e-4
         Strength of the penalty, relative to the mean loss.
     l1_ratio : float, default=0.15
         Fraction of the L1 penalty in ``"elasticnet"``.
     fit_intercept : bool, default=True
-        Whether there is an intercept.
+        Whether to fit an intercept.
     max_iter : int, default=1000
         Largest number of epochs of `fit`.
     tol : float or None, default=1e-3
@@ -48,17 +49,18 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
     verbose : int, default=0
         Whether to print a line per epoch.
     epsilon : float, default=0.1
-        Parameter of the loss.
+        Threshold of the Huber and epsilon-insensitive losses.
     random_state : int, RandomState or None, default=None
         Seed of the sample orders and the validation split.
     learning_rate : {"constant", "optimal", "invscaling", "adaptive"}, default="invscaling"
-        ``eta0``; ``1 / (alpha (t + t0))``; ``eta0 / t^power_t``; eta0, divided by 5 on a plateau.
+        Schedule of the learning rate in step t: ``"constant"``, `eta0`; ``"optimal"``, ``1 / (alpha (t + t0))``;
+        ``"invscaling"``, ``eta0 / t^power_t``; ``"adaptive"``, `eta0`, divided by 5 on each plateau.
     eta0 : float, default=0.01
-        Initial rate.
+        Initial learning rate.
     power_t : float, default=0.25
         Exponent of the learning rate ``"invscaling"``.
     early_stopping : bool, default=False
-        Whether the score on held-out samples, instead of the objective, says when to stop.
+        Whether the score on held-out samples, instead of the objective, decides when to stop.
     validation_fraction : float, default=0.1
         Fraction of the samples to hold out for validation.
     n_iter_no_change : int, default=5
@@ -75,11 +77,11 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,)
-        Coefficients, of the dtype of X and in its library.
+        Coefficients, in the dtype and the array library of X.
     intercept_ : ndarray of shape (1,)
         Intercept.
     n_iter_ : int
-        Epochs of the last fit.
+        Number of epochs of the last fit.
     t_ : float
         Number of steps so far, plus 1.
     n_features_in_ : int
@@ -161,7 +163,7 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
         return np.array([r2_score(target, outputs[:, 0], sample_weight=weights)])
 
     def _is_worse_than_a_constant(self, outputs: Array, target: Array, weights: Array | None) -> bool:
-        # Descent begins at 0. A fit whose squared error is larger than that of 0 has diverged, not just stopped early.
+        # Descent starts at 0. A fit with more than twice the squared error of predicting 0 has diverged.
         target = target.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             error, at_zero = (np.average(e**2, weights=weights) for e in (target - outputs[:, 0], target))
@@ -246,7 +248,7 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
         Raises
         ------
         ValueError, DivergenceError
-            As `fit`.
+            As for `fit`.
         """
         self._validate_params()
         self._check_parameters(incremental=True)
@@ -263,13 +265,13 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
         Returns
         -------
         ndarray of shape (n_samples,)
-            Predictions, in the library of X.
+            Predictions, in the array library of X.
         """
         output = self._outputs(X)
         return output if output.ndim == 1 else output[:, 0]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the coefficient of determination of `predict`.
+        """Return the coefficient of determination R^2 of `predict`.
 
         Parameters
         ----------
@@ -283,6 +285,6 @@ class SGDRegressor(RegressorMixin, SparseCoefficients, StochasticLinearModel):
         Returns
         -------
         float
-            ``1 - sum (y - prediction)^2 / sum (y - mean)^2``.
+            The score ``1 - sum (y - prediction)^2 / sum (y - mean)^2``.
         """
         return float(r2_score(to_host(y), to_host(self.predict(X)), sample_weight=to_host(sample_weight)))

@@ -1,4 +1,4 @@
-"""Least squares with as many unknowns as one likes, more than there are rows included."""
+"""Minimum-norm and non-negative least squares, also for more unknowns than rows."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _NEWTON_STEPS, _HALVINGS = 200, 40
 
 
 def shortest_solution(A: Float64Array, b: Float64Array) -> Float64Array:
-    """Return the shortest x with ``A x = b``, for an A of full row rank.
+    """Return the minimum-norm solution x of ``A x = b``, for an A of full row rank.
 
-    ``x = Q R^-T b`` with ``A^T = Q R``. The rows of A^T, one for each unknown, may differ by any units: sorted by size,
-    and with pivoting, QR makes an error of some eps of each row (A. Cox and N. Higham, "Stability of Householder QR
-    factorization for weighted least squares problems", 1998).
+    The solution is ``x = Q R^-T b`` with ``A^T = Q R``. The rows of A^T, one for each unknown, may have any units: with
+    rows sorted by size and with pivoting, the error of QR is a few eps of each row (A. Cox and N. Higham, "Stability of
+    Householder QR factorization for weighted least squares problems", 1998).
 
     Parameters
     ----------
     A : ndarray of shape (r, d)
-        With r at most d.
+        The matrix, with r at most d.
     b : ndarray of shape (r, m)
-        Right sides.
+        Right-hand sides.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def shortest_solution(A: Float64Array, b: Float64Array) -> Float64Array:
 
 
 def non_negative(A: Float64Array, B: Float64Array, norms: Float64Array, alpha: float) -> Float64Array:
-    """Return the X that minimises ``|A X - B|^2 + alpha |X|^2`` with no item below zero.
+    """Return the X >= 0 that minimises ``|A X - B|^2 + alpha |X|^2``: non-negative least squares.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ def non_negative(A: Float64Array, B: Float64Array, norms: Float64Array, alpha: f
     B : ndarray of shape (r, m)
         Targets.
     norms : ndarray of shape (d,)
-        Norms of the columns of A, positive.
+        Norms of the columns of A, above 0.
     alpha : float
-        Ridge penalty.
+        Strength of the ridge penalty.
 
     Returns
     -------
@@ -60,8 +60,8 @@ def non_negative(A: Float64Array, B: Float64Array, norms: Float64Array, alpha: f
     if alpha and r < d:
         columns = [_non_negative_ridge(A, b, alpha) for b in B.T]
     else:
-        # Columns of unit norm: what SciPy takes for a slope of zero does not depend on units. A row of zeros where
-        # there may be no other.
+        # With columns of unit norm, SciPy's threshold for zero slopes does not depend on units. A row of zeros is added
+        # in case A has no rows.
         scale = np.hypot(norms, np.sqrt(alpha))
         stacked = np.concatenate([A, np.sqrt(alpha) * np.eye(d) if alpha else np.zeros((1, d))]) / scale
         padding = np.zeros(len(stacked) - r)
@@ -70,10 +70,11 @@ def non_negative(A: Float64Array, B: Float64Array, norms: Float64Array, alpha: f
 
 
 def _non_negative_ridge(A: Float64Array, b: Float64Array, alpha: float) -> Float64Array:
-    """Return ``max(0, A^T u) / alpha`` for the residual u that this leaves of b, by Newton's method in r unknowns.
+    """Return the solution ``x = max(0, A^T u) / alpha`` with its residual u = b - A x, by Newton's method for u.
 
-    u is the minimum of ``|u|^2 / 2 + |max(0, A^T u)|^2 / (2 alpha) - b^T u``, a convex function, quadratic wherever the
-    signs of A^T u stay the same, so that Newton's method with halved steps ends after finitely many.
+    The residual u, with r items, minimises ``|u|^2 / 2 + |max(0, A^T u)|^2 / (2 alpha) - b^T u``. This function is
+    convex, and quadratic where the signs of A^T u are constant, so that Newton's method with step halving ends after
+    finitely many steps.
     """
     u, length, last = b.copy(), 0.0, np.zeros(A.shape[1], bool)
     for _ in range(_NEWTON_STEPS):

@@ -1,4 +1,4 @@
-"""Least squares for sparse inputs, which stay sparse: LSQR."""
+"""Least squares for sparse inputs by LSQR, which keeps them sparse."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import scipy.sparse.linalg
 
 from ._least_squares import Problem, Solution
 
-# Dense operations that take as long as one of a sparse product, and as a call of Python.
+# Number of dense operations that take as long as one operation of a sparse product, and as one call from Python.
 _SPARSE, _CALL = 32, 1_000_000
-# Fewer steps than this are not worth trying.
+# Least number of LSQR steps that is worth trying.
 _FEWEST_STEPS = 20
-# What LSQR says of a solution: it is as exact as was asked for, or as float64 allows.
+# Codes of SciPy's lsqr for a solution within the tolerance, or as exact as float64 allows.
 _SOLVED = (0, 1, 2, 4, 5)
 
 
 def affordable_steps(problem: Problem) -> int:
-    """Return how many steps of LSQR take as long as the moments of the columns do, and their eigenvalues."""
+    """Return how many steps of LSQR take as long as the dense moments and their eigenvalues; 0 if too few."""
     n, d, nonzero = problem.n, problem.d, problem.X.nnz
     dense = n * (d + problem.m) ** 2 + 10 * d**3
     steps = int(dense // (problem.m * (_SPARSE * (2 * nonzero + 5 * (n + d)) + _CALL)))
@@ -31,20 +31,20 @@ def solve_sparse(
     Parameters
     ----------
     problem : Problem
-        The data, with a sparse X. Its centre is taken from products with it.
+        Inputs, targets and weights, with a sparse X. Products with X subtract its means.
     alpha : float
-        L2 penalty of the coefficients.
+        Strength of the L2 penalty on the coefficients.
     tol : float
-        Of LSQR, relative; 0 for as exact as float64 allows.
+        Relative tolerance of LSQR; 0 for a solution as exact as float64 allows.
     most_steps : int
-        For each target.
+        Largest number of steps for each target.
 
     Returns
     -------
     Solution or None
-        Without rank and singular values; None where numbers are not finite.
+        The solution, without rank and singular values; None if numbers are not finite.
     bool
-        Whether the steps sufficed.
+        Whether LSQR converged for all targets.
     """
     X = problem.X.astype(np.float64)
     n, d = X.shape

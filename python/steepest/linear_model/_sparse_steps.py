@@ -1,4 +1,4 @@
-"""Epochs of one step a sample for sparse inputs, on the columns that are not zero, or on blocks of dense rows."""
+"""Epochs of stochastic gradient descent on sparse inputs, by nonzero columns or by blocks of dense rows."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from ._stochastic import Rule, Training
 
 
-# Items of dense rows that are made at once.
+# Most numbers in a block of dense rows.
 _DENSE_ITEMS = 1 << 20
-# Items of a block's rows and of the columns that are not zero there, and items of dense rows that take as long as the
-# calls for a block.
+# Numbers in a block of rows times its nonzero columns; and numbers of dense rows that take as long to process as the
+# calls for one block.
 _BLOCK_ITEMS, _BLOCK_CALLS = 1 << 14, 1 << 18
-# The smallest factor of all coefficients that is kept apart from them.
+# Smallest common factor of the coefficients before they are multiplied by it.
 _SMALLEST_SCALE = 1e-9
 
 
@@ -31,9 +31,9 @@ def sparse_epoch(training: Training, order: Int64Array) -> Float64Array:
 
 
 def _rows_of_few_columns(training: Training, n: int) -> int:
-    """Return how many rows of a wide X to take together, for steps on their columns alone; 0 for all columns.
+    """Return the number of rows in a block for steps on nonzero columns of a wide X; 0 for steps on all columns.
 
-    What an L1 penalty and averages do to the other columns is not the same for all of them.
+    Steps on nonzero columns exclude an L1 penalty and averages, which change the other columns by different factors.
     """
     X = training.samples.X
     if training.rule.l1 or training.state.average_coef is not None:
@@ -59,10 +59,10 @@ def _epoch_by_rows(training: Training, order: Int64Array) -> Float64Array:
 
 
 def _epoch_by_columns(training: Training, order: Int64Array, rows: int) -> Float64Array:
-    """Take a step for each row in order, on the columns that are not zero in a block of rows.
+    """Take a step for each row in order, on the columns with nonzero entries in its block of rows.
 
-    A step multiplies the other coefficients by ``1 - rate * l2``: a factor of all, kept apart from them (L. Bottou,
-    "Stochastic gradient descent tricks", 2012, section 5.1). Coefficients are that factor times `coef`.
+    A step multiplies all other coefficients by ``1 - rate * l2``. This common factor is stored separately as `scale`,
+    and the coefficients are ``scale * coef`` (L. Bottou, "Stochastic gradient descent tricks", 2012, section 5.1).
     """
     samples, coef, l2 = training.samples, training.state.coef, training.rule.l2
     total, scale = np.zeros(len(coef)), 1.0
@@ -80,7 +80,7 @@ def _epoch_by_columns(training: Training, order: Int64Array, rows: int) -> Float
         weight = None if samples.sample_weight is None else samples.sample_weight[part]
         first = int(training.step)
         training.steps(dense, training.target[part], weight, None, w)
-        # The objective of a step is that before it.
+        # The objective of each step is evaluated before the step.
         factors = scale * np.cumprod(_shrinkage(training.rule, training.lr, first, int(training.step)))
         before = np.append(scale, factors)[:-1]
         total += training.objective + 0.5 * l2 * others * (before @ before)
@@ -95,7 +95,7 @@ def _epoch_by_columns(training: Training, order: Int64Array, rows: int) -> Float
 
 
 def _shrinkage(rule: Rule, lr: float, first: int, last: int) -> Float64Array:
-    """Return what the L2 penalty leaves of coefficients in each of the steps after the first, up to the last."""
+    """Return the factors ``1 - rate * l2`` by which the L2 penalty shrinks coefficients in steps first + 1 to last."""
     rates = lr / (rule.t0 + np.arange(first + 1, last + 1)) ** rule.power
     factors: Float64Array = np.maximum(1.0 - rates * rule.l2, 0.0)
     return factors

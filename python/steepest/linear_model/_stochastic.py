@@ -18,6 +18,7 @@ from steepest._runtime.memory import aligned_zeros, to_device, to_host
 
 from ._sparse_steps import sparse_epoch
 
+# Learning rate at or below which "adaptive" stops instead of dividing it by 5 again.
 _SMALLEST_ADAPTIVE_RATE = 1e-6
 # Number of rows above which another thread shuffles them: below it, starting the thread takes longer.
 _DRAWN_AHEAD = 1 << 13
@@ -30,13 +31,13 @@ class Rule:
     Attributes
     ----------
     kind, parameter, half
-        The loss.
+        Name and parameter of the loss, and whether it is halved.
     lr, power, t0 : float
         The learning rate, ``lr / (t0 + t) ** power``.
     adaptive : bool
-        Whether the learning rate is divided by 5 where training would stop.
+        Whether the learning rate is divided by 5 when training would stop.
     l1, l2 : float
-        Penalties.
+        Strengths of the L1 and L2 penalty.
     passive_aggressive : {0, 1, 2}
         Type of passive-aggressive steps; 0 for none.
     """
@@ -55,7 +56,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Stopping:
-    """The stopping rule: after `patience` epochs that do not improve by `tol`, or `max_iter`."""
+    """The stopping rule: stop after `patience` epochs in a row that do not improve by `tol`, or after `max_iter`."""
 
     max_iter: int
     tol: float
@@ -89,7 +90,7 @@ class State:
                 yield name, getattr(self, name)
 
     def take(self, outputs: Int64Array) -> State:
-        """Return a copy of some outputs."""
+        """Return a copy of the state of some outputs."""
         outputs = to_device(outputs, device_of(self.coef))
         intercept, mean, mean_intercept = (
             None if a is None else a[outputs]
@@ -98,13 +99,13 @@ class State:
         return State(self.coef[outputs], intercept, mean, mean_intercept, self.seen)
 
     def put(self, outputs: Int64Array, part: State) -> None:
-        """Write some outputs back."""
+        """Write the state of some outputs back."""
         outputs = to_device(outputs, device_of(self.coef))
         for name, array in part.arrays():
             getattr(self, name)[outputs] = array
 
     def is_finite(self) -> bool:
-        """Whether all numbers are finite."""
+        """Return whether all numbers are finite."""
         return all(np.isfinite(to_host(array)).all() for _, array in self.arrays())
 
 
@@ -121,11 +122,11 @@ class TrainingSet:
     sample_weight : ndarray of shape (n,) or None
         Weights, on the device.
     class_weight : ndarray of shape (2, k) or None
-        Weights of targets that are not positive, and of those that are, on the host.
+        Weights of negative targets (row 0) and positive targets (row 1) of each output, on the host.
     rows : ndarray of int64
         The rows to train on, on the host.
     n_outputs : int
-        k. More than one are classes against the others.
+        Number k of outputs; with more than one, each is a class against the rest.
     device : {"cpu", "cuda"}
         Device of the computation.
     """
@@ -142,7 +143,7 @@ class TrainingSet:
         """Return the targets of some outputs as the kernel takes them, on the device."""
         target = self.target
         if self.n_outputs > 1:
-            # Positions among the outputs; of a single one, whether it is that class.
+            # Index of each class among the outputs, or -1; for a single output, 1 if it is that class.
             position = np.full(self.n_outputs, -1, np.int64)
             position[outputs] = np.arange(len(outputs)) if len(outputs) > 1 else 1
             target = position[target]
@@ -172,19 +173,19 @@ def train(
     state : State
         The initial state; holds the result afterwards.
     average_start : int
-        The first sample that averages count, from 1.
+        Number of the first sample that averages include, counted from 1.
     shuffle : bool
-        Whether each epoch has an order of its own, drawn from `seed`.
+        Whether the rows are shuffled before each epoch.
     seed : int
-        Seed of the orders.
+        Seed of the shuffling.
     score : callable or None
         Scores outputs on validation samples, if early stopping uses a validation score.
     report : callable or None
-        Given the number of the epoch and the objective, or score, of each output.
+        Called with the number of the epoch and the objective, or score, of each output.
     name : str
         Name that error messages start with.
     make : callable or None, default=None
-        Makes the training of one output, in place of `Training`, from the same arguments.
+        Constructor with the arguments of `Training`, for the training of one output; None for `Training`.
 
     Returns
     -------
@@ -194,7 +195,7 @@ def train(
     Raises
     ------
     DivergenceError
-        A parameter is not finite after an epoch; `state` holds what it did before the outputs concerned were trained.
+        If a parameter is not finite after an epoch; `state` keeps the initial values of the outputs in that group.
     """
     everything = np.arange(samples.n_outputs)
     # Adaptive rates differ between outputs, but the kernel takes one rate for all outputs.
@@ -207,7 +208,7 @@ def train(
 
 
 class Training:
-    """Some outputs, trained side by side, a step for each sample."""
+    """Training of some outputs side by side, with one step for each sample."""
 
     def __init__(
         self, samples: TrainingSet, state: State, outputs: Int64Array, rule: Rule, average_start: int
@@ -240,7 +241,7 @@ class Training:
         name: str,
         result: State,
     ) -> int:
-        """Train until all outputs have stopped; what each comes to is written into `result`."""
+        """Train until all outputs have stopped, and write the state of each into `result`."""
         orders = _orders(self.samples.rows, seed if shuffle else None)
         best, waited = np.full(len(self.outputs), np.inf), np.zeros(len(self.outputs), np.int64)
         for epoch in range(1, stopping.max_iter + 1):
@@ -317,9 +318,9 @@ class Training:
 
 
 def _orders(rows: Int64Array, seed: int | None) -> Iterator[Int64Array]:
-    """Yield the order of the rows in each epoch: as they stand, or shuffled.
+    """Yield the order of the rows in each epoch: as they are, or shuffled.
 
-    Steps of single samples follow one another on one core; another draws the next order meanwhile.
+    Steps on single samples are sequential and use one core; meanwhile another thread shuffles the next order.
     """
     if seed is None:
         while True:

@@ -1,4 +1,4 @@
-"""Stochastic variance-reduced gradients: steps on a few samples whose noise vanishes at the minimum.
+"""Stochastic variance-reduced gradients (SVRG): mini-batch steps whose noise vanishes at the minimum.
 
 A constant learning rate therefore converges (R. Johnson, T. Zhang, "Accelerating stochastic gradient descent using
 predictive variance reduction", NeurIPS 2013).
@@ -15,15 +15,15 @@ from steepest._runtime.arrays import Array
 
 
 class SvrgTrainer(MiniBatchTrainer):
-    """Stochastic variance reduced gradients (R. Johnson and T. Zhang, NIPS 2013).
+    """Mini-batch trainer with stochastic variance-reduced gradients (SVRG).
 
-    The gradient g of a step's samples is replaced by ``g(w) - g(a) + G(a)`` with an anchor a, the weights at the start
-    of the epoch, and the gradient G of all rows there. Its mean is the same, and its variance goes to 0 as w and a go
-    to the minimum.
+    ``g(w) - g(a) + G(a)`` replaces the gradient g(w) of a mini-batch. The anchor a is the weights at the start of the
+    epoch, and G(a) the gradient of all rows there. The mean of the gradient is the same, and its variance tends to 0 as
+    w and a approach the minimum.
     """
 
     def anchor(self) -> None:
-        """Take the network's weights and gradients, which have to be those of the mean loss of all rows, as anchor."""
+        """Store the network's weights and gradients, which must be of the mean loss over all rows, as the anchor."""
         self._anchor.arena[...] = self.network.arena
         self._anchor.grad_arena[...] = -self.network.grad_arena
 

@@ -1,4 +1,4 @@
-"""When the gradient of a linear model's objective counts as zero."""
+"""Tolerances at which the gradient of a linear model's objective counts as zero, and centring of remote columns."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from steepest._runtime.arrays import Float64Array
 
 from ._column_samples import ColumnSample
 
-# Rounding keeps the components of a gradient above some eps of their terms.
+# Rounding error of a gradient's components, in units of machine epsilon times the size of their terms.
 ROUNDING = 10.0
 
 
 def gradient_tolerance(tol: float, columns: ColumnSample, dtype: npt.DTypeLike) -> Float64Array:
-    """Return the largest component of the gradient that counts as zero, for the coefficient of each column.
+    """Return the tolerance for each column: the largest component of the gradient that counts as zero.
 
-    `tol`; for columns in small units `tol` times their standard deviation, as a gradient of them is never larger than
-    that; and never less than 10 units of machine epsilon of the standard deviation, which rounding leaves.
+    It is `tol`, or for columns with a standard deviation below 1 `tol` times that deviation, since their gradients are
+    smaller too. It is at least 10 eps times the standard deviation, the rounding error.
 
     Parameters
     ----------
@@ -26,12 +26,12 @@ def gradient_tolerance(tol: float, columns: ColumnSample, dtype: npt.DTypeLike) 
     columns : ColumnSample
         Centres and spreads of the d columns.
     dtype : dtype
-        That of X.
+        Dtype of X.
 
     Returns
     -------
     ndarray of shape (d,)
-        Positive numbers.
+        Tolerances, above 0.
     """
     size = np.where(columns.spread > 0.0, columns.spread, np.abs(columns.centre))
     size = np.where((size > 0.0) & np.isfinite(size), size, 1.0)
@@ -41,7 +41,7 @@ def gradient_tolerance(tol: float, columns: ColumnSample, dtype: npt.DTypeLike) 
 def remote_centre(
     tolerance: Float64Array, columns: ColumnSample, dtype: npt.DTypeLike, by_coordinates: bool = False
 ) -> Float64Array | None:
-    """Return what to take from columns that lie far from zero, 0 for the others; None if there are none.
+    """Return the centres of columns that lie far from zero, and 0 for all other columns; None if no column does.
 
     Far is where roundings show in a gradient. With ``u = |c| + spread``, scores round to eps times the sum of
     ``u_l |w_l|``; as ``spread_l |w_l|`` is near one, to eps times ``u_l / spread_l``. That reaches every component j
@@ -53,13 +53,13 @@ def remote_centre(
     Parameters
     ----------
     tolerance : ndarray of shape (d,)
-        As `gradient_tolerance` returns it.
+        Tolerances that `gradient_tolerance` returned.
     columns : ColumnSample
         Centres c and spreads of the d columns.
     dtype : dtype
-        That of X.
+        Dtype of X.
     by_coordinates : bool, default=False
-        Whether steps follow coordinates.
+        Whether the solver steps along single coordinates.
     """
     eps, size = float(np.finfo(dtype).eps), np.abs(columns.centre)
     # What scores of order one, rounded, leave of a gradient, in units of its tolerance.
