@@ -1,4 +1,4 @@
-"""Decompositions of data matrices, under scikit-learn's names."""
+"""Matrix decompositions with scikit-learn's interface: principal component analysis."""
 
 from ._pca import PCA
 

@@ -1,4 +1,4 @@
-"""Principal axes of a data matrix: from its covariance, or from its singular value decomposition."""
+"""Principal axes of a data matrix, from its covariance or its singular value decomposition; Minka's dimension."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import array_namespace, to_device, to_host
 from steepest._symmetric import eigh
 
-# LAPACK computes this share of the eigenvectors faster than all of them.
+# Below this fraction of the eigenvectors, LAPACK computes some of them faster than all.
 _FEW = 0.25
-# Eigenvalues and singular values that are 0 come out as up to so many eps of the largest.
+# Largest computed value of an eigenvalue or singular value that is 0, in units of eps times the largest one.
 _ROUNDINGS = 10.0
-# Variances have at least two digits from so many eps of the largest on.
+# Least variance with two correct digits, in units of eps times the largest variance.
 _CLEAR_OF_ROUNDING = 1e3
 
 
 class Factors(NamedTuple):
-    """The principal axes, leading first, and what was not computed.
+    """The principal axes, with the largest variance first, and the total variance.
 
     Attributes
     ----------
     mean : ndarray of shape (d,)
         Means of the columns.
     variances : ndarray of shape (k,)
-        Variances along the axes.
+        Variances along the axes, in descending order.
     axes : ndarray of shape (k, d)
-        Orthonormal rows, each with its largest item positive.
+        The axes: orthonormal rows, each with its largest item positive.
     total : float
         Sum of the variances along all axes.
     resolution : float
-        Deviations below this, where the largest is 1, are roundings.
+        Standard deviations below this multiple of the largest are rounding errors.
     """
 
     mean: Array
@@ -50,25 +50,24 @@ class Factors(NamedTuple):
 def by_covariance(X: Any, device: str, n_axes: int | None, dtype: npt.DTypeLike) -> Factors | None:
     """Return the principal axes as eigenvectors of the covariance.
 
-    X is read once. From each row a point near the mean is taken away before anything is squared, so that means that are
-    large against the spread cost no accuracy, and products are added up in float64: as for discriminant analysis, of
-    one class.
+    X is read once. A point near the mean is subtracted from each row before the products, so that large means cost no
+    accuracy, and products are added in float64. Discriminant analysis uses the same statistics for each class.
 
     Parameters
     ----------
     X : ndarray, cupy.ndarray or CSR of shape (n, d)
-        Samples; blocks of sparse ones are made dense.
+        Samples; a sparse X is converted to dense blocks of rows.
     device : {"cpu", "cuda"}
-        Where to compute.
+        Device of the computation.
     n_axes : int or None
-        How many axes are wanted at least; None for all.
+        Least number of axes to return; None for all.
     dtype : dtype
-        Of the products.
+        Dtype of the products.
 
     Returns
     -------
     Factors or None
-        On the host, in float64; None where squares overflow.
+        The axes in float64 on the host, or None if squares overflow.
     """
     n, d = X.shape
     statistics = ClassStatistics.of(X, None, 1, None, device, dtype=dtype)
@@ -81,24 +80,24 @@ def by_covariance(X: Any, device: str, n_axes: int | None, dtype: npt.DTypeLike)
     else:
         some = False
         variances, vectors = eigh(covariance, device)
-    # Rounding may make the smallest ones negative.
+    # Rounding errors may make the smallest variances negative.
     variances = np.maximum(variances[::-1], 0.0)
     total = float(np.trace(covariance)) if some else float(variances.sum())
     return Factors(statistics.means[0], variances, with_signs(vectors.T[::-1]), total, of_products(dtype))
 
 
 def of_products(dtype: npt.DTypeLike) -> float:
-    """Return the resolution of deviations whose squares are computed from products of a dtype."""
+    """Return the resolution (see `Factors`) of standard deviations from the covariance, for products of a dtype."""
     return float(np.sqrt(_ROUNDINGS * np.finfo(dtype).eps))
 
 
 def of_samples(dtype: npt.DTypeLike) -> float:
-    """Return the resolution of deviations that are computed from samples of a dtype."""
+    """Return the resolution (see `Factors`) of standard deviations from singular values, for samples of a dtype."""
     return float(_ROUNDINGS * np.finfo(dtype).eps)
 
 
 def is_clear_of_rounding(variances: Float64Array, dtype: npt.DTypeLike) -> bool:
-    """Whether products of a dtype tell the least of the variances, given in order, from their rounding."""
+    """Return whether the last of the descending variances exceeds the rounding error of products of a dtype."""
     if not len(variances):
         return True
     eps, tiny = (float(getattr(np.finfo(dtype), name)) for name in ("eps", "tiny"))
@@ -114,18 +113,18 @@ def by_svd(X: Array, overwrite: bool) -> Factors | None:
     X : ndarray or cupy.ndarray of shape (n, d)
         Samples.
     overwrite : bool
-        Whether X may be changed.
+        Whether X may be overwritten.
 
     Returns
     -------
     Factors or None
-        With min(n, d) axes, on the host; None where squares overflow.
+        All min(n, d) axes on the host, or None if squares overflow.
     """
     xp = array_namespace(X)
     mean = X.mean(axis=0, dtype=np.float64)
     centred = X if overwrite else X.copy()
     centred -= mean.astype(X.dtype)
-    # The mean is rounded; what is left of it can be told apart once it is small.
+    # The first mean is rounded; subtracting the mean of the remainder corrects its rounding error.
     centred -= centred.mean(axis=0, dtype=np.float64).astype(X.dtype)
     if not bool(xp.isfinite(centred).all()):
         return None
@@ -142,28 +141,28 @@ def by_svd(X: Array, overwrite: bool) -> Factors | None:
 
 
 def with_signs(axes: Array) -> Array:
-    """Return the axes with the sign that makes the largest item of each positive, as scikit-learn chooses it."""
+    """Return the axes with signs that make the largest item of each positive, as in scikit-learn."""
     largest = axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)]
     signs: Array = np.where(largest < 0, -1, 1).astype(axes.dtype)
     return axes * signs[:, None]
 
 
 def minka_dimension(variances: Float64Array, n_samples: int) -> int:
-    """Return the number of axes, at least 1 and less than all, with the largest evidence.
+    """Return Minka's estimate of the dimension: the number of axes, from 1 to d - 1, with the largest evidence.
 
     T. Minka, "Automatic choice of dimensionality for PCA", NIPS 2000, equations 28 to 31 (Laplace's approximation).
 
     Parameters
     ----------
     variances : ndarray of shape (d,)
-        All of them, leading first.
+        Variances along all axes, in descending order.
     n_samples : int
         Number of samples.
 
     Returns
     -------
     int
-        The dimension; it does not depend on the unit of the samples.
+        The dimension; it does not depend on the units of the samples.
     """
     variances = variances / (variances[0] or 1.0)
     evidences = [_log_evidence(variances, k, n_samples) for k in range(1, len(variances))]
@@ -191,5 +190,5 @@ def _log_evidence(variances: Float64Array, k: int, n_samples: int) -> float:
 
 
 def working_copy(array: Any, dtype: Any, device: str) -> Array:
-    """Return an array of the model as a computation takes it: C-ordered, of its dtype and on its device."""
+    """Return a copy or view of a fitted array for a computation: C-ordered, with the given dtype and device."""
     return to_device(np.ascontiguousarray(to_host(array), dtype=dtype), device)

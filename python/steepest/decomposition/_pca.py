@@ -1,4 +1,4 @@
-"""Principal component analysis."""
+"""`PCA`: principal component analysis."""
 
 from __future__ import annotations
 
@@ -34,59 +34,60 @@ from ._factors import (
 from ._probabilistic import ProbabilisticModel
 from ._sparse import by_sparse_products
 
-# From this many samples a feature on, "auto" takes the covariance.
+# Number of samples per feature from which svd_solver="auto" uses the covariance.
 _TALL = 10
 
 
 class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Principal component analysis: the orthogonal directions of the largest variance.
 
-    Parameters, defaults and attributes are those of ``sklearn.decomposition.PCA``, and `device`. The differences: all
-    solvers are exact; the covariance is summed in float64, from centred
-    data, so that float32 data with large means are as exact as others; `get_covariance`, `get_precision` and the scores
-    of a whitening PCA are those of the model, which whitening does not change.
+    Parameters, defaults and attributes are those of ``sklearn.decomposition.PCA``, and `device`. There are three
+    differences. All solvers are exact. The covariance is summed in float64 from centred data, so that large means cost
+    no accuracy, even in float32. Whitening does not change `get_covariance`, `get_precision` and the scores, which
+    describe the probabilistic model of X.
 
     Parameters
     ----------
     n_components : int, float, "mle" or None, default=None
-        Number of components; a number in (0, 1): as many as explain more than this share of the variance; ``"mle"``:
-        Minka's choice; None: all, min(n_samples, n_features).
+        Number of components. A float in (0, 1) takes as many as explain more than this fraction of the variance.
+        ``"mle"`` takes Minka's estimate of the dimension, and None all min(n_samples, n_features) components.
     copy : bool, default=True
-        False lets `fit` overwrite X.
+        Whether `fit` copies X; with False it may overwrite X.
     whiten : bool, default=False
-        Whether `transform` divides each component by its standard deviation: the variances of the samples are 1 then.
-        Components without variance beyond rounding are 0, of which `fit` warns.
+        Whether `transform` divides each component by its standard deviation, so that the samples have variance 1.
+        Components whose variance is within rounding error of 0 become 0, and `fit` warns of them.
     svd_solver : {"auto", "full", "covariance_eigh", "arpack", "randomized"}, default="auto"
-        ``"full"``: the singular value decomposition of the centred X; ``"covariance_eigh"``: the eigenvectors of its
-        covariance, much faster where there are many more samples than features, with variances that are exact to the
-        precision of float64 products times the largest one (of float32 products where that is enough); ``"auto"``: the
-        latter from 10 samples a feature on, and the former for fewer. The names of scikit-learn's approximate solvers
-        are taken as ``"auto"``. A sparse X of which at most a tenth of the items are stored is decomposed by sparse
-        products, on the CPU: few of many components by Lanczos' method, which is as exact, others from the smaller of
-        X X^T and X^T X. Fuller ones are made dense by blocks of rows, or as a whole where rows are fewer than columns.
+        ``"full"`` takes the singular value decomposition of the centred X. ``"covariance_eigh"`` takes the eigenvectors
+        of the covariance, which is much faster with many more samples than features; the error of the variances is the
+        rounding error of float64 products, relative to the largest variance. ``"auto"`` takes ``"covariance_eigh"``
+        from 10 samples per feature on, and ``"full"`` otherwise, as do ``"arpack"`` and ``"randomized"``.
+
+        A sparse X with at most a tenth of its items stored is decomposed by sparse products on the CPU: by Lanczos'
+        method for few of many components, otherwise from the smaller of X X^T and X^T X. A sparse X with more stored
+        items is converted to dense blocks of rows, or as a whole if it has fewer rows than columns.
     tol, iterated_power, n_oversamples, power_iteration_normalizer, random_state : object
-        Not used: they are those of the approximate solvers, for programs that were written for scikit-learn's class.
+        Accepted for compatibility and not used: parameters of scikit-learn's approximate solvers.
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where to compute: ``"auto"`` on CUDA for a CuPy X, on the CPU for any other.
+        Device of the computation; ``"auto"`` is CUDA for a CuPy X, and the CPU for any other.
 
     Attributes
     ----------
     components_ : ndarray of shape (n_components_, n_features_in_)
-        Directions as orthonormal rows, the largest variance first; the largest item of each is positive.
+        Principal axes as orthonormal rows, with the largest variance first; the largest item of each is positive.
     explained_variance_, explained_variance_ratio_ : ndarray of shape (n_components_,)
-        Variances of the components, with n_samples - 1 degrees of freedom, and their shares of the variance of X.
+        Variances of the components, with n_samples - 1 degrees of freedom, and their proportions of the variance of X.
     singular_values_ : ndarray of shape (n_components_,)
-        Of the centred X.
+        Singular values of the centred X.
     mean_ : ndarray of shape (n_features_in_,)
         Means of the features.
     n_components_, n_samples_, n_features_in_ : int
         Numbers of components, samples and features.
     noise_variance_ : float
-        Mean of the variances of the components that were left out.
+        Mean of the variances of the components that are left out.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features, where X had them.
+        Names of the features, if X had names.
     device_ : str
-        Where the model was fitted.
+        Device of the last fit.
 
     References
     ----------
@@ -101,7 +102,7 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     array([0.9924, 0.0076])
     """
 
-    _fit_svd_solver: str  # the one that was taken
+    _fit_svd_solver: str  # the solver that `fit` used
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [
@@ -147,7 +148,7 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.device = device
 
     def fit(self, X: Any, y: Any = None) -> PCA:
-        """Find the components.
+        """Fit the principal components.
 
         Parameters
         ----------
@@ -159,18 +160,18 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Returns
         -------
         PCA
-            Itself.
+            The fitted estimator.
 
         Raises
         ------
         ValueError
-            Where X or a parameter is not as described; the message names the first bad item of X.
+            If X or a parameter is not as described; the message names the first bad item of X.
         """
         self._fit(X)
         return self
 
     def fit_transform(self, X: Any, y: Any = None) -> Array:
-        """Find the components, and return X in their coordinates.
+        """Fit the principal components, and return X in their coordinates.
 
         Parameters
         ----------
@@ -182,9 +183,9 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Returns
         -------
         ndarray of shape (n_samples, n_components_)
-            As `transform` returns it.
+            The transformed samples, as `transform` returns them.
         """
-        copy, self.copy = self.copy, True  # X is needed once more
+        copy, self.copy = self.copy, True  # the transform needs X again
         try:
             return self._transform(self._fit(X))
         finally:
@@ -201,13 +202,13 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Returns
         -------
         ndarray of shape (n_samples, n_components_)
-            ``(X - mean_) @ components_.T``, whitened if asked for, in the library of X.
+            ``(X - mean_) @ components_.T``, divided by the standard deviations if `whiten`, in the array library of X.
         """
         check_is_fitted(self)
         return in_library_of(X, self._transform(validate(self, X, reset=False, accept_sparse=True)))
 
     def inverse_transform(self, X: Any) -> Array:
-        """Return samples from their coordinates.
+        """Map coordinates along the components back to the features.
 
         Parameters
         ----------
@@ -217,7 +218,7 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Returns
         -------
         ndarray of shape (n_samples, n_features_in_)
-            ``X @ components_ + mean_``, after the inverse of whitening, in the library of X.
+            ``X @ components_ + mean_``, after undoing the whitening, in the array library of X.
         """
         check_is_fitted(self)
         given, X = X, validate_transformed(self, X, self.n_components_)
@@ -254,20 +255,20 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return X
 
     def _decompose(self, X: Any, device: str, wanted: Any) -> Factors | None:
-        """Return the principal axes, by products that resolve those that are wanted; None where squares overflow."""
+        """Return the principal axes, in a precision that resolves the wanted ones, or None if squares overflow."""
         n_axes = wanted if isinstance(wanted, int) else None
         if is_mostly_zero(X):
             return by_sparse_products(X, n_axes)
         if self._fit_svd_solver == "full":
             return self._by_svd(X, device)
-        # Sums of float32 products may overflow, and are too coarse for small variances.
+        # Sums of float32 products may overflow, and lose small variances in rounding errors.
         for dtype in dict.fromkeys((X.dtype, np.dtype(np.float64))):
             factors = by_covariance(X, device, n_axes, dtype)
             if factors is not None:
                 used = factors.variances[: self._count(factors, wanted)]
                 if is_clear_of_rounding(used, dtype):
                     return factors
-        # Noise is nothing to divide by. What float64 products do not resolve is noise in float32 samples in any case.
+        # Whitening must not divide by rounding errors. Variances too small for float64 products are noise in float32.
         may_choose = self.svd_solver != "covariance_eigh" and not scipy.sparse.issparse(X)
         if factors is not None and self.whiten and may_choose and X.dtype == np.float64:
             self._fit_svd_solver = "full"
@@ -280,7 +281,7 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return by_svd(moved, overwrite)
 
     def _check_n_components(self, X: Any) -> Any:
-        """Choose the solver, and return the number of components that are asked for, if it is one."""
+        """Choose the solver, and return the number of components, or `n_components` if that is not a number of them."""
         n_samples, n_features = X.shape
         self._fit_svd_solver = self.svd_solver
         if self.svd_solver not in ("full", "covariance_eigh"):
@@ -304,21 +305,21 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return wanted
 
     def _count(self, factors: Factors, wanted: Any) -> int:
-        """Return the number of components."""
+        """Return the number of components to keep."""
         if wanted == "mle":
             return minka_dimension(factors.variances, self.n_samples_)
         if isinstance(wanted, int):
             return wanted
-        # The sums that a user gets from explained_variance_ratio_: one of them asks for the components beyond it.
+        # Cumulative explained_variance_ratio_: n_components equal to one of these sums takes one component more.
         shares = (factors.variances / (factors.total or 1.0)).cumsum()
         return min(int(np.searchsorted(shares, wanted, side="right")) + 1, len(shares))
 
     def _keep(self, factors: Factors, wanted: Any, X: Any, dtype: np.dtype[Any]) -> None:
-        """Set the fitted attributes, in the library of X."""
+        """Set the fitted attributes, in the array library of X."""
         variances, total, k = factors.variances, factors.total, self._count(factors, wanted)
         ratios = variances / total if total > 0 else np.zeros_like(variances)
         left_out = min(self.n_samples_, self.n_features_in_) - k
-        # Of the eigenvalues at hand, where they are: a small noise is lost in the difference of the sums.
+        # Sum the left-out variances if they were computed, since the difference of the totals would lose small ones.
         rest = (
             float(variances[k:].sum())
             if len(variances) > k + left_out - 1
@@ -338,14 +339,14 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self._resolution = max(factors.resolution, of_samples(dtype))
         if self.whiten and (empty := int((self._deviations() == 0).sum())):
             warnings.warn(
-                f"[{type(self).__name__}] {empty} of {k} components have no variance beyond rounding: whitened, they "
-                "are 0. Fit with a smaller n_components",
+                f"[{type(self).__name__}] {empty} of {k} components have no variance beyond rounding errors: whitening "
+                "sets them to 0. Fit with a smaller n_components",
                 UserWarning,
                 stacklevel=4,
             )
 
     def _transform(self, X: Any) -> Array:
-        """Return validated samples in the coordinates of the components, where they are computed."""
+        """Return validated samples in the coordinates of the components, in the array library of X."""
         device = resolve_device(self.device, type(self).__name__, X)
         axes = to_host(self.components_)
         if self.whiten:
@@ -355,7 +356,7 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return in_library_of(X, centred_product(X, mean, axes.T, None, device))
 
     def _deviations(self) -> Array:
-        """Return the standard deviations of the components, 0 for those that are roundings."""
+        """Return the standard deviations of the components, with those within rounding error of 0 set to 0."""
         singular = to_host(self.singular_values_).astype(np.float64)
         least = self._resolution * singular.max(initial=0.0)
         deviations: Array = np.where(singular > least, singular, 0.0) / np.sqrt(self.n_samples_ - 1)
@@ -372,5 +373,5 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        # A model that was fitted to CuPy arrays is of use on a machine without CuPy.
+        # Arrays are pickled as NumPy arrays, so that the model can be loaded on a machine without CuPy.
         return {name: to_host(value) for name, value in super().__getstate__().items()}

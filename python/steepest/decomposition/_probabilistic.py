@@ -1,4 +1,4 @@
-"""Probabilistic PCA: the normal distribution that principal components describe, its density and its covariance."""
+"""Probabilistic PCA: log-likelihood, covariance and precision of the normal distribution of a fitted PCA."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ._factors import working_copy
 
 
 class ProbabilisticModel:
-    """What a fitted PCA says about the distribution of samples.
+    """Base of `PCA` with its probabilistic model: log-likelihood of samples, covariance and precision.
 
     M. Tipping, C. Bishop, "Probabilistic principal component analysis", J. R. Stat. Soc. B 61, 1999.
     """
 
-    # Fitted by the class that inherits this.
+    # Attributes that the subclass sets.
     components_: Array
     explained_variance_: Array
     mean_: Array
@@ -34,7 +34,7 @@ class ProbabilisticModel:
     device: str
 
     def score_samples(self, X: Any) -> Array:
-        """Return the logarithm of the probability density of each sample, under probabilistic PCA.
+        """Return the log-likelihood of each sample under probabilistic PCA.
 
         Parameters
         ----------
@@ -44,12 +44,12 @@ class ProbabilisticModel:
         Returns
         -------
         ndarray of shape (n_samples,)
-            Log-likelihoods: X is normal with the mean `mean_` and the covariance `get_covariance()`.
+            Log-densities of the normal distribution with mean `mean_` and covariance `get_covariance()`.
 
         Raises
         ------
         numpy.linalg.LinAlgError
-            The covariance is singular: there is no density.
+            If the covariance is singular, so that there is no density.
         """
         check_is_fitted(self)
         checked = validate(self, X, reset=False, accept_sparse=True)
@@ -63,7 +63,7 @@ class ProbabilisticModel:
         left_out = self.n_features_in_ - self.n_components_
         determinant = float(np.log(variances).sum())
         if left_out:
-            # Not |x|² minus the sum of squares of the coordinates, which would cancel.
+            # |x|² minus the sum of squares of the coordinates would cancel, so the remainder is computed.
             rest = centred - K.matmul(coordinates, axes)
             squares = squares + (rest * rest).sum(axis=1) / noise
             determinant += left_out * float(np.log(noise))
@@ -71,7 +71,7 @@ class ProbabilisticModel:
         return in_library_of(X, result.astype(checked.dtype))
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean of `score_samples`.
+        """Return the mean log-likelihood of the samples under probabilistic PCA.
 
         Parameters
         ----------
@@ -83,7 +83,7 @@ class ProbabilisticModel:
         Returns
         -------
         float
-            Mean log-likelihood of the samples.
+            Mean of `score_samples`.
         """
         return float(self.score_samples(X).mean(dtype=np.float64))
 
@@ -93,7 +93,8 @@ class ProbabilisticModel:
         Returns
         -------
         ndarray of shape (n_features_in_, n_features_in_)
-            With v the explained variances, at least s, and s the noise variance; in the library of `components_`.
+            The covariance, with the noise variance s and the explained variances v (at least s), in the array library
+            of `components_`.
         """
         check_is_fitted(self)
         noise = float(self.noise_variance_)
@@ -106,12 +107,12 @@ class ProbabilisticModel:
         Returns
         -------
         ndarray of shape (n_features_in_, n_features_in_)
-            The inverse, in the library of `components_`.
+            The inverse, in the array library of `components_`.
 
         Raises
         ------
         numpy.linalg.LinAlgError
-            The covariance is singular.
+            If the covariance is singular.
         """
         check_is_fitted(self)
         variances, noise = self._model_variances()
@@ -120,7 +121,7 @@ class ProbabilisticModel:
         return self._on_axes(1.0 / variances - 1.0 / noise, 1.0 / noise)
 
     def _model_variances(self) -> tuple[Array, float]:
-        """Return the variances of the model along the components, and in all other directions, none of them zero."""
+        """Return the model's variances along the components, and that in all other directions; all are above 0."""
         noise = float(self.noise_variance_)
         variances = np.maximum(to_host(self.explained_variance_).astype(np.float64), noise)
         if not (variances > 0).all() or (noise == 0 and self.n_components_ < self.n_features_in_):
@@ -131,7 +132,7 @@ class ProbabilisticModel:
         return variances, noise
 
     def _on_axes(self, along: Array, elsewhere: float) -> Array:
-        """Return the matrix whose eigenvalues are `elsewhere`, plus `along` on the components."""
+        """Return ``components_.T @ diag(along) @ components_ + elsewhere I``."""
         axes = to_host(self.components_)
         matrix = K.matmul((axes.T * along).astype(axes.dtype), axes)
         matrix[np.diag_indices_from(matrix)] += elsewhere

@@ -1,4 +1,4 @@
-"""Principal axes of sparse samples, which are not made dense: from products with the centred matrix."""
+"""Principal axes of sparse samples, from products with the centred matrix, which is never formed."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from steepest._symmetric import one_thread_if_small
 
 from ._factors import Factors, of_products, with_signs
 
-# From this side on, Lanczos' method finds up to this share of the axes faster than a full decomposition finds all.
+# From this value of min(n, d) on, Lanczos' method finds up to this fraction of the axes faster than eigh finds all.
 _LANCZOS_SIDE, _LANCZOS_SHARE = 500, 0.1
 
 
 class CentredMatrix:
-    """The matrix ``X - 1 m^T`` of sparse samples X and their means m, which is never formed.
+    """Linear operator of the centred matrix ``X - 1 m^T``, with sparse samples X and their means m.
 
-    Products subtract those of the means from those of X, which cancel where means are large. That takes columns with
-    few zeros, so these are centred as arrays, which have at most twice as many items as the columns had.
+    Products with the means are subtracted from products with X, which loses digits if means are large. Only columns
+    with few zeros have large means. These columns are centred as dense arrays, with at most twice as many items.
 
     Parameters
     ----------
@@ -35,32 +35,32 @@ class CentredMatrix:
         self.shape: tuple[int, int] = X.shape
         n, d = X.shape
         is_full = np.diff(X.indptr) > n / 2
-        # Inside, the full columns come first.
+        # Internally, columns that are more than half full come first.
         self._order = np.argsort(~is_full, kind="stable")
         self._full: Float64Array = X[:, is_full].toarray()
         self._rest = X[:, ~is_full].tocsr()
         self._means = np.asarray(self._rest.sum(axis=0)).ravel() / n
         self.mean = np.zeros(d)
         self.mean[~is_full] = self._means
-        for _ in range(2):  # the first mean is rounded; what is left of it can be told apart once it is small
+        for _ in range(2):  # the second mean corrects the rounding error of the first
             rest = self._full.mean(axis=0)
             self._full -= rest
             self.mean[is_full] += rest
 
     def total(self) -> float:
-        """Return the sum of all squares."""
+        """Return the sum of the squares of all items."""
         squares = (self._rest.data**2).sum() - self.shape[0] * (self._means**2).sum()
         return float(max(squares, 0.0) + (self._full**2).sum())
 
     def matmat(self, V: Float64Array) -> Float64Array:
-        """Return the product with V of shape (d, m)."""
+        """Return the product of the centred matrix with V of shape (d, m)."""
         V = V.reshape(self.shape[1], -1)[self._order]
         full, rest = np.split(V, [self._full.shape[1]])
         product: Float64Array = self._full @ full + (self._rest @ rest - self._means @ rest)
         return product
 
     def rmatmat(self, U: Float64Array) -> Float64Array:
-        """Return the product of the transpose with U of shape (n, m)."""
+        """Return the product of the transposed centred matrix with U of shape (n, m)."""
         U = U.reshape(self.shape[0], -1)
         result = np.empty((self.shape[1], U.shape[1]))
         rest = self._rest.T @ U - np.outer(self._means, U.sum(axis=0))
@@ -68,19 +68,19 @@ class CentredMatrix:
         return result
 
     def gram(self) -> Float64Array:
-        """Return the products of the rows with one another, (n, n)."""
+        """Return the Gram matrix of the rows, of shape (n, n)."""
         along = self._rest @ self._means
         products: Float64Array = (self._rest @ self._rest.T).toarray()
         products -= along[:, None] + along - self._means @ self._means
         return products + self._full @ self._full.T
 
     def scatter(self) -> Float64Array:
-        """Return the products of the columns with one another, (d, d)."""
+        """Return the scatter matrix of the columns, of shape (d, d)."""
         n_full, of_rest = self._full.shape[1], self._order[self._full.shape[1] :]
         of_full = self._order[:n_full]
         result = np.empty((self.shape[1], self.shape[1]))
         result[np.ix_(of_full, of_full)] = self._full.T @ self._full
-        # The full columns add up to zero, so that the means of the others do not matter.
+        # The full columns have mean 0, so that the means of the other columns cancel in their products.
         across = self._rest.T @ self._full
         result[np.ix_(of_rest, of_full)], result[np.ix_(of_full, of_rest)] = across, across.T
         squares: Float64Array = (self._rest.T @ self._rest).toarray()
@@ -89,10 +89,10 @@ class CentredMatrix:
         return result
 
     def leading(self, k: int) -> tuple[Float64Array, Float64Array] | None:
-        """Return the k largest singular values and their right vectors (k, d), or None where they do not converge.
+        """Return the k largest singular values and their right vectors (k, d), or None if they do not converge.
 
-        The method of Lanczos, restarted (R. Lehoucq, D. Sorensen, C. Yang, "ARPACK users' guide", 1998), to the
-        precision of float64.
+        The implicitly restarted Lanczos method computes them to the precision of float64 (R. Lehoucq, D. Sorensen,
+        C. Yang, "ARPACK users' guide", 1998).
         """
         operator = LinearOperator(
             self.shape,
@@ -111,22 +111,22 @@ class CentredMatrix:
 
 
 def by_sparse_products(X: Any, n_axes: int | None) -> Factors:
-    """Return the principal axes from products of a sparse matrix, of which no dense copy is made.
+    """Return the principal axes of sparse samples from products with X, without a dense copy of X.
 
-    Few of many axes are found by Lanczos' method, others from the products of the rows, or of the columns, with one
-    another, whichever are fewer.
+    Lanczos' method finds few of many axes. Otherwise they are eigenvectors of the scatter matrix of the columns, or
+    follow from the Gram matrix of the rows, whichever is smaller.
 
     Parameters
     ----------
     X : sparse matrix of shape (n, d)
         Samples.
     n_axes : int or None
-        How many axes are wanted at least; None for all.
+        Least number of axes to return; None for all.
 
     Returns
     -------
     Factors
-        In float64.
+        The axes, in float64.
     """
     n, d = X.shape
     centred, side = CentredMatrix(X), min(n, d)
@@ -139,7 +139,7 @@ def by_sparse_products(X: Any, n_axes: int | None) -> Factors:
             squares, axes = _leading_eigenvectors(centred.scatter(), k)
             found = np.sqrt(np.maximum(squares, 0.0)), axes
         elif found is None:
-            # The rows of U^T (X - 1 m^T) are orthogonal already where rounding has not mixed them.
+            # Without rounding errors, the rows of U^T (X - 1 m^T) would be orthogonal already.
             combined = centred.rmatmat(_leading_eigenvectors(centred.gram(), k)[1].T)
             _, singular, axes = scipy.linalg.svd(combined.T, full_matrices=False)
             found = singular, axes
@@ -150,7 +150,7 @@ def by_sparse_products(X: Any, n_axes: int | None) -> Factors:
 
 
 def _leading_eigenvectors(matrix: Float64Array, k: int) -> tuple[Float64Array, Float64Array]:
-    """Return the k largest eigenvalues, the largest first, and their vectors as rows."""
+    """Return the k largest eigenvalues in descending order, and their eigenvectors as rows."""
     side = len(matrix)
     if k == 0:
         return np.zeros(0), np.zeros((0, side))
