@@ -261,7 +261,7 @@ def test_no_matrix_of_all_features_is_formed(rng):
     ("options", "text"),
     [
         ({"method": "transform"}, r"\[cross_val_predict\] method 'transform' is not one of: predict, "),
-        ({"cv": ShuffleSplit(2, random_state=0)}, "have to be a partition"),
+        ({"cv": ShuffleSplit(2, random_state=0)}, "the test folds of cv must be a partition"),
         (
             {"cv": [(np.arange(30), np.arange(40, 60)), (np.arange(40), np.arange(40))]},
             "every sample outside its test fold",
@@ -292,10 +292,10 @@ def test_bad_samples_and_estimators(rng):
 @pytest.mark.parametrize(
     ("shrinkages", "options", "text"),
     [
-        ([0.1, 1.5], {}, r"\[shrinkage_path\] shrinkages have to be numbers in \[0, 1\]"),
-        ([], {}, "shrinkages have to be"),
-        ([[0.1]], {}, "shrinkages have to be"),
-        ([np.nan], {}, "shrinkages have to be"),
+        ([0.1, 1.5], {}, r"\[shrinkage_path\] shrinkages must be a one-dimensional array of numbers in \[0, 1\]"),
+        ([], {}, "shrinkages must be"),
+        ([[0.1]], {}, "shrinkages must be"),
+        ([np.nan], {}, "shrinkages must be"),
         ([0.1], {"shrinkage": 0.2}, "not parameters of a path"),
     ],
     ids=str,
@@ -306,7 +306,7 @@ def test_bad_paths(rng, shrinkages, options, text):
 
 
 def test_no_share_of_0_without_an_inverse(rng):
-    with pytest.raises(ValueError, match="leave out the share 0"):
+    with pytest.raises(ValueError, match="leave out the shrinkage 0"):
         shrinkage_path(*data(rng, *SHAPES[1]), [0.0, 0.1])
 
 

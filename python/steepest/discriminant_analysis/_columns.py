@@ -1,4 +1,4 @@
-"""Samples by blocks of columns, for matrices that have fewer rows than columns."""
+"""Blocks of columns of the samples, and Gram matrices summed over them, for fewer samples than features."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from steepest._runtime.memory import aligned_zeros, array_namespace, to_device, 
 
 from ._samples import LabelledSamples
 
-# Items of a block in float64: enough columns for the kernel that multiplies them to be at its full speed.
+# Number of float64 items in a block of columns, with which the kernel for products reaches its full speed.
 _BLOCK_ITEMS = {"cpu": 1 << 21, "cuda": 1 << 25}
+# Least number of columns in a block.
 _LEAST_COLUMNS = 256
 
 
@@ -27,11 +28,11 @@ class ColumnBlock:
     Attributes
     ----------
     columns : slice
-        Which.
+        The features in the block.
     means : ndarray of shape (k, columns)
-        Of the classes, on the host; zero for one without weight.
+        Class means, on the host; 0 for a class without weight.
     deviations : ndarray of shape (n, columns)
-        Of the samples from the means of their classes, in float64, where they are computed.
+        Deviations of the samples from the means of their classes, in float64 on the device.
     """
 
     columns: slice
@@ -40,7 +41,7 @@ class ColumnBlock:
 
 
 def column_blocks(samples: LabelledSamples, means: Float64Array | None = None) -> Iterator[ColumnBlock]:
-    """Yield the features of samples, block by block; the means of the classes are computed, unless they are given."""
+    """Yield the features of samples, block by block; compute the class means unless `means` holds them."""
     X, device = samples.X, samples.device
     X = X.tocsc() if hasattr(X, "tocsc") else X
     ids = to_device(samples.ids, device)
@@ -51,7 +52,7 @@ def column_blocks(samples: LabelledSamples, means: Float64Array | None = None) -
         columns = slice(start, min(start + step, samples.n_features))
         block = dense(X[:, columns], device).astype(np.float64)
         if averaging is not None:
-            # Away from a sample first: large means would be rounded by more than features may vary.
+            # Subtract a sample first: the rounding error of a large mean may exceed the variation of its feature.
             origin = block[:1].copy()
             block -= origin
             from_origin = K.matmul(averaging, block)
@@ -64,7 +65,7 @@ def column_blocks(samples: LabelledSamples, means: Float64Array | None = None) -
 
 
 def averaging_matrix(samples: LabelledSamples) -> Float64Array:
-    """Return the matrix of shape (k, n) whose product with the samples is the means of the classes."""
+    """Return the matrix of shape (k, n) whose product with the samples gives the class means."""
     matrix = np.zeros((samples.n_classes, samples.n_samples))
     totals = samples.class_weights[samples.ids]
     matrix[samples.ids, np.arange(samples.n_samples)] = samples.weights / np.where(totals > 0, totals, 1.0)
@@ -72,16 +73,16 @@ def averaging_matrix(samples: LabelledSamples) -> Float64Array:
 
 
 class Gram:
-    """The products of n rows with one another, summed over blocks of columns.
+    """The Gram matrix of n rows, summed over blocks of columns.
 
     Parameters
     ----------
     n : int
         Number of rows.
     dtype : dtype
-        Of the products; their sums are float64.
+        Dtype of the products; their sums are float64.
     device : {"cpu", "cuda"}
-        Where they are computed.
+        Device of the computation.
     """
 
     def __init__(self, n: int, dtype: npt.DTypeLike, device: str) -> None:
@@ -91,12 +92,12 @@ class Gram:
         self._sums = {name: aligned_zeros(shape, np.float64, device) for name, shape in shapes.items()}
 
     def add(self, block: Array) -> None:
-        """Add those of a block of shape (n, columns)."""
-        # The columns are the kernel's samples, one class about the origin: it computes one triangle.
+        """Add the products of a block of shape (n, columns)."""
+        # The kernel computes one triangle of the scatter about the origin, with the columns as samples of one class.
         rows = array_namespace(block).ascontiguousarray(block.T.astype(self._dtype))
         K.class_scatter(rows, None, self._origin, accumulate=True, **self._sums)
 
     def result(self) -> Float64Array:
-        """Return the sums, of shape (n, n), on the host."""
+        """Return the Gram matrix of shape (n, n), on the host."""
         gram: Float64Array = to_host(self._sums["scatter"])
         return gram

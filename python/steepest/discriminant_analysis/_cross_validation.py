@@ -1,4 +1,4 @@
-"""Cross-validated predictions of linear discriminant analysis."""
+"""Cross-validated predictions of linear discriminant analysis from a single fit."""
 
 from __future__ import annotations
 
@@ -31,44 +31,43 @@ def cross_val_predict(
     method: str = "predict",
     sample_weight: Any = None,
 ) -> Array:
-    """Predict each sample by a fit without its fold, as scikit-learn's function of this name, but fit only once.
+    """Predict each sample by a model fitted without its fold, like scikit-learn's function, but with a single fit.
 
-    The answers are those of refitting, to rounding; only their cost is another. With small folds, it is that of one
-    fit and of one product of matrices: leaving out one sample at a time costs hardly more than not doing so. With
-    folds of at least as many samples as there are features, X is read once. Where there is no such way, the folds
-    are fitted: with ``shrinkage="auto"`` or ``"cv"`` or a covariance estimator, and where the covariance without
-    shrinkage has no inverse. Priors that are not given are the shares of the samples outside each fold (``CV =
-    TRUE`` of R's MASS keeps those of all samples).
+    The results equal those of refitting, up to rounding errors. Small folds cost one fit and one matrix product, so
+    that leave-one-out takes hardly longer than a fit. For folds with at least as many samples as features, X is read
+    once. The model is refitted for each fold with ``shrinkage="auto"`` or ``"cv"``, with a covariance estimator, and if
+    the covariance without shrinkage is singular. If `priors` is None, each fold takes the class proportions of the
+    samples outside it (``CV = TRUE`` of R's MASS keeps the proportions of all samples).
 
     Parameters
     ----------
     estimator : LinearDiscriminantAnalysis
-        Its parameters are taken; it need not be fitted, and is not changed.
+        Estimator whose parameters are used; it need not be fitted, and does not change.
     X : array-like or sparse matrix of shape (n_samples, n_features)
         Samples.
     y : array-like of shape (n_samples,)
         Class labels.
     groups : array-like of shape (n_samples,), default=None
-        For a splitter of groups.
+        Groups of the samples, for splitters that use them.
     cv : "leave-one-out", int, splitter, iterable of (train, test) or None, default=None
-        The folds. An int: so many, with the classes in equal shares; None: five of these. Each sample has to be tested
-        once, and each fit to be to all samples but the tested ones.
+        The folds. An int is a number of stratified folds, and None takes five of them. Each sample must be in exactly
+        one test fold, and each training fold must hold every sample outside its test fold.
     method : {"predict", "predict_proba", "predict_log_proba", "decision_function"}, default="predict"
-        What to return.
+        The method whose results are returned.
     sample_weight : array-like of shape (n_samples,), default=None
-        Weights in the fits.
+        Weights of the samples in the fits.
 
     Returns
     -------
     ndarray of shape (n_samples,) or (n_samples, n_classes)
-        As of that method, in the library of X. Of a class of which there is no sample outside a fold, the probability
-        there is 0.
+        Results of that method, in the array library of X. A class without samples outside a fold has probability 0 in
+        that fold.
 
     Raises
     ------
     ValueError
-        As of `LinearDiscriminantAnalysis.fit`; or the folds are not as described, or without one of them there is only
-        one class, or not more samples than classes.
+        For the reasons of `LinearDiscriminantAnalysis.fit`; if the folds are not as described; or if the samples
+        outside a fold have a single class, or are not more than the classes.
 
     References
     ----------

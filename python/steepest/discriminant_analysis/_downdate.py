@@ -1,9 +1,10 @@
-"""Discriminant functions for samples that are left out of the fit, in closed form.
+"""Discriminant functions of left-out samples in closed form, by a low-rank downdate of the scatter matrix.
 
-Without some samples, with the rows A of their deviations from the class means, the scatter within classes S becomes
-``S - A^T M A``, and its inverse follows from that of S by one of as many rows (M. Woodbury, 1950; for discriminant
-analysis P. Lachenbruch, "An almost unbiased method of obtaining confidence intervals for the probability of
-misclassification in discriminant analysis", 1967, and M. Treder, "Cross-validation in high-dimensional spaces", 2018).
+Let S be the scatter within classes, and let the rows of A be the deviations of f left-out samples from their class
+means. Without these samples S becomes ``S - A^T M A``, whose inverse follows from that of S and an f × f inverse (M.
+Woodbury, 1950). For discriminant analysis see P. Lachenbruch, "An almost unbiased method of obtaining confidence
+intervals for the probability of misclassification in discriminant analysis", 1967, and M. Treder, "Cross-validation in
+high-dimensional spaces", 2018.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ def scores_without(
     priors: Float64Array | None,
     unbiased: bool,
 ) -> tuple[Float64Array, Mask]:
-    """Return the discriminant functions of the samples of folds, each fitted without that fold.
+    """Return the discriminant functions of the samples in each fold, fitted without that fold.
 
     Parameters
     ----------
     axes : ScatterAxes
-        Of the samples.
+        Axes of all samples.
     samples : LabelledSamples
-        All of them.
+        All samples.
     folds : ndarray of shape (b, f)
-        Indices of the samples that are left out together, of b folds of one size.
+        Indices of the samples in b folds of f samples each.
     shrinkages : sequence of float
-        See `shrink`; g of them.
+        The g shrinkages; see `shrink`.
     priors : ndarray of shape (k,) or None
         Probabilities of the classes; None for their proportions among the samples that are not left out.
     unbiased : bool
@@ -54,10 +55,10 @@ def scores_without(
     Returns
     -------
     scores : ndarray of shape (g, b, f, k)
-        As `Discriminants` has them; -inf for a class of which nothing is left.
+        Values of the functions of `Discriminants`; -inf for a class without samples outside the fold.
     is_exact : ndarray of bool of shape (g, b)
-        Where they are to be relied on. Elsewhere hardly any scatter is left in some direction, or there are not two
-        classes.
+        Whether the scores are accurate. They are not if hardly any scatter remains in some direction, or if fewer than
+        two classes remain.
     """
     ids, k = samples.ids[folds], samples.n_classes
     deviations = axes.deviations_of(folds)
@@ -68,7 +69,7 @@ def scores_without(
     # Sums of the same weights in another order differ by rounding errors.
     left[left <= 1e-12 * totals] = 0.0
     inverse = np.divide(1.0, left, out=np.zeros_like(left), where=left > 0)
-    sums = membership.swapaxes(1, 2) @ deviations  # (b, k, r), and so of all that follows by class
+    sums = membership.swapaxes(1, 2) @ deviations  # (b, k, r)
     means = axes.means - sums * inverse[..., None]
     fold_priors = (
         left / left.sum(axis=1, keepdims=True) if priors is None else np.broadcast_to(priors, left.shape)
@@ -76,7 +77,7 @@ def scores_without(
     centre = fold_priors[:, None, :] @ means
     divisor = left.sum(axis=1) - (np.count_nonzero(left, axis=1) if unbiased else 0)
 
-    # S loses A^T A, and what moves the class means: the rows of `lost` have the sum of both as their products.
+    # S loses A^T A and the scatter due to the shift of the class means; the sum of both is lost^T lost.
     removed = totals - left
     stretch = np.sqrt(totals * inverse) - 1.0
     stretch = np.divide(stretch, removed, out=np.zeros_like(left), where=(removed > 0) & (left > 0))

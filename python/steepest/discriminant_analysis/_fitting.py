@@ -1,4 +1,4 @@
-"""From samples, or their statistics, to the discriminants: which space, which products, which covariance."""
+"""Fits of linear discriminant analysis: choice of feature or sample space, precision and covariance."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ._samples import LabelledSamples
 from ._shrinkage import estimated_by_class, shrink, shrunk_by_class
 from ._solution import Discriminants, rounding_of, solve
 
-# Above this smallest deviation of a direction, the rounding errors of float32 products do not matter.
+# Smallest relative deviation of a direction above which the rounding errors of float32 products do not matter.
 _CLEAR_OF_ROUNDING = 1e-2
-# Below this, products of float64 have lost half of the digits of the least direction: W^-1 errs by eps over its square.
+# The same for float64 products: below it W^-1, whose error is eps over the square, has lost half of its digits.
 _LEAST_OF_PRODUCTS = 1e-4
 
 
@@ -30,13 +30,13 @@ class Fit:
     Attributes
     ----------
     found : Discriminants
-        Its functions and axes.
+        Discriminant functions and axes.
     weights : ndarray of shape (k,)
         Sums of the weights of the classes.
     means : ndarray of shape (k, d)
         Class means.
     scatter, covariance : ndarray of shape (d, d) or None
-        Within the classes; None where they were not formed.
+        Scatter and covariance within classes; None if they were not formed.
     priors : ndarray of shape (k,)
         Probabilities of the classes.
     """
@@ -51,7 +51,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Parameters of `LinearDiscriminantAnalysis`, its name, which messages start with, and where to factorise."""
+    """Parameters of `LinearDiscriminantAnalysis`, its name for messages, and the device of factorisations."""
 
     name: str
     shrinkage: float | str
@@ -62,7 +62,7 @@ class FitOptions:
     device: str
 
     def divisor(self, weights: Float64Array) -> float:
-        """Return what the scatter within classes is divided by, from the weights of the classes."""
+        """Return the divisor of the scatter within classes, from the weights of the classes."""
         total = float(weights.sum())
         divisor = total - np.count_nonzero(weights) if self.unbiased else total
         if not divisor > 0:
@@ -72,7 +72,7 @@ class FitOptions:
         return divisor
 
     def refuse_overflow(self, is_finite: bool) -> None:
-        """Raise ValueError where sums of squares have overflowed."""
+        """Raise ValueError unless `is_finite`: sums of squares have overflowed."""
         if not is_finite:
             raise ValueError(
                 f"[{self.name}] squares of X overflow: scale it, with StandardScaler for instance"
@@ -80,7 +80,7 @@ class FitOptions:
 
 
 def fit_to_samples(samples: LabelledSamples, priors: Float64Array, options: FitOptions) -> Fit:
-    """Return the fit, in the space of the features, or in that of the samples where these are fewer."""
+    """Return the fit, in the space of the features, or in that of the samples if there are fewer samples."""
     options.divisor(samples.class_weights)
     by_class = None
     if options.covariance_estimator is not None:
@@ -89,7 +89,7 @@ def fit_to_samples(samples: LabelledSamples, priors: Float64Array, options: FitO
         return _fit_in_sample_space(samples, priors, options)
     elif options.shrinkage == "auto":
         by_class = shrunk_by_class(samples)
-    # Sums of float32 products may overflow, and are too coarse for directions of little variance.
+    # Sums of float32 products may overflow, and lose directions of small variance in rounding errors.
     for dtype in _dtypes(samples):
         statistics = samples.statistics(dtype)
         if dtype == np.float64 or (statistics.is_finite() and not _underflows(statistics, dtype)):
@@ -103,7 +103,7 @@ def fit_to_samples(samples: LabelledSamples, priors: Float64Array, options: FitO
 
 
 def _underflows(statistics: ClassStatistics, dtype: npt.DTypeLike) -> bool:
-    """Whether squares of a feature are too small for a dtype, although the feature may vary."""
+    """Return whether squares of a feature underflow in a dtype, although the feature may vary."""
     least = float(np.finfo(dtype).tiny / np.finfo(dtype).eps)
     rounding = rounding_of(statistics.means, dtype)
     may_vary = (rounding > 0) & (rounding**2 < least)
@@ -118,9 +118,9 @@ def fit_to_statistics(
     by_class: Float64Array | None = None,
     rows: Iterable[Float64Array] | None = None,
 ) -> Fit:
-    """Return the fit to samples of a dtype, with the covariance from their statistics or as estimated by class.
+    """Return the fit to samples of a dtype, with the covariance from their statistics or from `by_class`.
 
-    `rows` are those whose products are the covariance, where these are to be factorised in its place.
+    If `rows` yields the rows of D with ``D^T D`` the covariance, D is factorised instead of the covariance.
     """
     options.refuse_overflow(statistics.is_finite())
     weights, means, scatter = statistics.weights, statistics.means, statistics.scatter

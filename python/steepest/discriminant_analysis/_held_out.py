@@ -1,4 +1,4 @@
-"""Cross-validation that fits once: discriminant functions for each fold as if they were fitted without it."""
+"""Cross-validation from a single fit: discriminant functions for each fold as if fitted without it."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ Ids = Int64Array
 
 LEAVE_ONE_OUT = "leave-one-out"
 
-# Numbers of an array that is worth having at once: it stays in a second-level cache.
+# Most numbers in an array of scores, so that it stays in the second-level cache.
 _ITEMS = 1 << 17
 
 
 def folds_of(cv: Any, X: Any, y: Array, groups: Any, name: str) -> list[Ids]:
-    """Return the folds of a cross-validation, those of one size as the rows of an array.
+    """Return the folds of a cross-validation; folds of equal size are the rows of one array.
 
     Parameters
     ----------
     cv : "leave-one-out", int, splitter, iterable or None
-        As scikit-learn's `check_cv` takes it.
+        The folds: leave-one-out, or what scikit-learn's `check_cv` accepts.
     X : array-like of shape (n_samples, n_features)
-        The samples, as the splitter takes them.
+        The samples, for the splitter.
     y : ndarray of shape (n_samples,)
         Labels.
     groups : array-like of shape (n_samples,) or None
-        For a splitter of groups.
+        Groups of the samples, for splitters that use them.
     name : str
         Name that error messages start with.
 
     Raises
     ------
     ValueError
-        The tests are no partition of the samples, or a fit would not be to all other samples.
+        If the test folds are no partition of the samples, or a training fold lacks samples outside its test fold.
     """
     n = len(y)
     if isinstance(cv, str) and cv != LEAVE_ONE_OUT:
@@ -70,29 +70,29 @@ def folds_of(cv: Any, X: Any, y: Array, groups: Any, name: str) -> list[Ids]:
         seen[test] += 1
         tests.append(np.asarray(np.arange(n)[test]))
     if not (seen == 1).all():
-        raise ValueError(f"[{name}] the tests of cv have to be a partition: each sample in one of them")
+        raise ValueError(f"[{name}] the test folds of cv must be a partition: each sample in exactly one fold")
     sizes = np.array([len(test) for test in tests])
     return [np.stack([tests[i] for i in np.flatnonzero(sizes == f)]) for f in np.unique(sizes[sizes > 0])]
 
 
 @dataclass
 class CrossValidation:
-    """Fits to all samples but some, without fitting again where there is a shorter way.
+    """Cross-validation that avoids refitting where it can.
 
-    Few samples are taken away from a decomposition of all of them. Larger folds, of at least as many samples as there
-    are features, have statistics, and those of the others are added up. Where neither is possible, the fit is to the
-    samples: where what is left has a singular covariance, or is estimated class by class.
+    For small folds, the decomposition of all samples is downdated. For folds with at least as many samples as features,
+    the statistics of the other folds are added. The model is refitted if the covariance is estimated class by class, or
+    is singular without the fold.
 
     Attributes
     ----------
     decompositions : Decompositions
-        Of all samples.
+        Decompositions of all samples.
     priors : ndarray of shape (k,) or None
         Probabilities of the classes; None for their proportions among the samples that are not left out.
     options : FitOptions
-        But for the shrinkage, see `scores`.
+        Options of the fits; `scores` sets the shrinkage.
     choose : callable or None
-        From samples to the shrinkage for them, where it is to be chosen, "cv".
+        Function that chooses the shrinkage for samples, for the shrinkage "cv".
     """
 
     decompositions: Decompositions
@@ -108,19 +108,19 @@ class CrossValidation:
     def scores(
         self, folds: Sequence[Ids], shrinkages: Sequence[float | str]
     ) -> Iterator[tuple[Ids, Float64Array]]:
-        """Yield some folds of shape (b, f), and their discriminant functions of shape (g, b, f, k).
+        """Yield batches of folds of shape (b, f), and their discriminant functions of shape (g, b, f, k).
 
         Parameters
         ----------
         folds : sequence of ndarray
-            As `folds_of` returns them.
+            The folds, as `folds_of` returns them.
         shrinkages : sequence of float or str
-            As in `FitOptions`, or "cv"; g of them.
+            The g shrinkages, as in `FitOptions`, or "cv".
 
         Raises
         ------
         ValueError
-            There are not two classes, or not more samples than classes, without some fold.
+            If the samples outside a fold have fewer than two classes, or are not more than their classes.
         """
         samples, k = self.samples, self.samples.n_classes
         plain = self.options.covariance_estimator is None and not any(isinstance(s, str) for s in shrinkages)
@@ -148,7 +148,7 @@ class CrossValidation:
                 yield part, scores
 
     def _plans(self, shrinkages: Sequence[float | str]) -> list[tuple[ScatterAxes, list[int]]]:
-        """Return axes, and which of the shrinkages are to be computed in them."""
+        """Return pairs of axes and the indices of the shrinkages that are computed in them."""
         shrunk = [i for i, share in enumerate(shrinkages) if share != 0]
         whole = [i for i, share in enumerate(shrinkages) if share == 0]
         white = self.decompositions.white if whole else None
@@ -201,7 +201,7 @@ class CrossValidation:
 def merged_others(
     parts: Sequence[ClassStatistics], first: ClassStatistics | None
 ) -> Iterator[ClassStatistics]:
-    """Yield for each part the statistics of all others, and of `first`: nothing is subtracted, so nothing cancels."""
+    """Yield for each part the merged statistics of all other parts and `first`, without subtractions that cancel."""
     after: list[ClassStatistics | None] = [first]
     for part in parts[:0:-1]:
         last = after[-1]

@@ -1,4 +1,4 @@
-"""The estimator of linear discriminant analysis."""
+"""`LinearDiscriminantAnalysis`: the estimator."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from ._streamed import StreamedDiscriminantAnalysis
 class LinearDiscriminantAnalysis(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, StreamedDiscriminantAnalysis
 ):
-    """Linear discriminant analysis: classes as normal distributions with one covariance.
+    """Linear discriminant analysis: normal distributions of the classes with a common covariance.
 
     Parameters, defaults and attributes are those of ``sklearn.discriminant_analysis.LinearDiscriminantAnalysis``, and
     `device`. It adds sample weights, `partial_fit`, `fit_chunks`, `merge`, sparse inputs, and shrinkage with every
-    solver. All solvers give the same answer, also with `priors` other than the class proportions of the samples: the
-    covariance within classes is the mean over the samples. Its statistics are summed in float64 from centred samples,
-    so that large means cost no accuracy beyond the rounding of float32 samples. Memory holds a few matrices of
-    n_features × n_features, or of n_samples × n_samples where there are fewer samples than features.
+    solver. All solvers give the same result, for any `priors`, since the covariance within classes is the mean over the
+    samples. The statistics are summed in float64 from centred samples, so that large means cost no accuracy beyond the
+    rounding of float32 samples. Memory holds a few matrices of n_features × n_features, or of n_samples × n_samples
+    with fewer samples than features.
 
     Parameters
     ----------
@@ -48,43 +48,43 @@ class LinearDiscriminantAnalysis(
     shrinkage : "auto", "cv", float in [0, 1] or None, default=None
         Shrinkage s of the covariance W within classes, which becomes ``(1 - s) W + s tr(W) / d I``. ``"auto"``
         estimates s for each class by the Ledoit-Wolf formula, on standardised features. ``"cv"`` takes the s with the
-        smallest log loss in leave-one-out cross-validation, see `shrinkage_path`. None is no shrinkage.
+        smallest log loss in leave-one-out cross-validation, see `shrinkage_path`. None takes no shrinkage.
     priors : array-like of shape (n_classes,), default=None
         Probabilities of the classes; None for their proportions among the samples.
     n_components : int, default=None
         Number of columns of `transform`, at most min(n_classes - 1, n_features), which is the default.
     store_covariance : bool, default=False
-        Whether ``solver="svd"`` and fits to fewer samples than features store `covariance_`, too.
+        Whether to store `covariance_` with ``solver="svd"`` too, and in fits to fewer samples than features.
     tol : float, default=1e-6
         Relative tolerance of the rank. Directions of the standardised features, and of the class means, count as empty
-        where their deviation is at most `tol` times the largest. (scikit-learn's default is 1e-4, which discards nearly
+        if their deviation is at most `tol` times the largest. (scikit-learn's default is 1e-4, which discards nearly
         collinear features that separate the classes.)
     covariance_estimator : estimator, default=None
         Estimator of the covariance of each class: its ``fit(X)`` sets ``covariance_``.
     unbiased : bool, default=False
-        Whether the covariance within classes is divided by n_samples - n_classes, which makes it unbiased, instead of
-        n_samples (of weighted samples: the sum of the weights). scikit-learn's default solver did that until release
-        1.8. Not for a covariance estimator.
+        Whether to divide the scatter within classes by n_samples - n_classes, which gives an unbiased covariance,
+        instead of n_samples. With weights, their sum replaces n_samples. scikit-learn's default solver did so until
+        release 1.8. Not used with a covariance estimator.
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where to compute: ``"auto"`` on CUDA for a CuPy X, on the CPU for any other.
+        Device of the computation; ``"auto"`` is CUDA for a CuPy X, and the CPU for any other.
 
     Attributes
     ----------
     coef_ : ndarray of shape (1, n_features_in_) or (n_classes, n_features_in_)
         Coefficients of the discriminant functions; for two classes, of their difference.
     intercept_ : ndarray of shape (1,) or (n_classes,)
-        Intercepts of the same.
+        Intercepts of the discriminant functions; for two classes, of their difference.
     covariance_ : ndarray of shape (n_features_in_, n_features_in_)
         Covariance within classes: sums of squares about the class means divided by the sum of the weights (the
-        maximum-likelihood estimate), with the shrinkage. Missing where it was not computed, see `store_covariance`.
+        maximum-likelihood estimate), after shrinkage. Not set if it was not computed, see `store_covariance`.
     explained_variance_ratio_ : ndarray of shape (n_components,)
-        Proportions of the variance of the class means along the axes. Not for ``"lsqr"``.
+        Proportions of the variance of the class means along the axes. Not set by ``"lsqr"``.
     means_ : ndarray of shape (n_classes, n_features_in_)
         Class means.
     priors_ : ndarray of shape (n_classes,)
         Probabilities of the classes.
     scalings_ : ndarray of shape (n_features_in_, n_axes)
-        Axes, along which the covariance within classes is the identity. Not for ``"lsqr"``.
+        Discriminant axes, scaled to unit variance within classes. Not set by ``"lsqr"``.
     xbar_ : ndarray of shape (n_features_in_,)
         Mean of the class means, weighted by the priors.
     shrinkage_ : float
@@ -97,9 +97,9 @@ class LinearDiscriminantAnalysis(
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features, where X had them.
+        Names of the features, if X had names.
     device_ : str
-        Where the model was fitted.
+        Device of the last fit.
 
     References
     ----------
@@ -152,31 +152,31 @@ class LinearDiscriminantAnalysis(
     # ---------------------------------------------------------------------------------------------------- fitting
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LinearDiscriminantAnalysis:
-        """Find the discriminant functions and axes.
+        """Fit the discriminant functions and axes.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Samples; float32 stays float32, everything else becomes float64. Parts of a sparse X are made dense.
+            Samples; float32 stays float32, everything else becomes float64. A sparse X is read in dense blocks.
         y : array-like of shape (n_samples,)
-            Class labels, numbers or strings; of at least two classes, and fewer than there are samples.
+            Class labels, numbers or strings, with at least two classes and fewer classes than samples.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights: a weight of 2 counts like the sample twice.
+            Weights of the samples; a weight of 2 has the effect of repeating the sample.
 
         Returns
         -------
         LinearDiscriminantAnalysis
-            Itself.
+            The fitted estimator.
 
         Raises
         ------
         ValueError
-            Where X, y, a weight or a parameter is not as described; the message names the first bad item of X.
+            If X, y, a weight or a parameter is not as described; the message names the first bad item of X.
 
         Warns
         -----
         UserWarning
-            Features that are constant or collinear, by their names; priors whose sum is not 1.
+            If features are constant or collinear, with their names, or if the priors do not sum to 1.
         """
         samples, classes, priors = self._validate_samples(X, y, sample_weight)
         options = self._options(samples.device)
@@ -206,12 +206,12 @@ class LinearDiscriminantAnalysis(
         Returns
         -------
         ndarray of shape (n_samples, n_components)
-            ``(X - xbar_) @ scalings_[:, :n_components]``, in the library of X.
+            ``(X - xbar_) @ scalings_[:, :n_components]``, in the array library of X.
 
         Raises
         ------
         NotImplementedError
-            The solver is ``"lsqr"``.
+            If the solver is ``"lsqr"``.
         """
         if self.solver == "lsqr":
             raise NotImplementedError(
@@ -227,7 +227,7 @@ class LinearDiscriminantAnalysis(
         return self._product(X, self.coef_.T, self._centred_intercept)
 
     def _product(self, X: Any, w: Array, b: Array | None) -> Array:
-        """Validate X, and return ``(X - xbar_) @ w + b`` where it is computed."""
+        """Validate X, and return ``(X - xbar_) @ w + b`` on the device of the computation."""
         device = self._resolve_device(X) if is_cupy(X) else getattr(self, "device_", "cpu")
         X = validate(self, X, reset=False, accept_sparse=True)
         centre, w = (to_device(to_host(a).astype(X.dtype), device) for a in (self._centre, w))
@@ -306,7 +306,7 @@ class LinearDiscriminantAnalysis(
         )
 
     def _keep(self, fitted: Fit, dtype: np.dtype[Any], like: Any) -> None:
-        """Set the fitted attributes, in the library of X, and warn of features that tell nothing."""
+        """Set the fitted attributes, in the array library of X, and warn of constant and collinear features."""
         found = fitted.found
         self._max_components = self._check_n_components(*fitted.means.shape)
         self._statistics = (fitted.weights, fitted.means, fitted.scatter)
@@ -317,7 +317,7 @@ class LinearDiscriminantAnalysis(
             warnings.warn(
                 self._prefix(
                     "There are fewer samples than features, which are therefore collinear: the pseudoinverse of their "
-                    "covariance is taken. Shrinkage gives it an inverse"
+                    "covariance is used. Set shrinkage to make the covariance invertible"
                 ),
                 UserWarning,
                 stacklevel=3,
@@ -327,7 +327,7 @@ class LinearDiscriminantAnalysis(
         coef, intercept = found.coef, found.intercept
         if len(coef) == 2:
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
-        # Rounded as it will be taken away from the samples, the intercepts for them following exactly.
+        # The centre is rounded to the samples' dtype before it is subtracted; the intercepts account for that.
         centre = found.centre.astype(dtype)
         moved = intercept + (centre.astype(np.float64) - found.centre) @ coef.T
         self._centre, self._centred_intercept = centre, moved

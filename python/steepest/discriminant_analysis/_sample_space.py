@@ -2,7 +2,7 @@
 
 The covariance within classes is ``W = D^T D + diag(t)``: the rows of D are the n weighted deviations from the class
 means, and shrinkage adds t. Inverting a matrix of n × n is enough to invert W (M. Woodbury, "Inverting modified
-matrices", 1950). X is read by blocks of columns, and no matrix of n_features × n_features is formed.
+matrices", 1950). X is read in blocks of columns, and no matrix of n_features × n_features is formed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ._solution import Discriminants, class_log_priors, feature_deviations, with
 
 Mask = npt.NDArray[np.bool_]
 
-# Eigenvalues below this fraction of the largest are rounding errors.
+# Eigenvalues below this fraction of the largest count as rounding errors.
 _ROUNDING = 1e-13
 
 
@@ -33,28 +33,28 @@ _ROUNDING = 1e-13
 class SampleProducts:
     """The Gram matrix of the samples, with the moments of their classes.
 
-    Features are in units in which ``W = D^T D + I``, with shrinkage, or in which the diagonal of ``W = D^T D`` is 1.
+    Features are scaled so that ``W = D^T D + I`` with shrinkage; without it, so that ``W = D^T D`` has diagonal 1.
 
     Attributes
     ----------
     samples : LabelledSamples
-        All of them have weight.
+        The samples, all with weights above 0.
     means : ndarray of shape (k, d)
-        Of the classes, in the units of the samples.
+        Class means, in the units of the samples.
     deviations : ndarray of shape (d,)
-        Standard deviations of the features in W; 0 for one that is left out.
+        Standard deviations of the features in W; 0 for features that are left out.
     constant : ndarray of bool of shape (d,)
-        The features that are constant within the classes, which D does not have.
+        Mask of the features that are constant within the classes, whose columns of D are 0.
     units : ndarray of shape (d,)
-        Factors that bring features to the units of D; 0 for one that is left out.
+        Factors that scale features to the units of D; 0 for features that are left out.
     roots : ndarray of shape (n,)
-        Factors of the rows of D: the deviations from the class means, in those units, times these.
+        Factors of the rows of D: each row is a sample's scaled deviation from its class mean times its factor.
     is_shrunk : bool
-        Whether W has the identity.
+        Whether W contains the identity.
     gram : ndarray of shape (n, n)
-        ``D D^T``.
+        The Gram matrix ``D D^T``.
     seen : ndarray of shape (n, k)
-        ``D M^T`` of the class means M, less the mean of all samples, in those units.
+        ``D M^T`` with the scaled class means M, less the mean of all samples.
     """
 
     samples: LabelledSamples
@@ -68,7 +68,7 @@ class SampleProducts:
     seen: Float64Array
 
     @classmethod
-    @np.errstate(over="ignore", invalid="ignore")  # is_finite() tells
+    @np.errstate(over="ignore", invalid="ignore")  # is_finite() reports overflows
     def of(
         cls,
         samples: LabelledSamples,
@@ -77,20 +77,20 @@ class SampleProducts:
         tol: float,
         dtype: npt.DTypeLike,
     ) -> SampleProducts:
-        """Multiply samples.
+        """Compute the products of samples.
 
         Parameters
         ----------
         samples : LabelledSamples
-            Those of weight 0 are left out.
+            The samples; those with weight 0 are left out.
         shrinkage : float or "auto"
             See `LinearDiscriminantAnalysis`.
         divisor : float
-            Of the scatter within classes.
+            Divisor of the scatter within classes.
         tol : float
             See `whitening`.
         dtype : dtype
-            Of the products; all else is float64.
+            Dtype of the products; all other arrays are float64.
         """
         if samples.given_weights is not None and not samples.given_weights.all():
             samples = samples.rows(np.flatnonzero(samples.given_weights))
@@ -134,12 +134,12 @@ class SampleProducts:
         return rows
 
     def is_finite(self) -> bool:
-        """Whether no sum has overflowed."""
+        """Return whether no sum has overflowed."""
         return all(bool(np.isfinite(a).all()) for a in (self.gram, self.means, self.deviations))
 
 
 def class_moments(samples: LabelledSamples) -> tuple[Float64Array, Float64Array]:
-    """Return the means of the classes, and the sums of squares about them, both of shape (k, d)."""
+    """Return the class means, and the sums of squares about them, both of shape (k, d)."""
     means = np.zeros((samples.n_classes, samples.n_features))
     squares = np.zeros_like(means)
     averaging = to_device(averaging_matrix(samples), samples.device)
@@ -155,7 +155,7 @@ def solve_by_samples(products: SampleProducts, priors: Float64Array, tol: float)
     Parameters
     ----------
     products : SampleProducts
-        Of the samples.
+        Products of the samples.
     priors : ndarray of shape (k,)
         Probabilities of the classes.
     tol : float
@@ -172,7 +172,7 @@ def solve_by_samples(products: SampleProducts, priors: Float64Array, tol: float)
         solved[:, block.columns] = to_host(K.matmul(on_device, products.rows(block)))
     if products.is_shrunk:
         solved = centred - solved
-    solved[:, constant] = centred[:, constant]  # where D is 0, and W the identity
+    solved[:, constant] = centred[:, constant]  # for these features D is 0 and W is the identity
     squares = solved @ centred.T
     coef = solved * units
     axes, ratio = axes_of_products(coef, squares, priors, tol)
@@ -190,20 +190,20 @@ def solve_by_samples(products: SampleProducts, priors: Float64Array, tol: float)
 
 
 def combinations(products: SampleProducts, seen: Float64Array, tol: float) -> tuple[Float64Array, float]:
-    """Return the coefficients of D's rows in the solution for the class means, and a bound of the least deviation in W.
+    """Return the coefficients of D's rows in ``W^-1 m`` for the class means m, and a bound on W's least deviation.
 
-    The bound is a lower one, relative to the largest deviation. It is 0 where the Cholesky factor does not exist: D has
-    fewer directions than samples, or rounding errors hide them.
+    It is a lower bound, relative to the largest deviation. It is 0 if the Cholesky factor does not exist, because the
+    rows of D are linearly dependent, exactly or to rounding errors.
 
-    With ``W = D^T D + I``, ``W^-1 m = m - D^T (D D^T + I)^-1 D m``; and the pseudoinverse of ``D^T D`` takes m to
-    ``D^T G^+ G^+ D m``, with the pseudoinverse of ``G = D D^T``.
+    With shrinkage, ``W = D^T D + I`` and ``W^-1 m = m - D^T (D D^T + I)^-1 D m``. Without it, the pseudoinverse of
+    ``W = D^T D`` maps m to ``D^T G^+ G^+ D m``, with the pseudoinverse of ``G = D D^T``.
 
     Parameters
     ----------
     products : SampleProducts
-        Of the samples.
+        Products of the samples.
     seen : ndarray of shape (n, k)
-        ``D m`` of the class means m.
+        ``D m`` for the class means m, as columns.
     tol : float
         See `whitening`.
     """
@@ -238,12 +238,12 @@ def combinations(products: SampleProducts, seen: Float64Array, tol: float) -> tu
 def axes_of_products(
     coef: Float64Array, squares: Float64Array, priors: Float64Array, tol: float
 ) -> tuple[Float64Array, Float64Array]:
-    """Return the axes, and their proportions of the variance, from products of the centred means M.
+    """Return the axes, and their proportions of the variance, from products of the centred class means M.
 
     The products are ``coef = M W^-1`` and ``squares = M W^-1 M^T``.
 
-    With R = M, its rows times the square roots of the priors, the generalised eigenvectors of ``R^T R`` and W are
-    ``W^-1 R^T u``, with the eigenvectors u of ``R W^-1 R^T``, which is k × k.
+    Let the rows of R be those of M times the square roots of the priors. The generalised eigenvectors of ``R^T R`` and
+    W are ``W^-1 R^T u``, with the eigenvectors u of the k × k matrix ``R W^-1 R^T``.
     """
     roots = np.sqrt(priors)
     variances, directions = scipy.linalg.eigh(roots[:, None] * squares * roots)

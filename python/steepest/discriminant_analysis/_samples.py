@@ -1,4 +1,4 @@
-"""The labelled samples of a fit, as they were validated."""
+"""`LabelledSamples`: the validated samples, classes and weights of a fit."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from steepest._runtime.arrays import Array, Float64Array, Int64Array
 from steepest._runtime.backends import device_of
 from steepest._runtime.memory import to_device, to_host
 
-# Rows for each feature of the blocks that are decomposed: a quarter more work than all at once.
+# Rows of a block for QR, as a multiple of the number of features; blocks of 4 take a quarter more work than one block.
 _QR_ROWS = 4
 
 
 @dataclass
 class LabelledSamples:
-    """Samples, their classes and weights, and where to compute with them.
+    """Samples with their classes and weights, and the device of the computation.
 
     Attributes
     ----------
     X : ndarray, cupy.ndarray or CSR of shape (n, d)
         Samples.
     ids : ndarray of shape (n,)
-        Classes in 0..k-1, on the host.
+        Class ids in 0..k-1, on the host.
     n_classes : int
-        Their number, k.
+        Number of classes, k.
     given_weights : ndarray of shape (n,) or None
-        Weights of X's dtype, on the host; None for 1 each.
+        Weights in X's dtype, on the host; None if all are 1.
     device : {"cpu", "cuda"}
-        Where to compute.
+        Device of the computation.
     """
 
     X: Any
@@ -72,25 +72,25 @@ class LabelledSamples:
         return LabelledSamples(part, self.ids[index], self.n_classes, weights, self.device)
 
     def statistics(self, dtype: npt.DTypeLike = np.float64) -> ClassStatistics:
-        """Return their statistics, of products of a dtype."""
+        """Return the class statistics of the samples, with products in a dtype."""
         return ClassStatistics.of(
             self.X, self.ids, self.n_classes, self.given_weights, self.device, dtype=dtype
         )
 
     def weighted_deviations(self, means: Float64Array, divisor: float) -> Iterator[Float64Array]:
-        """Yield, block by block, the rows of D with ``D^T D`` the scatter about the class means over a divisor.
+        """Yield, block by block, the rows of D, where ``D^T D`` is the scatter about the class means over a divisor.
 
         Parameters
         ----------
         means : ndarray of shape (k, d)
-            Of the classes.
+            Class means.
         divisor : float
-            Of the scatter.
+            Divisor of the scatter.
 
         Yields
         ------
         ndarray of shape (b, d)
-            On the host, in float64; b is some multiple of d, which QR decompositions are efficient for.
+            Rows in float64 on the host; b is at least 4 d, or all remaining rows, for efficient QR decompositions.
         """
         roots = np.sqrt(self.weights / divisor)[:, None]
         step = max(_QR_ROWS * self.n_features, block_rows(self.n_features, "cpu"))

@@ -1,4 +1,4 @@
-"""Coordinates in which the scatter within classes is diagonal: there, all shrunk covariances are diagonal at once."""
+"""Coordinates in which the scatter within classes is diagonal, and with it every shrunk covariance."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _ROUNDING = 1e-14
 
 @dataclass
 class ScatterAxes:
-    """Samples and class means in r coordinates, of which the scatter within classes is diagonal.
+    """Samples and class means in r coordinates, in which the scatter within classes is diagonal.
 
     Attributes
     ----------
     deviations_of : callable
-        From indices of samples, of any shape, to their deviations from the means of their classes: one axis more, of
-        length r.
+        Function from indices of samples, of any shape, to the deviations from their class means. These have one more
+        axis, of length r.
     means : ndarray of shape (k, r)
-        Of the classes, less `centre`.
+        Class means less `centre`.
     centre : ndarray of shape (d,)
         The mean of all samples.
     variances : ndarray of shape (r,)
@@ -43,7 +43,7 @@ class ScatterAxes:
     n_features : int
         The number of features, d: the scatter has d - r more zeros on its diagonal.
     to_features : callable
-        From coefficients of shape (m, r) to those of shape (m, d) of the same functions of the features.
+        Function that converts coefficients from these coordinates (m, r) to the features (m, d).
     """
 
     deviations_of: Callable[[Ids], Float64Array]
@@ -61,12 +61,12 @@ class ScatterAxes:
         shrinkage : float
             The shrinkage, in [0, 1].
         trace : float or ndarray of shape (b,)
-            That of S; of several of them with the same variances otherwise.
+            Trace in the formula: that of S, or those of b downdated scatter matrices.
 
         Returns
         -------
         ndarray of shape (r,) or (b, r)
-            0 where there is nothing to invert.
+            The diagonal, with 0 in place of the inverse of 0.
         """
         added = shrinkage / self.n_features * np.asarray(trace)
         diagonal = (1.0 - shrinkage) * self.variances + added[..., None]
@@ -74,12 +74,12 @@ class ScatterAxes:
 
 
 class Decompositions:
-    """The axes of samples, each decomposed when it is first asked for.
+    """The axes of samples; each decomposition is computed when it is first needed.
 
     Parameters
     ----------
     samples : LabelledSamples
-        All of them.
+        All samples.
     tol : float
         See `whitening`.
     """
@@ -94,12 +94,12 @@ class Decompositions:
 
     @cached_property
     def white(self) -> ScatterAxes | None:
-        """Axes for no shrinkage; None where the covariance has no inverse then."""
+        """Axes for a shrinkage of 0, or None if the covariance is singular."""
         return whitened_axes(self.samples, self._tol)
 
 
 def principal_axes(samples: LabelledSamples) -> ScatterAxes:
-    """Return the principal axes of the scatter within classes, those of the class means outside it among them."""
+    """Return the principal axes of the scatter within classes, and axes of the class means outside its range."""
     if samples.n_samples < samples.n_features:
         return _axes_of_samples(samples)
     statistics = samples.statistics()
@@ -108,9 +108,9 @@ def principal_axes(samples: LabelledSamples) -> ScatterAxes:
 
 
 def whitened_axes(samples: LabelledSamples, tol: float) -> ScatterAxes | None:
-    """Return axes in which the covariance within classes is the identity, or None where it has no inverse.
+    """Return axes in which the covariance within classes is the identity, or None if it is singular.
 
-    Other than principal axes, they do not lose the small variances of features beside the large ones of others.
+    Unlike principal axes, they keep the precision of features with small variances beside features with large ones.
     """
     if samples.n_samples < samples.n_features:
         return None
@@ -120,7 +120,7 @@ def whitened_axes(samples: LabelledSamples, tol: float) -> ScatterAxes | None:
     variances = np.diag(covariance)
     deviations, constant = feature_deviations(variances, variances, means, share, tol, samples.X.dtype)
     whitened = whitening(covariance, deviations, tol, samples.device)
-    # Constant features that are left out stay so without some samples; what stands in for no deviation does not.
+    # Without some samples, constant features stay constant, but substitutes for their deviations change.
     if deviations[constant].any() or whitened.collinear.any():
         return None
     scatter = np.full(whitened.matrix.shape[1], statistics.total)
@@ -130,7 +130,7 @@ def whitened_axes(samples: LabelledSamples, tol: float) -> ScatterAxes | None:
 def _axes_of_features(
     samples: LabelledSamples, means: Float64Array, variances: Float64Array, directions: Float64Array
 ) -> ScatterAxes:
-    """Return the axes along the columns of a matrix of shape (d, r)."""
+    """Return the axes along the columns of `directions`, of shape (d, r)."""
     device = samples.device
     on_device = to_device(directions, device)
 
@@ -152,7 +152,7 @@ def _axes_of_features(
 
 
 def _axes_of_samples(samples: LabelledSamples) -> ScatterAxes:
-    """Return the axes from the products of the samples with one another: nothing of d × d is formed."""
+    """Return the axes from the Gram matrix of the samples, without forming a d × d matrix."""
     n, k, device = samples.n_samples, samples.n_classes, samples.device
     share = samples.class_weights / samples.class_weights.sum()
     centre = np.zeros(samples.n_features)
@@ -170,7 +170,7 @@ def _axes_of_samples(samples: LabelledSamples) -> ScatterAxes:
     variances = variances[used]
     combined = weights[:, None] * directions[:, used] / np.sqrt(variances)
     along, means_along = products @ combined, of_means.T @ combined
-    # What the class means have outside of them.
+    # Axes for the part of the class means outside the span of the deviations.
     rest, outside = scipy.linalg.eigh(between - means_along @ means_along.T)
     far = rest > _ROUNDING * k * max(float(np.trace(between)), np.finfo(np.float64).tiny)
     outside = outside[:, far] / np.sqrt(rest[far])

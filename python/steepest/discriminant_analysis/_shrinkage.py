@@ -1,4 +1,4 @@
-"""Covariances within classes, estimated class by class: Ledoit-Wolf shrinkage, and other estimators."""
+"""Shrinkage of the covariance within classes, and covariances estimated class by class, as by Ledoit and Wolf."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ def shrink(covariance: Float64Array, share: float) -> Float64Array:
 
 
 def ledoit_wolf_share(squares: float, mean_variance: float, fourth: float, n: float, d: int) -> float:
-    """Return the coefficient r of the shrinkage ``(1 - r) S + r mu I`` with the least expected squared error.
+    """Return the Ledoit-Wolf coefficient r: the shrinkage ``(1 - r) S + r mu I`` with the least expected squared error.
 
     O. Ledoit and M. Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004.
 
     Parameters
     ----------
     squares : float
-        The sum of the squares of S.
+        Sum of the squares of the entries of S.
     mean_variance : float
-        ``mu = trace(S) / d``.
+        Mean variance ``mu = trace(S) / d``.
     fourth : float
-        ``sum_i s_i |z_i|^4`` of the centred samples z.
+        Weighted sum ``sum_i s_i |z_i|^4`` over the centred samples z.
     n : float
-        The sum of the weights s.
+        Sum of the weights s.
     d : int
         Number of features.
     """
-    spread = squares - d * mean_variance**2  # of the covariance about mu I
+    spread = squares - d * mean_variance**2  # squared distance of the covariance from mu I
     noise = min((fourth / n - squares) / n, spread)
     return noise / spread if noise > 0 else 0.0
 
 
 def standard_deviations(variances: Float64Array, means: Float64Array) -> Float64Array:
-    """Return the square roots of variances that were summed in float64, and 1 for those that are 0 within rounding."""
+    """Return the square roots of variances summed in float64, with 1 for variances within rounding error of 0."""
     deviations = np.sqrt(np.maximum(variances, 0.0))
     return np.where(deviations > rounding_of(means, np.float64), deviations, 1.0)
 
 
 def ledoit_wolf(statistics: ClassStatistics, deviations: Float64Array, fourth: float) -> Float64Array:
-    """Return the shrunk covariance of one class, which is shrunk on standardised features.
+    """Return the Ledoit-Wolf covariance of one class, with the shrinkage applied to standardised features.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def ledoit_wolf(statistics: ClassStatistics, deviations: Float64Array, fourth: f
     deviations : ndarray of shape (d,)
         Standard deviations of the features.
     fourth : float
-        As of `ledoit_wolf_share`, of the standardised samples.
+        Sum of fourth powers of the standardised samples, as for `ledoit_wolf_share`.
     """
     covariance = statistics.covariance
     scaled = covariance / np.outer(deviations, deviations)
@@ -117,7 +117,7 @@ class DiagonalShrinkage:
 
     @classmethod
     def by_number(cls, share: float, squares: Float64Array) -> DiagonalShrinkage:
-        """Return that of `shrink`, of class scatters whose diagonals are the rows of `squares`."""
+        """Return the shrinkage of `shrink`, for class scatters whose diagonals are the rows of `squares`."""
         d = squares.shape[1]
         return cls(np.full(len(squares), 1.0 - share), np.full(d, share * squares.sum() / d))
 
@@ -125,9 +125,9 @@ class DiagonalShrinkage:
     def by_ledoit_wolf(
         cls, samples: LabelledSamples, means: Float64Array, squares: Float64Array
     ) -> DiagonalShrinkage:
-        """Return that of `shrunk_by_class`, of class scatters whose diagonals are the rows of `squares`, about `means`.
+        """Return the shrinkage of `shrunk_by_class`, for class scatters about `means` with the diagonals `squares`.
 
-        Squares of a covariance are those of the products of samples with one another: nothing of d × d is formed.
+        The sum of squares of a covariance equals that of the samples' Gram matrix, so no d × d matrix is formed.
         """
         weights = samples.class_weights
         kept, added = np.ones(len(weights)), np.zeros(samples.n_features)
@@ -148,7 +148,7 @@ class DiagonalShrinkage:
 
 
 def estimated_by_class(samples: LabelledSamples, estimator: Any, name: str) -> Float64Array:
-    """Return the mean of the covariances that an estimator gives for the classes, weighted by their sizes."""
+    """Return the mean of an estimator's covariances of the classes, weighted by the sizes of the classes."""
     X = dense(to_host(samples.X), "cpu")
     covariance = np.zeros((X.shape[1], X.shape[1]))
     for c in range(samples.n_classes):

@@ -1,4 +1,4 @@
-"""The choice of the shrinkage by cross-validation."""
+"""Choice of the shrinkage by leave-one-out cross-validation."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Ids = Int64Array
 
 
 def default_grid(with_zero: bool) -> Float64Array:
-    """Return the shrinkages to try: four per factor of ten, and perhaps 0."""
+    """Return the shrinkages to try: 21 from 1e-5 to 1, four per factor of ten, and 0 if `with_zero`."""
     grid = np.logspace(-5, 0, 21)
     return np.concatenate([[0.0], grid]) if with_zero else grid
 
 
 def best_shrinkage(shrinkages: Float64Array, log_loss: Float64Array) -> float:
-    """Return the shrinkage with the least log loss, and the largest of several."""
+    """Return the shrinkage with the least log loss; of several, the largest."""
     return float(shrinkages[log_loss <= np.nanmin(log_loss)].max())
 
 
@@ -40,20 +40,20 @@ def held_out_losses(
     Parameters
     ----------
     decompositions : Decompositions
-        Of all samples, whose weights are those of the means.
+        Decompositions of all samples; their weights also weight the means.
     priors : ndarray of shape (k,) or None
-        See `CrossValidation`.
+        Probabilities of the classes, as for `CrossValidation`.
     options : FitOptions
-        But for the shrinkage.
+        Options of the fits; their shrinkage is not used.
     shrinkages : ndarray of shape (g,)
         The shrinkages.
     folds : sequence of ndarray
-        As `folds_of` returns them.
+        The folds, as `folds_of` returns them.
 
     Returns
     -------
     log_loss, accuracy : ndarray of shape (g,)
-        A sample of whose class there is none outside its fold has no log loss, and is left out of its mean.
+        Means over the samples. The log loss excludes samples whose class does not occur outside their fold.
     """
     samples = decompositions.samples
     weights = samples.weights

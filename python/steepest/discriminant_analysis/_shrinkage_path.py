@@ -1,4 +1,4 @@
-"""Fits with many values of the shrinkage, from one decomposition."""
+"""Linear discriminant analysis for many values of the shrinkage, from one decomposition."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class ShrinkagePath:
     shrinkages : ndarray of shape (g,)
         The shrinkages.
     coef : ndarray of shape (g, 1, n_features) or (g, n_classes, n_features)
-        The `coef_` of each.
+        The attribute `coef_` for each shrinkage.
     intercept : ndarray of shape (g, 1) or (g, n_classes)
-        The `intercept_` of each.
+        The attribute `intercept_` for each shrinkage.
     log_loss : ndarray of shape (g,)
-        The mean of -log(probability of its class) of the samples, in nats, each predicted by a fit without its fold. A
-        sample of whose class there is none outside its fold is left out.
+        Cross-validated log loss in nats: the mean over the samples of -log(probability of the true class), predicted by
+        a fit without their fold. It excludes samples whose class does not occur outside their fold.
     accuracy : ndarray of shape (g,)
-        Accuracy in cross-validation: the proportion of samples whose class the fit without their fold predicts.
+        Cross-validated accuracy: the proportion of samples that a fit without their fold classifies correctly.
     """
 
     shrinkages: Float64Array
@@ -44,7 +44,7 @@ class ShrinkagePath:
 
     @property
     def best(self) -> float:
-        """The shrinkage with the least log loss, and the largest of several."""
+        """The shrinkage with the least log loss; of several, the largest."""
         return best_shrinkage(self.shrinkages, self.log_loss)
 
 
@@ -67,27 +67,27 @@ def shrinkage_path(
     y : array-like of shape (n_samples,)
         Class labels.
     shrinkages : array-like of shape (g,), default=None
-        Shares in [0, 1]. None: 21 from 1e-5 to 1, four to a factor of ten, and 0 where the covariance has an inverse
-        without shrinkage.
+        Shrinkages in [0, 1]. None takes 21 from 1e-5 to 1, four per factor of ten, and also 0 if the covariance is
+        invertible without shrinkage.
     cv : "leave-one-out", int, splitter or iterable, default="leave-one-out"
         The folds, see `cross_val_predict`.
     groups : array-like of shape (n_samples,), default=None
-        For a splitter of groups.
+        Groups of the samples, for splitters that use them.
     sample_weight : array-like of shape (n_samples,), default=None
-        Weights, in the fits and in the means over the samples.
+        Weights of the samples in the fits, and in the means of log loss and accuracy.
     **parameters
-        Of `LinearDiscriminantAnalysis`: `priors`, `unbiased`, `tol`, `device`.
+        Parameters of `LinearDiscriminantAnalysis`: `priors`, `unbiased`, `tol`, `device`.
 
     Returns
     -------
     ShrinkagePath
-        Its arrays are NumPy's.
+        Coefficients and cross-validation results, as NumPy arrays.
 
     Raises
     ------
     ValueError
-        As of `LinearDiscriminantAnalysis.fit` and `cross_val_predict`; or a share is not in [0, 1], or it is 0 where
-        the covariance has no inverse.
+        For the reasons of `LinearDiscriminantAnalysis.fit` and `cross_val_predict`; or if a shrinkage is not in [0, 1],
+        or is 0 although the covariance is singular.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def shrinkage_path(
     shares = default_grid(white is not None) if shrinkages is None else checked_shares(shrinkages, name)
     if white is None and (shares == 0).any():
         raise ValueError(
-            f"[{name}] the covariance within classes has no inverse without shrinkage: leave out the share 0"
+            f"[{name}] the covariance within classes has no inverse without shrinkage: leave out the shrinkage 0"
         )
     coef = np.empty((len(shares), samples.n_classes, samples.n_features))
     intercept = np.empty(coef.shape[:2])
@@ -125,10 +125,10 @@ def shrinkage_path(
 
 
 def checked_shares(shrinkages: Any, name: str) -> Float64Array:
-    """Return the shrinkages as an array."""
+    """Return the shrinkages as an array; raise ValueError unless they are numbers in [0, 1]."""
     shares = np.asarray(to_host(shrinkages), np.float64)
     if shares.ndim != 1 or not len(shares) or not ((shares >= 0) & (shares <= 1)).all():
-        raise ValueError(f"[{name}] shrinkages have to be numbers in [0, 1], in one dimension")
+        raise ValueError(f"[{name}] shrinkages must be a one-dimensional array of numbers in [0, 1]")
     return shares
 
 

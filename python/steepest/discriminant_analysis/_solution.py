@@ -1,8 +1,8 @@
-"""Linear discriminant analysis from class statistics, a function for each step of the textbook.
+"""Linear discriminant analysis from class statistics, with a function for each step of the textbook.
 
-With the covariance W within classes and the covariance B of the class means, the discriminant axes are the vectors a
-that make ``a^T B a / a^T W a`` largest: the leading generalised eigenvectors of (B, W), of which k classes have at most
-k - 1 (R. Fisher, "The use of multiple measurements in taxonomic problems", 1936; C. Rao, "The utilization of multiple
+Let W be the covariance within classes, and B the covariance of the class means. The discriminant axes are the vectors
+a that maximise ``a^T B a / a^T W a``: the leading generalised eigenvectors of (B, W), at most ``k - 1`` for k classes
+(R. Fisher, "The use of multiple measurements in taxonomic problems", 1936; C. Rao, "The utilization of multiple
 measurements in problems of biological classification", 1948; T. Hastie, R. Tibshirani and J. Friedman, "The elements
 of statistical learning", §4.3).
 """
@@ -20,7 +20,7 @@ from steepest._symmetric import Cholesky, eigh, one_thread_if_small
 
 Mask = npt.NDArray[np.bool_]
 
-# A feature is collinear where its part in the empty directions is above this fraction of the largest part.
+# A feature is collinear if its component in the empty directions is above this fraction of the largest component.
 _PART = 0.1
 # Deviation of a feature that is constant within the classes, relative to the deviation of its class means.
 _LEAST_DEVIATION = 1e-6
@@ -46,13 +46,13 @@ class Discriminants:
     ratio : ndarray of shape (r,)
         Proportions of the variance of the class means along the axes.
     smallest : float
-        Lower bound of the smallest deviation of a direction, where the largest is 1; 0 if there are empty directions.
+        Lower bound of the smallest deviation of a direction, relative to the largest; 0 if there are empty directions.
     least_kept : float
-        The same bound for the directions that are not empty.
+        The same bound for the nonempty directions.
     constant : ndarray of bool of shape (d,)
-        The features without deviation within the classes.
+        Mask of the features that are constant within the classes.
     collinear : ndarray of bool of shape (d,)
-        The features that have a part in other empty directions.
+        Mask of the features with a component in other empty directions.
     """
 
     coef: Float64Array
@@ -73,13 +73,13 @@ class Whitening:
     Attributes
     ----------
     matrix : ndarray of shape (d, rank)
-        V with ``V^T covariance V = I``, for the directions in which there is variance.
+        V with ``V^T covariance V = I``, for the directions with variance.
     smallest : float
-        Lower bound of the smallest deviation of a direction, where the largest is 1; 0 if there are empty directions.
+        Lower bound of the smallest deviation of a direction, relative to the largest; 0 if there are empty directions.
     least_kept : float
-        The same bound for the directions that are not empty.
+        The same bound for the nonempty directions.
     collinear : ndarray of bool of shape (d,)
-        The features that have a part in empty directions.
+        Mask of the features with a component in empty directions.
     """
 
     matrix: Float64Array
@@ -98,17 +98,17 @@ def whitening(covariance: Float64Array, deviations: Float64Array, tol: float, de
     Parameters
     ----------
     covariance : ndarray of shape (d, d)
-        Symmetric, positive semidefinite.
+        Symmetric positive semidefinite matrix.
     deviations : ndarray of shape (d,)
-        Standard deviations of the features; 0 for one that is left out.
+        Standard deviations of the features; 0 for features that are left out.
     tol : float
         Directions whose deviation is at most `tol` times the largest count as empty.
     device : {"cpu", "cuda"}
-        Where to factorise.
+        Device of the factorisation.
     """
     used = np.flatnonzero(deviations > 0)
     scaled = covariance[np.ix_(used, used)] / np.outer(deviations[used], deviations[used])
-    largest = min(len(used), np.abs(scaled).sum(axis=0).max(initial=0.0))  # a bound of the largest variance
+    largest = min(len(used), np.abs(scaled).sum(axis=0).max(initial=0.0))  # an upper bound of the largest variance
     matrix = np.zeros((len(deviations), len(used)))
     factor = Cholesky.of(scaled, device) if len(used) else None
     if factor is not None:
@@ -129,7 +129,7 @@ def whitening_of_rows(
     """Return the linear map that makes the covariance D^T D the identity, from the rows of D instead of D^T D.
 
     The triangular factor of a QR decomposition has the singular values of D. D^T D has their squares, and loses half of
-    the digits of the smallest (G. Golub, C. Van Loan, "Matrix computations", §5.3). Each block is joined to the
+    the digits of the smallest one (G. Golub, C. Van Loan, "Matrix computations", §5.3). Each block is joined to the
     triangular factor of the blocks before it, so that memory holds one block.
 
     Parameters
@@ -137,7 +137,7 @@ def whitening_of_rows(
     blocks : iterable of ndarray of shape (b, d)
         The rows, in the units of the features.
     deviations : ndarray of shape (d,)
-        Standard deviations of the features; 0 for one that is left out.
+        Standard deviations of the features; 0 for features that are left out.
     constant : ndarray of bool of shape (d,)
         Features that are constant within the classes. `deviations` holds substitutes for them; their columns of D count
         as 0.
@@ -203,7 +203,7 @@ def discriminant_axes(
 
 
 def with_signs(axes: Float64Array, deviations: Float64Array) -> Float64Array:
-    """Return the axes, each with its largest item positive, where items are those of features of deviation 1."""
+    """Return the axes with signs that make the largest item of each, in units of the deviations, positive."""
     size = np.abs(axes) * deviations[:, None]
     if not size.size:
         return axes
@@ -238,7 +238,7 @@ def feature_deviations(
     tol: float,
     dtype: npt.DTypeLike,
 ) -> tuple[Float64Array, Mask]:
-    """Return the standard deviations of the features, 0 for those to leave out, and which are constant.
+    """Return the standard deviations of the features, 0 for those to leave out, and a mask of constant features.
 
     A feature that is constant in each class, but differs between classes, separates the classes. It gets a small
     deviation in place of 0.
@@ -288,8 +288,8 @@ def solve(
 ) -> Discriminants:
     """Return the discriminant functions and axes.
 
-    The functions are ``x @ W^-1 m_c - m_c^T W^-1 m_c / 2 + log p_c``: the logarithm of prior times density, where all
-    classes are normal with the covariance W, without the terms that all classes share. Where W is singular, its
+    The functions are ``x @ W^-1 m_c - m_c^T W^-1 m_c / 2 + log p_c``: the logarithm of prior times density, if all
+    classes are normal with the covariance W, without the terms that all classes share. If W is singular, its
     pseudoinverse replaces the inverse.
 
     Parameters
@@ -307,11 +307,11 @@ def solve(
     dtype : dtype
         Dtype of the samples.
     device : {"cpu", "cuda"}
-        Where to factorise.
+        Device of the factorisation.
     own : ndarray of shape (d,), optional
         Variances of the features before shrinkage; by default the diagonal of the covariance.
     rows : iterable of ndarray of shape (b, d), optional
-        Rows of D with ``covariance = D^T D``, by blocks; they are factorised instead of the covariance.
+        Blocks of rows of D with ``covariance = D^T D``; D is factorised instead of the covariance.
     """
     variances = np.diag(covariance)
     own = variances if own is None else own

@@ -1,4 +1,4 @@
-"""Linear discriminant analysis of samples that come in parts: from statistics of the classes, which add up."""
+"""Incremental linear discriminant analysis: `partial_fit`, `fit_chunks` and `merge` from class statistics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _learns_from_statistics(estimator: Any) -> bool:
-    """Whether class statistics are enough to fit the estimator; otherwise it has no `partial_fit` and no `merge`."""
+    """Return True if class statistics suffice to fit the estimator; otherwise raise AttributeError."""
     for what, is_on in (
         (f"shrinkage={estimator.shrinkage!r}", isinstance(estimator.shrinkage, str)),
         ("covariance_estimator", estimator.covariance_estimator is not None),
@@ -38,12 +38,12 @@ def _learns_from_statistics(estimator: Any) -> bool:
 
 
 class StreamedDiscriminantAnalysis(LogisticClassifier):
-    """The part of linear discriminant analysis that learns from parts of the samples, and merges fitted models."""
+    """Base of `LinearDiscriminantAnalysis` that learns from batches of samples, and merges fitted models."""
 
     _statistics: tuple[Float64Array, Float64Array, Float64Array | None]
 
     if TYPE_CHECKING:
-        # The estimator has these.
+        # Methods of the subclass.
         def _check_parameters(self) -> None: ...
         def _check_priors(self, weights: Float64Array) -> Float64Array: ...
         def _check_n_components(self, n_classes: int, n_features: int) -> int: ...
@@ -52,7 +52,7 @@ class StreamedDiscriminantAnalysis(LogisticClassifier):
 
     @available_if(_learns_from_statistics)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Update the model with more samples: after all calls it equals that of `fit` to all samples.
+        """Update the model with a batch of samples; after all calls it equals a `fit` to all samples.
 
         Parameters
         ----------
@@ -63,19 +63,19 @@ class StreamedDiscriminantAnalysis(LogisticClassifier):
         classes : array-like of shape (n_classes,), default=None
             All labels that later calls may contain; required in the first call.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights.
+            Weights of the samples.
 
         Returns
         -------
         LinearDiscriminantAnalysis
-            Itself.
+            The fitted estimator.
 
         Raises
         ------
         ValueError
-            See `fit`; or a label is not among the classes.
+            For the reasons of `fit`, or if a label is not among the classes.
         AttributeError
-            With ``shrinkage="auto"``, ``"cv"`` or a covariance estimator, which need all samples at once.
+            If `shrinkage` is ``"auto"`` or ``"cv"``, or with a covariance estimator: these need all samples at once.
         """
         self._check_parameters()
         first = not hasattr(self, "_statistics")
@@ -104,24 +104,24 @@ class StreamedDiscriminantAnalysis(LogisticClassifier):
 
     @available_if(_learns_from_statistics)
     def fit_chunks(self, chunks: Iterable[tuple[Any, ...]]) -> Self:
-        """Fit to samples that come in chunks, each of which is read once; the model equals that of `fit` to all chunks.
+        """Fit to chunks of samples, each read once; the model equals a `fit` to the samples of all chunks.
 
         Parameters
         ----------
         chunks : iterable of (X, y) or (X, y, sample_weight)
-            Samples, their labels and weights, as of `fit`. A chunk need not have samples of all classes.
+            Samples, labels and weights, as for `fit`. A chunk need not have samples of all classes.
 
         Returns
         -------
         LinearDiscriminantAnalysis
-            Itself.
+            The fitted estimator.
 
         Raises
         ------
         ValueError
-            See `fit`; or there is no chunk, or a chunk is not such a tuple.
+            For the reasons of `fit`, or if there is no chunk, or a chunk is not such a tuple.
         AttributeError
-            With ``shrinkage="auto"``, ``"cv"`` or a covariance estimator, which need all samples at once.
+            If `shrinkage` is ``"auto"`` or ``"cv"``, or with a covariance estimator: these need all samples at once.
         """
         self._check_parameters()
         labels, statistics, like = None, None, None
@@ -152,17 +152,17 @@ class StreamedDiscriminantAnalysis(LogisticClassifier):
 
     @available_if(_learns_from_statistics)
     def merge(self, other: Any) -> Self:
-        """Merge with another fitted model: afterwards the model equals that of `fit` to the samples of both.
+        """Merge with another fitted model; afterwards this model equals a `fit` to the samples of both.
 
         Parameters
         ----------
         other : LinearDiscriminantAnalysis
-            Fitted, to as many features; its classes may be others. It is not changed.
+            Fitted model with the same number of features; its classes may differ. It is not changed.
 
         Returns
         -------
         LinearDiscriminantAnalysis
-            Itself.
+            The fitted estimator.
         """
         check_is_fitted(self)
         check_is_fitted(other)
@@ -188,8 +188,8 @@ class StreamedDiscriminantAnalysis(LogisticClassifier):
         if scatter is None:
             raise ValueError(
                 self._prefix(
-                    "it was fitted to fewer samples than features, without a matrix of n_features × n_features that "
-                    "more samples could be added to: begin with partial_fit, or fit with store_covariance=True"
+                    "cannot add samples to a model fitted to fewer samples than features, which has no scatter matrix: "
+                    "start with partial_fit, or fit with store_covariance=True"
                 )
             )
         return ClassStatistics(weights, means, scatter)
