@@ -58,12 +58,13 @@ class PCA(ProbabilisticModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Components whose variance is within rounding error of 0 become 0, and `fit` warns of them.
     svd_solver : {"auto", "full", "covariance_eigh", "arpack", "randomized"}, default="auto"
         ``"full"`` takes the singular value decomposition of the centred X. ``"covariance_eigh"`` takes the eigenvectors
-        of the covariance, which is much faster with many more samples than features; the error of the variances is the
-        rounding error of float64 products, relative to the largest variance. ``"auto"`` takes ``"covariance_eigh"``
-        from 10 samples per feature on, and ``"full"`` otherwise, as do ``"arpack"`` and ``"randomized"``.
+        of the covariance, which is much faster with many more samples than features. Its variances have the precision
+        of float64 products, relative to the largest variance; float32 products are used where they suffice. ``"auto"``
+        takes ``"covariance_eigh"`` from 10 samples per feature on, and ``"full"`` otherwise, as do ``"arpack"`` and
+        ``"randomized"``.
 
-        A sparse X with at most a tenth of its items stored is decomposed by sparse products on the CPU: by Lanczos'
-        method for few of many components, otherwise from the smaller of X X^T and X^T X. A sparse X with more stored
+        Sparse products on the CPU decompose a sparse X with at most a tenth of its items stored. Lanczos' method finds
+        few of many components; otherwise they follow from the smaller of X X^T and X^T X. A sparse X with more stored
         items is converted to dense blocks of rows, or as a whole if it has fewer rows than columns.
     tol, iterated_power, n_oversamples, power_iteration_normalizer, random_state : object
         Accepted for compatibility and not used: parameters of scikit-learn's approximate solvers.

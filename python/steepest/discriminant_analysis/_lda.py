@@ -57,8 +57,8 @@ class LinearDiscriminantAnalysis(
         Whether to store `covariance_` with ``solver="svd"`` too, and in fits to fewer samples than features.
     tol : float, default=1e-6
         Relative tolerance of the rank. Directions of the standardised features, and of the class means, count as empty
-        if their deviation is at most `tol` times the largest. (scikit-learn's default is 1e-4, which discards nearly
-        collinear features that separate the classes.)
+        if their deviation is at most `tol` times the largest. scikit-learn's default is 1e-4, which discards nearly
+        collinear features that separate the classes.
     covariance_estimator : estimator, default=None
         Estimator of the covariance of each class: its ``fit(X)`` sets ``covariance_``.
     unbiased : bool, default=False

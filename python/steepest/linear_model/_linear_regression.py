@@ -47,8 +47,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, LinearModel):
     copy_X : bool, default=True
         Accepted for compatibility; X is never overwritten.
     tol : float, default=1e-6
-        The closed form treats singular values of X below ``tol`` times the largest as zero, with columns centred and
-        scaled to unit norm; with a ridge penalty it treats none as zero. `tol` is also the tolerance of LSQR, which
+        The closed form treats singular values of X below ``tol`` times the largest as zero, where X has columns centred
+        and scaled to unit norm. With a ridge penalty it treats none as zero. `tol` is also the tolerance of LSQR, which
         solves for a sparse X with many columns. Gradient descent stops when the infinity norm of the gradient of the
         mean objective is at most ``tol`` times the standard deviation of y.
     n_jobs : int or None, default=None

@@ -38,7 +38,7 @@ class Optimizer(ABC):
     lr : float
         Learning rate.
     l1 : float, default=0.0
-        Strength of an L1 penalty, ``l1 * sum(abs(w))``, applied by a proximal step: after each update, weights move
+        Strength of an L1 penalty, ``l1 * sum(abs(w))``, applied by a proximal step. After each update, weights move
         towards 0 by ``lr * l1`` and stop at 0, so that some become exactly 0.
     l2 : float, default=0.0
         Strength of an L2 penalty, ``l2 / 2 * sum(w**2)``: ``l2 * w`` is added to the gradient.
