@@ -1,4 +1,4 @@
-"""The oracle of divergences: their definitions, in decimal arithmetic with digits to spare for all that cancels."""
+"""Oracle of KL divergences: their definitions in decimal arithmetic, with enough digits for every cancellation."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def _categorical(z, w):
 
 @cache
 def _of_item(formula, z, w):
-    """The divergence between two members of one family, whose parameters z and w are a number or a few."""
+    """KL divergence between two distributions of one family with parameters z and w: a float or a tuple of floats."""
     numbers = [(a,) if isinstance(a, float) else a for a in (z, w)]
     largest = max(abs(x) for a in numbers for x in a)
     with decimal.localcontext() as context:
-        # 1 + exp(-x) keeps 60 digits, and more, of its second term, but for those below the range of float64.
+        # 1 + exp(-x) keeps at least 60 digits of exp(-x), unless exp(-x) lies below the range of float64.
         context.prec = 60 + int(min(largest, 800))
         decimals = [[Decimal(x) for x in a] for a in numbers]
         return formula(*(a if len(a) > 1 or isinstance(z, tuple) else a[0] for a in decimals))
@@ -62,5 +62,5 @@ def rows(z, w, distribution):
         else:
             formula = {"bernoulli": _bernoulli, "gaussian": _gaussian, "poisson": _poisson}[distribution]
             total = sum(_of_item(formula, a, b) for a, b in zip(first, second, strict=True))
-        totals.append(max(0.0, float(total)))  # where it is 0, the last digits may be left with a sign
+        totals.append(max(0.0, float(total)))  # a divergence of 0 may come out slightly negative
     return np.array(totals)

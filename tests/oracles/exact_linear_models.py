@@ -1,6 +1,6 @@
-"""Linear models without rounding: least squares in fractions, logistic and softmax regression in long double.
+"""Exact linear models: least squares in fractions, logistic and softmax regression in long double.
 
-For small problems whose columns differ by any units and offsets, where float64 is no oracle.
+They serve small problems whose columns have extreme scales and offsets, for which float64 is not accurate enough.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ def _fractions(matrix):
 
 
 def _product(A, B):
-    """A B of lists of rows."""
+    """The matrix product A B; matrices are lists of rows."""
     columns = list(zip(*B, strict=True))
     return [[sum(a * b for a, b in zip(row, column, strict=True)) for column in columns] for row in A]
 
 
 def _solve(A, B):
-    """The solution of A X = B by Gauss and Jordan, exactly; A is not singular."""
+    """The exact solution of A X = B by Gauss–Jordan elimination, for a non-singular A."""
     rows = [[*a, *b] for a, b in zip(A, B, strict=True)]
     for i in range(len(rows)):
         pivot = next(r for r in range(i, len(rows)) if rows[r][i] != 0)
@@ -37,10 +37,10 @@ def _solve(A, B):
 
 
 def least_squares(X, Y, alpha=0.0):
-    """Coefficients (d, m) and intercepts (m,) of the shortest minimum of ``|Y - X W - b|^2 + alpha |W|^2``.
+    """Coefficients (d, m) and intercepts (m,) of the minimum-norm solution of ``min |Y - X W - b|^2 + alpha |W|^2``.
 
-    Columns that are constant get coefficients of zero. Of the others, either the columns are independent, or the rows,
-    or alpha is not zero: ``W = X^T u`` with ``X W + b + alpha u = Y`` and ``sum(u) = 0`` where there are fewer rows.
+    Constant columns get zero coefficients. The other columns must be linearly independent, or the rows must, or alpha
+    must not be zero. With fewer rows than columns, ``W = X^T u`` with ``X W + b + alpha u = Y`` and ``sum(u) = 0``.
     """
     kept = np.flatnonzero(np.ptp(X, axis=0))
     rows, targets, ridge = _fractions(X[:, kept]), _fractions(Y), Fraction(float(alpha))
@@ -80,7 +80,7 @@ def _cholesky_solve(A, b):
 
 
 def standardised(X):
-    """(X - means) / deviations in long double, means and deviations; a deviation of 0 divides as 1."""
+    """(X - means) / deviations in long double, the means and the deviations; a deviation of 0 divides as 1."""
     X = X.astype(LONG)
     mean = X.mean(axis=0)
     mean = np.where(np.ptp(X, axis=0) == 0, X[0], mean)
@@ -90,7 +90,7 @@ def standardised(X):
 
 
 def probabilities(scores):
-    """Softmax of the rows; of a single column, the logistic function."""
+    """Softmax of the rows, or the logistic function of a single column."""
     if scores.shape[1] == 1:
         scores = np.concatenate([0 * scores, scores], axis=1)
         return probabilities(scores)[:, 1:]
@@ -99,7 +99,7 @@ def probabilities(scores):
 
 
 def logistic_hessian(Z, p, penalty):
-    """The Hessian of the mean loss, over classes and the columns of Z, of which the penalty is that of each column."""
+    """The Hessian (k d, k d) of the mean loss, ordered by class, then column of Z; `penalty` has one item a column."""
     (n, d), k = Z.shape, p.shape[1]
     H = np.zeros((k, d, k, d), LONG)
     for a in range(k):
@@ -112,10 +112,10 @@ def logistic_hessian(Z, p, penalty):
 
 
 def logistic_regression(X, ids, k, C):
-    """Coefficients (k, d) and intercepts (k,), one row for two classes, of the minimum of ``C sum loss + |W|^2 / 2``.
+    """Coefficients (k, d) and intercepts (k,), one row for two classes, that minimise ``C sum loss + |W|^2 / 2``.
 
-    Newton's method with halved steps, on standardised columns. Returns in long double, and the smallest eigenvalue of
-    the Hessian there, over the standardised columns, or a smaller number.
+    Uses Newton's method with step halving on standardised columns. Returns them in long double, and a lower bound of
+    the smallest eigenvalue of the Hessian of the standardised problem.
     """
     Z, mean, deviation = standardised(X)
     n, outputs = len(X), 1 if k == 2 else k
@@ -138,7 +138,7 @@ def logistic_regression(X, ids, k, C):
         p = probabilities(Z @ theta)
         gradient = Z.T @ (p - target) / n + penalty[:, None] * theta
         H = logistic_hessian(Z, p, penalty)
-        # A shift that all classes share changes nothing; neither does a constant column without penalty.
+        # The Hessian is singular along a shift common to all classes, and for constant columns without penalty.
         shift = np.kron(np.full((outputs, outputs), LONG(outputs > 1)), np.eye(len(theta), dtype=LONG))
         flat = np.tile(np.append(deviation == 0, False), outputs)
         A = H + shift + np.diag(flat.astype(LONG))
@@ -150,7 +150,7 @@ def logistic_regression(X, ids, k, C):
         if np.abs(step).max() <= 1e-17 * np.abs(theta).max():
             break
     W = theta[:-1] / unit[:, None]
-    # Penalties of columns in small units would drown the rest of the matrix in their rounding.
+    # The huge penalties of columns with a small scale would swamp the rest of the matrix in rounding errors.
     A = logistic_hessian(Z, p, np.minimum(penalty, 1)) + shift + np.diag(flat.astype(LONG))
     least = np.linalg.eigvalsh(A.astype(np.float64))[0]
     return W.T, theta[-1] - mean @ W, least

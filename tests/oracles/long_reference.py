@@ -1,4 +1,4 @@
-"""Discriminant analysis and principal components in long double, from the formulas: NumPy has no LAPACK for it."""
+"""Discriminant analysis and principal components in long double, which NumPy's LAPACK does not support."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ LONG = np.longdouble
 
 
 def solve(A, B):
-    """The solution of A x = B, by elimination with pivots of rows scaled to their largest item."""
+    """The solution of A x = B by Gaussian elimination with scaled partial pivoting."""
     A, B = A.astype(LONG).copy(), B.astype(LONG).copy()
     size = np.abs(A).max(axis=1)
     A, B = A / size[:, None], B / size[:, None]
@@ -26,17 +26,17 @@ def solve(A, B):
 
 
 def class_moments(X, y):
-    """Means (k, d), and deviations (n, d) of the samples from the means of their classes."""
+    """Class means (k, d), and deviations (n, d) of the samples from the means of their classes."""
     X = X.astype(LONG)
     means = np.stack([X[y == c].mean(axis=0) for c in range(int(y.max()) + 1)])
     return means, X - means[y]
 
 
 def discriminant_functions(X, y, shrinkage=0.0):
-    """log p_c + (x - m)^T W^-1 (m_c - m) - (m_c - m)^T W^-1 (m_c - m) / 2 of the samples, (n, k), less their mean.
+    """log p_c + (x - m)^T W^-1 (m_c - m) - (m_c - m)^T W^-1 (m_c - m) / 2 of the samples, (n, k), minus the row mean.
 
-    W is the covariance within classes, in units of the deviations of the features: its pseudoinverse, where there are
-    fewer samples than features.
+    W is the within-class covariance of the features divided by their standard deviations. With fewer samples than
+    features, its pseudoinverse replaces W^-1.
     """
     n, k = len(y), int(y.max()) + 1
     means, deviations = class_moments(X, y)
@@ -61,7 +61,7 @@ def discriminant_functions(X, y, shrinkage=0.0):
 
 
 def contrasts(n):
-    """n - 1 orthonormal rows that are orthogonal to a constant (F. Helmert)."""
+    """Helmert contrasts: n - 1 orthonormal rows that are orthogonal to a constant."""
     rows = np.zeros((n - 1, n), LONG)
     for i in range(1, n):
         rows[i - 1, :i], rows[i - 1, i] = 1, -i
@@ -77,7 +77,7 @@ def covariance(X):
 
 
 def eigenvalues(A):
-    """The eigenvalues of a symmetric matrix, the largest first, by C. Jacobi's rotations."""
+    """The eigenvalues of a symmetric matrix, largest first, by Jacobi rotations."""
     A = A.astype(LONG).copy()
     n = len(A)
     for _ in range(30):

@@ -1,4 +1,4 @@
-"""Networks as a chain of the oracles, layer by layer and unfused; and one of each kind to compare with them."""
+"""Networks as chains of the layers' oracles, without fusion, and networks of every kind to compare with them."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def weight_of(layers, values, i):
 
 
 def oracle_forward(layers, values, x):
-    """Inputs of every layer, and the output last, layer by layer and unfused."""
+    """The inputs of every layer, then the output, computed layer by layer without fusion."""
     chain = [x.astype(np.float64)]
     for i, layer in enumerate(layers):
         x = chain[-1]
@@ -120,5 +120,5 @@ def oracle_backward(layers, values, x, d, l2):
 
 
 def bound(net, dtype, scale=1.0):
-    """A layer is a dot product of at most 9 terms near 1 and a function of slope at most 1: 16 eps in all."""
+    """16 eps a layer: a dot product of at most 9 terms near 1, and a function of slope at most 1."""
     return 16 * len(net.layers) * eps(dtype) * scale

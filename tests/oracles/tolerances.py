@@ -1,4 +1,4 @@
-"""The tolerances of all kernels, collected from the modules of `by_kernel`, and what they are made of."""
+"""The tolerances of all kernels, collected from the modules of `by_kernel`, and their building blocks."""
 
 from __future__ import annotations
 

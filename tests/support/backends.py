@@ -1,4 +1,4 @@
-"""Instruction sets, where the tests compute, and the one helper that checks an operation over layouts and `out=`.
+"""Instruction sets, the device that the tests use, and `check`, which tests an operation over layouts and `out=`.
 
 The tests of the operations call `steepest.kernels` on NumPy arrays. By default these compute on the CPU's kernels. Two
 environment variables let the same tests run on the CUDA kernels:
@@ -27,12 +27,12 @@ from steepest._runtime import backends
 DTYPES = (np.float32, np.float64)
 THREADS = (1, 2, 3)
 
-# Around the widths of vectors (4, 8, 16), of register blocks and of cache blocks.
+# Sizes just below, at and above the widths of vectors (4, 8, 16), register blocks and cache blocks.
 SIZES = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129)
 
 
 def instruction_sets():
-    """Instruction sets that this build holds and this machine runs."""
+    """Instruction sets that this build contains and this machine supports."""
     return tuple(_cpu.info()["isas_available"])
 
 
@@ -43,18 +43,18 @@ STANDIN = os.environ.get("STEEPEST_STANDIN")
 if os.environ.get("STEEPEST_TEST_DEVICE", "cpu") not in {"cpu", "cuda"}:
     raise ValueError(f"STEEPEST_TEST_DEVICE is {os.environ['STEEPEST_TEST_DEVICE']!r}, not 'cpu' or 'cuda'")
 ON_GPU = os.environ.get("STEEPEST_TEST_DEVICE") == "cuda"
-# The multiprocessors of the stand-in's devices: few, an A100's, an H100's, and one.
+# Number of multiprocessors of each simulated device: a small GPU, an A100, an H100, and a single one.
 STANDIN_DEVICES = (4, 108, 132, 1)
-# Whether the kernels that are tested are those of the CPU.
+# Whether the tests run the CPU kernels.
 ON_CPU = not (ON_GPU or STANDIN)
-# Whether they take tens of times as long as they should: on the stand-in, and under sanitizers.
-# Whether the tests that take too long for every change run as well: `make test-deep`.
+# Whether the tests marked `deep` run as well, as in `make test-deep`.
 DEEP = bool(os.environ.get("STEEPEST_TEST_DEEP"))
+# Whether kernels run tens of times slower than usual: on the stand-in and under sanitizers.
 SLOW = bool(STANDIN) or "ASAN_OPTIONS" in os.environ or "TSAN_OPTIONS" in os.environ
 
 
 def load_standin(name="cuda_standin"):
-    """The module with the CUDA kernels compiled for the host, for NumPy's arrays; or that for CuPy's."""
+    """Import a module of CUDA kernels compiled for the host: `cuda_standin` (NumPy) or `cuda_standin_cupy` (CuPy)."""
     folder = str(Path(STANDIN).resolve())
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -62,23 +62,23 @@ def load_standin(name="cuda_standin"):
 
 
 def load_real_cuda():
-    """(cupy, steepest._cuda) where there is a GPU, else None."""
+    """Return (cupy, steepest._cuda) on a machine with a GPU, else None."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # CuPy warns where it finds no CUDA
+            warnings.simplefilter("ignore")  # CuPy warns if it finds no CUDA
             cupy = importlib.import_module("cupy")
         module = importlib.import_module("steepest._cuda")
         return (cupy, module) if cupy.cuda.runtime.getDeviceCount() > 0 else None
-    except Exception:  # CuPy has errors of its own for a missing driver
+    except Exception:  # CuPy raises its own error types if the driver is missing
         return None
 
 
-# Before `route_kernels` puts another module in the place of steepest._cuda.
+# Loaded before `route_kernels` replaces steepest._cuda.
 REAL_CUDA = load_real_cuda()
 
 
 def route_kernels():
-    """Let NumPy arrays compute where the environment says, captured graphs included."""
+    """Send kernel calls on NumPy arrays, and captured graphs, to the device that the environment selects."""
     if ON_CPU:
         return
     if ON_GPU:
@@ -95,9 +95,9 @@ def route_kernels():
 
 
 def install_cuda(monkeypatch):
-    """Let `device="cuda"` work for one test, and NumPy arrays compute on the CPU; returns CuPy.
+    """Make `device="cuda"` work for one test, with NumPy arrays on the CPU kernels; return the CuPy module.
 
-    They are the real ones where there is a GPU, otherwise the fake CuPy and the stand-in.
+    With a GPU the test uses the real CuPy and CUDA module, otherwise the fake CuPy and the stand-in.
     """
     if REAL_CUDA is not None:
         cupy, module = REAL_CUDA
@@ -115,14 +115,14 @@ def install_cuda(monkeypatch):
 
 
 def replace_cuda(monkeypatch, module):
-    """Put `module`, or None for a build without one, in the place of steepest._cuda for one test."""
+    """Replace steepest._cuda by `module` for one test; None imitates a build without CUDA."""
     monkeypatch.setitem(sys.modules, "steepest._cuda", module)
     monkeypatch.setattr(backends, "_cuda_was_used", False)
     forget_cuda()
 
 
 def forget_cuda():
-    """Let steepest look for the CUDA module anew."""
+    """Clear the cached result of the search for the CUDA module."""
     backends._import_cuda.cache_clear()
     backends._device_problem.cache_clear()
 
@@ -140,7 +140,7 @@ def aligned_empty(shape, dtype, offset=0):
 
 
 def before_a_wall(shape, dtype):
-    """A C-ordered array that ends at a page which nobody may touch: what reads or writes past its end dies of it."""
+    """A C-ordered array that ends at a protected page, so that access past its end crashes the process."""
     dtype = np.dtype(dtype)
     count = int(np.prod(shape, dtype=np.int64))
     room = -(-count * dtype.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -152,7 +152,7 @@ def before_a_wall(shape, dtype):
 
 
 def misaligned(a):
-    """The same values at an address that is no multiple of the item size."""
+    """A copy at an address that is not a multiple of the item size."""
     raw = np.zeros(a.nbytes + 1, np.uint8)
     view = raw[1:].view(a.dtype).reshape(a.shape)
     view[...] = a
@@ -180,13 +180,13 @@ def _at_end(shape, dtype):
 
 
 def _columns(shape, dtype):
-    """Unit stride along rows, rows further apart than their length: a slice of columns."""
+    """A slice of columns: unit stride along rows, and a row stride larger than the row length."""
     base = aligned_empty((*shape[:-1], shape[-1] + 5), dtype)
     return base, base[..., 2 : 2 + shape[-1]]
 
 
 def _strided(shape, dtype):
-    """Every second element along every axis; the last ends where nobody may read or write."""
+    """Every second element along every axis; the last element ends at a protected page."""
     base = before_a_wall(tuple(2 * s for s in shape), dtype)
     return base, base[tuple(slice(1, None, 2) for _ in shape)]
 
@@ -217,9 +217,9 @@ LAYOUTS = tuple(_BUILDERS)
 
 
 def layouts_beside(index):
-    """All layouts; where tests are slow, those that the case of this number takes, of cases that share them.
+    """All layouts; where tests are slow, the quarter of them that belongs to test case number `index`.
 
-    What a kernel does with memory layouts, and what it computes from the items, are then varied together.
+    Four consecutive cases together then cover all layouts, so that layouts and values vary at the same time.
     """
     return LAYOUTS if DEEP or not SLOW else LAYOUTS[index % 4 :: 4]
 
@@ -235,8 +235,8 @@ def lay_out(values, layout):
 
 
 def one_where_slow(values):
-    """Parameters of a test of large work: where tests are slow, the first stands for all."""
-    slow = pytest.mark.not_when_slow(f"{values[0]} stands for the others in large work")
+    """Parameters of a test with large arrays; where tests are slow, only the first value is tested."""
+    slow = pytest.mark.not_when_slow(f"with large arrays, {values[0]} alone covers the other values")
     return [value if value == values[0] else pytest.param(value, marks=slow) for value in values]
 
 
@@ -264,12 +264,12 @@ class GuardedOutput:
 
 
 def assert_close(actual, expected, tolerance, what=""):
-    """|actual - expected| <= tolerance, with NaN and infinities in the same places."""
+    """Assert |actual - expected| <= tolerance, with NaN and infinities in the same places."""
     actual = np.asarray(actual).astype(np.float64)
     expected = np.asarray(expected).astype(np.float64)
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, expected {expected.shape}"
     tolerance = np.broadcast_to(tolerance, expected.shape)
-    # Values past the largest of a narrower dtype are checked where they are finite.
+    # NaN and infinities must be equal; finite values are compared with the tolerance.
     special = ~np.isfinite(expected)
     same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
     with np.errstate(invalid="ignore"):
@@ -284,18 +284,18 @@ def assert_close(actual, expected, tolerance, what=""):
 
 
 def check(function, inputs, output_names, expected, tolerance, *, layouts=LAYOUTS, **options):
-    """Check one operation for every layout, with outputs allocated by it and with outputs given.
+    """Check one operation for every layout, with outputs that it allocates and with outputs passed as `out=`.
 
     Parameters
     ----------
     function : callable
         The kernel; called as ``function(*inputs, **outputs, **options)``.
     inputs : sequence of ndarray or None
-        Positional arguments, in any layout; they are laid out anew, and must come back unchanged.
+        Positional arguments; `check` copies them into each layout, and the kernel must leave them unchanged.
     output_names : sequence of str
         Keywords of the outputs, in the order in which they are returned.
     expected, tolerance : sequences of ndarray
-        What the oracle gives for each output, and the absolute tolerance of each.
+        Value of the oracle for each output, and its absolute tolerance.
     """
     results = None
     for layout in layouts:
@@ -322,7 +322,7 @@ def _as_tuple(result):
 
 
 def identical(first, second):
-    """Same bytes, NaN payloads included."""
+    """Whether two arrays have the same bytes, NaN payloads included."""
     return np.asarray(first).tobytes() == np.asarray(second).tobytes()
 
 

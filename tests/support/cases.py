@@ -1,6 +1,6 @@
-"""One call of every kernel, small and large: what the tests of threads, graphs and errors run over.
+"""One small and one large call of every kernel, for the tests of threads, graphs and errors.
 
-A case is built afresh each time, from the same numbers, so that the bytes of two runs can be compared.
+Each call of `make` builds a new case from the same numbers, so that tests can compare the bytes of two runs.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from by_kernel import MODULES
 
 from steepest import kernels as K
 
-# Samples, features and outputs of large work, which threads and blocks share out: less where it takes long.
+# (samples, features, outputs) of arrays large enough to be split over threads and blocks; smaller where tests are slow.
 LARGE = (389, 150, 35) if backends.SLOW else (1531, 300, 67)
 
-# The errors that a refused call raises.
+# Exceptions that kernels raise for invalid arguments.
 REFUSED = (TypeError, ValueError)
 
 
@@ -40,7 +40,7 @@ class Case:
 
 
 class Maker:
-    """Arrays of one dtype and size. Small work may stay on one thread; large work is worth sharing."""
+    """Makes arrays of one dtype and size; large ones are split over threads, small ones may stay on one thread."""
 
     def __init__(self, dtype, large):
         self.rng = np.random.default_rng(77)
@@ -57,7 +57,7 @@ class Maker:
         return self.rng.integers(0, self.c, self.n)
 
     def empty(self, *shape):
-        """Filled with a number that no kernel computes, so that a part left unwritten shows."""
+        """An array filled with a number that no kernel computes, which reveals elements left unwritten."""
         return np.full(shape, -77.25, self.dtype)
 
     def tensors(self, kind):
@@ -75,7 +75,7 @@ class Maker:
         return Case(getattr(K, name), tuple(args), options, list(written))
 
     def update(self, rule, **options):
-        """The step of a rule, whose second moments are positive."""
+        """The call of an update rule; second moments start positive."""
         name, states = K.UPDATE_RULES[rule]
         p, g = self.tensors(self.normal), self.tensors(self.normal)
         kept = [self.tensors(self.positive if s.endswith("sq") else self.normal) for s in states]
@@ -84,10 +84,10 @@ class Maker:
         return self.in_place(name, (p, g, *kept, *count), written, lr=np.array(0.01), **options)
 
 
-# Name of a kernel, then "/" and a variant where there are several.
+# Keys are the name of a kernel, or name/variant for a kernel with several cases.
 CASES = {name: make for module in MODULES for name, make in getattr(module, "CASES", {}).items()}
 
-# Kernels that write no array: they are tested by name where they belong.
+# Kernels that write no array; their own test files test them.
 WITHOUT_OUTPUT = {"require_finite", "random_bits", "permutation"}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 SOLVERS = ("svd", "lsqr", "eigen")
 
-# The attributes of a fitted model, however it was fitted.
+# Fitted attributes that every solver sets.
 FITTED = ("coef_", "intercept_", "means_", "priors_", "scalings_", "explained_variance_ratio_", "xbar_")
 
 
@@ -19,7 +19,7 @@ def data(rng, n=200, d=6, k=3, dtype=np.float64, offset=0.0):
 
 
 def within(X, y, weight=None):
-    """The maximum-likelihood covariance within classes, and the class means, by the formulas."""
+    """The maximum-likelihood within-class covariance and the class means, from the formulas."""
     X, weight = X.astype(np.float64), np.ones(len(X)) if weight is None else weight.astype(np.float64)
     means = np.stack([np.average(X[y == c], axis=0, weights=weight[y == c]) for c in np.unique(y)])
     deviations = X - means[y]
@@ -27,7 +27,7 @@ def within(X, y, weight=None):
 
 
 def functions(W, means, priors):
-    """Coefficients and intercepts of the discriminant functions, by a solution of linear equations."""
+    """Coefficients and intercepts of the discriminant functions, by solving linear equations."""
     coef = np.linalg.solve(W, means.T).T
     return coef, np.log(priors) - 0.5 * np.einsum("cj,cj->c", coef, means)
 
@@ -37,7 +37,7 @@ def centred(scores):
 
 
 def wide(rng, n=40, d=90, k=3, dtype=np.float64):
-    """More features than samples, in units that differ."""
+    """Data with more features than samples and features of different scales."""
     y = np.arange(n) % k
     X = rng.standard_normal((k, d))[y] + rng.standard_normal((n, d)) @ (np.eye(d) + 0.2 * rng.random((d, d)))
     return (X * 10 ** rng.uniform(-1, 1, d) + 5).astype(dtype), y

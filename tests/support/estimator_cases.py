@@ -1,4 +1,4 @@
-"""Every estimator of the package, and data to fit each to."""
+"""Every estimator of the package, and data to fit each of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALL_ESTIMATORS = [
 
 
 def small_data(estimator, n=60, dtype=np.float32):
-    """X, and y or nothing, for a class of estimators; y of classifiers are strings."""
+    """Return (X, y) for an estimator class, or (X,) if it takes no y; labels of classifiers are strings."""
     rng = np.random.default_rng(5)
     X = rng.standard_normal((n, 6)).astype(dtype)
     score = X @ rng.standard_normal(6)

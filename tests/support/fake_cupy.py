@@ -1,8 +1,8 @@
-"""A CuPy for machines without a GPU: arrays on the stand-in's devices, which never become NumPy's by themselves.
+"""A fake CuPy for machines without a GPU: arrays on the stand-in's devices, without implicit conversion to NumPy.
 
-It has the part of CuPy that steepest and its tests use, and CuPy's strictness: arrays of the two libraries do not mix,
-a NumPy function refuses these arrays, and only `asnumpy` and `asarray` move data. Kernels are given addresses that only
-they can use, and have run when something here looks at what they write.
+It implements the part of CuPy that steepest and its tests use, and is as strict as CuPy: arrays of the two libraries do
+not mix, NumPy functions reject these arrays, and only `asnumpy` and `asarray` move data. Kernels receive addresses that
+only they can use. Host code that reads an array first waits for the kernels that write it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _runtime = load_standin("cuda_standin_cupy").runtime
 
 
 class generic:  # noqa: N801 (CuPy's name)
-    """Base of CuPy's scalars; reductions give 0-d arrays, so there are none. Libraries look for the name."""
+    """Base class of CuPy's scalars, which other libraries look up; it has no instances, reductions give 0-d arrays."""
 
 
 class ndarray:  # noqa: N801 (CuPy's name)
-    """An array as CuPy's: views share memory, results are arrays, 0-d ones too."""
+    """An array that behaves like CuPy's: views share memory, and every result is an array, 0-d results included."""
 
     __array_ufunc__ = None  # operators of NumPy arrays leave the decision to this class
     __hash__ = None
@@ -44,7 +44,7 @@ class ndarray:  # noqa: N801 (CuPy's name)
 
     @property
     def _host(self):
-        """The items for the host, who waits for the kernels that write them."""
+        """The items as a NumPy array, after waiting for the kernels that write them."""
         _runtime.wait_for_device()
         return self._memory
 
@@ -92,12 +92,12 @@ class ndarray:  # noqa: N801 (CuPy's name)
 
 
 def _device_address(array):
-    """Where kernels find the items; 0 for an array of the host's, and for one without items."""
+    """The device address of the items; 0 for an array in host memory and for an empty array."""
     return _runtime.device_address(array.ctypes.data) if array.size else 0
 
 
 def _on_device(array):
-    """The array, if it lies in the device's memory, or else a copy of it there."""
+    """The array itself if it lies in device memory, or else a copy of it there."""
     assert type(array) is np.ndarray
     if array.size == 0 or _device_address(array):
         return array
@@ -107,7 +107,7 @@ def _on_device(array):
 
 
 def _unwrap(value):
-    """The NumPy array behind an operand; an array of NumPy's is refused, as CuPy does."""
+    """The NumPy array inside a fake CuPy array; a plain NumPy array raises TypeError, as in CuPy."""
     if isinstance(value, ndarray):
         return value._host
     if isinstance(value, np.ndarray):
@@ -157,7 +157,7 @@ for _name in ("add", "sub", "mul", "truediv"):
 
 
 def asarray(a, dtype=None):
-    """An array of this library: `a` itself, or a copy of a NumPy array, list or number."""
+    """Return `a` if it already is an array of this library, or else copy a NumPy array, list or number."""
     if isinstance(a, ndarray):
         return a if dtype is None else a.astype(dtype, copy=False)
     array = np.array(a, dtype)
@@ -172,7 +172,7 @@ def asnumpy(a):
 
 
 def empty(shape, dtype=float):
-    """An array filled with what no kernel computes, so that a part left unwritten shows."""
+    """An array filled with a number that no kernel computes, which reveals elements left unwritten."""
     return ndarray(np.full(shape, 77, dtype))
 
 
@@ -210,7 +210,7 @@ where = _function("where")
 
 
 def _factorisation(name):
-    """A function of a matrix, or several, that gives one array or a tuple of them."""
+    """The function `name` of np.linalg, for fake CuPy arrays; it returns one array or a tuple of arrays."""
     function = getattr(np.linalg, name)
 
     def call(a, **options):
@@ -224,7 +224,7 @@ linalg = SimpleNamespace(**{name: _factorisation(name) for name in ("cholesky", 
 
 
 def from_dlpack(array):
-    """An array of another library, which here must hold one of these."""
+    """Return the fake CuPy array inside `array`, which a test's own array class holds as `array.array`."""
     return array.array
 
 
@@ -233,7 +233,7 @@ _current_stream = SimpleNamespace(ptr=0)
 
 @contextmanager
 def _stream(ptr):
-    """Let calls go to the stream with this handle."""
+    """Make the stream with handle `ptr` the current stream inside a `with` block."""
     before, _current_stream.ptr = _current_stream.ptr, ptr
     try:
         yield

@@ -9,7 +9,7 @@ SCIKIT_LEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 
 
 def least_squares(X, Y, sample_weight=None, fit_intercept=True, alpha=0.0):
-    """Coefficients (d, m) and intercepts (m,) of the shortest minimum, by the singular values of the centred X."""
+    """Coefficients (d, m) and intercepts (m,) of the minimum-norm solution, from the SVD of the centred X."""
     X, Y = X.astype(np.float64), Y.astype(np.float64)
     s = np.ones(len(X)) if sample_weight is None else sample_weight.astype(np.float64)
     x_mean, y_mean = np.zeros(X.shape[1]), np.zeros(Y.shape[1])
@@ -24,7 +24,7 @@ def least_squares(X, Y, sample_weight=None, fit_intercept=True, alpha=0.0):
 
 
 def logistic_gradient(X, ids, coef, intercept, sample_weight=None):
-    """Gradients of the sum of the losses of logistic (one row of coef) or softmax regression."""
+    """Gradients of the summed loss of logistic (one row of coef) or softmax regression."""
     X, coef = X.astype(np.float64), coef.astype(np.float64)
     s = np.ones(len(X)) if sample_weight is None else sample_weight.astype(np.float64)
     scores = X @ coef.T + intercept
@@ -38,7 +38,7 @@ def logistic_gradient(X, ids, coef, intercept, sample_weight=None):
 
 
 def logistic_violation(model, X, y, *, C=1.0, l1_ratio=0.0, sample_weight=None, scaled_intercept=None):
-    """How far a fitted model is from optimal: the largest component of its least subgradient of the mean objective."""
+    """Infinity norm of the minimum-norm subgradient of the mean objective, which is 0 at the optimum."""
     ids = np.searchsorted(model.classes_, y)
     d_coef, d_intercept = logistic_gradient(X, ids, model.coef_, model.intercept_, sample_weight)
     l1, l2 = l1_ratio / C, (1 - l1_ratio) / C
@@ -59,7 +59,7 @@ def logistic_violation(model, X, y, *, C=1.0, l1_ratio=0.0, sample_weight=None, 
 
 
 def classes(rng, n, d, k, dtype=np.float64, noise=1.0):
-    """X and class ids that overlap, every class among them."""
+    """X and class ids of overlapping classes; every class occurs."""
     X = rng.standard_normal((n, d)) * np.geomspace(1, 3, d) + 0.5
     scores = (X - 0.5) @ rng.standard_normal((d, k)) / np.sqrt(d) + noise * rng.gumbel(size=(n, k))
     y = scores.argmax(1)

@@ -1,6 +1,6 @@
-"""Memory of a process that a test starts."""
+"""Peak memory of a process that a test starts."""
 
-# Code for `backends.run_python`. It reads what the process itself has had; `ru_maxrss` begins with its parent's.
+# Code for `backends.run_python`. VmHWM counts the process alone, whereas `ru_maxrss` starts at its parent's peak.
 PEAK = """
 def peak():
     "The most memory, in bytes, that this process has had so far."

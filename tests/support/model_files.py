@@ -1,4 +1,4 @@
-"""Files of models that are changed: as somebody else, or an earlier version, would have written them."""
+"""Modified model files, as another program or an earlier version would have written them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from safetensors.numpy import save_file
 
 import steepest
 
-# The strings of the first files.
+# Metadata keys of files that the first versions wrote.
 FIRST_KEYS = ("format", "format_version", "steepest_version", "model")
 
 
 def parts(path):
-    """The strings of a file of `steepest.save`, the model that they describe, and the tensors."""
+    """Return the metadata strings, the decoded model description and the tensors of a file of `steepest.save`."""
     with safe_open(path, framework="np") as file:
         header = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -22,7 +22,7 @@ def parts(path):
 
 
 def rewrite(path, model, tensors, **strings):
-    """Write a file without a checksum, as the first versions did; `model` is JSON, or text in its place."""
+    """Write a file without a checksum, as the first versions did; `model` is a JSON object or raw text."""
     text = model if isinstance(model, str) else json.dumps(model)
     known = {"format": "steepest", "format_version": "1", "steepest_version": "9.1"}
     save_file(tensors, path, {**known, "model": text, **strings})

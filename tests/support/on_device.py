@@ -1,9 +1,9 @@
-"""`steepest._cuda` for NumPy arrays: the tests of the operations, on a GPU.
+"""`steepest._cuda` for NumPy arrays: runs the tests of the operations on a GPU.
 
-A call moves its arrays to the GPU as they lie in memory: the whole memory that an array is a view of is copied, and
-the same view is made of the copy, so that strides, alignment, margins and overlaps are those that the test set up.
-After the call, and after it has failed too, the memory is copied back. A graph copies before and after each replay.
-What CuPy has no dtype for, and what is no array, goes to the kernels as it is, to be refused.
+A call copies the whole buffer behind each array to the GPU and makes the same view of the copy. Strides, alignment,
+margins and overlaps therefore stay as the test set them up. After the call, even a failed one, the buffers are copied
+back. A graph copies before and after each replay. Arguments that are no arrays, or whose dtype CuPy lacks, go to the
+kernels unchanged, which reject them.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _PLAIN = frozenset({"DivergenceError", "info", "is_capturing", "synchronize"})
 
 @dataclass
 class _Copy:
-    """A memory of the host and its copy on the GPU."""
+    """A buffer in host memory and its copy on the GPU."""
 
     owner: np.ndarray  # keeps the memory alive
     host: np.ndarray  # its bytes
-    device: Any  # those of the copy
+    device: Any  # the bytes of the copy, on the GPU
 
     def upload(self):
         self.device.set(self.host)
 
     def download(self):
         changed = self.device.get()
-        # Read-only memory, a file's for instance, may only be left alone.
+        # Only changed buffers are written back: read-only memory, such as a mapped file, cannot be written.
         if (changed != self.host).any():
             self.host[...] = changed
 
@@ -56,7 +56,7 @@ class _Memories:
             copy.download()
 
     def to_device(self, value):
-        """The argument of a kernel that stands for `value`."""
+        """Return the GPU array that replaces the argument `value`."""
         if isinstance(value, list):
             return [self.to_device(item) for item in value]
         if (
@@ -75,7 +75,7 @@ class _Memories:
         return array
 
     def to_host(self, value):
-        """Return the host's array for the result `value` of a kernel: the array that the test gave, or a new one."""
+        """Return the host array for the result `value` of a kernel: the array that the test passed, or a new one."""
         if isinstance(value, tuple):
             return tuple(self.to_host(item) for item in value)
         if not isinstance(value, self._cupy.ndarray):
@@ -84,7 +84,7 @@ class _Memories:
             return self._arrays[id(value)][1]
         host = value.get()
         if host.size:
-            # Allocated at capture: from now on the two are copies of each other.
+            # The kernel allocated this result during capture; from now on it has a host copy.
             data = self._cupy.ndarray((host.nbytes,), np.uint8, memptr=value.data)
             self._copies[host.ctypes.data] = _Copy(host, _bytes_at(host.ctypes.data, host.nbytes), data)
         return host
@@ -137,7 +137,7 @@ class _Graph:
 
 
 class OnDevice:
-    """The module that the tests put in the place of the CPU's kernels."""
+    """The module that replaces the CPU kernels in tests on a GPU."""
 
     def __init__(self, cupy, module):
         self._cupy, self._module = cupy, module
@@ -169,7 +169,7 @@ class OnDevice:
             return memories.to_host(function(*args, **kwargs))
         try:
             result = function(*args, **kwargs)
-            # Errors that the kernel finds in the data are raised here.
+            # Errors that the kernel detects in the data are raised here.
             self._module.synchronize()
         finally:
             memories.download()

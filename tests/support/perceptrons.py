@@ -1,4 +1,4 @@
-"""Small data for the multilayer perceptrons, and what two of them must share to be equal."""
+"""Small data for multilayer perceptrons, and the attributes that two equal models share."""
 
 from __future__ import annotations
 

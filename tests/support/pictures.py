@@ -1,4 +1,4 @@
-"""Models, and what was drawn of them, for the tests of plots."""
+"""Models and the contents of their plots, for the tests of plots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from steepest.neural_network import MLPClassifier
 
 
 def halves(n=40):
-    """Samples left and right of zero, and a model that knows."""
+    """Two classes, left and right of zero, and a classifier fitted to them."""
     X = np.random.default_rng(0).uniform(-1, 1, (n, 2))
     y = np.where(X[:, 0] > 0, "right", "left")
     return X, y, MLPClassifier((8,), solver="lbfgs", max_iter=200, alpha=1e-5, random_state=0).fit(X, y)
@@ -22,13 +22,13 @@ def image_of(ax):
 
 
 def draw(ax):
-    """Draw, as saving would, and return the axes."""
+    """Draw the figure, as saving it would, and return the axes."""
     ax.figure.draw_without_rendering()
     return ax
 
 
 def two_normal_classes(n=(150, 90)):
-    """Long clouds side by side: what parts their means best does not part them best."""
+    """Elongated classes side by side, which the direction between their means does not separate best."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((sum(n), 2)) @ [[1.6, 1.2], [0.0, 0.6]]
     y = np.repeat(["a", "b"], n)

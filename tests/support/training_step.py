@@ -1,4 +1,4 @@
-"""A training step of a small network, written with kernels alone: what the tests of graphs capture."""
+"""A training step of a small network written with kernels alone, which the tests of graphs capture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from steepest import kernels as K
 
 
 class TrainingStep:
-    """take_rows, forward, loss, backward and Adam on a network of 50, 64 and 10 units.
+    """take_rows, forward pass, loss, backward pass and Adam step of a network with 50, 64 and 10 units.
 
     Whatever changes from step to step lives in arrays, so that a captured step can be replayed; `y` holds
     class ids, `indices` the order of the rows, and 12 batches of 96 fill it.
@@ -62,11 +62,11 @@ class TrainingStep:
         K.adam_update(self.params, self.grads, self.exp_avg, self.exp_avg_sq, self.count, lr=self.lr)
 
     def parameter_bytes(self):
-        """Return the bytes that the update writes."""
+        """Return the bytes of the arrays that the update writes."""
         return [a.tobytes() for a in (*self.params, *self.exp_avg, *self.exp_avg_sq)]
 
     def bytes(self):
-        """Every array, in a fixed order."""
+        """Return the bytes of every array, in a fixed order."""
         arrays = []
         for value in vars(self).values():
             arrays += value if isinstance(value, list) else [value]

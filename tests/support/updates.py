@@ -1,4 +1,4 @@
-"""Steps of any update rule of the registry: their arrays, the call, and the check against the oracle."""
+"""Arrays, kernel calls and checks against the oracle for every update rule of the registry."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from steepest import kernels as K
 
 SHAPES = [(784, 33), (33,), (7, 5), (1,), (0, 4), (4, 0), (0,), (129, 17)]
 RULES = tuple(K.UPDATE_RULES)
-# The oracle's names of the kernels' keywords.
+# The oracle's name of a keyword -> the kernel's name.
 KEYWORDS = {"decay": "weight_decay"}
 
 
 def make(rng, rule, dtype, shapes=SHAPES, layout="c"):
-    """(params, grads, *states), with |grads| well above l2 * |params|."""
+    """Return (params, grads, *states), with |grads| well above l2 * |params|."""
     kinds = {"velocities": rng.standard_normal, "exp_avg": rng.standard_normal}
     arrays = [
         [rng.standard_normal(s) for s in shapes],
@@ -30,7 +30,7 @@ def make(rng, rule, dtype, shapes=SHAPES, layout="c"):
 
 
 def call(rule, p, g, *states, lr=0.1, step=2, **options):
-    """The kernel with the oracle's names."""
+    """Call the kernel of an update rule with the oracle's names of its keywords."""
     function = getattr(K, K.UPDATE_RULES[rule][0])
     options = {KEYWORDS.get(k, k): v for k, v in options.items()}
     options = {**reference.UPDATE_RULES[rule].keywords, **options}
@@ -39,7 +39,7 @@ def call(rule, p, g, *states, lr=0.1, step=2, **options):
 
 
 def check(rule, p, g, *states, lr=0.1, step=2, max_norm=None, penalised=None, **options):
-    """One call against the oracle, tensor by tensor."""
+    """Compare one call with the oracle, tensor by tensor."""
     names = ("params", *K.UPDATE_RULES[rule][1])
     common = {"lr": float(lr), "step": int(step), "clip": reference.clipping(g, max_norm)}
     count = sum(a.size for a in g)

@@ -1,10 +1,11 @@
-"""The oracles: for each family of kernels a module with what it should compute, how far it may be off, and its cases.
+"""The oracles: for each family of kernels a module with reference implementations, tolerances and test cases.
 
 A module holds
 
-* the float64 oracle of each kernel, under the kernel's name: `reference` collects these;
-* its absolute tolerance, under that name and `_tolerance`: `tolerances` collects these without the ending;
-* `CASES`: name, or name/variant, -> a call of the kernel, from a `support.cases.Maker`: `cases` collects these.
+* the float64 oracle of each kernel, under the kernel's name; `reference` collects the oracles;
+* the absolute tolerance, named after the kernel with the suffix `_tolerance`, which `tolerances` drops;
+* `CASES`, which maps a name, or name/variant, to a function that makes a call of the kernel from a
+  `support.cases.Maker`; `cases` collects them.
 
 Nothing here calls a kernel. Each oracle takes arrays of any float dtype, computes in float64, and returns new arrays.
 """
@@ -18,7 +19,7 @@ MODULES = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgu
 
 
 def public():
-    """(name, function, class or registry) of all that the modules define for others."""
+    """Yield (name, value) for every public function, class and registry of the modules."""
     for module in MODULES:
         for name, value in vars(module).items():
             own = getattr(value, "__module__", None) == module.__name__

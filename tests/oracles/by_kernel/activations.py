@@ -1,4 +1,4 @@
-"""Activations: one entry each, from which all tests and benchmarks of activations take what they need."""
+"""Registry of activations: formulas, derivatives and error bounds for all tests and benchmarks of activations."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def sigmoid(x):
 
 
 def _times_exp(a, x):
-    """a * exp(x) for x <= 0, which may be a normal number where exp(x) is none; 0 at -inf."""
+    """a * exp(x) for x <= 0, accurate even where exp(x) alone underflows; 0 at -inf."""
     root = np.exp(0.5 * x)
     return np.where(x == -np.inf, 0.0, a * root * root)
 
 
 def _gelu(x):
-    # x Phi(x), below 0 by erfcx(z) = exp(z**2) erfc(z), which has no tail.
+    # x Phi(x); for x < 0 from erfcx(z) = exp(z**2) erfc(z), which does not underflow.
     below = _times_exp(0.5 * x * special.erfcx(-x / np.sqrt(2.0)), -0.5 * x * x)
     return np.where(x < 0, below, x * special.ndtr(x))
 
@@ -54,7 +54,7 @@ def _silu_derivative(x):
 
 
 def _mish(x):
-    # tanh(log(1 + exp(x))) is exp(x) to 1e-17 from -40 down.
+    # For x < -40, tanh(log(1 + exp(x))) equals exp(x) to a relative 1e-17.
     with np.errstate(all="ignore"):
         return np.where(x < -40, _times_exp(x, np.minimum(x, 0.0)), x * np.tanh(np.logaddexp(0.0, x)))
 
@@ -74,23 +74,24 @@ def _one_and_square(y, derivative, parameter):
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation f, as the tests know it. All functions take its parameter, or None, as their last argument.
+    """Formulas and error bounds of an activation f. All functions take its parameter, or None, as last argument.
 
     Attributes
     ----------
     value, derivative : callable
         f(x), and f' as a function of the output y, or of the input x where `at_input` is set.
     lines : four pairs (a, b)
-        f(x) is a + b x to within a hundredth of a float32 unit: below -2**7, from -2**-31 to 0, from 0 to 2**-31,
-        above 2**7.
+        Asymptotes: f(x) = a + b x to within 0.01 float32 ulp for x below -2**7, in [-2**-31, 0], in [0, 2**-31],
+        and above 2**7.
     lipschitz : callable
-        The largest \\|f'\\|.
+        Lipschitz constant of f: the maximum of \\|f'\\|.
     parameter, others : float or None, tuple of float
         The default of the parameter, and other values that the tests try.
     exact : callable or None
-        f at the default parameter from mpmath and x, where f is more than a product.
+        f(mp, x) at the default parameter, in mpmath; None where f is a single product.
     derivative_roundings, derivative_size : float, callable or None
-        f' errs by so many eps of its size, the sum of its terms' magnitudes: from the point, f', the parameter.
+        Error bound of f': `derivative_roundings` · eps · `derivative_size`. The size is the sum of the magnitudes of
+        the terms of f', a function of the point, f' and the parameter.
     normal_tail : bool
         Whether the float64 oracle rounds x**2 / 2 in an exponent.
     """
@@ -109,7 +110,7 @@ class Activation:
 
     @property
     def keeps_signs_of_zeros(self):
-        """Whether f is 0 at 0, and a multiple of x on either side."""
+        """Whether f(0) = 0 and f is a multiple of x on either side of 0."""
         return all(a == 0 and b != 0 for a, b in self.lines[1:3])
 
 
@@ -170,7 +171,7 @@ ACTIVATIONS = {
         exact=lambda mp, x: mp.log1p(mp.exp(x)),
         derivative_roundings=4.0,
     ),
-    # The factors of the derivatives of gelu and silu are a rational function and an exponential of 4 ulp.
+    # The derivatives of gelu and silu multiply a rational function by an exponential within 4 ulp.
     "gelu": Activation(
         lambda x, _: _gelu(x),
         lambda x, _: _gelu_derivative(x),
@@ -206,7 +207,7 @@ ACTIVATIONS = {
 
 
 def split_activation(activation):
-    """(name, parameter) of a name, or of a pair of these."""
+    """Return (name, parameter) for a name, with its default parameter, or for such a pair."""
     return activation if isinstance(activation, tuple) else (activation, ACTIVATIONS[activation].parameter)
 
 
@@ -228,26 +229,26 @@ def activation(x, activation="relu"):
 
 
 def activation_backward(d_y, at, activation="relu"):
-    """d_y * f', with f' evaluated at the output y = f(x), or at the input where the entry says so."""
+    """d_y * f', with f' evaluated at the output y = f(x), or at the input x for entries with `at_input`."""
     name, parameter = split_activation(activation)
     with np.errstate(all="ignore"):
         return f64(d_y) * ACTIVATIONS[name].derivative(f64(at), parameter)
 
 
 def _size(x):
-    """|x| in float64 up to 40, beyond which tails are 0."""
+    """min(|x|, 40) in float64; beyond 40 the tails are 0."""
     return np.minimum(absolute(x), 40.0)
 
 
 def _normal_density_error(x):
-    """The relative error of exp(-x**2 / 2) in the float64 of the oracle."""
+    """The relative error of exp(-x**2 / 2) in the float64 arithmetic of the oracle."""
     return _size(x) ** 2 * eps(np.float64)
 
 
 def activation_tolerance(dtype, x, y, name):
-    """At most 4 ulp, in the subnormal range too.
+    """4 ulp, in the subnormal range too.
 
-    gelu divides two polynomials of 2 ulp each, and so does the `erfcx` of its oracle, which also rounds x**2 / 2.
+    gelu divides two polynomials with errors of 2 ulp each. So does the `erfcx` of its oracle, which rounds x**2 / 2.
     """
     tail = ACTIVATIONS[name].normal_tail
     oracle = _normal_density_error(x) + 8.0 * eps(np.float64) if tail else 0.0
@@ -256,7 +257,7 @@ def activation_tolerance(dtype, x, y, name):
 
 
 def activation_backward_tolerance(dtype, d_y, at, derivative, name, parameter):
-    """f' of a few roundings, each of the magnitudes that it is the sum of, and the product."""
+    """The error bound of f' from its entry (`derivative_roundings`, `derivative_size`), times |d_y|."""
     entry = ACTIVATIONS[name]
     with np.errstate(all="ignore"):
         magnitude = entry.derivative_size(f64(at), f64(derivative), parameter)

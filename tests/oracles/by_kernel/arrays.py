@@ -1,4 +1,4 @@
-"""Helpers of all oracles: arrays in float64, rows' weights, finite differences."""
+"""Helpers of all oracles: arrays in float64, row weights, finite differences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def f64(x):
 
 
 def one_hot(labels, c):
-    """(n, c) of zeros and ones; rows whose label lies outside 0..c-1 are zero."""
+    """One-hot matrix (n, c); rows whose label lies outside 0..c-1 are zero."""
     return (np.asarray(labels)[:, None] == np.arange(c)).astype(F64)
 
 

@@ -1,4 +1,4 @@
-"""`class_scatter`, whose oracle is a plain loop in its tests."""
+"""Tolerance and case of `class_scatter`, whose oracle is a plain loop in its tests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from .rounding import absolute, dot, eps
 
 
 def class_scatter_tolerance(dtype, deviations, weights):
-    """(sums of one class, scatter) of deviations from the centres, which are rounded once, as are the roots of the
-    weights and the products with these; a sum of float32 products runs over at most 4096.
+    """(sums of one class, scatter), from deviations from the centres.
+    The deviations, the square roots of the weights and their products are rounded once each. Float32 products are
+    summed over at most 4096 rows.
     """
     size, s = absolute(deviations), absolute(weights)[:, None]
     sums = (2.0 * eps(dtype) + 2.0 * len(size) * eps(np.float64)) * (s * size).sum(0)

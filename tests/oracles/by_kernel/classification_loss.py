@@ -1,4 +1,4 @@
-"""`softmax_cross_entropy` and `zero_one_loss`."""
+"""Oracles of `softmax_cross_entropy` and `zero_one_loss`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def softmax_cross_entropy(logits, labels, sample_weight=None, ignore_label=None)
 
 
 def zero_one_loss(scores, labels, ignore_label=None):
-    """Mean of argmax(scores) != label over the rows not ignored (0 when there are none)."""
+    """Mean of argmax(scores) != label over the rows that are not ignored; 0 if all are ignored."""
     labels = np.asarray(labels)
     keep = np.ones(len(labels), bool) if ignore_label is None else labels != ignore_label
     if not keep.any():
@@ -38,7 +38,7 @@ def zero_one_loss(scores, labels, ignore_label=None):
 
 
 def softmax_cross_entropy_tolerance(dtype, logits, target, w, expected_loss):
-    """(loss, gradient) for row weights w that sum to 1: log_softmax weighted, softmax less target."""
+    """(loss, gradient) for row weights w that sum to 1: weighted log_softmax, and softmax - target."""
     mass = absolute(target).sum(axis=1, keepdims=True)
     per_row = (absolute(target) * log_softmax_tolerance(dtype, logits)).sum(axis=1)
     loss = float((w * per_row).sum()) + 4.0 * eps(dtype) * float(w.sum() > 0)

@@ -1,4 +1,4 @@
-"""Operations on single numbers: `increment`, `accumulate`, `look_up` and `require_finite`."""
+"""Oracles of operations on single numbers: `increment`, `accumulate`, `look_up` and `require_finite`."""
 
 from __future__ import annotations
 

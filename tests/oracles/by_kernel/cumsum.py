@@ -1,4 +1,4 @@
-"""`cumsum`, whose oracle is NumPy's in float64."""
+"""Oracle of `cumsum`: NumPy's, in float64."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .rounding import absolute, dot, eps
 
 
 def cumsum(x, axis=None):
-    """Sums of the items up to each."""
+    """Cumulative sums along an axis, or over the flattened array."""
     with np.errstate(all="ignore"):
         return np.cumsum(f64(x), axis=axis)
 

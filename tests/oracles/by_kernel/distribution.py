@@ -1,4 +1,4 @@
-"""`output_fisher`, `output_divergence` and `sampled_score` of the distributions that losses stand for."""
+"""Oracles of `output_fisher`, `output_divergence` and `sampled_score`, for the distributions behind the losses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OF_SINGLE_OUTPUTS = DISTRIBUTIONS[1:]
 
 
 def scores_of_observations(z, distribution):
-    """(probabilities, scores) of all observations of a row of z: classes, or labels of each output."""
+    """(probabilities, scores) of all possible observations of each row of z: the classes, or each output's labels."""
     z = f64(z)
     if distribution == "categorical":
         p = softmax(z)
@@ -28,7 +28,7 @@ def scores_of_observations(z, distribution):
 
 
 def output_fisher(z, v, distribution, sample_weight=None, scale=1.0):
-    """scale w_i / sum(w) E[s s^T] v_i, from the scores of all observations where they are finite in number."""
+    """scale w_i / sum(w) E[s s^T] v_i; the expectation sums over all observations if there are finitely many."""
     z, v = f64(z), f64(v)
     w = scale * row_weights(len(z), sample_weight)[:, None]
     with np.errstate(all="ignore"):
@@ -50,7 +50,7 @@ def output_fisher(z, v, distribution, sample_weight=None, scale=1.0):
 
 
 def poisson_count(mean, item, seed, stream):
-    """A count: below a mean of 10 the first whose distribution function exceeds u, else by Hörmann's PTRS (1993)."""
+    """A Poisson sample: by inversion of the distribution function for a mean below 10, else by PTRS (Hörmann 1993)."""
     if mean < 10:
         return np.argmax(special.pdtr(np.arange(200), mean) > uniforms(item, seed, stream)[0])
     b = 0.931 + 2.53 * np.sqrt(mean)
@@ -71,7 +71,7 @@ def poisson_count(mean, item, seed, stream):
 
 
 def sampled_score(z, distribution, seed, stream):
-    """(score, how far the numbers that were drawn lie from where others would have been)."""
+    """(score, distance of the uniform number from the nearest boundary between two samples)."""
     z = f64(z)
     n, c = z.shape
     if distribution == "categorical":
@@ -97,10 +97,11 @@ def sampled_score(z, distribution, seed, stream):
 
 
 def output_fisher_tolerance(dtype, z, v, distribution, w, expected):
-    """For row weights w, scale included.
+    """Absolute tolerance for row weights w that include the scale.
 
-    Classes: the errors of p (see `softmax`) in its product with v - m, m = sum p v, and in m, whose sum errs as well.
-    Otherwise a product with exponentials, each within 2 ulp, or with their roots, whose errors double; weights round.
+    Categorical: the error of p (see `softmax`) enters its product with v - m, where m = sum p v, and m itself, whose
+    sum rounds too. Other distributions: a product with exponentials within 2 ulp each, or with exp(-s / 2), whose
+    error doubles; the weights are rounded.
     """
     w, v = np.abs(w)[:, None], np.nan_to_num(absolute(v), posinf=0.0)
     floor = tiny(dtype) * (1.0 + w * (1.0 + v.max(axis=1, initial=0.0)[:, None]))
@@ -116,15 +117,15 @@ def output_fisher_tolerance(dtype, z, v, distribution, w, expected):
 
 
 def output_divergence_tolerance(z, w, distribution, shares, rows):
-    """For shares of the rows that add up to 1, and the exact divergences of the rows; in float64 for both dtypes.
+    """Absolute tolerance for row weights `shares` that sum to 1 and exact divergences `rows`; float64 for all dtypes.
 
-    No terms of a formula exceed 13 times the result (log1p(1) and its neighbours, beside the divergence of z = 0 from
-    w = -1), and all are within 2 eps; sums are of terms that are not negative. Rounding the difference d of
-    log-variances moves exp(d) by |d| u.
+    No term of a formula exceeds 13 times the result (the largest ratio is that of log1p(1) to the divergence of z = 0
+    from w = -1). Each term is within 2 eps, and sums have non-negative terms. Rounding the difference d of
+    log-variances changes exp(d) by a relative |d| u.
 
-    Of classes, z and w less the maximum of z are rounded (see `softmax`), and t and its mean to a few u of the largest
-    |t|. An error D of the mean, which is an error of all u, moves the result R by D R + D² / 2; errors D of single t
-    move the deviation sqrt(2 R) of t by D.
+    Categorical: z and w minus the maximum of z are rounded (see `softmax`), t and its mean to a few u of the largest
+    |t|. An error D of the mean, shared by all u, changes the result R by D R + D² / 2. Errors D of single t change the
+    standard deviation sqrt(2 R) of t by D.
     """
     e, c = eps(np.float64), z.shape[1]
     z, w = f64(z), f64(w)

@@ -1,4 +1,4 @@
-"""`dropout`."""
+"""Oracle of `dropout`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .rounding import absolute, eps, tiny
 
 
 def dropout(x, rate, seed, stream):
-    """x / (1 - rate) where an item's word, over 2**32, is at least the rate in steps of 2**-32; 0 elsewhere."""
+    """x / (1 - rate) where the item's random word is at least floor(rate * 2**32); 0 elsewhere."""
     x = f64(x)
     key, high = (seed & MASK32, seed >> 32), (stream & MASK32, stream >> 32)
     counters = range(-(-x.size // 4))
@@ -21,7 +21,7 @@ def dropout(x, rate, seed, stream):
 
 
 def dropout_tolerance(dtype, y):
-    """One product with 1 / (1 - rate), itself rounded: twice u of the result."""
+    """A product with the rounded 1 / (1 - rate): a relative error of 2 u = eps."""
     return eps(dtype) * np.nan_to_num(absolute(y), posinf=0.0) + tiny(dtype)
 
 

@@ -8,15 +8,16 @@ from .rounding import eps
 
 
 def discriminant_tolerance(dtype, d, offset, scale):
-    """Discriminant functions of features of correlations near the identity, whose inverse errs by few eps a feature.
+    """Discriminant functions of nearly uncorrelated features; the inverse covariance errs by a few eps a feature.
 
-    Means are `offset` deviations from zero, and rounded in float64: the differences between them err by as much.
+    Means lie `offset` standard deviations from zero and are rounded in float64, which limits the accuracy of their
+    differences to offset · eps(float64).
     """
     return 100.0 * (np.sqrt(d) * eps(dtype) + offset * eps(np.float64)) * scale
 
 
 def principal_axes_tolerance(dtype, n, d):
-    """Variances and residuals of axes, in units of the largest variance: sums of n products, and a backward stable
-    decomposition; the axes themselves are rounded.
+    """Error of variances and residuals of the principal axes, in units of the largest variance.
+    Its parts are sums of n products, a backward stable decomposition, and the rounding of the axes.
     """
     return (10.0 * d + 4.0 * np.sqrt(n)) * eps(dtype)

@@ -1,4 +1,4 @@
-"""`gradient_gram`."""
+"""Oracle of `gradient_gram`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from .rounding import absolute, dot
 
 
 def gradient_gram(x, d, bias=False):
-    """Products of the gradients with respect to w, and b, for the rows of d, as many of them for each row of x."""
+    """Gram matrix of the per-row gradients with respect to w, and to b with `bias`, one for each row of d.
+
+    Each row of x belongs to len(d) / len(x) consecutive rows of d.
+    """
     x, d = f64(x), f64(d)
     x = x.repeat(len(d) // max(len(x), 1), axis=0)
     gradients = (x[:, :, None] * d[:, None, :]).reshape(len(d), x.shape[1] * d.shape[1])
@@ -19,8 +22,9 @@ def gradient_gram(x, d, bias=False):
 
 
 def gradient_gram_tolerance(dtype, x, d, bias=False):
-    """(<x_i, x_j> + bias) <d_i, d_j>: the error of each factor times the other, both summed over at most 512 columns
-    before they are in float64; few roundings there, and those of the sums of the oracle, over all pairs of columns.
+    """(<x_i, x_j> + bias) <d_i, d_j>: the error of each factor times the other factor.
+    The kernel sums at most 512 columns in the dtype before it continues in float64. The last term bounds the float64
+    errors, those of the oracle's sums over all pairs of columns included.
     """
     x = absolute(x).repeat(len(d) // max(len(x), 1), axis=0)
     d = absolute(d)

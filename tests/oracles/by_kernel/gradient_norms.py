@@ -1,4 +1,4 @@
-"""`gradient_norms`."""
+"""Oracle of `gradient_norms`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .rounding import absolute, dot
 
 
 def gradient_norms(x, d, bias=True):
-    """The squared norms of these gradients."""
+    """Squared norms of the per-row gradients with respect to w, and to b with `bias`, one for each row of d."""
     x, d = f64(x), f64(d)
     x = x.repeat(len(d) // max(len(x), 1), axis=0)
     with np.errstate(all="ignore"):
@@ -17,7 +17,7 @@ def gradient_norms(x, d, bias=True):
 
 
 def gradient_norms_tolerance(dtype, x, d, bias=True):
-    """All sums are float64, whatever the dtype, and so is that of the oracle over all pairs."""
+    """A float64 sum for every dtype; so is the oracle's sum over all pairs of columns."""
     x = absolute(x).repeat(len(d) // max(len(x), 1), axis=0)
     norms = (np.square(x).sum(axis=1) + float(bias)) * np.square(absolute(d)).sum(axis=1)
     return dot(np.float64, x.shape[1] * d.shape[1] + d.shape[1], norms)

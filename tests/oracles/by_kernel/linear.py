@@ -1,4 +1,4 @@
-"""Products: `matmul`, `linear`, `linear_backward` and `linear_tangent`."""
+"""Oracles of matrix products: `matmul`, `linear`, `linear_backward` and `linear_tangent`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def linear(x, w, b=None, activation="identity"):
 
 
 def linear_backward(d_out, x, w, activation="identity", l2=0.0):
-    """(d_x, d_w, d_b); `activation` is the one that produced x."""
+    """(d_x, d_w, d_b); `activation` is the function that produced x."""
     d_w = matmul(np.asarray(x).T, d_out) + l2 * f64(w)
     d_b = f64(d_out).sum(axis=0)
     d_x = activation_backward(matmul(d_out, np.asarray(w).T), x, activation)
@@ -32,7 +32,7 @@ def linear_backward(d_out, x, w, activation="identity", l2=0.0):
 
 
 def linear_tangent(x, v, c=None, dx=None, w=None, y=None, activation="identity"):
-    """f' times the derivative of x @ w + b along (v, c), where x has the derivative dx."""
+    """f' times the directional derivative of x @ w + b along (v, c), where x has the derivative dx."""
     sums = matmul(x, v)
     if c is not None:
         sums = sums + f64(c)
@@ -42,18 +42,18 @@ def linear_tangent(x, v, c=None, dx=None, w=None, y=None, activation="identity")
 
 
 def matmul_tolerance(dtype, a, b):
-    """Each element is a dot product; an infinite or NaN one has to match exactly and needs no tolerance."""
+    """Each element is a dot product; infinite and NaN elements must match exactly and need no tolerance."""
     magnitude = np.nan_to_num(absolute(a), posinf=0.0) @ np.nan_to_num(absolute(b), posinf=0.0)
     return dot(dtype, np.shape(a)[1], magnitude)
 
 
-# Relative error of one product: two operands rounded to 11 or 8 significant bits; or, with three products of tf32
-# parts, the product of the two rests, each below 2**-11 of its number, and their own rounding.
+# Relative error of one product. tf32 and bfloat16 round both operands to 11 or 8 significant bits. float32x3 sums three
+# products of tf32 parts: it omits the product of the two remainders, each below 2**-11, which are rounded themselves.
 _PRODUCT_ERROR = {"float32": 0.0, "float32x3": 3 * 2.0**-22, "tf32": 2.0**-10, "bfloat16": 2.0**-7}
 
 
 def matmul_at_precision_tolerance(precision, a, b):
-    """A float32 product at a precision: the error of every term, and of sums that may round towards zero."""
+    """A float32 product at a precision: the error of every term plus that of sums, which may truncate."""
     magnitude = absolute(a) @ absolute(b)
     k = np.shape(a)[1]
     sums = 0.0 if precision in ("float32", "float32x3") else k * eps(np.float32)
@@ -67,7 +67,7 @@ def linear_tolerance(dtype, x, w, b, y, lipschitz):
 
 
 def linear_backward_tolerance(dtype, d_out, x, w, l2, derivative):
-    """(d_x, d_w, d_b): products; d_x scaled by f', itself of two roundings, d_w with l2 w added."""
+    """(d_x, d_w, d_b): matrix products; d_x is scaled by f' (2 rounding errors), and l2 w is added to d_w."""
     magnitude = absolute(d_out) @ absolute(w).T
     d_x = matmul_tolerance(dtype, d_out, np.asarray(w).T) * np.abs(derivative) + 4.0 * eps(dtype) * magnitude
     d_w = matmul_tolerance(dtype, np.asarray(x).T, d_out) + 2.0 * eps(dtype) * abs(l2) * absolute(w)
@@ -76,7 +76,7 @@ def linear_backward_tolerance(dtype, d_out, x, w, l2, derivative):
 
 
 def linear_tangent_tolerance(dtype, x, v, c, dx, w, derivative):
-    """Two products and the bias in one sum, scaled by f', itself of two roundings."""
+    """Two products and the bias in one sum, scaled by f' (2 rounding errors)."""
     terms, magnitude = np.shape(x)[1], absolute(x) @ absolute(v)
     if dx is not None:
         terms, magnitude = 2 * terms, magnitude + absolute(dx) @ absolute(w)
@@ -87,7 +87,7 @@ def linear_tangent_tolerance(dtype, x, v, c, dx, w, derivative):
 
 
 def added_to_tolerance(dtype, before, gradient, blocks):
-    """A sum that joins what stood there, in so many blocks and a penalty: each addition errs by u of what there is."""
+    """A sum added to `before` in `blocks` parts and a penalty: each addition errs by u times the magnitude so far."""
     return eps(dtype) * (1 + blocks) * (absolute(before) + absolute(gradient))
 
 

@@ -1,4 +1,4 @@
-"""Linear models with few outputs: `linear_loss` and `linear_sgd`."""
+"""Oracles of linear models with few outputs: `linear_loss` and `linear_sgd`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def linear_loss(
 
 
 class LinearSgd:
-    """State and steps of `linear_sgd`, one sample, output and number after the other."""
+    """State and steps of `linear_sgd` in plain loops over samples, outputs and weights."""
 
     def __init__(self, w, b=None, average_start=None):
         self.w = f64(w)
@@ -55,7 +55,7 @@ class LinearSgd:
         class_weight=None,
         order=None,
     ):
-        """Visit the rows in their order; returns the sum of losses and penalties of each output."""
+        """Take a step for each row, in `order`; return the sum of losses and penalties of each output."""
         objective = np.zeros(self.w.shape[1])
         for i in range(len(x)) if order is None else order:
             row = f64(x[i])
@@ -108,9 +108,8 @@ class LinearSgd:
 def linear_loss_tolerance(dtype, x, scores, error, items, w, penalty, d_penalty):
     """(loss, d_w, d_b) for row weights w that sum to 1, scores and their `error`, and items(scores) -> (l, l').
 
-    The scores err by those of a product: what that does to l and l' is what they differ by at scores + error and
-    scores - error. The formulas add up to eight roundings of terms that the larger of 1, |l| and |l'| bounds, and the
-    sums over n rows those of `dot`; penalties are summed in float64.
+    `error` bounds the error of the scores; its effect on l and l' is their change at scores ± error. The formulas add
+    at most 8 eps · max(1, |l|, |l'|). Sums over n rows err as in `dot`; penalties are summed in float64.
     """
     value, slope = items(scores)
     moved = [items(scores + error), items(scores - error)]
@@ -126,9 +125,9 @@ def linear_loss_tolerance(dtype, x, scores, error, items, w, penalty, d_penalty)
 
 
 def linear_sgd_tolerance(dtype, steps, x, largest):
-    """Weights after so many steps: each rounds a score of d terms, whose error moves the weights along the sample by at
-    most as much as the weights' own rounding does in all columns; steps of convex losses bring solutions no further
-    apart, so that errors add up, and as random ones do (lambda = 4, see `dot`).
+    """Weights after `steps` steps.
+    Each step rounds a score of d terms, whose error moves the weights along the sample, and the weights themselves.
+    Steps on convex losses do not amplify errors, so they add up, as random errors do (lambda = 4, see `dot`).
     """
     d = x.shape[1]
     return (

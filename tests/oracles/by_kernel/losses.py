@@ -1,4 +1,4 @@
-"""The losses of single predictions: one entry each, from which all tests of losses take what they need."""
+"""Registry of pointwise losses: formulas, derivatives and error bounds for all tests of losses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .rounding import eps, sum_over_rows, tiny
 
 @dataclass(frozen=True)
 class Targets:
-    """Targets of one kind: drawn at random, made of scores that predict them, and beside extreme predictions."""
+    """Targets of one kind: random ones, ones that scores predict, and ones to test with extreme predictions."""
 
     draw: Callable[..., Any]
     of_score: Callable[..., Any]
@@ -40,17 +40,17 @@ COUNTS = Targets(lambda rng, shape: rng.poisson(2.0, shape).astype(np.float64), 
 
 
 def _wrong_share(z, t):
-    """The share of the target that the sign of the logit is wrong for."""
+    """Target probability of the label that the sign of the logit z does not predict."""
     return np.where(z > 0, 1.0 - t, t)
 
 
 def _product(a, b):
-    """a * b, and 0 where a is 0 even for an infinite b."""
+    """a * b, with 0 * inf = 0."""
     return np.where(a == 0, 0.0 * np.nan_to_num(b, nan=np.nan), a * b)
 
 
 def _relative_error(z, t, v, d, parameter):
-    """Sums of positive terms, products and exponentials keep a relative error of a few ulp."""
+    """Sums of positive terms, products and exponentials have a relative error of a few ulp."""
     return 6.0 * v, 4.0 * d
 
 
@@ -61,7 +61,7 @@ def _squared_insensitive_error(z, t, v, d, epsilon):
 
 
 def _margin_error(z, t, v, d, parameter):
-    """A margin 1 - t z of targets ±1 rounds once, with its true sign."""
+    """The margin 1 - t z of targets ±1 is rounded once and keeps its sign."""
     margin, product = np.sqrt(v), np.abs(t * z)
     derivative = np.where(v > 0, 4.0 * (1.0 + product), 0.0) + 2.0 * d
     return 4.0 * margin * (1.0 + product) + 2.0 * v, derivative
@@ -69,20 +69,20 @@ def _margin_error(z, t, v, d, parameter):
 
 @dataclass(frozen=True)
 class PointwiseLoss:
-    """A loss l(z, t, parameter), as the tests know it.
+    """Formulas and error bounds of a loss l(z, t, parameter).
 
     Attributes
     ----------
     value, derivative : callable
-        l, and its derivative by z; at a kink the derivative is 0.
+        l and its derivative with respect to z, which is 0 at a kink.
     targets : Targets
-        What the loss compares predictions with.
+        Kind of the targets.
     parameter, others : float or None, tuple of float
-        The parameter that tests of linear models take, and those that tests of the loss try beside the default.
+        Parameter in tests of linear models, and further parameters in tests of the loss beside its default.
     error : callable
-        The errors of l and its derivative in units of eps, from z, t, their magnitudes, and the parameter.
+        Error bounds of l and l' in units of eps, from z, t, abs(l), abs(l'), parameter.
     far : float
-        How many deviations the predictions of one row lie from 0.
+        Distance of one row's predictions from 0, in standard deviations.
     """
 
     value: Callable[..., Any]
@@ -122,7 +122,7 @@ POINTWISE_LOSSES = {
         lambda z, t, c: np.sign(z - t) * np.heaviside(np.abs(z - t) - c, 0.0),
         parameter=0.1,
         others=(0.5,),
-        # The error rounds once, and once more less epsilon.
+        # |z - t| is rounded, and so is |z - t| - epsilon.
         error=lambda z, t, v, d, c: (np.where(v > 0, 2.0 * (v + c), 0.0), d),
     ),
     "squared_epsilon_insensitive": PointwiseLoss(
@@ -136,7 +136,7 @@ POINTWISE_LOSSES = {
         lambda z, t, _: _product(_wrong_share(z, t), np.abs(z)) + np.log1p(np.exp(-np.abs(z))),
         lambda z, t, _: np.where(z > 0, 1.0, -1.0) * (_wrong_share(z, t) - sigmoid(-np.abs(z))),
         PROBABILITIES,
-        # exp and log1p to 2 ulp each; sigmoid less target.
+        # exp and log1p are within 2 ulp each; the derivative is sigmoid(z) - t.
         error=lambda z, t, v, d, _: (8.0 * v, 6.0 * (_wrong_share(z, t) + np.exp(-np.abs(z)))),
     ),
     "hinge": PointwiseLoss(
@@ -176,14 +176,14 @@ POINTWISE_LOSSES = {
 
 
 def pointwise_items(name, z, t, parameter=None):
-    """(l, dl/dz) of every item."""
+    """(l, dl/dz) of every prediction."""
     entry = POINTWISE_LOSSES[name]
     with np.errstate(all="ignore"):
         return tuple(f(f64(z), f64(t), parameter) for f in (entry.value, entry.derivative))
 
 
 def gaussian_items(prediction, target):
-    """(l, (dl/dmu, dl/ds)) of every target, for predictions (mu, s): l = (s + (t - mu)^2 exp(-s)) / 2."""
+    """(l, (dl/dmu, dl/ds)) of every target t, for predictions (mu, s): l = (s + (t - mu)^2 exp(-s)) / 2."""
     t = f64(target)
     mu, s = np.split(f64(prediction), 2, axis=1)
     with np.errstate(all="ignore"):
@@ -193,24 +193,24 @@ def gaussian_items(prediction, target):
 
 
 def mean_of_items(value, derivative, sample_weight=None, reduction="mean"):
-    """(loss, gradient): outputs are averaged or added up, rows averaged with weights."""
+    """(loss, gradient): the mean or sum over outputs, then the weighted mean over rows."""
     n, m = value.shape
     w = row_weights(n, sample_weight)[:, None] / (m if reduction == "mean" else 1)
-    counted = w[:, 0] > 0  # a row without weight may hold anything
+    counted = w[:, 0] > 0  # rows of weight 0 may contain NaN
     gradient = np.zeros_like(derivative)
     gradient[counted] = (w * derivative)[counted]
     return (w * value)[counted].sum(), gradient
 
 
 def pointwise_loss(name, prediction, target, sample_weight=None, parameter=None, reduction="mean"):
-    """(loss, gradient) of a loss of `POINTWISE_LOSSES`."""
+    """(loss, gradient) of the loss `name` of `POINTWISE_LOSSES`."""
     items = pointwise_items(name, prediction, target, parameter)
     with np.errstate(invalid="ignore"):
         return mean_of_items(*items, sample_weight, reduction)
 
 
 def gaussian(prediction, target, sample_weight=None, reduction="mean"):
-    """(loss, gradient) of the Gaussian with predicted means and log-variances."""
+    """(loss, gradient) of the Gaussian negative log-likelihood with predicted means and log-variances."""
     with np.errstate(invalid="ignore"):
         return mean_of_items(*gaussian_items(prediction, target), sample_weight, reduction)
 
@@ -221,12 +221,12 @@ def squared_error(prediction, target, sample_weight=None, half=False):
     n, m = p.shape
     s = 0.5 if half else 1.0
     w = row_weights(n, sample_weight)
-    r = np.where(w[:, None] > 0, p - t, 0.0)  # a row without weight may hold anything
+    r = np.where(w[:, None] > 0, p - t, 0.0)  # rows of weight 0 may contain NaN
     return s * (w * (r * r).mean(axis=1)).sum(), s * 2.0 / m * w[:, None] * r
 
 
 def mean_of_items_tolerance(dtype, value, derivative, value_error, derivative_error, w, reduction="mean"):
-    """(loss, gradient): the errors of the items, weighted; the weight and the scale round, sums are in float64."""
+    """(loss, gradient): weighted errors of the items; weight and scale are rounded, sums are in float64."""
     m = value.shape[1]
     w = w[:, None] / (m if reduction == "mean" else 1)
     with np.errstate(invalid="ignore"):
@@ -257,7 +257,7 @@ def pointwise_loss_tolerance(
 
 
 def gaussian_tolerance(dtype, prediction, target, w, value, derivative, reduction="mean"):
-    """q = (mu - t) exp(-s/2) has three roundings of a relative kind, its square twice as many; s + q² may cancel."""
+    """q = (mu - t) exp(-s/2) has 3 relative rounding errors, q² twice as many; s + q² may cancel."""
     _, s = np.split(f64(prediction), 2, axis=1)
     d_mean, d_log_variance = np.split(derivative, 2, axis=1)
     square = np.abs(1.0 - 2.0 * d_log_variance)

@@ -1,4 +1,4 @@
-"""`prelu` and `prelu_backward`."""
+"""Oracles of `prelu` and `prelu_backward`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def prelu(x, slope):
 
 
 def prelu_backward(d_y, x, slope):
-    """(d_x, d_slope), summed down the columns or over everything."""
+    """(d_x, d_slope); d_slope is summed down the columns, or over all items for a single slope."""
     with np.errstate(all="ignore"):
         d_y, x, slope = f64(d_y), f64(x), f64(slope)
         terms = np.where(x > 0, 0.0, d_y * x)
@@ -25,7 +25,7 @@ def prelu_backward(d_y, x, slope):
 
 
 def prelu_backward_tolerance(dtype, d_y, x, d_x, one):
-    """(d_x, d_slope): one rounding; terms that are rounded once, and summed in float64."""
+    """(d_x, d_slope): d_x is rounded once; the terms of d_slope are rounded once each and summed in float64."""
     with np.errstate(invalid="ignore"):
         terms = np.nan_to_num(absolute(d_y) * np.maximum(-f64(x), 0.0), posinf=0.0)
     sums = terms.sum(keepdims=True)[0] if one else terms.sum(axis=0)

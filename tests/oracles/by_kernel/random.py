@@ -1,4 +1,4 @@
-"""Random numbers: Philox in Python integers, which shares no code with the kernels."""
+"""Random numbers from Philox in Python integers, which shares no code with the kernels."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def philox4x32(counter, key, rounds=10):
 
 
 def words_of(index, seed, stream):
-    """The four words of one counter."""
+    """The four random words of counter `index`."""
     return philox4x32(
         (index & MASK32, index >> 32, stream & MASK32, stream >> 32), (seed & MASK32, seed >> 32)
     )
 
 
 def uniforms(index, seed, stream):
-    """Two numbers in [0, 1) of 53 bits."""
+    """Two uniform numbers in [0, 1) with 53 bits."""
     w = words_of(index, seed, stream)
     return [((low | high << 32) >> 11) * 2.0**-53 for low, high in (w[:2], w[2:])]
 
 
 def normals(count, seed, stream):
-    """Box and Muller's: the cosine, then the sine, of the second word's angle."""
+    """Standard normal numbers by the Box–Muller transform: the cosine, then the sine, of each angle."""
     words = np.array([words_of(k, seed, stream) for k in range(-(-count // 4))], F64).reshape(-1, 2) / 2.0**32
     radius, angle = np.sqrt(-2.0 * np.log(words[:, 0] + 2.0**-33)), 2.0 * np.pi * words[:, 1]
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()[:count]

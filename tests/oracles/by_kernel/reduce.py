@@ -1,4 +1,4 @@
-"""Reductions, whose oracle is NumPy."""
+"""Oracles of reductions, from NumPy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _argmax(m):
     return m.case("argmax", (m.normal(m.n, m.c),), {"out": np.full(m.n, -77)})
 
 
-# kept by hand: NumPy has them under the same names, but for the last
+# kept by hand: NumPy has all but the last under the same names
 _REDUCTIONS = ("sum", "mean", "max", "min", "sum_squares")
 CASES = {
     **{f"{name}/axis={axis}": _reduction(name, axis) for name in _REDUCTIONS for axis in (None, 0, 1)},

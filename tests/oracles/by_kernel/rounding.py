@@ -1,4 +1,4 @@
-"""The parts of all tolerances: c * eps(dtype) * scale, each with the sentence that derives it.
+"""Building blocks of all tolerances: c * eps(dtype) * scale, each with its derivation.
 
 `eps` is the distance from 1 to the next number of the dtype, twice the unit roundoff u. Every function
 returns absolute tolerances that broadcast to the result. `tiny`, the smallest normal number, is added where a
@@ -26,9 +26,9 @@ def absolute(x):
 def dot(dtype, k, magnitude):
     """A dot product of k terms with magnitude = sum |a_i b_i|.
 
-    Any order of summation errs by at most k u magnitude (Higham 2002, eq. 3.5); rounding errors are
-    independent enough that lambda sqrt(k) u holds with lambda = 4 (Higham and Mary 2019), which is
-    2 sqrt(k) eps; 2 eps more cover short sums and the rounding of the oracle.
+    Any order of summation errs by at most k u magnitude (Higham 2002, eq. 3.5). Rounding errors are independent
+    enough for the bound lambda sqrt(k) u with lambda = 4 (Higham and Mary 2019), which is 2 sqrt(k) eps. Another
+    2 eps cover short sums and the rounding of the oracle.
     """
     return (2.0 + 2.0 * np.sqrt(k)) * eps(dtype) * magnitude + tiny(dtype)
 
@@ -39,22 +39,22 @@ def elementary(dtype, y):
 
 
 def shift(x):
-    """|x - max(x)| over the rows; 0 where that is not finite, for there the result is 0 or NaN."""
+    """|x - max(x)| in each row; 0 where it is not finite, since the result is 0 or NaN there."""
     x = f64(x)
     with np.errstate(all="ignore"):
         return np.nan_to_num(np.abs(x - x.max(axis=-1, keepdims=True)), nan=0.0, posinf=0.0)
 
 
 def sum_over_rows(w, magnitude):
-    """Sums of weights and of losses are held in float64: the bound of `dot` for n terms, twice."""
+    """Sums of weights and of losses in float64: twice the bound of `dot` for n terms."""
     return 2.0 * (2.0 + 2.0 * np.sqrt(len(w))) * eps(np.float64) * magnitude
 
 
 def reduction(dtype, n, magnitude):
-    """A sum of n terms held in float64 (the probabilistic bound of `dot`), rounded once to the dtype."""
+    """A float64 sum of n terms (the probabilistic bound of `dot`), rounded once to the dtype."""
     return (eps(dtype) + 2.0 * np.sqrt(n) * eps(np.float64)) * magnitude + tiny(dtype)
 
 
 def standard_errors(count, z=6.0):
-    """z standard errors of a mean of n samples: 6 fail by chance once in 5e8."""
+    """z standard errors of a mean of `count` samples; a deviation above 6 has probability 1 / 5e8."""
     return z / np.sqrt(count)

@@ -1,4 +1,4 @@
-"""`second_moment`."""
+"""Oracle of `second_moment`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .rounding import absolute, dot, eps
 
 
 def second_moment(x, weight=None, ones=False, scale=1.0, decay=0.0, out=None):
-    """decay * out plus the weighted mean of the rows' outer products; rows of weight 0 may hold anything."""
+    """decay * out plus the weighted mean of the rows' outer products; rows of weight 0 may contain NaN."""
     weight = np.ones(len(x)) if weight is None else f64(weight)
     x, share = f64(x)[weight != 0], weight[weight != 0] / (weight.sum() or 1.0)
     if ones:
@@ -19,8 +19,8 @@ def second_moment(x, weight=None, ones=False, scale=1.0, decay=0.0, out=None):
 
 
 def second_moment_tolerance(dtype, x, weight=None, ones=False, scale=1.0, decay=0.0, out=None):
-    """A sum of products over the rows; shares, the products with them, the factor and the sum with what is left of out
-    are rounded too, out and the decay once each.
+    """A sum of products over the rows.
+    Further rounding errors: the normalised weights, the products with them, the scale, and decay * out and its sum.
     """
     weight = np.ones(len(x)) if weight is None else absolute(weight)
     x, share = absolute(x)[weight != 0], (weight / (weight.sum() or 1.0))[weight != 0]

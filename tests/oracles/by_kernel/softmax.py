@@ -1,4 +1,4 @@
-"""`softmax`, `log_softmax` and `softmax_backward`."""
+"""Oracles of `softmax`, `log_softmax` and `softmax_backward`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def softmax(x):
 
 
 def softmax_product(z, v):
-    """(diag(p) - p p^T) v for p = softmax(z), as p_j sum_l p_l (v_j - v_l): nothing cancels where one p is nearly 1."""
+    """(diag(p) - p p^T) v for p = softmax(z), as p_j sum_l p_l (v_j - v_l), which avoids cancellation for p near 1."""
     p, v = softmax(z), f64(v)
     return p * np.einsum("nl,njl->nj", p, v[:, :, None] - v[:, None, :])
 
@@ -38,7 +38,7 @@ def softmax_backward(d_y, y):
 
 
 def softmax_tolerance(dtype, x, p):
-    """Rounding x - max moves exp by |x - max| u; then exp, a sum of c positive terms, and a division."""
+    """Rounding x - max changes exp by a relative |x - max| u; exp, a sum of c positive terms and a division follow."""
     relative = 4.0 + np.sqrt(x.shape[-1]) + shift(x)
     return relative * eps(dtype) * np.nan_to_num(absolute(p)) + tiny(dtype)
 
@@ -50,14 +50,14 @@ def log_softmax_tolerance(dtype, x):
 
 
 def softmax_backward_tolerance(dtype, d_y, y):
-    """The dot product of the row, a difference and a product, each of the magnitudes of their terms."""
+    """The dot product of the row, a difference and a product, with errors relative to the magnitudes of their terms."""
     d_y, y = np.nan_to_num(absolute(d_y), posinf=0.0), np.nan_to_num(absolute(y))
     total = (d_y * y).sum(axis=-1, keepdims=True)
     return y * (dot(dtype, y.shape[-1], total) + 2.0 * eps(dtype) * (d_y + total)) + tiny(dtype)
 
 
 def softmax_product_tolerance(dtype, z, v):
-    """By v less its item k of the most probable class: errors of p in p (u - m), u = v - v_k, and in m = sum p u."""
+    """Error of p in p (u - m) and in m = sum p u, for u = v - v_k with the most probable class k."""
     with np.errstate(all="ignore"):
         x = f64(z)
         p = np.exp(x - x.max(axis=-1, keepdims=True))

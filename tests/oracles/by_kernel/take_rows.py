@@ -1,4 +1,4 @@
-"""`take_rows` and `take_sparse_rows`, whose oracle is NumPy's indexing."""
+"""Oracles of `take_rows` and `take_sparse_rows`, from NumPy's indexing."""
 
 from __future__ import annotations
 

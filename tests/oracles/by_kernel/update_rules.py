@@ -1,4 +1,4 @@
-"""Update rules: one entry each, with what is done to gradients and parameters around them."""
+"""Registry of update rules: formulas and error bounds, with gradient clipping and penalties."""
 
 from __future__ import annotations
 
@@ -54,35 +54,36 @@ def _error_of_momentum(e, p, g, states, after, lr, error, momentum=0.9):
 
 
 def _error_of_scaled_step(e, p, g, states, after, lr, error, **numbers):
-    # Eight roundings of the magnitudes over the root, and the gradient's error above and below it.
+    # 8 rounding errors of the step, and the gradient's error in the numerator and in the denominator.
     moved, *squares = after
     relative = 8.0 * e + 2.0 * error
     return relative * np.abs(p - moved), *(relative * s for s in squares)
 
 
 def _error_of_sign_step(e, p, g, states, after, lr, error, **numbers):
-    # The sign has no error, but where its argument is within its own: no input of the tests comes that close to 0.
+    # The sign is exact unless the error of its argument changes it: no test input comes that close to 0.
     return 2.0 * e * (p + lr), (8.0 * e + 2.0 * error) * after[1]
 
 
 @dataclass(frozen=True)
 class UpdateRule:
-    """An update rule, as the tests know it.
+    """Formula and error bounds of an update rule.
 
     Attributes
     ----------
     step : callable
         (p, *states) after step number `step`, counted from 1, by the formula of the paper.
     error : callable
-        The errors of the parameter and the states, from magnitudes; `after` is the step that is taken with these.
+        Error bounds of the parameter and the states, from the magnitudes of their inputs; `after` is the result of
+        `step` for these magnitudes.
     divides : bool
-        Whether the step divides by a root of the gradient's squares.
+        Whether the step divides by the square root of accumulated squared gradients.
     numbers : tuple of dict
-        Numbers of the rule's own that the tests try; {} are the defaults.
+        Settings of the rule's own parameters that the tests try; {} stands for the defaults.
     keywords : dict
-        What the kernel is called with to follow this rule, where it follows several.
+        Keywords that select this rule in a kernel that implements several.
     rate : float
-        A learning rate that finds the minimum of a quadratic of curvatures from 0.1 to 1 in 1000 steps.
+        Learning rate that finds the minimum of a quadratic with curvatures from 0.1 to 1 in 1000 steps.
     """
 
     step: Callable[..., tuple]
@@ -130,7 +131,7 @@ UPDATE_RULES = {
 
 
 def clipping(grads, max_norm=None):
-    """The factor that brings the norm of all gradients together down to `max_norm`."""
+    """The factor that scales the joint norm of all gradients down to `max_norm`."""
     norm = np.sqrt(sum((f64(g) ** 2).sum() for g in grads))
     return 1.0 if max_norm is None or norm <= max_norm else max_norm / norm
 
@@ -152,19 +153,20 @@ def update(rule, p, g, states=(), *, lr, step=1, clip=1.0, l2=0.0, decay=0.0, l1
 def update_tolerance(
     rule, dtype, p, g, states=(), *, lr, step=1, count=1, clip=1.0, l2=0.0, decay=0.0, l1=0.0, **numbers
 ):
-    """(p, *states) after one step, of `count` gradients in all.
+    """(p, *states) after one step with `count` gradients in total.
 
-    The gradient: two roundings of its magnitude where it is clipped or penalised; the factor is rounded once, and
-    the norm is a root of a sum in float64 (`dot`: 2 sqrt(count) eps, halved by the root). The parameter is rounded
-    once by the step, and once each by decay and threshold, whose own sizes are rounded twice. Callers keep l2 |p|
-    below |g| / 2: sums of magnitudes overstate the divisors of the scaled rules by at most (1 + 1/2) / (1 - 1/2) = 3,
-    for which `cancel` makes up.
+    Gradient: 2 rounding errors if it is clipped or penalised. The clipping factor is rounded once, and the norm is the
+    root of a float64 sum (`dot`: 2 sqrt(count) eps, halved by the root). Parameter: one rounding error each for the
+    step, the decay and the threshold, and two for the sizes of the decay and of the threshold.
+
+    Callers keep l2 |p| below |g| / 2. Magnitudes then overstate the divisors of the scaled rules by at most
+    (1 + 1/2) / (1 - 1/2) = 3, for which `cancel` compensates.
     """
     e, entry = eps(dtype), UPDATE_RULES[rule]
     adjusted = clip != 1.0 or l2 or decay or l1
     p, g = absolute(p), clip * absolute(g) + l2 * absolute(p)
     states = [absolute(s) for s in states]
-    # Relative, of g.
+    # Relative error of g.
     error = 2.0 * e * bool(adjusted) + (1.0 + np.sqrt(count)) * eps(np.float64) * (clip != 1.0)
     around = (3.0 if adjusted else 1.0) * e * p + 2.0 * e * (lr * decay * p + lr * l1)
     cancel = 4.0 if l2 and entry.divides else 1.0
