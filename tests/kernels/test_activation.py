@@ -28,7 +28,7 @@ SPIKES = (
     89.0,
     -700.0,
     710.0,
-    # The ends of hard sigmoid, where the tails of gelu, sigmoid and softplus are subnormal, and where they vanish.
+    # Kinks of hard sigmoid; points where the tails of gelu, sigmoid and softplus are subnormal, and where they are 0.
     3.0,
     -3.0,
     -13.5,
@@ -41,7 +41,7 @@ SPIKES = (
     -750.0,
 )
 
-# Every activation, and those with a parameter at other values of it.
+# Every activation with its default parameter, and further values of the parameter.
 VARIANTS = (
     *K.ACTIVATIONS,
     *((name, value) for name, entry in reference.ACTIVATIONS.items() for value in entry.others),
@@ -67,7 +67,7 @@ def backward_tolerance(d_y, at, name):
 
 
 def spiked(rng, dtype, shape):
-    """Normal values with the spikes spread among them, each also in a vector's tail."""
+    """Normal values with extreme values among them, each of which also lies in the tail of a vector."""
     x = rng.standard_normal(shape).astype(dtype)
     flat = x.reshape(-1)
     if flat.size > 2 * len(SPIKES):
@@ -185,7 +185,7 @@ def test_empty(dtype, name):
 
 @pytest.mark.parametrize("offset", [0, 3])
 def test_results_that_are_written_past_the_caches(rng, offset, threads):
-    """Results of more than 32 MiB, from an aligned address and from another, up to their last item."""
+    """Outputs above 32 MiB use streaming stores, at aligned and unaligned addresses, up to the last item."""
     n = (32 << 18) + 1001
     x = np.tile(rng.standard_normal(n // 64 + 1).astype(np.float32), 64)[:n]
     out = np.full(n + offset + 1, 77, np.float32)
@@ -233,6 +233,6 @@ def test_oracle_by_finite_differences(rng, name):
     "name", [n for n, entry in reference.ACTIVATIONS.items() if entry.keeps_signs_of_zeros]
 )
 def test_zeros_keep_their_signs(dtype, name):
-    """At 0 these functions are 0, and odd to first order."""
+    """Activations with f(0) = 0 map -0.0 to a zero of the right sign."""
     zeros = np.array([0.0, -0.0] * 20, dtype)
     assert (np.signbit(getattr(K, name)(zeros)) == np.signbit(zeros)).all()

@@ -62,7 +62,7 @@ def test_blocks_of_samples(rng, dtype, n):
 
 @pytest.mark.parametrize("d", [360, 420])
 def test_wide_samples(rng, dtype, d):
-    """The sums of several chunks would be too large."""
+    """Samples so wide that the partial sums of several chunks would take too much memory."""
     data = make(rng, dtype, 530, d, 3)
     assert_agrees(K.class_scatter(*data), *data)
 
@@ -100,7 +100,7 @@ def test_samples_of_no_weight_may_hold_anything(rng, dtype):
 
 
 def test_large_means_cost_nothing_where_the_centres_are_near(rng):
-    """Variances of float32 data with means of a hundred thousand times the deviations."""
+    """Variances stay accurate for float32 data whose means are 1e5 standard deviations."""
     x, labels, centre, _ = make(rng, np.float32, 4000, 6, 2, offset=1e5)
     weights, sums, scatter = K.class_scatter(x, labels, centre)
     within = scatter - np.einsum("ci,cj,c->ij", sums, sums, 1 / weights)

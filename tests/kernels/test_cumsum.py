@@ -1,4 +1,4 @@
-"""`cumsum` against NumPy's in float64: layouts, lengths around the pieces of long rows, threads, replay."""
+"""`cumsum` against NumPy's in float64: layouts, lengths around the block sizes, threads, replay."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_layouts(rng, dtype, shape, axis):
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 31, 32, 33, 1023, 1024, 1025, 4096, 4097, 8191, 12289])
 def test_lengths(rng, dtype, size):
-    """Around vectors, warps and the pieces of a long row, on both devices."""
+    """Lengths around the sizes of vectors, warps and blocks of a long row, on both devices."""
     x = rng.standard_normal(size).astype(dtype)
     assert_agrees(K.cumsum(x), x, None)
     assert_agrees(K.cumsum(x, axis=-1), x, None)
@@ -78,7 +78,7 @@ def test_not_finite(dtype):
 
 
 def test_small_numbers_are_not_lost(dtype):
-    """Ones upon 2**24, which float32 sums would stay at."""
+    """Adding ones to 2**24 would change nothing in float32."""
     x = np.ones(64, dtype)
     x[0] = 2.0**24
     assert K.cumsum(x)[-1] == dtype(2.0**24 + 63)

@@ -11,7 +11,7 @@ from backends import check, identical, lay_out
 import steepest
 from steepest import kernels as K
 
-# Around the blocks of words (8, 16 and 32), the vectors in them, and the share of a member (1024).
+# Sizes around the blocks of random words (8, 16 and 32), the vectors in them, and the items of one thread (1024).
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 129, 1023, 1025, 2060)
 HALF = {"seed": 0x299F31D0A4093822, "stream": 0x0370734413198A2E}
 
@@ -38,7 +38,7 @@ def test_rates(rng, dtype, rate):
 
 
 def test_threshold_is_exact(dtype):
-    """An item is kept from the rate of its own word on, which the next smaller step of the rate shows."""
+    """An item is kept if rate * 2**32 <= its word, and dropped if the rate is 2**-32 larger."""
     word = reference.philox4x32((0, 0, 5, 0), (3, 0))[2]
     ones = np.ones(3, dtype)
     assert K.dropout(ones, word / 2**32, seed=3, stream=5)[2] > 0
@@ -85,7 +85,7 @@ def test_stream_from_an_array(rng, dtype):
         graph.replay()
         assert identical(out, K.dropout(x, 0.5, seed=9, stream=t))
     assert stream == 3
-    # The bits of a negative number are those of a large one.
+    # A negative stream has the bits of a large unsigned one.
     assert identical(
         K.dropout(x, 0.5, seed=9, stream=np.array(-2)), K.dropout(x, 0.5, seed=9, stream=2**64 - 2)
     )
@@ -97,7 +97,7 @@ def test_large(rng, dtype, threads):
     for e in [0, 1023, 1024, 151_000, x.size - 1]:
         word = reference.philox4x32((e // 4, 0, 4, 0), (1, 2**31))[e % 4]
         assert (y[e] > 0) == (word >= 2**30)
-    # The share of those kept is that of independent draws; neighbours are as good as independent.
+    # The proportion of kept items is that of independent samples, and neighbours are uncorrelated.
     kept = (y > 0).astype(np.float64)
     z = tolerances.standard_errors(kept.size)
     assert abs(kept.mean() - 0.75) < z * np.sqrt(0.75 * 0.25)

@@ -72,7 +72,7 @@ def test_rows_without_weight_may_hold_anything(rng, dtype, m):
 
 
 def test_extreme_variances(dtype):
-    # A huge error under a huge variance, and a mean that fits exactly under one that vanishes.
+    # Huge errors with a huge variance, and exact means with a vanishing variance.
     rows = [
         (1e18, 82.0, 0.0),
         (-1e18, 82.0, 0.0),
@@ -87,7 +87,7 @@ def test_extreme_variances(dtype):
         prediction = np.array([[mean, log_variance]], dtype)
         target = np.array([[t]], dtype)
         expected, tolerance = expected_and_tolerance(prediction, target)
-        if dtype == np.float32:  # what is beyond its largest number
+        if dtype == np.float32:  # values beyond float32 become infinite
             expected = tuple(np.asarray(x).astype(np.float32).astype(np.float64) for x in expected)
         loss, gradient = K.gaussian(prediction, target)
         if np.isfinite(expected[0]):

@@ -1,4 +1,4 @@
-"""`gradient_gram`: products of the gradients of single samples, against those gradients formed in float64."""
+"""`gradient_gram`: Gram matrix of per-sample gradients, against gradients formed in float64."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def assert_agrees(out, x, d, bias=False):
     ("shape", "r"), [((1, 1, 1), 1), ((41, 17, 9), 1), ((70, 130, 33), 1), ((23, 70, 5), 3)], ids=str
 )
 def test_layouts(rng, dtype, shape, r):
-    """Rows that are copied, and others that are not, whichever way they lie."""
+    """All memory layouts, of shapes whose rows the kernel packs into a copy and of shapes that it reads in place."""
     x, d = make(rng, dtype, *shape, r)
     expected, tolerance = reference.gradient_gram(x, d), tolerances.gradient_gram(dtype, x, d)
     check(K.gradient_gram, (x, d), ("out",), [expected], [tolerance])
@@ -37,7 +37,7 @@ def test_layouts(rng, dtype, shape, r):
 @pytest.mark.parametrize("r", [1, 2, 3, 10])
 @pytest.mark.parametrize("n", [1, 2, 5, 14, 15, 16, 31, 32, 33, 65])
 def test_heights(rng, dtype, n, r):
-    """Around the tiles, of samples and of their rows."""
+    """Numbers of samples and rows around the tile sizes."""
     x, d = make(rng, dtype, n, 6, 4, r)
     assert_agrees(K.gradient_gram(x, d), x, d)
 
@@ -47,7 +47,7 @@ def test_heights(rng, dtype, n, r):
     ("p", "m"), [(1, 1), (15, 16), (17, 3), (511, 2), (513, 2), (2, 513), (1300, 7)], ids=str
 )
 def test_widths(rng, dtype, p, m, r):
-    """Around the blocks of columns that are added up before they are in float64."""
+    """Widths around the blocks of columns that are summed in the dtype before the float64 sum."""
     x, d = make(rng, dtype, 12, p, m, r)
     assert_agrees(K.gradient_gram(x, d, bias=True), x, d, True)
 
@@ -61,13 +61,13 @@ def test_blocks_of_samples(rng, dtype, n, r):
 
 
 @pytest.mark.skipif(
-    not ON_CPU, reason="it is long elsewhere, where this does not change how blocks are shared out"
+    not ON_CPU, reason="cache blocking is the CPU's, and the test takes long elsewhere"
 )
 def test_panels_beyond_the_cache(rng, dtype):
     for n, p, m, r in ((130, 4000, 20, 1), (40, 20, 2100, 4)):
         x, d = make(rng, dtype, n, p, m, r)
         out = K.gradient_gram(x, d)
-        # Sums this long are compared with the two products, for the gradients would take gigabytes.
+        # The oracle forms the Gram matrix from two products, since the gradients would take gigabytes.
         wide = x.astype(np.float64).repeat(r, axis=0)
         expected = (wide @ wide.T) * (d.astype(np.float64) @ d.astype(np.float64).T)
         assert_close(out, expected, tolerances.gradient_gram(dtype, x, d), "out")
@@ -100,7 +100,7 @@ def test_adds_to_any_layout(rng, dtype, layout):
 
 
 def test_gradients_of_a_layer(rng):
-    """The gradients that `linear_backward` gives for one sample after another."""
+    """The oracle uses the gradients that `linear_backward` returns for single samples."""
     x, d = make(rng, np.float64, 9, 6, 4)
     w = rng.standard_normal((6, 4))
     gradients = []
@@ -131,7 +131,7 @@ def test_not_a_number_stays(rng, dtype):
 
 
 def test_float32_sums_are_short(rng):
-    """Many small products behind a large one are kept; a long float32 sum would lose them."""
+    """Many small products after a large one count; a long float32 sum would lose them."""
     x = np.full((2, 20000), 2.0**-13, np.float32)
     x[:, 0] = 1.0
     d = np.ones((2, 1), np.float32)

@@ -1,4 +1,4 @@
-"""`gradient_norms`: squared norms of the gradients of single samples, against those gradients formed in float64."""
+"""`gradient_norms`: squared norms of per-sample gradients, against gradients formed in float64."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_layouts(rng, dtype, shape, r, bias):
     "width", [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 1030]
 )
 def test_widths(rng, dtype, width):
-    """Around vectors, and pairs of them; of x, and of d."""
+    """Widths of x and of d around one and two vectors."""
     for p, m in ((width, 3), (3, width)):
         x, d = make(rng, dtype, 6, p, m, 2)
         assert_agrees(K.gradient_norms(x, d), x, d)
@@ -46,7 +46,7 @@ def test_widths(rng, dtype, width):
 @pytest.mark.parametrize("r", [1, 2, 10])
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 31, 32, 33, 257])
 def test_heights(rng, dtype, n, r):
-    """Around the groups of threads that share a block."""
+    """Numbers of samples around the groups of threads that share a block."""
     for p in (6, 70):
         x, d = make(rng, dtype, n, p, 4, r)
         assert_agrees(K.gradient_norms(x, d), x, d)
@@ -54,7 +54,7 @@ def test_heights(rng, dtype, n, r):
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_they_are_the_diagonal(rng, dtype, bias):
-    """The norms are the diagonal of the products of the gradients, and layers add up."""
+    """The norms are the diagonal of the Gram matrix, and layers add up."""
     layers = [make(rng, dtype, 17, 20, 12, 2), make(rng, dtype, 17, 12, 5, 2)]
     out, products = np.zeros(34), np.zeros((34, 34))
     for x, d in layers:

@@ -51,7 +51,7 @@ def test_activation_is_applied_once_over_blocks_of_the_inner_dimension(rng, dtyp
 @pytest.mark.parametrize("activation", one_where_slow(K.ACTIVATIONS))
 def test_large(rng, dtype, threads, activation):
     x, w, b = make(rng, dtype, 200, 784, 130)
-    w *= dtype(0.05)  # keeps sigmoid and tanh off saturation
+    w *= dtype(0.05)  # keeps sigmoid and tanh away from saturation
     check_linear(x, w, b, activation, layouts=("c",))
 
 
@@ -70,7 +70,7 @@ def test_saturation_and_nan(rng, dtype, activation):
 def test_empty(dtype, activation):
     b = np.array([-1.0, 0.5, 2.0], dtype)
     assert K.linear(np.ones((0, 4), dtype), np.ones((4, 3), dtype), b, activation).shape == (0, 3)
-    # No inputs: every row is f(b).
+    # Without input features every row is f(b).
     y = K.linear(np.ones((2, 0), dtype), np.ones((0, 3), dtype), b, activation)
     expected = np.tile(reference.activation(b, activation), (2, 1))
     np.testing.assert_allclose(y, expected, rtol=4 * tolerances.eps(dtype), atol=0)

@@ -19,12 +19,12 @@ from backends import (
 
 from steepest import kernels as K
 
-# Those that linear_backward takes.
+# Activations that linear_backward accepts: their derivative follows from the output.
 ACTIVATIONS = tuple(name for name in K.ACTIVATIONS if name not in K.INPUT_DERIVATIVES)
 
 
 def make(rng, dtype, n, n_in, n_out, activation="identity"):
-    """x is an output of the activation, as it is in a chain of layers."""
+    """Make (d_out, x, w), where x is an output of the activation, as in a chain of layers."""
     x = reference.activation(rng.standard_normal((n, n_in)), activation).astype(dtype)
     return (
         rng.standard_normal((n, n_out)).astype(dtype),
@@ -70,7 +70,7 @@ def test_edges(rng, dtype, activation):
 
 @pytest.mark.parametrize("n", [511, 512, 513, 1030])
 def test_l2_and_activation_enter_once_over_blocks_of_rows(rng, dtype, n):
-    # d_w sums over n rows, d_x over n_out columns: both straddle the blocks of the inner dimension.
+    # d_w sums over n rows and d_x over n_out columns; both lengths straddle the blocks of the inner dimension.
     check_backward(*make(rng, dtype, n, 18, 21, "tanh"), "tanh", 0.5, layouts=("c",))
     check_backward(*make(rng, dtype, 18, 21, n, "tanh"), "tanh", 0.5, layouts=("c",))
 

@@ -13,13 +13,13 @@ from steepest import kernels as K
 
 KINDS = tuple(reference.POINTWISE_LOSSES)
 PARAMETERS = {name: loss.parameter for name, loss in reference.POINTWISE_LOSSES.items()}
-# Around blocks of rows (64), rows multiplied together (4), vectors of the gradient (8 of 4, 8 or 16 items), and chunks.
+# Sizes around blocks of rows (64), groups of rows (4), vectors of the gradient (8 of 4, 8 or 16 items), and chunks.
 ROWS = (1, 2, 3, 4, 5, 63, 64, 65, 127, 129, 200)
 WIDTHS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 128, 129, 257)
 
 
 def make(rng, dtype, n, d, k, kind):
-    """Samples, weights and targets of the size of scores of about 1."""
+    """Samples, weights and targets, scaled for scores of about 1."""
     x = rng.standard_normal((n, d)).astype(dtype)
     w = (rng.standard_normal((d, k)) / np.sqrt(d)).astype(dtype)
     b = rng.standard_normal(k).astype(dtype)

@@ -1,4 +1,4 @@
-"""`linear_sgd`: steps of one sample, against a plain loop."""
+"""`linear_sgd`: steps on single samples, against a plain loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reference import POINTWISE_LOSSES, LinearSgd
 import steepest
 from steepest import kernels as K
 
-# Losses with the parameter they are tested with.
+# Loss -> value of its parameter in these tests.
 KINDS = {name: loss.parameter for name, loss in POINTWISE_LOSSES.items()}
 
 
@@ -77,7 +77,7 @@ def check_epochs(
     for _ in range(epochs):
         objective = state.epoch(lay_out(x, layout), lay_out(target, layout), **placed)
         expected = oracle.epoch(x, target, **options)
-        # Losses are Lipschitz where the weights are, and there are n of them.
+        # Losses are Lipschitz in the weights here, and the objective sums n of them.
         t = n * tolerances.linear_sgd(dtype, oracle.t, x, oracle.largest)
         assert_close(objective, expected, t * (1 + np.abs(expected).max() / max(n, 1)), "objective")
     assert_agrees(state, oracle, x)
@@ -92,7 +92,7 @@ PENALTIES = ({}, {"l2": 0.01}, {"l1": 0.002}, {"l1": 0.001, "l2": 0.01})
         pytest.param(
             kind,
             penalty,
-            marks=[pytest.mark.not_when_slow("each loss has one of the penalties")] if (i + j) % 4 else [],
+            marks=[pytest.mark.not_when_slow("each loss is tested with one of the penalties")] if (i + j) % 4 else [],
         )
         for i, kind in enumerate(KINDS)
         for j, penalty in enumerate(PENALTIES)
@@ -162,23 +162,23 @@ def test_passive_aggressive(rng, dtype, kind, passive_aggressive):
         }
         state.epoch(x, target, **options)
         oracle.epoch(x, target, **options)
-    # A step's length is a loss over |x|², which is about 1 here.
+    # A step has length loss / |x|², and |x|² is about 1 here.
     assert_agrees(state, oracle, x, 10.0)
 
 
 def test_a_penalty_that_leaves_nothing(rng, dtype):
-    """A rate of at least 1 / l2 sets the weights to zero before the step."""
+    """A learning rate of at least 1 / l2 sets the weights to zero before the step."""
     check_epochs(rng, dtype, (20, 6, 1), "squared_error", lr=0.5, l2=2.0)
     check_epochs(rng, dtype, (20, 6, 1), "squared_error", lr=0.5, l2=3.0)
 
 
 def test_penalties_that_weaken(rng, dtype):
-    """The first steps leave a few hundredths of the weights, the last nearly all."""
+    """The decay factor 1 - rate l2 grows from a few hundredths in the first steps to nearly 1 in the last."""
     check_epochs(rng, dtype, (200, 6, 2), "log_loss", lr=60.0, power=1.0, t0=60.0, l2=0.95)
 
 
 def test_rows_that_no_step_is_taken_along(rng, dtype):
-    """Their squares overflow, which must not reach their neighbours."""
+    """The squared norms of rows of weight 0 overflow, which must not affect the other rows."""
     x, target = make(rng, dtype, 41, 7, 1, "hinge")
     x[::3, 2] = np.sqrt(np.finfo(dtype).max) * 4
     weight = np.ones(41, dtype)
@@ -190,9 +190,9 @@ def test_rows_that_no_step_is_taken_along(rng, dtype):
     assert_agrees(state, oracle, x[weight > 0])
 
 
-@pytest.mark.not_when_slow("its 50,000 steps follow one another; the shorter fits walk the same path")
+@pytest.mark.not_when_slow("its 50,000 steps are sequential; the shorter fits run the same code")
 def test_weak_penalties_add_up(dtype):
-    """1 - rate l2 would be 1 in float32."""
+    """A decay factor 1 - rate l2 that float32 would round to 1 still acts over many steps."""
     x, target = np.zeros((5000, 3), dtype), np.zeros((5000, 1), dtype)
     w, step = np.ones((3, 1), dtype), np.zeros((), np.int64)
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""`linear_tangent`: the derivative of a layer along a direction of its parameters and of its input."""
+"""`linear_tangent`: the directional derivative (JVP) of a layer along its parameters and its input."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from backends import SIZES, check, identical, layouts_beside
 import steepest
 from steepest import kernels as K
 
-# Those whose derivative follows from the output.
+# Activations whose derivative follows from the output.
 ACTIVATIONS = tuple(name for name in K.ACTIVATIONS if name not in K.INPUT_DERIVATIVES)
 PARTS = [(bias, inner) for bias in (False, True) for inner in (False, True)]
 
 
 def make(rng, dtype, n, n_in, n_out, activation="identity", bias=True, inner=True):
-    """x, v, c, dx, w and y, an output of the activation."""
+    """Make x, v, c, dx, w and y, where y is an output of the activation."""
     x, v, dx, w = (rng.standard_normal(s).astype(dtype) for s in [(n, n_in), (n_in, n_out)] * 2)
     c = rng.standard_normal(n_out).astype(dtype) if bias else None
     y = reference.activation(rng.standard_normal((n, n_out)), activation).astype(dtype)
@@ -65,12 +65,12 @@ def test_derivative_and_bias_enter_once_over_blocks_of_the_inner_dimension(rng, 
     [
         16,
         pytest.param(
-            200, marks=pytest.mark.not_when_slow("16 rows have as many blocks of the inner dimension")
+            200, marks=pytest.mark.not_when_slow("16 rows split the inner dimension into as many blocks")
         ),
     ],
 )
 def test_large(rng, dtype, threads, n, inner):
-    """Shared out by rows, and by blocks of the inner dimension."""
+    """Work that is split over threads by rows, and by blocks of the inner dimension."""
     check_tangent(make(rng, dtype, n, 1784, 130, "tanh", inner=inner), "tanh", layouts=("c", "strided"))
 
 
@@ -99,7 +99,7 @@ def test_identity_needs_no_output(rng, dtype):
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "softplus"])
 def test_chain_is_the_derivative_of_a_network(rng, activation):
-    """Against central differences of the network's outputs along the direction."""
+    """The chain of tangents agrees with central differences of the network's outputs along the direction."""
     sizes = (6, 9, 7, 3)
     x = rng.standard_normal((11, 6))
     pairs = list(itertools.pairwise(sizes))
@@ -118,7 +118,7 @@ def test_chain_is_the_derivative_of_a_network(rng, activation):
         dy = K.linear_tangent(y, v, c, dy, None if dy is None else w, y=after, activation=activation)
         y = after
     h = 1e-6
-    # The error of central differences is h^2 plus eps / h: about 1e-9 of these magnitudes.
+    # Central differences err by h^2 + eps / h, about 1e-9 of these magnitudes.
     np.testing.assert_allclose(dy, (outputs(h) - outputs(-h)) / (2 * h), rtol=1e-7, atol=1e-7)
 
 
@@ -147,7 +147,7 @@ def test_not_a_number_stays_in_its_row(rng, dtype):
 def test_empty(dtype):
     c, y = np.array([-1.0, 0.5, 2.0], dtype), np.full((2, 3), 0.5, dtype)
     assert tangent(*(np.ones(s, dtype) for s in [(0, 4), (4, 3)]), c, None, None, None).shape == (0, 3)
-    # No inputs: every row is f' c.
+    # Without input features every row is f' c.
     none, wide = np.ones((2, 0), dtype), np.ones((0, 3), dtype)
     out = tangent(none, wide, c, none, wide, y, activation="tanh")
     np.testing.assert_array_equal(out, np.tile(c * dtype(0.75), (2, 1)))

@@ -1,4 +1,4 @@
-"""`look_up`: an item of a table, by an index that may be an array."""
+"""`look_up`: an item of a table at an index, which may be a 0-d array."""
 
 from __future__ import annotations
 

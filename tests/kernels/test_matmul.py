@@ -21,7 +21,7 @@ def check_matmul(a, b, **kwargs):
 
 @pytest.mark.parametrize("m", SIZES)
 def test_edges(rng, dtype, m):
-    # Each size meets each role; the other two sizes walk over the list.
+    # Every size of the list is used for m and n in all pairs, and for k in turn.
     for i, n in enumerate(SIZES):
         k = SIZES[(i * 7 + m) % len(SIZES)]
         check_matmul(
@@ -51,7 +51,7 @@ def test_long_inner_dimension(rng, dtype, k):
 
 
 LARGE = [
-    pytest.param((300, 500, 700), marks=pytest.mark.not_when_slow("the other two have all of its tiles")),
+    pytest.param((300, 500, 700), marks=pytest.mark.not_when_slow("the other two shapes cover the same tiles")),
     (128, 784, 512),
     (1030, 20, 260),
 ]

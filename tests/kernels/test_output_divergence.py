@@ -1,4 +1,4 @@
-"""`output_divergence`: divergences of distributions, against their definition in decimal arithmetic."""
+"""`output_divergence`: KL divergences of distributions, against their definition in decimal arithmetic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INDEPENDENT = DISTRIBUTIONS[1:]
 
 
 def make(rng, dtype, n, c, distribution, distance=0.1):
-    """Rows with few different numbers, whose divergences the oracle remembers."""
+    """Rows that repeat a few numbers, so that the oracle can cache their divergences."""
     c += c % 2 if distribution == "gaussian_learned_variance" else 0
     z = rng.standard_normal((min(n, 7), min(c, 40)))
     w = z + distance * rng.standard_normal(z.shape)
@@ -72,7 +72,7 @@ def test_edges(rng, dtype, distribution):
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_items_that_are_added_up_together(rng, dtype, distribution):
-    """Rows of one item, of less, and of more than the CPU takes at once; the last one alone is out of place."""
+    """Rows of one item, and of sizes around the CPU's blocks; in a second check only the last item differs."""
     for n, c in [(511, 1), (512, 1), (513, 1), (2, 511), (2, 512), (2, 513), (40, 26), (2, 1030)]:
         z, w = make(rng, dtype, n, c, distribution)
         if distribution == "gaussian_learned_variance":
@@ -111,7 +111,7 @@ def test_many_rows(rng, dtype, n, distribution):
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 @pytest.mark.parametrize("spread", [1.0, 10.0])
 def test_near_distributions(rng, dtype, distribution, spread):
-    """All digits are there where the divergence is the square of a small difference."""
+    """The divergence of near distributions, about a squared difference, has full relative accuracy."""
     for distance in 10.0 ** -np.arange(1, 7 if dtype == np.float32 else 13):
         z = (spread * rng.standard_normal((4, 6))).astype(dtype)
         w = (z + distance * rng.standard_normal(z.shape)).astype(dtype)
@@ -121,7 +121,7 @@ def test_near_distributions(rng, dtype, distribution, spread):
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_where_the_forms_change(dtype, distribution):
-    """Differences around 1, of either sign, and far beyond; each item by itself."""
+    """Differences w - z around ±1, where the kernel changes its formula, and far beyond; one item at a time."""
     for z in (-30.0, -2.0, 0.0, 0.7, 5.0, 40.0):
         for t in (0.3, 0.99, 1.0, np.nextafter(1.0, 2.0), 1.01, 2.0, 12.0, 37.0, 90.0):
             for sign in (-1.0, 1.0):
@@ -158,7 +158,7 @@ def test_large_logits(dtype):
 
 
 def test_large_exponentials_meet_small_numbers():
-    """A finite divergence comes out finite, even where exponentials in its formula overflow."""
+    """A finite divergence stays finite even if exponentials in its formula overflow."""
     for z, w in [(720.0, 720.0 + 1e-5), (-700.0, 5.0), (1500.0, 1500.0), (-1500.0, 700.0), (700.0, -1500.0)]:
         assert np.isfinite(check_divergence(np.array([[z]]), np.array([[w]]), "poisson", layouts=("c",)))
     for z, w in [
@@ -194,7 +194,7 @@ def test_infinite_divergences(z, w, distribution):
 
 
 def test_infinite_logits(dtype):
-    """Equal ones are those of the same distribution; a class that is excluded is as good as absent."""
+    """Equal infinite logits give a divergence of 0; a class with logit -inf counts as absent."""
     certain = np.array([[np.inf, -np.inf, 1.0]], dtype)
     assert K.output_divergence(certain, certain, "bernoulli") == 0
     assert K.output_divergence(certain, certain, "poisson") == 0
@@ -204,7 +204,7 @@ def test_infinite_logits(dtype):
         assert_close(
             K.output_divergence(*longer, "categorical"), *expected_and_tolerance(z, w, "categorical")
         )
-    # KL of a class that is certain, from one of probability q: -log q.
+    # If one class is certain and has probability q in the other distribution, KL = -log q.
     found = K.output_divergence(np.array([[0, -np.inf]], dtype), np.zeros((1, 2), dtype), "categorical")
     assert found == pytest.approx(np.log(2), rel=8 * tolerances.eps(np.float64))
 
@@ -220,7 +220,7 @@ def test_classes_do_not_see_a_constant(rng):
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_half_of_the_fisher_information_s_quadratic_form(rng, distribution):
-    """With an error of third order: a tenth of the distance has a tenth of the relative error."""
+    """KL = t^T F t / 2 up to a third-order error: a tenth of the distance gives a tenth of the relative error."""
     z, t = rng.standard_normal((6, 4)), rng.standard_normal((6, 4))
     quadratic = 0.5 * (t * K.output_fisher(z, t, distribution)).sum()
     errors = []
@@ -228,7 +228,7 @@ def test_half_of_the_fisher_information_s_quadratic_form(rng, distribution):
         found = K.output_divergence(z, z + h * t, distribution)
         errors.append(abs(float(found) / (h**2 * quadratic) - 1.0))
     if distribution == "gaussian":
-        # z + h t is rounded to an eps of z, which is h of it.
+        # The formula is exact; only the rounding of z + h t remains.
         assert max(errors) < 1e-10
     else:
         np.testing.assert_allclose(np.divide(errors[:-1], errors[1:]), 10.0, rtol=0.3)

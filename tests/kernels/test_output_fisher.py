@@ -1,4 +1,4 @@
-"""`output_fisher`: the Fisher information of a distribution times a vector, against sums over all observations."""
+"""`output_fisher`: Fisher information of a distribution times a vector, against sums over all observations."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_large(rng, dtype, threads, distribution):
 def test_wide_rows(rng, dtype, c):
     for distribution in ("categorical", "gaussian_learned_variance", "poisson"):
         z, v = make(rng, dtype, 4, c, distribution)
-        # Sums over classes are quadratic in their number in the oracle.
+        # The oracle's cost is quadratic in the number of classes.
         if distribution == "categorical" and c > 4097:
             p = reference.softmax(z)
             expected = 0.25 * p * (v - (p * v).sum(axis=1, keepdims=True))
@@ -105,7 +105,7 @@ def test_in_place(rng, dtype, distribution, layout, c):
 
 
 def test_what_is_between_the_passes(rng):
-    """J^T H J v of a layer, beside the dense matrix."""
+    """J^T H J v of a layer agrees with the dense matrix."""
     x, w, v = rng.standard_normal((9, 5)), rng.standard_normal((5, 4)), rng.standard_normal((5, 4))
     z = x @ w
     d = K.output_fisher(z, K.linear_tangent(x, v), "categorical")
@@ -126,7 +126,7 @@ def test_extreme_logits(dtype):
 
 
 def saturated(rng, dtype, c):
-    """Rows in each of which one class has nearly all the probability, by ever more."""
+    """Rows in which one class has nearly all the probability, with growing margins."""
     gaps = np.array([5.0, 15.0, 20.0, 30.0, 50.0, 65.0])
     z = 0.5 * rng.standard_normal((len(gaps), c))
     z[np.arange(len(gaps)), rng.integers(0, c, len(gaps))] += gaps
@@ -145,7 +145,7 @@ def test_nearly_certain_classes_keep_their_digits(rng, dtype, c):
     assert (K.output_fisher(z, np.full_like(z, 0.7), "categorical") == 0).all()
 
 
-@pytest.mark.skipif(backends.ON_CPU, reason="rows that the registers of a block do not hold")
+@pytest.mark.skipif(backends.ON_CPU, reason="row lengths beyond the registers of a block concern the CUDA kernels")
 def test_nearly_certain_classes_of_very_long_rows(rng, dtype):
     z, v = saturated(rng, dtype, 40001)
     p = reference.softmax(z)
@@ -157,7 +157,7 @@ def test_nearly_certain_classes_of_very_long_rows(rng, dtype):
 
 
 def test_large_exponentials_meet_small_numbers(dtype):
-    """exp(100) is infinite in float32, exp(-100) is none; their products with these numbers are neither."""
+    """In float32 exp(100) is infinite and exp(-100) underflows, but their products with these vectors are finite."""
     z = np.array([[100.0, -100.0, 30.0, 0.0]], np.float64).astype(dtype)
     v = np.array([[1e-20, 1e20, 1.0, 0.0]]).astype(dtype)
     check_product(z, v, "poisson")
@@ -172,7 +172,7 @@ def test_not_a_number_stays_in_its_place(rng, dtype, distribution):
     found = np.isnan(K.output_fisher(z, v, distribution))
     expected = np.isnan(v)
     if distribution == "gaussian_learned_variance":
-        expected[4, 5] = True  # the mean whose log-variance that is
+        expected[4, 5] = True  # the mean that belongs to this log-variance
     elif distribution != "gaussian":
         expected[4, 15] = True
     assert (found == expected).all()

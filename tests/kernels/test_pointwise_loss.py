@@ -1,4 +1,4 @@
-"""The losses of single predictions, for every entry of the registry."""
+"""Pointwise losses, for every entry of the registry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ORACLES = reference.POINTWISE_LOSSES
 
 
 def parameters_of(name):
-    """The keywords of a call: none, and each of the other parameters."""
+    """Keywords of a call: none for the default parameter, and one set for each other value."""
     keyword = _cpu.POINTWISE_LOSSES[name][1]
     return [{}, *({keyword: value} for value in ORACLES[name].others)]
 
@@ -33,7 +33,7 @@ reductions = pytest.mark.parametrize("reduction", ["mean", "sum"])
 
 
 def targets(rng, name, shape):
-    """Targets of a pointwise loss, or numbers for other losses."""
+    """Random targets of a pointwise loss, or normal numbers for other losses."""
     return ORACLES.get(name, ORACLES["squared_error"]).targets.draw(rng, shape)
 
 
@@ -114,7 +114,7 @@ def test_every_width(rng, dtype, name):
 
 @every_loss
 def test_every_height_of_a_column(rng, dtype, name):
-    # One output: items follow each other down the column, 512 at a time where it is strided.
+    # With one output the kernel walks down the column, in blocks of 512 items if it is strided.
     for n in (*SIZES, 511, 512, 513, 1025, 3001):
         weight = rng.random(n).astype(dtype)
         weight[n // 2] = 0.0
@@ -133,7 +133,7 @@ def test_threads(rng, dtype, name, threads):
 
 
 def test_many_short_rows_with_weights(rng):
-    # Their weights are written out, some rows at a time, into memory for that many.
+    # The kernel expands the weights of some rows at a time into a buffer.
     z, t = make(rng, np.float32, "squared_error", 20001, 60)
     check_loss("squared_error", z, t, rng.random(len(z)).astype(np.float32), layouts=("c",))
 
@@ -186,11 +186,11 @@ EXTREMES = (0.0, 1e-30, -1e-30, 1.0, 15.0, -15.0, 40.0, -40.0, 88.0, -88.0, 1e3,
 
 @every_case
 def test_extreme_predictions(dtype, name, options):
-    # One item at a time, so that a large loss hides no other.
+    # One item at a time, so that a large loss does not hide errors of the others.
     for value, target in itertools.product(EXTREMES, ORACLES[name].targets.extreme):
         z, t = np.full((1, 1), value, dtype), np.full((1, 1), target, dtype)
         expected, tolerance = expected_and_tolerance(name, z, t, **options)
-        for m in (1, 3):  # a lane of a column, and of a row
+        for m in (1, 3):  # a vector lane along a column, and along a row
             results = getattr(K, name)(np.repeat(z, m, 1), np.repeat(t, m, 1), reduction="sum", **options)
             what = f"{name} at {value} for {target}"
             assert_close(results[0] / m, expected[0], tolerance[0] + 2 * m * np.finfo(float).eps, what)
@@ -198,7 +198,7 @@ def test_extreme_predictions(dtype, name, options):
 
 
 def test_logits_far_on_the_right_side_keep_their_small_loss(dtype):
-    # log(1 + e^-z) and its slope must not vanish in 1 - p: relative accuracy wherever e^-z is a normal number.
+    # log(1 + e^-z) and its slope must not cancel in 1 - p: they are accurate wherever e^-z is a normal number.
     z = np.linspace(0, 80, 161)[:, None]
     for sign in (1, -1):
         t = np.full_like(z, (1 + sign) / 2)
@@ -293,7 +293,7 @@ def test_unknown_kind_and_a_parameter_too_many():
 
 
 def test_agreement_with_scikit_learn(rng):
-    # Its losses are of raw predictions as well; sample weights are summed there, and averaged here.
+    # scikit-learn's losses take raw predictions too, but sum over weighted samples, whereas ours average.
     from sklearn._loss import loss as peers
 
     z, weight = rng.standard_normal(50), 0.1 + rng.random(50)

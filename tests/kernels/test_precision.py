@@ -1,4 +1,4 @@
-"""The precisions of a matrix product: how accurate each is, and that the kernels that were meant did run."""
+"""Precisions of matrix products (float32, float32x3, tf32, bfloat16): their accuracy, and which kernel runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backends import LAYOUTS, assert_close, lay_out
 from steepest import kernels as K
 
 PRECISIONS = ("float32", "float32x3", "tf32", "bfloat16")
-# Rows, inner dimension and columns that fill small, medium and large tiles, with edges, and in parts.
+# (rows, inner dimension, columns) for small, medium and large tiles, full and partial, and for a split inner dimension.
 SHAPES = (
     (1, 1, 1),
     (17, 33, 9),
@@ -49,7 +49,7 @@ def test_small_integers_are_exact(rng, precision):
     np.testing.assert_array_equal(K.matmul(a, b, precision=precision), a.astype(np.float64) @ b)
 
 
-# Their bits. The lowest of a NaN's is all that sets it apart from infinity, and narrower types have no place for it.
+# Bit patterns. The second NaN differs from infinity in its lowest bit alone, which narrower types cannot represent.
 SPECIAL = {"nan": 0x7FC00000, "nan of the lowest bit": 0x7F800001, "inf": 0x7F800000, "-inf": 0xFF800000}
 
 
@@ -88,7 +88,7 @@ def test_linear_and_its_gradients(rng, precision):
     tolerance = tolerances.matmul_at_precision(precision, np.hstack([x, dx]), np.vstack([w, w]))
     tangent = K.linear_tangent(x, w, None, dx, w, precision=precision)
     assert_close(tangent, reference.linear_tangent(x, w, None, dx, w), tolerance, "tangent")
-    # Sums are not products: they are as accurate as ever.
+    # The bias gradient is a sum without products, so it has full float32 accuracy.
     ones = np.ones((1, n), np.float32)
     assert_close(d_b, reference.matmul(ones, d_out)[0], tolerances.matmul(np.float32, ones, d_out)[0], "d_b")
 
@@ -103,14 +103,14 @@ def test_unknown_precision(function):
         getattr(K, function)(*args, precision=16)
 
 
-@pytest.mark.skipif(not backends.ON_CPU, reason="it is about the CPU")
+@pytest.mark.skipif(not backends.ON_CPU, reason="it tests the CPU kernels")
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_cpu_computes_in_float32_whatever_is_asked_for(rng, precision):
     a, b = rng.standard_normal((33, 47)).astype(np.float32), rng.standard_normal((47, 21)).astype(np.float32)
     assert K.matmul(a, b, precision=precision).tobytes() == K.matmul(a, b).tobytes()
 
 
-@pytest.mark.skipif(backends.ON_CPU, reason="the CPU computes in float32 whatever is asked for")
+@pytest.mark.skipif(backends.ON_CPU, reason="the CPU computes in float32 at every precision")
 def test_the_precision_that_was_asked_for_is_the_one_that_runs(rng):
     a, b = (
         rng.standard_normal((64, 256)).astype(np.float32),
@@ -122,7 +122,7 @@ def test_the_precision_that_was_asked_for_is_the_one_that_runs(rng):
     assert 100 * error["float32"] < error["tf32"] < error["bfloat16"] / 4
 
 
-@pytest.mark.skipif(not backends.STANDIN, reason="plans are shown by the stand-in")
+@pytest.mark.skipif(not backends.STANDIN, reason="only the stand-in reports kernel plans")
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_all_tiles_and_parts_are_tested(precision):
     gemm_plan = backends.load_standin().gemm_plan

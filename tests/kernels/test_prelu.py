@@ -11,12 +11,12 @@ from backends import LAYOUTS, SIZES, check, identical, lay_out
 import steepest
 from steepest import kernels as K
 
-# Around chunks of rows (64), and past the columns that a team shares out (64 each).
+# Shapes around chunks of rows (64), and with more columns than one thread takes (64).
 SHAPES = [(1, 1), (1, 17), (13, 33), (64, 65), (65, 3), (129, 7), (200, 130)]
 
 
 def make(rng, dtype, n, m, one):
-    """(d_y, x, slope), with zeros and slopes of both signs."""
+    """Make (d_y, x, slope); x has zeros, and slopes have both signs."""
     x = rng.standard_normal((n, m)).astype(dtype)
     x.flat[::5] = 0.0
     x.flat[3::7] = -0.0
@@ -83,7 +83,7 @@ def test_in_place(rng, dtype, layout, one):
         d_x, d_slope = K.prelu_backward(*arrays, slope, d_x=arrays[position])
         assert d_x is arrays[position]
         np.testing.assert_array_equal(d_x, expected_d_x)
-        # Strided rows are summed in another order than flat ones.
+        # Strided rows are summed in a different order from contiguous ones.
         np.testing.assert_allclose(d_slope, expected_d_slope, rtol=0, atol=64 * tolerances.eps(dtype))
 
 

@@ -1,4 +1,4 @@
-"""Philox4x32-10 against its published vectors, and the streams, uniforms and permutations made from it."""
+"""Philox4x32-10 against its published test vectors, and the streams, uniforms and permutations made from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KNOWN_ANSWERS = [
         (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
     ),
 ]
-# With this seed the fourth word begins with 24 ones: the largest uniform of float32.
+# With this seed the fourth word begins with 24 one bits, which gives the largest float32 uniform number.
 SEED_OF_LARGEST_UNIFORM = 39075
 
 
@@ -69,7 +69,7 @@ def test_uniform_values(dtype, n):
             u = (bits64(n, seed, stream) >> np.uint64(11)).astype(np.float64) * 2.0**-53
         assert K.random_uniform((n,), seed=seed, stream=stream, dtype=dtype).tolist() == u.tolist()
         scaled = K.random_uniform((n,), -0.3, 0.7, seed=seed, stream=stream, dtype=dtype)
-        # One product and one sum.
+        # Rounding errors of one product and one sum.
         np.testing.assert_allclose(scaled, -0.3 + u, rtol=0, atol=2 * tolerances.eps(dtype))
 
 
@@ -145,7 +145,7 @@ def test_permutations_differ_and_repeat():
 
 
 def test_every_position_is_as_likely():
-    # Where item 0 lands over 6000 permutations of 6: counts of binomial(6000, 1/6), whose deviation is 28.9.
+    # Positions of item 0 in 6000 permutations of 6 items: binomial(6000, 1/6) counts with standard deviation 28.9.
     landed = [int(np.flatnonzero(K.permutation(6, seed=s) == 0)[0]) for s in range(6000)]
     counts = np.bincount(landed, minlength=6)
     assert np.abs(counts - 1000).max() < 6 * np.sqrt(6000 * (1 / 6) * (5 / 6))

@@ -52,17 +52,17 @@ def test_sums_with_threads(rng, dtype, threads, name, axis):
 
 @pytest.mark.cpu_only("no thread of a GPU adds up so many")
 def test_a_long_running_sum_does_not_stick():
-    # In float32 it would at 2^24.
+    # A float32 sum would stop growing at 2^24.
     x = np.ones((1, 2**24 + 2**10), np.float32)
     for axis in AXES:
         assert float(np.squeeze(K.sum(x, axis=axis)).max()) == (2**24 + 2**10 if axis != 0 else 1.0)
 
 
 def test_accumulation_is_wider_than_the_input():
-    # Terms cancel exactly only if the sum is held in float64.
+    # The terms cancel exactly only in a float64 sum.
     y = np.array([[1e8, 1.0, -1e8, 1.0]], np.float32)
     assert float(K.sum(y)) == 2.0
-    # The square is taken in float64 too.
+    # Squares are computed in float64 too.
     assert float(K.sum_squares(np.full((1, 1), 1.0 + 2.0**-20, np.float64))) == (1.0 + 2.0**-20) ** 2
 
 
@@ -72,7 +72,7 @@ def test_accumulation_is_wider_than_the_input():
 def test_extrema(rng, dtype, name, axis, shape):
     x = rng.standard_normal(shape).astype(dtype)
     check(getattr(K, name), (x,), ("out",), (getattr(np, name)(x, axis=axis),), (0.0,), axis=axis)
-    # All of one sign, so that a neutral element of 0 would show.
+    # All items have one sign, which reveals a wrong initial value of 0.
     for y in (np.abs(x) + dtype(1), -np.abs(x) - dtype(1)):
         check(
             getattr(K, name),
@@ -104,7 +104,7 @@ def test_nan_and_infinities(rng, dtype, name, axis):
 
 @pytest.mark.parametrize("shape", [(1, 1), (9, 2), (33, 10), (17, 129), (1000, 5)], ids=str)
 def test_argmax(rng, dtype, shape):
-    # Few distinct values, so that ties abound: the first one counts.
+    # Few distinct values give many ties; argmax returns the first.
     x = rng.integers(0, 4, shape).astype(dtype)
     result = check(K.argmax, (x,), ("out",), (x.argmax(axis=1),), (0.0,))[0]
     assert result.dtype == np.int64

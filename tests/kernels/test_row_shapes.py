@@ -1,7 +1,7 @@
-"""The CUDA kernels that walk over rows, at the widths and heights at which they change their way of working.
+"""Row-wise CUDA kernels at the widths and heights where their dispatch changes.
 
-How many threads share a row, whether it stays in registers, whether a block looks at all labels itself: the sizes here
-straddle each of these.
+The sizes straddle the boundaries of the number of threads for a row, of rows kept in registers, and of label checks
+within a single block.
 """
 
 from __future__ import annotations
@@ -134,11 +134,11 @@ def test_the_first_bad_label_is_reported_and_nothing_written(rng, n, c):
             assert loss == -77.25
             assert (gradient == -77.25).all()
         labels[bad] = 0
-        K.softmax_cross_entropy(logits, labels)  # the failure is over
+        K.softmax_cross_entropy(logits, labels)  # valid labels work again
 
 
 def test_labels_of_many_rows_as_the_first_work_of_a_process():
-    """Later work finds memory that was made for more: under sanitizers it is now that too little of it shows."""
+    """A first call allocates the scratch memory, so that sanitizers see if it is too small; later calls reuse more."""
     code = """
 import backends
 backends.route_kernels()

@@ -1,4 +1,4 @@
-"""`sampled_score`: scores of observations that the oracle draws from the same words, and their distributions."""
+"""`sampled_score`: scores of observations that the oracle samples from the same random words; distribution tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from steepest import kernels as K
 DISTRIBUTIONS = reference.DISTRIBUTIONS
 WORDS = {"seed": 0x299F31D0A4093822, "stream": 0x0370734413198A2E}
 MANY = 20_000
-LEAST = 1e-6  # of the probabilities that tests of fit give; the seeds are fixed
+LEAST = 1e-6  # smallest accepted p-value of a goodness-of-fit test; the seeds are fixed
 SIGMAS = tolerances.standard_errors(1)
 
 
@@ -29,7 +29,7 @@ def make(rng, dtype, n, c, distribution):
 
 
 def check_score(z, distribution, layouts=backends.LAYOUTS, **words):
-    """Where a draw is not decided by the rounding of z."""
+    """Compare scores with the oracle, except where the rounding of z could change the sample."""
     words = words or WORDS
     expected, distance = reference.sampled_score(z, distribution, **words)
     sure = np.broadcast_to(distance > 16 * tolerances.eps(z.dtype), z.shape)
@@ -112,7 +112,7 @@ def test_stream_from_an_array(rng, dtype, distribution):
         assert identical(out, K.sampled_score(z, distribution, seed=9, stream=t))
         drawn.append(out.copy())
     assert not np.array_equal(drawn[0], drawn[1])
-    # The bits of a negative number are those of a large one.
+    # A negative stream has the bits of a large unsigned one.
     last = K.sampled_score(z, distribution, seed=9, stream=np.array(-2))
     assert identical(last, K.sampled_score(z, distribution, seed=9, stream=2**64 - 2))
 
@@ -135,7 +135,7 @@ def test_threads_change_nothing(rng, dtype, distribution):
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 @pytest.mark.parametrize("n", [MANY // 16, MANY])
 def test_mean_is_zero_and_second_moment_the_fisher_information(dtype, distribution, n):
-    """Both within their standard errors, which fall as 1 / sqrt(n)."""
+    """Both agree within their standard errors, which fall as 1 / sqrt(n)."""
     row = np.array([0.3, -1.2, 2.0, 0.9], dtype)
     scores = K.sampled_score(np.tile(row, (n, 1)), distribution, seed=3, stream=n).astype(np.float64)
     h = reference.output_fisher(np.tile(row, (4, 1)), np.eye(4), distribution, scale=4.0)
@@ -146,7 +146,7 @@ def test_mean_is_zero_and_second_moment_the_fisher_information(dtype, distributi
 
 
 def assert_fits(counts, probabilities):
-    """The chi-square test."""
+    """Assert that counts pass a chi-squared test against probabilities."""
     total = counts.sum()
     assert (total * probabilities >= 5).all()
     assert scipy.stats.chisquare(counts, total * probabilities / probabilities.sum()).pvalue > LEAST
@@ -170,7 +170,7 @@ def test_normal_numbers_fit(dtype):
     scores = K.sampled_score(np.zeros((MANY, 1), dtype), "gaussian", seed=4, stream=1).ravel()
     edges = scipy.stats.norm.ppf(np.linspace(0, 1, 41))
     assert_fits(np.histogram(scores, edges)[0], np.full(40, 1 / 40))
-    # Pairs come from one radius and one angle: they are independent all the same.
+    # The two numbers of a Box–Muller pair share a radius and an angle, but are independent.
     first, second = np.sign(scores[::2]), np.abs(scores[1::2]) > 0.6744897501960817
     table = np.array([[((first > 0) == a)[second == b].sum() for a in (0, 1)] for b in (0, 1)])
     assert_fits(table.ravel(), np.full(4, 1 / 4))
@@ -185,7 +185,7 @@ def test_counts_fit(mean):
     rounded = np.round(counts).ravel()
     assert (np.abs(counts.ravel() - rounded) <= 1e-15 * mean + 1e-9).all()
     assert (rounded >= 0).all()
-    # Between quantiles, a twentieth apart.
+    # Bins between quantiles 0.05 apart.
     inner = np.unique(scipy.stats.poisson.ppf(np.linspace(0.05, 0.95, 19), mean))
     edges = np.concatenate([[-1.0], inner, [np.inf]])
     probabilities = np.diff(scipy.stats.poisson.cdf(edges, mean))
@@ -233,7 +233,7 @@ def test_not_a_number_stays_in_its_place(rng, dtype, distribution):
     z[2, 13] = np.nan
     expected = np.isnan(z)
     if distribution == "gaussian_learned_variance":
-        expected = np.roll(expected, -10, axis=1)  # the mean of that log-variance
+        expected = np.roll(expected, -10, axis=1)  # the mean that belongs to this log-variance
     assert (np.isnan(K.sampled_score(z, distribution, **WORDS)) == expected).all()
 
 

@@ -1,4 +1,4 @@
-"""`second_moment`: means of outer products of rows, averaged in place, against products formed in float64."""
+"""`second_moment`: weighted means of outer products of rows and their moving averages, against float64 products."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def assert_agrees(x, weight=None, **options):
 @pytest.mark.parametrize("ones", [False, True])
 @pytest.mark.parametrize("shape", [(1, 1), (5, 17), (41, 33), (130, 90)], ids=str)
 def test_layouts(rng, dtype, shape, ones, weighted):
-    """Rows that are copied, and others that are not, whichever way they lie."""
+    """All memory layouts, of shapes whose rows the kernel packs into a copy and of shapes that it reads in place."""
     x = rng.standard_normal(shape).astype(dtype)
     weight = rng.random(len(x)).astype(dtype) if weighted else None
     expected = reference.second_moment(x, weight, ones)
@@ -44,14 +44,14 @@ def test_layouts(rng, dtype, shape, ones, weighted):
 @pytest.mark.parametrize("ones", [False, True])
 @pytest.mark.parametrize("d", [1, 2, 4, 6, 7, 13, 14, 15, 16, 17, 31, 32, 33, 63, 64, 65, 96, 97])
 def test_widths(rng, dtype, d, ones):
-    """Around tiles and vectors; with many rows, and with so few that nothing is copied."""
+    """Widths around tiles and vectors, with many rows and with so few that the kernel makes no copy."""
     for n in (9, 70):
         assert_agrees(rng.standard_normal((n, d)).astype(dtype), ones=ones)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 63, 64, 65, 511, 512, 513, 1024, 1025])
 def test_heights(rng, dtype, n):
-    """Around the blocks of rows that are added up, with what is left of out in the first of them."""
+    """Numbers of rows around the blocks that are summed; the first block includes decay * out."""
     x, weight = rng.standard_normal((n, 37)).astype(dtype), rng.random(n).astype(dtype)
     assert_agrees(x, weight, ones=True, scale=0.3, decay=0.7, out=symmetric(rng, dtype, 38))
 
@@ -63,19 +63,19 @@ def test_groups_of_columns(rng, dtype, d):
     assert_agrees(x[:, : d - 1], scale=2.0)
 
 
-@pytest.mark.skipif(ON_CPU, reason="the CPU never shares rows out")
+@pytest.mark.skipif(ON_CPU, reason="the CPU never splits rows over blocks")
 def test_rows_are_shared_out(rng, dtype):
-    """Few tiles and many rows: several blocks add up a tile."""
+    """With few tiles and many rows, several blocks sum up one tile."""
     for n, d in ((255, 5), (256, 5), (257, 30), (1999, 31), (1000, 40)):
         x, weight = rng.standard_normal((n, d)).astype(dtype), rng.random(n).astype(dtype)
         assert_agrees(x, ones=True)
         assert_agrees(x, weight, ones=True, decay=0.5, out=symmetric(rng, dtype, d + 1))
 
 
-@pytest.mark.skipif(not STANDIN, reason="the number of multiprocessors is the stand-in's to set")
+@pytest.mark.skipif(not STANDIN, reason="only the stand-in can set the number of multiprocessors")
 @pytest.mark.parametrize("multiprocessors", [1, 108], indirect=True)
 def test_large_tiles(rng, dtype, multiprocessors):
-    """Devices of one and of many multiprocessors share out the same shapes differently."""
+    """Devices with one and with many multiprocessors split the same shapes differently."""
     for n, d in ((50, 70), (700, 20), (33, 130)):
         assert_agrees(rng.standard_normal((n, d)).astype(dtype), rng.random(n).astype(dtype), ones=True)
 
@@ -121,7 +121,7 @@ def test_no_weight_at_all(dtype, ones):
 
 
 def test_weights_are_shares(rng, dtype):
-    """Weights may have any size: neither they nor their products with x overflow or vanish."""
+    """Weights of any scale are normalised without overflow or underflow, in products with x too."""
     x, weight = rng.standard_normal((50, 6)).astype(dtype), rng.random(50).astype(dtype)
     for factor in (1e-30, 1e30):
         assert_agrees(x, (weight * factor).astype(dtype), ones=True)
@@ -136,7 +136,7 @@ def test_not_a_number_stays(rng, dtype):
 
 
 def test_of_ones(rng, dtype):
-    """The last row is the mean, and the last item exactly 1."""
+    """With `ones` the last row is the mean of x, and its last item is exactly 1."""
     x = rng.standard_normal((77, 12)).astype(dtype)
     out = K.second_moment(x, ones=True)
     assert_close(out[-1, :-1], x.astype(np.float64).mean(axis=0), tolerances.dot(dtype, 77, 1.0), "mean")

@@ -16,7 +16,7 @@ FUNCTIONS = ("softmax", "log_softmax")
 
 
 def spiked_logits(rng, dtype, n, c):
-    """Normal logits; where the shape allows, rows at +1e3 and -1e3, one with a spike, and one with -inf."""
+    """Normal logits; if the shape allows, with rows at +1e3 and -1e3, one with a single large logit, one with -inf."""
     x = 3.0 * rng.standard_normal((n, c))
     if n >= 5:
         x[0] += 1e3
@@ -70,7 +70,7 @@ def test_nan_stays_in_its_row(rng, dtype, name, c):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_row_of_minus_infinity_is_nan(dtype, name):
-    # 0 / 0: the row has no distribution, and the row beside it keeps its own.
+    # A row of -inf gives 0 / 0 = NaN; its neighbour is not affected.
     x = np.full((3, 12), -np.inf, dtype)
     x[1] = 2.0
     result = check_rows(name, x, layouts=("c",))
@@ -79,18 +79,18 @@ def test_row_of_minus_infinity_is_nan(dtype, name):
 
 def test_rows_sum_to_one(rng, dtype):
     p = K.softmax(spiked_logits(rng, dtype, 50, 77))
-    # Each of 77 terms is off by at most 4 + sqrt(77) + |x - max| eps of itself, and |x - max| p < 25 p here.
+    # Each of 77 terms has a relative error of at most (4 + sqrt(77) + |x - max|) eps, and |x - max| p < 25 p here.
     assert_close(p.astype(np.float64).sum(axis=1), np.ones(50), 40 * tolerances.eps(dtype), "sum of softmax")
 
 
 @pytest.mark.parametrize("c", [32_000, 1_000_000])
 def test_sums_of_many_equal_items_do_not_drift(c):
-    """A running sum in float32 would be off by 3e-4 after a million items; the result is rounded, and little else."""
+    """A running float32 sum would be off by 3e-4 after a million items; the error here is a few eps."""
     x = np.zeros((1, c), np.float32)
     x[0, 0] = 2
     eps = tolerances.eps(np.float32)
     total = 1 + (c - 1) * np.exp(-2.0)
-    # Besides its rounding, an exponential is within 2 eps; the sum and its logarithm are rounded.
+    # The exponential is within 2 eps before rounding; the sum and its logarithm are rounded.
     assert abs(float(K.softmax(x)[0, 0]) * total - 1) < 6 * eps
     assert abs(float(K.log_softmax(x)[0, 0]) + np.log(total)) < 6 * eps + 2 * eps * np.log(total)
     loss, d = K.softmax_cross_entropy(x, np.zeros(1, int))
@@ -99,7 +99,7 @@ def test_sums_of_many_equal_items_do_not_drift(c):
 
 
 def test_adding_a_constant_changes_nothing_where_it_is_exact(dtype):
-    # Multiples of 1/8 up to 1e3 are exact in either dtype, so that the shifted rows are the same.
+    # Multiples of 1/8 up to 1e3 are exact in either dtype, so the shifted rows are the same.
     x = (np.arange(60).reshape(4, 15) % 17 / 8.0).astype(dtype)
     for name in FUNCTIONS:
         function = getattr(K, name)

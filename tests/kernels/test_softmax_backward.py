@@ -12,7 +12,7 @@ from steepest import kernels as K
 
 
 def make(rng, dtype, n, c):
-    """Gradients, and probabilities of which some are 0 and some nearly 1."""
+    """Make gradients and probabilities, some of them 0 and some nearly 1."""
     return (
         rng.standard_normal((n, c)).astype(dtype),
         reference.softmax(8.0 * rng.standard_normal((n, c))).astype(dtype),
@@ -51,7 +51,7 @@ def test_in_place(rng, dtype, layout):
 
 @pytest.mark.parametrize("c", [2, 10, 65, 301])
 def test_nearly_certain_classes_keep_their_digits(rng, dtype, c):
-    """The probability that is 1 in the dtype has a gradient, too: minus the sum of the others."""
+    """A probability that rounds to 1 in the dtype still has a gradient: minus the sum of the others."""
     gaps = np.array([5.0, 15.0, 20.0, 30.0, 50.0, 65.0])
     z, d_y = rng.standard_normal((6, c)), (3.0 + rng.standard_normal((6, c))).astype(dtype)
     z[np.arange(6), rng.integers(0, c, 6)] += gaps
@@ -81,7 +81,7 @@ def test_empty(dtype):
 
 
 def test_softmax_and_its_gradient_agree_in_place_of_the_loss(rng, dtype):
-    """Cross-entropy's gradient, softmax less target, by way of the probabilities: d_y = -target / y."""
+    """With d_y = -target / y the result is the cross-entropy's gradient, softmax - target."""
     logits = rng.standard_normal((31, 9)).astype(dtype)
     labels = rng.integers(0, 9, 31)
     y = K.softmax(logits)

@@ -42,7 +42,7 @@ def finite_logits(rng, dtype, n, c):
 
 
 def probabilities(rng, dtype, n, c):
-    """Soft targets, some of them hard, with rows whose sum is 1 up to rounding."""
+    """Target probabilities, some of them one-hot, whose rows sum to 1 up to rounding."""
     t = rng.dirichlet(np.ones(c), n)
     t[::3] = reference.one_hot(rng.integers(0, c, len(t[::3])), c)
     return t.astype(dtype)
@@ -133,7 +133,7 @@ def test_impossible_label_has_infinite_loss(dtype):
 
 @pytest.mark.parametrize("targets", ["ids", "probabilities"])
 def test_masked_class_costs_nothing(rng, dtype, targets):
-    # A logit of -inf with no probability on it: the class is absent.
+    # A class with a logit of -inf and a target of 0 counts as absent.
     logits = finite_logits(rng, dtype, 6, 20)
     logits[:, 13] = -np.inf
     labels = np.array([0, 1, 19, 12, 14, 5])
@@ -157,7 +157,7 @@ def test_nan_reaches_the_loss_but_not_other_rows(rng, dtype, targets):
 
 
 def test_large_offset_cancels_exactly(dtype):
-    # Multiples of 1/8 up to 1e3 are exact, so a common offset leaves loss and gradient as they were.
+    # Multiples of 1/8 up to 1e3 are exact, so a common offset does not change loss and gradient.
     logits = (np.arange(60).reshape(4, 15) % 17 / 8.0).astype(dtype)
     for labels in (np.array([0, 14, 7, 3]), np.full((4, 15), 1 / 16, dtype)):
         loss, d_logits = K.softmax_cross_entropy(logits, labels)
@@ -169,7 +169,7 @@ def test_large_offset_cancels_exactly(dtype):
 @pytest.mark.parametrize("targets", ["ids", "probabilities"])
 @pytest.mark.parametrize("offset", [1e3, -1e3])
 def test_large_offset_costs_no_accuracy(rng, dtype, offset, targets):
-    # The bound holds |x - max| and not |x|: the maximum has to be taken off before anything is rounded.
+    # The bound contains |x - max|, not |x|: the kernel must subtract the maximum before it rounds anything.
     logits = (rng.standard_normal((40, 11)) + offset).astype(dtype)
     labels = rng.integers(0, 11, 40) if targets == "ids" else rng.dirichlet(np.ones(11), 40).astype(dtype)
     check_loss(logits, labels, layouts=("c", "fortran"))
@@ -182,10 +182,10 @@ def test_targets_that_do_not_sum_to_one(rng, dtype):
 
 
 def test_confident_rows_keep_their_small_loss(dtype):
-    # log(1 + e^-10) must not vanish in 1 - p.
+    # log(1 + e^-10) must not cancel in 1 - p.
     logits = np.array([[10.0, 0.0], [0.0, 10.0]], dtype)
     loss, _ = K.softmax_cross_entropy(logits, np.array([0, 1]))
-    # logsumexp(z) - max is log1p of e^-10; the sum 1 + e^-10 rounds at eps.
+    # logsumexp(z) - max = log1p(e^-10), but the sum 1 + e^-10 is rounded to eps.
     assert abs(loss - np.log1p(np.exp(-10.0))) <= 2 * tolerances.eps(dtype)
 
 
@@ -237,7 +237,7 @@ def test_a_label_beyond_int64_is_none_that_is_ignored(name):
 
 @pytest.mark.parametrize("integer", [np.int8, np.uint8, np.int16, np.int32, np.int64])
 def test_labels_beside_the_gradient_in_one_buffer(integer):
-    """Neighbours do not overlap, whatever the width of an item."""
+    """Adjacent arrays in one buffer do not count as overlapping, for every item size."""
     memory = np.zeros(64, np.uint8)
     width = 2 * np.dtype(integer).itemsize
     start = max(width, 8)

@@ -122,7 +122,7 @@ def test_start_out_of_range(start, as_array):
 
 
 class Counted:
-    """Its references are counted."""
+    """An object whose reference count the test checks."""
 
 
 @pytest.mark.not_on_gpu("CuPy has no arrays of references")

@@ -98,7 +98,7 @@ def test_nothing_to_take(dtype):
 
 
 def fresh():
-    """Three rows of four columns, the rows to take, and an output that no error may change."""
+    """Make a CSR matrix of three rows and four columns, the rows to take, and an output that no error may change."""
     return {
         "data": np.arange(6.0),
         "indices": np.array([0, 3, 1, 2, 0, 1]),

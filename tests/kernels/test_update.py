@@ -1,4 +1,4 @@
-"""The update rules: in-place updates of lists of arrays, by every rule of the registry."""
+"""In-place updates of lists of arrays by every update rule of the registry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from updates import RULES, SHAPES, call, check, every_byte, make
 
 from steepest import kernels as K
 
-# Names as the oracle has them; `max_norm` is far below the norm of what `make` makes, or far above.
+# Keywords are the oracle's. The two values of `max_norm` lie far below and far above the norm of the gradients of `make`.
 ADJUSTMENTS = {
     "l2": {"l2": 0.01},
     "decay": {"decay": 0.3},
@@ -75,7 +75,7 @@ def test_many_steps_follow_the_oracle(rng, dtype, rule):
         g = make(rng, rule, dtype, shapes)[1]
         clip = reference.clipping(g, 5.0)
         for i, row in enumerate(rows):
-            # An error of the past is passed on, at most, once for itself and once for the velocity.
+            # An earlier error reaches the parameters at most twice: directly and through the velocity.
             tolerance = tolerances.update(
                 rule, dtype, row[0], g[i], row[1:], step=step, clip=clip, count=55, **options
             )
@@ -108,7 +108,7 @@ def test_threads(rng, dtype, threads, rule):
 
 
 def test_many_tensors(rng, dtype):
-    """More than one launch takes on CUDA, of updates and of norms."""
+    """More tensors than one CUDA launch takes, for updates and for norms."""
     shapes = [(1 + i % 7, 5) for i in range(150)]
     check("sgd", *make(rng, "sgd", dtype, shapes), max_norm=0.5, l1=0.1)
 
@@ -151,7 +151,7 @@ def test_first_adam_step_is_lr_in_the_direction_of_the_gradient(dtype):
     g = np.array([3.0, -1e-3, 250.0], dtype)
     p, m, v = (np.zeros(3, dtype) for _ in range(3))
     K.adam_update(p, g, m, v, 1, lr=0.5, eps=0.0)
-    # m, v, two corrections, a root and a quotient: eight roundings.
+    # Eight rounding errors: m, v, two bias corrections, a square root and a quotient.
     np.testing.assert_allclose(p, -0.5 * np.sign(g), rtol=4 * tolerances.eps(dtype), atol=0)
 
 
@@ -175,7 +175,7 @@ def test_a_clipped_step_is_as_long_as_the_largest_norm(rng, dtype, layout):
     K.sgd_update(p, g, lr=1.0, max_norm=0.25)
     count = sum(a.size for a in p)
     norm = np.sqrt(sum((a.astype(np.float64) ** 2).sum() for a in p))
-    # Every item is rounded twice, the factor once more; the norms err by the bound of a root of `count` terms each.
+    # Items are rounded twice and the factor once; each norm errs like the root of a float64 sum of `count` terms.
     bound = 3 * tolerances.eps(dtype) + 2 * (1 + np.sqrt(count)) * tolerances.eps(np.float64)
     np.testing.assert_allclose(norm, 0.25, rtol=bound)
 
@@ -189,7 +189,7 @@ def test_a_norm_that_is_not_reached_changes_no_bit(rule, dtype):
 
 
 def test_a_norm_in_float64_does_not_overflow(rng):
-    """The squares of these gradients are beyond float32."""
+    """The squares of these gradients overflow in float32."""
     p, g = [np.zeros(33, np.float32)], [np.full(33, 1e30, np.float32)]
     K.sgd_update(p, g, lr=1.0, max_norm=1.0)
     np.testing.assert_allclose(p[0], -1 / np.sqrt(33), rtol=3 * tolerances.eps(np.float32))
@@ -198,7 +198,7 @@ def test_a_norm_in_float64_does_not_overflow(rng):
 @pytest.mark.parametrize("max_norm", [1.0, 1e-30])
 @pytest.mark.parametrize("size", [1e30, 1e37, 1e38, 3e38])
 def test_a_factor_below_the_normal_numbers(size, max_norm):
-    """The factor max_norm / norm has no normal number in float32, but its product with the gradient has one."""
+    """The factor max_norm / norm underflows in float32, but its product with the gradient is a normal number."""
     p = [np.zeros(33, np.float32), np.zeros(2, np.float32)]
     g = [np.zeros(33, np.float32), np.array([size, 0], np.float32)]
     K.sgd_update(p, g, lr=1.0, max_norm=max_norm)
@@ -262,7 +262,7 @@ def test_errors_of_single_rules(rng):
 
 
 def test_subnormal_numbers_survive_outside_the_kernel(rng, dtype):
-    # A kernel may flush them while it runs, but has to leave the processor's mode as it found it.
+    # A kernel may flush subnormals while it runs, but must restore the processor's mode.
     for rule in RULES:
         check(rule, *make(rng, rule, dtype), max_norm=1.0)
     K.softmax_cross_entropy(np.ones((2, 3), dtype), np.array([0, 1]))

@@ -1,4 +1,4 @@
-"""Theorems about the update rules: where they converge, which are the same; and agreement with PyTorch."""
+"""Theorems about the update rules: their limits, equivalent rules, and agreement with PyTorch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ rules = pytest.mark.parametrize("rule", RULES)
 
 
 def test_proximal_gradient_descent_finds_the_soft_threshold(rng, dtype):
-    """The minimiser of sum (p - b)^2 / 2 + l1 |p| is the soft threshold of b; a rate of 1 finds it at once."""
+    """The minimiser of sum (p - b)^2 / 2 + l1 |p| is the soft threshold of b; a rate of 1 reaches it in one step."""
     b = rng.standard_normal(500).astype(dtype)
     expected = reference.soft_threshold(b, 0.7)
     for lr, steps, rate in ((1.0, 1, 0.0), (0.5, 200, 0.5)):
@@ -47,7 +47,7 @@ def test_decoupled_decay_is_an_l2_penalty_for_gradient_descent_alone(rng):
 
 @rules
 def test_every_rule_descends(rule):
-    """On an ill-conditioned quadratic with its minimum at 1."""
+    """Every rule lowers an ill-conditioned quadratic with its minimum at 1."""
     curvature = np.logspace(-1, 0, 20)
     p = np.zeros(20)
     states = [np.zeros(20) for _ in K.UPDATE_RULES[rule][1]]
@@ -98,7 +98,7 @@ def test_agrees_with_pytorch(rng, name, l2, max_norm):
         optimizer.step()
         call(rule, p, g, *states, lr=0.01, step=step, **ours, **clip)
     for a, tensor in zip(p, tensors, strict=True):
-        # Ten steps of a few roundings; PyTorch adds 1e-6 to the norm, which is about 6 here, and Adam's eps in other
-        # places make up for a part in 1e8.
+        # Ten steps have a few rounding errors each. PyTorch adds 1e-6 to the norm, which is about 6 here, and adds
+        # Adam's eps in another place, which changes a step by a relative 1e-8.
         bound = 1e-12 if max_norm is None else 10 * 0.01 * 1e-6
         np.testing.assert_allclose(a, tensor.detach().numpy(), rtol=0, atol=bound)

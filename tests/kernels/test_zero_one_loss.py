@@ -1,4 +1,4 @@
-"""`zero_one_loss`: the share of rows whose largest score is not at the label."""
+"""`zero_one_loss`: the proportion of rows whose largest score is not at the label (error rate)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steepest import kernels as K
 
 def check_loss(scores, labels, ignore_label=None, **kwargs):
     expected = reference.zero_one_loss(scores, labels, ignore_label)
-    # A count divided by a count: one rounding in float64.
+    # A ratio of two counts has one rounding error in float64.
     tolerance = tolerances.eps(np.float64)
     loss = check(
         K.zero_one_loss,
