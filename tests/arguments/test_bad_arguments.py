@@ -1,4 +1,4 @@
-"""Arguments that an operation does not take: shapes, labels, activations, numbers; `[operation] ...` says so."""
+"""Invalid arguments of operations (shapes, labels, activations, numbers) raise errors that start with `[operation]`."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_empty_batch_has_no_mean_loss(name, dtype):
 
 
 def calls_with_activation(activation):
-    """A call of everything that takes an activation."""
+    """Calls of all functions that take an activation."""
     x = np.ones((2, 2))
     return (
         lambda: K.activation(x, activation),

@@ -1,4 +1,4 @@
-"""Arrays that no operation takes: each call is refused with `[operation] ...`, and nothing is half-written."""
+"""Invalid arrays raise errors that start with `[operation]`, and leave all outputs unchanged."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from cases import REFUSED
 
 from steepest import kernels as K
 
-# Nor those that take a float64 array of any length.
+# Kernels without float inputs, or whose float64 arrays may have any length.
 WITHOUT_FLOAT_INPUTS = {"increment", "accumulate", "look_up", "take_rows", "random_uniform"}
 FLOAT_CASES = [name for name in cases.CASES if name not in WITHOUT_FLOAT_INPUTS]
 
 
 def operation_names(name):
-    """The names that may stand in the brackets: the function's, or `activation` for a named activation."""
+    """Names that a message may have in brackets: the function's, or `activation` for a named activation."""
     function = name.split("/")[0]
     return (function, "activation") if function in K.ACTIVATIONS else (function,)
 
@@ -43,7 +43,7 @@ def other_float(a):
     return a.astype(np.float64 if a.dtype == np.float32 else np.float32)
 
 
-# Ways to spoil an array of floats, wherever it stands.
+# Ways to make an array of floats invalid as any argument.
 SPOILERS = {
     "other_float": other_float,
     "float16": lambda a: a.astype(np.float16),
@@ -63,7 +63,7 @@ OUTPUT_SPOILERS = {**SPOILERS, "read_only": read_only}
 
 
 def is_valid(name, spoiler):
-    """Whether the spoilt input is as good: no other array has its dtype, or any shape will do."""
+    """Whether the changed input is still valid: no other array must share its dtype, or any shape is allowed."""
     if spoiler == "other_float":
         return name in {"zero_one_loss", "argmax"}
     return spoiler in {"one_axis_more", "longer"} and name.endswith("axis=None")
@@ -87,7 +87,7 @@ def is_float_array(a):
 
 
 def places(case):
-    """(inputs, outputs): where the float arrays stand."""
+    """Return the places of the float arrays as (inputs, outputs), in the form that `spoil` takes."""
     inputs, outputs = [], []
     for i, a in enumerate(case.args):
         if isinstance(a, list):
@@ -126,7 +126,7 @@ def test_bad_output(name, spoiler, dtype):
         assert_refused(case, name)
 
 
-# Where biases and the weights of the rows stand, which may be left out.
+# Positions of optional arrays: biases and row weights.
 OPTIONAL = {
     **dict.fromkeys(("linear", "linear_tangent", *K.LOSSES), (2,)),
     "linear_loss": (2, 4),
@@ -149,7 +149,7 @@ def test_missing_input(name):
 
 
 def overlaps(a):
-    """`a` moved to new memory, and an array of the same shape one element further on in it."""
+    """Return a copy of `a` in new memory, and a view of the same shape that starts one element later."""
     flat = np.zeros(a.size + 1, a.dtype)
     moved, shifted = flat[: a.size].reshape(a.shape), flat[1:].reshape(a.shape)
     moved[...] = a
@@ -157,7 +157,7 @@ def overlaps(a):
 
 
 def arrays_of(case):
-    """Where the arrays of a case stand, as `spoil` takes it, and the arrays."""
+    """Yield (place, array) for every array of a case; `spoil` takes such places."""
     for i, a in enumerate(case.args):
         if isinstance(a, np.ndarray):
             yield i, a
@@ -167,12 +167,12 @@ def arrays_of(case):
 
 
 def outputs_of(case):
-    """Where those stand that are written."""
+    """Return the places of the arrays that a case writes."""
     return {where for where, a in arrays_of(case) if any(a is w for w in case.written)}
 
 
 def one_in_the_other(a, b):
-    """Memory that holds a, and b from a's last eight bytes on; and a and b in it."""
+    """Return a buffer with copies of a and b, where b starts inside the last eight bytes of a, and both copies."""
     start = (a.nbytes - 1) // 8 * 8
     memory = np.zeros(start + a.nbytes + b.nbytes, np.uint8)
     moved = [
@@ -186,7 +186,7 @@ def one_in_the_other(a, b):
 
 @pytest.mark.parametrize("name", [name for name in cases.CASES if name != "accumulate"])
 def test_no_output_overlaps_another_array(name):
-    """Every output of every operation, 0-d ones too, and every other array of its call: either begins in the other."""
+    """No output, 0-d ones included, may overlap another array of the call, whichever of the two starts first."""
     for first, second in itertools.permutations([where for where, _ in arrays_of(cases.make(name))], 2):
         case = cases.make(name)
         if not {first, second} & outputs_of(case):
@@ -231,7 +231,7 @@ def test_no_output_overlaps_itself(name):
     ],
 )
 def test_output_shifted_against_an_input(name, output):
-    # In place is allowed; partly in place would read what it has written.
+    # An output may be the input itself, but with a partial overlap the kernel would read what it has written.
     case = cases.make(name)
     moved, shifted = overlaps(case.args[0])
     case.args = (moved, *case.args[1:])
@@ -248,7 +248,7 @@ def test_output_shifted_against_an_input(name, output):
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_parts_of_one_array_do_not_overlap(rng, order):
-    # Halves interleave in memory, by columns or by rows, without sharing an element.
+    # The halves interleave in memory, by columns or by rows, but share no element.
     memory = np.asarray(rng.standard_normal((20, 20)), order=order)
     for source, target in [
         (memory[:, :10], memory[:, 10:]),

@@ -1,4 +1,4 @@
-"""Numbers, flags and names among the arguments of operations: NumPy's are as good as Python's, others are refused."""
+"""Numbers, flags and names as arguments of operations: NumPy's types work like Python's, others are rejected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from steepest import kernels as K
 
 HUGE = 10**400
 
-# Values that an argument of each kind refuses. A graph would freeze the value of an array.
+# Values that an argument of each type rejects. Arrays are among them, since a graph would freeze their value.
 BAD = {
     bool: ("yes", 2.5, object()),
     int: ("1", 1.5, 1j, HUGE, -HUGE, [1], object()),
@@ -23,18 +23,18 @@ NUMPYS = {bool: (np.bool_,), int: (np.int64, np.uint8), float: (np.float32, np.f
 
 
 def numbers_of(case):
-    """Where numbers, flags and names stand, and their kinds."""
+    """Return (position or keyword, type) of every number, flag and name among the arguments."""
     everything = [*enumerate(case.args), *case.kwargs.items()]
     return [(where, type(value)) for where, value in everything if type(value) in BAD]
 
 
 def rounded(value):
-    """A multiple of a quarter instead of a float: the same number in every width."""
+    """Round a float to a multiple of 1/4, which every float width represents exactly."""
     return round(value * 4) / 4 if isinstance(value, float) else value
 
 
 def is_taken(where, bad):
-    """Whether an argument may be of other kinds, too."""
+    """Whether the argument also accepts the value `bad`: a shape may be a list."""
     return (where == "shape" or where == 0) and isinstance(bad, list)
 
 
@@ -107,7 +107,7 @@ def test_no_dtype_of_random_numbers(dtype):
 
 
 class NotToBeHad:
-    """An array whose library does not give it away."""
+    """An array whose library refuses to export it through DLPack."""
 
     def __init__(self, error, *, tells_device=True):
         self.error = error

@@ -1,4 +1,4 @@
-"""The functions of `steepest.kernels` take what the operations behind them take: the same names, order and defaults."""
+"""Functions of `steepest.kernels` have the parameters of their compiled operations: names, order and defaults."""
 
 import inspect
 
@@ -23,5 +23,5 @@ def test_a_kernel_takes_what_its_operation_takes(name):
     made = {}
     exec(f"from __future__ import annotations\ndef operation{_cpu.SIGNATURES[name]}: ...", made)
     public, own = defaults(getattr(K, name)), defaults(made["operation"])
-    public.pop("device", None)  # where new arrays are made, which is for the kernel to choose its backend by
+    public.pop("device", None)  # only the public function has `device`, which chooses the backend
     assert list(public.items()) == list(own.items())

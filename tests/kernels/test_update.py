@@ -11,7 +11,7 @@ from updates import RULES, SHAPES, call, check, every_byte, make
 
 from steepest import kernels as K
 
-# Keywords are the oracle's. The two values of `max_norm` lie far below and far above the norm of the gradients of `make`.
+# Keywords are the oracle's. The values of `max_norm` lie far below and far above the norm of the gradients of `make`.
 ADJUSTMENTS = {
     "l2": {"l2": 0.01},
     "decay": {"decay": 0.3},

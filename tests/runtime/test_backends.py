@@ -1,4 +1,4 @@
-"""The choice of the backend by the type of the arrays, and what is said where CUDA is missing."""
+"""The choice of the backend by the type of the arrays, and the errors when CUDA is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ cpu_only = pytest.mark.cpu_only("NumPy arrays are routed to the CUDA kernels")
 
 
 class Foreign:
-    """An array of another library, in one of DLPack's kinds of memory."""
+    """An array of another library, in memory of a DLPack device type `kind`."""
 
     def __init__(self, values, kind):
         self.values, self.kind = values, kind
@@ -50,7 +50,7 @@ def test_host_arrays_go_to_the_cpu():
         Foreign(values, PINNED),
     ):
         assert backend_of(array) is _cpu
-    # The operation itself refuses objects that are no arrays.
+    # The operation itself rejects objects that are no arrays.
     for other in (None, 3, "array", [1.0], []):
         assert backend_of(other) is _cpu
     assert backend_of_first([values]) is backend_of_first([]) is backend_of_first(values) is _cpu
@@ -72,7 +72,7 @@ def test_a_cuda_array_without_cuda_kernels(no_cuda, kind):
         assert "STEEPEST_CUDA=ON pip install" in text
         with pytest.raises(RuntimeError, match=f"^{re.escape(text)}"):
             call()
-    # Nothing has been computed by CUDA: there is nothing to wait for.
+    # CUDA has computed nothing, so there is nothing to wait for.
     steepest.synchronize()
 
 
@@ -195,7 +195,7 @@ def test_a_graph_runs_on_one_device(cupy):
     ):
         K.relu(x)
         K.relu(cupy.asarray(x))
-    # Both backends have stopped recording, after this error and after one of the block's own.
+    # Both backends have stopped recording after this error, and stop after an exception of the block itself.
     with pytest.raises(ZeroDivisionError), steepest.capture() as graph:  # noqa: PT012 (the block is what is tested)
         K.relu(cupy.asarray(x))
         _ = 1 // 0
@@ -205,7 +205,7 @@ def test_a_graph_runs_on_one_device(cupy):
 
 def test_a_capture_that_cannot_begin_leaves_nothing_behind(monkeypatch):
     class Module:
-        """A CUDA module that is being captured by somebody else."""
+        """A CUDA module on which another capture is already active."""
 
         Graph = _cpu.Graph
 
@@ -229,7 +229,7 @@ def test_errors_in_the_data_surface_at_the_latest_when_synchronized(cupy):
     with pytest.raises(steepest.DivergenceError, match=r"^\[require_finite\] "):  # noqa: PT012
         K.require_finite(cupy.asarray(np.array(np.nan)))
         steepest.synchronize()
-    # The stream is as good as before.
+    # The stream works again.
     K.relu(logits)
     steepest.synchronize()
 
@@ -240,7 +240,7 @@ def test_synchronize_waits_where_cuda_was_used(cupy, monkeypatch):
     with steepest.capture():
         K.relu(np.ones(2))
     steepest.synchronize()
-    assert waits == []  # the module was loaded for the capture, and has computed nothing
+    assert waits == []  # the capture loaded the module, but computed nothing
     K.relu(cupy.asarray(np.ones(2)))
     steepest.synchronize()
     assert waits == [1]

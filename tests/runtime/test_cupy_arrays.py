@@ -1,6 +1,6 @@
-"""CuPy's arrays at the door of the CUDA kernels: which are taken, which refused and how, and when errors are raised.
+"""CuPy arrays as arguments of CUDA kernels: which are accepted or rejected, and when errors are raised.
 
-On the stand-in the arrays are those of fake_cupy.py, seen by the same C++ code as CuPy's.
+On the stand-in the arrays are those of fake_cupy.py, which the same C++ code reads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from steepest import kernels as K
 
 
 def on_device_1(cupy, array):
-    """The array as it would be on a second GPU."""
+    """The array on a second GPU, or an imitation of it on the stand-in."""
     if backends.REAL_CUDA is None:
         return cupy.ndarray(array._host, device_id=1)
     if cupy.cuda.runtime.getDeviceCount() < 2:
@@ -29,12 +29,12 @@ def on_device_1(cupy, array):
 
 
 def other_library(array):
-    """The array as that of another library."""
+    """Wrap the array as an array of another library with memory on the GPU."""
     return SimpleNamespace(array=array, __dlpack_device__=lambda: (2, 0))
 
 
 class DeviceCase:
-    """A case whose arrays are CuPy's."""
+    """A case with CuPy arrays."""
 
     def __init__(self, cupy, case):
         self.cupy, self.copies, self.function = cupy, {}, case.function
@@ -58,7 +58,7 @@ class DeviceCase:
 
 @pytest.mark.parametrize("name", cases.CASES)
 def test_every_kernel(cupy, name):
-    """Arrays that the host's part of an operation reads stay on the host: it could not read them on the device."""
+    """Every kernel gives the same bytes eagerly and by replay; its host code must not read device memory."""
     case = cases.make(name)
     eager, captured = DeviceCase(cupy, case), DeviceCase(cupy, case)
     before = captured.bytes()
@@ -127,7 +127,7 @@ def test_a_numpy_array_among_cupys(cupy, dtype):
 
 
 def test_a_scalar_array_of_the_other_library(cupy):
-    """As a number it would be read now, and frozen in a graph."""
+    """A 0-d array of the wrong library is rejected: converted to a number, a graph would freeze its value."""
     x, indices, out = (np.arange(6.0), np.arange(6), np.zeros(2))
     on_gpu = [cupy.asarray(a) for a in (x, indices, out)]
     with pytest.raises(
@@ -155,12 +155,12 @@ def test_dtypes(cupy):
         K.matmul(cupy.asarray(np.ones((2, 2), np.complex64)), b)
 
 
-@pytest.mark.skipif(backends.REAL_CUDA is not None, reason="the array of another library is a pretended one")
+@pytest.mark.skipif(backends.REAL_CUDA is not None, reason="the array of another library is an imitation")
 def test_an_array_of_another_library(cupy, dtype):
     array = cupy.asarray(np.full((2, 2), -1, dtype))
     other = other_library(array)
     np.testing.assert_array_equal(cupy.asnumpy(K.matmul(array, other)), np.full((2, 2), 2))
-    # The first array picks the backend, whichever library holds it.
+    # The first array determines the backend, whatever its library.
     np.testing.assert_array_equal(cupy.asnumpy(K.relu(other)), np.zeros((2, 2)))
 
 
@@ -173,10 +173,10 @@ WRITE_TO_ANOTHER_LIBRARYS = {
 }
 
 
-@pytest.mark.skipif(backends.REAL_CUDA is not None, reason="the array of another library is a pretended one")
+@pytest.mark.skipif(backends.REAL_CUDA is not None, reason="the array of another library is an imitation")
 @pytest.mark.parametrize("write", WRITE_TO_ANOTHER_LIBRARYS.values(), ids=WRITE_TO_ANOTHER_LIBRARYS)
 def test_nothing_is_written_to_an_array_of_another_library(cupy, write):
-    """It may be read-only, as JAX's are, which CuPy does not tell."""
+    """Such an array may be read-only, as JAX's are, and CuPy does not report that."""
     x, other, count = (
         cupy.asarray(np.ones((1, 3))),
         cupy.asarray(np.full((1, 3), 7.0)),
@@ -190,13 +190,13 @@ def test_nothing_is_written_to_an_array_of_another_library(cupy, write):
 
 
 class TestErrorsInTheData:
-    """They are found by the kernel, and raised by a later call."""
+    """The kernel detects these errors, and a later call raises them."""
 
     message = r"^\[softmax_cross_entropy\] label 9 at row 1 is outside 0..2$"
 
     @pytest.fixture
     def failed(self, cupy):
-        """A loss with a label that is no class; its outputs."""
+        """Compute a loss with a label that is no class; return the outputs."""
         logits, labels = cupy.asarray(np.zeros((4, 3), np.float32)), cupy.asarray(np.array([0, 9, 1, 2]))
         loss, gradient = cupy.asarray(np.array(5.0)), cupy.asarray(np.full((4, 3), 7, np.float32))
         K.softmax_cross_entropy(logits, labels, loss=loss, d_logits=gradient)
@@ -215,7 +215,7 @@ class TestErrorsInTheData:
 
         def call():
             K.increment(counter)
-            steepest.synchronize()  # on a GPU the kernel may have been on its way still
+            steepest.synchronize()  # on a GPU the kernel may still have been running
 
         with pytest.raises(ValueError, match=self.message):
             call()
@@ -241,10 +241,10 @@ class TestErrorsInTheData:
         steepest.synchronize()
 
     def test_threads_that_replay_one_graph_take_turns(self, cupy):
-        """Each gets the failure of its own replay, not of the other's."""
+        """Each thread gets the failure of its own replay, not of the other thread's."""
         nan, a, out = cupy.asarray(np.array(np.nan)), cupy.asarray(np.ones((64, 64))), cupy.empty((64, 64))
         with steepest.capture() as graph:
-            K.matmul(a, a, out=out)  # takes long enough for the other thread to come
+            K.matmul(a, a, out=out)  # takes long enough for the other thread to start
             K.require_finite(nan)
 
         def replay_often(_):
@@ -257,7 +257,7 @@ class TestErrorsInTheData:
 
 
 class TestStreams:
-    """A failure belongs to the stream that it happened on."""
+    """A failure belongs to the stream on which it happened."""
 
     def fail(self, cupy):
         total = cupy.asarray(np.array(0.0))
@@ -271,7 +271,7 @@ class TestStreams:
         return int(counter)
 
     def test_two_handles_of_the_default_stream(self, cupy):
-        """0, and 1, which is cudaStreamLegacy."""
+        """The handles 0 and 1 (cudaStreamLegacy) both mean the default stream."""
         self.fail(cupy)
         with cupy.cuda.ExternalStream(1), pytest.raises(steepest.DivergenceError):
             steepest.synchronize()
@@ -279,7 +279,7 @@ class TestStreams:
 
     def test_one_with_the_handle_of_one_that_failed(self, cupy):
         if backends.REAL_CUDA is not None:
-            pytest.skip("which handle a stream gets is the driver's to choose")
+            pytest.skip("on a GPU the driver chooses the handle of a stream")
         runtime = backends.load_standin("cuda_standin_cupy").runtime
         handles = []
         for work in (self.fail, self.count, self.count):
@@ -290,7 +290,7 @@ class TestStreams:
         assert len(set(handles)) == 1
 
     def test_that_of_a_thread_with_the_id_of_one_that_failed(self, cupy):
-        """The handle 2, cudaStreamPerThread, is another stream in each thread."""
+        """The handle 2 (cudaStreamPerThread) means a different stream in each thread, even if thread ids repeat."""
         ran = []
 
         def run(work):
@@ -301,7 +301,7 @@ class TestStreams:
             thread = Thread(target=run, args=(work,))
             thread.start()
             thread.join()
-        # Ids are used again.
+        # Thread ids are reused.
         assert len({ident for ident, _ in ran}) < len(ran)
         assert [count for _, count in ran] == [None, 1, 1, 1, 1, 1]
 

@@ -1,4 +1,4 @@
-"""Estimators on CUDA: what they give and where it lies, and agreement with the CPU.
+"""Estimators on CUDA: types and devices of their results, and agreement with the CPU.
 
 The tests run where there is a GPU, and elsewhere on the fake CuPy and the stand-in for the CUDA kernels.
 """
@@ -24,8 +24,8 @@ from steepest.neural_network import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-# The two devices round differently, and Adam divides by the roots of small numbers: after the few updates of these
-# tests weights differ by less than this, in float64.
+# Bound of the difference of float64 weights between the devices after the few updates of these tests. The devices round
+# differently, and Adam divides by square roots of small numbers.
 CLOSE = {"rtol": 0, "atol": 1e-9}
 SMALL = {"hidden_layer_sizes": (8,), "batch_size": 50, "max_iter": 3, "random_state": 3, "shuffle": False}
 
@@ -48,7 +48,7 @@ def test_fit_as_on_the_cpu(cupy, estimator, options, weighted):
         np.testing.assert_allclose(actual, expected, **CLOSE)
     np.testing.assert_allclose(on_cuda.loss_, on_cpu.loss_, **CLOSE)
     np.testing.assert_allclose(on_cuda.loss_curve_, on_cpu.loss_curve_, **CLOSE)
-    # NumPy in, NumPy out.
+    # NumPy inputs give NumPy outputs.
     assert type(outputs(on_cuda, X)) is type(on_cuda.predict(X)) is np.ndarray
     np.testing.assert_allclose(outputs(on_cuda, X), outputs(on_cpu, X), rtol=0, atol=1e-8)
     assert on_cuda.score(X, y) == pytest.approx(on_cpu.score(X, y), abs=1e-8)
@@ -79,7 +79,7 @@ def test_cupy_in_cupy_out(cupy, estimator):
         np.testing.assert_allclose(cupy.asnumpy(outputs(model, x)), outputs(expected, X), rtol=0, atol=1e-8)
     for target in (y, cupy.asarray(y)):
         assert model.score(cupy.asarray(X), target) == pytest.approx(expected.score(X, y), abs=1e-8)
-    # Views: what is written into them is what predicts.
+    # The attributes are views: writing into them changes the predictions.
     for w in weights(model):
         w[...] = 0
     assert np.ptp(cupy.asnumpy(outputs(model, cupy.asarray(X))), axis=0).max() == 0
@@ -116,7 +116,7 @@ def test_labels_come_back_in_their_library(cupy):
 @both
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_partial_fit_moves_between_the_devices(cupy, estimator, solver):
-    """The state of the optimizer goes along: four epochs in four places are four epochs."""
+    """The optimizer's state moves along: four epochs on alternating devices equal four epochs on one."""
     X, y = data_for(estimator)
     options = {**SMALL, "solver": solver}
     whole = estimator(**{**options, "max_iter": 4}).fit(X, y)
@@ -165,7 +165,7 @@ def test_every_epoch_has_the_order_of_the_cpu(cupy, estimator, monkeypatch):
 def test_early_stopping(cupy, estimator, weighted):
     X, y = data_for(estimator, 200)
     fit_options = {"sample_weight": np.random.default_rng(0).uniform(0.2, 3.0, len(X))} if weighted else {}
-    # At this rate the best epoch, whose weights come back, is not the last.
+    # At this learning rate the best epoch, whose weights are restored, is not the last.
     options = {"learning_rate_init": 0.2, "max_iter": 8, "random_state": 0}
     options |= {"hidden_layer_sizes": (8,), "early_stopping": True}
     on_cpu = estimator(**options).fit(X, y, **fit_options)
@@ -195,7 +195,7 @@ def test_a_model_unpickles_without_cuda(cupy, estimator, monkeypatch):
         np.testing.assert_allclose(outputs(loaded, X), expected, rtol=0, atol=1e-12)
         assert all(type(w) is np.ndarray for w in weights(loaded))
         assert type(loaded.predict(X)) is np.ndarray
-        # It can be trained on where it is.
+        # Training can continue without CUDA.
         loaded.partial_fit(X, y)
     # With CUDA, CuPy arrays still give CuPy arrays.
     loaded = pickle.loads(text)
@@ -232,7 +232,7 @@ def test_the_command_line(cupy, tmp_path, capsys):
     assert (model.device, model.device_) == ("cuda", "cpu")
     assert cli.main(arguments) == 0
 
-    # The same training, but for the time and the folder, and up to rounding in float32.
+    # The training is the same except for times and paths, and up to float32 rounding.
     def shown(text):
         return [float(n) for n in re.findall(r"(?:loss|accuracy) ([\d.]+)", text)]
 

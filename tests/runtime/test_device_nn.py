@@ -23,13 +23,13 @@ def test_network(cupy, rng, dtype):
     assert (on_cpu.device, on_cuda.device) == ("cpu", "cuda")
     assert isinstance(on_cuda.arena, cupy.ndarray)
     assert isinstance(on_cuda.parameters()[0].grad, cupy.ndarray)
-    # The same seed draws the same weights.
+    # The same seed gives the same weights.
     assert cupy.asnumpy(on_cuda.arena).tobytes() == on_cpu.arena.tobytes()
     x, d = rng.standard_normal((9, 7)).astype(dtype), rng.standard_normal((9, 3)).astype(dtype)
     tolerance = {
         "rtol": 0,
         "atol": 100 * np.finfo(dtype).eps,
-    }  # sums of at most 16 terms of size 1, in two orders
+    }  # sums of at most 16 terms of size 1, in different orders
     np.testing.assert_allclose(cupy.asnumpy(on_cuda.forward(cupy.asarray(x))), on_cpu.forward(x), **tolerance)
     np.testing.assert_allclose(cupy.asnumpy(on_cuda.predict(cupy.asarray(x))), on_cpu.predict(x), **tolerance)
     on_cuda.backward(cupy.asarray(d), l2=0.1)
@@ -114,7 +114,7 @@ def test_optimizers_keep_their_state_beside_the_parameters(cupy):
 
 
 def test_a_network_and_its_optimizer_are_copied_together(cupy, monkeypatch):
-    """A copy stays on the device; a pickle of both is read where there is no CUDA. Either trains on."""
+    """A copy stays on the device, and a pickle of both loads without CUDA; training continues with either."""
     net = nn.Network([nn.Linear(7, 3)], seed=5, device="cuda")
     optimizer = optim.Adam(net.parameters(), lr=0.5)
     net.grad_arena[...] = 1

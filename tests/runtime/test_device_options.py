@@ -1,4 +1,4 @@
-"""Options of the perceptrons beyond scikit-learn's, on CUDA: fits agree with those on the CPU, to rounding."""
+"""Options of the perceptrons beyond scikit-learn's, on CUDA: fits agree with the CPU up to rounding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from steepest.neural_network import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-# As in test_device.py: the devices round differently, and some rules divide by roots of small numbers.
+# As in test_device.py: the devices round differently, and some rules divide by square roots of small numbers.
 CLOSE = {"rtol": 0, "atol": 1e-9}
 SMALL = {"hidden_layer_sizes": (8,), "batch_size": 50, "max_iter": 3, "random_state": 3}
 

@@ -1,7 +1,7 @@
-"""Graphs of the CUDA kernels are fused into fewer launches: how many, and that not a bit changes.
+"""Fusion of CUDA graphs into fewer launches: the number of launches, and bitwise equal results.
 
-Gradients that an update reads are made by the update's launch, unless that would change what somebody sees; operations
-on single numbers join their predecessors.
+The launch of an update also computes the weight gradients that it reads, unless another operation would see the
+difference. Operations on single numbers join the launch of their predecessors.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import reference
 import steepest
 from steepest import kernels as K
 
-pytestmark = pytest.mark.skipif(backends.ON_CPU, reason="graphs of the CPU run their operations one by one")
+pytestmark = pytest.mark.skipif(backends.ON_CPU, reason="CPU graphs run their operations one by one, without fusion")
 
 
 class Layers:
-    """A chain of linear layers with their buffers; `forward_backward` is what nearly every step here begins with."""
+    """A chain of linear layers with their buffers; nearly every step of these tests starts with `forward_backward`."""
 
     def __init__(self, widths, n, dtype, *, l2=0.0):
         rng = np.random.default_rng(5)
@@ -96,7 +96,7 @@ def small(dtype, **options):
     return lambda: Layers((20, 16, 70, 9), 12, dtype, **options)
 
 
-# Three layers forward, the loss, two gradients of inputs, the weights' gradients with the update, the scalars.
+# Launches: 3 forward layers, the loss, 2 input gradients, the weight gradients with the update, the scalars.
 FUSED = 3 + 1 + 2 + 1 + 1
 
 
@@ -110,7 +110,7 @@ def test_adam(dtype, l2, multiprocessors):
     check(small(dtype, l2=l2), adam_step, FUSED)
 
 
-# The biases are spared.
+# Penalties apply to the weights, not to the biases.
 PENALTIES = {"l1": 0.1, "weight_decay": 0.2, "l2": 0.3, "penalised": [True] * 3 + [False] * 3}
 
 
@@ -126,7 +126,7 @@ def test_rules(dtype, rule, penalties):
 
 @pytest.mark.parametrize("rule", K.UPDATE_RULES)
 def test_clipping_waits_for_all_gradients(dtype, rule):
-    """Each layer has its own product; then come the norm and the update."""
+    """Clipping needs the norm of all gradients: each layer's product, then the norm, then the update."""
 
     def step(net):
         net.forward_backward()
@@ -160,19 +160,19 @@ def test_more_layers_than_a_launch_takes(dtype):
     check(lambda: Layers((9,) * 9, 7, dtype), adam_step, 8 + 1 + 7 + 2 + 1)
 
 
-# The layer forward, the loss, the gradient of the weights, the update, the scalars.
+# Launches: the forward layer, the loss, the weight gradient, the update, the scalars.
 UNFUSED = 1 + 1 + 1 + 1 + 1
 
 
 def test_large_layers_are_not_fused(multiprocessors):
-    """Products that are bound by arithmetic, on any device, keep their own kernels."""
+    """Products that are compute-bound on every device keep their own kernels."""
     with steepest.capture() as graph:
         adam_step(Layers((1024, 1024), 1024, np.float32))
     assert graph._graph.launches() == UNFUSED
 
 
 @pytest.mark.skipif(
-    not backends.STANDIN, reason="the plan is a look behind the scenes, which the stand-in has"
+    not backends.STANDIN, reason="only the stand-in reports kernel plans"
 )
 def test_the_plan_says_which_layers_are_large(multiprocessors):
     device = backends.STANDIN_DEVICES.index(multiprocessors)
@@ -188,7 +188,7 @@ def test_gradient_that_is_read_before_the_update(dtype):
         K.sum_squares(net.d_w[1], out=net.extra)
         net.adam()
 
-    # Layer 1 has its own product; the other two are fused.
+    # Layer 1 computes its product in a separate launch; the other two are fused.
     check(small(dtype), step, FUSED + 3)
 
 
@@ -202,14 +202,14 @@ def test_input_that_changes_before_the_update(dtype):
 
 
 def test_failure_before_the_update(dtype):
-    """The gradients are there when a step fails after them."""
+    """If a step fails after the backward pass, its gradients have been written."""
 
     def step(net):
         net.forward_backward()
         K.require_finite(net.loss)
         net.adam()
 
-    # Each layer has its own product.
+    # Each layer computes its product in a separate launch.
     check(small(dtype), step, FUSED + 3)
 
     net = small(dtype)()
@@ -260,14 +260,14 @@ def test_two_updates(dtype):
 
 
 def test_two_updates_from_one_gradient(dtype):
-    """The first makes it, the second reads it."""
+    """The launch of the first update computes the gradient, and the second update reads it."""
 
     def step(net):
         net.forward_backward()
         for target in (net.w[2], net.state[0][2]):
             K.sgd_update([target], [net.d_w[2]], lr=0.05)
 
-    # The products of the other two layers are not updated by anything.
+    # No update reads the gradients of the other two layers.
     check(small(dtype), step, FUSED + 2 + 1)
 
 
@@ -281,7 +281,7 @@ def test_a_tensor_that_is_no_layers(dtype):
 
 @pytest.mark.parametrize(("l2", "extra"), [(0.0, 1), (0.3, 2)])
 def test_shared_weights(dtype, l2, extra):
-    """The second gradient of the weights is not put off past the first update where it reads them, for its penalty."""
+    """A second gradient with a penalty reads the weights, so it must be computed before the first update."""
 
     def step(net):
         net.forward_backward()
@@ -290,12 +290,12 @@ def test_shared_weights(dtype, l2, extra):
         K.sgd_update(net.params, net.grads, lr=0.05)
         K.sgd_update([net.w[0]], [d_w], lr=0.05)
 
-    # Without a penalty the second gradient makes the second update; with one they are two launches.
+    # Without a penalty the second gradient and update share a launch; with one they take two.
     check(small(dtype, l2=l2), step, FUSED + extra)
 
 
 def test_tied_weights(dtype):
-    """Two layers share weights: the product that adds to the first one's gradient is the one that updates them."""
+    """If two layers share weights, the product that adds to the first gradient is fused with the update."""
 
     def step(net):
         net.forward_backward()
@@ -311,12 +311,12 @@ def test_tied_weights(dtype):
         )
         net.adam()
 
-    # The first product of the shared weights has a launch of its own.
+    # The first product of the shared weights takes a separate launch.
     check(small(dtype, l2=0.3), step, FUSED + 1)
 
 
 def test_gradients_accumulated_over_replays(dtype):
-    """A gradient that goes on from what an earlier step left."""
+    """A gradient that adds to the value of the previous step."""
 
     def step(net):
         K.linear_backward(
@@ -340,7 +340,7 @@ def test_strided_tensors(dtype):
 
 
 def scalars(net):
-    """Counters that join one launch, but for what a failure would leave undone."""
+    """Operations on counters that fuse into one launch, with a check in between that can fail."""
     K.increment(net.step)
     K.accumulate(net.loss, 2.0)
     K.require_finite(net.loss)

@@ -1,4 +1,4 @@
-"""Capture and replay: what is recorded, that replays equal eager runs bit for bit, and how a replay stops."""
+"""Capture and replay: the recorded operations, bitwise equality with eager runs, and how a replay stops."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_outputs_are_allocated_at_capture_and_filled_by_replay(rng, dtype):
 
 @pytest.mark.not_on_gpu("CuPy's arrays can always be written")
 def test_arrays_made_read_only_after_the_capture(rng, dtype):
-    """A replay writes what may be written, as a call does, or nothing."""
+    """A replay raises an error, and writes nothing, if one of its outputs has become read-only."""
     x, given = rng.standard_normal((7, 5)).astype(dtype), np.full((7, 5), -77.25, dtype)
     with steepest.capture() as graph:
         K.relu(x, out=given)
@@ -151,7 +151,7 @@ def test_cursor_and_step_are_read_at_run_time():
     graph.replay()
     assert out.tolist() == [1.0, 0.0]
     assert count == 4
-    # A constant gradient of 1 gives m_hat = v_hat = 1 at every step, if and only if the step is right.
+    # A constant gradient of 1 gives m_hat = v_hat = 1 at every step if and only if the step number is right.
     np.testing.assert_allclose(p, -4.0, rtol=1e-14)
 
 
@@ -179,7 +179,7 @@ def test_exception_discards_the_capture(rng):
     with pytest.raises(ZeroDivisionError), steepest.capture():  # noqa: PT012 (the block is what is tested)
         K.relu(x)
         _ = 1 // 0
-    # Calls are executed again, and the next capture starts from nothing.
+    # Calls run immediately again, and the next capture starts empty.
     assert (K.relu(x) == np.maximum(x, 0.0)).all()
     with steepest.capture() as graph:
         K.relu(x)
@@ -213,7 +213,7 @@ def test_capture_belongs_to_its_python_thread():
 
 
 def test_permutation_refuses_to_be_captured():
-    # It sorts keys in Python, and at capture they do not exist yet.
+    # permutation sorts random keys in Python, which do not exist yet during a capture.
     with pytest.raises((RuntimeError, ValueError), match=r"^\[permutation\] "), steepest.capture():
         K.permutation(50, seed=1)
 
@@ -250,7 +250,7 @@ def test_replay_inside_capture_is_an_error():
 def test_label_error_stops_the_step(dtype, threads):
     step, eager = TrainingStep(dtype), TrainingStep(dtype)
     graph = capture(step)
-    # The bad label is met in the fourth step, at row 5 of its batch.
+    # The fourth step reads the bad label, at row 5 of its batch.
     step.y[step.indices[3 * step_batch(step) + 5]] = 12
     with pytest.raises(ValueError, match=r"^\[softmax_cross_entropy\] label 12 at row 5 is outside 0\.\.9"):
         graph.replay(10)
@@ -299,7 +299,7 @@ def test_divergence_names_the_step_and_leaves_the_parameters(dtype, threads):
         eager()
     assert step.parameter_bytes() == eager.parameter_bytes()
     assert step.count == 3
-    # The graph is as good as before once the data are.
+    # The graph works again once the data are valid.
     step.x[...] = eager.x
     step.cursor[...] = eager.cursor
     graph.replay(2)
@@ -317,8 +317,8 @@ def test_divergence_counts_steps_within_one_replay(rng):
     graph.replay(1)
     with pytest.raises(steepest.DivergenceError, match=r"^\[require_finite\] .* inf") as caught:
         graph.replay(100)
-    # The first step adds 1e300 and each one after it 1e3 times more: the fourth overflows, and the fifth,
-    # which is step 3 of the second replay, meets it.
+    # The first step adds 1e300, and each later step adds 1e3 times more. The fourth step overflows; the fifth step,
+    # step 3 of the second replay, detects it.
     assert caught.value.step == 3
 
 
@@ -364,7 +364,7 @@ def test_profile_lists_every_operation():
 
 
 def test_capture_takes_a_time_proportional_to_the_operations():
-    """Eight times the operations: 64 times the time, if each were compared with all before it."""
+    """Eight times as many operations would take 64 times as long if each were compared with all earlier ones."""
 
     def seconds(n):
         arrays = [np.ones((2, 2)) for _ in range(n)]

@@ -1,4 +1,4 @@
-"""Ctrl-C, the end of the process, and other threads at the wrong moment: in captures, replays and long kernels."""
+"""Ctrl-C, the end of the process, and other threads at unexpected moments of captures, replays and long kernels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def interrupt_after(seconds):
 
 
 def capture_and_wait():
-    """A generator that stops inside a capture."""
+    """A generator that pauses inside a capture."""
     with steepest.capture() as graph:
         K.relu(np.ones(3))
         yield graph
@@ -78,7 +78,7 @@ def test_a_capture_may_end_on_another_thread(end):
     on_another_thread(captures[0].close if end == "close" else captures.clear)
     assert not _cpu.is_capturing()
     assert K.relu(np.array([-1.0, 2.0])).tolist() == [0.0, 2.0]
-    assert len(graph) == 0  # the block did not come to its end
+    assert len(graph) == 0  # the capture block was not completed
     with steepest.capture() as graph:
         y = K.relu(np.array([-1.0, 3.0]))
     graph.replay()
@@ -91,7 +91,7 @@ def test_a_capture_that_another_thread_ends_while_a_new_one_has_begun():
     on_another_thread(first.close)
     second = capture_and_wait()
     next(second)
-    on_another_thread(first.close)  # a second time
+    on_another_thread(first.close)  # closes it a second time
     assert _cpu.is_capturing()
     second.close()
     assert not _cpu.is_capturing()
@@ -165,9 +165,9 @@ assert (y == 300).all()
     )
 
 
-@pytest.mark.not_when_slow("it compares times")
+@pytest.mark.not_when_slow("it compares running times")
 def test_only_the_main_thread_looks_for_signals():
-    # Another thread that took the interpreter lock to look for them would wait for this one, which keeps it.
+    # If a replay on another thread took the interpreter lock to check for signals, it would wait for the main thread.
     run_python(
         PREAMBLE
         + """

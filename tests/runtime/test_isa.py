@@ -1,4 +1,4 @@
-"""Every instruction set of this build is chosen when asked for; `make test-matrix` tests the kernels with each."""
+"""STEEPEST_ISA selects every instruction set of this build; `make test-matrix` tests the kernels with each."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_built_but_unavailable_is_refused():
     info = _cpu.info()
     missing = sorted(set(info["isas_built"]) - set(info["isas_available"]))
     if not missing:
-        pytest.skip("this machine runs every instruction set of this build")
+        pytest.skip("this machine supports every instruction set of this build")
     done = run_python(PRINT_ISA, check=False, STEEPEST_ISA=missing[0])
     assert done.returncode != 0
     assert missing[0] in done.stderr.strip().splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Threads and memory that the system does not give: an error or the same result, and everything works afterwards."""
+"""When the system refuses threads or memory, the result is an error or the same, and everything works afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replay beside the rest of the process: the interpreter lock, Ctrl-C, and forked children."""
+"""Replays and the rest of the process: the interpreter lock, Ctrl-C, and forked children."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ for _ in range(2):
 graph.replay(3)
 assert step.bytes() == eager.bytes()
 """,
-        PYTHONWARNINGS="ignore::DeprecationWarning",  # Python 3.12 warns of any fork beside other threads
+        PYTHONWARNINGS="ignore::DeprecationWarning",  # Python 3.12 warns of any fork in a process with threads
     )
 
 
@@ -148,9 +148,9 @@ assert process.exitcode == 0
     )
 
 
-@pytest.mark.not_when_slow("the other programs take the time")
+@pytest.mark.not_when_slow("the busy programs take the processor time")
 def test_replay_beside_busy_programs_gives_the_same_bits():
-    # The team is kept waiting, so the replay changes between the team and one thread, at ends of steps.
+    # Busy processors delay the thread team, so the replay switches between the team and one thread after steps.
     run_python(
         PREAMBLE
         + """

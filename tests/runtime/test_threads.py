@@ -1,4 +1,4 @@
-"""The number of threads: one setting, honoured everywhere, and without influence on any result."""
+"""The number of threads: one setting, which all kernels respect and which changes no result."""
 
 from __future__ import annotations
 

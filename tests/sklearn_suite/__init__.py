@@ -1,1 +1,1 @@
-"""scikit-learn's own tests of the estimators that this package has too, run on those of this package."""
+"""scikit-learn's own tests, run on this package's classes of the same names."""

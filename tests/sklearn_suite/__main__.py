@@ -1,7 +1,7 @@
 """Run scikit-learn's tests on this package's classes: `python -m tests.sklearn_suite [SUITE ...] [-k EXPRESSION]`.
 
-Writes docs/scikit-learn-tests.md, unless only some of the tests of a suite were selected. Ends with status 1 where
-a test fails without a reason, or a reason stands for a test that passes.
+Writes docs/scikit-learn-tests.md, unless -k selects tests. The exit status is 1 if a test fails without a reason, or if
+a test with a reason passes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> int:
         "suites", nargs="*", metavar="SUITE", help=f"any of {', '.join(SUITES)}; default: all"
     )
     parser.add_argument(
-        "-k", dest="select", default="", help="run these tests only, as pytest's -k; writes nothing"
+        "-k", dest="select", default="", help="run only these tests, as pytest's -k; the page is not written"
     )
     parser.add_argument("-v", dest="verbose", action="store_true", help="show pytest's output")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The page of the docs that says which of scikit-learn's tests pass: generated from results and reasons."""
+"""Generates the page of the docs that says which of scikit-learn's tests pass, from results and reasons."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ of a rebound class (they are about scikit-learn's helpers, or about other estima
 
 
 def load() -> dict[str, dict]:
-    """Return the saved results by suite."""
+    """Return the saved results, a dict by suite name."""
     return json.loads(DATA.read_text(encoding="utf-8")) if DATA.exists() else {}
 
 
 def save(results: dict[str, dict]) -> None:
-    """Keep the results, without the output of the runs, and write the page."""
+    """Save the results without pytest's output, and write the page."""
     kept = {name: {k: v for k, v in result.items() if k != "output"} for name, result in results.items()}
     DATA.parent.mkdir(exist_ok=True)
     DATA.write_text(
@@ -38,7 +38,7 @@ def save(results: dict[str, dict]) -> None:
 
 
 def render(results: dict[str, dict]) -> str:
-    """Return the page."""
+    """Return the text of the page."""
     versions = ", ".join(sorted({result["sklearn"] for result in results.values()}))
     lines = []
     for name, suite in SUITES.items():

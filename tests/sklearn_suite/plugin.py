@@ -1,6 +1,6 @@
-"""The pytest plugin that rebinds scikit-learn's names to this package's classes and writes down what passed.
+"""The pytest plugin that rebinds scikit-learn's names to this package's classes and records the outcomes.
 
-It is told what to do by the environment: STEEPEST_SKLEARN_SUITE names the suite, STEEPEST_SKLEARN_RESULTS the file.
+Two environment variables configure it: STEEPEST_SKLEARN_SUITE names the suite, STEEPEST_SKLEARN_RESULTS the file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SECONDS_PER_TEST = 120
 
 _made: list[
     type
-] = []  # the classes of this package of which a test has made instances, and the classes below them
+] = []  # rebound classes, and subclasses of them, of which the current test has made instances
 _outcomes: dict[str, str] = {}
 _details: dict[str, str] = {}
 _unrelated: set[str] = set()
@@ -39,7 +39,7 @@ def _count_instances(cls: type) -> None:
 
 
 def pytest_configure(config):
-    # Other estimators of scikit-learn that build on the rebound ones keep scikit-learn's own.
+    # Import all estimators first: scikit-learn's other estimators keep using scikit-learn's own classes.
     all_estimators()
     package, ours = importlib.import_module(SUITE.package), importlib.import_module(SUITE.ours)
     for name in SUITE.names:
@@ -50,7 +50,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    # Estimators without a random_state draw from NumPy's global generator: the same numbers in every run.
+    # Estimators without a random_state use NumPy's global generator; seeding makes every run the same.
     np.random.seed(0)  # noqa: NPY002
     _made.clear()
     _made.extend(type(value) for value in getattr(item, "callspec", _NoParameters).params.values())

@@ -1,24 +1,24 @@
-"""Why a test of scikit-learn's fails here: file -> test -> reason, in words for users; the docs show them.
+"""Why tests of scikit-learn fail here: file -> test -> reason, written for users, since the docs show it.
 
-A key is the name of a test, with its parameters where only some of them fail. A test that fails without a reason is an
-error, and so is a reason whose test passes.
+A key is the name of a test, with its parameters if only some of them fail. A test that fails without a reason is an
+error, and so is a reason for a test that passes.
 """
 
 from __future__ import annotations
 
 _EXACT = '`"arpack"` and `"randomized"` are the exact solvers here, which have fewer restrictions.'
 
-_DECAY = "scikit-learn takes hundredths of the intercept's steps for sparse inputs; here they are as for dense ones."
-_ORDER = "The order of few samples decides, and is drawn by another generator; with `shuffle=False` results are equal."
+_DECAY = "scikit-learn scales the intercept's steps by 0.01 for sparse inputs; here they are as for dense inputs."
+_ORDER = "The result depends on the shuffled order, which another generator gives; it is equal with `shuffle=False`."
 
 REASONS: dict[str, dict[str, str]] = {
     "mlp": {
         "test_adaptive_learning_rate": "Reads `learning_rate` of the private optimizer, which is `lr` here.",
         "test_gradient": "Calls the private `_loss_grad_lbfgs`.",
         "test_learning_rate_warmstart": "Reads `learning_rate` of the private optimizer, which is `lr` here.",
-        "test_mlp_diverging_loss": "Trains on after the loss has become infinite; here that is a `DivergenceError`, "
+        "test_mlp_diverging_loss": "Goes on training after an infinite loss; here that is a `DivergenceError`, "
         "and the last finite weights remain.",
-        "test_nonfinite_params": "Expects a `ValueError` in other words; here it is a `DivergenceError` that names "
+        "test_nonfinite_params": "Expects another `ValueError`; here it is a `DivergenceError` that names "
         "epoch and step.",
     },
     "base": {
@@ -34,7 +34,7 @@ REASONS: dict[str, dict[str, str]] = {
         "test_sample_weights": _ORDER,
         "test_sgd_averaged_computed_correctly[SparseSGDRegressor]": _DECAY,
         "test_sgd_averaged_partial_fit[SparseSGDRegressor]": _DECAY,
-        "test_sgd_error_on_zero_validation_weight": "That all weights are zero is said first.",
+        "test_sgd_error_on_zero_validation_weight": "Expects another error; here it is that all weights are zero.",
         "test_sgd_multiclass_average[SparseSGDClassifier]": _DECAY,
         "test_sgd_proba[SparseSGDClassifier]": _DECAY,
         "test_sgd_predict_proba_method_access": "Reads the private table of loss classes.",

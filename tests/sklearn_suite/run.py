@@ -1,4 +1,4 @@
-"""Running a suite in a process of its own, and what its failures must agree with."""
+"""Runs a suite in a process of its own, and compares its failures with the known reasons."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = TESTS.parent
 
 
 def is_installed(name: str) -> bool:
-    """Whether the installed scikit-learn has these tests: some distributions leave them out."""
+    """Whether the installed scikit-learn includes these tests, which some distributions omit."""
     try:
         return importlib.util.find_spec(SUITES[name].tests) is not None
     except ModuleNotFoundError:
@@ -30,7 +30,7 @@ def run(name: str, *, select: str = "", timeout: float = 1500) -> dict:
     """Run a suite, or those of its tests that the expression `select` selects, and return what came of it."""
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.json"
-        # An empty configuration: this package's own, which makes errors of warnings, is not scikit-learn's.
+        # An empty configuration replaces this package's, which turns warnings into errors.
         (Path(folder) / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
         paths = [str(TESTS), str(ROOT / "python"), os.environ.get("PYTHONPATH", "")]
         command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "-p"]
@@ -49,14 +49,14 @@ def run(name: str, *, select: str = "", timeout: float = 1500) -> dict:
             text=True,
             timeout=timeout,
         )
-        # 1 is pytest's status where some tests have failed.
+        # pytest exits with 1 if some tests have failed.
         if process.returncode not in (0, 1):
             raise RuntimeError(f"{SUITES[name].tests} did not run:\n{process.stdout}\n{process.stderr}")
         return {**json.loads(results.read_text(encoding="utf-8")), "output": process.stdout}
 
 
 def reason_for(name: str, test: str) -> str | None:
-    """Return the reason why a test may fail: its own, or that of the test for all parameters."""
+    """Return the reason why a test may fail, listed for the test with its parameters or for all parameters."""
     reasons = REASONS.get(name, {})
     return reasons.get(test) or reasons.get(re.sub(r"\[.*\]$", "", test, flags=re.DOTALL))
 

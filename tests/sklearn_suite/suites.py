@@ -1,4 +1,4 @@
-"""The test files of scikit-learn, and which of the names in them are rebound to the classes of this package."""
+"""The test files of scikit-learn, and the names in them that are rebound to this package's classes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Suite:
-    """One test file.
+    """A test file of scikit-learn and the names to rebind in it.
 
     Parameters
     ----------
     tests : str
-        Its module.
+        Module of the test file.
     package : str
-        The module of scikit-learn whose names are rebound, before the tests are imported.
+        Module of scikit-learn whose names are rebound before the tests are imported.
     ours : str
-        The module that has the classes of the same names.
+        Module of this package with classes of the same names.
     names : tuple of str
-        The names.
+        Names of the rebound classes.
     """
 
     tests: str

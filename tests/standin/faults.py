@@ -1,9 +1,9 @@
-"""Plant faults in copies of the CUDA kernels, and show that the tests of their operations fail on the stand-in.
+"""Mutation tests of the CUDA kernels: plants faults in copies, and shows that the tests fail on the stand-in.
 
     python tests/standin/faults.py build/standin [all|races]
 
-The folder is a build of this one, which passes its tests. Each fault is a change of one piece of text; one source is
-compiled anew, and linked with the other objects of the build.
+The folder holds a build of the stand-in that passes its tests. Each fault replaces one piece of text. The program
+recompiles one source with the fault, and links it with the other objects of the build.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ WRONG = r"elements are off|assert|array_equal"
 class Fault:
     what: str
     file: str
-    old: str  # stands there once
+    old: str  # occurs exactly once in `file`
     new: str
-    source: str  # that is compiled anew
+    source: str  # the file that is recompiled
     tests: str
-    finding: str  # what the report of the failing test says
+    finding: str  # pattern that the report of the failing test must match
 
 
 FAULTS = [
@@ -316,7 +316,7 @@ FAULTS = [
 
 
 def build(fault: Fault, objects: Path, folder: Path) -> None:
-    """Make cuda_standin with the fault in `folder`."""
+    """Build cuda_standin with the fault in `folder`."""
     shutil.copytree(CSRC, folder / "csrc")
     file = folder / "csrc" / fault.file
     text = file.read_text()
@@ -331,7 +331,7 @@ def build(fault: Fault, objects: Path, folder: Path) -> None:
     words[words.index("-o") + 1] = str(changed)
     subprocess.run(words, cwd=objects, check=True)
 
-    # The changed object comes first: of an inline function that several hold, the linker takes the first.
+    # The changed object comes first, since the linker takes the first definition of an inline function.
     others = [str(objects / c["output"]) for c in commands if c is not entry]
     module = folder / ("cuda_standin" + sysconfig.get_config_var("EXT_SUFFIX"))
     options = [w for w in words if w.startswith("-fsanitize")]
@@ -355,7 +355,7 @@ def run_tests(tests: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def examine(fault: Fault, objects: Path) -> tuple[bool, str]:
-    """Whether the tests find the fault, and the lines that say so."""
+    """Return whether the tests find the fault, and a text that reports it."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         build(fault, objects, Path(folder))

@@ -1,4 +1,4 @@
-"""The stand-in for CUDA itself: it computes what CUDA would, and finds the faults that it is there to find."""
+"""Tests of the stand-in for CUDA: it computes what CUDA would, and detects races and other faults in kernels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steepest import kernels as K
 
 pytestmark = pytest.mark.skipif(not STANDIN, reason="STEEPEST_STANDIN names no stand-in for the CUDA kernels")
 
-# Each kernel with a fault -> what the message says, whatever the order in which its threads run.
+# Kernel with a fault -> pattern of the message, for every order in which its threads run.
 FAULTS = {
     "race_read": r"bytes \d+\.\.\d+ .*(no barrier lies between|no thread of the block wrote)",
     "race_overwrite": r"(writes|reads) bytes .* which thread \d+ (read|wrote) at .*: no barrier lies between",
@@ -53,7 +53,7 @@ def selftest():
 
 @pytest.fixture(params=["ascending", "descending", "shuffled"])
 def order(request, monkeypatch):
-    """Run threads and blocks in each order."""
+    """Run threads and blocks in a given order."""
     monkeypatch.setenv("STANDIN_ORDER", request.param)
     return request.param
 
@@ -67,7 +67,7 @@ def test_fault_is_found(selftest, name, order):
     with pytest.raises(RuntimeError, match=FAULTS[name]) as info:
         selftest.run_fault(name)
     assert str(info.value).startswith("[cuda stand-in] ")
-    # The remains of the fault harm no later kernel.
+    # The fault does not affect later kernels.
     np.testing.assert_array_equal(selftest.block_sums(np.ones(256)), [128, 128])
 
 
@@ -90,7 +90,7 @@ def test_barriers(selftest, order, rng):
 @pytest.mark.parametrize("blocks", [1, 2, 7, 64])
 def test_last_block(selftest, order, rng, blocks):
     x = rng.integers(-100, 100, 10_007).astype(np.float64)
-    for _ in range(2):  # the ticket is back at zero
+    for _ in range(2):  # the kernel resets its ticket counter to zero
         assert selftest.grid_sum(x, blocks) == x.sum()
 
 
@@ -124,10 +124,10 @@ def test_double_buffer(selftest, order, rng, rows):
 
 @pytest.mark.parametrize(("bfloat16", "k", "bits"), [(False, 8, 11), (True, 16, 8)])
 def test_matrix_instruction(selftest, order, rng, bfloat16, k, bits):
-    # Whole numbers that the narrow type holds: every sum is exact.
+    # Integers that the narrow type represents exactly: every sum is exact.
     a, b = (rng.integers(-(2**7), 2**7, s).astype(np.float32) for s in ((16, k), (k, 8)))
     np.testing.assert_array_equal(selftest.multiply(a, b, bfloat16), a @ b)
-    # Others are rounded to nearest before they are multiplied.
+    # Other numbers are rounded to nearest before the multiplication.
     a = rng.standard_normal((16, k)).astype(np.float32)
     identity = np.eye(k, 8, dtype=np.float32)
     error = np.abs(selftest.multiply(a, identity, bfloat16) - a[:, :8])
@@ -173,18 +173,18 @@ def test_kernels_run_when_the_host_waits(cupy):
     x, out = cupy.asarray(np.array([-1.0, 2.0])), cupy.empty(2)
     K.relu(x, out=out)
     assert (out._memory == 77).all()
-    del x  # the kernel has it still
+    del x  # the kernel still holds its memory
     np.testing.assert_array_equal(cupy.asnumpy(out), [0, 2])
 
 
 def test_memory_that_is_free_holds_poison(cupy):
     x = cupy.asarray(np.ones(4))
     memory = x._memory.view()
-    # As a view it keeps the memory; another address of it does not.
+    # A view keeps the memory alive; an array made from the bare address does not.
     seen = np.frombuffer((ctypes.c_double * 4).from_address(memory.ctypes.data))
     np.testing.assert_array_equal(seen, 1)
     del x, memory
-    float(cupy.asarray(np.array(0.0)))  # the device has done what it was given
+    float(cupy.asarray(np.array(0.0)))  # wait for the device
     assert np.isnan(seen[1:]).all()
 
 

@@ -1,7 +1,7 @@
-"""Helpers of the programs of this folder: their arguments, children with a deadline, and how they end.
+"""Helpers of the stress programs: arguments, child processes with a deadline, and exit statuses.
 
-A program runs alone: ``python tests/stress/stress_NAME.py [--short] [--seed N]``. It ends with exit status 0 and a line
-of figures if all held, else with 1 and a line for each fault.
+Run a program by itself: ``python tests/stress/stress_NAME.py [--short] [--seed N]``. It exits with status 0 and a line
+of figures if all checks passed, else with status 1 and a line for each fault.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-# A process that has not ended by then never will.
+# Seconds after which a process counts as hanging.
 DEADLINE = 120
 
-# OpenBLAS ends the process where its own threads cannot start; those of steepest are what is tested. It reads this when
-# NumPy is imported, so the program begins anew.
+# OpenBLAS aborts the process if it cannot start its threads, but the programs test steepest's threads. OpenBLAS reads
+# the variable when NumPy is imported, so the program restarts itself.
 if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     os.execv(sys.executable, sys.orig_argv)
 
 
 def arguments(description: str) -> argparse.Namespace:
-    """The arguments, `short` and `seed`; warnings are silenced."""
+    """Parse the arguments `short` and `seed`, and silence warnings."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--short", action="store_true", help="a small part, for every change")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn at random")
-    warnings.simplefilter("ignore")  # fits that are stopped early say so
+    parser.add_argument("--short", action="store_true", help="run a small part, as for every change")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices")
+    warnings.simplefilter("ignore")  # fits that stop early warn of it
     return parser.parse_args()
 
 
 def expect_end_within(seconds: float) -> None:
-    """End this process, with the stacks of its threads, if it takes longer."""
+    """Print the stacks of all threads and end this process if it takes longer."""
     faulthandler.dump_traceback_later(seconds, exit=True)
 
 
 def run_in_child(work: Callable[[], object], deadline: float = DEADLINE) -> str:
-    """Run `work` in a fork of this process, which then ends as any Python process does.
+    """Run `work` in a forked child, which then exits like any Python process.
 
-    Returns "" if it ended well, else what became of it: an exception has been printed.
+    Returns "" if the child succeeded, else its exit status, signal or timeout. The child prints its exception.
     """
     sys.stdout.flush()
     child = os.fork()
@@ -69,7 +69,7 @@ def run_in_child(work: Callable[[], object], deadline: float = DEADLINE) -> str:
 
 
 def finish(faults: list[str], **figures: Any) -> NoReturn:
-    """Print the figures, or the faults, and end the program."""
+    """Print the figures or the faults, and exit."""
     name = os.path.basename(sys.argv[0]).removesuffix(".py")
     print(f"{name}: " + ", ".join(f"{what.replace('_', ' ')} {n}" for what, n in figures.items()))
     for fault in faults:

@@ -1,4 +1,4 @@
-"""Processes that end while daemon threads are in kernels, captures, replays and fits: each ends with exit status 0."""
+"""Processes that exit while daemon threads run kernels, captures, replays and fits: each exits with status 0."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def leave_behind(names: list[str], delay: float) -> None:
-    """Start a daemon thread for each, and return some time later."""
+    """Start a daemon thread for each piece of work, and return after `delay` seconds."""
     steepest.set_num_threads(2)
 
     def repeat(name: str) -> None:

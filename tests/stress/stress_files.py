@@ -1,10 +1,10 @@
-"""5,000 files that are damaged, or made to do harm: of models, and of images in the IDX format.
+"""Fuzz test with 5,000 damaged or malicious files: models, and images in the IDX format.
 
     python tests/stress/stress_files.py [--short] [--seed N]
 
-A damaged file is refused with a ValueError that names it. What loads is used: it may raise ordinary exceptions, and it
-may not crash, hang, or take memory that the file does not account for. Exit status 0 and one line of figures where
-that held.
+A damaged file must raise a ValueError that names it. A model that loads is used: it may raise ordinary exceptions, but
+may not crash, hang, or take more memory than its file accounts for. The exit status is 0, with one line of figures, if
+all checks passed.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from steepest.linear_model import LinearRegression, LogisticRegression, SGDClass
 from steepest.neural_network import Autoencoder, MLPClassifier, MLPRegressor
 
 FILES_OF_A_PROCESS = 500
-SECONDS_OF_A_FILE = 30  # then it hangs
-MOST_MEMORY = 512 << 20  # beyond what the process has before; the files have some kilobytes
-# The errors that methods may raise after somebody has set the model's attributes to anything.
+SECONDS_OF_A_FILE = 30  # seconds after which a file counts as hanging
+MOST_MEMORY = 512 << 20  # bytes beyond the memory before; the files have a few kilobytes
+# Errors that methods may raise when the file has set attributes of the model to arbitrary values.
 ORDINARY = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
 X = np.random.default_rng(0).standard_normal((12, 4))
 Y = np.arange(12) % 3
-# In the place of any value of a description.
+# Values that replace random values of a description.
 STRANGE = [
     *(None, True, -1, 0, 3, 2**31, 2**63, 10**30, 0.5, -1e308, float("nan"), "", "x", "relu", "\ud800", [], {}),
     *([[]], [1, 2], {"a": 1}, {"$float": "nan"}, {"$float": 10**400}, {"$tuple": [-1]}, {"$tuple": 3}, {"$later": 0}),
@@ -57,7 +57,7 @@ STRANGE = [
 
 
 def models() -> list:
-    """Fitted models of every kind, with all that their files can hold."""
+    """Fitted models of every kind, with everything that their files can contain."""
     drawn = {"random_state": np.random.RandomState(0), "max_iter": 2}
     return [
         MLPClassifier((3,), **drawn).fit(X, np.array(["a", "b", "c"])[Y]),
@@ -84,7 +84,7 @@ def without_checksum(header: dict, tensors: dict) -> bytes:
 
 
 def with_damaged_bytes(content: bytes, rng: np.random.Generator) -> bytes:
-    """Flip, cut out, double or overwrite some bytes: anywhere, or in the header, where there are more ways to fail."""
+    """Flip, cut, duplicate or overwrite bytes, anywhere or in the header, where more can go wrong."""
     data = bytearray(content)
     header = 8 + int.from_bytes(content[:8], "little")
     for _ in range(rng.integers(1, 4)):
@@ -107,7 +107,7 @@ def with_damaged_bytes(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def places(value, found: list) -> list:
-    """All (container, key) of a description."""
+    """All (container, key) pairs of a description."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         found.append((value, key))
@@ -116,7 +116,7 @@ def places(value, found: list) -> list:
 
 
 def with_changed_content(parts: tuple[dict, dict], rng: np.random.Generator) -> bytes:
-    """Change the description and the tensors: a well-formed file without a checksum, as the first versions wrote."""
+    """Change the description and the tensors in a well-formed file without a checksum, as the first versions wrote."""
     header, tensors = dict(parts[0]), copy.deepcopy(parts[1])
     model = json.loads(header["model"])
     for _ in range(rng.integers(1, 4)):
@@ -158,7 +158,7 @@ def change_a_tensor(tensors: dict, rng: np.random.Generator) -> None:
 
 
 def with_bad_images(content: bytes, rng: np.random.Generator) -> bytes:
-    """Change an IDX file, plain or with gzip; a header may ask for anything."""
+    """Change an IDX file, plain or compressed with gzip; its header may claim any size."""
     data = bytearray(content)
     for _ in range(rng.integers(1, 4)):
         at = int(rng.integers(min(len(data), 16 if rng.random() < 0.6 else len(data)) or 1))
@@ -172,7 +172,7 @@ def with_bad_images(content: bytes, rng: np.random.Generator) -> bytes:
         else:
             data[3:4] = rng.bytes(1)
     if rng.random() < 0.3:
-        data += bytes(1 << 20)  # a bomb: a thousandth of that with gzip
+        data += bytes(1 << 20)  # a decompression bomb, which gzip shrinks to a thousandth
     packed = bytearray(gzip.compress(data, 6)) if rng.random() < 0.5 else data
     if rng.random() < 0.3 and packed:
         packed[rng.integers(len(packed))] ^= 1 << int(rng.integers(8))
@@ -183,7 +183,7 @@ def with_bad_images(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def use(model, rng: np.random.Generator) -> str:
-    """Call what a model has; return what came of it."""
+    """Call the methods of a model; return a word for the outcome."""
     calls = [
         ("predict", (X,)),
         ("predict_proba", (X,)),
@@ -210,7 +210,7 @@ def refused(error: ValueError, prefix: str, text: str) -> str:
 
 
 def one_file(i: int, seed: int, samples: list, folder: Path) -> str:
-    """Make file i, read it and use it; return what came of it."""
+    """Make file i, read it and use it; return a word for the outcome."""
     rng = np.random.default_rng((seed, i))
     path = folder / "file"
     if i % 5 == 4:
@@ -223,7 +223,7 @@ def one_file(i: int, seed: int, samples: list, folder: Path) -> str:
             return refused(error, f"[read_idx] {path}, byte ", "IDX refused")
         return "IDX read"
     content, parts = samples[rng.integers(len(samples))]
-    # With a checksum; or without one, as the first versions wrote, and as somebody can write who knows how.
+    # One model file in four has a checksum; the others have none, like files of the first versions or of an attacker.
     checked = i % 5 == 0
     if i % 5 < 2:
         changed = with_damaged_bytes(content if checked else without_checksum(*parts), rng)
@@ -239,13 +239,13 @@ def one_file(i: int, seed: int, samples: list, folder: Path) -> str:
 
 
 def peak_memory() -> int:
-    """The most memory, in bytes, that this process has had so far."""
+    """Peak memory of this process in bytes."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) << 10
 
 
 def work(begin: int, end: int, seed: int) -> None:
-    """Read some of the files, in a process of its own; the last line of its output says what came of them."""
+    """Read files `begin` to `end` in a process of its own; the last line of its output counts the outcomes."""
     warnings.simplefilter("ignore")
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:

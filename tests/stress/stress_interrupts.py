@@ -1,4 +1,4 @@
-"""Ctrl-C at random moments of kernels, captures, replays and fits: each ends soon, and everything works afterwards."""
+"""Ctrl-C at random moments of kernels, captures, replays and fits: each stops soon, and everything works afterwards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import workloads
 import steepest
 from steepest import _cpu
 
-# A tenth of a second, and what a machine that is busy with other things adds.
+# Seconds until an interrupted call must end: 0.1 s, and a margin for a busy machine.
 LONGEST = 1.0
 
 
@@ -33,7 +33,7 @@ def main() -> None:
         began = time.monotonic()
         try:
             signal.setitimer(signal.ITIMER_REAL, delay)
-            workloads.WORK[name]()  # a fit of perceptrons ends with a warning instead
+            workloads.WORK[name]()  # an interrupted fit of perceptrons ends with a warning instead
         except KeyboardInterrupt:
             waits.append(time.monotonic() - began - delay)
             if waits[-1] > LONGEST:

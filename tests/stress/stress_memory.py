@@ -1,4 +1,4 @@
-"""Limits on memory (RLIMIT_AS) from none left to plenty: results or MemoryError, and everything works afterwards."""
+"""Limits on memory (RLIMIT_AS), tight to generous: correct results or MemoryError, and everything works afterwards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main() -> None:
     points = 8 if options.short else 40
     results = workloads.expected_results()
     faults = []
-    # Megabytes beyond what is in use, most of the points where little is left.
+    # Megabytes beyond the memory in use; most points leave little.
     for more in np.geomspace(0.1, 300, points):
         fault = program.run_in_child(lambda more=more: work_within(float(more), results))
         if fault:
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def work_within(megabytes: float, results: dict[str, bytes]) -> None:
-    """Do all work with so much memory beyond what is in use, twice; then without a limit."""
+    """Do all work twice with a limit of `megabytes` beyond the memory in use, then without a limit."""
     steepest.set_num_threads(3)
     before = resource.getrlimit(resource.RLIMIT_AS)
     with open("/proc/self/statm") as statm:

@@ -1,8 +1,8 @@
-"""Kills, full disks and other failures while a model is saved: the file is the old one or the new one, whole.
+"""Kills, full disks and other failures while a model is saved: the file is the complete old or new one.
 
     python tests/stress/stress_save.py [--short] [--seed N]
 
-Exit status 0 and one line of figures where that held.
+The exit status is 0, with one line of figures, if all checks passed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import numpy as np
 import steepest
 from steepest import nn
 
-WIDTH = 500  # 1 MB: most of the time of a save is writing
-TMPFS_BYTES = 3 << 20  # room for two models, and not for three
+WIDTH = 500  # units; the file has 1 MB, so that saving mostly writes
+TMPFS_BYTES = 3 << 20  # bytes; room for two models, but not for three
 
 
 def network(value: float) -> nn.Network:
@@ -34,13 +34,13 @@ def network(value: float) -> nn.Network:
 
 
 def value_of(path: Path) -> float:
-    """The number that all weights of a whole file are."""
+    """The value of all weights in a complete file."""
     (value,) = np.unique(steepest.load(path).parameters()[0].value)
     return float(value)
 
 
 def leftovers(folder: Path, path: Path) -> list[Path]:
-    """List the files that a killed process has left; any but temporary files are an error."""
+    """List the temporary files that a killed process has left; other files are an error."""
     others = [other for other in folder.iterdir() if other != path]
     strange = [other.name for other in others if other.suffix != ".tmp"]
     assert not strange, f"files that nobody asked for: {strange}"
@@ -48,7 +48,7 @@ def leftovers(folder: Path, path: Path) -> list[Path]:
 
 
 def in_a_child(work) -> int:
-    """Run a function in a forked process; return the exit status, or the signal that ended it, negative."""
+    """Run a function in a forked process; return its exit status, or minus the signal that ended it."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -87,7 +87,7 @@ def killed_while_saving(folder: Path, times: int, rng: np.random.Generator) -> s
 
 
 def limited(folder: Path, times: int, rng: np.random.Generator) -> str:
-    """A limit of the file's size, as a full disk or a quota, at any byte; no free descriptors."""
+    """Save with a limit on the file's size at a random byte, like a full disk or a quota, or without descriptors."""
     path = folder / "limited"
     steepest.save(network(1), path)
     size = path.stat().st_size
@@ -111,7 +111,7 @@ def limited(folder: Path, times: int, rng: np.random.Generator) -> str:
 
 
 def on_a_full_disk(folder: Path) -> None:
-    """On a file system with room for two files of the model, of which one is the old file."""
+    """Save on a file system with room for two files of the model, one of which is the old file."""
     path, ballast = folder / "model", folder / "ballast.tmp"
     steepest.save(network(1), path)
     size = path.stat().st_size
@@ -133,7 +133,7 @@ def on_a_full_disk(folder: Path) -> None:
 
 
 def full_disk(folder: Path) -> str:
-    """Run `on_a_full_disk` on a file system in memory, in a name space of its own, where the system allows that."""
+    """Run `on_a_full_disk` on a tmpfs in a separate mount namespace, if the system allows one."""
     place = folder / "disk"
     place.mkdir()
     script = f'mount -t tmpfs -o size={TMPFS_BYTES} none "$1" || exit 77; exec "$2" "$3" --full-disk "$1"'

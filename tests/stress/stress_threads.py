@@ -1,4 +1,4 @@
-"""Limits on threads (RLIMIT_NPROC) from none to enough: the same results, and the whole team once there is no limit."""
+"""Limits on threads (RLIMIT_NPROC), from none to enough: the same results, and all threads once the limit is gone."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def main() -> None:
 
 
 def work_with(limit: int, results: dict[str, bytes]) -> None:
-    """Do all work under a limit, then without it."""
-    if os.getuid() == 0:  # for whom there is no limit
+    """Do all work under a limit on threads, then without it."""
+    if os.getuid() == 0:  # the limit does not apply to root
         os.setgid(65534)
         os.setuid(65534)
     steepest.set_num_threads(TEAM)

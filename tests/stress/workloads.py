@@ -1,6 +1,6 @@
-"""Work of every kind for the programs of this folder: kernels, captured steps, fits.
+"""Pieces of work for the stress programs: kernels, captured steps, fits.
 
-Each piece gives the same bytes every time.
+Each piece returns the same bytes every time.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def matmul() -> bytes:
 
 
 def softmax() -> bytes:
-    """Rows that need scratch memory of their own."""
+    """Softmax of strided rows, which needs scratch memory."""
     return K.softmax(_strided).tobytes()
 
 
 def capture() -> bytes:
-    """Captures of small steps, one after the other."""
+    """A series of captures of small steps."""
     for _ in range(50):
         with steepest.capture() as graph:
             y = K.relu(_X)
@@ -44,7 +44,7 @@ def capture() -> bytes:
 
 
 def replay() -> bytes:
-    """A captured step, many times."""
+    """Many replays of a captured step."""
     step, total = np.array(0), np.zeros((), np.float32)
     with steepest.capture() as graph:
         K.increment(step)
@@ -55,7 +55,7 @@ def replay() -> bytes:
 
 
 def profile() -> bytes:
-    """The same with the time of each operation."""
+    """Replays that measure the time of each operation."""
     with steepest.capture() as graph:
         y = K.matmul(_X, _X[:40])
     graph.profile(200)
@@ -63,33 +63,33 @@ def profile() -> bytes:
 
 
 def perceptron() -> bytes:
-    """A fit by captured steps; Ctrl-C ends it with a warning."""
+    """A fit of a perceptron by captured steps; Ctrl-C ends it with a warning."""
     model = MLPClassifier((16,), max_iter=8, random_state=0).fit(_X, _labels)
     return model.predict_proba(_X[:20]).tobytes()
 
 
 def discriminants() -> bytes:
-    """Class statistics and eigenvectors."""
+    """A discriminant analysis: class statistics and eigenvectors."""
     return LinearDiscriminantAnalysis().fit(_X, _labels).decision_function(_X[:20]).tobytes()
 
 
 def components() -> bytes:
-    """A covariance and its eigenvectors."""
+    """Principal components: a covariance and its eigenvectors."""
     return PCA(3).fit_transform(_X).tobytes()
 
 
 def logistic() -> bytes:
-    """L-BFGS on a captured gradient."""
+    """Logistic regression by L-BFGS on a captured gradient."""
     return LogisticRegression().fit(_X, _labels).coef_.tobytes()
 
 
 def least_squares() -> bytes:
-    """The closed form."""
+    """Linear regression in closed form."""
     return LinearRegression().fit(_X, _labels).coef_.tobytes()
 
 
 def stochastic() -> bytes:
-    """Sample by sample."""
+    """Stochastic gradient descent on single samples."""
     return SGDClassifier(max_iter=5, random_state=0).fit(_X, _labels).coef_.tobytes()
 
 
@@ -110,17 +110,17 @@ WORK: dict[str, Callable[[], bytes]] = {
     )
 }
 
-# These count labels by numpy.unique, in which a daemon thread aborts a process that ends (NumPy 2.4): Python ends the
-# thread by unwinding its stack, and NumPy's C++ does not let that pass.
+# These call numpy.unique, in which a daemon thread aborts an exiting process (NumPy 2.4): Python ends the thread by
+# unwinding its stack, which NumPy's C++ code does not allow.
 LABELLED = (perceptron, discriminants, logistic, stochastic)
 
 
 def expected_results() -> dict[str, bytes]:
-    """Return the result of each piece of work; this also imports and compiles all that they need."""
+    """Return the result of each piece of work; the first run also imports everything that the work needs."""
     return {name: work() for name, work in WORK.items()}
 
 
 def faults_of(results: dict[str, bytes]) -> list[str]:
-    """List the pieces of work that no longer give the same result."""
+    """List the pieces of work whose result has changed."""
     faults = ["a capture has not ended"] if _cpu.is_capturing() else []
     return faults + [f"{name} gives another result" for name, work in WORK.items() if work() != results[name]]
