@@ -1,4 +1,4 @@
-"""How arrays lie in memory does not matter to any estimator: order, strides, bytes, data frames. Masks do."""
+"""Estimators give the same results for every memory layout (order, strides, byte order, data frames); masks raise."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ everyone = pytest.mark.parametrize("estimator", ALL_ESTIMATORS, ids=lambda e: e.
 
 
 def strided(a):
-    """The same items, every second one of a larger array, backwards."""
+    """A copy with stride -2 along every axis of a larger array."""
     wide = np.zeros(tuple(2 * n for n in a.shape), a.dtype)
     view = wide[tuple(slice(None, None, -2) for _ in a.shape)]
     view[...] = a
@@ -53,7 +53,7 @@ def make(estimator, **options):
 def assert_same_fit(model, same, X):
     for got, expected in zip(outputs(same, X), outputs(model, X), strict=True):
         if got.dtype.kind == "f":
-            # LAPACK's sums may be in another order.
+            # LAPACK may sum in a different order.
             np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
         else:
             np.testing.assert_array_equal(got, expected)
@@ -75,7 +75,7 @@ def test_layout_of_samples_and_targets(estimator, layout):
 @every_layout
 def test_layout_of_weights(estimator, layout):
     if not estimator.fit.__code__.co_varnames[:4].count("sample_weight"):
-        pytest.skip("it takes no weights")
+        pytest.skip("the estimator takes no sample weights")
     X, *y = small_data(estimator, dtype=np.float64)
     weight = np.linspace(0.5, 2.0, len(X))
     model, same = (make(estimator).fit(X, *y, sample_weight=w) for w in (weight, LAYOUTS[layout](weight)))
@@ -86,7 +86,7 @@ def test_layout_of_weights(estimator, layout):
 @pytest.mark.parametrize("solver", ["adam", "lbfgs", "natural"])
 @pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor, LinearRegression])
 def test_layout_of_several_targets(estimator, solver, layout):
-    """Labels of several columns too, and those of the validation samples."""
+    """Targets of several columns may have any layout, and so may those of the validation samples."""
     rng, lay = np.random.default_rng(0), LAYOUTS[layout]
     X = rng.standard_normal((40, 3))
     Y = (X[:, :2] > 0).astype(int) if estimator is MLPClassifier else X[:, :2] ** 2
@@ -110,7 +110,7 @@ def test_layout_of_the_validation_samples_of_an_autoencoder():
 
 @pytest.mark.parametrize("loss", ["log_loss", "hinge"])
 def test_labels_of_margins_and_of_other_numbers(loss):
-    """-1 stands for 0; other numbers say neither yes nor no."""
+    """Multilabel targets may use -1 for 0; other numbers raise an error."""
     X = np.random.default_rng(0).standard_normal((30, 3))
     Y = (X[:, :2] > 0).astype(int)
     model, same = (make(MLPClassifier, loss=loss).fit(X, y) for y in (Y, np.where(Y, 1.0, -1.0)))
@@ -125,12 +125,12 @@ def masked(a):
 
 @everyone
 def test_masked_items_are_refused(estimator):
-    """An array of NumPy's would have what lies under the mask."""
+    """Conversion to a plain NumPy array would use the values under the mask."""
     X, *y = small_data(estimator, dtype=np.float64)
     refused = pytest.raises(ValueError, match=rf"^\[{estimator.__name__}\] \w+ has masked items")
     with refused:
         make(estimator).fit(masked(X), *y)
-    model = make(estimator).fit(np.ma.array(X), *y)  # nothing is masked
+    model = make(estimator).fit(np.ma.array(X), *y)  # without masked items
     for name in ("predict", "predict_proba", "decision_function", "transform"):
         if hasattr(model, name):
             with refused:

@@ -31,7 +31,7 @@ def test_scikit_learn(estimator, check):
 
 
 def samples(rng, n=120, dtype=np.float64):
-    """Six features that vary along three directions, mostly."""
+    """Six features that vary mainly along three directions."""
     X = rng.standard_normal((n, 3)) * [3.0, 2.0, 1.0] @ rng.standard_normal((3, 6))
     return (X + 0.1 * rng.standard_normal((n, 6)) + 1.0).astype(dtype)
 
@@ -44,7 +44,7 @@ def quick(**options):
 @pytest.mark.parametrize("tied_weights", [False, True])
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_a_linear_one_finds_the_principal_components(rng, tied_weights, k):
-    """P. Baldi and K. Hornik: the global minimum projects on them, and all other critical points are saddles."""
+    """Baldi and Hornik (1989): the global minimum projects on them, and all other critical points are saddles."""
     X = samples(rng)
     centred = X - X.mean(axis=0)
     _, singular, axes = np.linalg.svd(centred, full_matrices=False)
@@ -52,8 +52,8 @@ def test_a_linear_one_finds_the_principal_components(rng, tied_weights, k):
         (k,), "identity", tied_weights=tied_weights, solver="lbfgs", tol=1e-9, max_iter=5000, random_state=1
     ).fit(X)
     explained = (singular[:k] ** 2).sum() / (singular**2).sum()
-    # L-BFGS ends where an iteration lowers the loss by less than 2e-9 of it: some 1e-5 above the minimum, to which the
-    # square of the angle is proportional.
+    # L-BFGS stops if an iteration lowers the loss by less than a relative 2e-9, about 1e-5 above the minimum. The
+    # excess is proportional to the squared angle.
     np.testing.assert_allclose(model.score(X), explained, rtol=1e-4)
     decoder = model.inverse_transform(np.eye(k)) - model.intercepts_[-1]
     assert scipy.linalg.subspace_angles(decoder.T, axes[:k].T).max() < 0.02
@@ -93,7 +93,7 @@ def test_the_parts_make_up_the_whole(rng, dtype, options):
     code = model.transform(X)
     assert code.dtype == dtype
     eps = float(np.finfo(dtype).eps)
-    # The same products in the same order, but of weights that lie transposed where they are tied.
+    # Both compute the same products in the same order, but tied weights are transposed in memory.
     np.testing.assert_allclose(model.inverse_transform(code), model.reconstruct(X), rtol=0, atol=100 * eps)
     squared = ((model.reconstruct(X) - X) ** 2).sum() / ((X - X.mean(axis=0)) ** 2).sum()
     np.testing.assert_allclose(model.score(X), 1 - squared, rtol=0, atol=100 * eps)
@@ -110,7 +110,7 @@ def test_tied_weights_are_one(rng):
 
 
 def test_log_loss(dtype):
-    """For data in [0, 1] the loss is the cross-entropy, and the output passes through the logistic function."""
+    """For data in [0, 1] the loss is the cross-entropy, and the output activation is the logistic function."""
     X = (load_digits().data[:200] / 16).astype(dtype)
     model = quick(loss="log_loss", hidden_layer_sizes=(16, 8), learning_rate_init=0.01, max_iter=20).fit(
         X, eval_set=X
@@ -119,7 +119,7 @@ def test_log_loss(dtype):
     assert ((made > 0) & (made < 1)).all()
     np.testing.assert_allclose(model.inverse_transform(model.transform(X)), made, rtol=1e-5)
     expected = -(X * np.log(made) + (1 - X) * np.log1p(-made)).mean()
-    # Where the output is within 1e-3 of 0 or 1, its logarithm is a thousand times as sensitive to rounding.
+    # If the output is within 1e-3 of 0 or 1, its logarithm is 1000 times as sensitive to rounding.
     np.testing.assert_allclose(model.validation_loss_curve_[-1], expected, rtol=1e3 * np.finfo(dtype).eps)
     assert model.validation_scores_[-1] == pytest.approx(model.score(X), rel=1e-5)
     assert model.out_activation_ == "logistic"
@@ -134,7 +134,7 @@ def test_log_loss(dtype):
 
 @pytest.mark.cpu_only("its fits take the stand-in too long")
 def test_denoising():
-    """Trained to give back what is missing, it does so better than one that was trained on whole images."""
+    """An autoencoder trained with dropout of the input reconstructs damaged images better than one trained without."""
     X = (load_digits().data / 16).astype(np.float32)
     rng = np.random.default_rng(0)
     damaged = (X * (rng.random(X.shape) > 0.3) / 0.7).astype(np.float32)
@@ -142,7 +142,7 @@ def test_denoising():
     for dropout in (0.0, 0.3):
         model = Autoencoder((64, 32), dropout=dropout, learning_rate_init=0.01, max_iter=40, random_state=0)
         model.fit(X[:1400])
-        # predict leaves the input as it is
+        # There is no dropout in prediction.
         assert model.reconstruct(X[:3]).tobytes() == model.reconstruct(X[:3]).tobytes()
         errors.append(((model.reconstruct(damaged[1400:]) - X[1400:]) ** 2).mean())
     assert errors[1] < 0.8 * errors[0]
@@ -194,7 +194,7 @@ def test_weights_of_samples(rng):
     }
     weighted = quick(**options).fit(X, sample_weight=counts)
     repeated = quick(**options).fit(X.repeat(counts, 0))
-    # Both end where an iteration lowers the loss by less than 2e-9 of it.
+    # Both fits stop if an iteration lowers the loss by less than a relative 2e-9.
     np.testing.assert_allclose(weighted.loss_, repeated.loss_, rtol=1e-4)
     assert weighted.score(X, sample_weight=counts) == pytest.approx(
         weighted.score(X.repeat(counts, 0)), rel=1e-9
@@ -202,7 +202,7 @@ def test_weights_of_samples(rng):
 
 
 def test_options_of_the_perceptrons(rng):
-    """Rules, schedules, penalties, clipping and initial values are those of the base; here they reach it."""
+    """Update rules, schedules, penalties, clipping and initial values reach the base class, which implements them."""
     X = samples(rng)
     model = quick(solver="rmsprop", learning_rate=schedules.Cosine(0.02, 3), init="orthogonal").fit(X)
     assert isinstance(model._optimizer, optim.RMSprop)
@@ -226,7 +226,7 @@ def test_the_parts_are_not_copied(rng, options, monkeypatch):
     model.coefs_[0][...] = 0.0
     model.intercepts_[0][...] = 0.0
     code = model.transform(X)
-    # Nothing of X is left behind the first layer.
+    # With zero weights in the first layer the code does not depend on X.
     assert (code == code[0]).all()
     np.testing.assert_allclose(model.inverse_transform(code), model.reconstruct(X), rtol=0, atol=1e-14)
 
@@ -279,7 +279,7 @@ def test_cuda(cupy, rng, dtype):
     code = on_cuda.transform(cupy.asarray(X))
     assert isinstance(code, cupy.ndarray)
     eps = float(np.finfo(dtype).eps)
-    # Few steps from the same weights, with the same masks: rounding in another order.
+    # After few steps with the same weights and masks, the results differ by rounding alone.
     np.testing.assert_allclose(cupy.asnumpy(code), on_cpu.transform(X), rtol=0, atol=1e4 * eps)
     back = on_cuda.inverse_transform(code)
     np.testing.assert_allclose(cupy.asnumpy(back), on_cpu.reconstruct(X), rtol=0, atol=1e4 * eps)

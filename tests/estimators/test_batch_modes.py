@@ -1,4 +1,4 @@
-"""Batch, mini-batch and stochastic descent on linear models: the minimum of the exact solvers, and our own promises."""
+"""Batch, mini-batch and stochastic gradient descent on linear models: the exact minimum, and documented rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from steepest.linear_model import LinearRegression, LogisticRegression
 from steepest.linear_model._batch_modes import BATCH_MODE_PARAMETERS, BATCH_MODES
 from steepest.linear_model._sampling import draw_by_weight
 
-# Two fits in other orders are equal up to their tolerance, and not to the 1e-7 of this check.
+# These checks expect a tolerance of 1e-7, but fits with different sample orders agree only up to `tol`.
 EQUAL_UP_TO_TOL = {
     "check_sample_weight_equivalence_on_dense_data",
     "check_sample_weight_equivalence_on_sparse_data",
@@ -56,7 +56,7 @@ def regression(rng, n, d, m, dtype=np.float64):
 
 
 def gradient(X, Y, coef, intercept, s, alpha):
-    """Largest component of the gradient of the mean objective, over the deviation of the targets."""
+    """Infinity norm of the gradient of the mean objective, divided by the standard deviation of the targets."""
     residual = s[:, None] * (X @ coef.T + intercept - Y).astype(np.float64)
     deviation = np.sqrt(np.average((Y - np.average(Y, 0, s)) ** 2, 0, s).sum())
     parts = residual.T @ X + alpha * coef, residual.sum(0)
@@ -73,7 +73,7 @@ def test_least_squares(rng, dtype, batch_mode, alpha, m):
         weights = np.ones(150) if s is None else s.astype(np.float64)
         rounding = 20 * np.finfo(dtype).eps
         assert gradient(X, Y, model.coef_, model.intercept_, weights, alpha) < tol + rounding
-        # The least eigenvalue of X's moments is above 1/4.
+        # The smallest eigenvalue of X^T X / n is above 1/4.
         coef, intercept = least_squares(X, Y, s, True, alpha)
         bound = 4 * np.sqrt(6) * (tol + rounding) * np.sqrt(Y.var(0).sum() * 2)
         np.testing.assert_allclose(model.coef_, coef.T, rtol=0, atol=bound)
@@ -125,7 +125,7 @@ def test_whole_weights_are_repeated_rows(rng, batch_mode):
         weighted = model.fit(X, Y, repeats).coef_
     with pytest.warns(ConvergenceWarning):
         repeated = model.fit(X.repeat(repeats, 0), Y.repeat(repeats, 0)).coef_
-    # The same steps.
+    # Both fits take the same steps.
     np.testing.assert_allclose(weighted, repeated, rtol=0, atol=1e-12)
 
 
@@ -137,7 +137,7 @@ def test_visits_are_the_weights_on_average(rng):
         np.add.at(drawn, draw_by_weight(s, rng), 1)
     expected = 50 * s / s.sum()
     assert (np.abs(counts - expected) < 1).all() and (counts.sum(1) == 50).all()
-    # Each count is one of two numbers: a deviation of at most 1/2, of which five are allowed.
+    # Each count takes one of two values, so its standard deviation is at most 1/2; the bound is five standard errors.
     np.testing.assert_allclose(counts.mean(0), expected, rtol=0, atol=5 * 0.5 / np.sqrt(2000))
 
 

@@ -1,4 +1,4 @@
-"""Progress bars, checkpoints, early stopping and event files: what they show, write and stop."""
+"""Callbacks: progress bars, checkpoints, early stopping and TensorBoard event files."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def test_a_bar_on_a_terminal(monkeypatch):
 
 def test_a_log_has_few_lines(monkeypatch, capsys):
     fit(ProgressBar(), max_iter=30)
-    assert capsys.readouterr() == ("", "")  # it took less than half a minute
-    clock = iter(range(0, 10_000, 10))  # ten seconds an epoch
+    assert capsys.readouterr() == ("", "")  # the fit took less than log_seconds
+    clock = iter(range(0, 10_000, 10))  # ten seconds for each epoch
     monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
     fit(ProgressBar(log_seconds=100.0), max_iter=40)
     lines = capsys.readouterr().err.splitlines()
@@ -67,7 +67,7 @@ def test_a_log_has_few_lines(monkeypatch, capsys):
 
 
 def test_a_bar_in_a_notebook(monkeypatch):
-    """tqdm chooses its notebook class there, and standard error is no terminal."""
+    """In a notebook standard error is no terminal, and tqdm chooses its notebook class."""
     import tqdm.auto
 
     class Notebook(tqdm.auto.tqdm):
@@ -88,7 +88,7 @@ def test_lbfgs_has_a_bar_too(monkeypatch):
 
 
 class NoStream:
-    """A stand-in for standard error that programs only write to."""
+    """A standard error without a file descriptor, whose `write` fails."""
 
     def write(self, text):
         raise ValueError("I/O operation on closed file")
@@ -104,14 +104,14 @@ def closed():
 
 @pytest.mark.parametrize("stream", [None, NoStream(), closed()], ids=["none", "no stream", "closed"])
 def test_a_fit_does_without_standard_error(stream, monkeypatch, capsys):
-    """As of a service, or a program without a console; a line of the log is due after each epoch."""
+    """A fit works without standard error, as in a service, even if a log line is due after each epoch."""
     monkeypatch.setattr(sys, "stderr", stream)
     assert fit(ProgressBar(log_seconds=0.0)).n_iter_ == 4
     assert capsys.readouterr().out == ""
 
 
 def screen(text, columns):
-    """The lines that a terminal shows, once all is written: a carriage return goes back to the first column."""
+    """The lines that a terminal finally shows; a carriage return goes back to the first column."""
     lines = []
     for line in text.split("\n"):
         shown = ""
@@ -123,7 +123,7 @@ def screen(text, columns):
 
 
 def test_a_bar_in_80_columns(monkeypatch):
-    """It has room for the numbers of a validation, and for itself."""
+    """80 columns have room for the bar and for the validation results."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(terminal, "fileno", lambda: 2, raising=False)
@@ -138,7 +138,7 @@ def test_a_bar_in_80_columns(monkeypatch):
 
 
 def test_other_lines_stand_above_the_bar(monkeypatch):
-    """The lines of verbose fits, and warnings, begin in a column of their own; the bar is drawn anew below."""
+    """Lines of verbose fits and warnings start in the first column, and the bar is redrawn below them."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(sys, "stdout", terminal)
@@ -160,7 +160,7 @@ def test_other_lines_stand_above_the_bar(monkeypatch):
 
 
 class Spy(Callback):
-    """Keeps what is in a file after each epoch."""
+    """Records, after each epoch, which epoch the saved model in a file is from."""
 
     def __init__(self, path):
         self.path, self.seen = path, []
@@ -174,7 +174,7 @@ class Spy(Callback):
     "rate", ["constant", "cosine", schedules.WarmUp(9, schedules.Constant(0.01))], ids=str
 )
 def test_a_checkpoint_has_the_moments_of_its_optimizer(rate, tmp_path):
-    """In the midst of a schedule too: what is loaded goes on as the model did."""
+    """A loaded checkpoint continues with the optimizer's state, in the middle of a schedule too."""
 
     class Compare(Callback):
         def epoch_done(self, model, epoch):
@@ -193,7 +193,7 @@ def test_checkpoints(every, seen, tmp_path):
     spy = Spy(path)
     model = fit(Checkpoint(path, every=every), spy)
     assert spy.seen == seen
-    saved = steepest.load(path)  # the last epochs are saved at the end
+    saved = steepest.load(path)  # the end of the fit saves the last epoch
     assert arena_bytes(saved) == arena_bytes(model)
     assert saved.callbacks is None
     X, y = blobs(60)
@@ -205,7 +205,7 @@ def test_checkpoints(every, seen, tmp_path):
 def test_the_best_is_kept(tmp_path):
     y = blobs(60)[1]
     rng = np.random.default_rng(0)
-    # Labels of the validation set by chance: its score goes up and down.
+    # Random validation labels make the score go up and down.
     model = fit(
         Checkpoint(tmp_path / "model", every=5, save_best=True),
         max_iter=12,
@@ -261,7 +261,7 @@ def test_early_stopping():
 
 
 def events(folder):
-    """Values by tag and step of the event files of a folder, and tags of the histograms."""
+    """Return the values in a folder's event files by (tag, step), and the tags of histograms."""
     from tensorboardX.proto.event_pb2 import Event
 
     scalars, histograms = {}, set()
@@ -269,7 +269,7 @@ def events(folder):
         data = path.read_bytes()
         position = 0
         while position < len(data):
-            # TFRecord: length, its checksum, the record, its checksum.
+            # TFRecord format: length, checksum of the length, record, checksum of the record.
             length = int.from_bytes(data[position : position + 8], "little")
             event = Event.FromString(data[position + 12 : position + 12 + length])
             position += 16 + length

@@ -1,4 +1,4 @@
-"""Targets of classifiers: two classes, several, labels; weights of classes; losses of a margin."""
+"""Targets of classifiers: binary, multiclass and multilabel; class weights; margin losses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from steepest.neural_network import MLPClassifier
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 SMALL = {"hidden_layer_sizes": (8,), "learning_rate_init": 0.01, "random_state": 0}
-# Minima of full-batch fits agree to this: L-BFGS stops where the gradient is 1e-6.
+# Tolerance of minima of full-batch fits: L-BFGS stops at a gradient of 1e-6.
 MINIMUM = {"rtol": 0, "atol": 1e-3}
 
 
@@ -67,7 +67,7 @@ def test_fits_are_those_of_scikit_learn(solver, task):
     }
     ours = MLPClassifier(**options).fit(X, y)
     with warnings.catch_warnings():
-        # scikit-learn 1.6 hands L-BFGS an option that newer SciPy deprecates.
+        # scikit-learn 1.6 passes L-BFGS an option that newer SciPy deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
         theirs = sklearn_networks.MLPClassifier(**options).fit(X, y)
     for w, expected in zip(
@@ -130,7 +130,7 @@ def test_losses_separate_the_classes(task, loss):
 def test_weights_are_repetitions(task):
     X, y = labels(40) if task == "multilabel" else blobs(40, classes=2 if task == "binary" else 3)
     counts = np.random.default_rng(1).integers(0, 4, 40)
-    # The same function from the same start: few enough iterations that rounding does not part them.
+    # Both fits minimise the same function from the same start; few iterations keep rounding differences small.
     weighted = lbfgs().set_params(max_iter=10).fit(X, y, sample_weight=counts)
     repeated = lbfgs().set_params(max_iter=10).fit(X.repeat(counts, axis=0), y.repeat(counts, axis=0))
     assert weighted.loss_ == pytest.approx(repeated.loss_, rel=1e-9)
@@ -158,7 +158,7 @@ def test_balanced_classes_count_the_same():
     X, y = blobs(90, classes=2)
     rare = np.concatenate([np.flatnonzero(y == 0)[:40], np.flatnonzero(y == 1)[:10]])
     often = np.concatenate([rare[:40], rare[40:].repeat(4)])
-    # Balanced weights sum to the number of samples, of which there are 80 with the repetitions: so does the penalty.
+    # Balanced weights sum to the 50 samples, whereas repetition gives 80; alpha compensates for the ratio.
     balanced = lbfgs(class_weight="balanced").set_params(alpha=50 / 80).fit(X[rare], y[rare])
     repeated = lbfgs().fit(X[often], y[often])
     np.testing.assert_allclose(balanced.predict_proba(X), repeated.predict_proba(X), **MINIMUM)

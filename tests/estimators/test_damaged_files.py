@@ -1,4 +1,4 @@
-"""Files of models that are damaged, or made to do harm: a ValueError that names file and field, and little memory."""
+"""Damaged or malicious model files raise a ValueError that names file and field, and take little memory."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_flipped_bit_is_noticed_wherever_it_is(path, rng):
 
 
 def test_what_another_program_has_changed_is_noticed(path):
-    """The tensors are other ones, and the strings are as they were."""
+    """A program changed the tensors but kept the metadata strings."""
     steepest.save(network(), path)
     header, _, tensors = parts(path)
     tensors["0.bias"] += 1
@@ -64,7 +64,7 @@ def test_what_another_program_has_changed_is_noticed(path):
 
 @pytest.mark.parametrize("estimator", ALL_ESTIMATORS)
 def test_files_of_the_first_versions_are_read(estimator, path):
-    """They have no checksum, and the package safetensors has written them."""
+    """Such files have no checksum, and the package safetensors wrote them."""
     X, *targets = small_data(estimator)
     model = estimator().set_params(**({"max_iter": 3} if "max_iter" in estimator().get_params() else {}))
     save_as_first_versions(model.fit(X, *targets), path)
@@ -102,7 +102,7 @@ def change(model, tensors, what):
         mt19937["pos"] = {"pos+": 625, "pos-": -1, "pos~": 1.5}[what]
     elif what == "key":
         tensors[mt19937["key"]["$tensor"]] = np.ones(3, np.uint32)
-    elif what == "zeros":  # the polar method would wait for another number for ever
+    elif what == "zeros":  # with a key of zeros the polar method would loop for ever
         tensors[mt19937["key"]["$tensor"]][:] = 0
     elif what == "gauss":
         state_of(model)["has_gauss"] = 2
@@ -213,13 +213,13 @@ def wide_perceptron():
     ("make", "most_loading", "most_saving"),
     [
         (lambda: nn.Network([nn.Linear(2000, 2000, init=0.0)]), 1.25, 0.25),
-        # The moments of its optimizer, two thirds of the file, are read before there is an optimizer.
+        # The optimizer's moments, two thirds of the file, are read before the optimizer exists.
         (wide_perceptron, 2.0, 1.0),
     ],
     ids=["network", "perceptron"],
 )
 def test_memory_is_that_of_the_model(make, most_loading, most_saving, path):
-    """A network is read into its own arrays, and written from there."""
+    """Loading reads into the network's own arrays, and saving writes from them, without copies."""
     steepest.save(make(), path)
     run_python(
         f"""{PEAK}
@@ -238,7 +238,7 @@ assert saving < {most_saving}, saving
 
 
 def test_a_file_asks_for_no_memory_that_it_does_not_fill(path):
-    """A layer of a terabyte, without its tensors, is refused before there is a network."""
+    """A description of a terabyte layer without its tensors is rejected before a network is allocated."""
     steepest.save(nn.Network([nn.Linear(4, 2)]), path)
     _, model, _ = parts(path)
     model["$network"]["layers"]["$tuple"][0]["fields"].update(n_in=500_000, n_out=500_000)

@@ -1,4 +1,4 @@
-"""Linear discriminant analysis: the textbook's equations, shrinkage, scikit-learn's answers, bad input."""
+"""Linear discriminant analysis: textbook formulas, shrinkage, agreement with scikit-learn, bad input."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_errors_of_known_data(load, errors, solver):
     assert (model.predict(X) != y).sum() == errors
 
 
-@pytest.mark.skipif(SCIKIT_LEARN < (1, 9), reason="scikit-learn's covariance was divided by n - k until 1.8")
+@pytest.mark.skipif(SCIKIT_LEARN < (1, 9), reason="scikit-learn divided the covariance by n - k until 1.8")
 def test_answers_are_those_of_scikit_learn(rng, dtype):
     X, y = data(rng, 300, 8, 4)
     X = X.astype(dtype)
@@ -109,7 +109,7 @@ def test_answers_are_those_of_scikit_learn(rng, dtype):
         atol = relative * np.abs(expected).max()
         np.testing.assert_allclose(got, expected, rtol=0, atol=atol, err_msg=name)
 
-    # The signs of the axes, `scalings_`, are free.
+    # The signs of the axes in `scalings_` are arbitrary.
     for name in (*(name for name in FITTED if name != "scalings_"), "covariance_"):
         assert getattr(ours, name).dtype == dtype
         assert_agrees(getattr(ours, name), getattr(other, name), name)
@@ -148,7 +148,7 @@ def test_covariance_estimators(rng, solver):
 
 
 def test_the_unbiased_covariance(rng):
-    """Divided by n - k, as by scikit-learn's default solver until release 1.8."""
+    """unbiased=True divides by n - k, as scikit-learn's default solver did until release 1.8."""
     X, y = data(rng)
     n, k = len(y), 3
     biased = LinearDiscriminantAnalysis(solver="lsqr").fit(X, y)
@@ -259,7 +259,7 @@ def test_a_class_of_prior_0_is_never_predicted(rng):
 @pytest.mark.parametrize("few", [False, True])
 @pytest.mark.filterwarnings("ignore:.*collinear:UserWarning")
 def test_cuda(cupy, rng, dtype, solver, shrinkage, few):
-    """CuPy's arrays go in, and come out of every method."""
+    """Every method takes and returns CuPy arrays."""
     X, y = wide(rng, dtype=dtype) if few else data(rng, dtype=dtype)
     options = {"solver": solver, "shrinkage": shrinkage}
     on_cpu = LinearDiscriminantAnalysis(**options).fit(X, y)

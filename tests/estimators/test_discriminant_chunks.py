@@ -1,4 +1,4 @@
-"""Linear discriminant analysis of samples in parts: `partial_fit`, merged models, chunks, files in memory."""
+"""Linear discriminant analysis of samples in parts: `partial_fit`, merged models, chunks, memory-mapped files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_parts_are_the_whole(rng, cuts, sparse):
     edges = [0, *cuts, len(X)]
     model = LinearDiscriminantAnalysis()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the first parts may be too few for any direction
+        warnings.simplefilter("ignore")  # the first parts may have too few samples
         for a, b in itertools.pairwise(edges):
             part = scipy.sparse.csr_array(X[a:b]) if sparse else X[a:b]
             model.partial_fit(part, y[a:b], classes=[0, 1, 2], sample_weight=weight[a:b] + 1e-9)
@@ -92,7 +92,7 @@ def test_sparse_samples(rng, dtype):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_chunks_are_the_whole(rng, weighted):
-    """Also where a class comes late, and labels are strings."""
+    """Chunks give the same model as all samples at once, even with string labels and a class that occurs late."""
     X, y = data(rng)
     order = np.argsort(y, kind="stable")
     X, names = X[order], np.array(["ash", "beech", "cedar"])[y[order]]
@@ -138,7 +138,7 @@ def test_memory_mapped_samples_are_read_where_they_are(rng, tmp_path, dtype):
     X, y = data(rng, n=n, d=d, dtype=dtype)
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    LinearDiscriminantAnalysis().fit(mapped[:100], y[:100])  # what is imported on the way
+    LinearDiscriminantAnalysis().fit(mapped[:100], y[:100])  # imports modules before memory is measured
     tracemalloc.start()
     model = LinearDiscriminantAnalysis().fit(mapped, y)
     _, peak = tracemalloc.get_traced_memory()

@@ -1,4 +1,4 @@
-"""Linear discriminant analysis where others give no answer, or a wrong one: what rounds, overflows or is constant."""
+"""Linear discriminant analysis of difficult data: rounding, overflow, constant and collinear features."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from steepest.discriminant_analysis import LinearDiscriminantAnalysis, _fitting,
 
 
 def test_a_constant_feature_tells_nothing(rng, dtype):
-    """Its deviation is a rounding, not zero: its coefficient must not be the inverse of one."""
+    """Its computed deviation is a rounding error instead of 0, whose inverse must not become a coefficient."""
     X, y = data(rng, 300, 5, 3)
     for value in (3.14, 1e6 / 3, 0.0):
         wide = np.c_[X, np.full(300, value)].astype(dtype)
@@ -36,7 +36,7 @@ def test_a_constant_feature_tells_nothing(rng, dtype):
 @pytest.mark.parametrize("options", [{}, {"shrinkage": 0.0}, {"shrinkage": "auto"}], ids=str)
 @pytest.mark.parametrize("few", [False, True])
 def test_float32_features_that_vary_by_few_roundings(rng, std, gap, options, few):
-    """Unix times, northings: numbers of a million that are 0.06 apart are as good as others."""
+    """Features with large means, such as Unix times, work even if they vary by a few float32 steps (0.06 at 1e6)."""
     n = 40 if few else 2000
     y = np.arange(n) % 2
     X = np.c_[1e6 + std * (rng.standard_normal(n) + gap * y), rng.standard_normal(n) + 1.5 * y]
@@ -59,7 +59,7 @@ def test_float32_features_that_vary_by_few_roundings(rng, std, gap, options, few
 
 
 def test_float32_cannot_tell_a_constant_from_its_neighbours(rng):
-    """Two numbers next to each other are what rounding makes of a constant; classes that these part overlap."""
+    """A feature with two neighbouring float32 values may be a rounded constant, unless it separates the classes."""
     y = np.arange(400) % 2
     step = np.spacing(np.float32(1e6))
     X = np.c_[1e6 + step * (rng.random(400) < 0.3), rng.standard_normal(400) + y].astype(np.float32)
@@ -76,7 +76,7 @@ def test_float32_cannot_tell_a_constant_from_its_neighbours(rng):
 
 
 def test_shrinkage_makes_no_feature_constant(rng):
-    """A feature of large mean that varies is used, however small the mean variance of all."""
+    """A varying feature with a large mean is used, however small the mean variance of all features."""
     y = np.arange(200) % 2
     X = np.c_[1e3 + 3e-4 * rng.standard_normal(200), 1e-5 * (rng.standard_normal((200, 9)) + y[:, None])]
     X = X.astype(np.float32)
@@ -88,7 +88,7 @@ def test_shrinkage_makes_no_feature_constant(rng):
 
 
 def test_small_units_in_float32(rng):
-    """Squares that float32 cannot hold are taken in float64."""
+    """Squares that overflow or underflow in float32 are computed in float64."""
     y = np.arange(200) % 3
     X = rng.standard_normal((200, 6)) + y[:, None]
     expected = LinearDiscriminantAnalysis().fit(X.astype(np.float32), y)
@@ -101,7 +101,7 @@ def test_small_units_in_float32(rng):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_nearly_collinear_features_keep_their_digits(rng, dtype, weighted, sparse):
-    """Products of the samples square their condition, here 1e10; their triangle does not."""
+    """X^T X would square the condition number, here 1e10; a QR decomposition does not."""
     X, y = data(rng, 900, 4, 3)
     X = np.round(64 * X * (np.abs(X) > 0.5)) / 64  # sums of these are exact in either dtype
     last = rng.integers(0, 2, 900)
@@ -111,7 +111,7 @@ def test_nearly_collinear_features_keep_their_digits(rng, dtype, weighted, spars
         LinearDiscriminantAnalysis(unbiased=True).fit(form, y, sample_weight=weight).coef_
         for form in (scipy.sparse.csr_array(given) if sparse else given, np.c_[X, last])
     )
-    # In terms of the same features: what is a sum there is a feature of its own here.
+    # Express the coefficients in the features of `given`, whose last feature is the sum plus the scaled `last`.
     own = 2.0**14 * expected[:, 4:]
     expected = np.c_[expected[:, :4] - own, own]
     atol = (1e-8 if dtype == np.float64 else 3e-7) * np.abs(expected).max()
@@ -142,7 +142,7 @@ def test_collinear_features(rng, dtype, solver):
 
 
 def test_a_nearly_collinear_feature_may_tell_the_classes_apart(rng):
-    """In units of the features the direction has next to no variance, but all of the difference."""
+    """The direction of the difference has a tiny variance but separates the classes."""
     common, y = 1e4 * rng.standard_normal(1000), rng.integers(0, 2, 1000)
     X = np.c_[common, common + y + 0.3 * rng.standard_normal(1000)]
     assert theirs.LinearDiscriminantAnalysis().fit(X, y).score(X, y) < 0.6
@@ -171,7 +171,7 @@ def test_fewer_samples_than_features(rng, solver):
 
 
 def test_shares_of_shrunk_axes_add_up(rng):
-    """The difference of two shrunk matrices, total and within, is no covariance of the means."""
+    """Ratios are positive and sum to 1, although total minus within-class covariance, both shrunk, need not be PSD."""
     X, y = data(rng, 120, 40, 6)
     model = LinearDiscriminantAnalysis("eigen", shrinkage="auto").fit(X, y)
     assert model.explained_variance_ratio_.shape == (5,)
@@ -230,7 +230,7 @@ def test_many_classes_need_no_covariance_each(rng, shrinkage):
 
 
 def test_float32_that_its_products_cannot_tell(rng, monkeypatch):
-    """Samples near a plane: sums of float32 products would be noise across it."""
+    """Samples near a plane, where sums of float32 products give only noise in the normal direction."""
     X, y = data(rng, 500, 3, 2)
     X = np.c_[X, X.sum(axis=1) + 1e-3 * rng.standard_normal(500) + 3e-3 * y].astype(np.float32)
     model = LinearDiscriminantAnalysis(tol=1e-6).fit(X, y)
@@ -255,7 +255,7 @@ def test_cholesky_and_eigenvectors_agree(rng):
     W, means = within(X, y)
     deviations, equal = np.sqrt(np.diag(W)), np.full(3, 1 / 3)
     fast = _solution.solve(W, means, equal, equal, 1e-4, X.dtype)
-    # Where the least direction is empty, there is no factor of Cholesky.
+    # A singular smallest direction rules out the Cholesky factor, so the solver uses eigenvectors.
     slow = _solution.solve(W, means, equal, equal, 0.999999 * fast.smallest, X.dtype)
     np.testing.assert_allclose(slow.coef, fast.coef, rtol=0, atol=1e-10)
     assert fast.smallest <= np.sqrt(

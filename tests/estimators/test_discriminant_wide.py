@@ -1,4 +1,4 @@
-"""Linear discriminant analysis of fewer samples than features."""
+"""Linear discriminant analysis with fewer samples than features."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from steepest.discriminant_analysis import LinearDiscriminantAnalysis
 @pytest.mark.parametrize("unbiased", [False, True])
 @pytest.mark.filterwarnings("ignore:.*collinear:UserWarning")
 def test_the_space_of_the_samples_gives_the_same(rng, dtype, shrinkage, k, weighted, unbiased):
-    """The covariance of the features, which is formed to be stored, is not needed where there are fewer samples."""
+    """The fit in the samples' space equals the fit with the features' covariance, which store_covariance forms."""
     X, y = wide(rng, k=k, dtype=dtype)
     weight = rng.integers(0, 4, len(y)) if weighted else None
     options = {"shrinkage": shrinkage, "unbiased": unbiased, "priors": rng.dirichlet(np.ones(k))}
@@ -63,7 +63,7 @@ def test_features_that_tell_nothing_or_all_among_many(rng, shrinkage):
 
 
 def test_duplicated_samples_have_no_factor(rng):
-    """Products of the samples are singular by more than the classes, and eigenvectors take the place of Cholesky's."""
+    """Duplicated samples make the Gram matrix more singular, so eigenvectors replace the Cholesky factor."""
     X, y = wide(rng)
     X, y = np.concatenate([X, X[:6]]), np.concatenate([y, y[:6]])
     with pytest.warns(UserWarning, match="fewer samples than features"):

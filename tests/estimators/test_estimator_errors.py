@@ -1,4 +1,4 @@
-"""Every estimator refuses wrong input, with its own name and a reason."""
+"""Every estimator rejects wrong input with an error that has its name and a reason."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_bad_y(estimator):
 @pytest.mark.parametrize("estimator", [*CLASSIFIERS, *REGRESSORS])
 @pytest.mark.parametrize("missing", [None, np.nan, "pandas.NA"], ids=str)
 def test_missing_targets(estimator, missing):
-    """Targets are strings or numbers; the message names the first row without one."""
+    """Missing string or number targets raise an error that names the first such row."""
     if missing == "pandas.NA":
         missing = pytest.importorskip("pandas").NA
     y = (targets(estimator)["y"] if estimator in REGRESSORS else np.array(["low", "high"])[CLASSES]).astype(
@@ -117,7 +117,7 @@ def test_missing_targets(estimator, missing):
 def test_targets_that_are_no_numbers(estimator):
     with refused(estimator, "y must be numbers: could not convert string to float"):
         make(estimator).fit(X, np.array(["low", "high"])[CLASSES])
-    # Those that spell numbers are these.
+    # Strings that spell numbers count as numbers.
     spelt = make(estimator, **{} if estimator is LinearRegression else {"random_state": 0}).fit(
         X, NUMBERS.astype(str)
     )
@@ -188,7 +188,7 @@ def test_bad_dropout_of_a_layer(estimator):
 
 @pytest.mark.parametrize("estimator", NETWORKS)
 def test_callbacks_are_objects(estimator):
-    """Above all not the class in place of an object of it."""
+    """Other objects raise a TypeError, above all a callback class instead of an instance."""
     for bad in (ProgressBar, print, 1):
         with refused(estimator, "callbacks must be objects of steepest.callbacks.Callback", TypeError):
             make(estimator, callbacks=[bad]).fit(X, **targets(estimator))

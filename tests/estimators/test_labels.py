@@ -1,4 +1,4 @@
-"""Labels as numbers from 0 on: as NumPy's `unique` gives them, by counting where that is faster."""
+"""Encoding of labels as 0, 1, …: the same as NumPy's `unique`, but by counting where that is faster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def assert_as_unique(y):
 @pytest.mark.parametrize("dtype", INTEGERS)
 @pytest.mark.parametrize("n", [1, 2, 300])
 def test_integers_of_every_width(rng, dtype, n):
-    """From the least to the largest that there is, near either, and next to one another."""
+    """Labels over the whole range of the dtype, near either end, and close to one another."""
     least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
     for low, high in ((least, most), (least, least + 5), (most - 5, most), (0, 3)):
         y = rng.integers(low, high, n, dtype=dtype, endpoint=True)

@@ -1,4 +1,4 @@
-"""Cross-validation of discriminant analysis in closed form: the answers are those of refitting."""
+"""Closed-form cross-validation of discriminant analysis gives the same results as refitting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from steepest.discriminant_analysis import (
     shrinkage_path,
 )
 
-# n, d, k: many samples, more features than samples, hardly more samples than features.
+# (n, d, k): many samples, more features than samples (twice), slightly more samples than features.
 SHAPES = [(60, 5, 3), (36, 50, 3), (30, 120, 2), (40, 33, 4)]
 FOLDS = {"leave-one-out": LeaveOneOut(), "unequal": KFold(7, shuffle=True, random_state=0), "large": KFold(3)}
 METHODS = ("predict_proba", "predict_log_proba", "decision_function", "predict")
@@ -35,7 +35,7 @@ def data(rng, n=60, d=5, k=3, dtype=np.float64):
 
 
 def refitted(model, X, y, cv, method="predict_proba"):
-    """scikit-learn's answer: a fit for each fold."""
+    """Predictions of scikit-learn's cross_val_predict, with a fit for each fold."""
     return model_selection.cross_val_predict(model, X, y, cv=cv, method=method)
 
 
@@ -73,7 +73,7 @@ def test_options_of_the_fits(rng, shape, cv, options):
 @pytest.mark.parametrize("cv", FOLDS)
 @pytest.mark.parametrize("unbiased", [False, True])
 def test_weights(rng, shape, cv, unbiased):
-    """Samples of weight 0 are predicted, and not learned from."""
+    """Samples of weight 0 are predicted, but do not influence the fit."""
     X, y = data(rng, *shape)
     weight = rng.integers(0, 4, len(y)) * 1.0
     model = LinearDiscriminantAnalysis(shrinkage=0.1, unbiased=unbiased)
@@ -101,19 +101,19 @@ def test_leave_one_out_errors_of_known_data(load, errors):
 
 
 def test_a_pixel_that_one_sample_has(rng):
-    """Without it the feature is constant; features that are constant anyway do not stand in the way."""
+    """Without that sample the feature is constant in a fold; features that are always constant do no harm."""
     X, y = data(rng)
     X = np.c_[X, np.zeros((60, 2))]
     X[17, 5] = 3.0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of constant features
+        warnings.simplefilter("ignore", UserWarning)  # about constant features
         expected = refitted(LinearDiscriminantAnalysis(), X, y, LeaveOneOut())
     got = cross_val_predict(LinearDiscriminantAnalysis(), X, y, cv="leave-one-out", method="predict_proba")
     assert_close(got, expected)
 
 
 def test_closed_forms_are_taken(rng, monkeypatch):
-    """Nothing is fitted again where there is another way, and all is where there is none."""
+    """Cases with a closed form make no refits, and the others refit every fold."""
     refits = []
     fit = _held_out.fit_to_samples
     monkeypatch.setattr(_held_out, "fit_to_samples", lambda *a: refits.append(1) or fit(*a))
@@ -134,7 +134,7 @@ def test_closed_forms_are_taken(rng, monkeypatch):
 
 @pytest.mark.parametrize("shrinkage", [0.0, 0.1])
 def test_a_class_that_a_fold_has_all_of(rng, shrinkage):
-    """Without its fold it is not known: its probability is 0 there, as in scikit-learn."""
+    """A class that occurs in one fold alone is unknown there: its probability is 0, as in scikit-learn."""
     X, y = data(rng)
     y[7] = 9
     model = LinearDiscriminantAnalysis(shrinkage=shrinkage)
@@ -216,7 +216,7 @@ def test_the_grid_of_a_path(rng):
 
 @pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
 def test_shrinkage_that_is_chosen(rng, shape):
-    """The fit is that of the chosen share, which leaving out shows to be the best of those tried."""
+    """shrinkage='cv' fits with the shrinkage that has the best leave-one-out score of those tried."""
     X, y = data(rng, *shape)
     model = LinearDiscriminantAnalysis(shrinkage="cv").fit(X, y)
     path = shrinkage_path(X, y)

@@ -1,4 +1,4 @@
-"""Linear models on CUDA: what they give and where it lies, and agreement with the CPU.
+"""Linear models on CUDA: types and devices of their results, and agreement with the CPU.
 
 The tests run where there is a GPU, and elsewhere on the fake CuPy and the stand-in for the CUDA kernels.
 """
@@ -21,7 +21,7 @@ from steepest.linear_model import (
     SGDRegressor,
 )
 
-# The two devices round differently; what is left of the gradient is 1e-9 on both.
+# The two devices round differently; the final gradient is below 1e-9 on both.
 CLOSE = {"rtol": 0, "atol": 1e-7}
 SMALL = {"random_state": 0, "max_iter": 3, "tol": None}
 MODELS = [

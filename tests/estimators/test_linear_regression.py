@@ -1,4 +1,4 @@
-"""Least squares: the minimum whatever the shape, rank and condition of X, and our own promises."""
+"""Least squares: the minimum for every shape, rank and condition number of X, and documented rules."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_parameters_are_those_of_scikit_learn():
     ours, others = LinearRegression().get_params(), theirs.LinearRegression().get_params()
     additional = {"alpha", "solver", "max_iter", "random_state", "device", *BATCH_MODE_PARAMETERS}
     assert {name for name in additional if ours.pop(name, "missing") == "missing"} == set()
-    # scikit-learn has had tol since 1.7.
+    # scikit-learn has `tol` since 1.7.
     assert ours == {"tol": 1e-6, **others}
 
 
@@ -51,7 +51,7 @@ def test_the_minimum(rng, dtype, shape, weighted, fit_intercept, alpha):
     model = LinearRegression(fit_intercept=fit_intercept, alpha=alpha).fit(X, Y, s)
     singular = np.linalg.svd(X - X.mean(0) if fit_intercept else X, compute_uv=False)
     condition = singular[0] / singular[min(max(n - fit_intercept, 1), d) - 1] if n > 1 else 1.0
-    # Backward stable: an error of some eps of X and Y, times the square of the condition in the worst case.
+    # A backward stable method errs by a few eps of X and Y, times the squared condition number at worst.
     scale = (1 + np.abs(coef).max()) * (1 + np.abs(X).max())
     atol = 20 * np.finfo(dtype).eps * scale * condition * (condition if n > d else 1)
     np.testing.assert_allclose(model.coef_, coef.T, rtol=0, atol=atol)
@@ -81,7 +81,7 @@ def test_a_step_of_refinement_makes_up_for_the_square_of_the_condition(rng, cond
     X = u * np.geomspace(1, 1 / condition, 20) @ v
     w = rng.standard_normal(20)
     model = LinearRegression(fit_intercept=False, tol=1e-9).fit(X, X @ w)
-    # With residuals of zero, the error of a stable method is some eps times the condition, not its square.
+    # For zero residuals the error of a stable method is a few eps times the condition number, not its square.
     np.testing.assert_allclose(model.coef_, w, rtol=0, atol=50 * np.finfo(float).eps * condition)
 
 
@@ -89,7 +89,7 @@ def test_large_means_cost_no_digits(rng):
     X = rng.standard_normal((400, 5)) + 1e6
     w = rng.standard_normal(5)
     model = LinearRegression().fit(X, (X - 1e6) @ w + 1e4)
-    # X itself is rounded to 1e6 eps.
+    # The items of X are rounded to 1e6 eps.
     np.testing.assert_allclose(model.coef_, w, rtol=0, atol=1e6 * 10 * np.finfo(float).eps)
 
 
@@ -121,7 +121,7 @@ def test_positive_coefficients(rng):
     model = LinearRegression(positive=True).fit(X, Y)
     gradient = (X - X.mean(0)).T @ (model.predict(X) - Y)
     assert (model.coef_ >= 0).all() and (model.coef_ == 0).any()
-    # The conditions of Karush, Kuhn and Tucker: no slope where positive, none downwards at zero.
+    # Karush–Kuhn–Tucker conditions: zero gradient at positive coefficients, and no descent direction at zeros.
     np.testing.assert_allclose(gradient.T[model.coef_ > 0], 0, atol=1e-11)
     assert (gradient.T[model.coef_ == 0] > -1e-11).all()
     assert not hasattr(model, "rank_")
@@ -181,7 +181,7 @@ def test_bad_input(rng):
 @pytest.mark.parametrize("n", [2, 3, 7, 50, 3000])
 @pytest.mark.parametrize("options", [{}, {"alpha": 1e-3}, {"positive": True}], ids=str)
 def test_constant_columns_say_nothing(rng, dtype, value, n, options):
-    """Alone, where nothing is larger than their rounding, and beside a column that is not constant; weighted, too."""
+    """Constant columns get zero coefficients, alone or beside a varying column, with sample weights too."""
     X, y, w = np.full((n, 3), value, dtype), rng.standard_normal(n).astype(dtype) + 1000, rng.random(n)
     model = LinearRegression(**options).fit(X, y, w)
     np.testing.assert_array_equal(model.coef_, 0)
@@ -194,7 +194,7 @@ def test_constant_columns_say_nothing(rng, dtype, value, n, options):
 
 
 def test_a_spread_of_a_few_roundings_is_none_of_ours(rng):
-    """Steps of 128 s in times of 1970: in float32 the smallest that there are."""
+    """Unix times in steps of 128 s, the float32 spacing at 1.7e9."""
     x = (1.7e9 + 128 * rng.integers(0, 3, 400)).astype(np.float32)
     model = LinearRegression().fit(x[:, None], (x - x.mean()) / 128)
     np.testing.assert_allclose(model.coef_, 1 / 128, rtol=1e-5)
@@ -204,10 +204,10 @@ def test_polynomials(rng):
     x = np.linspace(-330, -190, 80)
     X, coef = np.c_[x, x**2, x**3], [-2.4, -7.7e-3, -1e-5]
     model = LinearRegression().fit(X, X @ coef - 250)
-    # A condition of 1e4 of the standardised columns.
+    # The standardised columns have a condition number of 1e4.
     np.testing.assert_allclose(model.coef_, coef, rtol=1e-9)
     assert model.rank_ == 3
-    # Wampler1 of NIST's statistical reference datasets: all coefficients are one.
+    # Wampler1 of NIST's Statistical Reference Datasets: all coefficients are 1.
     x = np.arange(21.0)
     X = x[:, None] ** np.arange(1, 6)
     np.testing.assert_allclose(LinearRegression().fit(X, 1 + X.sum(1)).coef_, 1, rtol=1e-8)
@@ -253,7 +253,7 @@ def test_few_rows_take_no_matrix_of_all_columns(rng, options):
     if not options.get("alpha"):
         np.testing.assert_allclose(residual, 0, atol=1e-10)
         return
-    # The conditions of optimality: alpha w = X^T residual where w may move, and no slope into what it may not be.
+    # Optimality conditions: alpha w = X^T residual at free coefficients, and no descent direction at those held at 0.
     slope = X.T @ residual - options["alpha"] * model.coef_
     free = model.coef_ > 0 if options.get("positive") else np.full(3000, True)
     np.testing.assert_allclose(slope[free], 0, atol=1e-9)

@@ -36,7 +36,7 @@ def test_scikit_learn(estimator, check):
         and SCIKIT_LEARN < (1, 7)
     ):
         pytest.skip(
-            "the check makes different classes of weighted and of repeated rows where there may be but two"
+            "the check makes more than two classes, which liblinear does not support"
         )
     check(estimator)
 
@@ -44,7 +44,7 @@ def test_scikit_learn(estimator, check):
 def test_parameters_are_those_of_scikit_learn():
     ours, others = LogisticRegression().get_params(), theirs.LogisticRegression().get_params()
     if others["penalty"] != "deprecated":
-        pytest.skip("this scikit-learn has the parameters of before 1.8")
+        pytest.skip("this scikit-learn has the parameters of releases before 1.8")
     additional = {"device", *BATCH_MODE_PARAMETERS}
     assert {name for name in additional if ours.pop(name, "missing") == "missing"} == set()
     assert ours == others
@@ -56,7 +56,7 @@ def test_parameters_are_those_of_scikit_learn():
 SMOOTH = [
     {"solver": solver, **penalty}
     for solver, penalty in itertools.product(
-        # kept by hand: of the solvers, those that take no L1 penalty or are quasi-Newton methods
+        # kept by hand: the solvers that take no L1 penalty or are quasi-Newton methods
         ("lbfgs", "natural", "newton-cholesky", "newton-cg", "sag", "saga"),
         ({}, {"C": 0.05}, {"C": np.inf}),
     )
@@ -75,7 +75,7 @@ def test_the_optimum(rng, options, k):
         model = LogisticRegression(tol=1e-8, fit_intercept=fit_intercept, **options)
         model.fit(X, y, sample_weight)
         penalty = {"C": options.get("C", 1.0), "l1_ratio": options.get("l1_ratio", 0.0)}
-        # The gradient ends within the tolerance, plus rounding.
+        # The final gradient is within tol, plus rounding.
         assert logistic_violation(model, X, y, sample_weight=sample_weight, **penalty) < 1e-8 + 1e-13
         assert fit_intercept or not model.intercept_.any()
 
@@ -110,14 +110,15 @@ def test_many_rows_need_few_passes(rng, k, solver, most):
     X, y = classes(rng, 40_000, 6, k)
     model = LogisticRegression(solver=solver, tol=1e-7, random_state=0).fit(X, y)
     assert logistic_violation(model, X, y) < 1e-7 + 1e-13
-    # From a start on a sample, every step takes off a digit or two with its curvature, and doubles them with its own.
+    # After a start on a subsample, a step with the sample's curvature gains a digit or two, and a full Newton step
+    # doubles the digits.
     assert model.n_iter_[0] <= most
     other = LogisticRegression(solver=solver, tol=1e-7, random_state=1).fit(X, y)
     np.testing.assert_allclose(model.coef_, other.coef_, rtol=0, atol=1e-4)
 
 
 def test_a_bad_start_on_a_sample_does_no_harm(rng):
-    """A class of one row, of which a sample knows nothing."""
+    """A class with a single row, which the subsample of the start misses."""
     X, y = classes(rng, 30_000, 5, 3)
     y[y == 2] = 1
     y[17] = 2
@@ -135,9 +136,9 @@ def test_zeros_are_exact_and_those_of_scikit_learn(rng, k):
     try:
         other = theirs.LogisticRegression(l1_ratio=1.0, max_iter=20_000, **options).fit(X, y)
     except ValueError:
-        pytest.skip("this scikit-learn takes no l1_ratio without penalty")
+        pytest.skip("this scikit-learn rejects l1_ratio without penalty")
     except UserWarning:
-        pytest.skip("this scikit-learn ignores an l1_ratio without penalty")
+        pytest.skip("this scikit-learn ignores l1_ratio without penalty")
     np.testing.assert_array_equal(ours.coef_ == 0, other.coef_ == 0)
     np.testing.assert_allclose(ours.coef_, other.coef_, rtol=0, atol=1e-5)
 
@@ -180,7 +181,7 @@ def test_gradient_and_hessian(rng, monkeypatch, k, sparse):
     for column, (j, c) in enumerate((j, c) for c in range(theta.shape[1]) for j in range(len(theta))):
         step = np.zeros_like(theta)
         step[j, c] = 1e-5
-        # Central differences of a function with third derivatives of about one: an error of step^2.
+        # Central differences err by step^2 times the third derivative, which is about 1.
         difference = (reference(theta + step) - reference(theta - step)) / 2e-5
         np.testing.assert_allclose(hessian[:, column], difference.T.ravel(), rtol=0, atol=1e-8)
 
@@ -189,7 +190,7 @@ def test_factors_are_exact_where_all_rows_have_the_same_probabilities(rng):
     objective, _, _ = make_objective(rng, 4)
     theta = np.zeros(objective.shape)
     v = rng.standard_normal(objective.shape)
-    v -= v.mean(axis=1, keepdims=True)  # as gradients are
+    v -= v.mean(axis=1, keepdims=True)  # as in gradients, which sum to 0 over classes
     hessian = objective.hessian(theta)
     for solve in (dense_solve, kronecker_solve):
         u = solve(objective, theta)(v)
@@ -281,7 +282,7 @@ def test_weights_are_repetitions(rng, options, k):
 
 
 def test_coefficients_that_were_set_by_hand(rng):
-    """As scikit-learn's LogisticRegressionCV does, which computes scores along its path by them."""
+    """Models work with attributes set by hand, as scikit-learn's LogisticRegressionCV does to score its path."""
     X, y = classes(rng, 80, 4, 2)
     fitted = LogisticRegression().fit(X, y)
     made = LogisticRegression()
@@ -320,7 +321,7 @@ def test_predictions(rng):
     np.testing.assert_array_equal(model.predict(X), np.where(z > 0, "yes", "no"))
     np.testing.assert_allclose(model.predict_proba(X)[:, 1], 1 / (1 + np.exp(-z)), rtol=1e-12)
     assert model.predict_proba(X[:1]).shape == (1, 2)
-    # A probability that underflows has a logarithm all the same.
+    # The logarithm of a probability that underflows is finite.
     np.testing.assert_allclose(
         model.predict_log_proba(X * 1e5).min(1), -np.abs(X * 1e5 @ model.coef_[0] + model.intercept_)
     )
@@ -392,7 +393,7 @@ def test_bad_input(rng):
 @pytest.mark.parametrize("solver", ["lbfgs", "natural", "saga"])
 @pytest.mark.parametrize("n", [300, 20_000])
 def test_units_and_offsets_of_columns_do_not_matter(rng, dtype, solver, n):
-    """Years, prices, and columns in small units, of three classes along one direction."""
+    """Columns with scales and offsets of years, prices and small units give the same accuracy as standardised ones."""
     Z = rng.standard_normal((n, 4))
     y = np.digitize(Z @ [1.0, 1.0, 0.0, 0.5] + 0.3 * rng.standard_normal(n), [-0.7, 0.7])
     moved = (Z * [5.0, 3e4, 1.0, 1e-6] + [2000.0, 1e6, 0.0, 0.0]).astype(dtype)
@@ -406,7 +407,7 @@ def test_units_and_offsets_of_columns_do_not_matter(rng, dtype, solver, n):
 @pytest.mark.parametrize("solver", ["lbfgs", "natural", "saga"])
 @pytest.mark.parametrize("k", [2, 3])
 def test_convergence_is_claimed_of_what_the_gradient_shows(k, solver):
-    """A balanced design: at the start only the slope of a column in tiny units is not zero."""
+    """In a balanced design only the gradient of a column with a tiny scale is non-zero at the start."""
     Z = np.array(list(itertools.product([-1.0, 0.0, 1.0], repeat=3)) * 6)
     y = (Z[:, 0] + 1).astype(int) % k
     y[::7] = (y[::7] + 1) % k
@@ -420,7 +421,7 @@ def test_convergence_is_claimed_of_what_the_gradient_shows(k, solver):
 @pytest.mark.parametrize("options", [{}, {"solver": "newton-cholesky"}, LASSO, {"solver": "batch"}], ids=str)
 @pytest.mark.parametrize("k", [2, 3])
 def test_a_gradient_that_rounding_hides_is_no_convergence(rng, k, options):
-    """In float32, without an intercept, a mean of 1e7 hides the rest of a column."""
+    """In float32 without an intercept, rounding at a column mean of 1e7 hides the gradient."""
     X, y = classes(rng, 200, 3, k)
     X = np.c_[1e7 + X[:, :1], 1e7 + X[:, 1:2], X[:, 2:]].astype(np.float32)
     with pytest.warns(

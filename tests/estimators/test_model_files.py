@@ -1,4 +1,4 @@
-"""Files of models: a bad one says what it is, and a save that fails or is killed leaves the old one whole."""
+"""Model files: bad files raise a clear error, and a save that fails or is killed leaves the old file intact."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_truncated_anywhere(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_damaged_headers(tmp_path):
-    """Without a checksum, a changed byte is an error that names the file, or a model that differs in a value."""
+    """Without a checksum, a changed byte gives an error that names the file, or a model with a changed value."""
     path = tmp_path / "model"
     save_as_first_versions(
         MLPRegressor(hidden_layer_sizes=(2,), max_iter=1, random_state=0).fit(np.eye(3), [1.0, 2.0, 3.0]),
@@ -214,7 +214,7 @@ def test_damaged_headers(tmp_path):
 
 @pytest.fixture
 def old(tmp_path):
-    """A folder with a file of a model, and the file's content."""
+    """The path of a file with a saved model."""
     path = tmp_path / "model"
     steepest.save(MLPClassifier(alpha=0.25), path)
     return path
@@ -276,7 +276,7 @@ steepest.save(net, {str(old)!r})
 
 @posix
 def test_a_process_killed_at_any_time_leaves_a_whole_model(tmp_path):
-    """Killed in the midst of saving one network after another, most of the time of which is spent writing."""
+    """A process that saves one network after another, and mostly writes, is killed at random moments."""
     path = tmp_path / "net"
     code = f"""
 import numpy as np, steepest
@@ -324,7 +324,7 @@ def test_links_and_modes_are_kept(mode, old, monkeypatch):
 
 @posix
 def test_what_only_the_owner_may_read_nobody_else_ever_may(old, monkeypatch):
-    """Not the file that is written beside it either, which a killed process leaves behind."""
+    """The temporary file, which a killed process leaves behind, has the same restricted mode."""
     old.chmod(0o600)
     modes, opened = [], os.open
 
@@ -341,7 +341,7 @@ def test_what_only_the_owner_may_read_nobody_else_ever_may(old, monkeypatch):
 @posix
 def test_the_owner_is_kept(old):
     if os.geteuid() != 0:
-        pytest.skip("only root gives files away")
+        pytest.skip("only root can change the owner of a file")
     os.chown(old, 65534, 65533)
     old.chmod(0o640)
     steepest.save(MLPClassifier(alpha=0.75), old)

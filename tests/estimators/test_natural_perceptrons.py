@@ -1,4 +1,4 @@
-"""Perceptrons and autoencoders that are trained by the natural gradient: targets, weights, batches, refusals."""
+"""Perceptrons and autoencoders trained by the natural gradient: targets, weights, batches, errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 )
 def test_scikit_learn(estimator, check):
     if isinstance(estimator, Autoencoder) and "sample_weight_equivalence" in repr(check):
-        pytest.skip("with many outputs observations are drawn, other ones for a row that is there twice")
+        pytest.skip("with many outputs the Fisher matrix is Monte Carlo, with different samples for a repeated row")
     check(estimator)
 
 
@@ -61,7 +61,7 @@ def test_labels():
     X, y = make_multilabel_classification(300, 10, n_classes=4, random_state=0)
     model = natural(MLPClassifier, max_iter=30).fit(X, y)
     assert model.out_activation_ == "logistic"
-    assert (model.predict(X) == y).mean() > 0.8  # 0.83 is where it ends, with all optimizers
+    assert (model.predict(X) == y).mean() > 0.8  # all optimizers reach 0.83
     assert model.predict_proba(X).shape == (300, 4)
 
 
@@ -118,12 +118,12 @@ def test_losses_without_a_likelihood_are_refused(estimator, loss, names):
 
 @slow
 def test_images_are_recognised_that_were_not_seen():
-    """Drawn factors have eigenvalues that are mere noise: inverses without damping make the longest steps of them."""
+    """Monte Carlo factors have noisy small eigenvalues; without damping, their inverses give the largest steps."""
     if not MNIST.is_dir():
-        pytest.skip("the MNIST files are not beside the repository")
+        pytest.skip("the MNIST files are not in the folder beside the repository")
     X, y, X_test, y_test = datasets.load_mnist(MNIST)
     model = natural(MLPClassifier, hidden_layer_sizes=(64, 32), max_iter=4).fit(X[:10_000], y[:10_000])
-    # Adam has 0.934 after 10 epochs; inverses with no more than the model's damping 0.917.
+    # Adam reaches 0.934 after 10 epochs; inverses with the model's damping alone reach 0.917.
     assert model.score(X_test, y_test) > 0.93
 
 
@@ -177,7 +177,7 @@ def test_tied_weights():
 @both
 @pytest.mark.parametrize("alpha", [0.0, 0.1])
 def test_a_weight_of_2_is_a_row_twice(estimator, alpha):
-    """With all samples in a batch, and the expectation over the targets in closed form."""
+    """A weight of 2 equals a repeated row for full batches and a closed-form expectation over the targets."""
     X, y = data_for(estimator, 60)
     sample_weight = np.random.default_rng(1).integers(0, 4, 60)
     rows = np.repeat(np.arange(60), sample_weight)
@@ -218,7 +218,7 @@ def test_sparse_inputs():
 
 @pytest.fixture
 def lengths(monkeypatch):
-    """The lengths of the batches of all steps."""
+    """Batch lengths of all steps, as a list that grows."""
     found, step = [], optim.NaturalGradient.step
 
     def recording(self, X, y, sample_weight=None):
@@ -230,7 +230,7 @@ def lengths(monkeypatch):
 
 
 def by_epoch(lengths, samples):
-    """The batches of each epoch, which is over when all samples have been seen."""
+    """Split the batch lengths into epochs of `samples` samples."""
     epochs, total = [[]], 0
     for length in lengths:
         epochs[-1].append(length)
@@ -244,9 +244,9 @@ def by_epoch(lengths, samples):
 
 @slow
 def test_batches_grow(lengths):
-    """They become twice as long after an epoch that has not lowered the loss by a twentieth, up to all samples."""
+    """Batches double, up to all samples, after an epoch that has not lowered the loss by 5 %."""
     X, y = blobs(1000)
-    y = np.random.default_rng(0).permutation(y)  # there is a loss that nothing brings down
+    y = np.random.default_rng(0).permutation(y)  # random labels keep the loss high
     model = natural(MLPClassifier, hidden_layer_sizes=(4,), max_iter=12, tol=0.0).fit(X, y)
     epochs = by_epoch(lengths, 1000)
     assert len(epochs) == model.n_iter_ == 12
@@ -254,7 +254,7 @@ def test_batches_grow(lengths):
     assert epochs[-1] == [1000]
     length, lowest = 200, np.inf
     for epoch, loss in zip(epochs, model.loss_curve_, strict=True):
-        # As many batches as there would be of that length, and they differ by one sample at most.
+        # The number of batches follows from the length, and batches differ by at most one sample.
         assert len(epoch) == -(-1000 // length)
         assert max(epoch) - min(epoch) <= 1
         length = min(2 * length, 1000) if loss > 0.95 * lowest else length
@@ -326,7 +326,7 @@ def test_it_takes_fewer_epochs_than_adam():
 
 
 def test_least_squares_in_some_epochs():
-    """A network without hidden layers is the linear model, whose minimum the quadratic model of all samples has."""
+    """A network without hidden layers reaches the least-squares solution; its quadratic model is exact."""
     X, y = data_for(MLPRegressor, 200)
     model = natural(MLPRegressor, hidden_layer_sizes=(), alpha=0.0, batch_size=200, max_iter=60, tol=0.0).fit(
         X, y
@@ -359,7 +359,7 @@ def test_cupy_arrays(cupy, estimator):
     np.testing.assert_allclose(
         cupy.asnumpy(outputs(model, cupy.asarray(X))), outputs(expected, X), rtol=0, atol=1e-7
     )
-    # It goes on on the CPU with the same state.
+    # Training continues on the CPU with the same state.
     moved = model.set_params(device="cpu").partial_fit(X, y)
     expected.partial_fit(X, y)
     assert moved.device_ == "cpu"

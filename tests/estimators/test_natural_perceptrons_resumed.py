@@ -1,4 +1,4 @@
-"""Multilayer perceptrons by the natural gradient: when a fit stops, what it tells callbacks, and how it goes on."""
+"""Multilayer perceptrons by the natural gradient: stopping, callbacks, and resuming a fit."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_callbacks(estimator):
 
 
 def test_it_diverges_with_advice():
-    """The error names the epoch, the step and what to take; the last finite weights are kept."""
+    """The error names the epoch, the step and a remedy; the model keeps the last finite weights."""
     X, y = data_for(MLPRegressor)
     model = natural(MLPRegressor, loss="poisson", max_iter=1).fit(X, np.abs(y))
     model.set_params(warm_start=True)
@@ -99,7 +99,7 @@ def by_copy(model, folder):
 @both
 @pytest.mark.parametrize("way", [by_file, by_pickle, by_copy])
 def test_a_stream_goes_on(estimator, way, tmp_path):
-    """Steps after a file or a pickle are those that would have been taken without it, whatever is kept at the time."""
+    """After a file, pickle or copy, the steps are the same as without it, at any step of the cached inverses."""
     X, y = blobs(140, classes=5) if estimator is MLPClassifier else data_for(estimator, 140)
     model, twins = natural(estimator, batch_size=20), []
     first = {"classes": np.unique(y)} if estimator is MLPClassifier else {}
@@ -133,7 +133,7 @@ def test_warm_starts(estimator):
     model.fit(X, y)
     assert model.loss_ < loss
     assert len(model.loss_curve_) == 8
-    # The damping that was found is where it begins.
+    # The second fit starts with the damping of the first.
     assert model._optimizer._steps == 16
     assert damping != 1.0
 
@@ -141,7 +141,7 @@ def test_warm_starts(estimator):
 @slow
 @both
 def test_solvers_change_between_warm_starts(estimator):
-    """The state of another solver is not taken."""
+    """A warm start does not use the optimizer state of another solver."""
     X, y = data_for(estimator)
     model = natural(estimator, warm_start=True, solver="adam").fit(X, y)
     for solver in ("natural", "adam", "natural", "lbfgs"):

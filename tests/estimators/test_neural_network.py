@@ -1,4 +1,4 @@
-"""The multilayer perceptrons: scikit-learn's checks, its results where they must agree, our own promises."""
+"""The multilayer perceptrons: scikit-learn's checks, agreement with its results, and documented rules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = [
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("estimator", "check"),
-    # parametrize_with_checks of older releases passes a generator, of which pytest warns.
+    # parametrize_with_checks of older releases passes a generator, about which pytest warns.
     [case for estimator in ESTIMATORS for case in estimator_checks_generator(estimator())],
     ids=lambda value: type(value).__name__ if isinstance(value, tuple(ESTIMATORS)) else value.func.__name__,
 )
@@ -106,7 +106,7 @@ def test_regression_of_several_outputs():
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_partial_fit_goes_on_with_the_optimizer(estimator, solver):
     X, y = data_for(estimator)
-    # A fit shuffles the order of its last epoch, partial_fit that of the samples given.
+    # A fit reshuffles the order of the previous epoch, whereas partial_fit shuffles the samples that it gets.
     options = {
         "hidden_layer_sizes": (8,),
         "solver": solver,
@@ -119,7 +119,7 @@ def test_partial_fit_goes_on_with_the_optimizer(estimator, solver):
     parts = estimator(**options)
     for i in range(4):
         parts.partial_fit(X, y, **(classes if i == 0 else {}))
-        # A round trip in between changes nothing, optimizer included.
+        # A pickle or copy in between changes nothing, the optimizer's state included.
         parts = pickle.loads(pickle.dumps(parts)) if i % 2 else copy.deepcopy(parts)
     assert arena_bytes(parts) == arena_bytes(whole)
     assert parts.loss_curve_ == whole.loss_curve_
@@ -136,7 +136,7 @@ def test_the_orders_of_partial_fit_go_on(estimator):
         model = keep(estimator(**options).partial_fit(X, y, **classes)).partial_fit(X, y)
         fits.append(arena_bytes(model))
     assert len(set(fits)) == 1
-    # The second order is not the first again.
+    # The next call advances the random state, so its order differs.
     state = model._random_state.get_state()[1].tobytes()
     assert model.partial_fit(X, y)._random_state.get_state()[1].tobytes() != state
 

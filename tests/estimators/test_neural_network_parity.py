@@ -1,4 +1,4 @@
-"""The multilayer perceptrons against scikit-learn's: from one random state, the same fits."""
+"""The multilayer perceptrons against scikit-learn's: the same random state gives the same fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning"),
 ]
 
-# Adam divides by the root of the second moment, which turns rounding into up to 1e-9 of a weight.
+# Adam divides by the square root of the second moment, which amplifies rounding to 1e-9 of a weight.
 CLOSE = {"rtol": 0, "atol": 1e-8}
 # Parameters that scikit-learn does not have.
 OWN_PARAMETERS = {
@@ -28,7 +28,7 @@ OWN_PARAMETERS = {
     "init": "auto",
     "l1_ratio": 0.0,
 }
-# scikit-learn adds epsilon to the root before the correction of its bias: too small here to matter.
+# scikit-learn adds epsilon before the bias correction of the second moment; this epsilon is too small to matter.
 SMALL = {"hidden_layer_sizes": (8, 5), "learning_rate_init": 0.01, "epsilon": 1e-15, "random_state": 7}
 
 
@@ -37,7 +37,7 @@ def theirs(estimator, **options):
 
 
 def accepts_weights():
-    # scikit-learn takes weights since 1.7.
+    # scikit-learn takes sample weights since 1.7.
     return "sample_weight" in inspect.signature(sklearn_networks.MLPClassifier.fit).parameters
 
 
@@ -54,7 +54,7 @@ def assert_same_fit(estimator, X, y, options, **fit_options):
 def test_parameters_are_those_of_scikit_learn(estimator):
     expected, parameters = theirs(estimator).get_params(), estimator().get_params()
     if "loss" not in expected:
-        # The classifier's there is the cross-entropy, and before scikit-learn 1.7 the regressor had one loss.
+        # scikit-learn's classifier has the cross-entropy alone, and its regressor had a single loss before 1.7.
         assert parameters.pop("loss") in ("log_loss", "squared_error")
     own = {name: parameters.pop(name) for name in set(parameters) - set(expected)}
     assert own == {name: OWN_PARAMETERS[name] for name in own}
@@ -73,7 +73,7 @@ def test_mini_batches_in_the_same_order_from_the_same_weights(estimator, activat
         pytest.skip("this scikit-learn has no sample_weight")
     fit_options = {"sample_weight": np.random.default_rng(0).uniform(0.2, 3.0, len(X))} if weighted else {}
     if weighted:
-        # The penalty of a weighted batch is divided by its own weights there, by their mean here.
+        # scikit-learn divides the penalty of a batch by the batch's weights, we by the mean weight of batches.
         options = {**options, "batch_size": len(X)}
     ours, reference = assert_same_fit(
         estimator,
@@ -82,7 +82,7 @@ def test_mini_batches_in_the_same_order_from_the_same_weights(estimator, activat
         {**SMALL, "activation": activation, "alpha": 0.5, "batch_size": 32, "max_iter": 5, **options},
         **fit_options,
     )
-    # The penalty in our loss is that of the mean of an epoch's ends: an epoch's change of the penalty away.
+    # Our loss has the mean of the penalties at the start and end of an epoch, so it differs by their change.
     np.testing.assert_allclose(ours.loss_curve_, reference.loss_curve_, rtol=0, atol=0.05)
 
 
@@ -90,7 +90,7 @@ def test_mini_batches_in_the_same_order_from_the_same_weights(estimator, activat
 @pytest.mark.parametrize("activation", ["logistic", "tanh"])
 @pytest.mark.parametrize("sizes", [(), (3,)], ids=str)
 def test_initial_weights_of_few_layers(estimator, activation, sizes):
-    """The output layer goes by the activation, too, where there is no other."""
+    """The activation determines the initial scale of the output layer too, even if it is the only layer."""
     X, y = data_for(estimator)
     frozen = {
         "learning_rate_init": 1e-300,
@@ -106,7 +106,7 @@ def test_initial_weights_of_few_layers(estimator, activation, sizes):
 def test_it_stops_after_the_same_epoch(estimator, schedule):
     X, y = data_for(estimator)
     options = {**SMALL, "solver": "sgd", "learning_rate": schedule, "tol": 0.02, "n_iter_no_change": 2}
-    # Without the penalty, whose share of the loss is computed otherwise.
+    # The test omits the penalty, which enters the two losses differently.
     ours, _ = assert_same_fit(estimator, X, y, {**options, "alpha": 0.0, "max_iter": 300})
     assert ours.n_iter_ < 300
 
@@ -132,7 +132,7 @@ def test_lbfgs_finds_the_same_minimum(estimator, activation):
 
 @both
 def test_partial_fit_of_given_weights(estimator):
-    """Weights that are set before the first partial_fit are where it starts."""
+    """partial_fit starts from weights that were set before its first call."""
     X, y = data_for(estimator)
     source = theirs(estimator, **SMALL, max_iter=3).fit(X, y)
     classes = {"classes": np.unique(y)} if estimator is MLPClassifier else {}
@@ -142,7 +142,7 @@ def test_partial_fit_of_given_weights(estimator):
     np.testing.assert_allclose(model.predict(X), source.predict(X), **CLOSE)
     for w, expected in zip(weights(model), [*source.coefs_, *source.intercepts_], strict=True):
         np.testing.assert_array_equal(w, expected)
-    # An item that is set is written into the network.
+    # Setting an item writes into the network.
     model.coefs_[0] = np.zeros_like(source.coefs_[0])
     assert np.ptp(model.predict(X)) == 0
     model.coefs_ = source.coefs_
@@ -151,7 +151,7 @@ def test_partial_fit_of_given_weights(estimator):
         model.coefs_[0] = np.zeros(3)
     with pytest.raises(ValueError, match="coefs_ has arrays of shapes"):
         model.coefs_ = source.coefs_[1:]
-    # A wrong array is found before the first one is written.
+    # All arrays are checked before the first one is written.
     words = [np.ones_like(source.coefs_[0]), *(np.full(w.shape, "a") for w in source.coefs_[1:])]
     with pytest.raises(ValueError, match="could not convert string to float"):
         model.coefs_ = words

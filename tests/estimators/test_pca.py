@@ -1,4 +1,4 @@
-"""Principal component analysis: scikit-learn's checks, NumPy's decompositions as the oracle, our own promises."""
+"""Principal component analysis: scikit-learn's checks, NumPy's decompositions as oracle, and documented rules."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def test_scikit_learn(estimator, check):
 
 
 def samples(rng, n=200, d=7, offset=0.0, dtype=np.float64):
-    """Samples of distinct variances along random directions."""
+    """Samples with distinct variances along random directions."""
     axes = np.linalg.qr(rng.standard_normal((d, d)))[0]
     return (rng.standard_normal((n, d)) * 2.0 ** -np.arange(d) @ axes + offset).astype(dtype)
 
 
 def oracle(X):
-    """Mean, variances and axes of X, by NumPy in float64."""
+    """Mean, variances and axes of X from NumPy in float64."""
     X = X.astype(np.float64)
     mean = X.mean(axis=0)
     _, singular, axes = np.linalg.svd(X - mean, full_matrices=False)
@@ -44,7 +44,7 @@ def oracle(X):
 
 
 def tolerance(dtype, n):
-    """Sums of n rounded products of numbers of about one: n eps at worst. Gaps between variances divide it by 1/100."""
+    """Sums of n rounded products of numbers near 1 err by n eps at worst; variance gaps of 1/100 amplify it by 100."""
     return {"rtol": 0, "atol": 100 * n * float(np.finfo(dtype).eps)}
 
 
@@ -55,7 +55,7 @@ def test_axes_and_variances(rng, dtype, solver, n, d):
     X = np.hstack([X, np.zeros((n, d - X.shape[1]), dtype)])
     mean, variances, axes = oracle(X)
     model = PCA(svd_solver=solver).fit(X)
-    k = min(n - 1, d, 7)  # beyond them the variances are zero, and the axes any
+    k = min(n - 1, d, 7)  # the other variances are zero, and their axes arbitrary
     np.testing.assert_allclose(model.mean_, mean, **tolerance(dtype, 1))
     np.testing.assert_allclose(model.explained_variance_, variances, **tolerance(dtype, n))
     np.testing.assert_allclose(
@@ -79,16 +79,16 @@ def test_axes_and_variances(rng, dtype, solver, n, d):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_float32_with_a_large_mean(rng, solver):
-    """A mean of ten thousand spreads: the float32 numbers are as good as their float64 copies."""
+    """With a mean of 1e4 standard deviations, float32 samples give the accuracy of their float64 copies."""
     X = samples(rng, 5000, 6, offset=1e4, dtype=np.float32)
     _, variances, axes = oracle(X)
     model = PCA(svd_solver=solver).fit(X)
-    # Products are rounded to eps of the largest variance, 1.
+    # Products are rounded relative to the largest variance, which is 1.
     np.testing.assert_allclose(
         model.explained_variance_, variances, rtol=0, atol=20 * np.finfo(np.float32).eps
     )
     np.testing.assert_allclose(np.abs((model.components_ * axes).sum(axis=1)), 1, rtol=1e-4)
-    # Computed as X @ W - mean @ W, the scores would be off by 1e4 times the eps of 6e-8 times a few.
+    # The formula X @ W - mean @ W would give errors of a few times 1e4 * 6e-8.
     expected = (X.astype(np.float64) - model.mean_) @ model.components_.T.astype(np.float64)
     np.testing.assert_allclose(model.transform(X), expected, rtol=0, atol=1e-5)
 
@@ -161,9 +161,9 @@ def test_whitening(rng, dtype):
 @pytest.mark.parametrize("spreads", [(1, 1, 1), (1, 1e-4, 5e-5), (1, 1e-2, 3e-7)], ids=str)
 @pytest.mark.parametrize("solver", ["auto", "full"])
 def test_whitened_variances_are_1(rng, dtype, unit, spreads, solver):
-    """Whatever the unit; and for spreads that float32 products, or any products, would round away."""
+    """Whitened variances are 1 for every scale, and for spreads that products of samples would lose to rounding."""
     if dtype == np.float32 and min(spreads) < 1e-6:
-        pytest.skip("float32 samples have that much of rounding")
+        pytest.skip("the smallest spread is below the rounding of float32 samples")
     Z = rng.standard_normal((500, 3)) * spreads @ np.linalg.qr(rng.standard_normal((3, 3)))[0]
     X = (unit * Z).astype(dtype)
     white = PCA(whiten=True, svd_solver=solver).fit_transform(X)
@@ -171,7 +171,7 @@ def test_whitened_variances_are_1(rng, dtype, unit, spreads, solver):
 
 
 def test_components_that_cannot_be_whitened(rng, dtype):
-    """Their variances are roundings of 0: divided by these, samples would be noise."""
+    """Components whose variance is a rounding error of 0 are set to 0, since division by it would give noise."""
     X = samples(rng, 300, 4, dtype=dtype) @ np.array(
         [[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 0], [0, 0, 0, 0]], dtype
     )
@@ -209,7 +209,7 @@ def test_likelihood_is_that_of_a_normal_distribution(rng, whiten, k):
     np.testing.assert_allclose(model.score_samples(X), expected, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(model.score(X), expected.mean(), rtol=1e-9)
     np.testing.assert_allclose(model.get_precision() @ covariance, np.eye(7), rtol=0, atol=1e-9)
-    # The maximum of the likelihood has the sample's variance along the components.
+    # The maximum-likelihood model has the sample variance along the components.
     np.testing.assert_allclose(
         np.diag(model.components_ @ covariance @ model.components_.T), model.explained_variance_, rtol=1e-9
     )
@@ -251,7 +251,7 @@ def test_sparse(rng):
 
 
 def sparse_samples(rng, n, d, per_row, dtype=np.float64):
-    """A few items a row, and two columns without zeros, one of them with a large mean."""
+    """Samples with a few non-zeros a row, and two dense columns, one of them with a large mean."""
     X = scipy.sparse.random_array((n, d), density=per_row / d, rng=rng, format="lil", dtype=np.float64)
     X[:, 1], X[:, 4] = rng.standard_normal((n, 1)) + 3, 1e6 + rng.standard_normal((n, 1))
     return scipy.sparse.csr_array(X).astype(dtype)
@@ -262,7 +262,7 @@ def sparse_samples(rng, n, d, per_row, dtype=np.float64):
     [(60, 150, None), (60, 150, 7), (150, 60, None), (60, 60, 0), (60, 90, 4), (90, 60, 4)],
 )
 def test_sparse_samples_are_not_made_dense(rng, monkeypatch, n, d, k, dtype):
-    """The answers are those of dense samples: fewer rows than columns, more, and few of many components."""
+    """Results equal those of dense samples, with fewer rows than columns, with more, and for few components."""
     monkeypatch.setattr(_sparse, "_LANCZOS_SIDE", 50)
     X = sparse_samples(rng, n, d, 2, dtype)
     mean, variances, axes = oracle(X.toarray())
@@ -278,7 +278,7 @@ def test_sparse_samples_are_not_made_dense(rng, monkeypatch, n, d, k, dtype):
     share = variances[:kept].sum() / variances.sum()
     np.testing.assert_allclose(model.explained_variance_ratio_.sum(), share, **tolerance(dtype, 10))
     expected = (X.toarray() - mean) @ model.components_.T.astype(np.float64)
-    # Products with a mean of a million are rounded, and in float32 the mean.
+    # Products with a mean of 1e6 are rounded, and in float32 so is the mean.
     atol = 1e7 * np.finfo(dtype).eps
     np.testing.assert_allclose(model.transform(X), expected, rtol=0, atol=atol)
 
@@ -350,5 +350,5 @@ def test_cuda(cupy, rng, dtype, solver):
     )
     np.testing.assert_allclose(on_cuda.score(cupy.asarray(X)), on_cpu.score(X), rtol=1e-3)
     assert isinstance(on_cuda.get_covariance(), cupy.ndarray)
-    # NumPy in, NumPy out.
+    # NumPy inputs give NumPy outputs.
     assert isinstance(PCA(3, svd_solver=solver, device="cuda").fit_transform(X), np.ndarray)

@@ -1,4 +1,4 @@
-"""Options of the perceptrons beyond scikit-learn's: activations, dropout, initial values, rules, penalties."""
+"""Options of the perceptrons beyond scikit-learn's: activations, dropout, initial values, update rules, penalties."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_dropout(estimator):
     assert [layer.rate for layer in model._network.layers if isinstance(layer, nn.Dropout)] == [0.4, 0.4]
     assert arena_bytes(model) == arena_bytes(estimator(**options, dropout=[0.4, 0.4]).fit(X, y))
     assert arena_bytes(model) != arena_bytes(estimator(**options).fit(X, y))
-    # Only training drops anything.
+    # Prediction has no dropout.
     np.testing.assert_array_equal(outputs(model, X), outputs(model, X))
     first = estimator(**options, dropout=(0.5, 0.0)).fit(X, y)
     assert sum(isinstance(layer, nn.Dropout) for layer in first._network.layers) == 1
@@ -131,7 +131,7 @@ def test_adamw_decays_weights_apart_from_the_loss(estimator):
         estimator(**SMALL, solver="adamw", alpha=alpha, max_iter=20).fit(X, y) for alpha in (0.0, 1.0)
     )
     assert sum((w**2).sum() for w in decayed.coefs_) < 0.8 * sum((w**2).sum() for w in kept.coefs_)
-    # From the same weights, the first epoch's loss does not tell of the decay.
+    # With unchanged weights the first epoch's loss does not contain the decoupled weight decay.
     frozen = {**SMALL, "solver": "adamw", "learning_rate_init": 1e-300, "max_iter": 1}
     assert estimator(**frozen, alpha=1.0).fit(X, y).loss_ == estimator(**frozen, alpha=0.0).fit(X, y).loss_
 
@@ -145,7 +145,7 @@ def test_l1_makes_weights_zero(estimator):
     zeros = [sum((w == 0).sum() for w in model.coefs_) for model in (dense, sparse)]
     assert zeros[0] == 0 < zeros[1]
     assert all((b != 0).any() for b in sparse.intercepts_)
-    # The penalty in the loss, while nothing moves: alpha (r |w| + (1 - r) / 2 w²) of every batch of 32, 32, 32 and 24.
+    # With unchanged weights each of the batches of 32, 32, 32 and 24 adds the penalty alpha (r |w| + (1 - r) / 2 w²).
     frozen = {**options, "learning_rate_init": 1e-300, "max_iter": 1}
     without, mixed = (estimator(**{**frozen, "alpha": a}, l1_ratio=0.3).fit(X, y) for a in (0.0, 2.0))
     penalty = 2.0 * sum(0.3 * abs(w).sum() + 0.35 * (w**2).sum() for w in mixed.coefs_)
@@ -176,7 +176,7 @@ def test_max_norm_bounds_the_step(estimator):
     model = estimator(**options, max_norm=1e-3, max_iter=1).fit(X, y)
     step = np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(weights(model), weights(frozen), strict=True)))
     assert step == pytest.approx(1e-3, rel=1e-9)
-    # The penalty is not clipped.
+    # Clipping leaves out the penalty.
     penalised = estimator(**{**options, "alpha": 12.0}, max_norm=1e-300, max_iter=1).fit(X, y)
     for w, before in zip(penalised.coefs_, frozen.coefs_, strict=True):
         np.testing.assert_allclose(w, 0.9 * before, rtol=1e-12)
@@ -186,14 +186,14 @@ def test_max_norm_bounds_the_step(estimator):
 def test_schedules(estimator):
     X, y = data_for(estimator)
     options = {**SMALL, "solver": "sgd", "shuffle": False}
-    # 4 steps an epoch, 12 in all.
+    # 4 steps for each of 3 epochs.
     for named, made in (("cosine", schedules.Cosine(0.01, 12)), ("one_cycle", schedules.OneCycle(0.01, 12))):
         by_name, by_object = (
             estimator(**options, learning_rate=rate, max_iter=3).fit(X, y) for rate in (named, made)
         )
         assert arena_bytes(by_name) == arena_bytes(by_object)
         assert by_name._optimizer.lr == pytest.approx(made(11))
-    # partial_fit and warm starts go on in it, with the momentum.
+    # partial_fit and warm starts continue the schedule and the momentum.
     classes = {"classes": np.unique(y)} if estimator is MLPClassifier else {}
     parts = estimator(**options, learning_rate=made)
     for _ in range(3):
@@ -212,7 +212,7 @@ def test_schedules(estimator):
 
 @both
 def test_batch_modes(estimator):
-    """All samples, one, some, or a stream of which each is seen once: how many steps an epoch has."""
+    """Number of steps in full-batch, stochastic, mini-batch and online training."""
     X, y = data_for(estimator)
     classes = {"classes": np.unique(y)} if estimator is MLPClassifier else {}
     for batch_size, steps in ((120, 1), (1, 120), (50, 3)):
@@ -255,7 +255,7 @@ def test_sparse_inputs(estimator, container, solver):
 
 @both
 def test_sparse_inputs_of_many_rows(estimator, monkeypatch):
-    """More than one block, with weights of which a block has none."""
+    """Sparse inputs of several row blocks, one of which has zero weight, give the results of dense inputs."""
     from steepest._estimators import sparse_rows
 
     monkeypatch.setattr(sparse_rows, "_BLOCK_ROWS", 32)
@@ -275,7 +275,7 @@ def test_sparse_inputs_of_many_rows(estimator, monkeypatch):
 
 @both
 def test_wide_sparse_inputs_need_little_memory(estimator):
-    """Blocks of rows are as large as their memory allows, not as many rows whatever their width."""
+    """Row blocks are limited by memory instead of a fixed number of rows."""
     rng = np.random.default_rng(0)
     X = scipy.sparse.random_array((2048, 20_000), density=1e-4, rng=rng, format="csr")
     y = np.arange(2048) % 2

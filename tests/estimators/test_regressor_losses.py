@@ -1,4 +1,4 @@
-"""The losses of the regressor: what a constant prediction converges to, values, several outputs, errors."""
+"""The losses of the regressor: the limits of constant predictions, values, several outputs, errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOSSES = [*_regression_losses.LOSSES, ("huber", 0.5), ("quantile", 0.9)]
 
 
 def value_of(loss, y, f):
-    """Mean of the loss of network outputs f, in plain NumPy."""
+    """Mean loss of network outputs f, in plain NumPy."""
     name, parameter = (loss, None) if isinstance(loss, str) else loss
     e = f - y
     if name == "huber":
@@ -62,7 +62,7 @@ def test_the_loss_of_the_first_step_is_its_formula(loss):
     ids=str,
 )
 def test_a_constant_prediction_converges_to_the_statistic_of_its_loss(loss, best):
-    """X says nothing, so that only the bias of the output matters."""
+    """X is zero, so only the bias of the output layer matters."""
     model = MLPRegressor(
         loss,
         (2,),
@@ -73,7 +73,7 @@ def test_a_constant_prediction_converges_to_the_statistic_of_its_loss(loss, best
         random_state=0,
     )
     model.fit(np.zeros((41, 1)), Y)
-    # Adam's last steps are of the size of the learning rate.
+    # Adam's last steps have the size of the learning rate.
     assert model.predict(np.zeros((1, 1)))[0] == pytest.approx(best, abs=0.02)
     if loss == "gaussian":
         assert model.predict(np.zeros((1, 1)), return_std=True)[1][0] == pytest.approx(Y.std(), abs=0.02)
@@ -118,7 +118,7 @@ def test_weights_are_repetitions(loss):
     X, y = data_for(MLPRegressor, 40)
     counts = np.random.default_rng(1).integers(0, 4, 40)
     options = {"hidden_layer_sizes": (5,), "activation": "tanh", "solver": "lbfgs", "alpha": 1.0}
-    # The same function from the same start: few enough iterations that rounding does not part them.
+    # Both fits minimise the same function from the same start; few iterations keep rounding differences small.
     weighted, repeated = (MLPRegressor(loss, **options, max_iter=10, random_state=0) for _ in range(2))
     weighted.fit(X, abs(y), sample_weight=counts)
     repeated.fit(X.repeat(counts, axis=0), abs(y).repeat(counts))

@@ -1,4 +1,4 @@
-"""Models in files: every estimator and network comes back as it was."""
+"""Saving and loading of models: every estimator and network is restored unchanged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ every_estimator = pytest.mark.parametrize("estimator", ALL_ESTIMATORS)
 
 
 def assert_same(a, b):
-    """Parameters, fitted attributes and their types are equal."""
+    """Assert that parameters, fitted attributes and their types are equal."""
     assert type(a) is type(b)
     np.testing.assert_equal(encode_model(a)[0], encode_model(b)[0])
     for x, y in zip(encode_model(a)[1].values(), encode_model(b)[1].values(), strict=True):
@@ -50,7 +50,7 @@ def by_pickle(model, folder):
 
 
 def fast(estimator):
-    """An estimator that needs few epochs to be fitted."""
+    """Make an estimator that takes few epochs to fit."""
     options = {"max_iter": 3, "random_state": 0}
     return estimator().set_params(**{k: v for k, v in options.items() if k in estimator().get_params()})
 
@@ -166,7 +166,7 @@ def test_the_tensors_are_there_for_other_programs(tmp_path):
     ids=repr,
 )
 def test_values(value, tmp_path):
-    """Parameters of any of these kinds come back as they were, with their types."""
+    """Parameters of each of these types are restored with value and type."""
     found = by_file(MLPClassifier(alpha=value), tmp_path).alpha
     assert type(found) is type(value)
     np.testing.assert_equal(found, value)
@@ -177,7 +177,7 @@ def test_values(value, tmp_path):
 
 
 def parts():
-    """One of each layer, loss and schedule, whose classes are named in files."""
+    """Make one object of each layer, loss and schedule class; files name these classes."""
     schedules = optim.schedules
     without_defaults = {
         nn.Activation: ("elu", 0.5),
@@ -210,7 +210,7 @@ def test_parts(part, tmp_path):
 
 
 def test_dropout_goes_on(tmp_path, rng):
-    """A network that was loaded draws the masks that the saved one would have drawn."""
+    """A loaded network uses the dropout masks that the saved one would have used next."""
     net = nn.Network([nn.Dropout(0.5), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 6, tied_to=1)], seed=9)
     x = rng.standard_normal((5, 6)).astype(np.float32)
     net.forward(x)
@@ -292,7 +292,7 @@ def test_a_model_of_cuda_loads_without_it(cupy, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "steepest._cuda", None)
     as_saved = steepest.load(tmp_path / "model")
     assert (as_saved.device, as_saved.device_) == ("cuda", "cpu")
-    # float32 sums of six terms, in two orders.
+    # Float32 sums of six terms in different orders.
     np.testing.assert_allclose(as_saved.predict_proba(X), probabilities, rtol=1e-5)
     on_cpu = steepest.load(tmp_path / "model", device="cpu")
     assert on_cpu.device == "cpu"

@@ -1,6 +1,6 @@
-"""Linear models whatever the units and offsets of the columns: they agree with exact solutions, or warn and say why.
+"""Linear models with extreme scales and offsets of the columns agree with exact solutions, or warn with a reason.
 
-`grid` and `silent` are for further estimators, too.
+Tests of other estimators may use `grid` and `silent` too.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from sklearn.exceptions import ConvergenceWarning
 from steepest import DivergenceError
 from steepest.linear_model import LinearRegression, LogisticRegression, SGDClassifier, SGDRegressor
 
-# Units of the columns; "mixed" has all of them, from 1e-12 to 1e12.
+# Standard deviation of the columns; "mixed" has columns from 1e-12 to 1e12.
 SCALES = [1e-12, 1.0, 1e12, "mixed"]
-# Means of the columns, in units of their spreads.
+# Means of the columns, in standard deviations.
 OFFSETS = [0.0, 1e2, 1e5, 1e9]
 SHAPES = {"tall": (60, 5), "wide": (8, 12)}
-# Errors in units of the rounding of X and y times the condition: sums of some ten terms, and a few operations each.
+# Error bound in units of eps · (X, y) · condition number: sums of about ten terms and a few operations on each.
 FACTOR = 64.0
 
 grid = pytest.mark.parametrize(
@@ -35,7 +35,7 @@ grid = pytest.mark.parametrize(
 
 @functools.cache
 def data(scale, offset, shape, k, dtype_name):
-    """X of shape (n, d) in a dtype, as it is rounded there, and k overlapping classes, all among the first rows."""
+    """X (n, d), rounded to a dtype, and ids of k overlapping classes; the first k rows have all classes."""
     n, d = SHAPES[shape]
     rng = np.random.default_rng([n, k])
     Z = rng.standard_normal((n, d))
@@ -47,7 +47,7 @@ def data(scale, offset, shape, k, dtype_name):
 
 
 def silent(fit):
-    """Return the fit, and its warning: none, or why it did not converge."""
+    """Return the fitted model and its warnings, all of which must be ConvergenceWarning."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = fit()
@@ -56,7 +56,7 @@ def silent(fit):
 
 
 def condition(Z):
-    """Condition of a standardised X, of the columns and rows that are independent."""
+    """Condition number of a standardised X without its zero singular values."""
     singular = np.linalg.svd(Z.astype(np.float64), compute_uv=False)
     singular = singular[singular > 1e-10 * singular[0]] if singular[0] > 0 else np.ones(1)
     return singular[0] / singular[-1]
@@ -74,8 +74,8 @@ def least_squares(scale, offset, shape, dtype_name, alpha):
 def test_least_squares(scale, offset, shape, dtype):
     for alpha in (0.0, 1.0):
         X, Y, coef, _, spread, kappa = least_squares(scale, offset, shape, np.dtype(dtype).name, alpha)
-        # Backward stable in each column: the error of a few eps of X and Y, times the condition of the standardised X,
-        # and once more times the condition where there are residuals.
+        # Backward stable in each column: a few eps of X and Y times the condition number of the standardised X, squared
+        # if residuals are not zero.
         eps = FACTOR * np.finfo(dtype).eps
         size = np.abs(Y).max() + (spread[:, None] * np.abs(coef)).max()
         for given in (X, scipy.sparse.csr_array(X)):
@@ -87,7 +87,7 @@ def test_least_squares(scale, offset, shape, dtype):
 
 @grid
 def test_least_squares_without_negative_coefficients(scale, offset, shape, dtype):
-    """The conditions of Karush, Kuhn and Tucker, on standardised columns: where a coefficient is 0, it would fall."""
+    """Karush–Kuhn–Tucker conditions on standardised columns: gradient 0, or not negative at coefficients of 0."""
     X, ids = data(scale, offset, shape, 5, np.dtype(dtype).name)
     Z, _, spread = exact.standardised(X)
     target = (ids - ids.astype(exact.LONG).mean()).astype(exact.LONG)
@@ -108,7 +108,7 @@ def logistic(scale, offset, shape, k, dtype_name, C):
 
 
 def converged_to(tol, spread, dtype):
-    """The gradient by standardised features, and by the intercept, that a fit without a warning may leave."""
+    """Largest gradient, by standardised features and the intercept, that a fit without a warning may leave."""
     unit = np.append(np.where(spread > 0, spread, 1.0), 1.0)
     return np.maximum(tol * np.minimum(unit, 1.0), FACTOR * np.finfo(dtype).eps * unit) / unit
 
@@ -116,7 +116,8 @@ def converged_to(tol, spread, dtype):
 @pytest.mark.parametrize("k", [2, 5])
 @grid
 def test_logistic_regression(scale, offset, shape, dtype, k):
-    # Without a penalty, coefficients do not depend on units. Fewer rows than columns need one, in the largest units.
+    # Without a penalty the fit does not depend on scales. With fewer rows than columns a penalty is needed, relative to
+    # the largest scale.
     C = np.inf if shape == "tall" else (1e12 if scale == "mixed" else scale) ** -2.0
     X, ids, coef, _, least, spread = logistic(scale, offset, shape, k, np.dtype(dtype).name, C)
     left = converged_to(1e-6, spread, dtype)
@@ -165,9 +166,10 @@ def test_a_gradient_that_rounding_hides_is_as_small_as_rounding_leaves_it(dtype)
 
 
 def gradient_of(model, Z, spread, ids, k):
-    """The gradient of a classifier's mean loss by standardised coefficients alone, in long double.
+    """Gradient of a classifier's mean loss with respect to the standardised coefficients, in long double.
 
-    The intercept is fitted anew: its rounding, of numbers as large as the offsets, is no error of the coefficients.
+    The function refits the intercept, since its rounding error, relative to the large offsets, is not an error of the
+    coefficients.
     """
     outputs = 1 if k == 2 else k
     target = (ids[:, None] == (np.arange(k) if k > 2 else [1])).astype(exact.LONG)
@@ -184,7 +186,7 @@ def gradient_of(model, Z, spread, ids, k):
 
 @grid
 def test_l1_logistic_regression(scale, offset, shape, dtype):
-    """Every coefficient's gradient is the penalty's, or smaller where the coefficient is 0."""
+    """The gradient of each coefficient balances the penalty, or is smaller if the coefficient is 0."""
     k = 5 if dtype == np.float64 else 2
     unit = 1e12 if scale == "mixed" else scale
     X, ids = data(scale, offset, shape, k, np.dtype(dtype).name)
@@ -214,14 +216,14 @@ def test_gradient_descent(scale, offset, shape, dtype, solver):
     assert all("scale the inputs" in text for text in warned)
     if not warned:
         error = spread[:, None] * np.abs(model.coef_.T.astype(np.float64) - coef)
-        # Each of d slopes is within tol of the targets' deviation, and the least curvature is at least kappa**-2.
+        # Each gradient component is within tol of the targets' deviation, and the curvature is at least kappa**-2.
         assert error.max() <= np.sqrt(X.shape[1]) * model.tol * kappa**2 * Y.std(axis=0).max()
 
 
 @pytest.mark.parametrize("k", [2, 5])
 @grid
 def test_steps_of_single_samples(scale, offset, shape, dtype, k):
-    """A fit that is worse than a constant says so: an objective that stays at 1e60 no longer falls, either."""
+    """A fit that is worse than a constant prediction warns; an objective that stays at 1e60 has not converged."""
     X, ids = data(scale, offset, shape, k, np.dtype(dtype).name)
     share = np.bincount(ids).max() / len(ids)
     for model in (

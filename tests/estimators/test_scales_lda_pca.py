@@ -1,4 +1,4 @@
-"""Units and offsets of the features, far beyond the usual, against solutions in long double."""
+"""LDA and PCA with extreme scales and offsets of the features, against solutions in long double."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from steepest.discriminant_analysis import LinearDiscriminantAnalysis
 pytestmark = [
     pytest.mark.cpu_only("it does not test kernels"),
     pytest.mark.skipif(
-        np.finfo(np.longdouble).eps > 1e-18, reason="long double has no more digits than double here"
+        np.finfo(np.longdouble).eps > 1e-18, reason="long double is no more precise than double on this platform"
     ),
 ]
 
@@ -27,7 +27,7 @@ SCALES = {
     "1e12": np.full(6, 12.0),
     "mixed": np.array([-12.0, 12.0, 0.0, -5.0, 5.0, 8.0]),
 }
-# Samples with offsets are not sparse.
+# (form, offset in standard deviations); sparse samples have no offset.
 FORMS = [("dense", 0.0), ("dense", 1e3), ("dense", 1e6), ("dense", 1e9), ("sparse", 0.0)]
 
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
@@ -36,7 +36,7 @@ forms = pytest.mark.parametrize(("form", "offset"), FORMS, ids=[f"{form}-{o:g}" 
 
 
 def samples(n, d, k, offset, scale, dtype, sparse=False):
-    """Correlated features of deviation about 1, times their units, at so many deviations from 0."""
+    """Correlated features with standard deviations near 1 and mean `offset`, multiplied by their scales."""
     rng = np.random.default_rng([n, d, k])
     y = np.arange(n) % k
     X = rng.standard_normal((n, d)) @ (np.eye(d) + 0.3 / np.sqrt(d)) + 0.7 * rng.standard_normal((k, d))[y]
@@ -53,7 +53,7 @@ def fit_with_warnings(model, *data):
 
 
 def unresolved(X, y):
-    """The features whose deviation within the classes the dtype of the samples does not tell from its rounding."""
+    """Indices of features whose within-class deviation does not exceed the rounding error of the dtype."""
     means, deviations = long_reference.class_moments(X, y)
     rounding = np.finfo(X.dtype).eps * np.abs(means).max(axis=0)
     return np.flatnonzero(np.sqrt((deviations**2).mean(axis=0)) <= rounding)
@@ -73,13 +73,13 @@ def test_discriminant_functions(dtype, scale, offset, k, form, n, d, shrinkage):
     left_out = [message for message in told if "constant within the classes, to the precision" in message]
     lost = set(unresolved(X, y).tolist())
     if left_out:
-        # No others than those are left out, and they are named.
+        # The warning names the features that are left out, all of which are unresolved.
         named = set(map(int, re.findall(r"\d+(?= |,)", left_out[0].split(" constant")[0].split(" and ")[0])))
         assert named and named <= lost
         assert np.isfinite(model.decision_function(given)).all()
         return
     assert shrinkage or not lost
-    assert bool(told) == (n < d and not shrinkage)  # collinear, since samples are few
+    assert bool(told) == (n < d and not shrinkage)  # few samples make features collinear
     expected = long_reference.discriminant_functions(X, y, shrinkage or 0.0)
     scores = model.decision_function(given)
     if k == 2:
@@ -96,14 +96,14 @@ def test_discriminant_functions(dtype, scale, offset, k, form, n, d, shrinkage):
 @pytest.mark.parametrize("whiten", [False, True])
 @pytest.mark.parametrize(("n", "d"), [(80, 6), (40, 6), (5, 6)])
 def test_principal_components(dtype, scale, offset, whiten, form, n, d):
-    """Each component satisfies the eigenvalues' equation to the rounding of the largest variance."""
+    """Each component satisfies the eigenvalue equation up to the rounding error of the largest variance."""
     X, _ = samples(n, d, 2, offset, scale, dtype, form == "sparse")
     given = scipy.sparse.csr_array(X) if form == "sparse" else X
     model, told = fit_with_warnings(PCA(whiten=whiten), given)
     mean, covariance = long_reference.covariance(X)
     variances = long_reference.eigenvalues(covariance)
     largest = variances[0]
-    if largest == 0:  # all that there was, rounding has taken
+    if largest == 0:  # rounding has removed all variance
         np.testing.assert_array_equal(model.explained_variance_, 0)
         assert bool(told) == whiten
         return
@@ -117,7 +117,7 @@ def test_principal_components(dtype, scale, offset, whiten, form, n, d):
     rest = covariance @ axes.T - axes.T * found
     np.testing.assert_allclose(rest.astype(np.float64), 0, rtol=0, atol=atol)
     if whiten:
-        # In long double, from the model's own numbers: 1, or 0 with a warning.
+        # Whitened deviations, in long double from the model's attributes, are 1, or 0 with a warning.
         deviations = model._deviations()
         scores = (X.astype(np.longdouble) - mean) @ axes.T
         kept = deviations > 0

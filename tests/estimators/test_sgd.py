@@ -1,4 +1,4 @@
-"""Linear models by stochastic gradient descent: scikit-learn's steps, its checks, when they stop, and bad input."""
+"""Linear models by stochastic gradient descent: scikit-learn's steps and checks, stopping rules, and bad input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ESTIMATORS = [SGDClassifier, SGDRegressor, Perceptron]
 each = pytest.mark.parametrize("estimator", ESTIMATORS)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-# A weight of two is one step of twice the length, not two steps: scikit-learn declares the same of its own.
+# A weight of 2 means one step of double length, not two steps; scikit-learn excludes these checks for the same reason.
 EXPECTED_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data",
     "check_sample_weight_equivalence_on_sparse_data",
@@ -47,7 +47,7 @@ def test_scikit_learn(estimator, check):
 def test_parameters_are_those_of_scikit_learn(estimator):
     ours, others = estimator().get_params(), getattr(theirs, estimator.__name__)().get_params()
     assert (ours.pop("device"), ours.pop("batch_size", 1)) == ("auto", 1)
-    # eta0 was 0 by default before scikit-learn 1.8, which has no pa1 and pa2 otherwise.
+    # The default of eta0 was 0 before scikit-learn 1.8, which has no "pa1" and "pa2".
     assert {**ours, "eta0": None} == {**others, "eta0": None}
 
 
@@ -61,7 +61,7 @@ def data(rng, k, n=200):
 
 def assert_same(ours, other):
     assert (ours.n_iter_, ours.t_) == (other.n_iter_, other.t_)
-    # Steps of both are the same but for their rounding, which small rates do not amplify.
+    # Both take the same steps up to rounding, which small rates do not amplify.
     np.testing.assert_allclose(ours.coef_, other.coef_, rtol=0, atol=1e-9 * np.abs(other.coef_).max())
     np.testing.assert_allclose(ours.intercept_, other.intercept_, rtol=0, atol=1e-9)
 
@@ -83,7 +83,7 @@ OPTIONS = [
 
 
 def comparable(options):
-    """Options with which fits end alike: before 1.8, scikit-learn stopped by the loss without the penalty."""
+    """Options with which both stop at the same epoch: before 1.8, scikit-learn's stopping rule left out the penalty."""
     return options if SCIKIT_LEARN >= (1, 8) else {**options, "tol": None, "max_iter": 8}
 
 
@@ -122,7 +122,7 @@ def test_the_perceptron_takes_the_steps_of_scikit_learn(rng, k, penalty):
 
 
 @pytest.mark.skipif(
-    SCIKIT_LEARN < (1, 8), reason="passive-aggressive steps are those of another class, bounded by its C"
+    SCIKIT_LEARN < (1, 8), reason="before scikit-learn 1.8 another class has passive-aggressive steps, bounded by C"
 )
 @pytest.mark.parametrize("rate", ["pa1", "pa2"])
 @pytest.mark.parametrize("k", [2, 3])
@@ -152,7 +152,7 @@ def test_partial_fit_takes_up_where_it_was(rng, estimator):
 
 
 def test_the_exponential_loss(rng):
-    """One step by hand: scikit-learn has no such loss."""
+    """One step agrees with a calculation by hand, since scikit-learn has no exponential loss."""
     X, y = rng.standard_normal((1, 3)), np.array([1])
     model = SGDClassifier(loss="exponential", learning_rate="constant", eta0=0.5, penalty=None)
     model.partial_fit(X, y, classes=[0, 1]).partial_fit(X, y)
@@ -229,7 +229,7 @@ def test_float32_stays_float32(rng, estimator):
 def test_sparse_is_as_dense(rng, monkeypatch, estimator, penalty):
     X, y = data(rng, 3)
     X[rng.random(X.shape) < 0.5] = 0.0
-    monkeypatch.setattr(_sparse_steps, "_DENSE_ITEMS", 6 * 7)  # seven rows at a time
+    monkeypatch.setattr(_sparse_steps, "_DENSE_ITEMS", 6 * 7)  # items of seven rows
     options = {"random_state": 0, "penalty": penalty, "max_iter": 4, "tol": None}
     for extra in ({}, {"early_stopping": True}):
         dense = estimator(**options, **extra).fit(X, y)
@@ -258,7 +258,7 @@ def test_probabilities(rng):
         p = 1 / (1 + np.exp(-model.decision_function(X)))
         expected = np.c_[1 - p, p] if k == 2 else p / p.sum(1, keepdims=True)
         np.testing.assert_allclose(model.predict_proba(X), expected, rtol=0, atol=1e-14)
-        # Probabilities beside one are rounded to it; their logarithms are not.
+        # Probabilities near 1 are rounded to 1, but their logarithms are not rounded to 0.
         np.testing.assert_allclose(
             model.predict_log_proba(X), np.log(model.predict_proba(X)), rtol=1e-14, atol=1e-15
         )

@@ -1,4 +1,4 @@
-"""Linear models by stochastic gradient descent: unscaled, sparse and weightless inputs, labels that are not there."""
+"""Linear models by stochastic gradient descent: unscaled, sparse and zero-weight inputs, missing labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def data(rng, k, n=200):
 
 
 def test_probabilities_whose_sigmoids_underflow(rng):
-    """Decisions from -1e4 to 1e4 in float32: most sigmoids are zero, or one."""
+    """Decision values from -1e4 to 1e4 in float32, where most sigmoids round to 0 or 1."""
     X, y = data(rng, 4)
     model = SGDClassifier(loss="log_loss", random_state=0).fit((1e3 * X).astype(np.float32), y)
     X = (1e3 * X[rng.permutation(len(X))]).astype(np.float32)
@@ -29,7 +29,7 @@ def test_probabilities_whose_sigmoids_underflow(rng):
     rounding = 8 * np.finfo(np.float32).eps
     np.testing.assert_allclose(logarithms, expected, rtol=rounding, atol=rounding * np.abs(z).max())
     np.testing.assert_allclose(p, np.exp(logarithms.astype(np.float64)), rtol=0, atol=rounding)
-    # Where sigmoids round to one, several classes are equally likely.
+    # If sigmoids round to 1, several classes share the largest probability.
     chosen = p[np.arange(len(p)), np.searchsorted(model.classes_, model.predict(X))]
     assert (chosen == p.max(axis=1)).all()
 
@@ -46,7 +46,7 @@ def test_wide_sparse_rows_take_steps_on_their_columns(rng, monkeypatch, dtype, l
     X = scipy.sparse.vstack([X, scipy.sparse.csr_array((1, 300), dtype=dtype)], format="csr")
     y = rng.integers(0, k, 80)
     w = rng.uniform(0.5, 2.0, 80)
-    # Penalties that shrink coefficients by orders of magnitude in an epoch.
+    # This penalty shrinks coefficients by orders of magnitude in an epoch.
     options = {
         "loss": loss,
         "learning_rate": schedule,
@@ -69,7 +69,7 @@ def test_a_part_of_a_stream_may_weigh_nothing(rng):
         model.partial_fit(X, y, **options)
         before, t = model.coef_.copy(), model.t_
         model.partial_fit(X[:5], y[:5], sample_weight=np.zeros(5))
-        # The penalty shrinks coefficients all the same.
+        # The penalty still shrinks the coefficients.
         np.testing.assert_allclose(model.coef_, before, rtol=1e-2)
         assert model.t_ == t + 5
         with pytest.raises(ValueError, match=r"^\[\w+\] .*(zero for every sample|at least one non-zero)"):

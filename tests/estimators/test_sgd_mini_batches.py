@@ -1,4 +1,4 @@
-"""SGDClassifier and SGDRegressor with mini-batches: the steps, the weights, and what is not offered."""
+"""SGDClassifier and SGDRegressor with mini-batches: steps, weights, and unsupported options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from linear_models import classes
 from steepest.linear_model import SGDClassifier, SGDRegressor
 from steepest.linear_model._sgd import LOSSES
 
-# kept by hand: the oracle's derivatives of the losses by the score z, for a target t
+# kept by hand: the oracle's derivatives of the losses with respect to the score z, for a target t
 DERIVATIVES = {
     "hinge": lambda z, t: np.where(t * z <= 1, -t, 0.0),
     "squared_hinge": lambda z, t: -2 * t * np.maximum(0, 1 - t * z),
@@ -25,7 +25,7 @@ DERIVATIVES = {
     "epsilon_insensitive": lambda z, t: np.sign(z - t) * (np.abs(z - t) > 0.1),
     "squared_epsilon_insensitive": lambda z, t: 2 * np.sign(z - t) * np.maximum(0, np.abs(z - t) - 0.1),
 }
-# Derivatives of the losses with an epsilon of zero.
+# Derivatives of the losses with epsilon = 0.
 WITHOUT_EPSILON = {
     "epsilon_insensitive": lambda z, t: np.sign(z - t),
     "squared_epsilon_insensitive": lambda z, t: 2 * (z - t),
@@ -59,9 +59,9 @@ def data(rng, k=2, dtype=np.float64):
     return X / X.std(0), y
 
 
-# The first steps of "optimal" go far astray, as the model then says.
+# The first steps of "optimal" diverge far from the solution, and the model warns of it.
 @pytest.mark.filterwarnings("ignore:.*worse than a constant:sklearn.exceptions.ConvergenceWarning")
-# Rates of the size of "optimal", and exponents that grow with the steps, leave no digits to compare.
+# The exponential loss with the large rates of "optimal" leaves no digits to compare.
 @pytest.mark.parametrize(
     ("loss", "rate"),
     [case for case in itertools.product(DERIVATIVES, RATES) if case != ("exponential", "optimal")],
@@ -77,7 +77,7 @@ def test_the_steps(rng, dtype, loss, rate, batch_size):
     w, b, t = steps(
         X.astype(np.float64), target, DERIVATIVES[loss], rate, batch_size, 3, 0.1 * 0.15, 0.1 * 0.85
     )
-    # Each of t steps rounds, and amplifies what was rounded by at most its rate times the curvature.
+    # Each of t steps adds rounding errors, and amplifies earlier ones by at most its rate times the curvature.
     atol = 200 * np.finfo(dtype).eps * max(1.0, np.abs(w).max())
     np.testing.assert_allclose(model.coef_.ravel(), w, rtol=0, atol=atol)
     np.testing.assert_allclose(model.intercept_, b, rtol=0, atol=atol)
@@ -152,7 +152,7 @@ def test_weights_are_part_of_the_objective(rng, weights):
     t = 2.0 * y - 1
     residual = s * DERIVATIVES["log_loss"](X @ model.coef_[0] + model.intercept_[0], t)
     gradient = np.r_[residual @ X / 90 + 0.1 * model.coef_[0], residual.mean()]
-    # The rate by now: the noise of 34,000 steps of a strongly convex function is of the size of its root.
+    # After 34,000 steps on a strongly convex function the noise is of the size of the square root of the rate.
     assert np.abs(gradient).max() < 3 * np.sqrt(1 / (0.1 * 34_000)) * 0.1
 
 

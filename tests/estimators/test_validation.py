@@ -20,7 +20,7 @@ SMALL = {"hidden_layer_sizes": (8,), "learning_rate_init": 0.02, "random_state":
 
 
 class Listener(Callback):
-    """Writes down what it hears, and ends the fit after so many epochs."""
+    """Records the calls of a fit, and stops it after `stop_after` epochs."""
 
     def __init__(self, stop_after=None):
         self.stop_after = stop_after
@@ -63,7 +63,7 @@ def test_eval_set_is_validated_after_each_epoch(estimator, solver):
     else:
         expected = 0.5 * np.average((model.predict(held_out[0]) - held_out[1]) ** 2, weights=weights)
     assert model.validation_loss_curve_[-1] == pytest.approx(expected)
-    # It only looks on.
+    # The validation set does not influence the fit.
     assert arena_bytes(model) == arena_bytes(estimator(**options).fit(*train))
     epochs = listener.heard[1:-1]
     assert [e.validation_score for e in epochs] == model.validation_scores_
@@ -124,12 +124,12 @@ def test_early_stopping_of_partial_fit_goes_on_from_call_to_call(estimator, keep
         calls += 1
     assert calls == whole.n_iter_
     assert parts.validation_scores_ == whole.validation_scores_
-    # The best weights are back, and stay.
+    # The best weights are restored, and further calls keep them.
     assert arena_bytes(parts) == arena_bytes(whole)
     parts.partial_fit(*train, eval_set=held_out)
     assert arena_bytes(parts) == arena_bytes(whole)
     assert parts.t_ == whole.t_
-    # Until early stopping is turned off.
+    # Training continues once early stopping is turned off.
     parts.set_params(early_stopping=False).partial_fit(*train)
     assert arena_bytes(parts) != arena_bytes(whole)
 
@@ -174,7 +174,7 @@ def test_callbacks_hear_all_and_end_the_fit(estimator, solver, recwarn):
         assert listener.heard[0] == ("begun", 2)
         assert [epoch.number for epoch in listener.heard[1:-1]] == [1, 2, 3]
         assert listener.heard[-1] == "done"
-    # Ending it was asked for: there is nothing to warn of.
+    # The callback stopped the fit on purpose, so there is no warning.
     assert not recwarn.list
     assert arena_bytes(model) == arena_bytes(estimator(**SMALL, solver=solver, max_iter=3).fit(*train))
     assert clone(model).get_params()["callbacks"][0].stop_after == 3
