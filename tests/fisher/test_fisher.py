@@ -1,4 +1,4 @@
-"""Fisher matrices: their definition, their kinds, the forms they take, and what they refuse."""
+"""Fisher matrices: their definition, Fisher types, structures, and invalid arguments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def outputs_at(net, X, theta):
 
 
 def jacobian(net, X):
-    """The derivative of all outputs, (n, c, P), by central differences."""
+    """Jacobian (n, c, P) of all outputs with respect to the parameters, by central differences."""
     theta = flat([p.value for p in net.parameters()]).copy()
     columns = []
     for j in range(len(theta)):
@@ -47,7 +47,7 @@ def jacobian(net, X):
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.GELU, nn.ReLU])
 def test_it_is_the_jacobian_about_the_fisher_matrix_of_the_outputs(name, activation):
-    """J^T H J, J by finite differences and H by the formulas of the distributions."""
+    """F = J^T H J, with J from finite differences and H from the formulas of the distributions."""
     loss, n_out = LOSSES[name]
     net, X = network(n_out, (4,), activation), inputs()
     J, z = jacobian(net, X), net.predict(X)
@@ -73,7 +73,7 @@ def test_it_is_the_jacobian_about_the_fisher_matrix_of_the_outputs(name, activat
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "learned variance"])
 def test_it_is_the_hessian_of_the_loss_of_a_linear_model(name):
-    """The exact kind is the generalised Gauss-Newton matrix, in the scale of the loss, means over outputs included."""
+    """The exact type is the generalised Gauss-Newton matrix, scaled like the loss, with means over outputs too."""
     loss, n_out = LOSSES[name]
     net, X = network(n_out, ()), inputs()
     y = targets(loss, 6, n_out)
@@ -91,7 +91,7 @@ def test_it_is_the_hessian_of_the_loss_of_a_linear_model(name):
 
 @pytest.mark.parametrize("name", ["categorical", "Bernoulli", "Poisson"])
 def test_it_is_the_covariance_of_the_score(name):
-    """E[s] = 0, and E[s s^T] over the distribution's own observations, added up one by one."""
+    """E[s] = 0 and F = E[s s^T], where the expectations sum over all observations of the distribution."""
     likelihood, loss = {
         "categorical": (_likelihoods.Categorical(), LOSSES[name][0]),
         "Bernoulli": (_likelihoods.Bernoulli(), LOSSES[name][0]),
@@ -123,7 +123,7 @@ def test_it_is_the_covariance_of_the_score(name):
     "name", ["categorical", "Bernoulli, mean", "Gaussian, mean", "Poisson", "learned variance"]
 )
 def test_divergence_from_other_outputs(name, dtype):
-    """In nats, whatever the loss's scale; weighted as the rows are; from outputs of any float dtype."""
+    """The KL divergence is in nats for every scale of the loss, weights the rows, and takes any float dtype."""
     loss, n_out = LOSSES[name]
     net, X = network(n_out, dtype=dtype), inputs(dtype=dtype)
     distribution = _likelihoods.likelihood_of(loss, n_out).name
@@ -134,7 +134,7 @@ def test_divergence_from_other_outputs(name, dtype):
         others[:, 0] *= dtype(0.5)
         expected = shares @ divergence_reference.rows(F.output, others, distribution)
         assert F.divergence(F.output) == 0
-        # Shares of the rows are rounded to the network's dtype.
+        # The normalised weights of the rows are rounded to the network's dtype.
         for outputs in (others, others.astype(np.float64), np.asfortranarray(others)):
             assert F.divergence(outputs) == pytest.approx(expected, rel=8 * tolerances.eps(dtype))
         with pytest.raises(ValueError, match=r"\[output_divergence\] w has shape"):
@@ -149,15 +149,15 @@ def test_drawn_observations_have_the_score_s_covariance(name):
     z = np.tile(0.5 * rng.standard_normal((1, n_out)), (100_000, 1))
     scores = K.sampled_score(z, likelihood.name, seed=0, stream=0)
     roots = likelihood.roots(z[:1])[0]
-    # Products of scores have deviations of about 1, of which 1e5 leave 1/300.
+    # Products of scores have standard deviations near 1, so means of 1e5 have standard errors of 1/300.
     np.testing.assert_allclose(scores.T @ scores / len(z), roots.T @ roots, atol=0.05)
     np.testing.assert_allclose(scores.mean(axis=0), 0, atol=0.02)
 
 
-@pytest.mark.not_when_slow("it takes 100,000 draws; test_sampled_score.py has tests of these")
+@pytest.mark.not_when_slow("it needs 100,000 Monte Carlo samples, which test_sampled_score.py tests")
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_monte_carlo_comes_to_the_exact_kind(structure):
-    """With the root of the number that is drawn."""
+    """The Monte Carlo error falls with the square root of the number of samples."""
     exact = make("categorical", "exact", structure).to_dense()
     errors = []
     for n_samples in (20, 2000):
@@ -175,7 +175,7 @@ def test_drawing_is_seeded():
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_scores(name):
-    """Their mean is the gradient, each is that of its sample alone, and their second moment the empirical kind."""
+    """Scores are per-sample gradients: their mean is the gradient, their second moment the empirical Fisher matrix."""
     loss, n_out = LOSSES[name]
     net, X = network(n_out), inputs()
     y = targets(loss, 6, n_out)
@@ -183,7 +183,7 @@ def test_scores(name):
     assert_close(scores.mean(axis=0), gradient(net, loss, X, y))
     for i in range(6):
         assert_close(scores[i], gradient(net, loss, X[i : i + 1], y[i : i + 1]))
-    scale = {"Bernoulli, mean": 0.5, "Poisson": 0.5}.get(name, 1.0)  # the squared error's 2 is over 2 outputs
+    scale = {"Bernoulli, mean": 0.5, "Poisson": 0.5}.get(name, 1.0)  # a squared error: 2 over 2 outputs
     F = fisher.FisherMatrix(net, loss, X, y, kind="empirical")
     assert_close(F.to_dense(), scores.T @ scores / 6 / scale)
 
@@ -208,10 +208,10 @@ def test_the_empirical_kind_vanishes_where_the_targets_are_fitted():
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_kl_divergence(name):
-    """KL(p_theta || p_theta+ed) = e^2/2 d^T F d, up to an error in proportion to e."""
+    """KL(p_theta || p_theta+ed) = e^2/2 d^T F d, up to a relative error proportional to e."""
     loss, n_out = LOSSES[name]
     if name in ("learned variance", "Gaussian, mean"):
-        pytest.skip("their divergences are tested as those of other likelihoods")
+        pytest.skip("tests of other likelihoods cover this divergence")
     net, X = network(n_out), inputs()
     theta = flat([p.value for p in net.parameters()]).copy()
     d = np.random.default_rng(2).standard_normal(len(theta))
@@ -269,7 +269,7 @@ def test_float32_and_lists_of_arrays(structure, bias):
 
 @pytest.mark.parametrize("damping", [1e-14, 1e-2])
 def test_what_the_scores_do_not_reach_is_divided_by_the_damping(damping):
-    """With more damping than roundings, and with less."""
+    """The component of g outside the range of F is divided by the damping, above and below rounding errors."""
     F = make("categorical", "monte_carlo", solver="gram")
     g = np.random.default_rng(0).standard_normal(F.size)
     dense = F.to_dense()
@@ -281,7 +281,7 @@ def test_what_the_scores_do_not_reach_is_divided_by_the_damping(damping):
 @pytest.mark.parametrize("solver", ["cholesky", "gram", "cg"])
 @pytest.mark.parametrize("damping", [0.0, 1e-12, 1e-3])
 def test_float32_with_less_damping_than_roundings(solver, damping):
-    """Without a factor there are the eigenvectors, and conjugate gradients end at what float32 can tell."""
+    """If Cholesky fails, eigenvectors solve the system; conjugate gradients stop at float32 accuracy."""
     net, X, loss = network(3, (16,), dtype=np.float32), inputs(dtype=np.float32), nn.SoftmaxCrossEntropy()
     F = fisher.FisherMatrix(net, loss, X, solver=solver)
     g = gradient(net, loss, X, targets(loss, 6, 3)).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Fisher matrices: theorems that lead to the same numbers by another way, and faults that such code is known for."""
+"""Fisher matrices: theorems that give the same numbers in another way, and known faults of other libraries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from steepest import fisher, nn
 from steepest.fisher._solvers import conjugate_residuals
 
 SOLVERS = ("cholesky", "gram", "cg")
-# Each loss is this times the negative log-likelihood: means are over two outputs, the plain square is twice half of it.
+# Loss divided by negative log-likelihood: means are over two outputs, and a squared error has no factor 1/2.
 SCALES = {"Bernoulli, mean": 0.5, "Gaussian, mean": 1.0, "Poisson": 0.5}
 
 
@@ -46,10 +46,10 @@ def make(name, kind="exact", structure="dense", n=6, hidden=(4,), **options):
 
 
 def every_observation(name, z):
-    """All that may be observed where the outputs are z, and how likely each is.
+    """Return all possible observations for outputs z, and their probabilities.
 
-    Of normal distributions these are the nodes of Gauss and Hermite's quadrature: three are exact for polynomials of
-    degree five, and products of scores have degree four. Of Poisson's they end where the rest is below 1e-20.
+    Normal distributions use the nodes of Gauss-Hermite quadrature: three nodes are exact for polynomials of degree
+    five, and products of scores have degree four. Poisson counts stop where the remaining probability is below 1e-20.
     """
     if name == "categorical":
         return np.arange(len(z)), scipy.special.softmax(z)
@@ -91,9 +91,9 @@ def divergence(name, z, w):
 @pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_empirical_kind_at_all_observations_is_the_exact_kind(name, structure):
-    """At every observation, weighted by how likely the network says it is: F is the covariance of the score.
+    """The empirical type over all observations, weighted by their predicted probabilities, is the exact type.
 
-    The scale of a mean over outputs is one that other libraries had wrong in one of the kinds.
+    Other libraries had a wrong scale in one of the types for means over outputs.
     """
     loss, n_out = LOSSES[name]
     net, X = network(n_out), inputs(3)
@@ -116,10 +116,10 @@ def test_the_empirical_kind_at_all_observations_is_the_exact_kind(name, structur
     assert_close(empirical.to_dense(), exact.to_dense())
 
 
-@pytest.mark.not_when_slow("the draws are tested with their kernel")
+@pytest.mark.not_when_slow("tests of the kernel cover the Monte Carlo samples")
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_monte_carlo_kind_has_the_scale_of_the_exact_kind(name):
-    """Means over outputs included. With 40000 draws of deviation about 1 the trace is right to about a hundredth."""
+    """The scales agree, with means over outputs too; 40,000 samples give the trace to about 1 %."""
     drawn = make(name, "monte_carlo", n=4, n_samples=10_000).trace()
     assert drawn == pytest.approx(make(name, n=4).trace(), rel=0.05)
 
@@ -128,7 +128,7 @@ def test_the_monte_carlo_kind_has_the_scale_of_the_exact_kind(name):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("half", [False, True])
 def test_squares_and_half_squares(half, reduction, kind):
-    """A square is twice the negative log-likelihood, half a square is once; a mean over m outputs has 1 / m of it."""
+    """Loss / negative log-likelihood is 2 for squared errors and 1 for half squared errors; a mean divides it by m."""
     m, X = 3, inputs()
     net, loss = network(m, (), bias=False), nn.MeanSquaredError(half=half, reduction=reduction)
     y = targets(loss, 6, m)
@@ -143,7 +143,7 @@ def test_squares_and_half_squares(half, reduction, kind):
     v = np.random.default_rng(0).standard_normal(F.size)
     assert_close(F @ v, expected @ v)
     if kind == "exact":
-        # The scale is the gradient's too: the step leads to the least squares all the same.
+        # The gradient has the same scale, so one step reaches the least-squares solution.
         best = np.linalg.lstsq(X, y, rcond=None)[0]
         reached = net.parameters()[0].value.ravel() - F.solve(gradient(net, loss, X, y))
         assert_close(reached, best.ravel())
@@ -152,7 +152,7 @@ def test_squares_and_half_squares(half, reduction, kind):
 @pytest.mark.parametrize("name", ["Bernoulli", "Gaussian", "learned variance", "Poisson"])
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_means_and_sums_over_outputs(name, structure):
-    """A sum is m times the mean, and so is F; with m times the damping the step is the same."""
+    """The loss summed over m outputs, and its F, are m times the mean's; with m times the damping the step is equal."""
     loss, n_out = LOSSES[name]
     net, X = network(n_out), inputs()
     y, m = targets(loss, 6, n_out), 2
@@ -173,9 +173,9 @@ def test_means_and_sums_over_outputs(name, structure):
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("n", [1, 5])
 def test_kfac_of_equal_rows_is_exact(name, kind, n):
-    """One sample, once or five times over: a factor that was divided by n once too often would be a fifth of it.
+    """K-FAC is exact if all rows of X are equal; a factor divided by n once too often would be a fifth of it.
 
-    With a y of their own for each row, and draws that differ, only what a layer takes in has to be the same.
+    Only the layers' inputs have to be equal: targets and Monte Carlo samples may differ between rows.
     """
     loss, n_out = LOSSES[name]
     net, X = network(n_out), np.repeat(inputs(1), n, axis=0)
@@ -186,11 +186,11 @@ def test_kfac_of_equal_rows_is_exact(name, kind, n):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_kfac_of_one_linear_layer(name):
-    """For one layer and one row the matrix is ``a a^T x H``, with H by the scores of all observations."""
+    """For one layer and one row F is the Kronecker product of ``a a^T`` and H, with H from all observations."""
     loss, n_out = LOSSES[name]
     net, X = network(n_out, ()), inputs(1)
     values, likely = every_observation(distribution(name), net.predict(X)[0])
-    # The gradient by the biases is that by the outputs: the scale of the loss times the score's.
+    # The bias gradient equals the output gradient, which is the scale of the loss times the score.
     repeated = np.repeat(X, len(likely), axis=0)
     by_outputs = fisher.score(net, loss, repeated, values)[:, -n_out:] / SCALES.get(name, 1.0)
     H = SCALES.get(name, 1.0) * (by_outputs * likely[:, None]).T @ by_outputs
@@ -204,19 +204,19 @@ def test_kfac_of_one_linear_layer(name):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_solver_solves_every_kind(name, kind):
-    """The factor of F, the Gram matrix of the scores and conjugate gradients, beside NumPy's solution."""
+    """The Cholesky factor of F, the Gram matrix of the scores and conjugate gradients agree with NumPy's solution."""
     damping = 1e-2
     dense = make(name, kind).to_dense()
     g = np.random.default_rng(0).standard_normal(len(dense))
     expected = np.linalg.solve(dense + damping * np.eye(len(dense)), g)
     for solver in SOLVERS:
-        # Conjugate gradients end at a residual of 1e-10, which a condition number of 1e4 or less multiplies.
+        # Conjugate gradients stop at a residual of 1e-10, which a condition number of at most 1e4 multiplies.
         assert_close(make(name, kind, solver=solver).solve(g, damping), expected, 1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_conjugate_residuals_come_to_the_solution(kind):
-    """Residuals are within the bound of theory, and at rounding level after as many steps as F has eigenvalues."""
+    """Residuals obey the theoretical bound, and reach rounding level after as many steps as distinct eigenvalues."""
     damping = 0.1
     F = make("categorical", kind)
     dense = F.to_dense() + damping * np.eye(F.size)
@@ -228,16 +228,16 @@ def test_conjugate_residuals_come_to_the_solution(kind):
     errors = np.array([error(k) for k in range(F.size + 1)])
     root = np.sqrt(np.linalg.cond(dense))
     bounds = 2 * ((root - 1) / (root + 1)) ** np.arange(len(errors)) * errors[0]
-    floor = 1e-10 * errors[0]  # roundings, which the conjugacy of the directions suffers from
+    floor = 1e-10 * errors[0]  # rounding errors, which spoil the conjugacy of the directions
     assert (errors <= bounds + floor).all()
     assert (np.diff(errors) <= floor).all()
-    distinct = 1 + (F.eigenvalues() > 0).sum()  # those that are 0 are one
+    distinct = 1 + (F.eigenvalues() > 0).sum()  # all zero eigenvalues count as one
     assert errors[distinct] <= floor < 1e-6 * errors[0] < errors[2]
 
 
 @pytest.mark.parametrize("solver", [*SOLVERS, *STRUCTURES[1:]])
 def test_damping_is_added_once(solver):
-    """To the matrix of that solution alone: not again with each product, nor in what is asked of F afterwards."""
+    """A solution adds the damping once, and later products and solutions of F do not contain it."""
     options = {"structure": solver} if solver in STRUCTURES else {"solver": solver}
     F, untouched = (make("categorical", **options) for _ in range(2))
     dense, v = untouched.to_dense(), np.random.default_rng(0).standard_normal(F.size)
@@ -254,7 +254,7 @@ def test_damping_is_added_once(solver):
 @pytest.mark.parametrize("solver", [*SOLVERS, *STRUCTURES[1:]])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 def test_damping_of_next_to_nothing(dtype, solver, damping):
-    """No NaN and no infinity: within the reach of F the solution is the one without damping."""
+    """Tiny damping gives finite solutions; in the range of F the solution equals the undamped one."""
     loss, X = nn.SoftmaxCrossEntropy(), inputs(dtype=dtype)
     options = {"structure": solver} if solver in STRUCTURES else {"solver": solver}
     F = fisher.FisherMatrix(network(3, (), dtype=dtype), loss, X, **options)
@@ -263,8 +263,8 @@ def test_damping_of_next_to_nothing(dtype, solver, damping):
     solution = F.solve(within, damping)
     assert np.isfinite(solution).all()
     assert np.isfinite(F.solve(anywhere, damping)).all()
-    # The least eigenvalue that is not 0 is a hundredth of the largest; another hundred is for the roundings of sums.
-    # Conjugate gradients leave a residual of 1e-10.
+    # The smallest non-zero eigenvalue is 1/100 of the largest; another factor of 100 covers rounding errors of sums.
+    # Conjugate gradients stop at a residual of 1e-10.
     bound = 1e4 * np.finfo(dtype).eps
     assert_close(solution, F.solve(within), max(bound, 1e-8) if solver == "cg" else bound)
 
@@ -273,7 +273,7 @@ def test_damping_of_next_to_nothing(dtype, solver, damping):
 
 
 def test_steps_of_two_parametrisations_part_with_the_square_of_their_length():
-    """A normal distribution by (mean, log-variance) and by (mean, deviation): half the rate, a quarter of the gap."""
+    """For (mean, log-variance) and (mean, deviation), half the learning rate gives a quarter of the difference."""
     loss, X = nn.Gaussian(reduction="sum"), np.ones((5, 1))
     y = np.array([[0.3], [1.0], [2.2], [-0.4], [3.1]])
     net = nn.Network([nn.Linear(1, 2, bias=False)], dtype=np.float64)
@@ -281,7 +281,7 @@ def test_steps_of_two_parametrisations_part_with_the_square_of_their_length():
     set_parameters(net, theta)
     g, F = gradient(net, loss, X, y), fisher.FisherMatrix(net, loss, X)
     deviation = np.exp(0.5 * theta[1])
-    change = np.diag([1.0, 2.0 / deviation])  # of (mean, log-variance) with (mean, deviation)
+    change = np.diag([1.0, 2.0 / deviation])  # derivative of (mean, log-variance) with respect to (mean, deviation)
     gaps, plain = [], []
     for lr in (0.04, 0.02, 0.01):
         by_logarithm = theta - lr * F.solve(g)
@@ -294,12 +294,12 @@ def test_steps_of_two_parametrisations_part_with_the_square_of_their_length():
     for longer, shorter in itertools.pairwise(gaps):
         assert longer / shorter == pytest.approx(4, rel=0.05)
     for longer, shorter in itertools.pairwise(plain):
-        assert longer / shorter == pytest.approx(2, rel=0.1)  # the directions themselves differ
+        assert longer / shorter == pytest.approx(2, rel=0.1)  # plain gradient directions differ
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if ", mean" not in name])
 def test_divergence_after_a_backtracking_line_search(name):
-    """The step that ends at the ball ``d^T F d / 2 = delta`` is halved until the true divergence is within it, too."""
+    """A step to the sphere ``d^T F d / 2 = delta`` is halved until the true divergence is at most delta."""
     loss, n_out = LOSSES[name]
     net, X = network(n_out), inputs(20)
     y, delta = targets(loss, 20, n_out), 0.3
@@ -321,7 +321,7 @@ def test_divergence_after_a_backtracking_line_search(name):
     assert measured[0] > delta >= measured[-1]
     assert halvings < 6
     assert float(loss(net.predict(X), y)[0]) < before
-    # Half of a short step has a quarter of the divergence, to first order in its length.
+    # Halving a short step divides the divergence by 4, up to a relative error proportional to its length.
     set_parameters(net, theta + full / 2**10)
     assert divergence(name, z, net.predict(X)).mean() == pytest.approx(delta / 4**10, rel=0.05)
 
@@ -330,7 +330,7 @@ def test_divergence_after_a_backtracking_line_search(name):
 
 
 def boltzmann_machine(n_visible, n_hidden):
-    """All states (v, h) of a machine, its sufficient statistics (v, h, v h^T) in each, and parameters."""
+    """Return v and the sufficient statistics (v, h, v h^T) of all states (v, h), and parameters of the machine."""
     states = np.array(list(itertools.product((0.0, 1.0), repeat=n_visible + n_hidden)))
     v, h = states[:, :n_visible], states[:, n_visible:]
     statistics = np.hstack([v, h, np.einsum("ni,nj->nij", v, h).reshape(len(v), -1)])
@@ -348,13 +348,13 @@ MACHINES = [
     (3, 2),
     (4, 3),
     pytest.param(
-        7, 5, marks=pytest.mark.not_when_slow("it has 4096 states; the smaller ones are summed likewise")
+        7, 5, marks=pytest.mark.not_when_slow("it has 4096 states; the smaller machines run the same code")
     ),
 ]
 
 
 def pulled_back(F, jacobian):
-    """``J^T F J``, by products."""
+    """``J^T F J``, from products of F with the columns of J."""
     return jacobian.T @ np.stack([F @ np.ascontiguousarray(column) for column in jacobian.T], axis=1)
 
 
@@ -372,12 +372,12 @@ def test_boltzmann_machine(n_visible, n_hidden):
 
 @pytest.mark.parametrize(("n_visible", "n_hidden"), MACHINES)
 def test_visible_units_of_a_boltzmann_machine(n_visible, n_hidden):
-    """The covariance of the statistics' expectations given v; what they vary by given v is what it lacks."""
+    """F of p(v) is the covariance of E[statistics | v]; with the covariance given v it adds up to F of all states."""
     v, statistics, theta = boltzmann_machine(n_visible, n_hidden)
     log_weights = statistics @ theta
     groups = log_weights.reshape(2**n_visible, -1)  # the states of h, for each v
     free_energies = scipy.special.logsumexp(groups, axis=1)
-    # d log p(v) / d theta but for a constant, with E[h | v] = sigmoid(b + v W).
+    # d log p(v) / d theta up to a constant, with E[h | v] = sigmoid(b + v W).
     b, W = np.split(theta[n_visible:], [n_hidden])
     visible = v[:: 2**n_hidden]
     hidden = scipy.special.expit(b + visible @ W.reshape(n_visible, n_hidden))

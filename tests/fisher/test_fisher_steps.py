@@ -1,4 +1,4 @@
-"""Steps with Fisher matrices whose ends are known: least squares, logistic regression, reparametrised networks."""
+"""Natural gradient steps with known results: least squares, logistic regression, reparametrised networks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from steepest.linear_model import LinearRegression, LogisticRegression
 
 
 def test_one_step_solves_least_squares():
-    """Wine, standardised columns left out: the loss after one undamped step from zero is that of least squares."""
+    """On the raw features of Wine, one undamped step from zero reaches the least-squares loss."""
     X, y = datasets.load_wine(return_X_y=True)
     X, y = np.ascontiguousarray(X), y[:, None].astype(np.float64)
     net = nn.Network([nn.Linear(13, 1)], dtype=np.float64)
@@ -39,9 +39,9 @@ def test_one_step_solves_least_squares():
     assert abs(float(value) - 0.029838693732922) < 1e-12
 
 
-@pytest.mark.not_when_slow("its fits take long; there are other tests of each step")
+@pytest.mark.not_when_slow("its fits take long; other tests cover each step")
 def test_steps_of_a_logistic_regression():
-    """Breast cancer, raw features: the losses that F. Kunstner, L. Balles and P. Hennig's protocol comes to (2019)."""
+    """On the raw features of Breast Cancer, losses follow the protocol of Kunstner, Balles and Hennig (2019)."""
     X, y = datasets.load_breast_cancer(return_X_y=True)
     X, y = np.ascontiguousarray(X), y[:, None].astype(np.float64)
     net = nn.Network([nn.Linear(30, 1)], dtype=np.float64)
@@ -59,7 +59,7 @@ def test_steps_of_a_logistic_regression():
 
 @pytest.mark.parametrize("k", [2, 4])
 def test_logistic_regression_by_the_natural_gradient(k):
-    """Its first step is the natural gradient's, and it ends at the minimum, in as few steps as Newton's method."""
+    """Its first step is the natural gradient's, and it reaches the minimum in as few steps as Newton's method."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((300, 4))
     y = (X @ rng.standard_normal((4, k)) + rng.gumbel(size=(300, k))).argmax(axis=1)
@@ -71,7 +71,7 @@ def test_logistic_regression_by_the_natural_gradient(k):
     set_parameters(net, np.zeros(5 * width))
     loss, target = (nn.BinaryCrossEntropy(), y[:, None] * 1.0) if k == 2 else (nn.SoftmaxCrossEntropy(), y)
     step = -fisher.FisherMatrix(net, loss, X).solve(gradient(net, loss, X, target))
-    # Fisher scoring halves a step that raises the objective; this one does not.
+    # Fisher scoring would halve a step that raises the objective, which this step does not.
     coef = step[: 4 * width].reshape(4, width).T
     assert_close(first.coef_ - first.coef_.mean(axis=0) * (k > 2), coef - coef.mean(axis=0) * (k > 2), 1e-6)
     best = LogisticRegression(solver="natural", tol=1e-10).fit(X, y)
@@ -80,13 +80,13 @@ def test_logistic_regression_by_the_natural_gradient(k):
     assert_close(best.coef_, expected.coef_, 1e-6)
 
 
-@pytest.mark.not_when_slow("its fits take long; there are other tests of each step")
+@pytest.mark.not_when_slow("its fits take long; other tests cover each step")
 @pytest.mark.cpu_only("its fits take the stand-in too long")
 @pytest.mark.parametrize(
     "load", [datasets.load_breast_cancer, datasets.load_digits], ids=["breast cancer", "digits"]
 )
 def test_the_natural_gradient_is_at_the_optimum_in_twelve_steps(load):
-    """Raw features: within 1e-8 of the least objective, by any solver's account."""
+    """On raw features twelve steps reach the best objective of all solvers to a relative 1e-8."""
     X, y = load(return_X_y=True)
     model = LogisticRegression(solver="natural", tol=1e-8).fit(X, y)
     assert model.n_iter_[0] <= 12
@@ -119,7 +119,7 @@ def test_linear_regression_by_the_natural_gradient():
 
 
 def test_reparametrisation():
-    """A network of sigmoids that is a network of tanh moves as it does, with K-FAC too; with damping it does not."""
+    """Equal networks of tanh and of sigmoids change their outputs equally, with K-FAC too, but not with damping."""
     X, loss = inputs(8), nn.SoftmaxCrossEntropy()
     y = targets(loss, 8, 3)
     tanh, sigmoid = network(3, (4,), nn.Tanh), network(3, (4,), nn.Sigmoid)
@@ -137,7 +137,7 @@ def test_reparametrisation():
             set_parameters(net, theta)
     for structure in ("dense", "kfac"):
         a, b = (moves[structure, 0.0, id(net)] for net in (tanh, sigmoid))
-        # A common shift of all logits is no move.
+        # A common shift of all logits does not change the distribution.
         a, b = (m - m.mean(axis=1, keepdims=True) for m in (a, b))
         assert_close(a, b, 1e-5)
         a, b = (moves[structure, 0.1, id(net)] for net in (tanh, sigmoid))

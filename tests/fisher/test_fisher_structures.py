@@ -1,4 +1,4 @@
-"""Solutions with Fisher matrices, by every solver and structure."""
+"""Solutions of linear systems with Fisher matrices, for every solver and structure."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from steepest import fisher, nn
 @pytest.mark.parametrize("damping", [0.0, 1e-6, 0.1])
 @pytest.mark.parametrize("name", ["categorical", "Gaussian", "learned variance"])
 def test_solvers_agree(kind, damping, name):
-    """The factor of the matrix, the Gram matrix and conjugate gradients, singular matrices without damping included."""
+    """Cholesky factor, Gram matrix and conjugate gradients agree, for singular matrices without damping too."""
     solutions = {}
     for solver in ("cholesky", "gram", "cg", "auto"):
         F = make(name, kind, solver=solver)
-        g = F @ np.random.default_rng(0).standard_normal(F.size)  # within reach
+        g = F @ np.random.default_rng(0).standard_normal(F.size)  # in the range of F
         solutions[solver] = F.solve(g, damping)
         assert F.report.residual < 1e-6
         assert F.report.solver == solver or solver == "auto"
@@ -37,7 +37,7 @@ def test_solvers_agree(kind, damping, name):
         assert_close(solution, solutions["cholesky"], 1e-5)
 
 
-@pytest.mark.not_when_slow("the systems are large")
+@pytest.mark.not_when_slow("its linear systems are large")
 @pytest.mark.parametrize(
     ("kind", "n", "matrix", "damping", "solver"),
     [
@@ -47,7 +47,7 @@ def test_solvers_agree(kind, damping, name):
     ],
 )
 def test_products_are_tried_before_a_large_matrix(kind, n, matrix, damping, solver):
-    """With much damping a few products solve the system; with little they would take longer than the matrix."""
+    """With large damping a few products solve the system; with little they would take longer than a factorisation."""
     rng = np.random.default_rng(0)
     net = nn.Network([nn.Linear(40, 20), nn.Tanh(), nn.Linear(20, 50)], dtype=np.float64, seed=0)
     X, y = rng.standard_normal((n, 40)), rng.integers(0, 50, n)
@@ -68,7 +68,7 @@ def test_products_are_tried_before_a_large_matrix(kind, n, matrix, damping, solv
 
 @pytest.mark.parametrize("structure", ["block", "kfac", "ekfac"])
 def test_an_inverse_leaves_its_decomposition_to_what_follows(structure, monkeypatch):
-    """The matrices of an inverse are those of the spectrum: nothing is measured twice."""
+    """The spectrum reuses the matrices of an inverse and computes no factors again."""
     F = make("categorical", "exact", structure, hidden=(4, 3))
     F.inverse(0.1)
     monkeypatch.setattr(type(F._batch), "factors_by_blocks", lambda self: pytest.fail("measured again"))
@@ -77,7 +77,7 @@ def test_an_inverse_leaves_its_decomposition_to_what_follows(structure, monkeypa
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_products_of_scores_are_those_of_the_scores(kind):
-    """The Gram matrix from the layers' factors, and from the rows themselves."""
+    """The Gram matrix from the layers' factors equals the one from the scores themselves."""
     factors = make("categorical", kind, hidden=(4, 3))._batch.factors
     rows = factors.rows()
     assert_close(factors.gram(), rows @ rows.T)
@@ -106,7 +106,7 @@ def test_operations_are_those_of_the_matrix(kind, structure):
 
 
 def test_structures_hold_what_they_say():
-    """The block is the exact matrix's, and the diagonal too; between layers there is nothing."""
+    """The block and diagonal structures keep the exact matrix's entries and are zero elsewhere."""
     dense, block, diagonal = (
         make("categorical", "exact", s).to_dense() for s in ("dense", "block", "diagonal")
     )
@@ -145,7 +145,7 @@ def test_kfac_of_one_sample_is_exact(kind):
 
 
 def test_kfac_of_a_deep_linear_network_is_exact():
-    """With the squared error the gradients of the outputs do not depend on the samples."""
+    """With the squared error the second derivatives by layer outputs do not depend on the sample, so K-FAC is exact."""
     loss = nn.MeanSquaredError()
     net, X = network(2, (4, 3), nn.Identity), inputs(7)
     block, kfac = (fisher.FisherMatrix(net, loss, X, structure=s).to_dense() for s in ("block", "kfac"))
@@ -153,7 +153,7 @@ def test_kfac_of_a_deep_linear_network_is_exact():
 
 
 def test_the_rank_of_a_softmax():
-    """n (c - 1): a shift of all logits changes nothing."""
+    """The rank is n (c - 1), since a common shift of all logits changes nothing."""
     F = make("categorical", n=6, hidden=(16,))
     assert (F.eigenvalues() > 0).sum() == 6 * 2
     net, X = network(3, ()), inputs()

@@ -1,4 +1,4 @@
-"""The natural gradient as an optimizer: where its steps lead, what they promise, and what becomes of bad ones."""
+"""The natural gradient as an optimizer: results of its steps, step diagnostics, and rejected steps."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_steps_are_solutions_with_the_fisher_matrix(structure, momentum):
 
 
 def test_least_squares_in_one_step():
-    """The quadratic model is exact: the ratio is 1, with damping too."""
+    """For least squares the quadratic model is exact: the reduction ratio is 1, with damping too."""
     X, y = datasets.load_diabetes(return_X_y=True)
     X, y = np.ascontiguousarray(X), y[:, None]
     net, loss = nn.Network([nn.Linear(10, 1)], dtype=np.float64), nn.MeanSquaredError()
@@ -91,7 +91,7 @@ def test_adapted_damping_vanishes_where_the_model_is_exact():
 @pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_training(structure, kind):
-    """Every kind and structure brings the loss of a small network down, most of them to next to nothing."""
+    """Every Fisher type and structure lowers the loss of a small network, most of them to nearly zero."""
     X, y = digits()
     net = nn.Network([nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10)], seed=0, dtype=np.float64)
     opt = optim.NaturalGradient(
@@ -113,12 +113,12 @@ def test_training(structure, kind):
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_divergences_are_predicted(name):
-    """Half of d^T F d, and the divergence of the outputs, agree for short steps; and clipping bounds the former."""
+    """d^T F d / 2 agrees with the divergence of the outputs for short steps, and clipping bounds it."""
     loss, n_out = LOSSES[name]
     X = inputs(30)
     y = targets(loss, 30, n_out)
-    # What the model leaves out is in proportion to the step, and that to the root of its divergence; 30 is for the
-    # derivatives of these networks.
+    # The relative model error is proportional to the step, which is proportional to the root of its divergence. The
+    # factor 30 covers the derivatives of these networks.
     for clip in (1e-4, 1e-6):
         net = network(n_out)
         done = optim.NaturalGradient(net, loss, kl_clip=clip).step(X, y)
@@ -132,7 +132,7 @@ def test_divergences_are_predicted(name):
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_divergences_are_those_of_the_distributions(name):
-    """KL(p || p) = 0, and the mean of log p / q over what is drawn from p otherwise."""
+    """KL(p || p) = 0, and KL(p || q) is the mean of log p / q over samples from p."""
     loss, n_out = LOSSES[name]
     likelihood = _likelihoods.likelihood_of(loss, n_out)
     rng = np.random.default_rng(0)
@@ -151,7 +151,7 @@ def test_divergences_are_those_of_the_distributions(name):
     if name == "categorical":
         difference = np.log(np.exp(z[0])[drawn] / np.exp(z).sum() / (np.exp(w[0])[drawn] / np.exp(w).sum()))
     else:
-        # The loss is the negative log-likelihood, but for what does not depend on the parameters.
+        # The loss is the negative log-likelihood up to terms that do not depend on the parameters.
         scale = likelihood.scale
         values = [
             np.array(
@@ -164,7 +164,7 @@ def test_divergences_are_those_of_the_distributions(name):
 
 
 def test_reparametrised_networks_train_alike():
-    """Without damping, tanh and the same functions made of sigmoids have the same losses, step by step."""
+    """Without damping, equal networks of tanh and of sigmoids have the same losses at every step."""
     X, loss = inputs(40), nn.MeanSquaredError()
     y = targets(loss, 40, 2)
     tanh, sigmoid = network(2, (3,), nn.Tanh), network(2, (3,), nn.Sigmoid)

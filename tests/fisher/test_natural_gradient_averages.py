@@ -1,4 +1,4 @@
-"""The natural gradient with averages over batches, and inverses that are kept."""
+"""The natural gradient with moving averages over batches and cached inverses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steepest import fisher, nn, optim
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_updates_average(structure, kind):
-    """Every part of a structure is averaged: matrices, diagonals, the factors of K-FAC, the second moments of EKFAC."""
+    """An update averages all parts of a structure: matrices, diagonals, K-FAC factors, EKFAC's second moments."""
     (X, y), (X2, y2) = batches(2)
     net = network(3)
     F = fisher.FisherMatrix(net, LOSS, X, y, kind=kind, structure=structure, seed=5)
@@ -24,7 +24,7 @@ def test_updates_average(structure, kind):
         p.value[...] *= 1.1
     F.update(X2, y2, decay=0.7)
     other = fisher.FisherMatrix(net, LOSS, X2, y2, kind=kind, structure=structure, seed=5)
-    other._batch.number = 1  # as that of an update, which has draws of its own
+    other._batch.number = 1  # an update has Monte Carlo samples of its own, with this batch number
     second = other.to_dense()
     traces.append(other.trace())
     if structure in ("dense", "block", "diagonal"):
@@ -66,7 +66,7 @@ def test_an_average_with_itself_changes_nothing(structure):
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_inverses_are_kept(structure):
-    """An inverse is that of the matrix when it was made, whatever the matrix becomes."""
+    """An inverse stays that of the matrix at its creation, even if the matrix changes."""
     (X, y), (X2, y2) = batches(2)
     F = fisher.FisherMatrix(network(3), LOSS, X, y, structure=structure)
     v = np.random.default_rng(0).standard_normal(F.size)
@@ -82,7 +82,7 @@ def test_inverses_are_kept(structure):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_it_is_of_the_parameters_when_it_was_made(structure, kind):
-    """All results belong to the parameters that the matrix was made at, even after the network has changed."""
+    """All results belong to the parameters at which the matrix was made, even after the network has changed."""
     (X, y), net = batches(1)[0], network(3, (4, 3))
     expected = fisher.FisherMatrix(net, LOSS, X, y, kind=kind, structure=structure).to_dense()
     F = fisher.FisherMatrix(net, LOSS, X, y, kind=kind, structure=structure)
@@ -95,7 +95,7 @@ def test_it_is_of_the_parameters_when_it_was_made(structure, kind):
 
 @pytest.mark.parametrize("split", ["pi", "even"])
 def test_split_damping(split):
-    """(A + pi sqrt(c) I) x (G + sqrt(c) / pi I), pi^2 the ratio of the mean eigenvalues or 1."""
+    """(A + pi sqrt(c) I) x (G + sqrt(c) / pi I), where pi^2 is the ratio of the mean eigenvalues, or 1 for "even"."""
     X, y = batches(1)[0]
     F = fisher.FisherMatrix(network(3), LOSS, X, y, structure="kfac")
     v = np.random.default_rng(0).standard_normal(F.size)
@@ -138,9 +138,9 @@ def test_bad_updates_and_inverses_are_refused():
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_steps_with_averages(structure):
-    """Factors join in every second step, inverses are made in every third, and in the first three.
+    """Factors are averaged every second step; inverses are made in the first three steps and every third step.
 
-    Batch k has at least the weight 1 / k.
+    Batch k has a weight of at least 1 / k.
     """
     net, other = network(3), network(3)
     opt = optim.NaturalGradient(
@@ -184,7 +184,7 @@ def test_the_burn_in_takes_no_steps():
         assert np.array_equal(parameters_of(net), before) == (k < 3)
 
 
-@pytest.mark.not_when_slow("its fits take long; there are other tests of each step")
+@pytest.mark.not_when_slow("its fits take long; other tests cover each step")
 @pytest.mark.parametrize("structure", ["kfac", "ekfac", "diagonal"])
 @pytest.mark.parametrize("split", [None, "pi", "even"])
 def test_training_with_mini_batches(structure, split):

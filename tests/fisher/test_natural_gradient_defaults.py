@@ -1,4 +1,4 @@
-"""The natural gradient as it comes: with no option it trains, and no step raises the loss beyond its own model."""
+"""The natural gradient with default options: it trains, and no step raises the loss above its model's prediction."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def perceptron(widths, activation, dtype=np.float64):
 
 
 def assert_it_trains(name, architecture, dtype):
-    """30 steps with all samples: the loss falls to a tenth, and never rises."""
+    """Assert that 30 full-batch steps lower the loss to a tenth, and that no step raises it."""
     X, y = data(name, dtype)
     hidden, activation = NETWORKS[architecture]
     opt = optim.NaturalGradient(perceptron((X.shape[1], *hidden, y.max() + 1), activation, dtype), LOSS)
@@ -68,7 +68,7 @@ def test_without_options_it_trains_on_all_data(name, architecture, dtype):
 
 
 def hard_problems():
-    """Networks, losses, inputs and targets that a step of a fixed length diverges on, or does not start from."""
+    """(net, loss, inputs, targets) on which steps of a fixed length diverge or make no progress from the start."""
     rng = np.random.default_rng(0)
     iris, species = data("iris")
     cancer, malignant = data("breast cancer", standardised=False)
@@ -128,24 +128,24 @@ def test_hard_problems_end_no_higher_than_they_start(name):
     assert last <= first
     assert (
         name in ("XOR from zero", "dead") or last < 0.9 * first
-    )  # these two start where no gradient leads away
+    )  # these two start at points with zero gradient
 
 
 @pytest.mark.not_when_slow("its fits take long; the rules of each step have tests of their own")
 @pytest.mark.parametrize("name", ["saturated", "raw features", "sine", "random labels"])
 def test_batches_of_four_stay_bounded(name):
-    """A step to the minimum of four samples does well on them, whatever it does to the others: the next batch tells."""
+    """A step fitted to four samples may raise the loss of the others, which the next batch must correct."""
     net, loss, X, y = hard_problems()[name]
     first, opt, rng = loss_of(net, loss, X, y), optim.NaturalGradient(net, loss), np.random.default_rng(1)
     for _ in range(200):
         rows = rng.integers(0, len(X), 4)
         opt.step(X[rows], y[rows])
         assert opt.damping < 1e12
-    # Labels that follow from nothing have their least loss where they start.
+    # Random labels have their lowest loss near the start.
     assert loss_of(net, loss, X, y) < (2.0 if name == "random labels" else 1.0) * first
 
 
-@pytest.mark.not_when_slow("what a step is allowed is decided in Python")
+@pytest.mark.not_when_slow("Python code, not kernels, decides whether to accept a step")
 @pytest.mark.parametrize("certify", [True, False])
 @pytest.mark.parametrize(
     "options",
@@ -166,7 +166,7 @@ def test_batches_of_four_stay_bounded(name):
     ids=str,
 )
 def test_no_step_raises_the_loss_beyond_its_model(options, certify):
-    """Whatever the options: with damping and rate at their worst, half of the steps would."""
+    """This holds for all options, even for a damping and rate at which half of the steps would raise the loss."""
     X, y = data("iris")
     opt = optim.NaturalGradient(
         perceptron((4, 16, 3), nn.ReLU),
@@ -183,13 +183,13 @@ def test_no_step_raises_the_loss_beyond_its_model(options, certify):
         assert rise <= allowed + 1e-9
         assert rise == 0 or done.accepted
         rejected += not done.accepted
-        # The next accepted step forgets what raised the damping.
+        # A rejected step raises the damping; the next accepted step restores it.
         assert opt.damping > damping or done.accepted
     assert opt.damping == options.get("damping", 1e-3) or not done.accepted
 
 
 def test_a_loss_at_its_minimum_does_not_move_the_damping():
-    """Changes within the roundings of the loss say nothing."""
+    """Changes of the loss below its rounding error do not adapt the damping."""
     X, y = inputs(20, dtype=np.float32), np.zeros(20, np.int64)
     opt = optim.NaturalGradient(network(3, dtype=np.float32), LOSS, structure="dense", damping=1e-3)
     for _ in range(60):
@@ -202,7 +202,7 @@ def test_a_loss_at_its_minimum_does_not_move_the_damping():
 
 
 def test_clipped_steps_do_not_lower_the_damping():
-    """They are short, and agree with any model."""
+    """Clipped steps are so short that they agree with any model, so their ratio is no evidence."""
     opt = optim.NaturalGradient(network(3), LOSS, kl_clip=1e-6, adapt_damping=True)
     X, y = inputs(30), targets(LOSS, 30, 3)
     for _ in range(5):
@@ -216,7 +216,7 @@ def test_clipped_steps_do_not_lower_the_damping():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("side", ["gradients", "inputs"])
 def test_factors_of_zeros_split_the_damping_evenly(dtype, side):
-    """Units that are all dead have no gradients, and inputs of zeros no second moment; the steps are finite."""
+    """Steps stay finite if a factor is zero: dead units have zero gradients, zero inputs a zero second moment."""
     X, y = data("iris", DTYPES[dtype])
     net = perceptron((4, 2, 3), nn.ReLU, DTYPES[dtype])
     net.parameters()[1].value[...] = -100
@@ -234,7 +234,7 @@ def test_factors_of_zeros_split_the_damping_evenly(dtype, side):
 
 
 def test_steps_cannot_be_captured():
-    """Kernels that are recorded compute nothing: a step would be solved from whatever the memory held."""
+    """During a capture kernels compute nothing, so a step would use uninitialised memory."""
     net, X, y = network(3), inputs(), targets(LOSS, 6, 3)
     opt = optim.NaturalGradient(net, LOSS)
     before = [p.value.copy() for p in net.parameters()]
@@ -285,6 +285,6 @@ def test_matrices_cannot_be_captured(use):
     F = fisher.FisherMatrix(network(3), LOSS, inputs())
     with pytest.raises(RuntimeError, match="use it outside of the block"), steepest.capture():
         use(F, np.ones(F.size))
-    # Nothing goes on recording, and the matrix is as it was.
+    # The capture has ended, and the matrix is unchanged.
     assert np.isfinite(F.trace())
     assert float(K.sum(np.ones(3))) == 3.0

@@ -1,4 +1,4 @@
-"""The natural gradient: momentum, trust regions, diagnostics, failures."""
+"""Rules of the natural gradient: momentum, trust regions, step diagnostics, failed steps."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_averages_of_gradients():
 
 @pytest.mark.parametrize("inverse_damping", [None, 0.5])
 def test_steps_that_the_model_chooses(inverse_damping):
-    """No other combination of the natural gradient and the last step has a lower quadratic model."""
+    """The step minimises the quadratic model in the span of the natural gradient and the last step."""
     net, X = network(3), inputs(20)
     y = targets(LOSS, 20, 3)
     opt = optim.NaturalGradient(
@@ -60,7 +60,7 @@ def test_steps_that_the_model_chooses(inverse_damping):
         for direction in (natural, last):
             for step in (-1e-3, 1e-3):
                 assert model(move + step * direction) > model(move)
-        # It lies in their plane.
+        # The step lies in this span.
         plane = np.stack([natural, last], axis=1)
         rest = move - plane @ np.linalg.lstsq(plane, move, rcond=None)[0]
         assert np.linalg.norm(rest) < 1e-8 * np.linalg.norm(move)
@@ -80,7 +80,7 @@ def test_the_inverse_s_own_damping_is_not_adapted():
 
 
 def test_the_model_s_steps_solve_least_squares():
-    """With momentum of the model and all samples, they are those of conjugate gradients, preconditioned."""
+    """With momentum_rule='model' and all samples, the steps are those of preconditioned conjugate gradients."""
     X, y = diabetes()
     net = nn.Network([nn.Linear(10, 1)], dtype=np.float64)
     loss = nn.MeanSquaredError()
@@ -96,7 +96,7 @@ def test_the_model_s_steps_solve_least_squares():
 
 @pytest.mark.parametrize("solver", ["cholesky", "gram"])
 def test_spring(solver):
-    """(F + c I) x = g + c momentum x_last; without momentum it is the natural gradient as it stands."""
+    """SPRING solves (F + c I) x = g + c momentum x_last; without momentum it is the natural gradient."""
     net, plain, X = network(3), network(3), inputs(20)
     y = targets(LOSS, 20, 3)
     options = {
@@ -122,7 +122,7 @@ def test_spring(solver):
 
 
 def test_spring_comes_to_the_undamped_solution():
-    """On one batch, whose targets the model can meet, its equations forget the damping: momentum 1 is their limit."""
+    """On a single batch that the model fits exactly, SPRING converges to the undamped step as momentum approaches 1."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((8, 12))
     w = rng.standard_normal((12, 1))
@@ -151,7 +151,7 @@ def test_spring_comes_to_the_undamped_solution():
 @pytest.mark.parametrize("certify", [True, False])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_step_from_the_scores_alone(dtype, certify):
-    """For the empirical kind the gradient is a combination of the scores; in float32 nothing cancels."""
+    """For the empirical type the gradient is a combination of scores, which avoids cancellation in float32."""
     (X, y), options = batches(1, dtype=dtype)[0], {"damping": 1e-3, "structure": "dense", "kind": "empirical"}
     options["adapt_damping"] = False
     net, exact = network(3, (8,), dtype=dtype), network(3, (8,))
@@ -177,7 +177,7 @@ def test_the_step_from_the_scores_alone(dtype, certify):
 
 
 def test_the_ball_s_multiplier():
-    """All steps have the bound for a predicted divergence, and the direction is that of the natural gradient."""
+    """With trust_region='ball' the predicted divergence of each step is kl_clip, along the natural gradient."""
     net, X = network(3), inputs(30)
     y = targets(LOSS, 30, 3)
     opt = optim.NaturalGradient(
@@ -196,7 +196,7 @@ def test_the_ball_s_multiplier():
 
 
 def test_line_search():
-    """Measured divergences are within the bound, and losses never rise, however large the bound is."""
+    """Measured divergences stay within kl_clip, and accepted steps never raise the loss, even for large bounds."""
     for bound in (1e-3, 0.1, 10.0):
         net, X = network(3), inputs(30)
         y = targets(LOSS, 30, 3)
@@ -232,7 +232,7 @@ def test_without_diagnostics_the_steps_are_the_same():
 
 
 def test_a_failed_factorisation_raises_the_damping(monkeypatch):
-    """The diagnostics report it too, and the step is the one with the raised damping."""
+    """The step diagnostics report the raised damping, and the step uses it."""
     failures = [3]
     whole = Kfac._damped_inverse
 
@@ -253,7 +253,7 @@ def test_a_failed_factorisation_raises_the_damping(monkeypatch):
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_matrices_that_are_not_finite_leave_the_weights(monkeypatch, structure):
-    """The step is refused, and the average begins anew."""
+    """The step is rejected, and the moving average starts again."""
     net, (X, y) = network(3), batches(1)[0]
     opt = optim.NaturalGradient(net, LOSS, structure=structure, factor_decay=0.9, inverse_period=1)
     opt.step(X, y)
@@ -328,7 +328,7 @@ def test_bad_options(options, text):
 
 
 def test_dropout_is_for_the_gradient():
-    """Masks change the gradient; the Fisher matrix and the losses are those of the whole network."""
+    """Dropout masks affect the gradient only; the Fisher matrix and the losses use the whole network."""
     X, y = batches(1, 64)[0]
     net = nn.Network([nn.Linear(3, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 3)], dtype=np.float64)
     expected = float(LOSS(net.predict(X), y)[0])

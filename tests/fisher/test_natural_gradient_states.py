@@ -1,4 +1,4 @@
-"""States of the natural gradient: they resume training, are copies, and are checked."""
+"""State dicts of the natural gradient: they resume training, are copies, and are validated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from steepest import nn, optim
 
 
 def resumed(opt, net, **options):
-    """An optimizer of a network of the same values, with the state of another, which is pickled in between."""
+    """Make an optimizer for a copy of `net` and load the pickled state of `opt`."""
     other = nn.Network(net.layers, dtype=net.dtype)
     for own, p in zip(other.parameters(), net.parameters(), strict=True):
         own.value[...] = p.value
@@ -28,7 +28,7 @@ AVERAGES = ({}, {"factor_decay": 0.9}, {"factor_decay": 0.9, "factor_period": 2,
 
 @pytest.mark.parametrize(
     ("structure", "momentum_rule", "averaged"),
-    # Each structure with each rule of the momentum, and each of these with each way of averaging.
+    # Every structure with every momentum rule; the ways of averaging rotate over these pairs.
     [
         (structure, rule, AVERAGES[(i + j) % 3])
         for i, structure in enumerate(STRUCTURES)
@@ -37,7 +37,7 @@ AVERAGES = ({}, {"factor_decay": 0.9}, {"factor_decay": 0.9, "factor_period": 2,
     ids=str,
 )
 def test_a_state_goes_on(structure, momentum_rule, averaged):
-    """After any step: the averages, the inverse that is kept, the draws, the damping and the momentum are the same."""
+    """After any step a state restores averages, cached inverse, Monte Carlo samples, damping and momentum."""
     options = {
         "structure": structure,
         "momentum_rule": momentum_rule,
@@ -69,7 +69,7 @@ def test_a_state_is_a_copy():
     opt.step(X, y)
     twin = optim.NaturalGradient(network(3), LOSS, momentum=0.5, factor_decay=0.9, inverse_period=2)
     twin.load_state_dict(state)
-    # Saved before a step, it is still what was loaded.
+    # A state saved before the next step equals the loaded one.
     np.testing.assert_equal(twin.state_dict(), state)
     for _ in range(3):
         twin.step(X, y)
@@ -105,7 +105,7 @@ def test_states_of_others_are_refused():
         with pytest.raises(ValueError, match=rf"^\[NaturalGradient\] .*{text}"):
             opt.load_state_dict(state)
         np.testing.assert_equal(opt.state_dict(), before)
-    # Averages of other shapes are found by the next step, which changes no parameter.
+    # The next step detects averages of wrong shapes, and changes no parameter.
     opt.load_state_dict({**before, "averages": before["averages"][:1]})
     theta = parameters_of(net)
     with pytest.raises(ValueError, match="the averages have the shapes"):

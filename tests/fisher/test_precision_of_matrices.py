@@ -1,4 +1,4 @@
-"""Float32 against float64, solutions against their residuals, and what becomes of a matrix that is kept."""
+"""Precision of Fisher matrices: float32 against float64, residuals of solutions, and cached inverses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOSS = nn.SoftmaxCrossEntropy()
 
 
 def of_both_dtypes(widths, n, structure, **options):
-    """The Fisher matrices of two networks of the same numbers, of float32 and of float64."""
+    """The Fisher matrices of two networks with the same parameters, in float32 and in float64."""
     rng = np.random.default_rng(0)
     X, nets = rng.random((n, widths[0]), np.float32), []
     for dtype in (np.float32, np.float64):
@@ -36,7 +36,7 @@ def assert_float32_is_float64(widths, n, structure, dampings=(1e-1, 1e-3)):
     values, expected = single.eigenvalues(), double.eigenvalues()
     assert np.linalg.norm(values - expected) < 1e-4 * np.linalg.norm(expected)
     if structure in ("kfac", "ekfac", "diagonal"):
-        # In float32 the smallest may be lost in the roundings of their factor.
+        # In float32 the smallest eigenvalues may be lost in rounding errors of their factor.
         assert np.count_nonzero(values) == pytest.approx(np.count_nonzero(expected), rel=0.05)
     assert values.sum() == pytest.approx(single.trace(), rel=1e-4)
     g = np.random.default_rng(1).standard_normal(single.size)
@@ -45,7 +45,7 @@ def assert_float32_is_float64(widths, n, structure, dampings=(1e-1, 1e-3)):
             assert single.logdet(damping) == pytest.approx(double.logdet(damping), rel=1e-4)
         x = single.solve(g, damping)
         double.solve(g, damping)
-        # Without damping the residual is that of what the matrix reaches.
+        # Without damping the residual counts only the component in the range of the matrix.
         if damping > 0:
             true = np.linalg.norm(single @ x + damping * x - g) / np.linalg.norm(g)
             assert single.report.residual == pytest.approx(true, rel=1e-6)
@@ -54,7 +54,7 @@ def assert_float32_is_float64(widths, n, structure, dampings=(1e-1, 1e-3)):
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_float32_is_float64(structure):
-    """Traces, spectra, determinants and residuals: what counts as 0 does not grow with the number of parameters."""
+    """Traces, spectra, determinants and residuals agree; the threshold for 0 does not grow with the parameters."""
     widths = (100, 20, 10) if structure in ("kfac", "ekfac", "diagonal") else (12, 8, 5)
     assert_float32_is_float64(widths, 40, structure)
 
@@ -64,7 +64,7 @@ def test_float32_is_float64(structure):
 @pytest.mark.parametrize("widths", [(784, 128, 64, 10), (784, 1000, 500, 10)], ids=str)
 def test_float32_is_float64_in_large_networks(widths, structure):
     if structure == "block":
-        # Its solutions form blocks of a hundred thousand rows, but its spectrum is that of the samples' products.
+        # Solutions would form blocks of 100,000 rows, but the spectrum comes from the Gram matrix of the samples.
         single, double = of_both_dtypes(widths, 20, structure)
         assert single.trace() == pytest.approx(double.trace(), rel=1e-4)
         assert single.logdet(1e-3) == pytest.approx(double.logdet(1e-3), rel=1e-4)
@@ -80,7 +80,7 @@ def test_float32_is_float64_in_large_networks(widths, structure):
 @pytest.mark.parametrize("solver", ["cholesky", "gram", "cg"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 def test_a_right_side_that_the_matrix_does_not_reach(dtype, solver):
-    """The shortest of the vectors that come nearest, by each solver, and a residual of the part that is reached."""
+    """Each solver gives the minimum-norm least-squares solution, and the residual of the component in the range."""
     net, X = network(3, (8,), dtype=dtype), inputs(5, dtype=dtype)
     g = np.random.default_rng(0).standard_normal(59)
     F = fisher.FisherMatrix(net, LOSS, X, solver=solver)
@@ -112,7 +112,7 @@ def test_conjugate_residuals_that_do_not_suffice_warn(monkeypatch):
 
 @pytest.mark.parametrize("solver", ["cholesky", "gram", "cg"])
 def test_inverses_are_kept_by_every_solver(solver):
-    """Neither an update, nor new weights, nor other numbers in the buffers of the batch change them, or the report."""
+    """Updates, new weights and changed batch arrays leave an inverse, a product and the report unchanged."""
     rng = np.random.default_rng(0)
     net, X, y = network(3), rng.standard_normal((20, 3)), rng.integers(0, 3, 20)
     F = fisher.FisherMatrix(net, LOSS, X, y, kind="empirical", solver=solver)
@@ -137,7 +137,7 @@ def test_inverses_are_kept_by_every_solver(solver):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_blocks_of_rows_add_up(monkeypatch, structure, kind):
-    """A matrix of many rows is that of a few at a time, weighted and averaged too."""
+    """A matrix computed in blocks of rows equals the whole one, with weights and moving averages too."""
     X, weight = inputs(20), np.linspace(0, 1, 20)
     y = targets(LOSS, 20, 3)
 
@@ -159,7 +159,7 @@ def test_blocks_of_rows_add_up(monkeypatch, structure, kind):
 
 
 def test_a_spectrum_needs_no_matrix(monkeypatch):
-    """With fewer rows than parameters the products of the scores have it, and the diagonal needs none of both."""
+    """With fewer rows than parameters the Gram matrix of the scores has the spectrum; F is not formed."""
     F = fisher.FisherMatrix(network(3, (16,)), LOSS, inputs(5))
     expected = np.linalg.eigvalsh(F.to_dense())
     G = fisher.FisherMatrix(network(3, (16,)), LOSS, inputs(5))
@@ -174,7 +174,7 @@ def test_a_spectrum_needs_no_matrix(monkeypatch):
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_it_is_a_linear_operator(structure):
-    """F @ V goes by columns, and SciPy's solvers take F."""
+    """F @ V multiplies the columns of V, and SciPy's solvers accept F."""
     from scipy.sparse.linalg import aslinearoperator, eigsh
 
     F = fisher.FisherMatrix(network(3), LOSS, inputs(), structure=structure)
