@@ -1,7 +1,7 @@
 """Run the benchmarks: `python -m bench [NAME ...] [--device cuda] [--quick]` from the root of the repository.
 
-Rows go to bench/results/<name>.jsonl, except those of a quick run, whose times mean nothing; `python -m bench.report`
-puts the latest into the README.
+Rows go to bench/results/<name>.jsonl, except those of a quick run, whose times are meaningless. `python -m
+bench.report` puts the latest rows into the README.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from bench import environment
 from bench.show import duration, table
 
-# Name of a benchmark -> what it is called in reports.
+# Name of a benchmark -> its title in reports.
 TITLES = {
     "matmul": "Matrix products and layers",
     "activation": "Activations",
@@ -42,7 +42,7 @@ TITLES = {
     "overhead": "Overhead",
 }
 NAMES = tuple(TITLES)
-# kept by hand: an order; on a device that is lent for minutes, what has a goal to meet runs first
+# kept by hand: benchmarks with targets run first, in case the time on the device runs out
 CUDA_ORDER = (
     "train_step",
     "fit",
@@ -63,10 +63,10 @@ CUDA_ORDER = (
     "linear_model",
     "activation",
 )
-# What is measured of processes on the host, or beside libraries there.
+# Benchmarks that run on the host alone: they measure processes, or compare with libraries there.
 HOST_ONLY = ("discriminant_memory", "natural", "fisher")
 PEERS = {
-    # kept by hand: which of the libraries compute where
+    # kept by hand: the libraries that support each device
     "cpu": ("numpy", "torch", "jax", "sklearn", "kfac_jax", "curvlinops", "nngeometry"),
     "cuda": ("cupy", "torch", "jax", "sklearn"),
 }
@@ -74,9 +74,9 @@ RESULTS = environment.ROOT / "bench" / "results"
 
 
 def run(names: Iterable[str], options, out=sys.stdout, seconds: float = float("inf")) -> list[dict]:
-    """Run the named benchmarks, print each row as it is there, and return the rows.
+    """Run the named benchmarks, print each row once it is measured, and return the rows.
 
-    No case is begun later than `seconds` after the start.
+    No case starts later than `seconds` after the start of the run.
     """
     from bench import harness
     from bench.peers import Peers
@@ -92,7 +92,7 @@ def run(names: Iterable[str], options, out=sys.stdout, seconds: float = float("i
         for name in names:
             began = time.perf_counter()
             for case in built_cases(name, options, peers, about, start + seconds):
-                # Where it could not be built there is a row already.
+                # A case that could not be built is already a row.
                 row = case if isinstance(case, dict) else run_case(name, case, options, roofline, about)
                 rows.append(row)
                 print(table(row), file=out, flush=True)
@@ -107,7 +107,7 @@ def run(names: Iterable[str], options, out=sys.stdout, seconds: float = float("i
 
 
 def open_roofline(options, peers):
-    """What the device can do at most: measured bandwidth and rate."""
+    """Return the measured bandwidth and peak rate of the device."""
     if options.device.name == "cuda":
         from bench.ceiling import Ceiling
 
@@ -119,7 +119,7 @@ def open_roofline(options, peers):
 
 
 def built_cases(name: str, options, peers, about: dict, deadline: float) -> Iterator:
-    """The cases of a benchmark until the deadline; a row in the place of those that cannot be built."""
+    """Yield the cases of a benchmark until the deadline, or a row for cases that cannot be built."""
     from bench import harness
 
     try:
@@ -132,7 +132,7 @@ def built_cases(name: str, options, peers, about: dict, deadline: float) -> Iter
 
 
 def run_case(name: str, case, options, roofline, about: dict) -> dict:
-    """The row of a case, or one that says how it failed: the others still have to run."""
+    """Return the row of a case, or a row with its failure, so that the other cases still run."""
     from bench import harness
 
     try:
@@ -144,18 +144,18 @@ def run_case(name: str, case, options, roofline, about: dict) -> dict:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("bench", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)} (default: all)")
     parser.add_argument(
         "--device", choices=tuple(PEERS), default="cpu", help="where to compute (default cpu)"
     )
-    parser.add_argument("--quick", action="store_true", help="small sizes, few rounds: to see that all runs")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no case later than this")
+    parser.add_argument("--quick", action="store_true", help="small sizes and few rounds, as a check")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no case later than this")
     parser.add_argument("--threads", type=int, default=2, help="of every contestant on the CPU (default 2)")
-    parser.add_argument("--rounds", type=int, help="interleaved rounds a case")
+    parser.add_argument("--rounds", type=int, help="number of interleaved rounds for each case")
     parser.add_argument(
-        "--peers", nargs="*", choices=sorted({*PEERS["cpu"], *PEERS["cuda"]}), help="libraries"
+        "--peers", nargs="*", choices=sorted({*PEERS["cpu"], *PEERS["cuda"]}), help="other libraries to run"
     )
-    parser.add_argument("--max-autotune", action="store_true", help="PyTorch's slowest compilation as well")
+    parser.add_argument("--max-autotune", action="store_true", help="PyTorch's max-autotune compilation too")
     parser.add_argument("--data", type=Path, help="folder of the four MNIST files, for `fit`")
     parser.add_argument(
         "--results",
@@ -172,7 +172,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns 1 where a contestant of this package is wrong, 2 where the device is missing."""
+    """Run the command line; return 1 if a contestant of this package is wrong, 2 if the device is missing."""
     args = parse(argv)
     on_cuda = args.device == "cuda"
     threads = environment.prepare(args.threads, args.device)

@@ -1,19 +1,23 @@
 """Train the MNIST autoencoder: `python -m bench.autoencoder --optimizer kfac|kfac-adaptive|adam [--epochs N]`.
 
-784-1000-500-250-30-250-500-1000-784, ReLU, a linear code, the Bernoulli likelihood of real-valued pixels, batches of
-1000, and the settings that the K-BFGS repository used for K-FAC (D. Goldfarb, Y. Ren, A. Bahamou, "Practical
-quasi-Newton methods for training deep neural networks", 2020; `renyiryry/kbfgs_neurips2020_public`): step length 1,
-damping 3, the root of it on each factor, an average of the gradients with a decay of 0.9 that starts at zero, one
-drawn label, a decay of 0.9 of the factors, and new inverses in the first 20 steps and every 20 steps from there on. The
-loss is the mean over the images of the sum over the pixels, with half of 1e-5 times the squared norm of all parameters.
-Adam starts from the same parameters, and sees the same batches. "kfac-adaptive" has the same factors, with lengths and
-momentum that the steps set themselves (J. Martens, R. Grosse, "Optimizing neural networks with Kronecker-factored
-approximate curvature", 2015), as `solver="natural"` of the perceptrons; the damping of its inverses is the best of 3,
-0.1, 0.01, 0.001 and 1e-8 in the first epochs, as that of the other runs is the best of their authors' grid.
+The network is 784-1000-500-250-30-250-500-1000-784 with ReLU, a linear code and the Bernoulli likelihood of real-valued
+pixels. The loss is the mean over images of the sum over pixels, plus 0.5e-5 times the squared norm of all parameters.
+Batches have 1000 images. All optimizers start from the same parameters and see the same batches.
 
-A run takes from a quarter of an hour to an hour on two cores. Its curve is written to
-bench/results/autoencoder-<optimizer>.json after every epoch; the seconds are of training alone, without the evaluation.
-`--plot` draws the curves that are there, and `--summary` says what they reached.
+"kfac" has the settings that the K-BFGS repository used for K-FAC (D. Goldfarb, Y. Ren, A. Bahamou, "Practical
+quasi-Newton methods for training deep neural networks", 2020; `renyiryry/kbfgs_neurips2020_public`): step length 1;
+damping 3, with its square root on each factor; momentum, an average of the gradients with a decay of 0.9 that starts at
+zero; one Monte Carlo label a sample; a decay of 0.9 for the factors; new inverses in the first 20 steps and every 20
+steps afterwards.
+
+"kfac-adaptive" has the same factors, but adapts step lengths and momentum (J. Martens, R. Grosse, "Optimizing neural
+networks with Kronecker-factored approximate curvature", 2015), like `solver="natural"` of the perceptrons. The damping
+of its inverses is the best of 3, 0.1, 0.01, 0.001 and 1e-8 in the first epochs. The settings of the other runs are the
+best of their authors' grid.
+
+A run takes 15 to 60 minutes on two cores. It writes its curve to bench/results/autoencoder-<optimizer>.json after every
+epoch; seconds count training without evaluation. `--plot` draws the saved curves, and `--summary` compares them with
+the goals.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ BATCH, L2 = 1000, 1e-5
 RATES = {"kfac": 1.0, "kfac-adaptive": 1.0, "adam": 1e-3}
 RESULTS = environment.ROOT / "bench" / "results"
 PICTURE = environment.ROOT / "docs" / "_static" / "autoencoder.png"
-# Of K-FAC in the notebook of the K-BFGS repository: training and test loss after so many epochs.
+# Epoch -> (training loss, test loss) of K-FAC in the notebook of the K-BFGS repository.
 PUBLISHED = {
     5: (73.97, 73.68),
     10: (61.65, 62.48),
@@ -44,13 +48,13 @@ PUBLISHED = {
     50: (53.75, 57.38),
 }
 GOALS = (10, 20, 50)
-# Rows that are evaluated at once.
+# Number of rows in a block of the evaluation.
 BLOCK = 10_000
 
 
 @dataclass
 class Settings:
-    """Of a run."""
+    """Settings of a training run."""
 
     optimizer: str
     lr: float
@@ -63,7 +67,7 @@ class Settings:
 
 
 def build_network(settings: Settings):
-    """The network with PyTorch's initial values: uniform up to 1 / sqrt(n_in), of weights and of biases."""
+    """The network with PyTorch's initial values: weights and biases are uniform up to ±1 / sqrt(n_in)."""
     from steepest import kernels as K
     from steepest import nn
 
@@ -89,7 +93,7 @@ def build_network(settings: Settings):
 
 
 class Kfac:
-    """Natural-gradient steps with Kronecker factors."""
+    """Training with K-FAC: natural-gradient steps with Kronecker factors."""
 
     def __init__(self, net, loss, X, settings: Settings):
         from steepest import optim
@@ -119,7 +123,7 @@ class Kfac:
 
 
 class AdaptiveKfac(Kfac):
-    """Steps as those of `solver="natural"`: as long, and as damped, as the quadratic model of the batch says."""
+    """Training as with `solver="natural"`: the quadratic model of the batch sets step length and damping."""
 
     def __init__(self, net, loss, X, settings: Settings):
         from steepest import optim
@@ -143,7 +147,7 @@ class AdaptiveKfac(Kfac):
 
 
 class Adam:
-    """A captured step, replayed for the batches of an epoch."""
+    """Training with Adam: a captured step is replayed for the batches of an epoch."""
 
     def __init__(self, net, loss, X, settings: Settings):
         import steepest
@@ -176,7 +180,7 @@ NAMES = {"kfac": "K-FAC", "kfac-adaptive": "K-FAC, adaptive", "adam": "Adam"}
 
 
 def evaluate(net, loss, X) -> float:
-    """The mean loss of the rows, with the penalty."""
+    """The mean loss of the rows plus the penalty."""
     total = sum(
         float(loss(net.predict(block), block)[0]) * len(block)
         for block in (X[i : i + BLOCK] for i in range(0, len(X), BLOCK))
@@ -185,7 +189,7 @@ def evaluate(net, loss, X) -> float:
 
 
 def train(X: np.ndarray, X_test: np.ndarray, settings: Settings) -> Iterator[dict[str, float]]:
-    """The points of the curve, one after every epoch; the last where the loss is no longer finite."""
+    """Yield a point of the curve after every epoch; stop if the loss is not finite or the time is over."""
     from steepest import nn
     from steepest._runtime.memory import to_device
 
@@ -219,23 +223,23 @@ def train(X: np.ndarray, X_test: np.ndarray, settings: Settings) -> Iterator[dic
 
 
 def best(results: dict) -> dict:
-    """The run that ended with the smallest training loss."""
+    """The run with the smallest final training loss."""
     return min(results["runs"], key=lambda run: run["curve"][-1]["train"])
 
 
 def load(folder: Path) -> dict[str, dict]:
-    """The results that are there, by optimizer."""
+    """Return the saved results by optimizer."""
     paths = {name: folder / f"autoencoder-{name}.json" for name in OPTIMIZERS}
     return {n: json.loads(p.read_text(encoding="utf-8")) for n, p in paths.items() if p.exists()}
 
 
 def seconds_to(curve: list[dict], loss: float) -> float | None:
-    """Seconds of training after which the training loss was no larger."""
+    """Seconds of training until the training loss is at most `loss`."""
     return next((point["seconds"] for point in curve if point["train"] <= loss), None)
 
 
 def summary(found: dict[str, dict]) -> list[str]:
-    """What the curves reached of the goals."""
+    """Lines that say which goals the curves reach."""
     lines = []
     factored = {name: best(results) for name, results in found.items() if name != "adam"}
     for name, run in factored.items():
@@ -265,7 +269,7 @@ def summary(found: dict[str, dict]) -> list[str]:
 
 
 def plot(found: dict[str, dict], path: Path) -> None:
-    """Training loss against epochs and against seconds, with the published points of K-FAC."""
+    """Plot the training loss against epochs and against seconds, with the published points of K-FAC."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(9.0, 3.6), sharey=True, layout="constrained")
@@ -298,24 +302,24 @@ def plot(found: dict[str, dict], path: Path) -> None:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("bench.autoencoder", description=__doc__.splitlines()[0])
-    parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS), help="train with it")
-    parser.add_argument("--lr", type=float, nargs="+", help="step lengths, a run each (default 1 and 1e-3)")
-    parser.add_argument("--epochs", type=int, default=50, help="default 50")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="of training, for each run")
-    parser.add_argument("--seed", type=int, default=9999, help="of the initial values and of the batches")
-    parser.add_argument("--threads", type=int, default=2, help="default 2")
+    parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS), help="optimizer to train with")
+    parser.add_argument("--lr", type=float, nargs="+", help="step lengths, one run each (default 1 or 1e-3)")
+    parser.add_argument("--epochs", type=int, default=50, help="number of epochs (default 50)")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="longest training time of a run")
+    parser.add_argument("--seed", type=int, default=9999, help="seed of initial values and batches")
+    parser.add_argument("--threads", type=int, default=2, help="threads (default 2)")
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default cpu)"
     )
     parser.add_argument("--data", type=Path, help="folder of the four MNIST files")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the curves")
     parser.add_argument("--plot", type=Path, nargs="?", const=PICTURE, help="draw the curves into this file")
-    parser.add_argument("--summary", action="store_true", help="say what the curves reached")
+    parser.add_argument("--summary", action="store_true", help="compare the curves with the goals")
     return parser.parse_args(argv)
 
 
 def run(args: argparse.Namespace, X: np.ndarray, X_test: np.ndarray, **more) -> dict:
-    """Train with each of the rates; the results are saved after every epoch."""
+    """Train with each learning rate, and save the results after every epoch."""
     from steepest import set_num_threads
 
     threads = environment.prepare(args.threads, args.device)
@@ -340,7 +344,7 @@ def run(args: argparse.Namespace, X: np.ndarray, X_test: np.ndarray, **more) -> 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns 2 where the data are missing."""
+    """Run the command line; return 2 if the data are missing."""
     args = parse(argv)
     if args.optimizer:
         from steepest.datasets import load_mnist

@@ -1,4 +1,4 @@
-"""Activations, float32: in the caches and from memory."""
+"""Activations in float32: on data in the caches and in memory."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from bench.harness import OURS, Case, Contestant, Options
 from bench.oracle import reference, tolerances
 from bench.peers import Peers, jax_contestant
 
-# All that compute something.
+# All activations except the identity.
 NAMES = tuple(name for name in reference.ACTIVATIONS if name != "identity")
-# PyTorch's names where they are not ours, and its functions that take more than an input.
+# PyTorch's names where they differ from ours, and its functions with further arguments.
 TORCH_OPERATIONS = {"relu": "clamp_min", "hard_sigmoid": "hardsigmoid"}
 TORCH_ARGUMENTS = {"relu": (0,), "leaky_relu": (0.01,)}
-# Items: one batch of activations in the second-level cache, and arrays that no cache holds.
+# Number of items: a batch in the second-level cache, and an array larger than every cache.
 SIZES = {"cpu": (1 << 15, 1 << 24), "cuda": (1 << 20, 1 << 28)}
 QUICK = (1 << 10,)
 ALL_CHECKED = 1 << 20
@@ -42,7 +42,7 @@ def activation_case(name: str, n: int, options: Options, peers: Peers) -> Case:
         z = device.tensor(torch, host)
         y = torch.empty_like(z)
         theirs = TORCH_OPERATIONS.get(name, name)
-        # Few activations of `torch` take an output, but the operations beneath do.
+        # Few functions of `torch` take `out`, but the underlying aten operations do.
         operation = getattr(torch, theirs, None) or getattr(torch.ops.aten, theirs).out
         arguments = TORCH_ARGUMENTS.get(name, ())
 

@@ -1,6 +1,6 @@
 """Adam updates in float32: the six tensors of the 784-128-64-10 network, and 20 million parameters (CUDA: 100).
 
-An update reads p, g, m and v and writes p, m and v: 28 bytes a parameter.
+An update reads p, g, m and v and writes p, m and v: 28 bytes for each parameter.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
 
 
 def adam_case(name: str, shapes, peers: Peers) -> Case:
-    """The case of bench_update with two more contestants."""
+    """The case of bench_update with two further contestants."""
     case, device = update_case(name, ADAM, shapes, peers), peers.device
     job = {"shapes": shapes, "device": device}
     if case.working_set < 16e6:
@@ -68,7 +68,7 @@ def build_library(name: str, library, shapes, device) -> Contestant:
 
 
 def build_jax(name: str, jax, shapes, device) -> Contestant:
-    """A jitted update that owns its state: the old arrays are donated."""
+    """A jitted update that donates the old arrays, so that XLA can update in place."""
     jnp = jax.numpy
 
     def update(params, grads, exp_avg, exp_avg_sq, step):

@@ -1,7 +1,7 @@
 """Weights, sums and scatter of ten classes, float32: the statistics behind discriminant analysis and PCA.
 
-The others take away the centres of the classes and multiply what is left by itself; their class sums are products with
-the classes as indicators.
+The other libraries subtract the class centres and form the product of the deviations with themselves. They compute
+class sums as products with one-hot labels.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Linear discriminant analysis, float32: fits from the arrays to the discriminant functions, and leaving samples out.
+"""Linear discriminant analysis in float32: fits from arrays to discriminant functions, and leave-one-out predictions.
 
-Beside scikit-learn's default solver, and its fastest one that gives the same decisions. These are checked against the
-equations in float64.
+The other contestants are scikit-learn's default solver, and its fastest solver that gives the same decisions. Decisions
+are checked against the formulas in float64.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bench.harness import OURS, Case, Contestant, Options
 from bench.peers import Peers
 
 ROUNDS = 5
-CHECKED = 1000  # samples whose decisions are compared
+CHECKED = 1000  # number of samples whose decisions are compared
 MANY, WIDE = [(1_000_000, 50, 5), (100_000, 100, 10), (60_000, 784, 10)], (2000, 5000, 10)
 LEFT_OUT, SHARE = (500, 5000, 2), 0.1
 
@@ -58,7 +58,7 @@ def discriminant_case(n: int, d: int, k: int, options: Options, peers: Peers) ->
             peers.contestant("scikit-learn lsqr", "sklearn", build_sklearn("lsqr")),
         ],
         oracle={"decisions": decisions},
-        # The covariance of float32 products, and products of d terms with coefficients of about its inverse.
+        # Errors of the covariance from float32 products, and of products of d terms with its inverse.
         tolerance={"decisions": np.full(decisions.shape, 1e-3 * np.abs(decisions).max())},
         flops=float(n) * d * d,
         moved=4.0 * n * d,
@@ -76,7 +76,7 @@ def data(n: int, d: int, k: int, distance: float) -> tuple[np.ndarray, np.ndarra
 
 
 def wide_case(n: int, d: int, k: int, options: Options, peers: Peers) -> Case:
-    """More features than samples. scikit-learn's other solvers do not take the pseudoinverse, but the least squares."""
+    """More features than samples. scikit-learn's other solvers use a least-squares solution, not the pseudoinverse."""
     from steepest.discriminant_analysis import LinearDiscriminantAnalysis
 
     x, y = data(n, d, k, 0.1)
@@ -106,7 +106,7 @@ def wide_case(n: int, d: int, k: int, options: Options, peers: Peers) -> Case:
             peers.contestant("scikit-learn", "sklearn", build_sklearn),
         ],
         oracle={"decisions": decisions},
-        # The pseudoinverse of products of float32: their rounding over the least variance that is not empty.
+        # Error of the pseudoinverse of float32 products: their rounding over the smallest non-zero variance.
         tolerance={"decisions": np.full(decisions.shape, 1e-3 * np.abs(decisions).max())},
         flops=float(n) * n * d,
         moved=4.0 * n * d,
@@ -117,7 +117,7 @@ def wide_case(n: int, d: int, k: int, options: Options, peers: Peers) -> Case:
 
 
 def left_out_case(n: int, d: int, k: int, options: Options, peers: Peers) -> Case:
-    """Each sample predicted by a fit without it; a unit is a sample, and those who fit again do a few of them."""
+    """Leave-one-out predictions; a unit is one sample, and contestants that refit predict only a few samples."""
     from steepest.discriminant_analysis import LinearDiscriminantAnalysis, cross_val_predict
 
     x, y = data(n, d, k, 0.03)
@@ -137,7 +137,7 @@ def left_out_case(n: int, d: int, k: int, options: Options, peers: Peers) -> Cas
             for i in range(units):
                 left_out(i)
 
-        # The fits take so long that one is checked.
+        # The fits take so long that only one is checked.
         return Contestant(
             name, refit, lambda: {"decision": np.asarray(left_out(0), np.float64)}, units=units, max_rounds=2
         )
@@ -164,7 +164,7 @@ def left_out_case(n: int, d: int, k: int, options: Options, peers: Peers) -> Cas
 
 
 def wide_oracle(x: np.ndarray, y: np.ndarray, k: int) -> np.ndarray:
-    """Decisions of the first samples, less their mean, by the pseudoinverse of the standardised covariance."""
+    """Centred decisions of the first samples, from the pseudoinverse of the standardised covariance."""
     means = np.stack([x[y == c].mean(axis=0) for c in range(k)])
     priors = np.bincount(y) / len(x)
     centre = priors @ means
@@ -183,7 +183,7 @@ def wide_oracle(x: np.ndarray, y: np.ndarray, k: int) -> np.ndarray:
 
 
 def left_out_oracle(x: np.ndarray, y: np.ndarray, i: int) -> np.ndarray:
-    """The decision of sample i between two classes, of a fit without it."""
+    """The decision value of sample i between two classes, from a fit without sample i."""
     rest, labels = np.delete(x, i, axis=0), np.delete(y, i)
     means = np.stack([rest[labels == c].mean(axis=0) for c in range(2)])
     deviations = rest - means[labels]
@@ -195,7 +195,7 @@ def left_out_oracle(x: np.ndarray, y: np.ndarray, i: int) -> np.ndarray:
 
 
 def oracle(x: np.ndarray, y: np.ndarray, k: int) -> np.ndarray:
-    """Decisions of the first samples, less their mean, by solving linear equations."""
+    """Centred decisions of the first samples, by solving linear equations."""
     means = np.stack([x[y == c].mean(axis=0) for c in range(k)])
     deviations = x - means[y]
     coef = np.linalg.solve(deviations.T @ deviations / len(x), means.T).T

@@ -1,4 +1,4 @@
-"""Memory of a fit of discriminant analysis above its samples, and 10⁸ samples that are never there all at once."""
+"""Memory of a fit of discriminant analysis beyond its samples, and a fit to 10⁸ samples that are streamed in chunks."""
 
 from __future__ import annotations
 

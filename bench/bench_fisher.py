@@ -1,8 +1,8 @@
-"""Fisher matrices of 784-128-64-10, softmax cross-entropy, float32: their cost beside a gradient, and beside others.
+"""Fisher matrices of 784-128-64-10 with softmax cross-entropy in float32: costs relative to a gradient and to peers.
 
-Each row has one of this package's gradients or Adam steps among its contestants, so that what a goal says of both was
-measured in one run. kfac-jax, curvlinops and nngeometry do the same job where they can (see fisher_jax.py and
-fisher_torch.py); "JAX" and "PyTorch" are the same formulas written with what these libraries offer.
+Each row includes a gradient or Adam step of this package, so that targets for their ratio come from one run. kfac-jax,
+curvlinops and nngeometry do the same job where they support it (see fisher_jax.py and fisher_torch.py). "JAX" and
+"PyTorch" are the same formulas, written with these libraries' own functions.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from bench.harness import OURS, Case, Contestant, Options
 from bench.peers import Peers
 
 BATCH, STEP_BATCH = 512, 128
-# Far above the roundings of the Gram matrix in float32, in all steps of a round.
+# The damping is far above the rounding errors of the float32 Gram matrix in all steps of a round.
 LR, DAMPING = 1.0, 1.0
 ROUNDS = 20
-# Of a Euclidean norm: products of 784 terms in float32 have a few units of 6e-8 each, and a factor of about 10 is left
-# for the passes through three layers.
+# Relative error in the Euclidean norm: products of 784 terms in float32 err by a few times 6e-8, and a factor of about
+# 10 covers the passes through three layers.
 TOLERANCE = 1e-5
-# The system of the step is conditioned like the largest eigenvalue over the damping, some hundreds here.
+# The linear system of a step has a condition number of largest eigenvalue / damping, a few hundred here.
 STEP_TOLERANCE = 1e-3
-# One label is drawn for each of the samples: the second factors, of rank 10 at most, have an error of sqrt(10 / n).
+# Monte Carlo error with one label for each of n samples: sqrt(10 / n) in the second factors, whose rank is at most 10.
 DRAWN_TOLERANCE = 0.5
 
 
@@ -54,7 +54,7 @@ def make_case(
 
 
 def contestants_of(peers: Peers, builds: dict[str, tuple], job: Job) -> list[Contestant]:
-    """Contestants of the peers by name: the modules that they need, and what builds them with all of these."""
+    """Contestants of other libraries; `builds` maps a name to (required modules, function that builds it with them)."""
     found = []
     for label, (modules, build) in builds.items():
 
@@ -66,7 +66,7 @@ def contestants_of(peers: Peers, builds: dict[str, tuple], job: Job) -> list[Con
 
 
 class Ours:
-    """The network, and one gradient of it, as a user of the package computes it."""
+    """The network and its gradient, as a user of this package computes it."""
 
     def __init__(self, job: Job):
         from steepest import nn
@@ -93,7 +93,7 @@ class Ours:
 
 
 def unchecked(contestant: Contestant) -> Contestant:
-    """The same, in a row whose oracle is of something else; its own row checks it."""
+    """The contestant without a check, for a row with a different oracle; the contestant's own row checks it."""
     contestant.result = None
     return contestant
 
@@ -188,7 +188,7 @@ def gram_case(job: Job, peers: Peers) -> Case:
         "nngeometry": (("torch", "nngeometry"), fisher_torch.nngeometry_gram),
     }
     contestants = [
-        # F has a share 1 / n of each sample.
+        # F averages over samples, so its Gram matrix has a factor 1 / n.
         Contestant(OURS, gram, lambda: job.gram_error(job.n * gram())),
         Contestant("steepest, gradients formed", formed, lambda: job.gram_error(formed()), max_rounds=3),
         *contestants_of(peers, builds, job),

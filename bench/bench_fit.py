@@ -1,10 +1,10 @@
 """A whole fit of 784-128-64-10: five epochs of MNIST, from the arrays to the trained model.
 
-48,000 of the 60,000 training rows, Adam, no weight decay. PyTorch runs the usual eager loop with fused Adam
-and shuffled row indices; scikit-learn its own estimator with the same parameters. Without MNIST, scikit-
-learn's digits. All run the full number of epochs, with the seeds 0, 1 and 2; this package's accuracy is of
-two more seeds as well. On CUDA all but scikit-learn start from NumPy arrays and train on the device, and this
-package on the CPU is there for the accuracy; what takes many seconds runs once.
+Fits use 48,000 of the 60,000 training rows and Adam without weight decay. PyTorch runs the usual eager loop with fused
+Adam and shuffled row indices; scikit-learn runs its own estimator with the same parameters. Without MNIST the data are
+scikit-learn's digits. All fits run the full number of epochs with the seeds 0, 1 and 2; the accuracy of this package
+averages over two further seeds. On CUDA all but scikit-learn start from NumPy arrays and train on the device. This
+package also runs on the CPU, to compare the accuracy. Contestants that take many seconds run once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROUNDS, SEEDS = 3, 5
 
 @dataclass
 class Data:
-    """Training and test arrays, and the accuracy to expect, with how far a mean of seeds may lie from it."""
+    """Training and test arrays; `accuracy` is the expected value and the tolerance of a mean over seeds."""
 
     name: str
     x: np.ndarray
@@ -39,7 +39,7 @@ class Data:
 
 
 def load(folder: Path | None, quick: bool) -> Data:
-    """MNIST from `folder` or from ../shared/data/mnist beside the repository, else the digits."""
+    """Load MNIST from `folder` or from ../shared/data/mnist beside the repository, else the digits."""
     default = ROOT.parent / "shared" / "data" / "mnist"
     folder = folder or (default if default.is_dir() and not quick else None)
     if folder is not None:
@@ -66,7 +66,7 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
         peers.contestant("scikit-learn", "sklearn", lambda name, _: build_sklearn(name, data)),
     ]
     for contestant in contestants:
-        # A fit ends on the host, whose clock is read.
+        # A fit ends on the host, so the host's clock times it.
         contestant.wait = device.wait
     if device.name == "cuda":
         contestants[-1].max_rounds = 1
@@ -89,7 +89,7 @@ def estimator_contestant(name: str, estimator, data: Data, extra_seeds=(), **opt
     def fit(seed):
         model = estimator(HIDDEN, batch_size=BATCH, max_iter=EPOCHS, alpha=0.0, random_state=seed, **options)
         with warnings.catch_warnings():
-            # Five epochs end before the loss stops falling, which both estimators remark on.
+            # Both estimators warn that five epochs end before convergence.
             warnings.simplefilter("ignore")
             return model.fit(data.x, data.y)
 
@@ -107,7 +107,7 @@ def estimator_contestant(name: str, estimator, data: Data, extra_seeds=(), **opt
 
 
 def summary(accuracies) -> dict[str, object]:
-    """The mean test accuracy, and how many seeds it is of."""
+    """The mean test accuracy and the number of seeds."""
     return {"accuracy": round(float(np.mean(accuracies)), 5), "seeds": len(accuracies)}
 
 

@@ -1,7 +1,7 @@
-"""Products of the gradients of 512 samples with one another, for the layers of 784-128-64-10, float32.
+"""Gram matrix of the gradients of 512 samples, for the layers of 784-128-64-10, float32.
 
-The others multiply the inputs and the gradients of each layer with themselves, and these products with each other; or
-they form the gradients of the samples, a row each, and multiply these with themselves.
+The other libraries multiply the Gram matrices of the inputs and of the output gradients of each layer elementwise. Or
+they form the gradient of every sample as a row, and multiply the rows with one another.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.peers import Peers
 
 SIZES = (784, 128, 64, 10)
 ROUNDS = 15
-MOST_FORMED = 512  # samples whose gradients are formed, 0.4 MB each
+MOST_FORMED = 512  # largest number of samples whose gradients are formed, at 0.4 MB each
 
 
 def cases(options: Options, peers: Peers) -> Iterator[Case]:

@@ -1,7 +1,7 @@
-"""Linear models on 100,000 × 100: loss and gradient in one pass, and an epoch of steps of one sample.
+"""Linear models on 100,000 × 100: loss and gradient in one pass, and an epoch of steps on single samples.
 
-scikit-learn's contestants are the loops inside its estimators: the loss that its `LogisticRegression` minimises, and
-`SGDClassifier.fit` of five epochs, with its checks and its shuffles; ours visits the rows in an order made before.
+scikit-learn's contestants are the loss that its `LogisticRegression` minimises, and `SGDClassifier.fit` with five
+epochs, which includes checks and shuffling. Ours visits the rows in a precomputed order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.peers import Peers
 
 SHAPE, QUICK_SHAPE = (100_000, 100), (5_000, 100)
 EPOCHS, ALPHA = 5, 1e-4
-ORACLE_STEPS = 300  # of the plain loop of the oracle
+ORACLE_STEPS = 300  # number of steps that the oracle's plain loop checks
 
 
 def cases(options: Options, peers: Peers) -> Iterator[Case]:
@@ -28,7 +28,7 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
 
 
 def samples(dtype: type, options: Options) -> tuple[np.ndarray, np.ndarray]:
-    """Samples, and classes that a plane separates but for noise."""
+    """Samples, and classes that a hyperplane separates up to noise."""
     n, d = QUICK_SHAPE if options.quick else SHAPE
     rng = np.random.default_rng(d)
     x = rng.standard_normal((n, d), dtype=dtype)
@@ -129,7 +129,7 @@ def sgd_case(dtype: type, kind: str, options: Options, peers: Peers) -> Case:
     n, d = x.shape
     orders = [np.random.default_rng(e).permutation(n) for e in range(EPOCHS)]
     rate = {"lr": 1 / ALPHA, "power": 1.0, "t0": ALPHA**-0.75 - 1, "l2": ALPHA}
-    gentle = {**rate, "lr": 10.0, "t0": 99.0}  # whose errors do not grow, for the check
+    gentle = {**rate, "lr": 10.0, "t0": 99.0}  # for the check: small rates, which do not amplify errors
 
     def ours():
         w, b, step = np.zeros((d, 1), dtype), np.zeros(1, dtype), np.zeros((), np.int64)
@@ -147,7 +147,7 @@ def sgd_case(dtype: type, kind: str, options: Options, peers: Peers) -> Case:
 
         def call():
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that it has not converged
+                warnings.simplefilter("ignore")  # it warns that it has not converged
                 return SGDClassifier(loss=kind, alpha=ALPHA, max_iter=EPOCHS, tol=None, random_state=0).fit(
                     x, y
                 )

@@ -1,8 +1,8 @@
-"""Fits of linear models to 100,000 samples of 100 features, with the defaults of all: from arrays to the trained model.
+"""Fits of linear models with default parameters to 100,000 samples of 100 features: from arrays to the trained model.
 
-Every contestant is first compared by the objective that it reaches, against the minimum in float64 (logistic
-regression by Newton's method, least squares by orthogonal factors); stochastic descent stops where its own rule says,
-in the neighbourhood. On CUDA the data start as NumPy arrays, as for scikit-learn.
+Every contestant's objective is first compared with the minimum in float64 (from Newton's method for logistic
+regression, from `lstsq` for least squares). Stochastic gradient descent stops by its own rule near the minimum. On CUDA
+the data start as NumPy arrays, as for scikit-learn.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from bench.harness import OURS, Case, Contestant, Options
 from bench.peers import Peers
 
 ROWS, QUICK_ROWS, FEATURES = 100_000, 2_000, 100
-ALPHA = 1e-4  # the default of stochastic descent
+ALPHA = 1e-4  # L2 penalty, the default of SGDClassifier
 
 
 def data(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """X with correlated features, classes that overlap, and targets of a regression."""
+    """X with correlated features, overlapping classes, and regression targets."""
     rng = np.random.default_rng(0)
     mixing = rng.standard_normal((FEATURES, FEATURES)) / np.sqrt(FEATURES)
     X = rng.standard_normal((rows, FEATURES)) @ mixing
@@ -62,7 +62,7 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
     rows = QUICK_ROWS if options.quick else ROWS
     X, y, target = data(rows)
     least_of_logistic = logistic_minimum(X, y, 1 / rows)
-    # Name, class, its parameters, targets, objective, its minimum or None, and how far above it, relatively, is near.
+    # Name, class, parameters, targets, objective, minimum or None, relative excess over the minimum that is allowed.
     jobs = [
         ("logistic regression", "LogisticRegression", {}, y, (logistic, 1 / rows), least_of_logistic, 1e-4),
         (
@@ -114,7 +114,7 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
 
 
 class Fit:
-    """One job; called with a library, it makes the contestant."""
+    """A fit of one model; a call with a library's name and module makes its contestant."""
 
     def __init__(self, kind, parameters, X, y, dtype, objective, least, options) -> None:
         self.kind, self.parameters, self.y, self.least = kind, parameters, y, least
@@ -137,7 +137,7 @@ class Fit:
 
         def result() -> dict:
             fit()
-            # Less than the minimum is the rounding of float32 data.
+            # Rounding of float32 data can give less than the minimum.
             return {"excess": np.asarray(max(0.0, reached() / self.least - 1))}
 
         def finish() -> dict[str, object]:

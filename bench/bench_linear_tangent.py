@@ -1,8 +1,8 @@
-"""The derivative of a layer tanh(x @ w + b) along a direction, 512 rows, 784 to 128, float32.
+"""Directional derivative (JVP) of a layer tanh(x @ w + b): 512 rows, 784 to 128, float32.
 
-As of a network's first layer, whose input does not move, and of a later one. The layer's outputs are known. Two calls
-of `linear`, their sum, and `activation_backward` do the same; so do the others by the formula, and `torch.func.jvp`,
-which computes the outputs as well.
+The cases are a network's first layer, whose input is constant, and a later layer. The layer's outputs are given. Other
+contestants compute the same from two calls of `linear`, their sum and `activation_backward`, from the formula in other
+libraries, and from `torch.func.jvp`, which also computes the outputs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
 
 
 def tangent_case(what: str, rows: int, moves: bool, options: Options, peers: Peers) -> Case:
-    """`moves`: whether the layer's input has a derivative too."""
+    """A case for a layer whose input has a derivative too if `moves` is true."""
     from steepest import kernels as K
 
     device, xp = options.device, options.device.xp

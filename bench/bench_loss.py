@@ -1,4 +1,4 @@
-"""Losses of single predictions: mean loss and gradient with respect to the prediction, float32."""
+"""Pointwise losses: mean loss and gradient with respect to the prediction, float32."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHAPES = {
     "cuda": ((200, 1), (1 << 20, 1), (1 << 17, 1024)),
 }
 QUICK = ((200, 1), (4096, 10))
-# Predictions whose gradient is checked one by one; of larger arrays, in rows at an odd distance.
+# Largest number of predictions whose gradients are all checked; in larger arrays every n-th row is, n odd.
 ALL_CHECKED = 1 << 23
 
 
@@ -26,7 +26,7 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
 
 
 def torch_loss(torch, kind: str):
-    """What users of PyTorch call."""
+    """The function that users of PyTorch call."""
     functions = torch.nn.functional
     return {
         "squared_error": functions.mse_loss,
@@ -102,7 +102,7 @@ def loss_case(kind: str, n: int, m: int, options: Options, peers: Peers) -> Case
         ],
         oracle=oracle,
         tolerance=tolerance,
-        # Predictions and targets are read once, and the gradient is written once.
+        # Predictions and targets are read once, and gradients are written once.
         moved=3.0 * host_z.nbytes,
         params={"kind": kind, "n": n, "m": m, "dtype": "float32"},
         cold=3 * host_z.nbytes > device.l2_bytes > 0,
@@ -112,7 +112,7 @@ def loss_case(kind: str, n: int, m: int, options: Options, peers: Peers) -> Case
 def expected(kind: str, z: np.ndarray, t: np.ndarray, checked: slice) -> tuple[dict, dict]:
     """Loss and gradient in the checked rows, and their tolerances.
 
-    The peers take the mean in float32, by pairs of sums: for them the bound of a dot product is added.
+    The other libraries average in float32 with pairwise sums, for which the tolerance adds the bound of a dot product.
     """
     loss = reference.pointwise_loss(kind, z, t)[0]
     rows = z[checked], t[checked]
@@ -120,7 +120,7 @@ def expected(kind: str, z: np.ndarray, t: np.ndarray, checked: slice) -> tuple[d
     w = reference.row_weights(len(value))
     _, gradient = reference.mean_of_items(value, derivative)
     bound = tolerances.pointwise_loss(np.float32, kind, *rows, w, value, derivative)
-    # Where a logit is rightly large, what the peers subtract from cancels: one eps of 1 in each item.
+    # For large logits of the right sign the other libraries' subtraction cancels: an error of eps(1) in each item.
     magnitude = np.maximum(np.abs(derivative), 1.0) * w[:, None] / z.shape[1]
     share = len(value) / len(z)
     return (

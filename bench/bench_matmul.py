@@ -1,8 +1,8 @@
 """Matrix products, and linear layers with bias and ReLU, in float32.
 
-Squares of 64 to 2048, on CUDA those of cuda_products.py; and the layers of the 784-128-64-10 network at batches
-of 32, 256 and 2048. A library that has a fused layer of its own runs it: oneDNN's or cuBLASLt's through PyTorch,
-XLA's under JAX.
+Products are of square matrices from 64 to 2048, or those of cuda_products.py on CUDA. Layers are those of the
+784-128-64-10 network with batches of 32, 256 and 2048. A library with a fused layer runs it: oneDNN's or cuBLASLt's
+through PyTorch, XLA's under JAX.
 """
 
 from __future__ import annotations

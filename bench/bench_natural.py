@@ -1,7 +1,7 @@
-"""Logistic regression by the natural gradient, beside each solver of scikit-learn, at the same objective.
+"""Logistic regression by the natural gradient against each solver of scikit-learn, at the same objective.
 
-Every solver gets the largest power of ten as tolerance with which it comes to within 1e-8 of the minimum, relatively;
-that is looked for outside the time. The minimum is Newton's, in float64.
+The tolerance of every solver is the largest power of ten with which its objective is within a relative 1e-8 of the
+minimum. The search for it is not timed. The minimum comes from Newton's method in float64.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NEAR = 1e-8
 TOLERANCES = tuple(10.0**-k for k in range(2, 13))
 MOST_ITERATIONS = 2_000
 ROUNDS, SLOW_ROUNDS = 10, 2
-# liblinear penalises the intercept: the minimum is of another objective.
+# liblinear is missing, since it penalises the intercept and minimises another objective.
 STOCHASTIC = ("sag", "saga")
 SOLVERS = ("lbfgs", "newton-cg", "newton-cholesky", *STOCHASTIC)
 ROWS, QUICK_ROWS, FEATURES = 100_000, 1_000, 100
@@ -50,7 +50,7 @@ def data_sets(quick: bool) -> Iterator[Data]:
 
 
 def objective(model, data: Data) -> float:
-    """The sum of the losses and half the squared norm of the coefficients."""
+    """The summed loss plus half the squared norm of the coefficients."""
     scores = np.asarray(data.X @ model.coef_.T + model.intercept_)
     if scores.shape[1] == 1:
         losses = np.logaddexp(0, scores[:, 0]) - data.y * scores[:, 0]
@@ -64,7 +64,7 @@ def fitted(kind, data: Data, **parameters):
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
-        )  # the tolerance may not be reached: the objective is looked at instead
+        )  # the fit may miss its tolerance, but the benchmark compares only the objective
         return kind(**parameters).fit(data.X, data.y)
 
 
@@ -124,7 +124,7 @@ def solver_case(data: Data, peers: Peers) -> Case:
 
 
 def quickest(kind, data: Data, solver: str, least: float):
-    """A fit with the largest tolerance that leads to the minimum; PeerUnavailableError where none does."""
+    """Return a fit with the largest tolerance that reaches the minimum; raise PeerUnavailableError if none does."""
     parameters = {"solver": solver, "max_iter": MOST_ITERATIONS, "random_state": 0}
     for tol in TOLERANCES:
         model = fitted(kind, data, tol=tol, **parameters)

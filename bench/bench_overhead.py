@@ -1,8 +1,8 @@
-"""What is paid before any work is done: the import, a call on tiny arrays, the size of the wheel.
+"""Fixed costs: the import, a call on tiny arrays, the size of the wheel.
 
-NumPy's own functions on the same tiny arrays are the measure, and they do less: a kernel checks shapes,
-overlap and dtypes of several arguments. Small calls are lost to NumPy; the question is by how much. On CUDA,
-CuPy's functions are.
+Calls are compared with NumPy's functions on the same tiny arrays, or with CuPy's on CUDA. NumPy's functions do less,
+since a kernel checks shapes, overlap and dtypes of several arguments. NumPy is expected to win; the ratio is of
+interest.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
 
 
 def python(code: str) -> str:
-    """The output of a fresh interpreter."""
+    """The output of `code` in a fresh interpreter."""
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def import_case(rounds: int) -> Case:
-    """A process that imports a package and ends; its third contestant imports nothing."""
+    """The time of a process that imports a package and exits; a third contestant imports nothing."""
 
     def starts(name: str, code: str) -> Contestant:
         return Contestant(name, lambda: python(code))
@@ -58,7 +58,7 @@ def import_case(rounds: int) -> Case:
 
 
 def repeated(function: Callable[..., object], *arguments: object, out: np.ndarray) -> Callable[[], None]:
-    """REPEATS calls in a loop of their own, so that the harness's share is small."""
+    """REPEATS calls in one loop, which makes the harness's overhead negligible."""
 
     def call():
         for _ in range(REPEATS):
@@ -75,7 +75,7 @@ def tiny_cases(peers: Peers) -> Iterator[Case]:
     x, w = rng.standard_normal((2, 4, 4), dtype=np.float32)
     flat, rows = x.ravel(), np.array([2, 0, 15, 1])
     product_tolerance = tolerances.matmul(np.float32, x, w)
-    exact = float(np.finfo(np.float32).tiny)  # the smallest tolerance that can be divided by
+    exact = float(np.finfo(np.float32).tiny)  # positive, since errors are divided by the tolerance
     want_relu, want_product, want_rows = np.maximum(x, 0), reference.matmul(x, w), flat[rows]
     xp = peers.device.xp
     x, w, flat, rows = (xp.asarray(v) for v in (x, w, flat, rows))
@@ -89,7 +89,7 @@ def tiny_cases(peers: Peers) -> Iterator[Case]:
 
 
 def tiny_case(name: str, ours: tuple, librarys: tuple, want: np.ndarray, tolerance, peers: Peers) -> Case:
-    """Two jobs, each a function and its arguments, that write the same numbers."""
+    """A case with two jobs, each a function and its arguments, that write the same numbers."""
     out = peers.device.xp.empty(want.shape, np.float32)
 
     def result(function, *arguments):
@@ -111,7 +111,7 @@ def tiny_case(name: str, ours: tuple, librarys: tuple, want: np.ndarray, toleran
 
 
 def wheel_case() -> Case:
-    """The newest wheel in dist/, if there is one."""
+    """The size of the newest wheel in dist/, if there is one."""
     wheels = sorted((ROOT / "dist").glob("steepest-*.whl"), key=lambda path: path.stat().st_mtime)
     if not wheels:
         return Case("wheel", [Contestant.skip(OURS, "no wheel in dist/ (`make wheel` builds one)")])

@@ -1,7 +1,7 @@
-"""Fits of principal components of tall data, from the array to the components.
+"""Principal component analysis of tall data, from the array to the components.
 
-scikit-learn runs its own solver for such data, which decomposes the covariance too. Both centre the samples, sum their
-products, and find the leading eigenvectors; variances are checked against NumPy's in float64.
+scikit-learn runs its solver for such data, which also decomposes the covariance. Both centre the samples, form the
+covariance, and compute the leading eigenvectors. Variances are checked against NumPy in float64.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
 
 
 def pca_case(n: int, d: int, k: int, options: Options, peers: Peers) -> Case:
-    """The k leading components of n samples with d features, float32, whose means are as large as their spread."""
+    """The k leading components of n float32 samples with d features, whose means equal their spread."""
     from steepest.decomposition import PCA
 
     rng = np.random.default_rng(d)
@@ -47,7 +47,7 @@ def pca_case(n: int, d: int, k: int, options: Options, peers: Peers) -> Case:
             peers.contestant("scikit-learn", "sklearn", build_sklearn),
         ],
         oracle={"variances": variances[:k]},
-        # Sums of n rounded products, as random as the samples.
+        # Sums of n products with random rounding errors.
         tolerance={"variances": np.full(k, 4.0 * np.sqrt(n) * np.finfo(np.float32).eps * variances[0])},
         flops=float(n) * d * d,
         moved=4.0 * n * d,

@@ -1,7 +1,8 @@
 """A whole fit of `MLPRegressor` on a table: 20,000 rows of 8 columns, 100 hidden units, ten epochs at batch 200.
 
-Everything but the random state and the number of epochs is as users leave it. Both estimators take the same steps, to
-rounding: initial weights and orders are the same. In float64, as most tables come, and in float32.
+All parameters except the random state and the number of epochs have default values. Both estimators have the same
+initial weights and sample orders, and take the same steps up to rounding. Cases are in float64, like most tables, and
+float32.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ QUICK_ROWS = 2_000
 
 
 def table(rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Friedman's first function, with columns that say nothing, standardised."""
+    """Friedman's first function with further irrelevant columns, standardised."""
     from sklearn.datasets import make_friedman1
 
     x, y = make_friedman1(rows, COLUMNS, noise=1.0, random_state=0)
@@ -35,12 +36,12 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
             peers.contestant("scikit-learn", "sklearn", partial(build_sklearn, data)),
         ]
         for contestant in contestants:
-            # A fit ends on the host, whose clock is read.
+            # A fit ends on the host, so the host's clock times it.
             contestant.wait = options.device.wait
         yield Case(
             f"{len(x)} rows, {EPOCHS} epochs, batch 200, {np.dtype(dtype).name}",
             contestants,
-            # The noise leaves 0.96; a tenth of the rows leaves ten epochs short of it.
+            # The noise limits R² to 0.96, and with a tenth of the rows ten epochs do not reach that.
             oracle={"r2": np.asarray(0.5 if options.quick else 0.92)},
             tolerance={"r2": np.asarray(0.4 if options.quick else 0.03)},
             params={
@@ -60,12 +61,12 @@ def build_sklearn(data, name: str, _) -> Contestant:
 
 
 def build(name: str, module: str, x: np.ndarray, y: np.ndarray, **options) -> Contestant:
-    """One of the two estimators; every call fits anew."""
+    """A contestant with one of the two estimators; every call makes a new fit."""
     estimator = __import__(module, fromlist=["MLPRegressor"]).MLPRegressor
 
     def fit():
         with warnings.catch_warnings():
-            # Ten epochs end before the loss stops falling, which both remark on.
+            # Both estimators warn that ten epochs end before convergence.
             warnings.simplefilter("ignore")
             return estimator(max_iter=EPOCHS, random_state=0, **options).fit(x, y)
 

@@ -1,7 +1,7 @@
-"""Means of outer products of rows, float32: the factors of K-FAC.
+"""Means of outer products of rows in float32: the factors of K-FAC.
 
-The others multiply the rows with themselves in full, into memory that is there (PyTorch's and NumPy's `out`), but for
-SciPy's ssyrk, which computes and writes one triangle only.
+The other libraries compute the full product x^T x, into existing memory where they can (`out` of PyTorch and NumPy).
+SciPy's ssyrk computes and writes only one triangle.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def moment_case(n: int, d: int, options: Options, peers: Peers) -> Case:
     from steepest import kernels as K
 
     rng = np.random.default_rng(n)
-    # Scaled, so that a product of the others is the mean.
+    # Scaled so that the other libraries' product is the mean.
     x = rng.standard_normal((n, d), dtype=np.float32)
     scaled = x / np.float32(np.sqrt(n))
     xp = options.device.xp
@@ -72,7 +72,7 @@ def moment_case(n: int, d: int, options: Options, peers: Peers) -> Case:
         peers.contestant("PyTorch", "torch", build_torch),
     ]
     if options.device.name == "cpu":
-        # SciPy comes with scikit-learn.
+        # SciPy is a dependency of scikit-learn.
         contestants.append(peers.contestant("SciPy ssyrk", "sklearn", build_scipy))
     return Case(
         f"{n:,} × {d}",

@@ -1,4 +1,4 @@
-"""Softmax-cross-entropy with integer labels: mean loss and gradient with respect to the logits, float32."""
+"""Softmax cross-entropy with integer labels: mean loss and gradient with respect to the logits, float32."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bench.peers import Peers, PeerUnavailableError, compiled, jax_contestant
 
 SHAPES = {
     "cpu": ((32, 10), (4096, 10), (4096, 1000)),
-    # Those that are bound by the memory first: 512 MiB of logits, of a large and of a moderate number of classes.
+    # Memory-bound shapes first: 512 MiB of logits, with a large and a moderate number of classes.
     "cuda": ((4096, 32768), (131072, 1024), (32, 10), (4096, 10)),
 }
 QUICK = ((32, 10), (4096, 10))
-# Logits whose gradient is checked in all rows; of larger arrays, in rows at an odd distance.
+# Largest number of logits whose gradients are all checked; in larger arrays every n-th row is, n odd.
 ALL_CHECKED = 1 << 23
 ORACLE_ROWS = 256
 
@@ -31,7 +31,7 @@ def loss_case(n: int, c: int, options: Options, peers: Peers) -> Case:
     device, xp = options.device, options.device.xp
     rng = np.random.default_rng(c)
     host_logits = 3 * rng.standard_normal((n, c), dtype=np.float32)
-    # Equal logits test nothing: some rows have a single large one, of either sign.
+    # Some rows have a single large logit of either sign, since nearly equal logits are an easy case.
     host_logits[::7, 0] += 30
     host_logits[3::11, -1] -= 30
     host_labels = rng.integers(0, c, n)
@@ -115,7 +115,7 @@ def loss_case(n: int, c: int, options: Options, peers: Peers) -> Case:
         ],
         oracle=oracle,
         tolerance=tolerance,
-        # The logits are read once and the gradient is written once.
+        # Logits are read once, and gradients are written once.
         moved=2.0 * host_logits.nbytes + host_labels.nbytes,
         params={"n": n, "c": c, "dtype": "float32", "labels": "int64"},
         cold=2 * host_logits.nbytes > device.l2_bytes > 0,
@@ -125,7 +125,7 @@ def loss_case(n: int, c: int, options: Options, peers: Peers) -> Case:
 def expected(logits: np.ndarray, labels: np.ndarray, checked: slice) -> tuple[dict, dict]:
     """Loss and gradient in the checked rows, and their tolerances.
 
-    The loss is a mean over all rows, taken in blocks; its tolerance is the mean over the checked ones.
+    The loss is the mean over all rows, computed in blocks; its tolerance is the mean over the checked rows.
     """
     n, c = logits.shape
     blocks = [slice(i, i + ORACLE_ROWS) for i in range(0, n, ORACLE_ROWS)]

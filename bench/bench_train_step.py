@@ -1,9 +1,8 @@
 """One training step of 784-128-64-10: gather a mini-batch, forward, loss, backward, Adam.
 
-Every contestant goes through the same shuffled epoch of 48,000 rows (150 MB, more than any cache holds), a
-chunk of steps a call. PyTorch's contestants are in torch_step.py. JAX gets its mini-batches stacked in advance,
-as `lax.scan` likes them best: its time has no gather in it; the variant with the gather inside the scan is there
-too.
+Every contestant runs through the same shuffled epoch of 48,000 rows (150 MB, more than any cache holds), a chunk of
+steps in each call. PyTorch's contestants are in torch_step.py. JAX gets mini-batches stacked in advance, the best form
+for `lax.scan`, so its time does not include the gather. A second JAX contestant gathers inside the scan.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from bench.peers import Peers, jax_contestant
 
 LR = network.LR
 CHECKED_STEPS = torch_step.CHECKED_STEPS
-# Relative error, in the Euclidean norm, of all that the steps changed. Adam divides a gradient by its size,
-# so one that is smaller than its own rounding error may step the other way in float32: 0.2 % for one element
-# of 110,000 in one step, and a handful are allowed. A mistake in a formula changes most elements.
+# Relative error, in the Euclidean norm, of everything that the steps change. Adam divides a gradient by its size, so a
+# gradient below its rounding error may step in the other direction in float32. One element of 110,000 in one step costs
+# 0.2 %, and the tolerance allows a handful. A mistake in a formula changes most elements.
 TOLERANCE = 0.01
-# Batch, and steps a call: on CUDA more of them, so that a replay is not mostly its start and its end.
+# Batch size -> steps in a call. CUDA has more, so that the start and end of a replay do not dominate.
 CHUNKS = {
     "cpu": ((32, 100), (256, 17), (2048, 4)),
     "cuda": ((32, 500), (256, 187), (2048, 23)),
@@ -32,7 +31,7 @@ CHUNKS = {
 
 
 class Epoch:
-    """The data, a permutation of the rows, and chunks of `steps` mini-batches that are cycled through."""
+    """The data, a permutation of the rows, and a cycle of chunks of `steps` mini-batches."""
 
     def __init__(self, x, y, batch: int, steps: int, device):
         self.x, self.y, self.batch, self.steps, self.device = x, y, batch, steps, device
@@ -41,7 +40,7 @@ class Epoch:
         self.on_device = [device.xp.asarray(v) for v in (x, y, self.order)]
 
     def indices(self, start: int) -> np.ndarray:
-        """(steps, batch)."""
+        """Row indices of a chunk of mini-batches, of shape (steps, batch)."""
         return self.order[start : start + self.steps * self.batch].reshape(self.steps, self.batch)
 
     def checked(self) -> np.ndarray:
@@ -77,7 +76,7 @@ def step_case(epoch: Epoch, options: Options, peers: Peers) -> Case:
         tolerance={"update": np.asarray(TOLERANCE)},
         peer_tolerance=1.0,
         flops=network.step_flops(epoch.batch),
-        # The mini-batch is read from X, and Adam moves 28 bytes a parameter.
+        # The mini-batch is read from X, and Adam moves 28 bytes for each parameter.
         moved=4.0 * epoch.batch * network.WIDTHS[0] + 28.0 * count,
         working_set=16.0 * count + 8.0 * epoch.batch * sum(network.WIDTHS),
         params={"widths": network.WIDTHS, "batch": epoch.batch, "rows": len(epoch.x), "dtype": "float32"},
@@ -89,7 +88,7 @@ def flatten(arrays) -> np.ndarray:
 
 
 class Trainer:
-    """The step as a user of the package writes it."""
+    """The training step as a user of this package writes it."""
 
     def __init__(self, epoch: Epoch):
         from steepest import kernels as K
@@ -130,7 +129,7 @@ class Trainer:
 
 
 def build_ours(epoch: Epoch, error) -> list[Contestant]:
-    """Replayed from a graph, and called step by step."""
+    """Two contestants of this package: steps replayed from a graph, and eager steps."""
     import steepest
 
     trainer = Trainer(epoch)
@@ -168,7 +167,7 @@ def build_ours(epoch: Epoch, error) -> list[Contestant]:
 
 
 def build_jax(name: str, jax, epoch: Epoch, error, gather: bool) -> Contestant:
-    """jit of lax.scan over the mini-batches, with the state donated."""
+    """A jitted lax.scan over the mini-batches with a donated state."""
     jnp = jax.numpy
 
     def mean_loss(params, x, y):

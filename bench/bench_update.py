@@ -1,7 +1,7 @@
-"""Updates in float32 by every rule: the tensors of a 784-128-64-10 network, and 20 million parameters (CUDA: 100).
+"""Every update rule in float32: the tensors of a 784-128-64-10 network, and 20 million parameters (CUDA: 100).
 
-An update reads p, g and what the rule keeps, and writes p and that: 12 bytes a parameter and 8 for each array kept.
-`bench_adam` has Adam against more peers.
+An update reads p, g and the rule's states, and writes p and the states: 12 bytes for each parameter, and 8 more for
+each state array. `bench_adam` compares Adam with more libraries.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ NETWORK = ((784, 128), (128,), (128, 64), (64,), (64, 10), (10,))
 LARGE = {"cpu": ((4096, 4096), (3_222_784,)), "cuda": ((8192, 8192), (32_891_136,))}
 LR = 1e-3
 CHECKED_STEPS = 3
-# More parameters are checked at an odd distance.
+# Largest number of parameters that are all checked; in larger tensors every n-th is, n odd.
 ALL_CHECKED = 20_000_000
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule by the names of the oracle, of the kernel and of PyTorch."""
+    """Names of an update rule in the oracle, in the kernels and in PyTorch."""
 
     name: str
     states: int = 0
-    options: dict[str, Any] = field(default_factory=dict)  # of the kernel
+    options: dict[str, Any] = field(default_factory=dict)  # keywords of the kernel
     oracle: dict[str, Any] = field(default_factory=dict)
     torch: str = "SGD"
     torch_options: dict[str, Any] = field(default_factory=dict)
@@ -43,7 +43,7 @@ MOMENTUM = {"momentum": 0.9}
 RULES = {
     "SGD": Rule("sgd"),
     "momentum": Rule("momentum", 1, MOMENTUM, MOMENTUM, torch_options=MOMENTUM),
-    # PyTorch's foreach form adds the velocities to the gradients in place: they would not be the same in the next step.
+    # PyTorch's foreach version adds the velocities to the gradients in place, which would change the next step.
     "Nesterov": Rule(
         "nesterov",
         1,
@@ -70,7 +70,7 @@ RULES = {
 def cases(options: Options, peers: Peers) -> Iterator[Case]:
     large = LARGE[options.device.name]
     for name, rule in RULES.items():
-        if name == "Adam":  # has a benchmark of its own
+        if name == "Adam":  # bench_adam measures it
             continue
         if not options.quick:
             yield update_case(f"{name}, {parameters(large)}, 2 tensors", rule, large, peers)
@@ -88,13 +88,13 @@ def parameters(shapes) -> str:
 
 @lru_cache(maxsize=1)
 def host_arrays(shapes) -> list[list[np.ndarray]]:
-    """Parameters and gradients; always the same."""
+    """Parameters and gradients, the same in every call."""
     rng = np.random.default_rng(0)
     return [[rng.standard_normal(s, dtype=np.float32) for s in shapes] for _ in range(2)]
 
 
 class State:
-    """Parameters, gradients and what the rule keeps as lists of arrays of NumPy or CuPy."""
+    """Parameters, gradients and states of the rule, as lists of NumPy or CuPy arrays."""
 
     def __init__(self, rule: Rule, shapes, device):
         xp = device.xp
@@ -104,12 +104,12 @@ class State:
 
 
 def sample(shapes) -> slice:
-    """The parameters of each tensor that are checked."""
+    """Slices of the parameters of each tensor that are checked."""
     return slice(None, None, size(shapes) // ALL_CHECKED | 1)
 
 
 def checked(arrays, shapes) -> dict[str, np.ndarray]:
-    """The result of a contestant, whose arrays may be of any library."""
+    """The checked parameters of a contestant, whose arrays may belong to any library."""
     return {"params": flat([to_host(a.reshape(-1)[sample(shapes)]) for a in arrays])}
 
 
@@ -126,7 +126,7 @@ def expected(rule: Rule, shapes) -> tuple[np.ndarray, np.ndarray]:
     options = {"lr": LR, "clip": clip, **rule.oracle}
     tolerance = 0.0
     for step in range(1, CHECKED_STEPS + 1):
-        # The error of one update in float32; those of the steps add up, those of velocities once more.
+        # Error of one update in float32; the errors of steps add up, and those of velocities add up twice.
         of_step = tolerances.update(
             rule.name, np.float32, row[0], g, row[1:], step=step, count=size(shapes), **options
         )
@@ -190,7 +190,7 @@ def build_ours(name: str, rule: Rule, shapes, device) -> Contestant:
 
 
 def build_graph(name: str, rule: Rule, shapes, device, units: int = 100) -> Contestant:
-    """The same update captured, and replayed `units` times a call."""
+    """The captured update, replayed `units` times in a call."""
     import steepest
 
     def captured_update(s):

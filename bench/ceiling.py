@@ -1,10 +1,9 @@
-"""The ceilings of a CUDA device, measured in the same run as the benchmarks and without steepest.
+"""Peak bandwidth and arithmetic rate of a CUDA device, measured in the same run as the benchmarks, without steepest.
 
-Bandwidth: a copy of 1 GiB within the device's memory; the bytes read and written both count. Rate: the
-fastest of a few large bfloat16 products of PyTorch on normal random data, which draws more power and
-so runs at lower clocks than one on zeros. No kernel for float32 can come near that rate without the tensor
-cores: the peak of float32 multiply-adds is in the rows too, computed from the clock that the device states,
-not measured.
+Bandwidth: a copy of 1 GiB within device memory, counting bytes read and bytes written. Rate: the fastest of a few large
+bfloat16 products of PyTorch on normal random data, which draw more power, and so run at lower clocks, than products of
+zeros. Float32 kernels cannot approach this rate without the tensor cores. Rows therefore also have the peak of float32
+multiply-adds, computed from the device's stated clock instead of measured.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from bench.roofline import Bound
 
 GIB = 1 << 30
 PRODUCTS = (4096, 8192)
-# Float32 multiply-adds of a multiprocessor in a clock, by compute capability; 128 for all others.
+# Float32 multiply-adds per multiprocessor and clock cycle, by compute capability; 128 for all others.
 LANES = {(8, 0): 64, (7, 0): 64, (7, 5): 64}
 
 
@@ -39,14 +38,14 @@ class Ceiling:
         self.products = []
 
     def _product(self, torch, n: int):
-        """(floating-point operations, a call that does them)."""
+        """Return (number of floating-point operations, a call that does them)."""
         where = {"device": self.device.compute, "dtype": torch.bfloat16}
         a, b = torch.randn(n, n, **where), torch.randn(n, n, **where)
         out = torch.empty(n, n, **where)
         return 2.0 * n**3, lambda: torch.mm(a, b, out=out)
 
     def _best(self, call) -> float:
-        """Least seconds of a call, by events."""
+        """Smallest time of a call in seconds, measured with events."""
         contestant = _Call(call)
         self.device.seconds(contestant, 1)
         return min(self.device.seconds(contestant, 2) / 2 for _ in range(self.samples))
@@ -67,9 +66,9 @@ class Ceiling:
         return self.gbps
 
     def bound(self, flops: float, moved: float, working_set: float) -> Bound:
-        """The least time that `flops` operations and `moved` bytes take.
+        """Lower bound of the time for `flops` operations and `moved` bytes.
 
-        What lies in the cache is not bound by the device's memory: only the rate bounds it.
+        Device memory does not bound work on data in the cache; only the rate does.
         """
         peak = self.sample_peak() if flops else 0.0
         gbps = self.bandwidth() if moved and working_set > self.device.l2_bytes else 0.0
@@ -78,20 +77,20 @@ class Ceiling:
         return Bound(max(compute, memory), "compute" if compute >= memory else "memory", peak, gbps)
 
     def float32_peak(self) -> float:
-        """GFLOP/s of float32 multiply-adds at the highest clock that the device states; 0 where it states none."""
+        """GFLOP/s of float32 multiply-adds at the device's highest stated clock; 0 if it states none."""
         p = self.device.properties
         khz = self.device.xp.cuda.Device().attributes.get("ClockRate", 0)
         return 2e-6 * khz * p["multiProcessorCount"] * LANES.get((p["major"], p["minor"]), 128)
 
     def describe(self, bound: Bound) -> dict[str, object]:
-        """The bound as a row holds it."""
+        """The bound as a dict for a row."""
         name = "copy bandwidth" if bound.by == "memory" else "bfloat16 product"
         computed = {"float32_gflops_by_clock": float(f"{self.float32_peak():.4g}")}
         return bound.describe() | {"method": self.method, "name": name} | computed
 
 
 class _Call:
-    """What the device's clock times."""
+    """A call that the device's clock can time."""
 
     wait = None
 

@@ -1,4 +1,4 @@
-"""The chart of docs/performance.md and the README: how many times longer each library takes, on a logarithmic axis."""
+"""The chart of docs/performance.md and the README: time of each library relative to ours, on a logarithmic axis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLOURS = {"NumPy": "#4c78a8", "PyTorch": "#e4572e", "JAX": "#54a24b", "scikit-l
 
 
 def write(ratios: list[tuple[str, dict[str, float | None]]], path: Path) -> None:
-    """Draw a line for each case and a dot for each library, and write the picture; nothing where nothing is known.
+    """Draw a line for each case and a dot for each library, and write the picture; without ratios write nothing.
 
     Needs Matplotlib, from the extra `plot`.
     """
@@ -23,7 +23,7 @@ def write(ratios: list[tuple[str, dict[str, float | None]]], path: Path) -> None
     import matplotlib
     from matplotlib.figure import Figure
 
-    # The same rows give the same file, whose text stays text.
+    # A fixed hashsalt makes the file reproducible; font type "none" keeps text as text.
     with matplotlib.rc_context({"svg.hashsalt": OURS, "svg.fonttype": "none", "font.size": 10}):
         figure = Figure(figsize=(9, 0.42 * len(ratios) + 1.3), layout="constrained")
         draw(figure, ratios)

@@ -1,9 +1,9 @@
-"""Square products on CUDA in each precision, beside cuBLAS and cuBLASLt in the same one.
+"""Square matrix products on CUDA in each precision, against cuBLAS and cuBLASLt in the same precision.
 
-Every contestant's error against float64 is in the row: that is what "float32x3", three products of tf32 parts, has
-to be judged by beside float32. The error is taken over some rows, of all columns, at an odd distance so that
-they lie differently in the kernels' tiles. `bfloat16` rounds float32 operands on the way, as PyTorch does when it
-casts them; PyTorch on arrays that are bfloat16 already reads half the bytes.
+The row has every contestant's error against float64, so that "float32x3", three products of tf32 parts, can be compared
+with float32. The error covers all columns of every n-th row, with n odd, so that the rows have different places in the
+kernels' tiles. `bfloat16` rounds float32 operands during the product, as PyTorch does when it casts them. PyTorch on
+arrays that already are bfloat16 reads half the bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.harness import OURS, Case, Contestant, Options
 from bench.oracle import reference, tolerances
 from bench.peers import Peers, blas_contestant, jax_contestant
 
-SIZES = (4096, 8192, 1024, 2048)  # those that say most first, in case the time runs out
+SIZES = (4096, 8192, 1024, 2048)  # the most important sizes first, in case the time runs out
 CHECKED_ROWS = 64
 
 
@@ -27,12 +27,12 @@ def cases(options: Options, peers: Peers) -> Iterator[Case]:
         for precision in ("tf32", "bfloat16"):
             yield lower_case(operands, precision, peers)
     if not options.quick:
-        # 12 MiB, which stay in the cache otherwise.
+        # The matrices have 12 MiB, which would otherwise stay in the cache.
         yield float32_case(Operands(1024, options), peers, cold=True)
 
 
 class Operands:
-    """Two n x n matrices on the host and on the device, and the rows in which results are checked."""
+    """Two n x n matrices on the host and on the device, and the rows of the result that are checked."""
 
     def __init__(self, n: int, options: Options):
         self.n, self.device = n, options.device
@@ -65,7 +65,7 @@ class Operands:
         return Contestant(name, call, partial(self.poisoned, out, call))
 
     def poisoned(self, out, call) -> dict[str, object]:
-        """The checked rows of what `call` writes into `out`: all of it, or NaNs remain."""
+        """The checked rows of `out` after `call`; `out` starts as NaN, which reveals items left unwritten."""
         out[...] = float("nan")
         call()
         return {"out": out[self.rows]}
@@ -109,7 +109,7 @@ def lower_case(operands: Operands, precision: str, peers: Peers) -> Case:
 
 
 def torch_contestants(operands: Operands, peers: Peers, dtype: str, precision: str) -> list[Contestant]:
-    """torch.mm by cuBLAS and by cuBLASLt."""
+    """Contestants that run torch.mm by cuBLAS and by cuBLASLt."""
 
     def build(name, torch, library):
         x, y = (operands.device.tensor(torch, v).to(getattr(torch, dtype)) for v in operands.host)
@@ -129,7 +129,7 @@ def torch_contestants(operands: Operands, peers: Peers, dtype: str, precision: s
 
 
 def build_casting(name, torch, operands: Operands) -> Contestant:
-    """From float32 to float32, by a product of bfloat16."""
+    """A product from float32 to float32 that casts to bfloat16 inside."""
     x, y = (operands.device.tensor(torch, v) for v in operands.host)
 
     def call():

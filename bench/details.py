@@ -1,4 +1,4 @@
-"""The long form of the report, for docs/performance.md: every contestant of every case, with its spread."""
+"""The detailed report for docs/performance.md: every contestant of every case, with the spread of its times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def cells(case: str, name: str, entry: dict) -> list[str]:
-    """A row of the table: what one contestant took."""
+    """The cells of one contestant in the table."""
     if "median_us" not in entry:
         return [case, name, entry.get("reason") or entry["status"], "", "", "", ""]
     ratio = times(entry["ratio_of_medians"]) if "ratio_of_medians" in entry else ""
@@ -21,7 +21,7 @@ def cells(case: str, name: str, entry: dict) -> list[str]:
 
 
 def table(rows: list[dict], ours: str) -> list[str]:
-    """A line for each contestant; the case is named on the first of its lines."""
+    """A table with a line for each contestant; the first line of a case names it."""
     lines = [
         f"| case | | median | 20 – 80 % | × {ours} | speed | of roofline |",
         "|---|---|--:|--:|--:|--:|--:|",

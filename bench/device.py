@@ -1,9 +1,9 @@
-"""Where the contestants compute: the arrays, the clock and the description of the CPU and of a CUDA device.
+"""The devices of the benchmarks, the CPU and CUDA: arrays, clocks and descriptions.
 
-The benchmarks are written once. What differs comes from the device: `xp` (NumPy or CuPy), `tensor` for
-PyTorch, and `seconds`, the clock. CUDA's clock are events on the current stream, which is the same stream
-for CuPy, PyTorch and this package; a contestant that computes elsewhere (JAX's own streams, the CPU) brings
-`wait`, and the host's clock is read when that has returned.
+Benchmarks are written once for all devices. A device provides `xp` (NumPy or CuPy), `tensor` for PyTorch, and
+`seconds`, the clock. On CUDA events on the current stream measure time; CuPy, PyTorch and this package share this
+stream. A contestant that computes elsewhere (JAX's own streams, the CPU) has a function `wait`, and the host's clock is
+read once `wait` returns.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import time
 import numpy as np
 
 DEVICES = ("cpu", "cuda")
-# The caches are emptied by reading this many times their size: lines that were written a kernel would have
-# to write back first.
+# To empty the caches, this many times their size is read, not written, since kernels would have to write back modified
+# lines first.
 FLUSH = 4
 _CLOCKS = ("clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "temperature.gpu")
 
 
 def to_host(value) -> np.ndarray:
-    """A NumPy array of an array of any of the libraries."""
+    """Convert an array of any of the libraries to a NumPy array."""
     if hasattr(value, "detach"):
         return value.detach().double().cpu().numpy()  # PyTorch; NumPy has no bfloat16
     if hasattr(value, "get"):
@@ -33,7 +33,7 @@ def to_host(value) -> np.ndarray:
 
 
 def host_seconds(contestant, calls: int) -> float:
-    """Wall time of `calls` calls and of waiting for them."""
+    """Wall time in seconds of `calls` calls and of waiting for them."""
     call, wait = contestant.call, contestant.wait
     start = time.perf_counter()
     for _ in range(calls):
@@ -44,16 +44,16 @@ def host_seconds(contestant, calls: int) -> float:
 
 
 def forget_compiled() -> None:
-    """Let PyTorch drop what it has compiled: of each function it keeps only a few versions."""
+    """Drop PyTorch's compiled functions, since it limits the number of versions of each function."""
     if "torch._dynamo" in sys.modules:
         sys.modules["torch._dynamo"].reset()
 
 
 class Cpu:
-    """Calls return when they are done, and the host's clock is read."""
+    """The CPU: calls return when they are done, and the host's clock measures time."""
 
     name = "cpu"
-    library = ("NumPy", "numpy")  # that of `xp` as a contestant, and as `Peers` knows it
+    library = ("NumPy", "numpy")  # name of `xp` as a contestant, and its name in `Peers`
     compute = "cpu"  # `device=` of the networks and estimators of this package
     l2_bytes = 0
 
@@ -61,31 +61,31 @@ class Cpu:
         self.xp = np
 
     def tensor(self, torch, array: np.ndarray):
-        """A PyTorch tensor of its own memory."""
+        """A PyTorch tensor with a copy of the array."""
         return torch.from_numpy(array.copy())
 
     def wait(self) -> None:
-        """Until all that was started is done."""
+        """Wait for all work on the device."""
 
     def release(self) -> None:
-        """Free what the contestants of a case held."""
+        """Free the memory that the contestants of a case used."""
         forget_compiled()
 
     def clock(self, contestant, cold: bool) -> str:
-        """How a contestant is timed, in words."""
+        """A text that says how a contestant is timed."""
         return "host"
 
     def seconds(self, contestant, calls: int, cold: bool = False) -> float:
-        """The time of `calls` calls; `cold` with the caches emptied before each, on CUDA."""
+        """The time of `calls` calls in seconds; on CUDA `cold` empties the caches before each call."""
         return host_seconds(contestant, calls)
 
     def describe(self) -> dict[str, object]:
-        """What a row says of the device besides the CPU."""
+        """Entries of a row that describe a device other than the CPU."""
         return {}
 
 
 class Cuda:
-    """CuPy's current device. `cupy` is the module, or in the tests one that looks like it."""
+    """CuPy's current device; `cupy` is the module, or a fake with the same interface in tests."""
 
     name = "cuda"
     library = ("CuPy", "cupy")
@@ -106,7 +106,7 @@ class Cuda:
         self.runtime.deviceSynchronize()
         import steepest
 
-        steepest.synchronize()  # raises what an operation found wrong
+        steepest.synchronize()  # raises pending errors of operations
 
     def release(self) -> None:
         forget_compiled()
@@ -129,7 +129,7 @@ class Cuda:
         return 1e-3 * sum(self.xp.cuda.get_elapsed_time(start, end) for start, end in spans)
 
     def _all(self, call, calls: int):
-        """The events before and after all calls."""
+        """Events before and after all calls."""
         start, end = self.xp.cuda.Event(), self.xp.cuda.Event()
         start.record()
         for _ in range(calls):
@@ -138,7 +138,7 @@ class Cuda:
         return start, end
 
     def _each(self, call, calls: int):
-        """The events before and after each call; the host runs ahead while the caches are emptied."""
+        """Events before and after each call; emptying the caches gives the host time to launch ahead."""
         spans = [(self.xp.cuda.Event(), self.xp.cuda.Event()) for _ in range(calls)]
         for start, end in spans:
             self.xp.sum(self._large, out=self._sum)
@@ -163,7 +163,7 @@ class Cuda:
 
 
 def clocks() -> dict[str, str]:
-    """What nvidia-smi reads of the clocks; nothing where it is missing."""
+    """Clock rates from nvidia-smi; empty if it is missing."""
     command = ["nvidia-smi", f"--query-gpu={','.join(_CLOCKS)}", "--format=csv,noheader"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
@@ -173,7 +173,7 @@ def clocks() -> dict[str, str]:
 
 
 def open_device(name: str):
-    """The device of that name, or a RuntimeError that says what is missing."""
+    """Return the device with this name, or raise a RuntimeError that says what is missing."""
     if name == "cpu":
         return Cpu()
     from steepest._runtime import backends

@@ -1,8 +1,7 @@
-"""The machine a benchmark runs on: its cores and threads, and what a row says about them.
+"""The machine of a benchmark: its cores and threads, and their description in a row.
 
-`prepare` has to run before NumPy, PyTorch and JAX are imported, for they read their thread settings then;
-what has been imported already is limited through threadpoolctl. Only the standard library is imported at
-module level.
+`prepare` has to run before NumPy, PyTorch and JAX are imported, which read their thread settings at import. It limits
+libraries that are already imported through threadpoolctl. The module itself imports only the standard library.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ def physical_cores() -> list[int]:
 
 
 def prepare(threads: int, device: str = "cpu") -> int:
-    """Give every contestant the same `threads` cores and as many threads; return the number that there is.
+    """Give every contestant the same `threads` cores and threads; return the number that is available.
 
-    JAX has no setting for its number of threads: it counts the cores that the process may use. On CUDA the
-    process keeps all its cores, for the libraries' compilers and for threads that only launch.
+    JAX has no setting for its number of threads, but counts the cores that the process may use. On CUDA the process
+    keeps all its cores, for the libraries' compilers and for threads that launch kernels.
     """
     cores = physical_cores()[:threads]
     if device == "cpu" and hasattr(os, "sched_setaffinity"):
@@ -50,7 +49,7 @@ def prepare(threads: int, device: str = "cpu") -> int:
     for name in THREAD_VARIABLES:
         os.environ[name] = str(len(cores))
     os.environ.setdefault("JAX_PLATFORMS", device)
-    # JAX would take three quarters of the device's memory at once.
+    # By default JAX reserves three quarters of the device's memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if "numpy" in sys.modules:
         with contextlib.suppress(ImportError):
@@ -69,9 +68,9 @@ def cpu_model() -> str:
 
 
 def commit() -> str:
-    """The short hash of the checked-out commit, with `-dirty` where the tree differs from it.
+    """The short hash of the checked-out commit, with `-dirty` if the tree differs from it.
 
-    For a copy of the tree without its repository, STEEPEST_COMMIT says what it is a copy of.
+    For a copy of the tree without its repository, STEEPEST_COMMIT names the commit.
     """
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
     found = ""
@@ -90,7 +89,7 @@ def versions() -> dict[str, str]:
 
 
 def instruction_set() -> str:
-    """The one that steepest's kernels run with."""
+    """The instruction set of steepest's kernels."""
     with contextlib.suppress(ImportError):
         from steepest import _cpu
 
@@ -99,19 +98,19 @@ def instruction_set() -> str:
 
 
 def others_cpu_seconds() -> float:
-    """CPU seconds that other processes have used on the whole machine since it started; 0 where unknown."""
+    """CPU seconds of all other processes since the machine started; 0 if unknown."""
     try:
         fields = [int(x) for x in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
     except (OSError, ValueError):
         return 0.0
-    # user, nice, system, idle, iowait, irq, softirq, steal: all but the two that wait.
+    # Fields are user, nice, system, idle, iowait, irq, softirq, steal; idle and iowait do not count.
     busy = (sum(fields[:8]) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
     own = os.times()
     return busy - (own.user + own.system + own.children_user + own.children_system)
 
 
 def describe(threads: int, device: dict[str, object] | None = None) -> dict[str, object]:
-    """What every row of a run has in common; `device` is what one that is not the CPU says of itself."""
+    """The entries that all rows of a run share; `device` has the description of a device other than the CPU."""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "commit": commit(),

@@ -1,4 +1,4 @@
-"""The contestants of the Fisher matrix's benchmarks that run on JAX, compiled: its own functions, and kfac-jax."""
+"""JAX contestants of the Fisher matrix benchmarks, compiled: JAX's own functions, and kfac-jax."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bench.harness import Contestant
 
 
 class Model:
-    """The network and the batch as JAX has them."""
+    """The network and the batch in JAX arrays."""
 
     def __init__(self, job: Job, jax):
         jnp = jax.numpy
@@ -18,7 +18,7 @@ class Model:
         self.x, self.y = jnp.asarray(job.x), jnp.asarray(job.y.astype(np.int32))
 
     def logits(self, parameters, x, shifts=None):
-        """The network's output; `shifts` are added to the outputs of the layers."""
+        """The network's logits; `shifts` are added to the outputs of the layers."""
         for i in range(len(LAYERS)):
             x = x @ parameters[2 * i] + parameters[2 * i + 1]
             if shifts is not None:
@@ -28,7 +28,7 @@ class Model:
         return x
 
     def inputs(self, parameters, x):
-        """What the layers take in."""
+        """The inputs of all layers."""
         found = [x]
         for i in range(len(LAYERS) - 1):
             found.append(self.jax.nn.relu(found[-1] @ parameters[2 * i] + parameters[2 * i + 1]))
@@ -40,7 +40,7 @@ class Model:
         ).mean()
 
     def scores(self, parameters, x, y):
-        """The gradients of all samples, (n, P)."""
+        """Per-sample gradients, of shape (n, P)."""
 
         def of_one(x, y):
             g = self.jax.grad(self.loss)(parameters, x[None], y[None])
@@ -50,7 +50,7 @@ class Model:
 
 
 def contestant(name: str, jax, call, error, **rest) -> Contestant:
-    """A contestant of a function that returns JAX's arrays, whose errors `error` returns."""
+    """A contestant that times `call`, which returns JAX arrays; `error` returns their errors."""
     return Contestant(name, lambda: jax.block_until_ready(call()), lambda: error(call()), **rest)
 
 
@@ -61,7 +61,7 @@ def gradient(name: str, job: Job, jax) -> Contestant:
 
 
 def product(name: str, job: Job, jax) -> Contestant:
-    """The forward pass is linearised once, as this package keeps it."""
+    """F v, with a forward pass that is linearised once, since this package also keeps it."""
     model = Model(job, jax)
     z, tangent = jax.linearize(lambda p: model.logits(p, model.x), model.parameters)
     transposed = jax.linear_transpose(tangent, model.parameters)
@@ -77,7 +77,7 @@ def product(name: str, job: Job, jax) -> Contestant:
 
 
 def factors(name: str, job: Job, jax) -> Contestant:
-    """One label is drawn for each sample; what reaches the layers' outputs are gradients of shifts of them."""
+    """K-FAC factors with one Monte Carlo label a sample; gradients by shifts give those at the layers' outputs."""
     model, jnp = Model(job, jax), jax.numpy
 
     @jax.jit
@@ -94,7 +94,7 @@ def factors(name: str, job: Job, jax) -> Contestant:
 
 
 def formed_gram(name: str, job: Job, jax) -> Contestant:
-    """Per-sample gradients by vmap."""
+    """The Gram matrix of per-sample gradients from vmap."""
     model = Model(job, jax)
 
     @jax.jit
@@ -109,7 +109,7 @@ def formed_gram(name: str, job: Job, jax) -> Contestant:
 
 
 def step(name: str, job: Job, jax) -> Contestant:
-    """With the per-sample gradients, and a Cholesky factor of their products."""
+    """A natural-gradient step from per-sample gradients and a Cholesky factor of their Gram matrix."""
     model, jnp = Model(job, jax), jax.numpy
 
     @jax.jit
@@ -125,7 +125,7 @@ def step(name: str, job: Job, jax) -> Contestant:
 
 
 def kfac_function(model: Model, kfac_jax):
-    """The loss as kfac-jax wants it: of the parameters and the batch, with its kind registered."""
+    """The loss as kfac-jax expects it: a function of parameters and batch that registers its type."""
 
     def function(parameters, batch):
         x, y = batch
@@ -160,7 +160,7 @@ def kfac_factors(name: str, job: Job, jax, kfac_jax) -> Contestant:
     def error(state):
         blocks = {i: block.factors for i, block in enumerate(state.blocks_states)}
         pairs = [tuple(np.asarray(f.value) for f in factors) for factors in blocks.values()]
-        # Its layers come in an order of its own, and so do the two factors of each.
+        # kfac-jax has its own order of the layers and of the two factors of each layer.
         found = [next(pair for pair in pairs if {len(f) for f in pair} == {p + 1, m}) for p, m in LAYERS]
         return job.factors_error([sorted(pair, key=len, reverse=True) for pair in found])
 

@@ -1,4 +1,4 @@
-"""What the benchmarks of the Fisher matrix compute: a network, a batch, and the right answers in float64."""
+"""The jobs of the Fisher matrix benchmarks: a network, a batch, and the exact results in float64."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PARAMETERS = network.parameter_count()
 
 
 class Job:
-    """A batch of 784-128-64-10 with ReLU and softmax cross-entropy, as every contestant gets it.
+    """The network 784-128-64-10 with ReLU and softmax cross-entropy, and the batch of every contestant.
 
-    Vectors of the parameters are lists [w1, b1, w2, b2, w3, b3], weights (n_in, n_out). The errors are Euclidean norms
-    over that of the right answer.
+    Vectors in parameter space are lists [w1, b1, w2, b2, w3, b3] with weights (n_in, n_out). Errors are relative, in
+    the Euclidean norm.
     """
 
     def __init__(self, n: int, damping: float = 0.0):
@@ -35,7 +35,7 @@ class Job:
 
     @cached_property
     def _pass(self):
-        """The inputs of the layers, and the probabilities."""
+        """The inputs of the layers, and the predicted probabilities."""
         values = [self.x.astype(np.float64)]
         for i, (w, b) in enumerate(self._layers(self.parameters)):
             z = values[-1] @ w + b
@@ -47,7 +47,7 @@ class Job:
         return [(w.astype(np.float64), b.astype(np.float64)) for w, b in pairs]
 
     def _backward(self, d):
-        """What reaches the layers' outputs from a gradient with respect to the logits."""
+        """Gradients at the layers' outputs, for a gradient d at the logits."""
         inputs, _ = self._pass
         found = [d]
         for (w, _), x in zip(self._layers(self.parameters)[:0:-1], inputs[:0:-1], strict=True):
@@ -55,13 +55,13 @@ class Job:
         return found[::-1]
 
     def _summed(self, grads):
-        """The weights' and biases' gradients of what reaches the layers' outputs."""
+        """Gradients of weights and biases, from the gradients at the layers' outputs."""
         pairs = zip(self._pass[0], grads, strict=True)
         return [a for x, d in pairs for a in (x.T @ d, d.sum(axis=0))]
 
     @cached_property
     def _scores(self):
-        """What reaches the layers' outputs from each sample's own loss."""
+        """Gradients of each sample's own loss at the layers' outputs."""
         return self._backward(self._pass[1] - np.eye(10)[self.y])
 
     @cached_property
@@ -84,7 +84,7 @@ class Job:
 
     @cached_property
     def factors(self):
-        """(E[a a^T], E[d d^T]) of each layer, a with a one behind it; the second over the network's own labels."""
+        """(E[a a^T], E[d d^T]) of each layer; a ends with a 1, and d averages over the predicted labels."""
         inputs, p = self._pass
         rows = [np.c_[x, np.ones(self.n)] for x in inputs]
         squares = [np.zeros((m, m)) for _, m in LAYERS]
@@ -96,14 +96,14 @@ class Job:
 
     @cached_property
     def gram(self):
-        """Products of the scores with one another."""
+        """The Gram matrix of the scores."""
         return sum((x @ x.T + 1) * (d @ d.T) for x, d in zip(self._pass[0], self._scores, strict=True))
 
     @cached_property
     def natural_gradient(self):
-        """(S^T S / n + damping I)^-1 g with the scores S of the targets, through their Gram matrix."""
+        """(S^T S / n + damping I)^-1 g with the scores S of the targets, from their Gram matrix."""
         system = self.gram / self.n + self.damping * np.eye(self.n)
-        # S S^T 1 / n are the products of the scores with g, and what is left is a combination of scores, too.
+        # S g = S S^T 1 / n, and by the Woodbury identity the result is a combination of scores.
         seen = self.gram.sum(axis=1) / self.n
         weights = (1 / self.n - scipy.linalg.solve(system, seen, assume_a="pos") / self.n) / self.damping
         return self._summed([weights[:, None] * d for d in self._scores])
@@ -117,7 +117,7 @@ class Job:
         return {"product": distance(got, self.product)}
 
     def factors_error(self, got) -> dict[str, np.ndarray]:
-        """Of the factors, whatever their scale is: a Kronecker product has only one."""
+        """Errors of the factors after normalisation, since only the product of their scales matters."""
         ones = [(a / a[-1, -1], g * a[-1, -1]) for a, g in got]
         return {
             "inputs": distance([a for a, _ in ones], [a for a, _ in self.factors]),
@@ -130,7 +130,7 @@ class Job:
         return {"gram": distance([got], [self.gram])}
 
     def step_error(self, got) -> dict[str, np.ndarray]:
-        """Of parameters after a step of length 1 along the natural gradient."""
+        """Error of parameters after a step of length 1 along the natural gradient."""
         moved = [p - q.astype(np.float64) for p, q in zip(self.parameters, got, strict=True)]
         return {"step": distance(moved, self.natural_gradient)}
 
@@ -142,7 +142,7 @@ class Job:
 
     @property
     def product_flops(self) -> float:
-        """A tangent forwards and a gradient backwards; the forward pass is there."""
+        """A forward tangent and a backward gradient; the forward pass is given."""
         return 2.0 * self.n * (2 * WEIGHTS + 2 * (WEIGHTS - LAYERS[0][0] * LAYERS[0][1]))
 
     @property
@@ -151,27 +151,27 @@ class Job:
 
     @property
     def passes_flops(self) -> float:
-        """Forwards, and backwards without the weights' gradients."""
+        """A forward pass, and a backward pass without weight gradients."""
         return 2.0 * self.n * (2 * WEIGHTS - LAYERS[0][0] * LAYERS[0][1])
 
     @property
     def gram_triangle_flops(self) -> float:
-        """One triangle of the products of each layer's inputs, and of its gradients."""
+        """One triangle of the Gram matrices of each layer's inputs and output gradients."""
         return float(self.n) * (self.n + 1) * sum(p + m for p, m in LAYERS)
 
     @property
     def triangle_flops(self) -> float:
-        """One triangle of each factor."""
+        """One triangle of each Kronecker factor."""
         return float(self.n) * sum((p + 1) * (p + 2) + m * (m + 1) for p, m in LAYERS)
 
     @property
     def factors_flops(self) -> float:
-        """The passes and the triangles."""
+        """The passes and the triangles of the Kronecker factors."""
         return self.passes_flops + self.triangle_flops
 
     @property
     def gram_flops(self) -> float:
-        """The passes and the triangles."""
+        """The passes and the triangles of the Gram matrices."""
         return self.passes_flops + self.gram_triangle_flops
 
     @property
@@ -181,6 +181,6 @@ class Job:
 
 
 def distance(got, want) -> np.ndarray:
-    """Norm of the difference over the norm, of two lists of arrays."""
+    """Relative Euclidean distance of two lists of arrays: the norm of got - want over the norm of want."""
     difference = sum(np.sum((np.asarray(a, np.float64) - b) ** 2) for a, b in zip(got, want, strict=True))
     return np.sqrt(difference / sum(np.sum(b**2) for b in want))

@@ -1,4 +1,4 @@
-"""The contestants of the Fisher matrix's benchmarks that run on PyTorch: its own functions, curvlinops, nngeometry."""
+"""PyTorch contestants of the Fisher matrix benchmarks: PyTorch's own functions, curvlinops, nngeometry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bench.harness import Contestant
 
 
 class Model:
-    """The network and the batch as PyTorch has them; weights are (n_out, n_in)."""
+    """The network and the batch in PyTorch tensors; weights are (n_out, n_in)."""
 
     def __init__(self, job: Job, torch):
         self.torch, self.job = torch, job
@@ -33,13 +33,13 @@ class Model:
         return self.torch.autograd.grad(self.loss(self.net(self.x), self.y), self.parameters)
 
     def loader(self, *arrays):
-        """A loader that hands the batch out at once, without collecting its samples one by one."""
+        """A data loader that returns the whole batch without collating single samples."""
         return self.torch.utils.data.DataLoader(
             range(self.job.n), batch_size=self.job.n, collate_fn=lambda _: list(arrays)
         )
 
     def logarithms(self, x, y):
-        """Of the probability of each sample's label, of shape (n, 1)."""
+        """Log-probability of each sample's label, of shape (n, 1)."""
         return self.net(x).log_softmax(1).gather(1, y[:, None])
 
 
@@ -53,7 +53,7 @@ def gradient(name: str, job: Job, torch) -> Contestant:
 
 
 def product(name: str, job: Job, torch) -> Contestant:
-    """J v as the derivative of u -> J^T u, of which the graph is kept, as that of the forward pass is."""
+    """F v, with J v as the derivative of u -> J^T u; the graphs of both passes are kept."""
     model = Model(job, torch)
     grad, v = torch.autograd.grad, model.vector(job.v)
     z = model.net(model.x)
@@ -146,7 +146,7 @@ def nngeometry_factors(name: str, job: Job, torch, nngeometry) -> Contestant:
 
 
 def formed_gram(name: str, job: Job, torch) -> Contestant:
-    """Per-sample gradients by torch.func."""
+    """The Gram matrix of per-sample gradients from torch.func."""
     model = Model(job, torch)
     parameters = {k: p.detach() for k, p in model.net.named_parameters()}
 
@@ -179,7 +179,7 @@ def nngeometry_gram(name: str, job: Job, torch, nngeometry) -> Contestant:
 
 
 def nngeometry_step(name: str, job: Job, torch, nngeometry) -> Contestant:
-    """With the matrix of the per-sample gradients, and its singular values."""
+    """A natural-gradient step from the SVD of the matrix of per-sample gradients."""
     from nngeometry.backend import TorchHooksJacobianBackend
     from nngeometry.layercollection import LayerCollection
     from nngeometry.object import PMatLowRank, PVector

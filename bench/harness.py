@@ -1,9 +1,8 @@
-"""Check, then time. The contestants of a case take turns in one process, in many short rounds.
+"""Checks and times the contestants of a case, which take turns in one process in many short rounds.
 
-A machine's speed drifts (clocks, neighbours on the same host), so the contestants run interleaved, each
-round in another order, and besides the ratio of the medians a row has the median of the ratios within the
-rounds, which such drift leaves alone. Every contestant is first compared with a float64 oracle; one that is
-wrong is not timed.
+The speed of a machine drifts (clocks, neighbours on the same host). Contestants therefore run interleaved, in another
+order each round. Besides the ratio of the medians a row has the median of the ratios within rounds, which drift does
+not affect. Every contestant is first compared with a float64 oracle; a wrong one is not timed.
 """
 
 from __future__ import annotations
@@ -20,10 +19,11 @@ from bench import environment
 from bench.device import Cpu, Cuda, to_host
 
 OURS = "steepest"
-# The tolerances are derived for this package's kernels, a few units in the last place; a peer only has to do
-# the same job. (1 - 0.999 ** t in float32, as some compute it, costs a hundred times as much.)
+# Allowed error of other libraries in multiples of the tolerance. Tolerances are derived for this package's kernels, a
+# few units in the last place; others only have to do the same job. (Some compute 1 - 0.999 ** t in float32, which errs
+# a hundred times as much.)
 PEER_TOLERANCE = 1024.0
-# Calls of a contestant in a round where the caches are emptied before each, which the time has no share in.
+# Largest number of calls in a round with caches emptied before each call; emptying them is not timed.
 COLD_CALLS = 50
 
 
@@ -36,18 +36,18 @@ class Contestant:
     name : str
         The library's name first: the report takes the fastest variant of each library.
     call : callable
-        Does `units` units of the job; returns when they are done, or on CUDA when they are on the current
-        stream. None where there is nothing to time.
+        Does `units` units of the job; returns when they are done, or on CUDA when they are queued on the current
+        stream. None if there is nothing to time.
     result : callable
-        Does the job once from its initial state and returns arrays by name, to be compared with the oracle.
+        Does the job once from its initial state, and returns arrays by name for comparison with the oracle.
     prepare : callable
-        Runs before every round, outside the time.
+        Runs before every round, untimed.
     finish : callable
-        Runs after the timing and returns more figures for the row.
+        Runs after the timing, and returns further figures for the row.
     wait : callable
-        Returns when all calls are done, where the device's clock does not see that: the host's is read then.
+        Waits for all calls if the device's clock cannot time them; the host's clock is read afterwards.
     max_rounds : int
-        Rounds after which it stands aside, for jobs of many seconds; 0 for none.
+        Number of rounds after which the contestant pauses, for jobs of many seconds; 0 means all rounds.
     """
 
     name: str
@@ -67,12 +67,13 @@ class Contestant:
 
 @dataclass
 class Case:
-    """One job, its contestants, and what a correct result is.
+    """A job with its contestants and the correct result.
 
-    `oracle` and `tolerance` hold float64 arrays by name. `flops` and `moved` (bytes that have to be read or
-    written) are of one unit; `working_set` is the memory that they lie in, `moved` unless given. `rounds` and
-    `calls` replace the calibrated numbers, for jobs of seconds. `peer_tolerance`: how many tolerances a
-    peer may err by. `cold`: on CUDA, the caches are emptied before each call. `note`: a sentence for the reports.
+    `oracle` and `tolerance` hold float64 arrays by name. `flops` and `moved` count the floating-point operations and
+    the bytes read or written in one unit. `working_set` is the size of the memory that they touch, by default `moved`.
+    `rounds` and `calls` replace the calibrated numbers, for jobs of seconds. `peer_tolerance` is the allowed error of
+    other libraries in multiples of the tolerance. With `cold`, CUDA's caches are emptied before each call. `note` is a
+    sentence for the reports.
     """
 
     name: str
@@ -92,7 +93,7 @@ class Case:
 
 @dataclass
 class Options:
-    """How to run: `round_seconds` is how long one contestant works in one round."""
+    """Options of a run; `round_seconds` is the time of one contestant in one round."""
 
     quick: bool = False
     threads: int = 2
@@ -106,9 +107,9 @@ class Options:
 
 
 def errors_of(case: Case, contestant: Contestant) -> tuple[float, float]:
-    """Errors of a contestant's results: the largest over its tolerance, and that of the Euclidean norm.
+    """Errors of a contestant's results: the largest error over its tolerance, and the relative Euclidean error.
 
-    Both are infinite where a result is not finite; the second is the largest over all results that are not zero.
+    Both are infinite if a result is not finite. The second is the largest over all results whose oracle is not zero.
     """
     if contestant.result is None:
         return 0.0, 0.0
@@ -126,7 +127,7 @@ def errors_of(case: Case, contestant: Contestant) -> tuple[float, float]:
 
 
 def check(case: Case, contestant: Contestant, device: Cpu | Cuda) -> dict[str, object]:
-    """The entry of a contestant before it is timed; its status says whether it will be."""
+    """The entry of a contestant before timing; its status says whether it will be timed."""
     if contestant.skipped:
         return {"status": "skipped", "reason": contestant.skipped}
     if contestant.call is None:
@@ -142,14 +143,14 @@ def check(case: Case, contestant: Contestant, device: Cpu | Cuda) -> dict[str, o
         if not case.calls:
             warm_up(contestant, device)
     except Exception as caught:
-        # The others still have to run.
+        # A failure must not stop the other contestants.
         return {"status": "wrong" if ours else "skipped", "reason": f"failed: {one_line(caught)}"}
     measured = {"relative_error": float(f"{relative:.3g}")} if relative else {}
     return {"status": "ok", "error_over_tolerance": float(f"{error:.3g}"), **measured}
 
 
 def warm_up(contestant: Contestant, device: Cpu | Cuda) -> None:
-    """The first call, which compiles and allocates."""
+    """Make the first call, which compiles and allocates."""
     if contestant.prepare:
         contestant.prepare()
     device.seconds(contestant, 1)
@@ -160,7 +161,7 @@ def one_line(error: BaseException) -> str:
 
 
 def calibrate(contestant: Contestant, seconds: float, device: Cpu | Cuda, cold: bool) -> int:
-    """Calls that take about `seconds`."""
+    """The number of calls that take about `seconds`."""
     if contestant.prepare:
         contestant.prepare()
     calls, most = 1, COLD_CALLS if cold else 1 << 20
@@ -177,7 +178,7 @@ def measure(
     device: Cpu | Cuda | None = None,
     cold: bool = False,
 ) -> np.ndarray:
-    """Seconds per unit: an array (contestants, rounds), NaN where a contestant stood aside."""
+    """Seconds per unit in an array (contestants, rounds), with NaN for rounds in which a contestant paused."""
     device = device or Cpu()
     counts = [calls or calibrate(c, seconds, device, cold) for c in contestants]
     times = np.full((len(contestants), rounds), np.nan)
@@ -193,8 +194,8 @@ def measure(
                     c.prepare()
                 if not calls:
                     # The threads of the previous contestant spin for some milliseconds before they sleep, and its
-                    # data fill the caches: wait, then let this one warm up. A team that meets spinning threads
-                    # would go on with one thread of its own for longer than a round.
+                    # data fill the caches, so wait, then warm up. A thread team that starts beside spinning threads
+                    # would use a single thread for longer than a round.
                     time.sleep(0.02)
                     device.seconds(c, -(-counts[i] // 10))
                 times[i, r] = device.seconds(c, counts[i], cold) / counts[i] / c.units
@@ -205,11 +206,11 @@ def measure(
 
 
 def run_case(bench: str, case: Case, options: Options, roofline, about: dict[str, object]) -> dict:
-    """Check and time one case; return its row. `roofline` is a Roofline, or a Ceiling on CUDA."""
+    """Check and time one case; return its row. `roofline` is a Roofline on the CPU, or a Ceiling on CUDA."""
     device = options.device
     entries = {c.name: check(case, c, device) for c in case.contestants}
     running = [c for c in case.contestants if entries[c.name]["status"] == "ok" and c.call is not None]
-    # A quick run is quick whatever a case asks for.
+    # In a quick run the options limit the rounds that a case sets.
     asked = case.rounds or options.rounds
     rounds = min(asked, options.rounds) if options.quick else asked
     start, others = time.perf_counter(), environment.others_cpu_seconds()
@@ -256,7 +257,7 @@ def run_case(bench: str, case: Case, options: Options, roofline, about: dict[str
 
 
 def failed_row(bench: str, case: str, error: BaseException, options: Options, about: dict) -> dict:
-    """What stands for a case that could not be built or timed; it is not saved."""
+    """The row for a case that could not be built or timed; it is not saved."""
     return {
         "bench": bench,
         "case": case,
@@ -269,7 +270,7 @@ def failed_row(bench: str, case: str, error: BaseException, options: Options, ab
 
 
 def significant(x: float) -> float:
-    """Four significant digits: more would be noise."""
+    """Round to four significant digits, since further digits are noise."""
     return float(f"{x:.4g}")
 
 

@@ -24,7 +24,7 @@ def initial_parameters(seed: int = 0) -> list[np.ndarray]:
 
 
 def random_digits(rows: int = ROWS, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, 784) in [0, 1), and labels that depend on them, so that training has something to learn."""
+    """Random images (rows, 784) in [0, 1), and labels that depend on them and can be learned."""
     rng = np.random.default_rng(seed)
     x = rng.random((rows, WIDTHS[0]), dtype=np.float32)
     teacher = rng.standard_normal((WIDTHS[0], WIDTHS[-1]), dtype=np.float32)
@@ -32,7 +32,7 @@ def random_digits(rows: int = ROWS, seed: int = 1) -> tuple[np.ndarray, np.ndarr
 
 
 def step_flops(batch: int) -> float:
-    """Forward, weight gradients, and the gradients of every layer's input but the first; products only."""
+    """Operations of the products: forward pass, weight gradients, input gradients of all layers but the first."""
     layers = list(itertools.pairwise(WIDTHS))
     forward = sum(a * b for a, b in layers)
     return 2.0 * batch * (2 * forward + sum(a * b for a, b in layers[1:]))

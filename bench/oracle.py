@@ -1,4 +1,4 @@
-"""The float64 oracles and the derived tolerances of the tests: what is timed is what is tested."""
+"""The float64 oracles and tolerances of the tests, for the benchmarks: every timed result is checked."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How much memory a fit of discriminant analysis takes above its samples: a process of its own for each.
+"""Peak memory of a fit of discriminant analysis beyond its samples, measured in a process for each fit.
 
-`python -m bench.peak_memory LIBRARY N D K` prints MiB and seconds; LIBRARY is steepest, svd or lsqr (scikit-learn's
-solvers), or streamed: this package's, of samples that are made as they are read, 100,000 at a time.
+`python -m bench.peak_memory LIBRARY N D K` prints MiB and seconds. LIBRARY is steepest, svd or lsqr (scikit-learn's
+solvers), or streamed (this package, with samples generated in chunks of 100,000).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def measure(library: str, n: int, d: int, k: int, environment: dict[str, str]) -> dict[str, float]:
-    """The figures of one fit, in a fresh process."""
+    """Return the figures of one fit in a fresh process."""
     command = [sys.executable, "-m", "bench.peak_memory", library, str(n), str(d), str(k)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
 def resident(field: str) -> float:
-    """A line of the kernel's account of this process, in MiB."""
+    """A memory field of /proc/self/status in MiB."""
     return int(re.search(rf"{field}:\s+(\d+) kB", STATUS.read_text())[1]) / 1024
 
 
@@ -55,13 +55,13 @@ def main(library: str, n: int, d: int, k: int) -> None:
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis as Theirs
 
         model = Theirs(library)
-    # What is imported and set up by the first fit is not the fit's.
+    # A first fit imports and sets up everything, which does not count.
     model.fit(*samples(1000, d, k, 0))
     if library == "streamed":
         model.fit_chunks(chunks(2 * CHUNK, d, k))
     else:
         x, y = samples(n, d, k, 1)
-    RESET.write_text("5")  # the peak begins anew
+    RESET.write_text("5")  # resets the peak
     before, start = resident("VmRSS"), time.perf_counter()
     if library == "streamed":
         model.fit_chunks(chunks(n, d, k))

@@ -1,4 +1,4 @@
-"""The other libraries, each optional: one that is missing gives a contestant that is reported as skipped."""
+"""The other libraries of the benchmarks, all optional: a missing one gives a contestant that is reported as skipped."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from bench.device import Cpu, Cuda
 from bench.harness import Contestant, one_line
 
 MODULES = ("numpy", "cupy", "torch", "jax", "sklearn", "kfac_jax", "curvlinops", "nngeometry")
-# Steps that a CUDA graph of PyTorch is warmed up with, as its documentation does.
+# Number of warm-up steps before PyTorch captures a CUDA graph, as in its documentation.
 WARM_UP = 3
 
 
 class PeerUnavailableError(Exception):
-    """Why a peer does not take part."""
+    """The reason why a library cannot take part."""
 
 
 class Peers:
-    """Imports the peers that are wanted, once each, with their thread settings."""
+    """Imports the selected libraries once each, and sets their number of threads."""
 
     def __init__(self, threads: int, wanted: Iterable[str] = MODULES, device: Cpu | Cuda | None = None):
         self.threads = threads
@@ -28,7 +28,7 @@ class Peers:
         self._loaded: dict[str, object] = {}
 
     def load(self, name: str):
-        """The module, or PeerUnavailableError."""
+        """Return the module, or raise PeerUnavailableError."""
         if name not in self.wanted:
             raise PeerUnavailableError("not among the peers asked for")
         if name not in self._loaded:
@@ -46,9 +46,9 @@ class Peers:
         return self._loaded[name]
 
     def contestant(self, label: str, name: str, build: Callable[..., Contestant]) -> Contestant:
-        """`build(label, module)`, or a skipped contestant that says why the peer cannot take part.
+        """Return `build(label, module)`, or a skipped contestant with the reason why the library cannot take part.
 
-        Only a peer may fail here (a compiler that is missing, an option that this version lacks).
+        Other libraries may fail here, for example without a compiler or an option.
         """
         try:
             return build(label, self.load(name))
@@ -59,7 +59,7 @@ class Peers:
 
 
 def require_cuda(name: str, module) -> None:
-    """PeerUnavailableError unless the library computes on the GPU; products of float32 are float32 then."""
+    """Raise PeerUnavailableError unless the library computes on the GPU, and set float32 products to full precision."""
     if name == "torch":
         if not module.cuda.is_available():
             raise PeerUnavailableError("this build of PyTorch finds no GPU")
@@ -67,14 +67,14 @@ def require_cuda(name: str, module) -> None:
     if name == "jax":
         if module.default_backend() != "gpu":
             raise PeerUnavailableError("this build of JAX finds no GPU")
-        # Its default would be tf32.
+        # The default is tf32.
         module.config.update("jax_default_matmul_precision", "highest")
 
 
 def jax_contestant(device: Cpu | Cuda, name: str, jax, start: Callable[[], object], result, **rest):
-    """A contestant of JAX: `start` returns arrays that may still be computed.
+    """A contestant of JAX, where `start` returns arrays whose computation may still be running.
 
-    On CUDA calls follow one another without waiting, as those of the other libraries do; the last is waited for.
+    On CUDA calls follow one another without waiting, as for the other libraries, and only the last is waited for.
     """
     last = []
 
@@ -87,16 +87,16 @@ def jax_contestant(device: Cpu | Cuda, name: str, jax, start: Callable[[], objec
 
 
 def compiled(torch, function: Callable, mode: str | None = None) -> Callable:
-    """`function` compiled for the shapes that it is called with.
+    """`function` compiled by torch.compile for the shapes of its calls.
 
-    Modes: None, "reduce-overhead" (CUDA graphs of its own), "max-autotune" (those, and kernels chosen by trial).
+    Modes: None, "reduce-overhead" (CUDA graphs), "max-autotune" (CUDA graphs, and kernels chosen by measurement).
     """
     run = torch.compile(function, dynamic=False, mode=mode)
     if mode is None:
         return run
 
     def step(*arguments):
-        # What a call returned may be overwritten by the next.
+        # The next call may overwrite the result of this one.
         torch.compiler.cudagraph_mark_step_begin()
         return run(*arguments)
 
@@ -104,7 +104,7 @@ def compiled(torch, function: Callable, mode: str | None = None) -> Callable:
 
 
 def captured(torch, step: Callable[[], object]) -> Callable[[], object]:
-    """A function that replays a CUDA graph of `step`, whatever arrays it works on staying where they are."""
+    """A function that replays a CUDA graph of `step`, whose arrays must stay at the same addresses."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -112,7 +112,7 @@ def captured(torch, step: Callable[[], object]) -> Callable[[], object]:
             step()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    # Threads of other libraries may allocate meanwhile.
+    # Threads of other libraries may allocate memory during the capture.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         step()
     return graph.replay
@@ -121,7 +121,7 @@ def captured(torch, step: Callable[[], object]) -> Callable[[], object]:
 def blas_contestant(
     torch, name: str, call, result, library: str = "default", precision: str = "highest"
 ) -> Contestant:
-    """A product of PyTorch by cuBLAS ("cublas") or cuBLASLt ("cublaslt"), in float32 ("highest") or tf32 ("high")."""
+    """A PyTorch product by cuBLAS ("cublas") or cuBLASLt ("cublaslt"), in float32 ("highest") or tf32 ("high")."""
 
     def choose(library=library, precision=precision):
         torch.backends.cuda.preferred_blas_library(library)

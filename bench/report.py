@@ -1,9 +1,9 @@
 """Put the latest results into the README and docs/performance.md: `python -m bench.report [--check]`.
 
-The tables between the markers are generated from bench/results/*.jsonl, of each case the latest row that was
-not run with --quick: a few cases of the CPU in the README, all of the CPU and of CUDA devices on the page, with a
-chart. `--check` changes nothing and fails where one of the two is out of date. `--add FILE ...` first takes over
-the rows that were measured elsewhere; `--targets` only prints what was reached of the goals.
+The tables between the markers come from bench/results/*.jsonl: for each case the latest row that was not measured with
+--quick. The README has a few CPU cases, and the page has all cases of the CPU and of CUDA devices, with a chart.
+`--check` changes nothing, and fails if one of the two is out of date. `--add FILE ...` first adds rows measured
+elsewhere. `--targets` only prints which targets are met.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 LEGEND = f"""\
 Times of {OURS} (float32), and how many times longer the fastest variant of each library takes: above 1,
 {OURS} is faster, below 1 slower."""
-# What the README and the chart show, cases that lose among it: benchmark, case, and its name there.
+# (benchmark, case, label) of the cases in the README and the chart, which include cases that we lose.
 HEADLINES = (
     ("train_step", "batch 32", "Adam step of 784-128-64-10, batch 32"),
     ("train_step", "batch 2048", "the same, batch 2048"),
@@ -49,7 +49,7 @@ LIBRARIES = ("NumPy", "PyTorch", "JAX", "scikit-learn")
 
 
 def latest_rows(folder: Path) -> list[dict]:
-    """The last full row of each case and device, in the order of NAMES and of the cases' first appearance."""
+    """The last full row of each case and device, ordered by NAMES, then by first appearance of the case."""
     rows = []
     for name in NAMES:
         path = folder / f"{name}.jsonl"
@@ -64,19 +64,19 @@ def read(path: Path) -> list[dict]:
 
 
 def ratio_of(row: dict, library: str) -> float | None:
-    """How many times longer the fastest variant of a library takes."""
+    """Time of the fastest variant of a library divided by ours."""
     of_library = [e for name, e in row["contestants"].items() if name.startswith(library)]
     return min((e["ratio_of_medians"] for e in of_library if "ratio_of_medians" in e), default=None)
 
 
 def ratio(row: dict, library: str) -> str:
-    """The same, as a table shows it."""
+    """`ratio_of` as text for a table."""
     number = ratio_of(row, library)
     return "" if number is None else times(number)
 
 
 def table(rows: list[tuple[str, dict]]) -> list[str]:
-    """A line for each named row; a column for each library that any of them has."""
+    """A table with a line for each named row and a column for each library in any of them."""
     libraries = [name for name in LIBRARIES if any(ratio(row, name) for _, row in rows)]
     lines = [f"| | {OURS} | {' | '.join(libraries)} |", f"|---|--:|{'--:|' * len(libraries)}"]
     for name, row in rows:
@@ -86,18 +86,18 @@ def table(rows: list[tuple[str, dict]]) -> list[str]:
 
 
 def headlines(rows: list[dict]) -> list[tuple[str, dict]]:
-    """The names and rows that the README and the chart show."""
+    """The (label, row) pairs of the README and the chart."""
     on_cpu = {(row["bench"], row["case"]): row for row in rows if row.get("device", "cpu") == "cpu"}
     return [(name, on_cpu[bench, case]) for bench, case, name in HEADLINES if (bench, case) in on_cpu]
 
 
 def is_timed(row: dict) -> bool:
-    """Whether any contestant of a row has a time."""
+    """Whether any contestant of a row has been timed."""
     return any("median_us" in entry for entry in row["contestants"].values())
 
 
 def notes(rows: list[dict]) -> list[str]:
-    """What is not a ratio of times: accuracies, memory, iterations, the import, the wheel."""
+    """Figures that are not ratios of times: accuracies, memory, iterations, the import, the wheel."""
     lines = []
     for row in rows:
         scores = {n: e for n, e in row["contestants"].items() if "accuracy" in e}
@@ -107,7 +107,7 @@ def notes(rows: list[dict]) -> list[str]:
         peaks = {n: e for n, e in row["contestants"].items() if "peak_mib" in e}
         if peaks:
             text = ", ".join(f"{n} {e['peak_mib']:.0f} MiB" for n, e in peaks.items())
-            # The processes follow one another: their times are not to be compared.
+            # The processes run one after the other, so their times cannot be compared.
             took = f", in {peaks[OURS]['seconds']:.0f} s" if list(peaks) == [OURS] else ""
             lines.append(f"- Peak above the samples of {row['case']}: {text}{took}.")
         steps = {n: e["iterations"] for n, e in row["contestants"].items() if "iterations" in e}
@@ -124,7 +124,7 @@ def notes(rows: list[dict]) -> list[str]:
 
 
 def setting(run: dict) -> str:
-    """The machine and the versions of a run."""
+    """A text with the machine and the versions of a run."""
     versions = ", ".join(f"{name} {v}" for name, v in run["versions"].items())
     return (
         f"{run['device']}, {run['isa']}, {run['threads']} threads for everyone; {versions}; "
@@ -133,7 +133,7 @@ def setting(run: dict) -> str:
 
 
 def cuda_setting(run: dict) -> str:
-    """The same for a CUDA device, on whose host scikit-learn runs."""
+    """A text with the device and the versions of a run on CUDA, where scikit-learn runs on the host."""
     versions = ", ".join(f"{name} {v}" for name, v in run["versions"].items())
     clock = run["gpu"].get("clocks.max.sm")
     clock = f", clock at most {clock}" if clock else ""
@@ -144,7 +144,7 @@ def cuda_setting(run: dict) -> str:
 
 
 def goals(rows: list[dict], device: str) -> list[str]:
-    """A line for each target of a device, measured or not."""
+    """A table with a line for each target of a device, measured or not."""
     lines = ["| | measured | reached | device | commit |", "|---|---|---|---|---|"]
     words = {True: "yes", False: "no", None: ""}
     for target, result, row in targets.answers(rows):
@@ -159,13 +159,13 @@ def goals(rows: list[dict], device: str) -> list[str]:
 
 
 def generate(rows: list[dict]) -> str:
-    """The text between the markers of the README."""
+    """Return the text between the markers of the README."""
     shown = headlines(rows)
     return "\n\n".join([LEGEND, "\n".join(table(shown))]) if shown else "Nothing has been measured yet."
 
 
 def generate_page(rows: list[dict]) -> str:
-    """The text between the markers of docs/performance.md: goals, then all contestants, device by device."""
+    """Return the text between the markers of docs/performance.md: targets, then all contestants, for each device."""
     rows = [row for row in rows if row.get("device", "cpu") == "cpu" or targets.may_be_quoted(row)]
     settings = dict.fromkeys(
         (row.get("device", "cpu"), cuda_setting(row["run"]) if "gpu" in row["run"] else setting(row["run"]))
@@ -191,7 +191,7 @@ def generate_page(rows: list[dict]) -> str:
 
 
 def replaced(text: str, content: str) -> str:
-    """The text with `content` between the markers."""
+    """Return the text with `content` between the markers."""
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise ValueError(f"one {BEGIN} and one {END} are needed")
     head, rest = text.split(BEGIN)
@@ -203,10 +203,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "performance.md")
-    parser.add_argument("--check", action="store_true", help="only say whether the two are up to date")
-    parser.add_argument("--targets", action="store_true", help="only print what was reached of the goals")
+    parser.add_argument("--check", action="store_true", help="fail if one of the two is out of date")
+    parser.add_argument("--targets", action="store_true", help="only print which targets are met")
     parser.add_argument(
-        "--add", type=Path, nargs="+", default=[], metavar="FILE", help="rows to take over first"
+        "--add", type=Path, nargs="+", default=[], metavar="FILE", help="files with rows to add first"
     )
     args = parser.parse_args(argv)
     for row in [row for path in args.add for row in read(path)]:

@@ -1,11 +1,10 @@
 """The roofline of this machine, measured in the same run as the benchmarks and without steepest.
 
-Peak: `roofline.c`, compiled with the machine's C compiler, runs independent chains of multiply-adds from
-registers on all threads, so that the clock that the machine really holds is in the figure. Bandwidth: the
-fastest of two copies and an update in place, on all threads, within a working set of the size that the case
-touches (a cache's bandwidth where it fits one); the bytes read and written both count. Without a C compiler
-the peak is that of a large product of NumPy or PyTorch, which is lower, and the copy is NumPy's. Each row
-says which.
+Peak: `roofline.c`, compiled with the machine's C compiler, runs independent chains of multiply-adds from registers on
+all threads, so the figure reflects the clock under load. Bandwidth: the fastest of two copies and an update in place,
+on all threads, within a working set of the case's size (which gives the bandwidth of a cache that it fits); bytes read
+and written both count. Without a C compiler the peak comes from a large product of NumPy or PyTorch, which is lower,
+and the copy is NumPy's. Each row says which method was used.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ TRAFFIC = ("copy_library", "copy_vectors", "update_in_place")
 
 
 def compile_probe(folder: str) -> ctypes.CDLL | None:
-    """The library made from roofline.c, or None where there is no compiler that makes it."""
+    """The library compiled from roofline.c, or None if no compiler can build it."""
     compiler = os.environ.get("CC", "cc")
     if shutil.which(compiler) is None or platform.machine() not in ("x86_64", "AMD64"):
         return None
@@ -48,7 +47,7 @@ def compile_probe(folder: str) -> ctypes.CDLL | None:
 
 
 class Bound(NamedTuple):
-    """The least seconds that a job takes, what bounds it, and the rates behind that (0: not measured)."""
+    """Lower bound of a job's time in seconds, the limiting resource, and the measured rates (0: not measured)."""
 
     seconds: float
     by: str
@@ -61,7 +60,7 @@ class Bound(NamedTuple):
 
 
 class Roofline:
-    """Peak GFLOP/s (float32) and GB/s with `threads` threads; sampling again keeps the best."""
+    """Peak GFLOP/s (float32) and GB/s with `threads` threads; repeated measurements keep the best."""
 
     def __init__(self, threads: int, seconds: float = 0.002, samples: int = 15):
         self.threads = threads
@@ -80,14 +79,14 @@ class Roofline:
         self.folder.cleanup()
 
     def _together(self, tasks) -> float:
-        """Seconds until all tasks, one a thread, are done."""
+        """Seconds until all tasks, one on each thread, are done."""
         start = time.perf_counter()
         for future in [self.pool.submit(task) for task in tasks]:
             future.result()
         return time.perf_counter() - start
 
     def _best_rate(self, tasks) -> float:
-        """Highest number of repetitions a second of tasks(repetitions), one task a thread."""
+        """Highest number of repetitions per second of tasks(repetitions), one task on each thread."""
         repetitions = 1
         while min(self._together(tasks(repetitions)) for _ in range(3)) < self.seconds:
             repetitions *= 2
@@ -110,8 +109,8 @@ class Roofline:
         return self.gflops
 
     def bandwidth(self, working_set: float) -> float:
-        """Highest GB/s, reads plus writes, of traffic within about `working_set` bytes in all."""
-        # Rounded to a power of two, so that near sizes share a measurement; 16 KiB lies in every first cache.
+        """Highest GB/s, reads plus writes, within a working set of about `working_set` bytes."""
+        # Rounded to a power of two, so that similar sizes share a measurement; 16 KiB fits every first-level cache.
         size = 1 << max(14, min(28, round(np.log2(max(1.0, working_set)))))
         each = size // 2 // self.threads // 64 * 64
         self.gbps.setdefault(size, 0.0)
@@ -131,7 +130,7 @@ class Roofline:
         return self.gbps[size]
 
     def bound(self, flops: float, moved: float, working_set: float) -> Bound:
-        """The least time that `flops` operations and `moved` bytes take."""
+        """Lower bound of the time for `flops` operations and `moved` bytes."""
         peak = self.sample_peak() if flops else 0.0
         gbps = self.bandwidth(working_set) if moved else 0.0
         compute = flops / peak / 1e9 if flops else 0.0
@@ -139,7 +138,7 @@ class Roofline:
         return Bound(max(compute, memory), "compute" if compute >= memory else "memory", peak, gbps)
 
     def describe(self, bound: Bound) -> dict[str, object]:
-        """The bound as a row holds it."""
+        """The bound as a dict for a row."""
         return bound.describe() | {"method": self.method}
 
 

@@ -1,8 +1,9 @@
-"""Rows in words, for a terminal."""
+"""Formats rows for a terminal."""
 
 from __future__ import annotations
 
-# Cores. Libraries whose threads wait by spinning lose far more than their share when others compute.
+# Number of cores in use by other processes above which a row is marked. Libraries whose threads spin lose far more than
+# this when others compute.
 DISTURBED = 0.1
 TIMES = ("median_us", "p20_us", "p80_us", "min_us", "ratio_of_medians", "median_of_ratios")
 MEASURED = ("status", "error_over_tolerance", "relative_error", "clock", *TIMES, "gflops", "gbps", "roofline")
@@ -22,7 +23,7 @@ def times(ratio: float) -> str:
 
 
 def table(row: dict) -> str:
-    """The row for a terminal."""
+    """A row as text for a terminal."""
     lines = [f"{row['bench']}: {row['case']}"]
     if row["cores_used_by_others"] > DISTURBED:
         lines.append(f"  disturbed: other processes used {row['cores_used_by_others']} cores meanwhile")

@@ -1,4 +1,4 @@
-"""What is meant to be reached, on CUDA and on the CPU, and what rows measured of it. Without a row nothing is said."""
+"""Performance targets on CUDA and on the CPU, and the rows that measure them; targets without a row stay open."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CURVATURE = ("kfac-jax", "curvlinops", "nngeometry")
 GRADIENT = f"{OURS} gradient"
 FORMED = tuple(f"{name}, gradients formed" for name in (OURS, "PyTorch vmap", "JAX vmap"))
 ADAM = (f"{OURS} Adam", f"{OURS} Adam captured")
-# Of means over five seeds.
+# Largest difference of mean accuracies over five seeds.
 ACCURACY_MARGIN = 0.0025
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a row says of a target; `met` is None where no goal is set."""
+    """The measured text of a target; `met` is None if the target has no threshold."""
 
     text: str
     met: bool | None
@@ -31,9 +31,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Target:
-    """A goal, the case whose row answers it (its name's beginning), how to read the row, and on what device it is.
+    """A target, the case that measures it (the start of its name), a function that reads the row, and the device.
 
-    `read` raises KeyError or ValueError where the row lacks what it needs.
+    `read` raises KeyError or ValueError if the row lacks a figure.
     """
 
     text: str
@@ -54,7 +54,7 @@ def median(row: dict, name: str) -> float:
 
 
 def fastest(row: dict, names: Iterable[str]) -> str:
-    """The fastest of the contestants that were timed; ValueError where none was."""
+    """The fastest of the contestants that were timed; raises ValueError if none was."""
     return min((n for n in names if "median_us" in row["contestants"].get(n, {})), key=partial(median, row))
 
 
@@ -66,32 +66,32 @@ def share_of_copy(row: dict, least: float) -> Result:
 
 
 def times_faster(row: dict, names: Iterable[str], least: float | None) -> Result:
-    """How many times longer the fastest of `names` takes."""
+    """Time of the fastest of `names` divided by ours, at least `least`."""
     factor = median(row, fastest(row, names)) / median(row, OURS)
     return Result(f"{factor:.3g}×", None if least is None else factor >= least)
 
 
 def times_longer(row: dict, names: Iterable[str], most: float) -> Result:
-    """How many times longer than the fastest of `names` this package takes."""
+    """Our time divided by that of the fastest of `names`, at most `most`."""
     factor = median(row, OURS) / median(row, fastest(row, names))
     return Result(f"{factor:.3g}×", factor <= most)
 
 
 def times_more(row: dict, name: str, most: float) -> Result:
-    """How much longer this package takes than `name`, in times of the latter."""
+    """Our time minus that of `name`, divided by that of `name`, at most `most`."""
     factor = median(row, OURS) / median(row, name) - 1
     return Result(f"{factor:.3g}×", factor <= most)
 
 
 def sooner(row: dict, iterations: int) -> Result:
-    """The iterations, and how many times longer the fastest solver of scikit-learn takes."""
+    """Our iterations, and the time of scikit-learn's fastest solver divided by ours."""
     other = fastest(row, [name for name in row["contestants"] if name.startswith("scikit-learn")])
     factor, count = median(row, other) / median(row, OURS), row["contestants"][OURS]["iterations"]
     return Result(f"{count} iterations, {factor:.3g}× ({other})", count <= iterations and factor > 1)
 
 
 def emulated(row: dict, least: float) -> Result:
-    """The time and the error of float32x3 beside those of the fastest float32 product of cuBLAS."""
+    """Speed and error of float32x3 relative to the fastest float32 product of cuBLAS."""
     name, other = f"{OURS} float32x3", fastest(row, CUBLAS)
     factor = median(row, other) / median(row, name)
     errors = [row["contestants"][n]["relative_error"] for n in (name, other)]
@@ -128,7 +128,7 @@ def products() -> list[Target]:
 
 
 def natural_gradient() -> list[Target]:
-    """Costs of Fisher matrices on the CPU."""
+    """Targets for the costs of Fisher matrices on the CPU."""
     product, factors, gram, step = jobs = (
         "Fisher-vector product, batch 512",
         "K-FAC factors, batch 512",
@@ -186,16 +186,16 @@ def all_targets() -> list[Target]:
 
 
 def may_be_quoted(row: dict) -> bool:
-    """Whether a row is of a whole run of a known commit."""
+    """Whether a row comes from a full run of a known commit."""
     return not row["quick"] and row["run"]["commit"] != UNKNOWN
 
 
 def answers(rows: Iterable[dict]) -> list[tuple[Target, Result | None, dict | None]]:
-    """Each target with what the latest row says of it, and that row; None and None where there is none."""
+    """Each target with its result and the latest row that measures it, or None and None."""
     rows = [row for row in rows if may_be_quoted(row)]
     found = []
     for target in all_targets():
-        # "batch 32" is not "batch 2048", and "float32 product 1024³" is not the one with the caches emptied.
+        # Names match up to a comma, so "batch 2" does not match "batch 2048"; cases with emptied caches do not count.
         fitting = [
             row
             for row in rows
@@ -211,7 +211,7 @@ def answers(rows: Iterable[dict]) -> list[tuple[Target, Result | None, dict | No
 
 
 def lines(rows: Iterable[dict]) -> list[str]:
-    """The targets for a terminal."""
+    """The targets as lines for a terminal."""
     words = {True: "met", False: "MISSED", None: "-"}
     return [
         f"{words[result.met]:<7} {target.text}: {result.text}"

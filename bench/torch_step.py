@@ -1,7 +1,6 @@
-"""PyTorch's contestants of the training step, all with fused Adam: eager, compiled, captured in a CUDA graph.
+"""PyTorch contestants of the training step, all with fused Adam: eager, compiled, captured in a CUDA graph.
 
-A captured step reads its mini-batch by a cursor on the device, as this package's own does, so that a step is one
-launch.
+A captured step reads its mini-batch at a cursor on the device, like this package's step, so a step is one launch.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def contestants(epoch, error, options: Options, peers: Peers) -> list[Contestant
 
 
 class Step:
-    """The model, its optimizer and its data; `wrap(torch, f)` may compile the loss."""
+    """A model with optimizer and data; `wrap(torch, f)` may compile the loss."""
 
     def __init__(self, torch, epoch, wrap=None, capturable: bool = False):
         device = epoch.device
@@ -65,7 +64,7 @@ class Step:
         self.optimizer.step()
 
     def reset(self) -> None:
-        """The initial parameters and no moments, in place."""
+        """Restore the initial parameters and zero moments in place."""
         with self.torch.no_grad():
             for p, value in zip(self.model.parameters(), network.initial_parameters(), strict=True):
                 p.copy_(self.torch.from_numpy(value.T.copy()))
@@ -78,9 +77,9 @@ class Step:
 
 
 def build_loop(name: str, torch, epoch, error, wrap=None) -> Contestant:
-    """The eager loop over row indices."""
+    """A contestant with an eager loop over row indices."""
     step = Step(torch, epoch, wrap)
-    # A call is kept short: an eager step takes a millisecond.
+    # Calls have fewer steps, since an eager step takes a millisecond.
     steps = max(1, epoch.steps // 4)
     starts = itertools.cycle(epoch.starts)
 
@@ -98,7 +97,7 @@ def build_loop(name: str, torch, epoch, error, wrap=None) -> Contestant:
 
 
 def build_graph(name: str, torch, epoch, error, wrap=None) -> Contestant:
-    """A CUDA graph of one step, replayed."""
+    """A contestant that replays a CUDA graph of one step."""
     step = Step(torch, epoch, wrap, capturable=True)
     cursor = torch.zeros((), dtype=torch.int64, device=epoch.device.compute)
     within = torch.arange(epoch.batch, device=epoch.device.compute)

@@ -1,14 +1,14 @@
-"""The largest error of each activation, every float32 tried: `python -m bench.ulp [--write]`.
+"""The largest error of each activation over all float32 numbers: `python -m bench.ulp [--write]`.
 
-An error is in units in the last place (ULP) of the exact result, whose exponent is at least that of the smallest normal
-number: half a unit is the best that a rounded result can guarantee. Each instruction set runs in a process of its own,
-by STEEPEST_ISA.
+Errors are in units in the last place (ULP) of the exact result, whose exponent counts as at least that of the smallest
+normal number; a correctly rounded result is within half a unit. Each instruction set runs in a process of its own, by
+STEEPEST_ISA.
 
-Where 2**-31 <= |x| < 2**7, each result is compared with float64 functions of NumPy and SciPy. Outside, every
-activation is a constant or a multiple of x to within a hundredth of a unit, and results are compared with that.
-`--stride` tries every n-th number only, for a quick look.
+For 2**-31 <= |x| < 2**7, results are compared with float64 functions of NumPy and SciPy. Outside this range every
+activation is a constant or a multiple of x to within 0.01 units, and results are compared with that. `--stride n` tries
+only every n-th number, for a quick look.
 
-`--write` puts the figures into bench/results/ulp.json, from which the documentation's table takes them.
+`--write` puts the figures into bench/results/ulp.json, which the table of the documentation uses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.environment import ROOT
 from bench.oracle import reference
 
 RESULT = ROOT / "bench" / "results" / "ulp.json"
-CHUNK = 1 << 16  # stays in the second-level cache, with a dozen arrays of float64
+CHUNK = 1 << 16  # numbers; a dozen float64 arrays of this size stay in the second-level cache
 SMALL, LARGE = 2.0**-31, 2.0**7
 BITS = {
     name: int(np.float32(value).view(np.uint32)) for name, value in {"small": SMALL, "large": LARGE}.items()
@@ -43,12 +43,12 @@ def units(y: np.ndarray, exact: np.ndarray) -> np.ndarray:
 
 
 def floats(first: int, last: int, stride: int) -> np.ndarray:
-    """The numbers whose bits are first, first + stride, ... below last."""
+    """The float32 numbers with the bit patterns first, first + stride, ... below last."""
     return np.arange(first, last, stride, dtype=np.uint32).view(np.float32)
 
 
 class Worst:
-    """The largest error and where it is."""
+    """The largest error and its argument x."""
 
     def __init__(self) -> None:
         self.error, self.x = 0.0, 0.0
@@ -63,14 +63,14 @@ class Worst:
 
 
 def compare(worst: Worst, f: Callable, oracle: Callable, first: int, last: int, stride: int) -> None:
-    """Compare f with the oracle over numbers by their bits, a chunk at a time."""
+    """Compare f with the oracle over a range of bit patterns, in chunks."""
     for begin in range(first, last, CHUNK * stride):
         x = floats(begin, min(last, begin + CHUNK * stride), stride)
         worst.add(x, f(x), oracle(x.astype(np.float64)))
 
 
 def compare_with_line(worst: Worst, f: Callable, line: tuple, first: int, last: int, stride: int) -> None:
-    """The same where f is a line: results that are its rounded values need no further look."""
+    """Compare f with a line over a range of bit patterns; exactly rounded chunks are skipped."""
     a, b = line
     start = int(np.float32(a + b * 0.0).view(np.uint32))
     for begin in range(first, last, CHUNK * stride):
@@ -87,7 +87,7 @@ def compare_with_line(worst: Worst, f: Callable, line: tuple, first: int, last: 
 
 
 def largest_error(name: str, stride: int = 1) -> Worst:
-    """Try every `stride`-th float32 on the instruction set of this process."""
+    """The largest error over every `stride`-th float32, with the instruction set of this process."""
     from steepest import kernels as K
 
     out = np.empty(CHUNK, np.float32)
@@ -111,7 +111,7 @@ def largest_error(name: str, stride: int = 1) -> Worst:
 
 
 def measure(names: Sequence[str], stride: int) -> dict[str, dict[str, float]]:
-    """The figures of this process's instruction set, printed as they come."""
+    """Measure and print the figures of this process's instruction set."""
     from steepest import _cpu, set_num_threads
 
     set_num_threads(1)
@@ -130,7 +130,7 @@ def measure(names: Sequence[str], stride: int) -> dict[str, dict[str, float]]:
 
 
 def measure_on(isa: str, names: Sequence[str], stride: int) -> dict[str, dict[str, float]]:
-    """The same for another instruction set, in a process of its own."""
+    """Measure the figures of another instruction set, in a process of its own."""
     command = [sys.executable, "-m", "bench.ulp", "--here", "--stride", str(stride), *names]
     done = subprocess.run(
         command, env={**os.environ, "STEEPEST_ISA": isa}, cwd=ROOT, stdout=subprocess.PIPE, check=True
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from steepest import kernels as K
 
     parser = argparse.ArgumentParser(prog="python -m bench.ulp", description=__doc__)
-    parser.add_argument("names", nargs="*", default=[], help="activations; all by default")
+    parser.add_argument("names", nargs="*", default=[], help="activations (default: all)")
     parser.add_argument("--stride", type=int, default=1, help="try every n-th number")
     parser.add_argument("--here", action="store_true", help="only this process's instruction set, as JSON")
     parser.add_argument("--write", action="store_true", help="save the figures")

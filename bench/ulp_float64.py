@@ -1,7 +1,7 @@
 """The largest error of each activation in float64, over a sample: `python -m bench.ulp_float64 [--samples 2000]`.
 
-The exact results are those of mpmath at 200 bits, at about 0.1 ms each. Errors are in units in the last place
-(see bench/ulp.py), on the instruction set of this process (STEEPEST_ISA).
+Exact results come from mpmath with 200 bits, at about 0.1 ms each. Errors are in units in the last place (see
+bench/ulp.py), for the instruction set of this process (STEEPEST_ISA).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bench.oracle import reference
 
 
 def sample(count: int) -> np.ndarray:
-    """Numbers of all sizes where the activations bend, and in their tails down to where these vanish."""
+    """Numbers of all magnitudes where the activations are curved, and in their tails until these are 0."""
     rng = np.random.default_rng(0)
     bends = 3 * rng.standard_normal(count // 2)
     tails = np.concatenate([rng.uniform(-40, 5, count // 4), rng.uniform(-745, -40, count // 8)])

@@ -38,7 +38,7 @@ MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 )
 def test_scikit_learn(estimator, check):
     if isinstance(estimator, Autoencoder) and "sample_weight_equivalence" in repr(check):
-        pytest.skip("with many outputs the Fisher matrix is Monte Carlo, with different samples for a repeated row")
+        pytest.skip("with many outputs a repeated row has different Monte Carlo samples in the Fisher matrix")
     check(estimator)
 
 

@@ -17,7 +17,7 @@ from steepest.discriminant_analysis import LinearDiscriminantAnalysis
 pytestmark = [
     pytest.mark.cpu_only("it does not test kernels"),
     pytest.mark.skipif(
-        np.finfo(np.longdouble).eps > 1e-18, reason="long double is no more precise than double on this platform"
+        np.finfo(np.longdouble).eps > 1e-18, reason="long double is no more precise than double here"
     ),
 ]
 

@@ -122,7 +122,7 @@ def test_the_perceptron_takes_the_steps_of_scikit_learn(rng, k, penalty):
 
 
 @pytest.mark.skipif(
-    SCIKIT_LEARN < (1, 8), reason="before scikit-learn 1.8 another class has passive-aggressive steps, bounded by C"
+    SCIKIT_LEARN < (1, 8), reason="before 1.8 passive-aggressive steps belong to another class, bounded by C"
 )
 @pytest.mark.parametrize("rate", ["pa1", "pa2"])
 @pytest.mark.parametrize("k", [2, 3])

@@ -281,7 +281,7 @@ def test_steps_of_two_parametrisations_part_with_the_square_of_their_length():
     set_parameters(net, theta)
     g, F = gradient(net, loss, X, y), fisher.FisherMatrix(net, loss, X)
     deviation = np.exp(0.5 * theta[1])
-    change = np.diag([1.0, 2.0 / deviation])  # derivative of (mean, log-variance) with respect to (mean, deviation)
+    change = np.diag([1.0, 2.0 / deviation])  # d (mean, log-variance) / d (mean, deviation)
     gaps, plain = [], []
     for lr in (0.04, 0.02, 0.01):
         by_logarithm = theta - lr * F.solve(g)

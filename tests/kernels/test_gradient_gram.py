@@ -61,7 +61,7 @@ def test_blocks_of_samples(rng, dtype, n, r):
 
 
 @pytest.mark.skipif(
-    not ON_CPU, reason="cache blocking is the CPU's, and the test takes long elsewhere"
+    not ON_CPU, reason="cache blocking exists only on the CPU, and the test takes long elsewhere"
 )
 def test_panels_beyond_the_cache(rng, dtype):
     for n, p, m, r in ((130, 4000, 20, 1), (40, 20, 2100, 4)):

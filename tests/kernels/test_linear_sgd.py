@@ -92,7 +92,7 @@ PENALTIES = ({}, {"l2": 0.01}, {"l1": 0.002}, {"l1": 0.001, "l2": 0.01})
         pytest.param(
             kind,
             penalty,
-            marks=[pytest.mark.not_when_slow("each loss is tested with one of the penalties")] if (i + j) % 4 else [],
+            marks=[pytest.mark.not_when_slow("each loss runs with one penalty")] if (i + j) % 4 else [],
         )
         for i, kind in enumerate(KINDS)
         for j, penalty in enumerate(PENALTIES)

@@ -51,7 +51,7 @@ def test_long_inner_dimension(rng, dtype, k):
 
 
 LARGE = [
-    pytest.param((300, 500, 700), marks=pytest.mark.not_when_slow("the other two shapes cover the same tiles")),
+    pytest.param((300, 500, 700), marks=pytest.mark.not_when_slow("the other two cover the same tiles")),
     (128, 784, 512),
     (1030, 20, 260),
 ]

@@ -145,7 +145,7 @@ def test_nearly_certain_classes_keep_their_digits(rng, dtype, c):
     assert (K.output_fisher(z, np.full_like(z, 0.7), "categorical") == 0).all()
 
 
-@pytest.mark.skipif(backends.ON_CPU, reason="row lengths beyond the registers of a block concern the CUDA kernels")
+@pytest.mark.skipif(backends.ON_CPU, reason="these rows exceed the registers of a CUDA block")
 def test_nearly_certain_classes_of_very_long_rows(rng, dtype):
     z, v = saturated(rng, dtype, 40001)
     p = reference.softmax(z)

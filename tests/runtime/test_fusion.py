@@ -17,7 +17,7 @@ import reference
 import steepest
 from steepest import kernels as K
 
-pytestmark = pytest.mark.skipif(backends.ON_CPU, reason="CPU graphs run their operations one by one, without fusion")
+pytestmark = pytest.mark.skipif(backends.ON_CPU, reason="CPU graphs run their operations one by one")
 
 
 class Layers:
@@ -172,7 +172,7 @@ def test_large_layers_are_not_fused(multiprocessors):
 
 
 @pytest.mark.skipif(
-    not backends.STANDIN, reason="only the stand-in reports kernel plans"
+    not backends.STANDIN, reason="only the stand-in reports the plan of a kernel, an internal detail"
 )
 def test_the_plan_says_which_layers_are_large(multiprocessors):
     device = backends.STANDIN_DEVICES.index(multiprocessors)

@@ -127,7 +127,7 @@ for _ in range(2):
 graph.replay(3)
 assert step.bytes() == eager.bytes()
 """,
-        PYTHONWARNINGS="ignore::DeprecationWarning",  # Python 3.12 warns of any fork in a process with threads
+        PYTHONWARNINGS="ignore::DeprecationWarning",  # Python 3.12 warns of forks in a process with threads
     )
 
 
