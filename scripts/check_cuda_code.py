@@ -1,17 +1,16 @@
-"""Look for faults in compiled CUDA kernels that only a GPU would show: in the module of a wheel, or in cubin files.
+"""Check compiled CUDA kernels, in the module of a wheel or in cubin files, for faults that only a GPU would show.
 
 Usage: python scripts/check_cuda_code.py (WHEEL | FILE.so | FILE.cubin) ...
 
-* Strings in the device's memory. Device code that takes the address of one hands on an address that means nothing to
-  the host.
-* More registers than a multiprocessor has for the largest block of a kernel, which could then not be launched.
-* Local memory, where registers do not suffice, of kernels other than those below, or more of it.
-* A ticket (an atomic addition whose result is used) without a fence before and after it: the last block to come would
-  not be sure to see what the others wrote.
+* Strings in device memory: their addresses, passed on by device code, mean nothing to the host.
+* More registers than a multiprocessor has for the largest block of a kernel, whose launch would fail.
+* Local memory (register spills) in kernels that LOCAL_BYTES does not list, or more of it than listed.
+* A ticket (an atomic addition whose result is used) without a fence before and after it: the last block might not see
+  what the other blocks wrote.
 
-The kernels come out of a module by `cuobjdump`, of the CUDA toolkit or of PyPI's nvidia-cuda-cuobjdump. The rest is
-read from the files themselves, which takes a second: cubin files are ELF, and an instruction has 16 bytes, the lowest
-nine bits of which say what it does.
+`cuobjdump`, from the CUDA toolkit or from PyPI's nvidia-cuda-cuobjdump, extracts the kernels from a module. The script
+reads the cubin files itself, which takes a second: they are ELF files, and an instruction has 16 bytes, the lowest nine
+bits of which are the operation code.
 """
 
 from __future__ import annotations
@@ -27,26 +26,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-REGISTERS = 65_536  # of a multiprocessor; a thread's are given in eights
-MOST_THREADS = 1024  # of a block, where the kernel does not say less
+REGISTERS = 65_536  # registers of a multiprocessor; a thread gets a multiple of eight
+MOST_THREADS = 1024  # threads of a block, unless the kernel sets a lower limit
 
-# The bytes of local memory that kernels take: those of sampling for a counter that is indexed, the others for registers
-# that did not suffice. A kernel that comes to need more has to be looked at.
+# Known bytes of local memory per kernel: for an indexed counter in sampling kernels, for register spills in the others.
+# A kernel that takes more needs a closer look.
 LOCAL_BYTES = {
-    "activation_backward_kernel": 8,  # of Mish
+    "activation_backward_kernel": 8,  # for Mish
     "divergence_of_items_kernel": 16,
     "draw_counts_kernel": 40,
     "draw_items_kernel": 40,
     "gemm_kernel": 32,
     "item_loss_kernel": 8,
-    "linear_sgd_kernel": 16,  # of log-cosh
+    "linear_sgd_kernel": 16,  # for log-cosh
     "multiply_classes_kernel": 64,
     "multiply_inputs_kernel": 40,
     "multiply_items_kernel": 16,
     "softmax_backward_kernel": 8,
 }
 
-# The lowest nine bits of instructions, from compute capability 7.0 on.
+# Operation codes: the lowest nine bits of an instruction, from compute capability 7.0 on.
 FENCE, TICKET = 0x192, 0x1A8
 
 STRING = re.compile(rb"[\x20-\x7e]{4,}\x00")
@@ -60,7 +59,7 @@ class Kernel:
     symbol: str
     registers: int
     local_bytes: int
-    threads: int  # of the largest block
+    threads: int  # number of threads in the largest block
     code: bytes
 
     @property
@@ -70,12 +69,12 @@ class Kernel:
         return found[1] if found else self.symbol
 
     def instructions(self) -> list[int]:
-        """Give what the instructions do, in their order."""
+        """Return the operation codes of the instructions in order."""
         return [word & 0x1FF for word, _ in struct.iter_unpack("<QQ", self.code)]
 
 
 def faults_of(kernel: Kernel) -> Iterator[str]:
-    """Say what is wrong with a kernel, a sentence each."""
+    """Yield a sentence for each fault of a kernel."""
     registers = -(-kernel.registers // 8) * 8
     if registers * kernel.threads > REGISTERS:
         yield f"{kernel.threads} threads of {kernel.registers} registers cannot be launched: set __launch_bounds__"
@@ -110,7 +109,7 @@ class Cubin:
         self._section = dict(self.sections)
 
     def strings(self) -> list[str]:
-        """Find the strings in the memory that the device has from the start."""
+        """Find the strings in initialised device memory."""
         return strings_in(self._section.get(".nv.global.init", b""))
 
     def kernels(self) -> list[Kernel]:
@@ -142,7 +141,7 @@ class Cubin:
         while at < len(data):
             form, number, length = struct.unpack_from("<BBH", data, at)
             at += 4
-            if form == 4:  # of so many bytes; the others are in the place of their length
+            if form == 4:  # a value of `length` bytes; other forms store the value in the length field
                 yield number, data[at : at + length]
                 at += length
 
@@ -152,13 +151,13 @@ class Cubin:
 
 
 def cuobjdump() -> Path | str:
-    """Find the program on the path, or in this environment's packages."""
+    """Find cuobjdump on the path, or in this environment's packages."""
     installed = (p for entry in sys.path for p in Path(entry).glob("nvidia/*/bin/cuobjdump"))
     return shutil.which("cuobjdump") or next(installed, "cuobjdump")
 
 
 def cubins(path: Path, folder: Path) -> list[Path]:
-    """Give the cubin files of a file, unpacked into `folder` where they are in a module or a wheel."""
+    """Return the cubin files in a file; those of a module or wheel are unpacked into `folder`."""
     if path.suffix == ".cubin":
         return [path]
     if path.suffix == ".whl":
@@ -171,7 +170,7 @@ def cubins(path: Path, folder: Path) -> list[Path]:
 
 
 def main(paths: list[Path]) -> int:
-    faults: dict[str, None] = {}  # each once, though every target has it
+    faults: dict[str, None] = {}  # a set in order, since every target has the same faults
     kernels = tickets = 0
     for path in paths:
         with tempfile.TemporaryDirectory() as folder:
@@ -187,7 +186,7 @@ def main(paths: list[Path]) -> int:
     for fault in faults:
         print(f"check_cuda_code: {fault}")
     print(f"check_cuda_code: {kernels} kernels, {tickets} of them with tickets, {len(faults)} faults")
-    # Without tickets the instructions are others than those known here.
+    # No tickets at all means that the operation codes have changed.
     return int(bool(faults) or not tickets)
 
 

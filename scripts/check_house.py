@@ -2,11 +2,10 @@
 
 Usage: python scripts/check_house.py [FOLDER]
 
-A list is kept twice where two literal collections in different files share most of their names, or where one names most
-of a registry of csrc. Literal collections are Python's lists, tuples, sets, `Literal[...]` and the keys of dictionaries
-outside functions (inside, they are mostly arguments), and the values of C++ variables. The comment
-`# kept by hand: reason`, or `// kept by hand: reason`, above a collection, on its first line or within it says why it
-has to be.
+A list is kept twice if two literal collections in different files share most of their names, or if one contains most
+names of a registry of csrc. Literal collections are lists, tuples, sets and `Literal[...]` in Python, keys of
+dictionaries outside functions (inside, they are mostly arguments), and values of C++ variables. The comment
+`# kept by hand: reason`, or `// kept by hand: reason`, above a collection, on its first line or within it, allows one.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ from pathlib import Path
 LONGEST = 500
 CODE = {".py", ".pyi", ".h", ".cpp", ".cu", ".cuh", ".md", ".sh", ".yml", ".cmake"}
 CPP = {".h", ".cpp", ".cu", ".cuh"}
-NOT_CHECKED = {"CHANGELOG.md"}  # it only grows
-# What bench.report writes into a page is looked up, and not read.
+NOT_CHECKED = {"CHANGELOG.md"}  # a changelog only grows
+# Tables that bench.report writes into a page do not count.
 WRITTEN = re.compile(r"^<!-- bench:begin -->$.*?^<!-- bench:end -->$", re.DOTALL | re.MULTILINE)
 FEWEST, SHARE = 5, 0.8
 REMEDY = "derive one from the other, or say why not with '# kept by hand: reason'"
 BY_HAND = re.compile(r"(?:#|//) kept by hand: \S")
-NAME = re.compile(r"[A-Za-z][\w.-]{2,}")  # shorter ones are operands
+NAME = re.compile(r"[A-Za-z][\w.-]{2,}")  # shorter names are operands
 REGISTRY = re.compile(r"#define (STEEPEST_[A-Z_]+)\(X\)((?:.*\\\n)*.*)")
 VALUE = re.compile(r"= ?\{[^;]*\};")
 
 
 @dataclass(frozen=True)
 class Names:
-    """A collection of names, and where it is; `registry` is its own name, where it is the list that others follow."""
+    """A collection of names and its place; `registry` is its own name if it is a registry of csrc."""
 
     file: str
     line: int
@@ -56,7 +55,7 @@ def strings(nodes: list) -> list[str]:
 
 
 def nodes(tree: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
-    """Yield the nodes of a module, each with whether the body of a function holds it."""
+    """Yield (node, whether it is in the body of a function) for the nodes of a module."""
     stack = [(tree, False)]
     while stack:
         node, inside = stack.pop()
@@ -112,14 +111,14 @@ def kept_twice(collections: list[Names]) -> Iterator[str]:
 
 
 def tracked(root: Path) -> list[str]:
-    """List the files of the repository whose endings are those of code and pages."""
+    """List the files of the repository with the suffixes of code and pages."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.splitlines()
     return [f for f in sorted(set(listed)) if Path(f).suffix in CODE and (root / f).is_file()]
 
 
 def problems(root: Path) -> Iterator[str]:
-    """Yield what is wrong with the files of the repository in a folder, a line each."""
+    """Yield a line for each problem in the files of a repository."""
     collections: list[Names] = []
     for file in tracked(root):
         text = (root / file).read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ ISAS = ("generic", "avx2", "avx512")
 # `nm` types of symbols that the linker merges by name: weak function, weak object, unique global.
 WEAK_TYPES = frozenset("WVu")
 
-# A pointer to the C++ runtime's exception routine: data, and the same in every object.
+# A pointer to the C++ runtime's exception routine: data, which is the same in every object.
 EXEMPT = frozenset({"DW.ref.__gxx_personality_v0"})
 
 SYMBOL = re.compile(r"^[0-9a-fA-F]* *(?P<type>[A-Za-z]) (?P<name>.+)$")
@@ -29,8 +29,8 @@ SYMBOL = re.compile(r"^[0-9a-fA-F]* *(?P<type>[A-Za-z]) (?P<name>.+)$")
 def shared_weak_symbols(nm_output: str, isa: str) -> list[str]:
     """Weak symbols in the output of `nm -C` whose name does not contain the namespace of `isa`.
 
-    The namespace may stand anywhere in the name: `std::vector<steepest::avx2::Tile>::resize` is one
-    instruction set's own, because its argument is.
+    The namespace may appear anywhere in the name: `std::vector<steepest::avx2::Tile>::resize` belongs to one
+    instruction set, because its template argument does.
     """
     found = []
     for line in nm_output.splitlines():

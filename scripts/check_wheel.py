@@ -2,9 +2,9 @@
 
 Usage: python scripts/check_wheel.py [--cuda] WHEEL WORK_DIR
 
-WORK_DIR is emptied; the wheel is installed there into a new virtual environment, and the smoke test runs from
-a folder that holds nothing of the source tree. With --cuda the wheel must hold the CUDA module, which is used as
-far as this machine allows: without a driver it imports, and says what is missing.
+The script empties WORK_DIR and installs the wheel there into a new virtual environment. The smoke test runs from a
+folder without the source tree. With --cuda the wheel must contain the CUDA module. The script uses it as far as the
+machine allows: without a driver it must import, and report what is missing.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ print(f"digits: test accuracy {accuracy:.3f}")
 assert accuracy > 0.8, accuracy
 """
 
-# The problem that info() names is the one that an estimator reports.
+# Checks that an estimator's error contains the problem that info() reports.
 SMOKE_CUDA = """
 import numpy as np
 import steepest

@@ -1,6 +1,6 @@
-"""Print the requirements of one extra of the installed package, one a line, for `pip install -r`.
+"""Print the requirements of one extra of the installed package, one per line, for `pip install -r`.
 
-`pip install -e .[test]` would build the extension again; this installs an extra without it.
+`pip install -e .[test]` would rebuild the extension; with this list pip installs an extra without a build.
 
 Usage: python scripts/extra_requirements.py EXTRA
 """

@@ -1,32 +1,31 @@
 #!/usr/bin/env bash
-# On a machine with an NVIDIA GPU: builds for it, tests on it, checks memory and races, profiles and measures, in three
-# calls of at most ten minutes each. What decides most comes first, and a call that cannot go well ends at once.
+# On a machine with an NVIDIA GPU: builds, tests, checks memory and races, profiles and measures, in three calls of at
+# most ten minutes each. The most important steps come first, and a call ends once it cannot succeed.
 #
-#   bash scripts/gpu_check.sh check       what is here, the build, the tests, a minute of the goals
-#   bash scripts/gpu_check.sh sanitize    the four tools of compute-sanitizer side by side, profiles of six kernels
-#   bash scripts/gpu_check.sh measure     the benchmarks that have goals
-#   bash scripts/gpu_check.sh             the three, one after the other
+#   bash scripts/gpu_check.sh check       probe the machine, build, test, a minute of benchmarks with targets
+#   bash scripts/gpu_check.sh sanitize    the four tools of compute-sanitizer in parallel, profiles of six kernels
+#   bash scripts/gpu_check.sh measure     the benchmarks that have targets
+#   bash scripts/gpu_check.sh             all three calls in order
 #   bash scripts/gpu_check.sh test goals  single steps, each with all the time that is left
-#   bash scripts/gpu_check.sh --dry-run [...]    prints the steps and their limits, and runs nothing
+#   bash scripts/gpu_check.sh --dry-run [...]    print the steps and their time limits, run nothing
 #
-# `check` leaves the package that it built in $OUT/package.tar.gz. A later call finds it in build/gpu/, which is where to
-# put it on a machine that has lost it; otherwise, or where a source has changed, the call builds anew.
+# `check` writes the built package to $OUT/package.tar.gz. Later calls use it from build/gpu/; copy it there on a machine
+# that lacks it. Without it, or if a source has changed, a call builds again.
 #
-# Needed: nvcc, CMake, Ninja, and a Python with its headers, NumPy, SciPy, scikit-learn, tqdm, CuPy, pybind11, pytest and
-# hypothesis. compute-sanitizer, ncu and PyTorch are used where they are installed. Nothing is fetched, and no setting of
-# the GPU is touched. Environment:
+# Requirements: nvcc, CMake, Ninja, and a Python with its headers, NumPy, SciPy, scikit-learn, tqdm, CuPy, pybind11,
+# pytest and hypothesis. compute-sanitizer, ncu and PyTorch are optional. The script downloads nothing, and changes no
+# setting of the GPU. Environment:
 #
 #   PYTHON            the interpreter (python3)
-#   STEEPEST_WHEELS   folder of wheels of what it lacks; they are installed beside it, not into it
-#   STEEPEST_COMMIT   the commit, where the tree is a copy without its repository
-#   STEEPEST_MNIST    folder of the four MNIST files (../shared/data/mnist); without it the goal of a whole fit stays
-#                     unanswered
-#   STEEPEST_SECONDS  the time of a call (580)
-#   STEEPEST_REHEARSE=1   the same on the CPU and small: to try out this script
-#   PYTEST_ARGS, BENCH_ARGS   more arguments, separated by blanks
+#   STEEPEST_WHEELS   folder of wheels that the interpreter lacks; they are installed into build/gpu/, not into Python
+#   STEEPEST_COMMIT   the commit, if the tree is a copy without its repository
+#   STEEPEST_MNIST    folder of the four MNIST files (../shared/data/mnist); without it a whole fit is not measured
+#   STEEPEST_SECONDS  time limit of a call in seconds (580)
+#   STEEPEST_REHEARSE=1   run small sizes on the CPU, to try out this script
+#   PYTEST_ARGS, BENCH_ARGS   further arguments, separated by blanks
 #   OUT               folder of the logs, the rows and the summary (build/gpu/out)
 #
-# The rows are added to bench/results/ as well; `python -m bench.report` then brings them into the README.
+# The rows are also added to bench/results/; `python -m bench.report` then puts them into the README.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,18 +33,18 @@ work=$PWD/build/gpu
 out=${OUT:-$work/out}
 seconds=${STEEPEST_SECONDS:-580}
 mnist=${STEEPEST_MNIST:-../shared/data/mnist}
-# Steps with a + between them run side by side.
+# Steps joined by + run in parallel.
 calls=(check sanitize measure)
 declare -A steps_of=(
   [check]='probe build test goals'
   [sanitize]='probe build memcheck+racecheck+synccheck+initcheck profile'
   [measure]='probe build benchmarks'
 )
-# The most seconds of each step; the benchmarks get what is left, and begin nothing in the last ones.
+# Time limit of each step in seconds; benchmarks get the rest, and start no case in the last `last_case` seconds.
 declare -A limits=([probe]=30 [build]=200 [test]=250 [goals]=100 [profile]=150 [benchmarks]=10000
   [memcheck]=350 [racecheck]=350 [synccheck]=350 [initcheck]=350)
 last_case=40
-skipped=77 # what a step returns for which something is missing
+skipped=77 # exit status of a step for which something is missing
 if [[ -n ${STEEPEST_REHEARSE-} ]]; then
   cuda=OFF device=cpu
 else
@@ -55,9 +54,9 @@ read -ra pytest_args <<<"${PYTEST_ARGS-}"
 read -ra bench_args <<<"${BENCH_ARGS-}"
 export PYTHONPATH=$work/package:$work/site${PYTHONPATH:+:$PYTHONPATH}
 export PYTHONUNBUFFERED=1
-# The plugins that a machine happens to have would turn their warnings into failures.
+# Warnings of other installed pytest plugins would count as failures.
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
-# Where CUDA's tools are, if the path does not say it: without nvcc on it CMake would leave the CUDA module out.
+# Adds the usual folders of CUDA's tools to the path: without nvcc on it CMake would leave out the CUDA module.
 for folder in "${CUDA_HOME:-/usr/local/cuda}"/{bin,compute-sanitizer} /opt/nvidia/nsight-compute/*; do
   if [[ -d $folder ]]; then PATH=$PATH:$folder; fi
 done
@@ -100,7 +99,7 @@ step_probe() {
   fi
 }
 
-# What the package was built from.
+# Checksum of the sources of the package.
 sources() { find csrc cmake python CMakeLists.txt -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum; }
 
 has_package() {
@@ -113,7 +112,7 @@ step_build() {
     echo "there already, from these sources"
     return
   fi
-  # All processors compile the largest file, which is the last to be ready.
+  # nvcc compiles the largest file, which takes longest, on all processors.
   local flags=()
   if [[ $device == cuda ]]; then flags+=(-DCMAKE_CUDA_FLAGS=--split-compile=0); fi
   cmake -S . -B "$work/cmake" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSTEEPEST_CUDA=$cuda "${flags[@]}" \
@@ -123,7 +122,7 @@ step_build() {
     return 1
   fi
   cmake --build "$work/cmake"
-  # The package as a wheel has it: what a build in the source tree may have left there stays out.
+  # The package as in a wheel, without modules that an earlier build may have left in the source tree.
   rm -rf "$work/package"
   mkdir -p "$work/package"
   cp -r python/steepest "$work/package/"
@@ -144,8 +143,8 @@ run_pytest() {
 
 step_test() {
   local parallel=()
-  # The tests copy a lot and launch little: processes share the GPU well. After an error that sticks to its CUDA context
-  # all tests of a process fail.
+  # The tests copy a lot and launch little, so processes share the GPU well. A sticky CUDA error makes all later tests of
+  # a process fail.
   if has_module xdist; then parallel=(-p xdist.plugin -n 8); fi
   run_pytest "$python" -m pytest "${parallel[@]}" --maxfail=40 tests/arguments tests/kernels tests/runtime \
     tests/nn tests/fisher tests/estimators
@@ -154,7 +153,7 @@ step_test() {
 # sanitize TOOL TESTS: a selection of tests under compute-sanitizer.
 sanitize() {
   local tool=(compute-sanitizer --tool "$1" --error-exitcode 86)
-  # Without CuPy's pool every array is an allocation of its own, whose ends are watched.
+  # Without CuPy's memory pool every array is a separate allocation, whose bounds the tool checks.
   local main='import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))'
   if [[ $device == cuda ]]; then
     command -v compute-sanitizer >/dev/null || skip "there is no compute-sanitizer"
@@ -172,7 +171,7 @@ step_racecheck() { sanitize racecheck "$every_kernel"; }
 step_synccheck() { sanitize synccheck "$every_kernel"; }
 step_initcheck() { sanitize initcheck "$every_kernel"; }
 
-# The kernels that have goals.
+# Runs the kernels that have targets, for the profiler.
 profiled='
 import cupy as cp
 from steepest import kernels as K
@@ -198,7 +197,7 @@ step_profile() {
   ncu --import "$out/profile.ncu-rep" --page details >"$out/profile.txt"
 }
 
-# benchmark SECONDS FOLDER ARGUMENTS...: no case begins later.
+# benchmark SECONDS FOLDER ARGUMENTS...: runs benchmarks, starting no case after SECONDS - last_case.
 benchmark() {
   local left=$1 folder=$2 arguments=(--device "$device")
   shift 2
@@ -209,7 +208,7 @@ benchmark() {
   "$python" -m bench "$@" "${arguments[@]}" "${bench_args[@]}"
 }
 
-# A look at what has goals, beside CuPy alone.
+# A quick run of the benchmarks with targets, compared with CuPy alone.
 step_goals() {
   local peers=cupy
   if [[ $device == cpu ]]; then peers=numpy; fi
@@ -224,18 +223,18 @@ step_benchmarks() {
     return 2
   fi
   if [[ $device == cpu ]]; then peers=(numpy torch); fi
-  # Another data set would not answer it.
+  # The target of a whole fit is for MNIST alone.
   if [[ -d $mnist ]]; then names+=(fit); else echo "without MNIST the goal of a whole fit stays unanswered"; fi
   benchmark "$1" "$work/rows" "${names[@]}" --peers "${peers[@]}" --rounds 10
 }
 
-# A step runs in a process of its own, so that it can be ended and so that an error in it ends it.
+# Each step runs in a process of its own, so that a timeout or an error ends only this step.
 if [[ ${1-} == --step ]]; then
   "step_$2" "$3"
   exit
 fi
 
-# run_step NAME SECONDS: leaves its log, and in a file beside it the line for the summary and the status.
+# run_step NAME SECONDS: writes the log, the line for the summary and the status into files.
 run_step() {
   local step=$1 limit=$2 status=0 result began=$SECONDS log=$out/$1.log note
   if ((limit > 0)); then
@@ -250,14 +249,14 @@ run_step() {
     124 | 137) result='TIME RAN OUT' ;;
     *) result="FAILED ($status)" ;;
   esac
-  # The last line that says something: pytest's count, the sanitizer's, the number of rows, what is missing.
+  # The last informative line of the log: the counts of pytest or the sanitizer, the number of rows, missing tools.
   note=$(grep -aE 'passed|failed|ERROR SUMMARY|RACECHECK SUMMARY| rows in |^missing:|^skipped:|^there already|^not here' \
     "$log" | tail -n 1 || true)
   printf '%-10s %-13s %4d s  %s\n' "$step" "$result" $((SECONDS - began)) "${note:0:100}" >"$out/$step.line"
   echo "$status" >"$out/$step.status"
 }
 
-# run_call STEPS...: within the time of a call; false where a step failed.
+# run_call STEPS...: runs steps within the time of a call; returns false if a step failed.
 run_call() {
   local began=$SECONDS group step left whole=0 status
   for group in "$@"; do
@@ -273,7 +272,7 @@ run_call() {
       if ((status != 0 && status != skipped)); then
         whole=1
         tail -n 25 "$out/$step.log"
-        # Nothing that follows could go well.
+        # The following steps could not succeed.
         if [[ $step == probe || $step == build ]]; then return 1; fi
       fi
     done
@@ -286,7 +285,7 @@ if [[ ${1-} == --dry-run ]]; then
   dry=1
   shift
 fi
-# What is to be done: whole calls, or one of single steps.
+# The plan: whole calls, or one call with single steps.
 plan=()
 singles=
 for name in "${@:-${calls[@]}}"; do

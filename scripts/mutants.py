@@ -6,8 +6,9 @@
     python scripts/mutants.py mark cpu.jsonl cpu-007 --equivalent 'the distance of a prefetch'
     python scripts/mutants.py report cpu.jsonl cuda.jsonl
 
-A longer list of one seed begins with the shorter one. `run` changes a file of the tree and puts it back; what is in the
-results is not run again. {tests} are the test files of the mutant's operation: without any, the suite is left out.
+With the same seed a longer list starts with the shorter one. `run` changes a file of the tree and restores it
+afterwards; it skips mutants that already have results. {tests} stands for the test files of the mutant's operation; a
+suite is skipped if there are none.
 """
 
 from __future__ import annotations
@@ -31,22 +32,22 @@ from related_tests import depending, tests_of_kernel
 ROOT = Path(__file__).resolve().parents[1]
 
 Mutant = dict[str, Any]
-FIELDS = ("id", "device", "file", "line", "old", "new", "operator")  # the file from csrc, the line from 1
+FIELDS = ("id", "device", "file", "line", "old", "new", "operator")  # file: from csrc; line: from 1
 
 KERNELS = {
     "cpu": "cpu/*.cpp cpu/*.h cpu/simd/*.h common/*.h",
     "cuda": "cuda/*.cu cuda/*.cuh cuda/device/*.cuh cuda/fusion.cpp cuda/gemm_plan.h",
 }
-# What is around the CPU's kernels, and what the stand-in for CUDA replaces.
+# Files around the CPU kernels, and CUDA files that the stand-in replaces.
 NO_KERNELS = re.compile(
     r"cpu/(graph|isa|kernels|kernel_table|pause|run|team|thread_pool)\.|device/(copy_async|mma|platform|shared)\."
 )
 MOST_OF_A_FILE = 3
-# Headers that many objects depend on take long to compile.
+# Headers that more than MANY_OBJECTS objects include compile slowly; at most MOST_IN_MANY mutants are in such files.
 MANY_OBJECTS, MOST_IN_MANY = 25, 4
 OBJECTS_OF_A_SOURCE = {"cpu": 3, "cuda": 1}
 
-NEARBY = 20  # lines that a mutant's line may have moved by
+NEARBY = 20  # number of lines by which a mutant's line may have moved
 
 NO_CODE = re.compile(
     r"\s*(#|//|template\b|static_assert|using\b|namespace\b|inline namespace|struct\b|class\b|enum\b|public:|"
@@ -58,11 +59,11 @@ STATEMENT = re.compile(
 )
 BEFORE_STATEMENT = re.compile(r"([;{}:]|^\s*(\} )?else|^\s*(if|for|while) .*\))$")
 
-# What may stand between parentheses, and an argument.
+# Patterns of the text between parentheses, and of an argument.
 INSIDE = r"(?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))+"
 ARGUMENT = rf"(?:[^(),]|\({INSIDE}\)|\(\))+"
 
-# operator: (pattern, what takes the place of a match)
+# mutation operator -> [(pattern, replacement)]
 REPLACEMENTS: dict[str, list[tuple[str, str]]] = {
     "boundary": [(r" < ", " <= "), (r" <= ", " < "), (r" > ", " >= "), (r" >= ", " > ")],
     "equality": [(r" == ", " != "), (r" != ", " == ")],
@@ -82,7 +83,7 @@ REPLACEMENTS: dict[str, list[tuple[str, str]]] = {
 
 
 def masked(line: str) -> str:
-    """`line` with its comment, and with the arguments of templates made unrecognisable, of the same length."""
+    """`line` with its comment blanked and template arguments replaced by NULs, at the same length."""
     code = line.split("//")[0]
     before = ""
     while code != before:
@@ -92,13 +93,13 @@ def masked(line: str) -> str:
 
 
 def replaced(line: str, match: re.Match[str], new: str) -> str:
-    """Put `new` in the place of a match; its groups are taken from the line, which holds what is masked."""
+    """Replace a match by `new`; the groups come from the line itself, without masks."""
     new = re.sub(r"\\(\d)", lambda group: line[slice(*match.span(int(group[1])))], new)
     return line[: match.start()] + new + line[match.end() :]
 
 
 def mutations(line: str, before: str) -> Iterator[tuple[str, str]]:
-    """Each (new line, operator) that applies to `line`; `before` is the line of code that it follows."""
+    """Yield each (new line, operator) that applies to `line`; `before` is the previous line of code."""
     code = masked(line)
     for operator, pairs in REPLACEMENTS.items():
         for pattern, new in pairs:
@@ -109,7 +110,7 @@ def mutations(line: str, before: str) -> Iterator[tuple[str, str]]:
 
 
 def mutable_lines(path: Path) -> dict[int, dict[str, str]]:
-    """Of each line of code in a file, by number: what can stand in its place, and the operator that makes it."""
+    """Return {line number: {new line: operator}} for the lines of code in a file."""
     found: dict[int, dict[str, str]] = {}
     before = "{"
     for number, line in enumerate(path.read_text().splitlines(), 1):
@@ -124,7 +125,7 @@ def mutable_lines(path: Path) -> dict[int, dict[str, str]]:
 
 
 def draw(tree: Path, device: str, count: int, seed: int) -> list[Mutant]:
-    """`count` mutants: a file by the number of its mutable lines, a line, an operator that applies there, a place."""
+    """Sample `count` mutants: a file, weighted by its mutable lines, then a line, an operator and a place."""
     paths = sorted(p for pattern in KERNELS[device].split() for p in (tree / "csrc").glob(pattern))
     kernels = {str(p.relative_to(tree / "csrc")): mutable_lines(p) for p in paths}
     lines = {file: of_file for file, of_file in kernels.items() if of_file and not NO_KERNELS.search(file)}
@@ -150,7 +151,7 @@ def draw(tree: Path, device: str, count: int, seed: int) -> list[Mutant]:
 
 
 def plant(mutant: Mutant, text: str) -> str | None:
-    """Put the new line where the old one was, or where that stands once nearby; returns None if it does not."""
+    """Replace the old line at its place, or at its only occurrence nearby; return None if there is none."""
     lines, at = text.split("\n"), mutant["line"] - 1
     near = range(max(0, at - NEARBY), min(len(lines), at + NEARBY))
     places = [i for i in near if lines[i] == mutant["old"]]
@@ -161,19 +162,19 @@ def plant(mutant: Mutant, text: str) -> str | None:
 
 
 def execute(command: str, tree: Path, seconds: float) -> tuple[int, str]:
-    """Run a shell command in the tree; returns its exit status and what it printed."""
+    """Run a shell command in the tree; return its exit status and output."""
     words = ["timeout", "--kill-after=9", str(seconds), "bash", "-c", f"exec 2>&1; {command}"]
     with subprocess.Popen(words, cwd=tree, stdout=subprocess.PIPE, text=True, errors="replace") as process:
         try:
             output, _ = process.communicate()
         except BaseException:
-            process.terminate()  # which `timeout` passes on to all that the command has started
+            process.terminate()  # `timeout` passes the signal on to the processes of the command
             raise
     return process.returncode, output
 
 
 def finding(status: int, output: str) -> dict[str, str]:
-    """Return the first failing test in pytest's output, or the one that ended the interpreter, and what it says."""
+    """Return the first failing test in pytest's output, or the one that crashed the interpreter, and its message."""
     failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
     ended = re.search(r'(tests/[\w/]+\.py)", line \d+ in (test_\w+)', output)
     said = re.search(r"^(?:E  +|Fatal Python error: )(.*)", output, re.MULTILINE)
@@ -185,7 +186,7 @@ def finding(status: int, output: str) -> dict[str, str]:
 
 
 def examine(mutant: Mutant, options: Namespace, passed: list[str]) -> dict[str, Any]:
-    """Plant one mutant, build, run the suites that it has not passed, and put the file back; returns the result."""
+    """Plant one mutant, build, run the suites that it has not yet passed, restore the file, and return the result."""
     path = options.tree / "csrc" / mutant["file"]
     text = path.read_text()
     planted = plant(mutant, text)
@@ -227,8 +228,8 @@ def write_list(options: Namespace) -> None:
 
 
 def run(options: Namespace) -> None:
-    """Examine the mutants that no suite has found, and that have not been through all suites."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a file is put back then too
+    """Examine the mutants that no suite has found yet and that have not passed all suites."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # restores the file then too
     results = read_results(options.results)
     for mutant in json.loads(options.mutants.read_text()):
         before = results.get(mutant["id"], {"verdict": "missed", "passed": []})
@@ -249,7 +250,7 @@ def mark(options: Namespace) -> None:
 
 
 def report(options: Namespace) -> None:
-    """Print how many mutants each suite found, and those that none did."""
+    """Print how many mutants each suite found, and the mutants that none found."""
     results = list(read_results(*options.results).values())
     for device in sorted({r["device"] for r in results}):
         of_device = [r for r in results if r["device"] == device]
@@ -267,11 +268,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("list", help="draw mutants")
+    command = commands.add_parser("list", help="sample mutants")
     command.add_argument("--device", choices=sorted(KERNELS), required=True)
     command.add_argument("--count", type=int, default=60)
     command.add_argument("--seed", type=int, default=1)
-    command.add_argument("--tree", type=Path, default=ROOT, help="whose kernels (this one)")
+    command.add_argument("--tree", type=Path, default=ROOT, help="repository with the kernels (this one)")
     command.add_argument("--output", type=Path, required=True)
     command.set_defaults(function=write_list)
     command = commands.add_parser("run", help="plant the mutants of a list, and run the suites")
@@ -282,12 +283,12 @@ def main() -> None:
         required=True,
         help="a copy of the repository that may be changed",
     )
-    command.add_argument("--results", type=Path, required=True, help="gets one JSON line for each mutant")
-    command.add_argument("--only", nargs="+", metavar="ID", help="these mutants alone")
-    command.add_argument("--build", metavar="COMMAND", required=True, help="makes what the suites test")
+    command.add_argument("--results", type=Path, required=True, help="gets a JSON line for each mutant")
+    command.add_argument("--only", nargs="+", metavar="ID", help="only these mutants")
+    command.add_argument("--build", metavar="COMMAND", required=True, help="builds what the suites test")
     command.add_argument("--suite", nargs=2, action="append", metavar=("NAME", "COMMAND"), required=True)
     command.add_argument(
-        "--timeout", type=float, default=900, help="seconds; a suite that takes longer has found it"
+        "--timeout", type=float, default=900, help="seconds; a suite that takes longer finds the mutant"
     )
     command.set_defaults(function=run)
     command = commands.add_parser("mark", help="record that a mutant cannot change a result")
@@ -295,7 +296,7 @@ def main() -> None:
     command.add_argument("mutant", metavar="ID")
     command.add_argument("--equivalent", metavar="REASON", required=True)
     command.set_defaults(function=mark)
-    command = commands.add_parser("report", help="what was found, and what was missed")
+    command = commands.add_parser("report", help="list found and missed mutants")
     command.add_argument("results", type=Path, nargs="+")
     command.set_defaults(function=report)
     options = parser.parse_args()

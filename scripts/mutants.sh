@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Plants faults drawn at random in the kernels of a copy of this tree, and shows which of them the tests find.
+# Mutation testing: plants random faults in the kernels of a copy of this tree, and shows which of them the tests find.
 #
-#   bash scripts/mutants.sh FOLDER      the copy, its builds, the lists and the results; what is there goes on
+#   bash scripts/mutants.sh FOLDER      FOLDER holds the copy, its builds, the lists and the results; a run resumes
 #
-# Environment: MUTANTS, how many for each device (48); SEED, of the draw (1). Tests of the mutant's operation are tried
-# first, then all that instruction sets, threads and the stand-in for CUDA can change.
+# Environment: MUTANTS, number for each device (48); SEED of the random choice (1). The tests of the mutant's operation
+# run first, then all tests that instruction sets, threads and the stand-in for CUDA can change.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$1

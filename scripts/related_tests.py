@@ -1,9 +1,9 @@
-"""Print the test files of what has changed: since the last commit, or by it where nothing has changed since.
+"""Print the test files for the changes since the last commit, or for the last commit if nothing has changed.
 
 Usage: python scripts/related_tests.py
 
-A kernel's tests have its name, or that of a kernel that includes it; those of a Python module have its name, or else
-import its package. Whatever changes, the package is imported.
+Tests of a kernel have its name, or the name of a kernel that includes it. Tests of a Python module have its name, or
+else import its package. test_import.py is always among them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TESTS_OF_STEM = {
 }
 MOST_TEST_FILES = 4
 
-# Of a file that is no code: what looks at it.
+# Top-level file or folder without code -> its tests.
 LOOKED_AT = {
     "bench": ("test_bench", "test_bench_report"),
     "docs": ("test_docs",),
@@ -34,7 +34,10 @@ LOOKED_AT = {
 
 
 def depending(tree: Path, device: str, file: str, by_header: bool = False) -> list[str]:
-    """List a file and those that include it, or the header of a source among them, the nearest first; from csrc."""
+    """List a file and those that include it, the nearest first, relative to csrc.
+
+    With `by_header` a source counts as included where its header is.
+    """
     including: dict[str, set[str]] = {}
     for path in (p for name in ("common", "ops", device) for p in (tree / "csrc" / name).rglob("*.*")):
         for header in re.findall(r'^#include "(.+)"', path.read_text(), re.MULTILINE):
@@ -47,7 +50,7 @@ def depending(tree: Path, device: str, file: str, by_header: bool = False) -> li
 
 
 def tests_of_kernel(tree: Path, device: str, file: str) -> list[str]:
-    """The test files, from the root, of a file's operation, or else of those that depend on it, the nearest first."""
+    """Test files, relative to the root, of a file's operation, or else of files that depend on it, nearest first."""
     found: dict[str, None] = {}
     for path in depending(tree, device, file, by_header=True):
         stem = Path(path).stem
@@ -65,7 +68,7 @@ def tests_named(tree: Path, *stems: str) -> list[str]:
 
 
 def tests_that_import(tree: Path, *names: str) -> list[str]:
-    """The test files that import one of the modules, the most particular, which import least, first."""
+    """Test files that import one of the modules; those with the fewest imports, the most specific, come first."""
     found = {}
     for path in sorted(tree.glob("tests/**/test_*.py")):
         imports = re.findall(r"^(?:from|import) .*", path.read_text(), re.MULTILINE)
@@ -75,7 +78,7 @@ def tests_that_import(tree: Path, *names: str) -> list[str]:
 
 
 def tests_of(tree: Path, file: str) -> list[str]:
-    """The test files, from the root, of any file of the repository."""
+    """Test files, relative to the root, of any file of the repository."""
     parts, stem = Path(file).parts, Path(file).stem
     if parts[0] == "csrc" and len(parts) > 2:
         device = "cuda" if parts[1] == "cuda" else "cpu"
@@ -92,7 +95,7 @@ def tests_of(tree: Path, file: str) -> list[str]:
 
 
 def changed(tree: Path) -> list[str]:
-    """List the files that differ from the last commit, new ones included, or else those that it changed."""
+    """List the files that differ from the last commit, new files included, or else the files that it changed."""
 
     def names(*command: str) -> list[str]:
         words = ["git", *command]

@@ -1,7 +1,7 @@
-"""Print the settings of `make test-matrix`, one a line.
+"""Print the settings of `make test-matrix`, one per line.
 
-They are the instruction sets that `make test` does not take, or those of them that are named, with numbers of threads
-that it does not take either.
+A setting is an instruction set other than that of `make test`, if named or if none is named, with a number of threads
+other than that of `make test`.
 
 Usage: python scripts/test_settings.py [ISA ...]
 """
