@@ -2,11 +2,10 @@
 A training step by kernels alone
 ================================
 
-Capture a training step of one's own and replay it: softmax regression with momentum, without layers or optimizers.
+Capture your own training step and replay it: softmax regression with momentum, without layers or optimizers.
 
-What changes from step to step lives in small arrays (here the cursor into the shuffled rows and the loss so
-far), for a Python number is frozen when the step is captured. An epoch is then a single call that does not
-touch Python.
+Values that change from step to step live in small arrays, here the cursor into the shuffled rows and the summed loss,
+since a capture freezes Python numbers. An epoch is then a single call without any Python code.
 """
 
 import matplotlib.pyplot as plt
@@ -29,7 +28,7 @@ total = np.zeros(())
 
 
 def step():
-    """One mini-batch: gather, forward, loss, backward, update."""
+    """A step on one mini-batch: gather rows, forward pass, loss, backward pass, update."""
     x_batch = K.take_rows(X, order, out=np.empty((BATCH, n_features), X.dtype), start=cursor)
     y_batch = K.take_rows(y, order, out=np.empty(BATCH, y.dtype), start=cursor)
     K.increment(cursor, by=BATCH)
@@ -58,7 +57,7 @@ for epoch in range(EPOCHS):
 print(f"training accuracy {1 - K.zero_one_loss(K.linear(X, w, b), y):.3f}")
 
 # %%
-# The weights of a softmax regression are pictures themselves: what speaks for a digit, and what against it.
+# The weights of a softmax regression are pictures themselves: they show the pixels for and against each digit.
 
 figure, axes = plt.subplots(2, 5, figsize=(7, 3.4), layout="constrained")
 for digit, panel in enumerate(axes.flat):

@@ -1,9 +1,9 @@
 """
-A network of one's own, captured once
-=====================================
+A network of your own, captured once
+====================================
 
-Fit a curve with a network, a loss and an optimizer. The training step is captured once and replayed at three falling
-learning rates: the rate lives in a 0-d array, so that a replay sees what it has been set to.
+Fit a curve with a network, a loss and an optimizer. The training step is captured once and replayed at three decreasing
+learning rates. The rate is a 0-d array, so a replay reads its current value.
 """
 
 import matplotlib.pyplot as plt

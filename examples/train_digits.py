@@ -2,9 +2,9 @@
 Handwritten digits, in a pipeline
 =================================
 
-`steepest.neural_network.MLPClassifier` takes scikit-learn's parameters and works where its namesake does: here behind a
-``StandardScaler``, with early stopping on a tenth of the training data. The learning curve shows the loss that was
-minimised, and the accuracy on the samples held out, whose best epoch is the one that is kept.
+`steepest.neural_network.MLPClassifier` takes scikit-learn's parameters and replaces scikit-learn's class in pipelines.
+Here it follows a ``StandardScaler``, with early stopping on a tenth of the training data. The learning curve shows the
+training loss and the accuracy on the validation samples; the model keeps the weights of the best epoch.
 """
 
 from sklearn.datasets import load_digits

@@ -9,8 +9,8 @@
 #   bash scripts/gpu_check.sh test goals  single steps, each with all the time that is left
 #   bash scripts/gpu_check.sh --dry-run [...]    print the steps and their time limits, run nothing
 #
-# `check` writes the built package to $OUT/package.tar.gz. Later calls use it from build/gpu/; copy it there on a machine
-# that lacks it. Without it, or if a source has changed, a call builds again.
+# `check` writes the built package to $OUT/package.tar.gz. Later calls use it from build/gpu/; copy it there on a
+# machine that lacks it. Without it, or if a source has changed, a call builds again.
 #
 # Requirements: nvcc, CMake, Ninja, and a Python with its headers, NumPy, SciPy, scikit-learn, tqdm, CuPy, pybind11,
 # pytest and hypothesis. compute-sanitizer, ncu and PyTorch are optional. The script downloads nothing, and changes no

@@ -2,14 +2,13 @@
 Batch, stochastic, mini-batch and online descent
 ================================================
 
-Four ways to spend samples on a softmax regression. *Batch* descent computes the exact gradient over all training
-samples for every step, *stochastic* descent steps after each single sample, *mini-batch* descent after each 32, the
-samples being shuffled anew for each epoch. *Online* descent sees a stream: every sample once, in order of arrival,
-never kept.
+Four batch modes fit a softmax regression. *Batch* descent computes the exact gradient over all training samples for
+every step. *Stochastic* descent takes a step after each sample, *mini-batch* descent after every 32 samples, and both
+reshuffle the samples for each epoch. *Online* descent sees a stream: every sample once, in order of arrival.
 
-Steps along noisy gradients never settle while their size is constant. All but batch descent therefore let it fall
-like 1 / (1 + t / T), t being the samples spent. What is drawn is the loss on samples that none of the four sees,
-against the samples spent and against the time taken.
+Steps along noisy gradients do not converge while their size is constant. All modes but batch descent therefore lower
+the step size like 1 / (1 + t / T) after t samples. The plots show the loss on test samples against the number of
+samples used and against the time.
 """
 
 from time import perf_counter
@@ -39,9 +38,9 @@ X_test, y_test = draw(20_000)
 
 
 def descend(X, y, batch, lr, halved_after=np.inf, epochs=1, shuffle=True):
-    """Samples spent, seconds taken and test loss, read off ever more rarely; reading is not timed."""
+    """Return samples used, seconds and test loss at growing intervals; the evaluation is not timed."""
     w, b = np.zeros((FEATURES, CLASSES), np.float32), np.zeros(CLASSES, np.float32)
-    rate = np.array(lr)  # an array, so that the captured step sees what it is set to
+    rate = np.array(lr)  # an array, so that the captured step reads the current value
     order, cursor = np.arange(len(X)), np.zeros((), np.int64)
     x_batch, y_batch = np.empty((batch, FEATURES), np.float32), np.empty(batch, y.dtype)
     with steepest.capture() as graph:
@@ -85,11 +84,11 @@ for name, (spent, seconds, loss) in modes.items():
     print(f"{name:>16}: within 10 % of it after {effort}; ends {loss[-1] - floor:.4f} above it")
 
 # %%
-# A batch step spends thousands of samples on one move, but each sample in it is cheap: a matrix product uses the
-# processor better than a product with a vector. The mini-batch has most of both.
+# A batch step uses thousands of samples for one step, but each sample is cheap, since a matrix product uses the
+# processor better than a matrix-vector product. The mini-batch has most of both advantages.
 #
-# The three that learn from the training samples end at the same height: with p parameters and n samples, the best fit
-# to them is about p / 2n worse on others than the truth. The stream has more to say than that.
+# The three modes with a fixed training set end at the same loss: with p parameters and n samples, the test loss of the
+# best fit is about p / 2n above that of the true model. The stream has more samples, and ends lower.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
 for (name, (spent, seconds, loss)), line in zip(modes.items(), ("C0-", "C1--", "C2-.", "C4:"), strict=True):

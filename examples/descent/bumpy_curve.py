@@ -2,10 +2,9 @@
 Descent on a bumpy curve
 ========================
 
-Gradient descent goes downhill from where it starts, and stays in the first hollow. With momentum a ball rolls on:
-its velocity carries it over bumps that are low enough, and past hollows that plain descent would have settled in,
-but not always into the deepest one. The curve is f(x) = 0.15 x² + 0.7 sin 3x; one call of
-`steepest.kernels.sgd_update` moves all starting points at once.
+Gradient descent goes downhill from its start, and stays in the first local minimum. Momentum acts like the velocity of
+a rolling ball, which carries it over low bumps and past local minima, but not always into the deepest one. The curve is
+f(x) = 0.15 x² + 0.7 sin 3x; one call of `steepest.kernels.sgd_update` moves all starting points at once.
 """
 
 import matplotlib.pyplot as plt
@@ -30,7 +29,7 @@ deepest = fine[f(fine).argmin()]
 
 
 def descend(momentum, lr=0.02, steps=300):
-    """Positions of all points after every step, one column a point."""
+    """Positions of all points after every step; each column is a point."""
     x = STARTS.copy()
     velocity = np.zeros_like(x)
     path = [x.copy()]
@@ -47,15 +46,14 @@ for name, path in paths.items():
     print(f"{name}: {found.sum()} of {len(STARTS)} in the deepest hollow at {deepest:.2f} ({ends})")
 
 # %%
-# Each starting point is an open circle, the path is drawn above the curve, and the filled dot is where it came to
-# rest.
+# Open circles are starting points, and filled dots are end points. The paths are drawn above the curve.
 
 figure, axes = plt.subplots(2, 1, figsize=(7, 6), sharex=True, layout="constrained")
 for panel, (name, path) in zip(axes, paths.items(), strict=True):
     panel.plot(fine, f(fine), color="0.6", linewidth=1)
     panel.axvline(deepest, color="0.8", linestyle=":", label="the deepest hollow")
     for i, x in enumerate(path.T):
-        lift = 0.25 + 0.22 * i  # so that paths through the same hollow can be told apart
+        lift = 0.25 + 0.22 * i  # separates paths through the same local minimum
         panel.plot(x, f(x) + lift, color=f"C{i}", marker=".", markersize=3, linewidth=0.8)
         panel.plot(x[0], f(x[0]), "o", color=f"C{i}", markerfacecolor="white")
         panel.plot(x[-1], f(x[-1]), "o", color=f"C{i}", markersize=8)

@@ -2,10 +2,10 @@
 Raw features against standardised ones
 ======================================
 
-How long gradient descent takes depends on the condition number of the Hessian, and for least squares the Hessian is
-2 XᵀX / n: it is the features that make the valley narrow. Here the progression of diabetes is regressed on two
-measurements in their own units, body mass index and cholesterol, and on the same two standardised. Both descents
-take the best constant step size there is, 2 / (λ + Λ), with the least and the largest eigenvalue of the Hessian.
+The number of steps of gradient descent depends on the condition number of the Hessian. For least squares the Hessian is
+2 XᵀX / n, so the scales of the features decide. Here the progression of diabetes is regressed on two measurements in
+their own units, body mass index and cholesterol, and on the standardised measurements. Both fits use the best constant
+step size 2 / (λ + Λ), where λ and Λ are the smallest and the largest eigenvalue of the Hessian.
 """
 
 import matplotlib.pyplot as plt
@@ -23,7 +23,7 @@ y = (target - target.mean())[:, None]
 
 
 def descend(X, steps):
-    """Least squares from zero weights: the weights after every step, the excess of the loss, and the Hessian."""
+    """Solve least squares from zero: weights after every step, relative excess loss, Hessian and best weights."""
     hessian = 2 * X.T @ X / len(X)
     eigenvalues = np.linalg.eigvalsh(hessian)
     w, loss = np.zeros((2, 1)), np.zeros(())
@@ -42,8 +42,8 @@ def descend(X, steps):
 
 
 # %%
-# Both are centred, so that no intercept is needed and the two have the same minimum in other units. Without centring
-# it would be worse by far: a mean that is large beside the spread is a large eigenvalue of its own.
+# Both feature sets are centred, so no intercept is needed, and both have the same minimum in different units. Without
+# centring the condition number would be far worse: a mean that is large relative to the spread adds a large eigenvalue.
 
 centred = measured - measured.mean(axis=0)
 with_intercept = np.column_stack([measured, np.ones(len(measured))])
@@ -58,8 +58,8 @@ for name, (_, excess, hessian, _) in runs.items():
     print(f"{name:>12}: condition number {np.linalg.cond(hessian):.1f}, 0.1 % of the first excess {when}")
 
 # %%
-# The contours are those of the loss. Over raw features they are a long narrow valley, across which the path jumps to
-# and fro while it creeps along.
+# Contours show the loss. For raw features they form a long narrow valley, in which the path oscillates between the
+# walls and advances slowly.
 
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained")
 for i, (name, (weights, excess, hessian, best)) in enumerate(runs.items()):

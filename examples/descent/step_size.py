@@ -2,9 +2,9 @@
 The step size: too small, right, too large
 ==========================================
 
-Gradient descent on a quadratic cost multiplies the error along each eigenvector of the Hessian by 1 − ηλ in every
-step, η being the step size and λ the eigenvalue. It converges where η < 2 / Λ for the largest eigenvalue Λ, and
-fastest where η = 2 / (λ + Λ), which shrinks the error along the flattest direction as fast as along the steepest.
+Each step of gradient descent on a quadratic loss multiplies the error along each eigenvector of the Hessian by 1 − ηλ,
+with the step size η and the eigenvalue λ. It converges if η < 2 / Λ for the largest eigenvalue Λ. It converges fastest
+for η = 2 / (λ + Λ) with the smallest eigenvalue λ, which shrinks the errors of both eigenvectors at the same rate.
 Below, least squares with two weights is solved from one start with four step sizes.
 """
 
@@ -26,7 +26,7 @@ lowest = float(K.squared_error(X @ best, y)[0])
 
 
 def descend(lr, steps=40):
-    """Return the weights and the losses of every step, up to where the loss is no longer finite."""
+    """Return the weights and losses of every step until the loss is no longer finite, and the graph."""
     w = np.array([[-1.5], [-0.5]])
     weights, losses = [w.copy()], []
     with steepest.capture() as graph:
@@ -45,8 +45,8 @@ def descend(lr, steps=40):
 # Four step sizes
 # ---------------
 #
-# "Too large" is still below the limit: the path jumps from wall to wall of the valley, and arrives. The last is above
-# it, and every step makes the error along the steepest direction larger.
+# "Too large" is still below the limit: the path oscillates between the walls of the valley, and converges. "Diverging"
+# is above the limit, so every step increases the error along the steepest direction.
 
 limit = 2 / largest
 sizes = {
@@ -61,8 +61,8 @@ for name, (_, losses, _) in runs.items():
     print(f"{name:>10}, {sizes[name]:.3f}: excess loss {losses[-1] - lowest:.1e} after {len(losses)} steps")
 
 # %%
-# ``K.require_finite`` in the captured step ends a replay at the first loss that is not finite, before the update that
-# would have spoiled the weights.
+# ``K.require_finite`` in the captured step stops a replay at the first loss that is not finite, before the update would
+# make the weights infinite.
 
 try:
     runs["diverging"][2].replay(10_000)
@@ -70,8 +70,8 @@ except steepest.DivergenceError as error:
     print(f"DivergenceError at step {error.step}: {error}")
 
 # %%
-# Above the paths of the first steps, below the loss above its minimum: a straight line on a logarithmic axis is a
-# constant factor a step.
+# The top row shows the paths of the first steps, the bottom row the excess loss. A straight line on a logarithmic axis
+# means a constant factor in each step.
 
 figure, axes = plt.subplot_mosaic([list(runs), ["loss"] * 4], figsize=(9, 5.5), layout="constrained")
 grid = np.meshgrid(np.linspace(-2, 6, 100), np.linspace(-5, 3, 100))

@@ -2,11 +2,10 @@
 Update rules side by side
 =========================
 
-The same network, the same mini-batches and the same start; only the rule differs that turns gradients into steps.
-Each rule is shown at the best of seven learning rates, chosen by its training loss, since a rule that is compared
-at one rate for all is compared by luck. The features are left in units of their own, from 1 to a hundredth, as
-measurements come: steps of one size for all weights are then too small for some, while AdaGrad, RMSprop and Adam
-scale each by the gradients that it has seen.
+All runs have the same network, mini-batches and start, and differ only in the update rule. Each rule is shown at the
+best of seven learning rates by training loss, since a comparison at a common rate depends on luck. The features have
+scales from 1 to 0.01, like raw measurements. One step size for all weights is then too small for some of them, whereas
+AdaGrad, RMSprop and Adam scale each weight's step by its past gradients.
 """
 
 import matplotlib.pyplot as plt
@@ -36,7 +35,7 @@ FACTORS = 10.0 ** np.arange(-1.5, 1.6, 0.5)
 
 
 def train(rule, lr):
-    """Mean training loss of every epoch; infinite from where it is no longer finite."""
+    """Mean training loss of every epoch; infinite after training diverges."""
     net = nn.Network([nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10)], seed=0)
     loss, optimizer = nn.SoftmaxCrossEntropy(), rule(net.parameters(), lr=lr)
     order, cursor, total = np.arange(len(X)), np.zeros((), np.int64), np.zeros(())
@@ -63,8 +62,8 @@ def train(rule, lr):
 
 
 # %%
-# Left the best run of each rule, right the loss of the last epoch against the learning rate, as a multiple of the
-# best: a wide valley is a rule that forgives.
+# The left plot shows the best run of each rule. The right plot shows the loss of the last epoch against the learning
+# rate, relative to the best rate: a wide minimum means that a rule tolerates other rates.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.2), layout="constrained")
 for i, (name, (rule, scale)) in enumerate(RULES.items()):

@@ -2,11 +2,11 @@
 Fisher's direction
 ==================
 
-Two species of iris [#fisher]_, by two of their measurements. On the line through the class means the means are as far
-apart as they can be, but the flowers of a species differ most along nearly the same line, since long sepals go with
-long petals. Fisher's direction W⁻¹(μ₁ − μ₀) gives up some distance between the means for a covariance W within the
-classes that is much smaller there: it maximises J, the squared distance of the projected means over the variance of
-the projected classes.
+The data are two species of iris [#fisher]_ with two measurements. The projected means are farthest apart along the line
+through the class means. But the flowers of a species also vary most along nearly the same line, since long sepals go
+with long petals. Fisher's direction W⁻¹(μ₁ − μ₀), with the within-class covariance W, accepts a smaller distance
+between the means for a much smaller variance. It maximises J, the squared distance of the projected means over the
+variance of the projected classes.
 
 .. [#fisher] R. A. Fisher, "The use of multiple measurements in taxonomic problems", Annals of Eugenics 7, 1936.
 """
@@ -34,7 +34,7 @@ def criterion(w):
 
 
 def misclassified(w):
-    """Share of the flowers on the wrong side of the middle between the projected means, whichever side that is."""
+    """Proportion of flowers on the wrong side of the midpoint between the projected means."""
     wrong = np.mean(((X - lda.means_.mean(axis=0)) @ w > 0) != (y == 2))
     return min(wrong, 1 - wrong)
 
@@ -47,8 +47,8 @@ for name, w in directions.items():
     print(f"{name}: {angle(w):5.1f}°, J = {criterion(w):.2f}, {misclassified(w):.0%} misclassified")
 
 # %%
-# All directions of the plane, by their angle to the first axis: none has a larger J than Fisher's. J is not the share
-# of errors, of which another direction may have fewer; for normal classes with one covariance the two agree.
+# Among all directions of the plane none has a larger J than Fisher's. J is not the error rate, which may be lower in
+# another direction; for normal classes with equal covariances the two criteria agree.
 
 angles = np.arange(0, 180.5, 0.5)
 turned = [np.array([np.cos(a), np.sin(a)]) for a in np.radians(angles)]
@@ -57,7 +57,8 @@ print(f"of {len(angles)} directions: J is largest at {angles[values.argmax()]}°
 print(f"fewest misclassified at {angles[errors.argmin()]}°: {errors.min():.0%}")
 
 # %%
-# Above, both projections, with true right angles. Below, what every direction is worth.
+# The top row shows both projections, with equal scales on the axes. The bottom row shows J and the error rate of every
+# direction.
 
 figure = plt.figure(figsize=(9, 7), layout="constrained")
 above, below = figure.subfigures(2, 1, height_ratios=(4, 3))

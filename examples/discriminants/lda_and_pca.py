@@ -2,11 +2,11 @@
 Discriminant axes beside principal components
 =============================================
 
-Principal components are the directions of the largest variance, whatever the classes; discriminant axes are those
-along which the class means are far apart, measured by the deviations within the classes [#hastie]_. In a
-chemical analysis of wines from three growers one feature, proline, is measured in hundreds, and takes the first
-component for itself unless the features are standardised. To the discriminant axes units are nothing: they are the same
-from raw and from standardised features.
+Principal components are the directions of the largest variance, and ignore the classes. Discriminant axes are the
+directions along which the class means are far apart, relative to the standard deviations within the classes
+[#hastie]_. In a chemical analysis of wines from three growers one feature, proline, has values in the hundreds, and
+dominates the first component unless the features are standardised. Discriminant axes do not depend on units: raw and
+standardised features give the same axes.
 
 .. [#hastie] T. Hastie, R. Tibshirani, J. Friedman, "The elements of statistical learning", 2nd edition, 2009, §4.3.3
    and §14.5.
@@ -39,8 +39,8 @@ moved = LinearDiscriminantAnalysis().fit_transform(scaled, wine.target) - lda.tr
 print(f"discriminant axes of standardised features differ by at most {np.abs(moved).max():.0e}")
 
 # %%
-# Digits have ten classes, and therefore nine discriminant axes. Both are fitted to the same images, and others are
-# classified by the nearest class mean along the first few axes of either. Pixels that hardly vary are left out.
+# Digits have ten classes, and therefore nine discriminant axes. Both models are fitted to the same images. Test images
+# are classified by the nearest class mean along the first few axes of each model. Pixels that hardly vary are left out.
 
 digits = load_digits()
 X_train, X_test, y_train, y_test = train_test_split(
@@ -55,7 +55,7 @@ models = {
 
 
 def accuracies(model, counts):
-    """Shares of the test images whose class mean is the nearest, from the first axes."""
+    """Test accuracy of the nearest class mean along the first k axes, for each k in `counts`."""
     Z_train, Z_test = model.transform(X_train), model.transform(X_test)
     return [NearestCentroid().fit(Z_train[:, :k], y_train).score(Z_test[:, :k], y_test) for k in counts]
 
@@ -68,7 +68,7 @@ for name, values in accuracy.items():
     )
 
 # %%
-# Above the wines that were fitted, by all 13 features; below the digits that were not fitted.
+# The top row shows the training samples of the wines, with all 13 features. The bottom row shows test digits.
 
 figure = plt.figure(figsize=(11, 8), layout="constrained")
 above, below = figure.subfigures(2, 1)

@@ -2,13 +2,15 @@
 As many features as samples
 ===========================
 
-The covariance W within classes is estimated from n − k independent deviations, for n samples of k classes. As the
-number of features comes near that, some directions have by chance almost no variance, and W⁻¹ trusts them most: the
-training samples are parted without an error, new ones little better than by a coin. Beyond, W is singular, its
-pseudo-inverse leaves out the directions without variance, and part of the accuracy comes back [#raudys]_. Shrinkage,
-which moves W towards a multiple of the identity by a share that Ledoit and Wolf's formula gives [#ledoit]_, takes the
-trough away. So do the first few principal components in place of the features, where the classes differ along them,
-as digits do.
+The within-class covariance W is estimated from n − k independent deviations, for n samples of k classes. If the number
+of features approaches n − k, some directions have almost no variance by chance, and W⁻¹ gives them the largest weight.
+The training samples are then separated without an error, but new samples are classified little better than by chance.
+With more features W is singular, its pseudo-inverse leaves out the directions without variance, and part of the
+accuracy returns [#raudys]_.
+
+Shrinkage avoids the drop in accuracy. It moves W towards a multiple of the identity by an amount from Ledoit and Wolf's
+formula [#ledoit]_. A projection on the first few principal components also avoids it, if the classes differ along these
+components, as digits do.
 
 .. [#raudys] S. Raudys and R. P. W. Duin, "Expected classification error of the Fisher linear classifier with
    pseudo-inverse covariance matrix", Pattern Recognition Letters 19, 1998.
@@ -27,7 +29,7 @@ from steepest.decomposition import PCA
 from steepest.discriminant_analysis import LinearDiscriminantAnalysis
 
 plt.style.use("petroff10")
-# More features than deviations is what is tried here.
+# The example fits more features than deviations on purpose, of which LDA would warn.
 warnings.filterwarnings("ignore", category=UserWarning)
 
 models = {
@@ -38,7 +40,7 @@ models = {
 
 
 def accuracies(draw, size, repeats):
-    """Training and test accuracy of each model, mean over repeated draws."""
+    """Training and test accuracy of each model, averaged over repeated samples."""
     scores = np.zeros((len(models), 2))
     for seed in range(repeats):
         X, y, X_new, y_new = draw(size, np.random.default_rng(seed))
@@ -49,8 +51,8 @@ def accuracies(draw, size, repeats):
 
 
 # %%
-# Two normal classes of 30 samples each. Their means differ by one standard deviation in each of the first five
-# features; all others are noise.
+# The data are two normal classes of 30 samples each. Their means differ by one standard deviation in each of the first
+# five features; the other features are noise.
 
 
 def normal_classes(d, rng, n=60, n_new=500):
@@ -64,8 +66,8 @@ features = [15, 20, 30, 40, 50, 55, 58, 61, 66, 80, 110, 150]
 by_features = np.array([accuracies(normal_classes, d, repeats=8) for d in features])
 
 # %%
-# Digits, with the 64 pixels as they are and ever more images. The same from the other side: for a while
-# more images make it worse.
+# Digits show the same effect from the other side: with 64 pixels and a growing number of images, more images first make
+# the accuracy worse.
 
 digits = load_digits()
 

@@ -2,17 +2,18 @@
 Where projections lose the classes
 ==================================
 
-Linear discriminant analysis takes classes as normal distributions with one covariance that differ in their means.
-Principal components take the directions of large variance as those that matter. Four pairs of classes for which one or
-both are mistaken, each projected on a single axis:
+Linear discriminant analysis assumes normal classes with equal covariances and different means. Principal component
+analysis assumes that directions of large variance matter. One or both assumptions fail for these four pairs of classes,
+each projected on a single axis:
 
-- *Small variance.* What parts the classes is small beside a spread that they share: the first component misses it.
-- *Equal means.* The classes differ in their variance. The means differ by chance alone, and so the discriminant axis is
-  an accident of the sample. The first component runs along the larger variance.
-- *One around the other.* A class on both sides of the other has an equal mean again, and makes W large in the very
-  direction that matters, so that W⁻¹ turns the axis away from it.
-- *Outliers.* Three wild samples of 300 move the mean of their class and widen W, which turns the discriminant axis. A
-  covariance of the innermost samples of each class [#rousseeuw]_ mends most of it.
+- *Small variance.* The difference between the classes is small relative to their common spread, so the first component
+  misses it.
+- *Equal means.* The classes differ in their variance. Their means differ by chance alone, so the discriminant axis is
+  random. The first component runs along the larger variance.
+- *One around the other.* One class lies on both sides of the other, so the means are equal. It also makes W large in
+  the direction of the difference, so that W⁻¹ turns the axis away from this direction.
+- *Outliers.* Three outliers among 300 samples move the mean of their class and increase W, which turns the discriminant
+  axis. A covariance of the innermost samples of each class [#rousseeuw]_ repairs most of this.
 
 .. [#rousseeuw] P. J. Rousseeuw and K. Van Driessen, "A fast algorithm for the minimum covariance determinant
    estimator", Technometrics 41, 1999.
@@ -61,8 +62,8 @@ def outliers():
 
 
 # %%
-# Models see one sample of the classes and are judged on another, which has no outliers: by how often the 15 nearest
-# neighbours along the axis say the right class, and by the decisions of the discriminant analysis itself.
+# Models are fitted to one sample of the classes and tested on another one without outliers. The scores are the accuracy
+# of 15 nearest neighbours along the axis, and of the discriminant analysis itself.
 
 cases = {
     "small variance": (small_variance(), small_variance()),
@@ -88,8 +89,8 @@ robust = LinearDiscriminantAnalysis(covariance_estimator=MinCovDet(random_state=
 print(f"outliers, covariance of the innermost samples: decisions {robust.score(X_new, y):.0%} right")
 
 # %%
-# A column each. On top the samples that were fitted, with both axes through their mean; below new samples along either
-# axis.
+# Each column shows one pair of classes: at the top the training samples with both axes through their mean, below them
+# new samples along each axis.
 
 figure, axes = plt.subplots(3, 4, figsize=(12, 8), height_ratios=(5, 3, 3), layout="constrained")
 for panels, (name, (X, X_new)) in zip(axes.T, cases.items(), strict=True):

@@ -2,10 +2,11 @@
 Activation functions and their derivatives
 ==========================================
 
-All of `steepest.kernels.ACTIVATIONS`, as the kernels compute them: `steepest.kernels.activation` forward, and
-`steepest.kernels.activation_backward` of a gradient of ones for the derivative. The derivative is computed from the
-function's output, which a layer has kept anyway, but for those in ``INPUT_DERIVATIVES``, whose output does not
-determine it: they fall before they rise, and so take some values twice.
+The plot shows all of `steepest.kernels.ACTIVATIONS` as the kernels compute them: the values from
+`steepest.kernels.activation`, and the derivatives from `steepest.kernels.activation_backward` with a gradient of ones.
+Derivatives are computed from the function's output, which a layer keeps anyway. The exceptions are the activations in
+``INPUT_DERIVATIVES``, which fall before they rise and take some values twice, so their output does not determine the
+derivative.
 """
 
 import matplotlib.pyplot as plt

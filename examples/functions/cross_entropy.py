@@ -2,11 +2,10 @@
 Why cross-entropy, and not squared error, with a sigmoid
 ========================================================
 
-One neuron, a = σ(wx + b), is to learn to say 0 to the input 1. The gradient of the squared error ½ (a − y)² with
-respect to z = wx + b is (a − y) a (1 − a): where the neuron is badly wrong, the sigmoid is flat, and there is next
-to no gradient. Cross-entropy is the cost whose derivative divides that factor away: its gradient is a − y, and the
-worse the error, the faster it is corrected. (After M. Nielsen, *Neural Networks and Deep Learning*, 2015, chapter
-3.)
+One neuron, a = σ(wx + b), has to learn the output 0 for the input 1. The gradient of the squared error ½ (a − y)² with
+respect to z = wx + b is (a − y) a (1 − a). If the output is badly wrong, the sigmoid is flat, and the gradient nearly
+vanishes. The derivative of the cross-entropy cancels the factor a (1 − a): its gradient is a − y, so larger errors are
+corrected faster. (After M. Nielsen, *Neural Networks and Deep Learning*, 2015, chapter 3.)
 """
 
 import matplotlib.pyplot as plt
@@ -19,7 +18,7 @@ from steepest import nn, optim
 plt.style.use("petroff10")
 
 x, y = np.ones((1, 1)), np.zeros((1, 1))
-# The factor a (1 - a) is at most 1/4: with four times the rate, squared error is as fast where that is largest.
+# The factor a (1 - a) is at most 1/4, so squared error gets four times the rate, which makes both equal at a = 1/2.
 costs = {
     "squared error": ([nn.Linear(1, 1), nn.Sigmoid()], nn.MeanSquaredError(half=True), 0.6),
     "cross-entropy": ([nn.Linear(1, 1)], nn.BinaryCrossEntropy(), 0.15),
@@ -29,7 +28,7 @@ STEPS = 400
 
 
 def learn(layers, loss, rate, start):
-    """Output of the neuron before each step of gradient descent from w = b = start."""
+    """Outputs of the neuron before each step of gradient descent from w = b = start."""
     net = nn.Network(layers, dtype=np.float64)
     for parameter in net.parameters():
         parameter.value[...] = start
@@ -57,8 +56,8 @@ for panel, (where, start) in zip(axes, starts.items(), strict=False):
     panel.set(title=where, xlabel="step", ylabel="output (should be 0)", ylim=(0, 1.05))
 
 # %%
-# The gradient with respect to z, computed by the kernels. On the right, where the output is wrongly near 1, that of
-# the squared error goes back to nothing.
+# The last plot shows the gradient with respect to z, computed by the kernels. At its right end, where the output is
+# wrongly near 1, the gradient of the squared error vanishes.
 
 z = np.linspace(-8, 8, 400)[:, None]
 a, wrong = K.sigmoid(z), np.zeros_like(z)

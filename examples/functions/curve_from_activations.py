@@ -2,10 +2,10 @@
 A curve rebuilt from hard sigmoids and from pairs of ReLUs
 ==========================================================
 
-A hidden layer with an output layer behind it adds up shifted and scaled copies of one activation. With weights set
-by hand one sees what that can draw. A hard sigmoid, and the difference of two ReLUs, both rise from 0 to 1 along a
-straight ramp. Steep ramps are steps, and n of them make a staircase whose error falls like 1 / n. Ramps as wide as
-their distance join to straight pieces through points of the curve: the error of that falls like 1 / n².
+A hidden layer and an output layer compute a sum of shifted and scaled copies of one activation. Weights set by hand
+show which functions this can represent. A hard sigmoid and the difference of two ReLUs both rise from 0 to 1 along a
+straight ramp. Steep ramps are steps: n of them give a staircase whose error falls like 1 / n. Ramps as wide as their
+distance give a piecewise linear function through points of the curve, whose error falls like 1 / n².
 """
 
 import matplotlib.pyplot as plt
@@ -23,7 +23,7 @@ def f(t):
 
 
 def hard_sigmoids(n, steepness):
-    """Layers of n hard sigmoids, which rise over an interval divided by the steepness."""
+    """Layers of n hard sigmoids, whose ramps are 1 / steepness of an interval wide."""
     edges = np.linspace(0, 1, n + 1)
     middles, rises = (edges[1:] + edges[:-1]) / 2, np.diff(f(edges))[:, None]
     slope = 6.0 * n * steepness  # relu6(z + 3) / 6 rises from z = -3 to z = 3
@@ -32,7 +32,7 @@ def hard_sigmoids(n, steepness):
 
 
 def relu_pairs(n):
-    """The same ramps as differences of two ReLUs: one that starts to rise, one that ends it."""
+    """Layers with the same ramps from pairs of ReLUs: one starts the rise, the other ends it."""
     edges = np.linspace(0, 1, n + 1)
     rises = np.diff(f(edges))[:, None]
     starts = K.linear(x, np.full((1, n), float(n)), -n * edges[:-1], activation="relu")
@@ -43,7 +43,7 @@ def relu_pairs(n):
 
 
 # %%
-# The largest error on a fine grid. Ramps of hard sigmoids and of ReLU pairs are the same function.
+# The output shows the largest error on a fine grid. Hard sigmoids and pairs of ReLUs give the same function.
 
 builders = {
     "steep hard sigmoids": lambda n: hard_sigmoids(n, steepness=20),

@@ -3,14 +3,14 @@ Balancing a pole by the natural policy gradient
 ===============================================
 
 A pole stands on a cart, which is pushed to the left or to the right fifty times a second. An episode ends when the pole
-has tilted by more than 12°, or after 500 pushes, and its return is their number. A policy is a small network that says
-how likely each push is in a state: a categorical distribution, with a Fisher matrix.
+has tilted by more than 12°, or after 500 pushes; its return is the number of pushes. A policy is a small network that
+predicts the probability of each push in a state. It is a categorical distribution, and so has a Fisher matrix.
 
-Its gradient is the mean of the scores of the pushes, each weighted by its advantage: by how much more return followed
-than the states before had promised [#williams]_. How long a step should be is hard to say in parameters, since the
-same step changes one policy a little, and makes another one of certainties. The natural gradient says it in
-divergences [#kakade]_: it goes along F⁻¹g to the edge of the ball ½ dᵀFd = δ, and halves the step there until the
-divergence itself is within δ, and the pushes with an advantage have become likelier [#schulman]_.
+The policy gradient is the mean of the scores of the pushes, weighted by their advantages: the return after a push minus
+the return that the state predicts [#williams]_. A good step length in parameters is hard to choose, since the same step
+hardly changes one policy and makes another one nearly deterministic. The natural gradient measures steps in divergences
+[#kakade]_. It goes along F⁻¹g to the boundary of the ball ½ dᵀFd = δ. From there it halves the step until the
+divergence itself is at most δ, and the step has increased the probabilities of pushes with an advantage [#schulman]_.
 
 .. [#williams] R. J. Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement
    learning", Machine Learning 8, 1992.
@@ -27,14 +27,14 @@ from steepest import fisher, nn
 from steepest.linear_model import LinearRegression
 
 plt.style.use("petroff10")
-N_EPISODES = 16  # at a time, with every policy
+N_EPISODES = 16  # episodes with each policy
 N_STEPS = 50
-DELTA = 0.01  # nats
+DELTA = 0.01  # bound of the divergence of a step, in nats
 loss = nn.SoftmaxCrossEntropy()
 
 
 def play(net, rng, seed, n_episodes=N_EPISODES):
-    """Play episodes side by side: states and pushes, time by episode, and which of them are within an episode."""
+    """Play episodes in parallel; return states, pushes and a mask of valid entries, each of shape (time, episode)."""
     environment = gymnasium.make_vec("CartPole-v1", n_episodes, vectorization_mode="vector_entry_point")
     state, _ = environment.reset(seed=seed)
     within, history = np.ones(n_episodes, bool), []
@@ -50,7 +50,7 @@ def play(net, rng, seed, n_episodes=N_EPISODES):
 
 
 def advantages(states, within):
-    """Discounted returns of the pushes, less what a regression on state and time expects, standardised."""
+    """Standardised discounted returns of the pushes, minus the prediction of a regression on state and time."""
     returns = np.zeros(within.shape)
     following = np.zeros(within.shape[1])
     for time in reversed(range(len(within))):
@@ -72,13 +72,13 @@ def set_parameters(net, theta):
 
 
 # %%
-# ``fisher.score`` has the derivatives of −log p(push | state) as its rows: their mean, weighted by the advantages, is
-# the derivative of what is to be lowered. Both rules get it. What a step has gained, while it is short, is the mean of
-# the advantages over the same states with the pushes as likely as they are now.
+# The rows of ``fisher.score`` are the derivatives of −log p(push | state). Their mean, weighted by the advantages, is
+# the gradient of the objective, which both rules use. The gain of a short step is the mean advantage over the same
+# states, with each push weighted by its new probability over the old one.
 
 
 def natural_step(net, F, g, gain):
-    """The step to the edge of the ball, halved until the divergence is within it and there is a gain."""
+    """Step to the boundary of the ball, and halve the step until the divergence is within DELTA and there is a gain."""
     theta, direction = parameters(net), -F.solve(g, damping=1e-3)
     step = direction * np.sqrt(2 * DELTA / (direction @ (F @ direction)))
     for halvings in range(10):
@@ -94,7 +94,7 @@ def plain_step(lr):
 
 
 def train(rule):
-    """The mean return of every policy, and the divergence of the next one from it."""
+    """The mean return of every policy, and its divergence from the next policy."""
     rng = np.random.default_rng(0)
     net = nn.Network([nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 2)], seed=0, dtype=np.float64)
     returns, divergences = [], []
@@ -131,9 +131,10 @@ for name, (net, returns, divergences) in runs.items():
     )
 
 # %%
-# Whatever its rate is, the plain gradient takes steps that are too short for one policy and too long for the next. With
-# the large rate it gets there too, by way of steps of a nat and more. Those of the natural gradient stay within the
-# length that was asked for. At the top both waver: 16 episodes say little about which pushes were better than good.
+# At any learning rate the plain gradient takes steps that are too short for one policy and too long for the next. With
+# the large rate it also reaches the maximum, but with steps of a nat and more. Steps of the natural gradient stay
+# within the given divergence. Near the maximum both fluctuate, since 16 episodes say little about small differences of
+# pushes.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for style, (name, (_, returns, divergences)) in zip(("-", "--", ":"), runs.items(), strict=True):

@@ -2,12 +2,14 @@
 The empirical Fisher matrix, and what it is not
 ===============================================
 
-The Fisher matrix is the covariance of the score over observations that the *model* makes. With the observed targets in
-their place, Σ gᵢgᵢᵀ / n of the gradients that are at hand anyway, it is called the empirical Fisher matrix, and is
-near the other only where the model is true and has been fitted. Elsewhere it has another size and another shape
-[#kunstner]_: for least squares the Fisher matrix is XᵀX / n, and the empirical one Σ eᵢ² xᵢxᵢᵀ / n, with the errors e.
-Far away the errors are large, and the steps F⁻¹g become short; where the fit is perfect they vanish, and the steps
-have no bound, which is the reverse of what is wanted; and the points that fit worst decide the direction.
+The Fisher matrix is the covariance of the score over observations from the *model*. The empirical Fisher matrix uses
+the observed targets instead: Σ gᵢgᵢᵀ / n, from per-sample gradients that are available anyway. The two are close only
+if the model is true and has been fitted. Elsewhere they differ in size and shape [#kunstner]_: for least squares the
+Fisher matrix is XᵀX / n, and the empirical one is Σ eᵢ² xᵢxᵢᵀ / n, with the errors e.
+
+Far from the minimum the errors are large, and the steps F⁻¹g become short. At a perfect fit the errors vanish, and the
+steps have no bound. Both are the opposite of the desired behaviour. In addition, the points that fit worst determine
+the direction.
 
 .. [#kunstner] F. Kunstner, L. Balles, P. Hennig, "Limitations of the empirical Fisher approximation for natural
    gradient descent", NeurIPS 2019.
@@ -21,8 +23,8 @@ from steepest import fisher, nn
 plt.style.use("petroff10")
 
 # %%
-# A line through 200 points, with errors of variance 1. Half the squared error is the negative log-likelihood of that
-# model, which is the true one.
+# The model is a line through 200 points with errors of variance 1. Half the squared error is its negative
+# log-likelihood, and the model is true.
 
 rng = np.random.default_rng(0)
 x = rng.exponential(1.0, (200, 1))
@@ -67,7 +69,8 @@ def descend(direction, start, lr, n_steps):
 
 
 # %%
-# Each rule with the learning rate, of 25, that comes nearest within 50 steps; the largest of those that come as near.
+# Each rule gets the best of 25 learning rates: the lowest excess loss after 50 steps, and the largest rate among
+# equals.
 
 start = np.array([-1.5, 4.0])
 rates = np.geomspace(1e-3, 1e3, 25)
@@ -85,10 +88,10 @@ for where, theta in (("the least loss", best), ("the start", start)):
     )
 
 # %%
-# What each rule says at every point, in arrows as long as its steps, up to a limit, and paths of small steps. The
-# natural gradient points straight to the least squares from everywhere, and is as long as the way there. With the
-# empirical matrix the paths go a long way round, slowly, until the errors are those of the model, where the two are
-# nearly one.
+# Arrows show the step of each rule at every point, up to a largest length, and lines show paths of small steps. From
+# every point the natural gradient points straight to the least-squares solution, and reaches it in one step. With the
+# empirical matrix the paths take slow detours until the errors have the variance of the model, where both rules nearly
+# agree.
 
 figure, axes = plt.subplots(2, 2, figsize=(9, 8), layout="constrained")
 axes = axes.ravel()

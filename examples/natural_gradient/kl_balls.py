@@ -2,11 +2,13 @@
 Steepest descent by divergence
 ==============================
 
-The gradient is the direction in which a loss falls most for a step of a given length. That length is one of parameters,
-and equal lengths may be very different changes of the model: moving the mean of a normal distribution by 0.1 is nothing
-where the deviation is 10, and another distribution where it is 0.01. The natural gradient [#amari]_ takes the direction
-in which the loss falls most for a given divergence KL(p(θ) ‖ p(θ + d)). For short steps that is ½ dᵀFd, with the Fisher
-matrix F, so that balls of equal divergence are ellipses, another one at every θ, and the direction is F⁻¹g.
+The negative gradient is the direction in which a loss falls most for a step of a given length in the parameters. Steps
+of equal length may be very different changes of the model. Moving the mean of a normal distribution by 0.1 hardly
+matters for a standard deviation of 10, but gives a completely different distribution for 0.01.
+
+The natural gradient [#amari]_ is the direction in which the loss falls most for a given divergence
+KL(p(θ) ‖ p(θ + d)). For short steps the divergence is ½ dᵀFd with the Fisher matrix F. Balls of equal divergence are
+then ellipses, which differ for every θ, and the direction is F⁻¹g.
 
 .. [#amari] S. Amari, "Natural gradient works efficiently in learning", Neural Computation 10, 1998.
 """
@@ -20,8 +22,8 @@ from steepest import fisher, nn
 plt.style.use("petroff10")
 
 # %%
-# A normal distribution is a network without inputs: two weights for a constant, the mean μ and the log-variance s of
-# ``nn.Gaussian``. In (μ, σ), with s = 2 log σ, matrix and gradient follow by the chain rule: JᵀFJ and Jᵀg with the
+# A network with a constant input represents a normal distribution: its two weights are the mean μ and the log-variance
+# s of ``nn.Gaussian``. In (μ, σ), with s = 2 log σ, the chain rule gives the matrix JᵀFJ and the gradient Jᵀg with the
 # derivatives J = diag(1, 2 / σ).
 
 loss = nn.Gaussian(reduction="sum")
@@ -30,7 +32,7 @@ ones = np.ones_like(data)
 
 
 def fisher_and_gradient(mean, deviation):
-    """Fisher matrix and gradient of the mean negative log-likelihood of the data, by (mean, deviation)."""
+    """Fisher matrix, and gradient of the data's mean negative log-likelihood, with respect to (mean, deviation)."""
     net = nn.Network([nn.Linear(1, 2, bias=False)], dtype=np.float64)
     weight = net.parameters()[0]
     weight.value[...] = [[mean, 2 * np.log(deviation)]]
@@ -54,10 +56,10 @@ for deviation in (0.5, 1.0, 2.0):
     )
 
 # %%
-# Left, the distributions within a divergence of 0.05 of nine others, and the ellipses that F takes them for; an
-# ordinary ball has the same size everywhere. Right, a loss, and the directions in which it falls most by either
-# measure. Along μ the natural gradient is μ minus the mean of the data, whatever σ is: a step of length 1 ends at the
-# mean. The gradient is that over σ².
+# The left plot shows the sets of distributions within a divergence of 0.05 of nine others, and their approximations by
+# ellipses of F; a Euclidean ball has the same size everywhere. The right plot shows a loss, and the directions of
+# steepest descent in both measures. The μ component of the natural gradient is μ minus the mean of the data for every
+# σ, so a step of length 1 ends at the mean. The gradient is this divided by σ².
 
 means, deviations = np.meshgrid(np.linspace(-2.2, 2.2, 400), np.linspace(0.12, 2.6, 400))
 turn = np.linspace(0, 2 * np.pi, 100)

@@ -2,12 +2,14 @@
 One model in other parameters
 =============================
 
-A normal distribution is the same by its mean and deviation, by its mean and the logarithm of its deviation, or by its
-natural parameters μ / σ² and −1 / (2σ²); a logistic regression is the same on features and on invertible mixtures of
-them. Gradient descent is not: with θ = θ(φ) and J = ∂θ/∂φ the gradient by φ is Jᵀg, a step along it changes θ by JJᵀg,
-and so every parametrisation has a path of its own. The Fisher matrix becomes JᵀFJ, the natural gradient by φ is
-(JᵀFJ)⁻¹Jᵀg = J⁻¹F⁻¹g, and a step along it changes θ by F⁻¹g, as it did before: exactly so for linear maps, and up to
-the square of the step's length for others.
+A normal distribution does not depend on its parametrisation: by mean and standard deviation, by mean and logarithm of
+the deviation, or by the natural parameters μ / σ² and −1 / (2σ²). A logistic regression is the same on features and on
+invertible linear mixtures of them. Gradient descent does depend on the parametrisation: with θ = θ(φ) and J = ∂θ/∂φ the
+gradient with respect to φ is Jᵀg, and a step along it changes θ by JJᵀg. Every parametrisation therefore has its own
+path.
+
+The Fisher matrix with respect to φ is JᵀFJ, and the natural gradient is (JᵀFJ)⁻¹Jᵀg = J⁻¹F⁻¹g. A step along it changes
+θ by F⁻¹g, as before. This is exact for linear maps, and holds up to the square of the step's length for other maps.
 """
 
 import matplotlib.pyplot as plt
@@ -38,7 +40,7 @@ def descend(net, loss, X, y, start, of_start, derivatives, to_theta, lr, n_steps
 
 # %%
 # The network of a normal distribution has the parameters (μ, s) with s = 2 log σ. Each row below has a map to other
-# parameters, its derivatives J, and the map back.
+# parameters, its derivatives J, and the inverse map.
 
 normal = {
     "mean, deviation": (
@@ -71,9 +73,8 @@ for name, maps in normal.items():
         normal_paths[name, natural] = descend(net, loss, ones, data, start, *maps, lr, n_steps, natural)
 
 # %%
-# Two features of a logistic regression, and two mixtures of them: the weights v of the features XM are the weights Mv
-# of X. The map is linear, and so the natural paths are the same points but for roundings, whatever the length of the
-# steps.
+# A logistic regression on two features, and on two mixtures of them: weights v of the features XM are weights Mv of X.
+# The map is linear, so the natural paths have the same points up to rounding errors, for every step length.
 
 rng = np.random.default_rng(1)
 X = rng.standard_normal((200, 2)) @ [[1.0, 0.0], [0.6, 0.5]]
@@ -86,7 +87,7 @@ mixtures = {
 logistic, bernoulli = nn.Network([nn.Linear(2, 1, bias=False)], dtype=np.float64), nn.BinaryCrossEntropy()
 logistic_paths = {}
 for name, M in mixtures.items():
-    # The maps are of this M, and not of the last one.
+    # Default arguments bind this M instead of the last one.
     maps = (lambda t, M=M: np.linalg.solve(M, t), lambda f, M=M: M, lambda f, M=M: M @ f)
     for natural in (False, True):
         lr, n_steps = (0.1, 120) if natural else (0.5, 2000)
@@ -106,7 +107,7 @@ for model, paths in (("normal distribution", normal_paths), ("logistic regressio
     )
 
 # %%
-# All paths in the same coordinates. The natural ones lie on one another.
+# All paths are drawn in the same coordinates. The paths of the natural gradient coincide.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
 means, deviations = np.meshgrid(np.linspace(-1.3, 1.6, 200), np.linspace(0.4, 2.6, 200))
@@ -134,7 +135,7 @@ for panel, paths in ((left, normal_paths), (right, logistic_paths)):
         points = np.column_stack([path[:, 0], np.exp(path[:, 1] / 2)]) if panel is left else path
         color = f"C{i // 2}"
         if natural:
-            # One on top of the other: the widest first, so that all can be seen.
+            # The widest line is drawn first, so that all lines stay visible.
             panel.plot(*points.T, color=color, linewidth=9 - 3.2 * (i // 2), solid_capstyle="butt", zorder=3)
         else:
             panel.plot(*points.T, "--", color=color, linewidth=1.8, zorder=4)

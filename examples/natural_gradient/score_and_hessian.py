@@ -3,13 +3,13 @@ Covariance of the score, and expected Hessian
 =============================================
 
 The Fisher matrix has two definitions. It is the covariance of the score, the gradient of −log p(y | x; θ), over
-observations y that the model itself would make; and it is the expected Hessian of −log p(y | x; θ), over the same. The
-first says how much the gradient varies, the second how the loss curves, and that both are one follows from Σ p(y) = 1:
-differentiated once, it says that the score is 0 on average, and differentiated twice, that the two are equal.
+observations y from the model. It is also the expected Hessian of −log p(y | x; θ) over the same observations. The first
+measures how much the gradient varies, the second how the loss curves. They are equal because Σ p(y) = 1: its first
+derivative says that the mean score is 0, and its second derivative says that both matrices are equal.
 
-Here a small network says how likely three classes are. Its Fisher matrix comes in closed form from
-``steepest.fisher``. The other two are estimated from classes that are drawn from the model: the covariance of
-``fisher.score``, and the Hessian by finite differences of the gradient of ``nn.SoftmaxCrossEntropy``.
+Here a small network predicts the probabilities of three classes. ``steepest.fisher`` gives its Fisher matrix in closed
+form. The other two matrices are Monte Carlo estimates from classes sampled from the model: the covariance of
+``fisher.score``, and the Hessian from finite differences of the gradient of ``nn.SoftmaxCrossEntropy``.
 """
 
 import matplotlib.pyplot as plt
@@ -40,19 +40,19 @@ likely = softmax(net.predict(X), axis=1)
 
 
 def estimates(n_draws):
-    """The covariance of the score and the mean Hessian, over so many classes drawn for each row."""
+    """The covariance of the score and the mean Hessian, from `n_draws` classes sampled for each row."""
     X_drawn = np.repeat(X, n_draws, axis=0)
     y = np.concatenate([rng.choice(3, n_draws, p=row) for row in likely])
     scores = fisher.score(net, loss, X_drawn, y)
     covariance = scores.T @ scores / len(scores)
     steps = 1e-5 * np.eye(len(theta))
     hessian = [gradient_at(theta + h, X_drawn, y) - gradient_at(theta - h, X_drawn, y) for h in steps]
-    gradient_at(theta, X, y[: len(X)])  # which puts the parameters back
+    gradient_at(theta, X, y[: len(X)])  # restores the parameters
     return covariance, np.array(hessian) / 2e-5, scores.mean(axis=0)
 
 
 # %%
-# Errors fall with the root of the number of draws, for both, and so does the mean of the score.
+# Both errors fall with the square root of the number of samples, and so does the mean of the score.
 
 numbers = [10, 30, 100, 300, 1000, 3000]
 errors = np.empty((len(numbers), 5, 3))
@@ -67,7 +67,7 @@ for name, slope, error in zip(names, slopes, errors[-1].mean(axis=0), strict=Tru
     print(f"{name}: relative error {error:.3f} with {numbers[-1]} draws a row, falling as n^{slope:.2f}")
 
 # %%
-# The matrices themselves, of the network's 21 parameters, with few draws and with many.
+# The pictures show the matrices of the network's 21 parameters, with few and with many samples.
 
 figure = plt.figure(figsize=(11, 4.2), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=(5, 3))

@@ -2,9 +2,9 @@
 An autoencoder against principal components
 ===========================================
 
-Both squeeze the 64 pixels of a digit through a few numbers, the code, and rebuild the image from them. Principal
-components are the best that a linear code can do [#baldi]_. Hidden layers before and behind the code let it bend:
-the autoencoder rebuilds more from as many numbers, and a code of two of them keeps the digits apart.
+Both models compress the 64 pixels of a digit into a few numbers, the code, and reconstruct the image from it. Principal
+components are the best linear code [#baldi]_. Hidden layers in the encoder and decoder make the code nonlinear: with as
+many numbers the autoencoder reconstructs more of the variance, and a code of two numbers separates the digits.
 
 .. [#baldi] P. Baldi and K. Hornik, "Neural networks and principal component analysis: learning from examples without
    local minima", Neural Networks 2, 1989.
@@ -40,8 +40,8 @@ def autoencoder(size):
 
 
 # %%
-# Both are fitted to the same images and judged on others: the share of the variance that the rebuilt images have
-# back, and how often the nearest neighbours in the code are of the same digit.
+# Both are fitted to the same images and tested on others, by the explained variance of the reconstructions and by the
+# accuracy of nearest neighbours in the code.
 
 models, rebuilt = {}, {}
 for size in (2, 8):
@@ -56,7 +56,7 @@ for size in (2, 8):
         )
 
 # %%
-# Above, images that were not fitted and what comes back of them; below, the codes of two numbers.
+# The top row shows test images and their reconstructions, the bottom row the codes of two numbers.
 
 figure = plt.figure(figsize=(9, 9), layout="constrained")
 above, below = figure.subfigures(2, 1, height_ratios=(5, 6))

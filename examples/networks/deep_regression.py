@@ -2,9 +2,9 @@
 A deep regression and its residuals
 ===================================
 
-Friedman's surface [#friedman]_ depends on five of ten features, through a sine, a square and two straight lines,
-and is observed with normal noise of standard deviation 1. What a model leaves unexplained says whether it is done:
-residuals on samples that were not fitted should look like the noise, the same everywhere and without a pattern.
+Friedman's function [#friedman]_ depends on five of ten features, through a sine, a square and two linear terms, and is
+observed with normal noise of standard deviation 1. Residuals show whether a model fits: on test samples they should
+look like the noise, with the same variance everywhere and without a pattern.
 
 .. [#friedman] J. H. Friedman, "Multivariate adaptive regression splines", The Annals of Statistics 19, 1991.
 """
@@ -37,7 +37,7 @@ models = {
 
 
 def means_of_tenths(order, values):
-    """Means of ten equal groups of the samples, in the order given: where a pattern shows."""
+    """Means of ten equal groups of the samples in the given order, which reveal a pattern."""
     return np.array([group.mean() for group in np.array_split(values[order.argsort()], 10)])
 
 

@@ -2,10 +2,10 @@
 Dropout, L1 and L2 on a small sample
 ====================================
 
-A network with thousands of weights learns three hundred images by heart, and with them the wrong labels that some
-have here on purpose: the loss on them goes to zero while that on new images rises. Three remedies: a penalty on the
-squares of the weights (L2) keeps all of them small, one on their absolute values (L1) leaves many at nothing, and
-dropout makes every unit do without most of the others, drawn anew in every step.
+A network with thousands of weights memorises three hundred images, together with the labels that are wrong here on
+purpose: the training loss falls to zero, while the test loss rises. There are three remedies. A penalty on the squared
+weights (L2) keeps all weights small, and a penalty on their absolute values (L1) makes many weights zero. Dropout
+removes random units in every step, so that no unit can rely on the others.
 """
 
 import matplotlib.pyplot as plt
@@ -22,7 +22,7 @@ EPOCHS, EVERY = 1000, 10
 X, y = load_digits(return_X_y=True)
 X = (X / 16).astype(np.float32)
 X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=300, stratify=y, random_state=0)
-seen = X_train.std(axis=0) > 0  # pixels that are white in all of these say nothing
+seen = X_train.std(axis=0) > 0  # constant pixels carry no information
 X_train, X_test = X_train[:, seen].copy(), X_test[:, seen].copy()
 rng = np.random.default_rng(0)
 wrong = rng.random(len(y_train)) < 0.15
@@ -31,7 +31,7 @@ samples = ((X_train, y_train), (X_test, y_test))
 
 
 def train(dropout=0.0, l1=0.0, l2=0.0):
-    """Batch descent: losses on training and test samples, test accuracy, and the weights of the first layer."""
+    """Full-batch training; return training and test losses, test accuracy and the weights of the first layer."""
     layers = [
         nn.Linear(seen.sum(), 256, init="he_uniform"),
         nn.ReLU(),
@@ -47,7 +47,7 @@ def train(dropout=0.0, l1=0.0, l2=0.0):
     curves = []
     for _ in range(0, EPOCHS, EVERY):
         graph.replay(EVERY)
-        # `predict` runs without dropout.
+        # `predict` does not apply dropout.
         curves.append([float(loss(net.predict(part), labels)[0]) for part, labels in samples])
     accuracy = np.mean(net.predict(X_test).argmax(axis=1) == y_test)
     return np.array(curves), accuracy, net.parameters()[0].value

@@ -2,11 +2,11 @@
 Vanishing gradients, and what changes them
 ==========================================
 
-On the way back through a layer a gradient is multiplied by the weights and by the derivative of the activation.
-That of the sigmoid is at most 1/4, so that through ten sigmoid layers little is left for the first. ReLU has
-derivative 1 where it is active, and weights of the right size keep the product near one: variance 2 / (n_in +
-n_out) (Glorot and Bengio, 2010) for activations that are linear around zero, 2 / n_in (He et al., 2015) for ReLU,
-which drops half of its inputs. Inputs that are not normalised saturate the first layer before anything is learned.
+The backward pass through a layer multiplies a gradient by the weights and by the derivative of the activation. The
+derivative of the sigmoid is at most 1/4, so after ten sigmoid layers little of the gradient reaches the first layer.
+ReLU has derivative 1 where it is active, and weights of the right variance keep the product near one: 2 / (n_in +
+n_out) (Glorot and Bengio, 2010) for activations that are linear around zero, and 2 / n_in (He et al., 2015) for ReLU,
+which sets half of its inputs to zero. Inputs that are not normalised saturate the first layer before training starts.
 """
 
 import matplotlib.pyplot as plt
@@ -23,7 +23,7 @@ DEPTH, WIDTH, EPOCHS, LR = 10, 32, 40, 0.005
 
 raw, y = load_digits(return_X_y=True)
 scaled = StandardScaler().fit_transform(raw).astype(np.float32)
-raw = raw.astype(np.float32)  # 0 to 16, and never below 0
+raw = raw.astype(np.float32)  # pixels from 0 to 16, without negative values
 
 
 def deep_network(activation, init):
@@ -34,7 +34,7 @@ def deep_network(activation, init):
 
 
 def gradients(net, X):
-    """Root mean square of the gradient of each layer's weights over all samples."""
+    """Root mean square of the full-batch gradient of each layer's weights."""
     _, d_logits = nn.SoftmaxCrossEntropy()(net.forward(X), y)
     net.backward(d_logits)
     weights = [p for p in net.parameters() if p.name.endswith("weight")]
@@ -42,7 +42,7 @@ def gradients(net, X):
 
 
 def train(net, X):
-    """Stochastic gradient descent on mini-batches of 32: the mean loss of every epoch."""
+    """Train by gradient descent on mini-batches of 32; return the mean loss of every epoch."""
     loss, optimizer = nn.SoftmaxCrossEntropy(), optim.SGD(net.parameters(), lr=LR, momentum=0.9)
     order, cursor, total = np.arange(len(X)), np.zeros((), np.int64), np.zeros(())
     x_batch, y_batch = np.empty((32, 64), np.float32), np.empty(32, y.dtype)
@@ -70,7 +70,7 @@ for name, X in (("raw", raw), ("standardised", scaled)):
     )
 
 # %%
-# The same ten hidden layers, in six settings. "small" weights are uniform in ±0.05, as was common before.
+# The same ten hidden layers are trained in six settings. "small" weights are uniform in ±0.05, a common choice earlier.
 
 settings = {
     "sigmoid, small weights": ("sigmoid", 0.05, scaled),
