@@ -1,4 +1,4 @@
-"""Fixtures shared by the tests, and which run where: on the CPU, on the stand-in for CUDA, on a GPU, when asked."""
+"""Shared fixtures, and markers that skip tests on the CPU, on the stand-in for CUDA or on a GPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ hypothesis.settings.register_profile("quick", max_examples=12, deadline=None, de
 hypothesis.settings.register_profile("deep", max_examples=1000, deadline=None)
 hypothesis.settings.load_profile("deep" if backends.DEEP else "quick")
 
-# A process that a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+# A process that a shell starts in the background ignores Ctrl-C, and its children would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -26,12 +26,12 @@ backends.route_kernels()
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "cpu_only(reason): is skipped where the CUDA kernels are tested")
-    config.addinivalue_line("markers", "not_on_gpu(reason): is skipped where a GPU computes")
+    config.addinivalue_line("markers", "cpu_only(reason): skips a test when the CUDA kernels are tested")
+    config.addinivalue_line("markers", "not_on_gpu(reason): skips a test on a real GPU")
     config.addinivalue_line(
-        "markers", "not_when_slow(reason): is skipped on the stand-in for CUDA and under sanitizers"
+        "markers", "not_when_slow(reason): skips a test on the stand-in for CUDA and under sanitizers"
     )
-    config.addinivalue_line("markers", "deep(reason): is skipped but by `make test-deep`")
+    config.addinivalue_line("markers", "deep(reason): skips a test except in `make test-deep`")
 
 
 def reasons_to_skip(item):
@@ -75,7 +75,7 @@ def threads(request):
     if not backends.ON_CPU and request.param != backends.THREADS[0]:
         pytest.skip("threads are the CPU's")
     if backends.ON_CPU and backends.SLOW and not backends.DEEP and request.param != backends.THREADS[-1]:
-        pytest.skip("under sanitizers the largest team stands for the others")
+        pytest.skip("under sanitizers only the largest number of threads is tested")
     before = steepest.get_num_threads()
     steepest.set_num_threads(request.param)
     yield request.param
@@ -84,7 +84,7 @@ def threads(request):
 
 @pytest.fixture(params=backends.STANDIN_DEVICES[:3] if backends.STANDIN else [None])
 def multiprocessors(request):
-    """On the stand-in, compute on devices of several sizes: how work is shared out depends on their multiprocessors."""
+    """On the stand-in, run a test on devices with few and many multiprocessors, which split work differently."""
     if request.param is None:
         yield
         return
@@ -97,14 +97,14 @@ def multiprocessors(request):
 
 @pytest.fixture
 def cupy(monkeypatch):
-    """CuPy, or the fake one; for the test, `device="cuda"` works, and NumPy arrays compute on the CPU."""
+    """CuPy or the fake CuPy; during the test `device="cuda"` works, and NumPy arrays use the CPU kernels."""
     yield backends.install_cuda(monkeypatch)
     backends.forget_cuda()
 
 
 @pytest.fixture
 def no_cuda(monkeypatch):
-    """A build without CUDA kernels, for one test."""
+    """Imitate a build without CUDA kernels during the test."""
     backends.replace_cuda(monkeypatch, None)
     yield
     backends.forget_cuda()

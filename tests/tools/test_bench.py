@@ -1,7 +1,7 @@
-"""The benchmarks run: each checks its results and gives a well-formed row. No time is asserted.
+"""Every benchmark runs, checks its results and gives a well-formed row; times are not checked.
 
-PyTorch and JAX stay out of this process (their threads would outlive the test), so that their places are
-reported as skipped, as they are where they are not installed, and with them the libraries built on them.
+PyTorch and JAX are not loaded, since their threads would outlive the test. They and the libraries built on them are
+reported as skipped, as on a machine without them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def options(folder=None):
 
 
 class FakeEvent:
-    """An event that is passed as soon as it is recorded."""
+    """A CUDA event that completes as soon as it is recorded."""
 
     def record(self):
         self.time = time.perf_counter()
@@ -51,7 +51,7 @@ class FakeEvent:
 
 
 class FakeCupy:
-    """NumPy with the few things of CuPy that the CUDA device uses: the CUDA benchmarks run on the CPU with it."""
+    """NumPy with the parts of CuPy that the CUDA device uses, so that CUDA benchmarks run on the CPU."""
 
     def __init__(self):
         self.device_waits = 0
@@ -94,7 +94,7 @@ def fake_cuda():
 
 
 def check_rows(rows, name, skipped):
-    """Every contestant is right and timed, but for the libraries that stay out."""
+    """Assert that every contestant is correct and timed, except for the skipped libraries."""
     assert len({row["case"] for row in rows}) == len(rows) > 0
     for row in rows:
         assert row["bench"] == name
@@ -109,11 +109,11 @@ def check_rows(rows, name, skipped):
             if row["case"] == "wheel":
                 continue
             if "peak_mib" in entry:
-                # Less than a page may be missing to ours; scikit-learn copies the samples, 1.5 MiB.
+                # Our fit may need less than a page; scikit-learn copies the samples, which take 1.5 MiB.
                 assert entry["peak_mib"] > 1 or contestant != "scikit-learn"
                 continue
             assert 0 < entry["min_us"] <= entry["p20_us"] <= entry["median_us"] <= entry["p80_us"]
-            # The roofline is no bound where the time of two rounds is mostly noise: only its sign is checked.
+            # Times of two rounds are mostly noise and may beat the roofline, so only the sign is checked.
             assert entry.get("roofline", 1) > 0
             ratios = {"ratio_of_medians", "median_of_ratios"} & set(entry)
             assert bool(ratios) == (contestant != harness.OURS)
@@ -145,7 +145,7 @@ def test_the_cuda_benchmarks_run_on_a_fake_device(name, tmp_path, monkeypatch):
         assert clocks == {"host"} if name in host else "host" not in clocks
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a process's memory is read as Linux tells it")
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is read from Linux's /proc")
 def test_samples_made_as_they_are_read_take_less_memory_than_all_of_them():
     n, d = 3 * CHUNK, 20
     figures = measure("streamed", n, d, 5, dict(os.environ))
@@ -153,7 +153,7 @@ def test_samples_made_as_they_are_read_take_less_memory_than_all_of_them():
 
 
 def test_the_benchmarks_are_found_without_pytest():
-    # pytest has folders of the tests in its path, which a person who starts a benchmark has not.
+    # pytest adds folders of the tests to the path, which are not there when a user runs a benchmark.
     names = "; ".join(f"import bench.bench_{name}" for name in NAMES)
     environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     subprocess.run([sys.executable, "-c", names], cwd=ROOT, env=environ, check=True)
@@ -201,7 +201,7 @@ def test_events_time_what_lies_on_the_stream_and_the_host_the_rest():
     assert calls == ["a"] * 3 + ["b", "b", "wait"]
     assert device.xp.device_waits == 2
     assert device.xp.sums == 0
-    # Emptying the caches is not in the time.
+    # The time does not include emptying the caches.
     device.xp.sum = lambda array, out: time.sleep(0.01)
     assert 0 < device.seconds(on_stream, 3, cold=True) < 0.01
     assert device.clock(on_stream, True) == "events, caches emptied"

@@ -1,4 +1,4 @@
-"""The training of the MNIST autoencoder, on a few images and a small network: curves, and what is said of them."""
+"""The benchmark of the MNIST autoencoder on a few images and a small network: curves and their summary."""
 
 from __future__ import annotations
 

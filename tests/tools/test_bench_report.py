@@ -1,4 +1,4 @@
-"""The report of the benchmarks: what it says of rows, and that it says nothing where there are none."""
+"""The report of the benchmarks: its text for rows, and its text without rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if not (ROOT / "bench" / "__main__.py").is_file():
 from bench import harness, report, targets  # noqa: E402
 from bench.__main__ import NAMES  # noqa: E402
 
-# kept by hand: what a saved row says of its run
+# kept by hand: the description of the run in a saved row
 RUN = {"date": "2024-02-29", "commit": "0", "device": "CPU", "isa": "generic", "threads": 2, "versions": {}}
 
 
@@ -71,7 +71,7 @@ def cuda_row(bench, case, medians, commit="abc1234", **more):
 
 
 def shown(*rows):
-    """The results of the targets that are measured, by the beginning of the target."""
+    """Results of the measured targets, by the start of the target's text."""
     answers = targets.answers(rows)
     return {target.text.split(":")[0]: result for target, result, _ in answers if result is not None}
 
@@ -165,7 +165,7 @@ def test_costs_of_fisher_matrices_are_read_from_rows_of_the_cpu():
         "logistic regression, breast cancer, standardised": [],
         "logistic regression, 100,000 × 100": [],
     }
-    # Those of a GPU do not answer goals of the CPU, nor the other way round.
+    # Rows of a GPU do not measure targets of the CPU, and vice versa.
     assert shown(*(row | {"device": "cuda"} for row in rows)) == {}
     text = report.generate_page([row | {"rounds": 1} for row in rows])
     assert "- K-FAC factors, batch 512: the floor." in text
@@ -186,7 +186,7 @@ def test_rows_measured_elsewhere_are_added_with_their_device_and_commit(tmp_path
     assert "met     Adam, 100 M parameters: at least 85 % of copy bandwidth: 90 %" in capsys.readouterr().out
     assert report.main(arguments) == 0
     text = page.read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
-    # The row of the CPU is still there, and the two do not mix.
+    # The row of the CPU is kept, and the two tables do not mix.
     on_cpu, on_gpu = text.split("## Measured on a GPU")
     assert "| 100 M parameters, 2 tensors | steepest | 5.00 µs |" in on_cpu
     assert "|  | PyTorch | 10.0 µs | 9.00 µs – 11.0 µs | 2.00× |" in on_cpu

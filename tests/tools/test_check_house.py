@@ -1,4 +1,4 @@
-"""The check of the house finds long files and lists that are kept twice, and nothing else."""
+"""`scripts/check_house.py` finds long files and lists that are kept twice, and nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TREES = '["birch", "cedar", "maple", "spruce", "willow"]'
 
 @pytest.fixture
 def found(tmp_path):
-    """A function that returns the problems of a repository of these files, path -> text."""
+    """A function that returns the problems of a repository with the given files, path -> text."""
 
     def problems(files):
         subprocess.run(["git", "init", "--quiet", tmp_path], check=True)

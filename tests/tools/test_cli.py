@@ -1,4 +1,4 @@
-"""The command line, run as its users run it."""
+"""The command line, run as users run it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(*arguments, **options):
 def test_train(tmp_path):
     done = run("train", "--epochs", 2, "--hidden", 32, 16, "--lr", "0.005", "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    # Nothing but the lines: no progress bar where there is no terminal.
+    # Without a terminal there is no progress bar.
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert lines[0] == "digits: 1149 training, 288 validation, 360 test images; network 64-32-16-10"
@@ -45,7 +45,7 @@ def test_train(tmp_path):
         assert len(figures) == 5
         assert all(0 < float(figure) < 2.5 for figure in figures[:4])
     assert lines[5].startswith("test accuracy 0.")
-    # It fits on a terminal of 80 columns.
+    # The table fits on a terminal of 80 columns.
     assert max(map(len, lines[:6])) < 80
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "learning_curve.png",
@@ -61,7 +61,7 @@ def test_train(tmp_path):
 
 
 def test_train_by_the_natural_gradient(tmp_path, capsys):
-    """Three of its epochs on the digits are worth more than as many of Adam's."""
+    """After three epochs on the digits the natural gradient has a better score than Adam."""
     scores = {}
     for solver in ("adam", "natural"):
         out = ["--output", str(tmp_path / solver)]
@@ -74,7 +74,7 @@ def test_train_by_the_natural_gradient(tmp_path, capsys):
 
 @pytest.mark.cpu_only("its fits take the stand-in too long")
 def test_compare():
-    """A line for each, with what it reached; the accuracies are not those of guessing."""
+    """The table has a line for each solver, with an accuracy better than guessing."""
     done = run("compare", "--hidden", 16)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -110,7 +110,7 @@ def test_train_on_idx_files(tmp_path, capsys, classes, outputs):
     assert cli.main(arguments) == 0
     shown = capsys.readouterr().out
     assert f"48 training, 12 validation, 10 test images; network 784-8-{outputs}\n" in shown
-    # Training errors are counted by the largest output.
+    # The training error counts the class of the largest output.
     (row,) = [line.split() for line in shown.splitlines() if line.split()[0] == "1/1"]
     assert (row[2] != "-") == (outputs > 1)
 
@@ -171,7 +171,7 @@ def test_divergence_is_reported(tmp_path):
 
 
 def test_a_loss_beyond_guessing_is_divergence(tmp_path, capsys):
-    """Though all numbers are finite: the large ones fit into the table, and nothing is saved."""
+    """A loss worse than guessing counts as divergence even if it is finite: nothing is saved, and the table fits."""
     assert (
         cli.main(["train", "--epochs", "1", "--hidden", "8", "--lr", "1e9", "--output", str(tmp_path)]) == 1
     )

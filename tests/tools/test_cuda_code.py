@@ -1,4 +1,4 @@
-"""`scripts/check_cuda_code.py` finds the faults that it is there to find, in kernels that have them."""
+"""`scripts/check_cuda_code.py` finds planted faults in compiled kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading of IDX files: what is right is read, and what is wrong is named, with its file and byte."""
+"""Reading of IDX files: valid files are read, and errors name the file, the byte and the fault."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def digits(n, seed):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Four small files, the test ones with gzip."""
+    """A folder with four small files; the test set is compressed with gzip."""
     for part, n in (("train", 12), ("test", 5)):
         for kind, array in zip(("images", "labels"), digits(n, seed=n), strict=True):
             name, content = NAMES[f"{part}_{kind}"], idx(array)
@@ -59,7 +59,7 @@ def test_load_mnist(folder, dtype):
 
 def test_the_real_files():
     if not FOLDER.is_dir():
-        pytest.skip("the MNIST files are not beside the repository")
+        pytest.skip("the MNIST files are not in the folder beside the repository")
     data = datasets.load_mnist(FOLDER)
     assert data.X_train.shape == (60_000, 784)
     assert data.X_test.shape == (10_000, 784)
@@ -153,7 +153,7 @@ def test_a_corrupt_gzip_stream(folder):
 
 
 def test_a_header_that_asks_for_more_than_the_file_can_hold(tmp_path):
-    """Nothing is unpacked for it, and no memory is taken."""
+    """Such a file is rejected before it is decompressed and before memory is allocated."""
     path = tmp_path / "x"
     path.write_bytes(gzip.compress(struct.pack(">BBBB2I", 0, 0, 8, 2, 2**31, 2**31) + bytes(10**6)))
     with pytest.raises(
@@ -167,7 +167,7 @@ def test_a_header_that_asks_for_more_than_the_file_can_hold(tmp_path):
 
 @pytest.mark.parametrize("part", [0, 1], ids=["images", "labels"])
 def test_images_and_labels_are_compared_before_they_are_unpacked(folder, part, monkeypatch):
-    """A bomb in the place of one of the files: small with gzip, and far more than the other file has."""
+    """One file is a decompression bomb: small with gzip, but with far more items than the other file."""
     path = folder / f"{list(NAMES.values())[2 + part]}.gz"
     n = 20_000
     path.write_bytes(gzip.compress(idx(np.zeros((n, 28, 28) if part == 0 else n, np.uint8))))
@@ -180,7 +180,7 @@ def test_images_and_labels_are_compared_before_they_are_unpacked(folder, part, m
 
 
 def test_memory_is_that_of_the_array(tmp_path):
-    """A small file with a large array inside takes the memory of that array once."""
+    """A small compressed file with a large array takes the memory of this array only once."""
     path = tmp_path / "x"
     path.write_bytes(gzip.compress(idx(np.zeros((64, 1 << 20), np.uint8))))
     run_python(

@@ -1,6 +1,6 @@
-"""The Python blocks of the README and of docs/ run, top to bottom, as a reader would run them.
+"""The Python blocks of the README and of docs/ run from top to bottom, as a reader would run them.
 
-Those that import CuPy run where there is a GPU.
+Blocks that import CuPy run only on a machine with a GPU.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def test_links_between_pages_exist():
 
 
 def test_what_is_advertised_can_be_installed():
-    """The extras that pages and messages name exist, and nothing sends to an index that does not have the package."""
+    """Extras that pages and messages name exist, and no command installs from an index without the package."""
     extras = re.search(
         r"^\[project.optional-dependencies\]\n(.*?)^\[", (ROOT / "pyproject.toml").read_text(), re.M | re.S
     )
@@ -63,7 +63,7 @@ def test_what_is_advertised_can_be_installed():
 
 
 def test_no_summary_of_the_reference_has_a_citation():
-    """Sphinx takes a docstring's first sentence for its tables, where a label of a citation is no link."""
+    """Sphinx shows the first sentence of a docstring in tables, in which citations do not link."""
     for module in (getattr(steepest, name) for name in steepest.__all__):
         for name in getattr(module, "__all__", []):
             summary = (getattr(module, name).__doc__ or "").split("\n\n")[0]

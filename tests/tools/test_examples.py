@@ -1,4 +1,4 @@
-"""Every example runs, in a fresh interpreter, prints what it says and writes its picture."""
+"""Every example runs in a fresh interpreter, prints the expected text and writes its picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import reader
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(FOLDER.rglob("*.py"))
-# A text that the output of each example contains.
+# Example -> a text that its output must contain.
 EXPECTED = {
     "activations": "sigmoid: from  0.007 to 0.993, steepest slope 0.250",
     "autoencoder": "autoencoder, 8 numbers: 8",
@@ -40,7 +40,7 @@ EXPECTED = {
     "vanishing_gradients": "ReLU, He                  first / last gradient  ",
     "when_they_fail": "small variance: neighbours along the component 48%, along the discriminant axis 99%",
 }
-# Modules that examples need beyond the package's own dependencies; the tests' extra installs them.
+# Example -> a module beyond the package's dependencies that it needs; the extra `test` installs it.
 NEEDED = {"cart_pole": "gymnasium"}
 
 
@@ -48,7 +48,7 @@ def test_every_example_is_here():
     assert sorted(path.stem for path in EXAMPLES) == sorted(EXPECTED)
 
 
-# These take longest; the gallery, which `make docs` builds, runs them as well.
+# The slowest examples; `make docs` also runs them for the gallery.
 LONG = {"autoencoder", "cart_pole", "many_features"}
 in_the_gallery = pytest.mark.deep("it takes more than 5 s, and the gallery runs it")
 
@@ -78,7 +78,7 @@ def test_example(path, tmp_path, tmp_path_factory):
 
 
 def check_picture(path):
-    """A picture is large enough to read, and not one colour."""
+    """Assert that a picture is large enough to read and has more than one colour."""
     from matplotlib.image import imread
 
     pixels = imread(path)

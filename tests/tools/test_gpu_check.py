@@ -1,4 +1,4 @@
-"""`scripts/gpu_check.sh`: what it runs, in which order and for how long, on a machine whose tools only pretend."""
+"""`scripts/gpu_check.sh`: the steps that it runs, their order and time limits, on a machine with fake tools."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = "scripts/gpu_check.sh"
 SUMMARY_LINE = re.compile(r"^(\w+) +(ok|SKIPPED|TIME RAN OUT|FAILED \(\d+\)) +\d+ s", re.MULTILINE)
 
-# Each tool writes its name and arguments to a file, and does what makes the script go on. `FAIL` is a pattern: a call
-# that matches it fails; one that matches `SLEEP` takes too long.
+# A fake tool appends its name and arguments to a file, and does what the script needs to continue. A call that matches
+# the pattern `FAIL` fails, and one that matches `SLEEP` takes too long.
 TOOL = """#!/bin/bash
 call="${0##*/} $*"
 echo "$call" >>"$CALLS"
@@ -33,7 +33,7 @@ TOOLS = ("python", "cmake", "ninja", "nvcc", "nvidia-smi", "compute-sanitizer", 
 
 
 class Machine:
-    """A copy of what the script looks at, with tools that pretend."""
+    """A copy of the files that the script reads, with fake tools."""
 
     def __init__(self, folder):
         self.root, self.bin, self.calls_file = folder / "tree", folder / "bin", folder / "calls"
@@ -47,7 +47,7 @@ class Machine:
             (self.bin / name).chmod(0o755)
 
     def run(self, *arguments, **environment):
-        """Run the script; returns its exit status, the steps with their results, and the calls of tools."""
+        """Run the script; return its exit status, the steps with their results, and the calls of tools."""
         self.calls_file.write_text("")
         env = {"PATH": f"{self.bin}:/usr/bin:/bin", "PYTHON": "python", "CALLS": str(self.calls_file)}
         done = subprocess.run(
@@ -90,7 +90,7 @@ def test_calls_in_their_order(machine):
     first = ["probe", "build", "test", "goals"]
     assert list(steps) == [*first, *sanitizers, "profile", "benchmarks"]
     assert set(steps.values()) == {"ok"}
-    assert calls.count("cmake --build") == 1  # the later calls take its package
+    assert calls.count("cmake --build") == 1  # later calls use the package of the first
     tests, goals, profile, benchmarks = (
         calls.index(text)
         for text in ("-m pytest -p", "--peers cupy --rounds 5", "ncu --set", "adam matmul fit")

@@ -13,7 +13,7 @@ from backends import run_python
 
 import steepest
 
-# The rooms of the package from the ground up: a room imports those of earlier rows, and nothing of its own row.
+# Layers of the package from the bottom up: a subpackage imports only subpackages of earlier rows.
 FLOORS = (
     ("_version",),
     ("_runtime",),
@@ -31,7 +31,7 @@ HEAVY = ("sklearn", "scipy", "matplotlib", "cupy", "pandas", "torch", "tqdm", "s
 
 @pytest.fixture(scope="module")
 def loaded():
-    """Modules that `import steepest` loads."""
+    """Names of the modules that `import steepest` loads."""
     return run_python("import sys, steepest; print(*sys.modules)").stdout.split()
 
 
@@ -68,7 +68,7 @@ else:
 def test_import_starts_no_threads():
     if not Path("/proc/self/task").exists():
         pytest.skip("this system has no /proc")
-    # NumPy's BLAS may start some of its own.
+    # NumPy's BLAS may start threads at its import.
     run_python(
         """
 import os, numpy

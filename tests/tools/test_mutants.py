@@ -1,4 +1,4 @@
-"""Faults drawn at random from the kernels, and which test files belong to a file of the repository."""
+"""Random mutants of the kernels, and the test files that belong to a file of the repository."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_file_has_its_tests(file, tests):
 
 def test_what_has_changed_is_tested():
     if not (ROOT / ".git").exists():
-        pytest.skip("a copy without its repository does not know what has changed")
+        pytest.skip("without a git repository the changed files are unknown")
     done = subprocess.run(
         [sys.executable, "scripts/related_tests.py"], cwd=ROOT, capture_output=True, text=True, check=True
     )

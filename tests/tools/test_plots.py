@@ -1,4 +1,4 @@
-"""Plots of models: what is drawn, where, and that nothing overlaps that is to be read."""
+"""Plots of models: their contents and axes, and text without overlaps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CALLS = {
 }
 
 
-# Those of several panels.
+# Plots with several panels.
 PANELS = {
     "fisher_discriminant": lambda **o: plots.fisher_discriminant(*two_normal_classes(), **o),
     "projections": lambda **o: plots.projections(*two_models(), **o),
@@ -44,7 +44,7 @@ def test_every_plot_is_tested():
 
 @pytest.mark.parametrize("name", CALLS)
 def test_axes(name, tmp_path):
-    """Without axes there is a figure of its own, which can be saved; given ones are drawn into."""
+    """Without `ax` a plot makes a figure, which can be saved; otherwise it draws into the given axes."""
     ax = CALLS[name]()
     ax.figure.savefig(tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
@@ -55,7 +55,7 @@ def test_axes(name, tmp_path):
 
 @pytest.mark.parametrize("name", PANELS)
 def test_panels(name, tmp_path):
-    """Without a figure there is a new one; a given one, or a part of one, gets the panels."""
+    """Without `figure` a plot makes one; otherwise it draws the panels into the given figure or subfigure."""
     panels = PANELS[name]()
     panels[0].figure.savefig(tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
@@ -65,7 +65,7 @@ def test_panels(name, tmp_path):
         assert panels.shape == (2,)
         assert given.axes[-2:] == list(panels)
         assert all(panel.has_data() for panel in panels)
-        # One legend, beside the last.
+        # There is one legend, beside the last panel.
         assert [panel.get_legend() is not None for panel in panels] == [False, True]
 
 
@@ -79,7 +79,7 @@ def test_matplotlib_missing(name, monkeypatch):
 
 @pytest.mark.parametrize("name", [*CALLS, *PANELS])
 def test_notebooks_show_the_picture(name):
-    """IPython asks what the last line of a cell gives for a PNG: the axes, and their figure, without pyplot."""
+    """IPython asks the value of a cell's last line for a PNG; axes and figures provide it without pyplot."""
     ax = np.ravel({**CALLS, **PANELS}[name]())[-1]
     for shown in (ax, ax.figure):
         assert shown._repr_png_().startswith(b"\x89PNG")
@@ -112,7 +112,7 @@ def test_learning_curve(tmp_path, rng):
         *("training loss", "validation loss", "validation score")
     ]
     assert len({line.get_color() for line in (*loss.lines, *score.lines)}) == 3
-    # Given scores take the place of the model's; without any, there is one scale.
+    # Given scores replace the model's; without scores there is a single axis.
     given = plots.learning_curve(model, scores={"accuracy": [0.5, 0.6, 0.7]}).figure.axes[1]
     assert [line.get_label() for line in given.lines] == ["accuracy"]
     assert len(plots.learning_curve({"loss": [3.0, 2.0]}).figure.axes) == 1
@@ -121,7 +121,7 @@ def test_learning_curve(tmp_path, rng):
 
 
 def test_the_palette_is_for_all_eyes():
-    """Colours of neighbours in it differ in lightness or hue by enough (redmean distance of 8-bit colours)."""
+    """Neighbouring colours differ enough in lightness or hue (redmean distance of 8-bit colours)."""
     rgb = 255 * np.array([to_rgba(c)[:3] for c in _style.COLOURS])
     for i, j in zip(*np.triu_indices(len(rgb), 1), strict=True):
         mean, d = (rgb[i, 0] + rgb[j, 0]) / 2, rgb[i] - rgb[j]
@@ -174,7 +174,7 @@ def test_every_weight_is_a_line():
     second[...] = [[2.0], [-2.0]]
     ax = draw(plots.network_topology(net))
     lines, others = ax.collections
-    # Zero, and what is nothing against the largest, are not drawn.
+    # Weights that are zero, or negligible relative to the largest, are not drawn.
     assert len(lines.get_segments()) == 4
     assert len(others.get_segments()) == 2
     widths = lines.get_linewidths()

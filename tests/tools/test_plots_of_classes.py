@@ -25,7 +25,7 @@ def test_decision_regions(probabilities):
     assert ((image >= 0) & (image <= 1)).all()
     colours = _style.colours(2)
     for column, colour in ((0, colours[0]), (-1, colours[1])):
-        # The hue of the class, mixed with white.
+        # Regions have the colour of the class, mixed with white.
         shade = 1 - image[25, column]
         assert np.corrcoef(shade, 1 - colour)[0, 1] > 0.99
     left, right, low, high = ax.images[0].get_extent()
@@ -48,7 +48,7 @@ def test_decision_regions_of_a_data_frame():
 
 
 def wave():
-    """A regressor of two features, whose targets are whole numbers as often as not."""
+    """A regressor of two features whose targets are whole numbers."""
     X = np.random.default_rng(0).uniform(-1, 1, (60, 2))
     y = np.rint(4 * X[:, 0])
     return X, y, MLPRegressor(hidden_layer_sizes=(8,), solver="lbfgs", max_iter=100, random_state=0).fit(X, y)
@@ -62,7 +62,7 @@ def test_decision_regions_of_a_regressor():
     left, right, low, high = ax.images[0].get_extent()
     corners = [[left, low], [right, low], [left, high], [right, high]]
     np.testing.assert_allclose(image[[0, 0, -1, -1], [0, -1, 0, -1]], model.predict(corners))
-    # Predictions and samples are on one scale of colours.
+    # Predictions and samples share a colour scale.
     np.testing.assert_array_equal(ax.collections[0].get_array(), y)
     assert ax.images[0].get_clim() == ax.collections[0].get_clim()
     assert len(ax.figure.axes) == 2
@@ -75,11 +75,11 @@ def test_decision_regions_of_a_regressor():
 
 def test_whole_numbers_of_floats_are_real_numbers():
     X, y, _ = wave()
-    assert len(plots.projection(X, y).figure.axes) == 2  # with a scale of colours
+    assert len(plots.projection(X, y).figure.axes) == 2  # the second is a colour bar
     assert plots.projection(X[:, :1], y).get_ylabel() == "y"
     models = [PCA(2).fit(X)]
     assert len(plots.projections(X, y.astype(np.float32), models)[0].collections) == 1
-    # Integers are classes, and so is what has labels.
+    # Integer targets are classes, and so are targets with `labels`.
     assert len(plots.projection(X, y.astype(int)).collections) == 9
     assert len(plots.projection(X, y, labels=list("abcdefghi")).collections) == 9
 
@@ -97,7 +97,7 @@ def test_projection():
         == 10
     )
     assert len(plots.projection(X).collections) == 1
-    assert len(plots.projection(X, X[:, 0]).figure.axes) == 2  # with a scale of colours
+    assert len(plots.projection(X, X[:, 0]).figure.axes) == 2  # the second is a colour bar
     with pytest.raises(ValueError, match="there are 2 labels for 3 classes"):
         plots.projection(X, y, labels=["a", "b"])
     with pytest.raises(
@@ -107,7 +107,7 @@ def test_projection():
 
 
 def test_projection_of_one_column():
-    """Histograms: all samples are in them, each class's where its samples are."""
+    """A projection on one column draws histograms of all samples, each at the samples of its class."""
     X, y = blobs()
     X = X[:, :1] + 3.0 * y[:, None]
     ax = draw(plots.projection(X, y, labels=["a", "b", "c"], name="axis"))
@@ -120,12 +120,12 @@ def test_projection_of_one_column():
         np.testing.assert_array_equal(counts, np.histogram(X[y == i], edges)[0])
         assert counts.sum() == (y == i).sum()
         np.testing.assert_array_equal(patch.get_edgecolor()[:3], colour)
-    # Many classes have their names in them.
+    # With many classes the legend is replaced by names inside the plot.
     many = plots.projection(np.arange(60.0)[:, None], np.arange(60) // 5)
     assert [t.get_text() for t in many.texts] == [str(i) for i in range(12)]
     np.testing.assert_allclose([t.xy[0] for t in many.texts], 5 * np.arange(12) + 2)
     assert many.get_legend() is None
-    # Neither classes nor a legend; a real y is the other coordinate.
+    # Without y there are no classes and no legend; real targets become the other coordinate.
     alone = plots.projection(X)
     assert alone.patches[0].get_data().values.sum() == len(X)
     assert alone.get_legend() is None
@@ -145,11 +145,11 @@ def test_projections():
             )
         assert panel.get_xlabel() == "axis 1"
     assert [t.get_text() for t in panels[-1].get_legend().get_texts()] == ["a", "b", "c"]
-    # Two models of a class are told apart by names that are given, and a single column is drawn, too.
+    # Given names distinguish two models of one class, and a model with a single column is drawn too.
     named = plots.projections(X, y, {"two": PCA(2).fit(X), "one": PCA(1).fit(X)})
     assert [panel.get_title() for panel in named] == ["two", "one"]
     assert [len(panel.collections) for panel in named] == [3, 0]
-    # The legend shows the markers, though the last panel has none.
+    # The legend shows markers, even though the last panel has none.
     legend = named[-1].get_legend().legend_handles
     assert [type(handle).__name__ for handle in legend] == ["PathCollection"] * 3
     assert all(panel.get_legend() is None for panel in plots.projections(X, X[:, 0], models))
@@ -158,7 +158,7 @@ def test_projections():
 
 
 def projected_in(panel):
-    """The axis of a projection, its histograms' corners, and the line between the classes, as they are drawn."""
+    """Return a panel's projection axis, the corners of its histograms, and the line between the classes."""
     *_, axis, threshold = [np.column_stack(line.get_data()) for line in panel.lines]
     return axis, [patch.get_xy() for patch in panel.patches], threshold
 
@@ -168,7 +168,7 @@ def unit(vector):
 
 
 def test_fisher_directions():
-    """One line joins the means, the other is that of the discriminant analysis."""
+    """One panel projects on the line between the means, the other on the discriminant direction."""
     X, y = two_normal_classes()
     means = [X[y == label].mean(axis=0) for label in ("a", "b")]
     fisher = LinearDiscriminantAnalysis().fit(X, y).coef_[0]
@@ -178,10 +178,10 @@ def test_fisher_directions():
         assert panel.get_aspect() == 1
         axis, _, threshold = projected_in(panel)
         np.testing.assert_allclose(unit(axis[1] - axis[0]), unit(expected), rtol=1e-9)
-        # The classes are parted at right angles to it, in the middle between the means.
+        # The decision line is orthogonal to the projection axis, midway between the means.
         assert abs(unit(threshold[1] - threshold[0]) @ unit(expected)) < 1e-9
         np.testing.assert_allclose(threshold @ expected, (means[0] + means[1]) @ expected / 2)
-        # Each mean is marked, and its foot is on the axis.
+        # Each mean is marked, with a perpendicular to the axis.
         for mean, foot, mark in zip(means, panel.lines[0:4:2], panel.lines[1:4:2], strict=True):
             np.testing.assert_allclose(np.ravel(mark.get_data()), mean)
             ends = np.column_stack(foot.get_data())
@@ -192,7 +192,7 @@ def test_fisher_directions():
 
 
 def test_fisher_histograms():
-    """They hang on the axis below the samples, as long as the classes' shares."""
+    """Histograms hang on the axis below the samples; bar lengths are proportions of the class."""
     X, y = two_normal_classes()
     panels = plots.fisher_discriminant(X, y, bins=12)
     for panel in panels:
@@ -205,25 +205,25 @@ def test_fisher_histograms():
         scales = []
         for label, outline in zip("ab", outlines, strict=True):
             projected = X[y == label] @ along
-            edges = np.linspace(*(axis @ along), 13) + 1e-9 * (np.arange(13) - 6)  # clear of rounding
+            edges = np.linspace(*(axis @ along), 13) + 1e-9 * (np.arange(13) - 6)  # avoids rounding at edges
             shares = np.histogram(projected, edges)[0] / len(projected)
             heights = (outline - axis[0]) @ normal
-            # A corner on the axis, two for every bin, a corner on the axis, and the first again.
+            # Corners: one on the axis, two for every bin, one on the axis, and the first again.
             assert len(heights) == 27
             np.testing.assert_allclose(heights[1:25:2], heights[2:26:2], atol=1e-9)
             scales.append(heights[1:25:2].sum())
             np.testing.assert_allclose(heights[1:25:2] / scales[-1], shares, atol=1e-9)
         np.testing.assert_allclose(*scales)
-        # The line between the classes goes through all of them.
+        # The line between the classes spans the samples and the histograms.
         np.testing.assert_allclose(
             threshold @ normal, [(X @ normal).min(), (np.vstack(outlines) @ normal).max()]
         )
-        # Nothing lies outside the axes.
+        # Everything lies inside the axes.
         draw(panel)
         drawn = np.vstack([X, *outlines])
         (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
         assert (drawn > [left, bottom]).all() and (drawn < [right, top]).all()
-    # Both panels show the same part of the plane, at the same scale.
+    # Both panels have the same limits and scale.
     corners = [(*panel.get_xlim(), *panel.get_ylim()) for panel in panels]
     np.testing.assert_allclose(*corners)
 
@@ -250,7 +250,7 @@ def test_fisher_criterion():
 
 
 def test_fisher_of_classes_above_each_other():
-    """The means' line goes straight up, and its projection stands on the right."""
+    """If the line between the means is vertical, its histograms are drawn on the right."""
     X = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     panel = plots.fisher_discriminant(np.vstack([X, X + np.array([0.0, 4.0])]), np.arange(8) // 4)[0]
     axis, outlines, _ = projected_in(panel)
@@ -297,7 +297,7 @@ def test_confusion_matrix():
     truth, predicted = ["cat", "cat", "cat", "dog", "bird"], ["cat", "cat", "dog", "dog", "cat"]
     ax = plots.confusion_matrix(truth, predicted)
     written = {(t.get_position()[1], t.get_position()[0]): t.get_text() for t in ax.texts}
-    # Rows are true classes, sorted: bird, cat, dog.
+    # Rows are the sorted true classes: bird, cat, dog.
     assert written == {(0, 1): "1", (1, 1): "2", (1, 2): "1", (2, 2): "1"}
     np.testing.assert_allclose(image_of(ax), [[0, 1, 0], [0, 2 / 3, 1 / 3], [0, 0, 1]])
     assert [t.get_text() for t in ax.get_xticklabels()] == ["bird", "cat", "dog"]

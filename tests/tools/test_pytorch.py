@@ -1,4 +1,4 @@
-"""Activations, losses and their gradients agree with PyTorch's, where it is installed."""
+"""Activations, losses and their gradients agree with PyTorch's, if it is installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 from backends import run_python
 
-# PyTorch stays out of this process: its threads would outlive the test.
+# PyTorch runs in a separate process, since its threads would outlive the test.
 ACTIVATIONS = """
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""scikit-learn's own tests pass on this package's classes, but for those that the docs explain."""
+"""scikit-learn's own tests pass on this package's classes, except for those that the docs explain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sklearn
 from sklearn_suite import page, run
 from sklearn_suite.suites import SUITES
 
-# The two halves of a suite for every change, each in a few seconds; all suites whole where there is time.
+# Every change runs the two halves of one suite, in a few seconds each; `make test-deep` runs all suites.
 HALVES = [("mlp", "partial_fit or multi"), ("mlp", "not (partial_fit or multi)")]
 
 
@@ -22,7 +22,7 @@ def test_no_failure_is_unexplained(name, select):
         pytest.skip("this scikit-learn was installed without its tests")
     result = run.run(name, select=select)
     assert result["passed"] > 10, result["output"]
-    # Another scikit-learn has other tests: a reason may be for one that it lacks.
+    # Other releases of scikit-learn have other tests, and may lack a test with a reason.
     whole = not select and sklearn.__version__ == page.load()[name]["sklearn"]
     assert not run.disagreements(name, result, whole=whole), result["output"]
 
