@@ -31,7 +31,7 @@ class Job:
             bias[...] = 0.1 * rng.standard_normal(len(bias))
         self.v = [rng.standard_normal(p.shape, dtype=np.float32) for p in self.parameters]
 
-    # ------------------------------------------------------------------------------------------- right answers
+    # ------------------------------------------------------------------------------------------- exact results
 
     @cached_property
     def _pass(self):

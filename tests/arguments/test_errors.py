@@ -115,7 +115,7 @@ def test_bad_input(name, spoiler, dtype):
     "spoiler",
     [
         *SPOILERS,
-        pytest.param("read_only", marks=pytest.mark.not_on_gpu("CuPy has no arrays that are read-only")),
+        pytest.param("read_only", marks=pytest.mark.not_on_gpu("CuPy has no read-only arrays")),
     ],
 )
 @pytest.mark.parametrize("name", cases.CASES)

@@ -122,7 +122,7 @@ class NotToBeHad:
         raise self.error
 
 
-@pytest.mark.not_on_gpu("these say that they lie in host memory")
+@pytest.mark.not_on_gpu("its arrays claim to be in host memory")
 @pytest.mark.parametrize("tells_device", [True, False])
 @pytest.mark.parametrize("error", [BufferError, RuntimeError, AttributeError])
 def test_arrays_that_dlpack_does_not_give(error, tells_device):

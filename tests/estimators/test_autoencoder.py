@@ -20,7 +20,7 @@ pytestmark = [
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.cpu_only("its fits take the stand-in too long")
+@pytest.mark.cpu_only("its fits take too long on the stand-in")
 @pytest.mark.parametrize(
     ("estimator", "check"),
     list(estimator_checks_generator(Autoencoder(max_iter=5))),
@@ -40,7 +40,7 @@ def quick(**options):
     return Autoencoder(**{"hidden_layer_sizes": (5, 2), "max_iter": 3, "random_state": 0, **options})
 
 
-@pytest.mark.cpu_only("its fits take the stand-in too long")
+@pytest.mark.cpu_only("its fits take too long on the stand-in")
 @pytest.mark.parametrize("tied_weights", [False, True])
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_a_linear_one_finds_the_principal_components(rng, tied_weights, k):
@@ -132,7 +132,7 @@ def test_log_loss(dtype):
         quick(loss="log_loss", output_activation="tanh").fit(X)
 
 
-@pytest.mark.cpu_only("its fits take the stand-in too long")
+@pytest.mark.cpu_only("its fits take too long on the stand-in")
 def test_denoising():
     """An autoencoder trained with dropout of the input reconstructs damaged images better than one trained without."""
     X = (load_digits().data / 16).astype(np.float32)

@@ -301,7 +301,7 @@ def test_tensorboard_that_is_missing(monkeypatch, tmp_path):
         TensorBoard(tmp_path)
 
 
-# ------------------------------------------------------------------------------------------------------- all alike
+# --------------------------------------------------------------------------------------------------- all callbacks
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

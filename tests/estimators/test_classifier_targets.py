@@ -123,7 +123,7 @@ def test_losses_separate_the_classes(task, loss):
     assert hasattr(model, "predict_log_proba") == (loss == "log_loss")
 
 
-# ------------------------------------------------------------------------------------------ weights of classes
+# ----------------------------------------------------------------------------------------------- class weights
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])

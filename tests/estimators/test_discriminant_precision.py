@@ -216,7 +216,7 @@ def test_solvers_agree_on_priors_that_are_not_the_shares(rng):
         np.testing.assert_allclose(centred(model.coef_.T), centred(coef.T), rtol=0, atol=1e-9)
 
 
-@pytest.mark.cpu_only("it counts memory of the host")
+@pytest.mark.cpu_only("it measures host memory")
 @pytest.mark.parametrize("shrinkage", [None, 0.1])
 def test_many_classes_need_no_covariance_each(rng, shrinkage):
     k, d = 2000, 100

@@ -44,7 +44,7 @@ def assert_close(got, expected, relative=1e-10):
     np.testing.assert_allclose(got, expected, rtol=0, atol=relative * max(scale, 1.0))
 
 
-# --------------------------------------------------------------------------------------------- the answers of refits
+# --------------------------------------------------------------------------------------------- agreement with refits
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -1,6 +1,6 @@
 """Linear models on CUDA: types and devices of their results, and agreement with the CPU.
 
-The tests run where there is a GPU, and elsewhere on the fake CuPy and the stand-in for the CUDA kernels.
+The tests use a GPU if there is one, else the fake CuPy and the stand-in for the CUDA kernels.
 """
 
 from __future__ import annotations

@@ -387,7 +387,7 @@ def test_bad_input(rng):
         LogisticRegression(l1_ratio=1.0).fit(X, y)
 
 
-# ------------------------------------------------------------------------------------ units, and what is claimed
+# ----------------------------------------------------------------------------- scales, and claims of convergence
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "natural", "saga"])

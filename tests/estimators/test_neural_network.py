@@ -20,7 +20,7 @@ from steepest.neural_network import MLPClassifier, MLPRegressor
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    pytest.mark.cpu_only("its fits take the stand-in too long; test_device.py has short ones"),
+    pytest.mark.cpu_only("its fits take too long on the stand-in; test_device.py has short ones"),
 ]
 
 
@@ -99,7 +99,7 @@ def test_regression_of_several_outputs():
     assert MLPRegressor(max_iter=2).fit(X, y).predict(X).shape == (120,)
 
 
-# ------------------------------------------------------------------------------------------------- going on
+# --------------------------------------------------------------------------------------- continued training
 
 
 @both

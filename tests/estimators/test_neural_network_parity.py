@@ -12,7 +12,7 @@ from sklearn import neural_network as sklearn_networks
 from steepest.neural_network import MLPClassifier
 
 pytestmark = [
-    pytest.mark.cpu_only("its fits take the stand-in too long"),
+    pytest.mark.cpu_only("its fits take too long on the stand-in"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     # An option that older releases of scikit-learn pass.
     pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning"),

@@ -19,7 +19,7 @@ SOLVERS = ("full", "covariance_eigh")
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.cpu_only("its fits take the stand-in too long")
+@pytest.mark.cpu_only("its fits take too long on the stand-in")
 @pytest.mark.parametrize(
     ("estimator", "check"),
     list(estimator_checks_generator(PCA())),

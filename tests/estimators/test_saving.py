@@ -55,7 +55,7 @@ def fast(estimator):
     return estimator().set_params(**{k: v for k, v in options.items() if k in estimator().get_params()})
 
 
-# -------------------------------------------------------------------------------------------------- there and back
+# ----------------------------------------------------------------------------------------------------- round trips
 
 
 @every_estimator

@@ -85,7 +85,7 @@ def divergence(name, z, w):
     return 0.5 * (ratio - 1 - np.log(ratio) + (mean - other) ** 2 / np.exp(t)).sum(axis=1)
 
 
-# ------------------------------------------------------------------------------------------------ kinds and scales
+# ----------------------------------------------------------------------------------------- Fisher types and scales
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
@@ -269,7 +269,7 @@ def test_damping_of_next_to_nothing(dtype, solver, damping):
     assert_close(solution, F.solve(within), max(bound, 1e-8) if solver == "cg" else bound)
 
 
-# ------------------------------------------------------------------------------------------ distances, other parameters
+# ------------------------------------------------------------------------------------ distances, other parametrisations
 
 
 def test_steps_of_two_parametrisations_part_with_the_square_of_their_length():

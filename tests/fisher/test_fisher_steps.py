@@ -81,7 +81,7 @@ def test_logistic_regression_by_the_natural_gradient(k):
 
 
 @pytest.mark.not_when_slow("its fits take long; other tests cover each step")
-@pytest.mark.cpu_only("its fits take the stand-in too long")
+@pytest.mark.cpu_only("its fits take too long on the stand-in")
 @pytest.mark.parametrize(
     "load", [datasets.load_breast_cancer, datasets.load_digits], ids=["breast cancer", "digits"]
 )

@@ -180,7 +180,7 @@ def test_reparametrised_networks_train_alike():
 # ------------------------------------------------------------------------------------------------ steps that fail
 
 
-@pytest.mark.cpu_only("its fits take the stand-in too long")
+@pytest.mark.cpu_only("its fits take too long on the stand-in")
 def test_steps_that_raise_the_loss_are_taken_back():
     X, y = digits()
     net = nn.Network([nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10)], seed=0, dtype=np.float64)

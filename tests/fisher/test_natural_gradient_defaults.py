@@ -210,7 +210,7 @@ def test_clipped_steps_do_not_lower_the_damping():
     assert opt.damping == 1.0
 
 
-# ------------------------------------------------------------------------------------- units that nothing comes from
+# ---------------------------------------------------------------------------------------- dead units and zero inputs
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

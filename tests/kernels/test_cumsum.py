@@ -55,7 +55,7 @@ def test_in_place(rng, dtype):
     assert identical(x, expected)
 
 
-@pytest.mark.cpu_only("a GPU has no teams")
+@pytest.mark.cpu_only("a GPU has no thread teams")
 def test_threads_change_nothing(rng, dtype):
     before = steepest.get_num_threads()
     results = []

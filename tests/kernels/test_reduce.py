@@ -50,7 +50,7 @@ def test_sums_with_threads(rng, dtype, threads, name, axis):
     check_sum(name, (1.0 + rng.standard_normal((2001, 301))).astype(dtype), axis, layouts=("c", "fortran"))
 
 
-@pytest.mark.cpu_only("no thread of a GPU adds up so many")
+@pytest.mark.cpu_only("on a GPU no thread sums so many items")
 def test_a_long_running_sum_does_not_stick():
     # A float32 sum would stop growing at 2^24.
     x = np.ones((1, 2**24 + 2**10), np.float32)

@@ -125,7 +125,7 @@ class Counted:
     """An object whose reference count the test checks."""
 
 
-@pytest.mark.not_on_gpu("CuPy has no arrays of references")
+@pytest.mark.not_on_gpu("CuPy has no object arrays")
 @pytest.mark.parametrize("captured", [False, True])
 @pytest.mark.parametrize(
     "references",

@@ -246,7 +246,7 @@ def test_synchronize_waits_where_cuda_was_used(cupy, monkeypatch):
     assert waits == [1]
 
 
-# -------------------------------------------------------------------------------------------- what is printed
+# --------------------------------------------------------------------------------------- configuration report
 
 INFO = {
     "built_for": ["80", "90a"],

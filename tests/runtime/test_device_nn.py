@@ -1,6 +1,6 @@
 """Networks and update rules on CUDA: where their arrays lie, how they move, and agreement with the CPU.
 
-The tests run where there is a GPU, and elsewhere on the fake CuPy and the stand-in for the CUDA kernels.
+The tests use a GPU if there is one, else the fake CuPy and the stand-in for the CUDA kernels.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ def with_bad_images(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(packed)
 
 
-# --------------------------------------------------------------------------------------------------------- using them
+# ------------------------------------------------------------------------------------------- use of the loaded models
 
 
 def use(model, rng: np.random.Generator) -> str:

@@ -36,7 +36,7 @@ def instruction_sets():
     return tuple(_cpu.info()["isas_available"])
 
 
-# ---------------------------------------------------------------------------------- where the tests compute
+# -------------------------------------------------------------------------------------------------- devices
 
 
 STANDIN = os.environ.get("STEEPEST_STANDIN")

@@ -6,7 +6,7 @@ import pytest
 
 from steepest.neural_network import MLPClassifier
 
-slow = pytest.mark.cpu_only("its fits take the stand-in too long")
+slow = pytest.mark.cpu_only("its fits take too long on the stand-in")
 
 
 def natural(estimator, **options):

@@ -72,7 +72,7 @@ def test_train_by_the_natural_gradient(tmp_path, capsys):
     assert scores["natural"] > max(scores["adam"], 0.85)
 
 
-@pytest.mark.cpu_only("its fits take the stand-in too long")
+@pytest.mark.cpu_only("its fits take too long on the stand-in")
 def test_compare():
     """The table has a line for each solver, with an accuracy better than guessing."""
     done = run("compare", "--hidden", 16)
