@@ -19,7 +19,7 @@ MODULES = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgu
 
 
 def public():
-    """Yield (name, value) for every public function, class and registry of the modules."""
+    """Yield (name, value) for every public function and class that the modules define, and instances of the classes."""
     for module in MODULES:
         for name, value in vars(module).items():
             own = getattr(value, "__module__", None) == module.__name__
