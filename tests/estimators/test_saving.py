@@ -185,6 +185,7 @@ def parts():
         nn.ParameterSpec: ((4, 3), "he_normal", True),
         nn.Permute: ((1, 0),),
         nn.Reshape: ((4, 3),),
+        nn.Residual: (nn.Linear(4, 4), nn.ReLU()),
         schedules.Constant: (0.5,),
         schedules.Cosine: (0.5, 10),
         schedules.InverseScaling: (0.5,),

@@ -13,6 +13,7 @@ from programs import (
     bilinear,
     diamond,
     recurrent,
+    residual,
     siamese,
     tied,
     two_inputs,
@@ -23,7 +24,7 @@ from programs import (
 from steepest import fisher, nn, optim
 from steepest.fisher._structures import STRUCTURES
 
-NETWORKS = [siamese, tied, two_inputs, diamond, recurrent, bilinear]
+NETWORKS = [residual, siamese, tied, two_inputs, diamond, recurrent, bilinear]
 networks = pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)
 LOSS = nn.SoftmaxCrossEntropy()
 

@@ -16,6 +16,7 @@ from programs import (
     diamond,
     listed,
     recurrent,
+    residual,
     siamese,
     tied,
     two_inputs,
@@ -25,9 +26,10 @@ from programs import (
 import steepest
 from steepest import nn
 from steepest.nn import gradient, program
+from steepest.nn.compiled import Wanted
 from steepest.nn.execution import bound, gradient_buffers, run_backward, run_forward, value_buffers
 
-NETWORKS = [siamese, tied, two_inputs, two_outputs, diamond, recurrent]
+NETWORKS = [residual, siamese, tied, two_inputs, two_outputs, diamond, recurrent]
 networks = pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)
 
 
@@ -127,6 +129,18 @@ def test_a_pass_changes_nothing_but_how(make, names, rng):
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-13)
 
 
+def test_passes_do_what_they_are_for():
+    net = residual()
+    text = net.program
+    assert "linear + sigmoid" in text
+    assert "tanh'" in text  # in the kernel that writes the gradient
+    assert len(net._main.training.nodes) < len(net._main.plain.nodes)
+    wanted = Wanted(inputs=False, parameters=True, frozen=frozenset())
+    _, places = net._main.backward(wanted)
+    backward = gradient.backward_of(net._main.training)
+    assert len(places.sizes) < len(backward.values) - 1
+
+
 @networks
 def test_capture(make, rng):
     """A captured step of a network of any form gives the bits of an eager one, and its outputs may be held."""
@@ -178,6 +192,14 @@ def test_inputs_of_any_strides(rng):
     expected = net.predict(np.ascontiguousarray(image), np.ascontiguousarray(table))
     np.testing.assert_array_equal(net.predict(image, table), expected)
     np.testing.assert_array_equal(net.forward(image, table), expected)
+
+
+def test_summary():
+    lines = residual().summary().splitlines()
+    assert lines[0].split() == ["layer", "operation", "output", "parameters", "MFLOP", "a", "sample"]
+    assert lines[1].split() == ["0", "linear", "+", "sigmoid", "(6,)", "36", "0.000"]
+    assert lines[-1].split()[:2] == ["all", str(36 + 2 * 42 + 28 + 24 + 15)]
+    assert [p.name for p in siamese().parameters("bias")] == ["0.bias", "3.bias"]
 
 
 def test_a_layer_of_a_user(rng):
@@ -237,6 +259,13 @@ def test_what_cannot_be_built():
         (lambda: nn.Reshape((0, 8)), ValueError, "positive integers"),
         (lambda: nn.Permute((0, 0)), ValueError, "must be a permutation"),
         (lambda: nn.Permute((1, 0))(h), ValueError, r"takes samples of 2 axes, but samples of shape \(8,\)"),
+        (
+            lambda: nn.Residual(nn.Linear(8, 3))(h),
+            ValueError,
+            r"of shape \(3,\), to its input of shape \(8,\)",
+        ),
+        (lambda: nn.Residual(), ValueError, "at least one layer"),
+        (lambda: nn.Residual("relu"), TypeError, "an object of type str"),
         (lambda: nn.Input(0), ValueError, "positive integers"),
         (lambda: nn.Input(3, dtype=bool), TypeError, "floating point or an integer"),
         (lambda: nn.Constant([np.nan]), ValueError, "finite"),

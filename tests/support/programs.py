@@ -12,6 +12,14 @@ from steepest import kernels as K
 from steepest import nn
 
 
+def residual():
+    block = nn.Residual(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6))
+    wider = nn.Residual(nn.Linear(6, 4), nn.ReLU(), shortcut=nn.Linear(6, 4, bias=False))
+    return nn.Network(
+        [nn.Linear(5, 6), nn.Sigmoid(), block, wider, nn.Linear(4, 3)], seed=1, dtype=np.float64
+    )
+
+
 def siamese():
     a, b = nn.Input(5, name="a"), nn.Input(5, name="b")
     encode, act = nn.Linear(5, 4), nn.Tanh()
@@ -114,6 +122,11 @@ class Torch(Complex):
 def written_out(make, f, p, inputs):
     """The outputs, written down once more with the functions of f."""
     x = inputs[0]
+    if make is residual:
+        h = f.sigmoid(linear(x, p, "0"))
+        h = h + linear(f.tanh(linear(h, p, "2.0")), p, "2.2")
+        narrow = linear(h, p, "3.0")
+        return [linear(linear(h, p, "3.shortcut") + f.where_positive(narrow, 0 * narrow), p, "4")]
     if make is siamese:
         a, b = (f.tanh(linear(x, p, "0")) for x in inputs)
         return [linear(a * b, p, "3")]

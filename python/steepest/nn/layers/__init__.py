@@ -11,6 +11,7 @@ from .dropout import Dropout
 from .linear import Linear
 from .merge import Add, Concatenate, Multiply
 from .prelu import PReLU
+from .residual import Residual
 from .shape import Flatten, Permute, Reshape
 from .softmax import Softmax
 
@@ -28,5 +29,6 @@ __all__ = [
     "ParameterSpec",
     "Permute",
     "Reshape",
+    "Residual",
     "Softmax",
 ]
