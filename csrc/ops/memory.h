@@ -72,7 +72,7 @@ inline Layout layout_of(const IntegerVectorView& v) {
 // their steps, the longest first.
 struct MemoryRange {
     uintptr_t begin = 0, end = 0;
-    bool repeats = false;  // whether items may lie over one another
+    bool repeats = false;  // whether items may overlap one another
     int axes = 0;
     int64_t pitch[kMaxAxes + 1];  // bytes from one place along an axis to the next, 0 behind the last axis
     int64_t width[kMaxAxes + 1];  // bytes from the first to the last item along the axes from this one on

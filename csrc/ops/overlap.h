@@ -28,7 +28,7 @@ class OverlapCheck {
         for (auto at = order.begin(); at != order.end(); ++at) {
             const Used& a = **at;
             if (writes(a.use) && a.range.repeats)
-                reject(operation, "items of ", a.name, " lie over one another in memory");
+                reject(operation, "items of ", a.name, " overlap one another in memory");
             for (auto other = at + 1; other != order.end() && (*other)->range.begin < a.range.end; ++other) {
                 const Used& b = **other;
                 // Of two outputs, the one that visit() names first is the one that overlaps.

@@ -207,7 +207,9 @@ def test_what_is_not_offered(rng):
     X, Y = regression(rng, 30, 3, 1)
     with pytest.raises(ValueError, match="positive=True is for the closed form"):
         LinearRegression(solver="batch", positive=True).fit(X, Y)
-    with pytest.raises(ValueError, match=r"\[LogisticRegression\] an L1 penalty requires a rule .* got 'adam'"):
+    with pytest.raises(
+        ValueError, match=r"\[LogisticRegression\] an L1 penalty requires a rule .* got 'adam'"
+    ):
         LogisticRegression(solver="batch", l1_ratio=1.0, rule="adam").fit(X, Y[:, 0] > 3)
     X[2, 1] = np.nan
     with pytest.raises(ValueError, match="row 2, column 1"):

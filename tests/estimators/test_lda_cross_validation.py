@@ -292,7 +292,11 @@ def test_bad_samples_and_estimators(rng):
 @pytest.mark.parametrize(
     ("shrinkages", "options", "text"),
     [
-        ([0.1, 1.5], {}, r"\[shrinkage_path\] shrinkages must be a one-dimensional array of numbers in \[0, 1\]"),
+        (
+            [0.1, 1.5],
+            {},
+            r"\[shrinkage_path\] shrinkages must be a one-dimensional array of numbers in \[0, 1\]",
+        ),
         ([], {}, "shrinkages must be"),
         ([[0.1]], {}, "shrinkages must be"),
         ([np.nan], {}, "shrinkages must be"),

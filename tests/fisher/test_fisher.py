@@ -308,7 +308,7 @@ def test_float32_with_less_damping_than_roundings(solver, damping):
         ({"X": np.zeros((0, 3))}, "X has no rows"),
         ({"y": np.array([0, 1, 2, 3, 0, 0]), "kind": "empirical"}, "label 3 at row 3 is outside 0..2"),
         ({"y": np.zeros(5, int), "kind": "empirical"}, "y has 5 labels, but X has 6 rows"),
-        ({"sample_weight": -np.ones(6)}, "not negative"),
+        ({"sample_weight": -np.ones(6)}, "at least 0, and not all 0"),
         ({"net": nn.Network([nn.Tanh()], dtype=np.float64)}, "no parameters"),
         ({"loss": nn.Gaussian(), "kind": "exact"}, "means and log-variances, but there are 3 outputs"),
     ],

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 _EXACT = '`"arpack"` and `"randomized"` are the exact solvers here, which have fewer restrictions.'
 
-_DECAY = "scikit-learn scales the intercept's steps by 0.01 for sparse inputs; here they are as for dense inputs."
+_DECAY = (
+    "scikit-learn scales the intercept's steps by 0.01 for sparse inputs; here they are as for dense inputs."
+)
 _ORDER = "The result depends on the shuffled order, which another generator gives; it is equal with `shuffle=False`."
 
 REASONS: dict[str, dict[str, str]] = {

@@ -70,7 +70,9 @@ def folds_of(cv: Any, X: Any, y: Array, groups: Any, name: str) -> list[Ids]:
         seen[test] += 1
         tests.append(np.asarray(np.arange(n)[test]))
     if not (seen == 1).all():
-        raise ValueError(f"[{name}] the test folds of cv must be a partition: each sample in exactly one fold")
+        raise ValueError(
+            f"[{name}] the test folds of cv must be a partition: each sample in exactly one fold"
+        )
     sizes = np.array([len(test) for test in tests])
     return [np.stack([tests[i] for i in np.flatnonzero(sizes == f)]) for f in np.unique(sizes[sizes > 0])]
 

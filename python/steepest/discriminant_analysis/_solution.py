@@ -108,7 +108,9 @@ def whitening(covariance: Float64Array, deviations: Float64Array, tol: float, de
     """
     used = np.flatnonzero(deviations > 0)
     scaled = covariance[np.ix_(used, used)] / np.outer(deviations[used], deviations[used])
-    largest = min(len(used), np.abs(scaled).sum(axis=0).max(initial=0.0))  # an upper bound of the largest variance
+    largest = min(
+        len(used), np.abs(scaled).sum(axis=0).max(initial=0.0)
+    )  # an upper bound of the largest variance
     matrix = np.zeros((len(deviations), len(used)))
     factor = Cholesky.of(scaled, device) if len(used) else None
     if factor is not None:

@@ -62,18 +62,14 @@ class ClassTargets(BaseMultilayerPerceptron):
             # scikit-learn counts a 2-D y with any two whole numbers as multilabel. Here -1, a margin target, means 0.
             if not np.isin(y, (-1, 0, 1)).all():
                 raise ValueError(
-                    self._prefix(
-                        f"y of shape {y.shape} must be 0 or 1 for each label, but has other values"
-                    )
+                    self._prefix(f"y of shape {y.shape} must be 0 or 1 for each label, but has other values")
                 )
             ids, classes = y.astype(np.int64), np.arange(y.shape[1])
         else:
             validate_labels(self, y)
             if y.ndim == 2:
                 raise ValueError(
-                    self._prefix(
-                        f"y of shape {y.shape} must be 0 or 1 for each label, but has other values"
-                    )
+                    self._prefix(f"y of shape {y.shape} must be 0 or 1 for each label, but has other values")
                 )
             classes, ids = number_labels(y)
         # partial_fit sets _classes before its first pass.

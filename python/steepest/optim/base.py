@@ -148,7 +148,9 @@ class Optimizer(ABC):
         rates = schedule.rates(steps)
         if not (np.isfinite(rates) & (rates >= 0)).all():
             step = int(np.argmin(np.isfinite(rates) & (rates >= 0)))
-            raise ValueError(f"[{name}] the rate of step {step} must be finite and at least 0, got {rates[step]}")
+            raise ValueError(
+                f"[{name}] the rate of step {step} must be finite and at least 0, got {rates[step]}"
+            )
         if self._rates is not None and len(self._rates) == steps:
             assign(self._rates, rates)
         else:

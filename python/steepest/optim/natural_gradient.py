@@ -205,8 +205,7 @@ class NaturalGradient(ResumableNaturalGradient):
             self._require("inverse_damping", inverse_damping, 0.0, math.inf)
             if momentum_rule != "model":
                 raise ValueError(
-                    "[NaturalGradient] inverse_damping requires momentum_rule='model', "
-                    f"got {momentum_rule!r}"
+                    f"[NaturalGradient] inverse_damping requires momentum_rule='model', got {momentum_rule!r}"
                 )
         if split is not None:
             require_known("NaturalGradient", split=(split, Split))
