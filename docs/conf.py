@@ -25,6 +25,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "numpydoc",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "reference",
     "tables",
@@ -39,7 +40,7 @@ smartquotes = False  # quotes in the docstrings are those of the language
 
 # --- pages ------------------------------------------------------------------------------------------------------
 
-myst_enable_extensions = ["deflist"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 # --- the reference, from the docstrings -------------------------------------------------------------------------
