@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from bench.harness import OURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Ratios: TypeAlias = list[tuple[str, Mapping[str, Sequence[float | None]]]]
+TICKS = (0.5, 1, 2, 5, 10, 20, 50)
+LINE = 0.2  # between the dots of two libraries, in lines of the chart
 COLOURS = {"NumPy": "#4c78a8", "PyTorch": "#e4572e", "JAX": "#54a24b", "scikit-learn": "#f2a104"}
 
 
@@ -31,20 +35,24 @@ def write(ratios: list[tuple[str, dict[str, float | None]]], path: Path) -> None
         figure.savefig(path, metadata={"Date": None})
 
 
-def draw(figure: Figure, ratios: list[tuple[str, dict[str, float | None]]]) -> None:
+def draw(figure: Figure, ratios: Ratios) -> None:
     """Draw the chart on an empty figure."""
     axes = figure.subplots()
-    for library, colour in COLOURS.items():
-        dots = [(r[library], -i) for i, (_, r) in enumerate(ratios) if r.get(library)]
+    several = any(len(of_library) > 1 for _, r in ratios for of_library in r.values())
+    for k, (library, colour) in enumerate(COLOURS.items()):
+        # Where a line has several ratios of a library, the libraries stand one below the other.
+        shift = LINE * (k - (len(COLOURS) - 1) / 2) if several else 0.0
+        dots = [(x, -i - shift) for i, (_, r) in enumerate(ratios) for x in r.get(library, ()) if x]
         if dots:
             x, y = zip(*dots, strict=True)
-            axes.scatter(x, y, s=60, color=colour, label=library, zorder=3)
+            axes.scatter(x, y, s=20 if several else 60, color=colour, label=library, zorder=3)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
-    axes.set_xticks([0.5, 1, 2, 5, 10, 20, 50], minor=False)
+    largest = max(x for _, r in ratios for of_library in r.values() for x in of_library if x)
+    axes.set_xticks(TICKS if largest < 2 * TICKS[-1] else [10.0**k for k in range(6)], minor=False)
     axes.minorticks_off()
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
-    axes.set_xlim(0.4, 2 * max(x for _, r in ratios for x in r.values() if x))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}×")
+    axes.set_xlim(0.4, 2 * largest)
     axes.set_yticks([-i for i in range(len(ratios))], [case for case, _ in ratios])
     axes.grid(axis="x", alpha=0.25)
     axes.set_xlabel(f"time of the library / time of {OURS}")

@@ -39,13 +39,15 @@ HEADLINES = (
     ("adam", "20 M parameters, 2 tensors", "Adam update, 20 M parameters"),
 )
 CUDA_LEGEND = """\
-What the CUDA kernels are meant to reach, and what was measured, each on the device and at the commit named beside
-it. Times are by CUDA events; "copy bandwidth" is that of a copy within the device's memory in the same run, and
-cuBLAS the fastest of CuPy's, PyTorch's and cuBLASLt. Errors are relative, against float64."""
+Goals of the CUDA kernels, and what was measured, each on the device and at the commit beside it. CUDA events measure
+the times. "Copy bandwidth" is that of a copy within the device's memory in the same run; cuBLAS is the fastest of
+CuPy's, PyTorch's and cuBLASLt. Errors are relative to float64."""
 CPU_GOALS_LEGEND = """\
-What Fisher matrices and the natural gradient are meant to cost on two cores, and what was measured: each goal is
-answered by one row of the tables below."""
+Goals for the cost of Fisher matrices and the natural gradient on two cores, and what was measured: one row of the
+tables above answers each goal."""
 LIBRARIES = ("NumPy", "PyTorch", "JAX", "scikit-learn")
+# Contestants that no library is: the floor of a measurement.
+FLOORS = ("no import",)
 
 
 def latest_rows(folder: Path) -> list[dict]:
@@ -89,6 +91,44 @@ def headlines(rows: list[dict]) -> list[tuple[str, dict]]:
     """The (label, row) pairs of the README and the chart."""
     on_cpu = {(row["bench"], row["case"]): row for row in rows if row.get("device", "cpu") == "cpu"}
     return [(name, on_cpu[bench, case]) for bench, case, name in HEADLINES if (bench, case) in on_cpu]
+
+
+def peers(row: dict) -> dict[str, dict]:
+    """The contestants of a row that are of another library and have a ratio to this package's time."""
+    return {
+        name: entry
+        for name, entry in row["contestants"].items()
+        if "ratio_of_medians" in entry and not name.startswith(OURS) and name not in FLOORS
+    }
+
+
+def lost(rows: list[dict]) -> list[str]:
+    """A sentence that counts the cases in which a library is faster, and a table of them, the largest loss first."""
+    compared = [row for row in rows if peers(row)]
+    if not compared:
+        return []
+    lines = [f"| family | case | {OURS} | fastest | its time | × {OURS} |", "|---|---|--:|---|--:|--:|"]
+    losses = []
+    for row in compared:
+        name, entry = min(peers(row).items(), key=lambda item: item[1]["ratio_of_medians"])
+        factor = entry["ratio_of_medians"]
+        if factor < 1:
+            ours, theirs = (duration(row["contestants"][n]["median_us"]) for n in (OURS, name))
+            cells = (TITLES[row["bench"]], row["case"], ours, name, theirs, times(factor))
+            losses.append((factor, f"| {' | '.join(cells)} |"))
+    count = f"In {len(losses)} of {len(compared)} cases another library is faster than {OURS}."
+    return [count, "\n".join([*lines, *(line for _, line in sorted(losses))])] if losses else [count]
+
+
+def families(rows: list[dict]) -> list[tuple[str, dict[str, list[float]]]]:
+    """For each benchmark of the CPU, the ratios of the fastest variant of each library, over all of its cases."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        for library in LIBRARIES if row.get("device", "cpu") == "cpu" else ():
+            factor = ratio_of(row, library)
+            if factor is not None:
+                found.setdefault(TITLES[row["bench"]], {}).setdefault(library, []).append(factor)
+    return list(found.items())
 
 
 def is_timed(row: dict) -> bool:
@@ -171,11 +211,11 @@ def generate_page(rows: list[dict]) -> str:
         (row.get("device", "cpu"), cuda_setting(row["run"]) if "gpu" in row["run"] else setting(row["run"]))
         for row in rows
     )
-    parts = ["## Goals", "### On the CPU", CPU_GOALS_LEGEND, "\n".join(goals(rows, "cpu"))]
-    parts += ["### On a GPU", CUDA_LEGEND, "\n".join(goals(rows, "cuda"))]
+    parts = []
     for device in dict.fromkeys(device for device, _ in settings):
         there = [row for row in rows if row.get("device", "cpu") == device]
         parts += ["## Measured on the CPU" if device == "cpu" else "## Measured on a GPU"]
+        parts += [f"### Cases that {OURS} loses", *lost(there)] if lost(there) else []
         for name in NAMES:
             of_name = [row for row in there if row["bench"] == name]
             if of_name:
@@ -184,9 +224,11 @@ def generate_page(rows: list[dict]) -> str:
                     parts += ["\n".join(details.table(of_name, OURS))]
                 parts += ["\n".join(notes(of_name))] if notes(of_name) else []
         parts += [
-            "Machines and versions:",
+            "### Machines and versions",
             "\n".join(f"- {text}" for where, text in settings if where == device),
         ]
+    parts += ["## Goals", "### On the CPU", CPU_GOALS_LEGEND, "\n".join(goals(rows, "cpu"))]
+    parts += ["### On a GPU", CUDA_LEGEND, "\n".join(goals(rows, "cuda"))]
     return "\n" + "\n\n".join(parts) + "\n"
 
 
@@ -216,8 +258,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     rows = latest_rows(args.results)
     if not args.check:
-        ratios = [(name, {n: ratio_of(row, n) for n in LIBRARIES}) for name, row in headlines(rows)]
-        chart.write(ratios, args.page.parent / "_static" / "speed.svg")
+        pictures = args.page.parent / "_static"
+        ratios = [(name, {n: [ratio_of(row, n)] for n in LIBRARIES}) for name, row in headlines(rows)]
+        chart.write(ratios, pictures / "speed.svg")
+        chart.write(families(rows), pictures / "families.svg")
     out_of_date = False
     for path, content in ((args.readme, generate(rows)), (args.page, generate_page(rows))):
         before = path.read_text(encoding="utf-8")
