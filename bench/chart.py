@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Ratios: TypeAlias = list[tuple[str, Mapping[str, Sequence[float | None]]]]
 TICKS = (0.5, 1, 2, 5, 10, 20, 50)
-LINE = 0.2  # between the dots of two libraries, in lines of the chart
+LIBRARY = 0.2  # distance of two libraries, in lines of the chart
 COLOURS = {"NumPy": "#4c78a8", "PyTorch": "#e4572e", "JAX": "#54a24b", "scikit-learn": "#f2a104"}
 
 
@@ -39,10 +39,17 @@ def draw(figure: Figure, ratios: Ratios) -> None:
     """Draw the chart on an empty figure."""
     axes = figure.subplots()
     several = any(len(of_library) > 1 for _, r in ratios for of_library in r.values())
-    for k, (library, colour) in enumerate(COLOURS.items()):
-        # Where a line has several ratios of a library, the libraries stand one below the other.
-        shift = LINE * (k - (len(COLOURS) - 1) / 2) if several else 0.0
-        dots = [(x, -i - shift) for i, (_, r) in enumerate(ratios) for x in r.get(library, ()) if x]
+    for library, colour in COLOURS.items():
+        dots = []
+        for i, (_, r) in enumerate(ratios):
+            # If a line has several ratios of a library, its libraries are drawn one below the other.
+            there = [name for name in COLOURS if any(r.get(name, ()))]
+            down = (
+                LIBRARY * (there.index(library) - (len(there) - 1) / 2)
+                if several and library in there
+                else 0.0
+            )
+            dots += [(x, -i - down) for x in r.get(library, ()) if x]
         if dots:
             x, y = zip(*dots, strict=True)
             axes.scatter(x, y, s=20 if several else 60, color=colour, label=library, zorder=3)

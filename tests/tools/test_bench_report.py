@@ -51,6 +51,9 @@ def test_report_takes_the_latest_row_and_the_fastest_variant(tmp_path, monkeypat
     details = page.read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
     assert "| a | steepest | 10.0 µs | 9.00 µs – 11.0 µs |  |  | 50 % |" in details
     assert "|  | PyTorch compiled | 80.0 µs | 72.0 µs – 88.0 µs | 8.00× |  |  |" in details
+    assert "In 1 of 2 cases another library is faster than steepest." in details
+    assert "| Adam update | b | 1.00 µs | PyTorch | 0.500 µs | 0.500× |" in details
+    assert "Adam update" in (tmp_path / "_static" / "families.svg").read_text(encoding="utf-8")
 
 
 def test_readme_and_page_say_what_the_rows_do():
