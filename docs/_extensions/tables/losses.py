@@ -25,12 +25,12 @@ def table() -> str:
     if sorted(names) != sorted(K.LOSSES):
         raise LookupError(f"without kernel or without class: {sorted(set(names) ^ set(K.LOSSES))}")
     lines = [
-        "| `K.` | `nn.` | loss l | derivative by z | z predicts | negative log-likelihood of | for |",
-        "|---|---|---|---|---|---|---|",
+        "| in `K` and in `nn` | loss l | derivative by z | z predicts | negative log-likelihood of | for |",
+        "|---|---|---|---|---|---|",
     ]
     for loss in losses():
         texts = (loss.formula.value, loss.formula.derivative, loss.formula.predicts)
-        cells = [f"`{loss.kernel}`", f"`{loss.__name__}({parameters_of(loss)})`"]
+        cells = [f"`{loss.kernel}` `{loss.__name__}({parameters_of(loss)})`"]
         cells += [text.replace("|", "\\|") for text in texts]
         cells += [K.LOSSES[loss.kernel] or "–", loss.formula.use]
         lines.append(f"| {' | '.join(cells)} |")
