@@ -25,6 +25,7 @@ struct Binary {
 
     void check() const {}  // broadcast() has looked at the shapes
 
+    int64_t most_members() const { return 3 * out.size() * static_cast<int64_t>(sizeof(T)) / kBytesForThread; }
     double flops() const { return (formula == BinaryFormula::kAddedProduct ? 2.0 : 1.0) * out.size(); }
 };
 

@@ -8,6 +8,9 @@
 
 namespace steepest::ops {
 
+// From the caches a thread moves as many bytes in the time that it takes to wake another.
+constexpr int64_t kBytesForThread = 512 << 10;
+
 // `b` in the shape of `a` by NumPy's rules: axes that it lacks or has a single item along are walked with stride 0.
 template <class T, class U>
 TensorView<T> broadcast(const char* name, const char* b_name, const TensorView<T>& b, const char* a_name,

@@ -115,7 +115,7 @@ def test_labels_of_margins_and_of_other_numbers(loss):
     Y = (X[:, :2] > 0).astype(int)
     model, same = (make(MLPClassifier, loss=loss).fit(X, y) for y in (Y, np.where(Y, 1.0, -1.0)))
     assert_same_fit(model, same, X)
-    with pytest.raises(ValueError, match="other values than 0 and 1"):
+    with pytest.raises(ValueError, match="must be 0 or 1 for each label"):
         make(MLPClassifier, loss=loss).fit(X, 2 * Y)
 
 

@@ -103,7 +103,7 @@ def test_labels_go_on_in_partial_fit_and_stop_early():
         parts.partial_fit(X, y[:, :3])
     with pytest.raises(ValueError, match="`y` must be multilabel"):
         parts.partial_fit(X, y[:, 0])
-    with pytest.raises(ValueError, match="other values than 0 and 1"):
+    with pytest.raises(ValueError, match="must be 0 or 1 for each label"):
         MLPClassifier().fit(X, y + 2 * (np.arange(80) % 2)[:, None])
 
 

@@ -170,7 +170,7 @@ def test_tied_weights():
     with pytest.raises(
         ValueError, match=r"^\[Autoencoder\] solver='natural': .* has no factors for .* of tied weights"
     ):
-        natural(Autoencoder, (64,), tied_weights=True).fit(np.zeros((30, 80)))
+        natural(Autoencoder, hidden_layer_sizes=(64,), tied_weights=True).fit(np.zeros((30, 80)))
 
 
 @slow

@@ -276,12 +276,12 @@ def test_parts_that_lie_apart_are_taken(dtype):
 @pytest.mark.cpu_only("a GPU has no teams")
 def test_threads_change_nothing(rng, dtype):
     before = steepest.get_num_threads()
-    a, b = (rng.standard_normal((3, 70, 401)).astype(dtype) for _ in range(2))
+    a, b = (rng.standard_normal((6, 140, 401)).astype(dtype) for _ in range(2))
     calls = [
         lambda: K.add(a, b),
         lambda: K.multiply(a, b[0, 0]),
-        lambda: K.multiply(a.reshape(3, -1), b[:, :1, 0]),
-        lambda: K.add(a.reshape(3, -1), b.reshape(3, -1)[:, ::-1]),
+        lambda: K.multiply(a.reshape(6, -1), b[:, :1, 0]),
+        lambda: K.add(a.reshape(6, -1), b.reshape(6, -1)[:, ::-1]),
         lambda: K.add(a.reshape(-1, 10), b[0, 0, :10]),
         lambda: K.multiply(a[:2], b[:2, :, :1], out=a[:2].copy(), accumulate=True),
         lambda: K.add(a.T, b.T[:, :, :1]),

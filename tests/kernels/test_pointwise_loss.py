@@ -288,7 +288,7 @@ def test_unknown_kind_and_a_parameter_too_many():
     z = np.ones((2, 3))
     with pytest.raises(ValueError, match=r"^\[pointwise_loss\] kind 'cosine' is not one of: squared_error, "):
         _cpu.pointwise_loss("cosine", z, z)
-    with pytest.raises(ValueError, match=r"^\[poisson\] there is no parameter"):
+    with pytest.raises(ValueError, match=r"^\[poisson\] this loss has no parameter"):
         _cpu.pointwise_loss("poisson", z, z, parameter=1.0)
 
 
