@@ -21,6 +21,7 @@ from bench.show import duration, table
 TITLES = {
     "matmul": "Matrix products and layers",
     "activation": "Activations",
+    "elementwise": "Sums, products and copies",
     "softmax_cross_entropy": "Softmax-cross-entropy",
     "loss": "Losses of single predictions",
     "linear_loss": "Losses and steps of linear models",
@@ -62,6 +63,7 @@ CUDA_ORDER = (
     "pca",
     "linear_model",
     "activation",
+    "elementwise",
 )
 # Benchmarks that run on the host alone: they measure processes, or compare with libraries there.
 HOST_ONLY = ("discriminant_memory", "natural", "fisher")
