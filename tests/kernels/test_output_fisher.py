@@ -271,6 +271,7 @@ def test_bad_arguments(changes, error, match):
 def test_log_variances_come_in_pairs():
     z = np.ones((5, 3))
     with pytest.raises(
-        ValueError, match=r"^\[output_fisher\] z has shape \(5, 3\): each row must hold a mean and a log-variance"
+        ValueError,
+        match=r"^\[output_fisher\] z has shape \(5, 3\): each row must hold a mean and a log-variance",
     ):
         K.output_fisher(z, z, "gaussian_learned_variance")

@@ -277,6 +277,7 @@ def test_bad_arguments(changes, error, match):
 
 def test_log_variances_come_in_pairs():
     with pytest.raises(
-        ValueError, match=r"^\[sampled_score\] z has shape \(5, 3\): each row must hold a mean and a log-variance"
+        ValueError,
+        match=r"^\[sampled_score\] z has shape \(5, 3\): each row must hold a mean and a log-variance",
     ):
         K.sampled_score(np.ones((5, 3)), "gaussian_learned_variance", **WORDS)

@@ -27,7 +27,14 @@ import steepest
 from steepest import nn
 from steepest.nn import gradient, program
 from steepest.nn.compiled import Wanted
-from steepest.nn.execution import bound, gradient_buffers, run_backward, run_forward, value_buffers
+from steepest.nn.execution import (
+    Targets,
+    bound,
+    gradient_buffers,
+    make_ready,
+    run_forward,
+    value_buffers,
+)
 
 NETWORKS = [residual, siamese, tied, two_inputs, two_outputs, diamond, recurrent]
 networks = pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)
@@ -114,16 +121,14 @@ def test_a_pass_changes_nothing_but_how(make, names, rng):
         for seed, g in zip(backward.seeds, d, strict=True):
             grads[seed] = g
         before = [g.copy() for g in d]
-        run_backward(
-            backward,
-            arrays,
-            {step.node.output: step for step in steps},
-            grads,
-            gradient_buffers(backward, places, ready, len(inputs[0]), np.empty),
+        targets = Targets(
             {p.name: p.grad for p in net.parameters()},
             l2=0.5,
             decaying=frozenset(p.name for p in net.parameters() if p.decays),
         )
+        outs = gradient_buffers(backward, places, ready, len(inputs[0]), np.empty)
+        for run in make_ready(backward, {step.node.output: step for step in steps}, outs, targets):
+            run(arrays, grads)
         np.testing.assert_equal(d, before)
         found.append(net.grad_arena.copy())
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-13)
@@ -253,6 +258,16 @@ def test_what_cannot_be_built():
         ),
         (lambda: nn.Add()(h), ValueError, r"^\[Add\] takes at least 2 inputs, but is called on 1$"),
         (lambda: nn.Add()(h, x), ValueError, r"adds inputs of the shapes \(8,\) and \(4,\)"),
+        (
+            lambda: nn.Add()(h, nn.Constant(np.ones((1, 8)))),
+            ValueError,
+            r"a constant of shape \(1, 8\), which cannot",
+        ),
+        (
+            lambda: nn.Multiply()(nn.Constant([1.0, 2.0]), h),
+            ValueError,
+            r"broadcast to samples of shape \(8,\)",
+        ),
         (lambda: nn.Multiply()(h, h, h), ValueError, r"^\[Multiply\] takes 2 inputs, but is called on 3$"),
         (lambda: nn.Linear(4, 2)(np.zeros((3, 4))), TypeError, r"not on an object of type ndarray"),
         (lambda: nn.Reshape((3, 3))(h), ValueError, r"takes samples of 9 items, but samples of shape \(8,\)"),

@@ -49,7 +49,8 @@ def diamond():
     x = nn.Input(5)
     h = nn.Linear(5, 4)(x)
     joined = nn.Add()(nn.ReLU()(h), nn.Multiply()(h, nn.Sigmoid()(h)), h, nn.Constant(np.arange(4.0)))
-    return nn.Network(x, nn.Softmax()(nn.Linear(4, 3)(joined)), seed=6, dtype=np.float64)
+    scaled = nn.Multiply()(nn.Constant([2.0, -1.0, 0.5, 1.0]), joined)
+    return nn.Network(x, nn.Softmax()(nn.Linear(4, 3)(scaled)), seed=6, dtype=np.float64)
 
 
 def recurrent():
@@ -141,7 +142,13 @@ def written_out(make, f, p, inputs):
     if make is diamond:
         h = linear(x, p, "0")
         constant = h[0] * 0 + h.new_tensor(range(4)) if hasattr(h, "new_tensor") else np.arange(4.0)
-        return [f.softmax(linear(f.where_positive(h, 0 * h) + h * f.sigmoid(h) + h + constant, p, "5"))]
+        scale = (
+            h[0] * 0 + h.new_tensor([2, -1, 0.5, 1])
+            if hasattr(h, "new_tensor")
+            else np.array([2, -1, 0.5, 1])
+        )
+        joined = f.where_positive(h, 0 * h) + h * f.sigmoid(h) + h + constant
+        return [f.softmax(linear(scale * joined, p, "6"))]
     if make is bilinear:
         w = p["2.weight"].reshape(3, 4, 2)
         return [f.tanh(np.einsum("ni,ijk,nj->nk", f.tanh(linear(x, p, "0")), w, inputs[1]))]

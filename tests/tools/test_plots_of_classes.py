@@ -43,7 +43,9 @@ def test_decision_regions_of_a_data_frame():
     model = MLPClassifier((4,), max_iter=2).fit(frame, y)
     ax = plots.decision_regions(model, frame, y)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
-    with pytest.raises(ValueError, match=r"\[decision_regions\] X must have two columns, got shape \(40, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"\[decision_regions\] X must have two columns, got shape \(40, 3\)"
+    ):
         plots.decision_regions(model, np.ones((40, 3)))
 
 

@@ -13,6 +13,7 @@ from steepest._runtime.arrays import Array
 from steepest._runtime.backends import device_of, import_cupy, is_cupy
 
 CACHE_LINE = 64  # bytes; also the width of the widest vector register
+_SMALL_BYTES = 16 << 10
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike, device: str = "cpu") -> Array:
@@ -37,6 +38,13 @@ def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike, device: str = "c
         array: Array = import_cupy().empty(shape, dtype)
         return array
     return _on_cache_line(np.empty, shape, dtype)
+
+
+def short_lived_empty(shape: tuple[int, ...], dtype: np.dtype[Any], device: str) -> Array:
+    """Return `aligned_empty`, but for small arrays without the alignment, which takes longer than it saves there."""
+    if device == "cpu" and math.prod(shape) * dtype.itemsize < _SMALL_BYTES:
+        return np.empty(shape, dtype)
+    return aligned_empty(shape, dtype, device)
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike, device: str = "cpu") -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import device_of, is_cupy
 from steepest._runtime.memory import aligned_empty, array_namespace, to_device, to_host
 from steepest.nn import Network
+from steepest.nn.compiled import Compiled
 from steepest.nn.program import Program
 
 from ._tape import compiled_for
@@ -146,6 +148,18 @@ class Layout:
             found.append(flat[start : start + size].reshape(shape))
             start += size
         return found
+
+
+_LAYOUTS: WeakKeyDictionary[Compiled, Layout] = WeakKeyDictionary()
+
+
+def layout_of(net: Network) -> Layout:
+    """Return the layout of a network's parameters, which is made once for a network."""
+    compiled = compiled_for(net)
+    layout = _LAYOUTS.get(compiled)
+    if layout is None:
+        layout = _LAYOUTS[compiled] = Layout(net)
+    return layout
 
 
 def _number_of_outputs(program: Program) -> int:

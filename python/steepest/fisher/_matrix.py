@@ -17,7 +17,7 @@ from steepest.nn import Gaussian, Loss, Network, SoftmaxCrossEntropy
 from steepest.nn.inputs import Inputs, as_inputs
 
 from ._batch import Batch, Expectation
-from ._layout import Layout, require_finite, require_no_capture
+from ._layout import layout_of, require_finite, require_no_capture
 from ._likelihoods import likelihood_of
 from ._options import Kind, SolverName, StructureName, require_known
 from ._solving import MOST_BYTES, OUTSIDE_OF_CAPTURE, SolvableMatrix
@@ -129,7 +129,7 @@ class FisherMatrix(SolvableMatrix):
             raise ValueError(f"[FisherMatrix] n_samples must be at least 1, got {n_samples}")
         self.kind, self.solver = kind, solver
         self._net, self._loss = net, loss
-        self._layout = Layout(net)
+        self._layout = layout_of(net)
         self.size = self._layout.size
         self._likelihood = likelihood_of(loss, self._n_outputs())
         self._expectation = Expectation(kind, n_samples, checked_integer("FisherMatrix", "seed", seed))

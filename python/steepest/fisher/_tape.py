@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import device_of
-from steepest._runtime.memory import aligned_empty
+from steepest._runtime.memory import short_lived_empty
 from steepest.nn import Network
 from steepest.nn.compiled import Compiled
 from steepest.nn.execution import (
     Arrays,
+    Repeated,
     Step,
+    Targets,
     gradient_buffers,
-    run_backward,
+    make_ready,
     run_forward,
     run_tangent,
     value_buffers,
 )
-from steepest.nn.gradient import (
-    Backward,
-    Pull,
-    assign_buffers,
-    backward_of,
-    fold_accumulation,
-    fold_derivatives,
-    mark_accumulation,
-    without_dead_gradients,
-)
+from steepest.nn.gradient import Backward, Pull
 from steepest.nn.ops import LinearOperation
 
 
@@ -61,20 +53,21 @@ class Tape:
     def __init__(self, net: Network, inputs: tuple[Array, ...]) -> None:
         compiled = compiled_for(net, inputs)
         self._program = compiled.predicting
-        self._arrays = compiled.arrays(inputs, self._program)
+        self._arrays = compiled.arrays(inputs)
+        self._compiled = compiled
 
         def allocate(shape: tuple[int, ...]) -> Array:
-            return aligned_empty(shape, net.dtype, net.device)
+            return short_lived_empty(shape, net.dtype, net.device)
 
         self._allocate = allocate
-        self._backward = _taps(compiled)
         run_forward(
             compiled.predicting_steps, self._arrays, value_buffers(self._program, len(inputs[0]), allocate)
         )
         self._all_steps = [
-            step if _only_its_shape_counts(self._backward, step) else _with_copies(step)
+            step if _only_its_shape_counts(compiled.taps[0], step) else _with_copies(step)
             for step in compiled.predicting_steps
         ]
+        self._step_of = {step.node.output: step for step in self._all_steps}
         self.steps = [step for step in self._all_steps if step.parameters]
 
     @property
@@ -110,14 +103,15 @@ class Tape:
             for number, array in enumerate(self._arrays)
         ]
         double._all_steps = [
-            replace(step, parameters={r: a.astype(np.float64) for r, a in step.parameters.items()})
+            Step(step.node, {role: a.astype(np.float64) for role, a in step.parameters.items()})
             for step in self._all_steps
         ]
+        double._step_of = {step.node.output: step for step in double._all_steps}
         double.steps = [step for step in double._all_steps if step.parameters]
         device = device_of(self.output)
 
         def allocate(shape: tuple[int, ...]) -> Array:
-            return aligned_empty(shape, np.float64, device)
+            return short_lived_empty(shape, np.dtype(np.float64), device)
 
         double._allocate = allocate
         return double
@@ -132,15 +126,8 @@ class Tape:
         d : ndarray of shape (n * r, c)
             Gradients with respect to the output, r in sequence for each sample.
         """
-        n = len(self.output)
-        backward = replace(
-            self._backward,
-            instructions=tuple(
-                replace(i, roles=frozenset()) if isinstance(i, Pull) else i
-                for i in self._backward.instructions
-            ),
-        )
-        grads = self._run(backward, d, {}, repeats=len(d) // max(n, 1))
+        backward, repeats = self._compiled.reach, len(d) // max(len(self.output), 1)
+        grads = self._run(backward, d, {}, repeats)
         return {
             i.node.output: grads[i.d]
             for i in backward.instructions
@@ -149,21 +136,15 @@ class Tape:
 
     def pullback(self, d: Array, into: Mapping[str, Array]) -> None:
         """Write ``J^T d`` for d of the output's shape into arrays of the parameters, by name."""
-        self._run(self._backward, d, into)
+        self._run(self._compiled.taps[0], d, into)
 
     def _run(self, backward: Backward, d: Array, into: Mapping[str, Array], repeats: int = 1) -> Arrays:
         grads: Arrays = [None] * len(backward.values)
         grads[backward.seeds[0]] = d
-        places = assign_buffers(backward, self._program, reuse=False)
-        run_backward(
-            backward,
-            self._arrays,
-            {step.node.output: step for step in self._all_steps},
-            grads,
-            gradient_buffers(backward, places, self._program, len(d), self._allocate),
-            into,
-            repeats=repeats,
-        )
+        outs = gradient_buffers(backward, self._compiled.taps[1], self._program, len(d), self._allocate)
+        arrays = Repeated(self._arrays, repeats, self._program.constants) if repeats > 1 else self._arrays
+        for run in make_ready(backward, self._step_of, outs, Targets(into)):
+            run(arrays, grads)
         return grads
 
     def tangent(self, changes: Mapping[str, Array]) -> Array:
@@ -199,12 +180,6 @@ def compiled_for(net: Network, inputs: tuple[Array, ...] | None = None) -> Compi
     return compiled
 
 
-def _taps(compiled: Compiled) -> Backward:
-    """Return the backward pass to every parameter, of a prediction."""
-    backward = without_dead_gradients(backward_of(compiled.predicting))
-    return fold_accumulation(mark_accumulation(fold_derivatives(backward)))
-
-
 def _only_its_shape_counts(backward: Backward, step: Step) -> bool:
     """Return whether a linear layer's weights are read by no derivative, since nothing before it needs a gradient."""
     return isinstance(step.node.operation, LinearOperation) and all(
@@ -215,4 +190,4 @@ def _only_its_shape_counts(backward: Backward, step: Step) -> bool:
 
 
 def _with_copies(step: Step) -> Step:
-    return replace(step, parameters={role: array.copy() for role, array in step.parameters.items()})
+    return Step(step.node, {role: array.copy() for role, array in step.parameters.items()})

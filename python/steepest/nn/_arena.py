@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from steepest._runtime.memory import CACHE_LINE, aligned_zeros, assign, to_host
 
-from .layers.base import Layer
+from .layers.base import Layer, ParameterSpec
 from .lowering import Architecture, chain, parameter_specs
 from .parameter import Parameter
 
@@ -29,19 +30,28 @@ class Arena:
     device : {"cpu", "cuda"}
         Where they lie.
 
+    specs : mapping of str to ParameterSpec, optional
+        What its layers ask for, where that is known.
+
     Attributes
     ----------
     values, grads : ndarray of shape (size,)
         All parameters and all gradients. Every tensor starts on a 64-byte boundary; the gaps stay zero.
     weights : ndarray
         The first part of `values`, which holds the parameters that decay.
-    specs : dict of str to ParameterSpec
+    specs : mapping of str to ParameterSpec
         What the layers ask for, by name.
     """
 
-    def __init__(self, architecture: Architecture, dtype: np.dtype[Any], device: str) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        dtype: np.dtype[Any],
+        device: str,
+        specs: Mapping[str, ParameterSpec] | None = None,
+    ) -> None:
         self.architecture, self.dtype, self.device = architecture, dtype, device
-        self.specs = parameter_specs(architecture)
+        self.specs = parameter_specs(architecture) if specs is None else specs
         line = CACHE_LINE // dtype.itemsize
         self._places, end, weights_end = {}, 0, 0
         for name in sorted(self.specs, key=lambda name: not self.specs[name].decays):  # stable
@@ -70,7 +80,7 @@ class Arena:
 
     def copy_to(self, device: str) -> Arena:
         """Return a copy on a device."""
-        twin = Arena(self.architecture, self.dtype, device)
+        twin = Arena(self.architecture, self.dtype, device, self.specs)
         assign(twin.values, self.values)
         return twin
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from steepest._runtime.arrays import Array
 
-from .execution import Arrays, bound, gradient_buffers, value_buffers
+from .execution import Arrays, Ready, Targets, bound, gradient_buffers, make_ready, value_buffers
 from .gradient import (
     Backward,
     Places,
+    Pull,
     assign_buffers,
     backward_of,
     fold_accumulation,
@@ -21,10 +23,13 @@ from .gradient import (
     mark_accumulation,
     without_dead_gradients,
 )
+from .prediction import PredictionPlan, plan_prediction
 from .program import Program, optimized, without_training_only
 
 # `forward` keeps the buffers of this many batch sizes: full and last mini-batches, and some for validation.
 _KEPT_BATCH_SIZES = 8
+# Backward passes of a batch size that are kept with their arrays, one for each strength of a penalty.
+_KEPT_PASSES = 8
 
 
 class Wanted(NamedTuple):
@@ -43,13 +48,14 @@ class Buffers:
     ----------
     outs : list of ndarray or None
         An array for each value that an operation writes.
-    grads : dict of Wanted to list of ndarray or None
-        Arrays for the gradients of each backward pass that has been asked for.
+    ready : dict
+        The backward passes that have been run, with their arrays, by what they compute.
     spare : dict of int to ndarray
         At most one array a value: an output of the network that its caller may still hold.
     """
 
     outs: Arrays
+    ready: dict[tuple[Wanted, float, bool], Ready] = field(default_factory=dict)
     grads: dict[Wanted, Arrays] = field(default_factory=dict)
     spare: dict[int, Array] = field(default_factory=dict)
 
@@ -82,27 +88,48 @@ class Compiled:
     def __init__(self, plain: Program, values: Mapping[str, Array], constants: Mapping[int, Array]) -> None:
         self.plain, self.constants = plain, constants
         self.training = optimized(plain)
-        self.predicting = optimized(without_training_only(plain))
         self.training_steps = bound(self.training, values)
-        self.predicting_steps = bound(self.predicting, values)
+        self.draws = any(node.operation.training_only for node in self.training.nodes)
+        self.predicting, self.predicting_steps = self.training, self.training_steps
+        if self.draws:
+            self.predicting = optimized(without_training_only(plain))
+            self.predicting_steps = bound(self.predicting, values)
         self.step_of = {step.node.output: step for step in self.training_steps}
         self._backwards: dict[Wanted, tuple[Backward, Places]] = {}
         self._buffers: OrderedDict[int, Buffers] = OrderedDict()
         self.output_roots = _output_roots(self.training)
+        self.has_known_shapes = plain.has_known_shapes
+        self._empty: Arrays = [None] * len(plain.shapes)
+        for number, array in constants.items():
+            self._empty[number] = array
 
-    @property
-    def draws(self) -> bool:
-        """Whether the program of training has operations that that of prediction has not."""
-        return any(node.operation.training_only for node in self.training.nodes)
-
-    def arrays(self, inputs: tuple[Array, ...], program: Program) -> Arrays:
+    def arrays(self, inputs: tuple[Array, ...]) -> Arrays:
         """Return a list of all values, of which the inputs and constants are there."""
-        arrays: Arrays = [None] * len(program.shapes)
-        for number, array in zip(program.inputs, inputs, strict=True):
-            arrays[number] = array
-        for number, array in self.constants.items():
+        arrays = self._empty.copy()
+        for number, array in zip(self.plain.inputs, inputs, strict=True):
             arrays[number] = array
         return arrays
+
+    @cached_property
+    def prediction_plan(self) -> PredictionPlan:
+        """Where a prediction writes its values."""
+        return plan_prediction(self.predicting)
+
+    @cached_property
+    def taps(self) -> tuple[Backward, Places]:
+        """The backward pass of a prediction to every parameter, each gradient in a buffer of its own."""
+        backward = without_dead_gradients(backward_of(self.predicting))
+        backward = fold_accumulation(mark_accumulation(fold_derivatives(backward)))
+        return backward, assign_buffers(backward, self.predicting, reuse=False)
+
+    @cached_property
+    def reach(self) -> Backward:
+        """The same without the gradients of the parameters: what reaches the operations that have some."""
+        backward, _ = self.taps
+        instructions = (
+            replace(i, roles=frozenset()) if isinstance(i, Pull) else i for i in backward.instructions
+        )
+        return replace(backward, instructions=tuple(instructions))
 
     def backward(self, wanted: Wanted) -> tuple[Backward, Places]:
         """Return the backward pass that computes what is wanted, and where it writes."""
@@ -121,16 +148,23 @@ class Compiled:
         self._buffers.move_to_end(n)
         return found
 
-    def gradient_buffers(
-        self, buffers: Buffers, wanted: Wanted, n: int, allocate: Callable[[tuple[int, ...]], Array]
-    ) -> Arrays:
-        """Return the arrays that a backward pass writes."""
-        found = buffers.grads.get(wanted)
-        if found is None:
-            backward, places = self.backward(wanted)
-            found = gradient_buffers(backward, places, self.training, n, allocate)
-            buffers.grads[wanted] = found
-        return found
+    def make_ready(
+        self,
+        buffers: Buffers,
+        wanted: Wanted,
+        n: int,
+        targets: Targets,
+        allocate: Callable[[tuple[int, ...]], Array],
+    ) -> Ready:
+        """Return a backward pass with the arrays that it writes for a batch size."""
+        backward, places = self.backward(wanted)
+        if wanted not in buffers.grads:
+            buffers.grads[wanted] = gradient_buffers(backward, places, self.training, n, allocate)
+        if len(buffers.ready) >= _KEPT_PASSES:
+            buffers.ready.clear()
+        ready = make_ready(backward, self.step_of, buffers.grads[wanted], targets)
+        buffers.ready[wanted, targets.l2, targets.accumulate] = ready
+        return ready
 
     def release(self) -> None:
         """Free all buffers."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import device_of
 from steepest._runtime.memory import aligned_empty, array_namespace
 
-from .gradient import Backward, Derive, Places, Pull
+from .gradient import Backward, Derive, Places, Pull, Sum
 from .ops import Reverse
 from .program import Node, Program
 
@@ -20,8 +21,7 @@ Arrays = list[Any]
 """An array for each value of a program, by its number; None for those that are not computed."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """A node with the arrays of its parameters."""
 
     node: Node
@@ -48,118 +48,147 @@ def run_forward(steps: Sequence[Step], arrays: Arrays, outs: Arrays) -> None:
     outs : list of ndarray or None
         Where to write each value, by number.
     """
-    for step in steps:
-        node = step.node
+    for node, parameters in steps:
         inputs = [arrays[i] for i in node.inputs]
-        arrays[node.output] = node.operation.forward(inputs, step.parameters, outs[node.output])
+        arrays[node.output] = node.operation.forward(inputs, parameters, outs[node.output])
 
 
-def run_backward(
-    backward: Backward,
-    arrays: Arrays,
-    steps: Mapping[int, Step],
-    grads: Arrays,
-    outs: Sequence[Array | None],
-    d_parameters: Mapping[str, Array],
-    *,
-    l2: float = 0.0,
-    accumulate: bool = False,
-    decaying: frozenset[str] = frozenset(),
-    repeats: int = 1,
-) -> None:
-    """Compute the gradients of a backward pass.
+class Targets(NamedTuple):
+    """Where the gradients of parameters go, and what is added to them.
+
+    Attributes
+    ----------
+    arrays : mapping of str to ndarray
+        Receive the gradients, by name.
+    l2 : float
+        ``l2 * w`` is added to the gradient of each decaying parameter.
+    accumulate : bool
+        Whether gradients are added to what is there.
+    decaying : frozenset of str
+        Names of the parameters that the penalty acts on.
+    """
+
+    arrays: Mapping[str, Array] = MappingProxyType({})
+    l2: float = 0.0
+    accumulate: bool = False
+    decaying: frozenset[str] = frozenset()
+
+
+Ready = list[Callable[[Arrays, Arrays], None]]
+"""Instructions of a backward pass with their arrays: functions of the values and of the gradients."""
+
+
+def make_ready(
+    backward: Backward, steps: Mapping[int, Step], outs: Sequence[Array | None], targets: Targets
+) -> Ready:
+    """Return the instructions of a backward pass with the arrays that they write.
 
     Parameters
     ----------
     backward : Backward
         The pass.
-    arrays : list of ndarray or None
-        The values of the forward pass, by number.
     steps : mapping of int to Step
         The nodes of the program by the number of their output.
-    grads : list of ndarray or None
-        The gradients of the outputs at the numbers of the seeds; receives all others.
     outs : sequence of ndarray or None
         Where to write each gradient, by number.
-    d_parameters : mapping of str to ndarray
-        Receives the gradients of the parameters, by name.
-    l2 : float, default=0.0
-        ``l2 * w`` is added to the gradient of each decaying parameter.
-    accumulate : bool, default=False
-        Whether gradients of parameters are added to what is there.
-    decaying : frozenset of str
-        Names of the parameters that the penalty acts on.
-    repeats : int, default=1
-        Rows of the gradients for each sample, one after the other.
+    targets : Targets
+        Where to write the gradients of the parameters.
     """
+    ready: Ready = []
     for instruction in backward.instructions:
         if isinstance(instruction, Pull):
-            step = steps[instruction.node.output]
-            node, operation = instruction.node, instruction.node.operation
-            d, inputs, output = grads[instruction.d], [arrays[i] for i in node.inputs], arrays[node.output]
-            if repeats > 1:
-                reads_inputs = "inputs" in operation.gradient_reads or instruction.derivative != "identity"
-                inputs = [_repeated(x, repeats) if reads_inputs else x for x in inputs]
-                output = _repeated(output, repeats) if "output" in operation.gradient_reads else output
-            d_inputs = tuple(None if number is None else outs[number] for number in instruction.d_inputs)
-            if not instruction.roles:
-                into = Reverse(d_inputs, {}, instruction.derivative)
-                found = operation.vjp(d, inputs, output, step.parameters, into)
-            else:
-                found = _pull_parameters(
-                    instruction, step, d, inputs, output, d_inputs, d_parameters, l2, accumulate, decaying
-                )
-            for number, array in zip(instruction.d_inputs, found, strict=True):
-                if number is not None:
-                    grads[number] = array
+            ready.append(_ReadyPull(instruction, steps[instruction.node.output], outs, targets).run)
         elif isinstance(instruction, Derive):
-            at = arrays[instruction.value]
-            at = _repeated(at, repeats) if repeats > 1 else at
-            grads[instruction.result] = K.activation_backward(
-                grads[instruction.d],
-                at,
-                instruction.function,
-                out=outs[instruction.result],
-            )
+            ready.append(partial(_derive, instruction, outs[instruction.result]))
         else:
-            grads[instruction.result] = K.add(
-                grads[instruction.first],
-                grads[instruction.second],
-                out=outs[instruction.result],
-            )
+            ready.append(partial(_add, instruction, outs[instruction.result]))
+    return ready
 
 
-def _pull_parameters(
-    pull: Pull,
-    step: Step,
-    d: Array,
-    inputs: Arrays,
-    output: Array,
-    d_inputs: tuple[Array | None, ...],
-    d_parameters: Mapping[str, Array],
-    l2: float,
-    accumulate: bool,
-    decaying: frozenset[str],
-) -> Sequence[Array | None]:
-    """Compute the gradients of a node's parameters and inputs; where the operation cannot add to them, do it here."""
-    references = pull.node.parameters
-    targets = {role: references[role].of(d_parameters) for role in pull.roles}
-    adds = pull.roles if accumulate else pull.adds
-    penalised = [r for r in pull.roles if l2 and r not in pull.adds and references[r].name in decaying]
-    if pull.is_direct:
-        own_l2 = l2 if penalised else 0.0
-        into = Reverse(d_inputs, targets, pull.derivative, adds, own_l2)
-        return pull.node.operation.vjp(d, inputs, output, step.parameters, into)
-    apart = {role: _like(target) if role in adds else target for role, target in targets.items()}
-    into = Reverse(d_inputs, apart, pull.derivative)
-    found = pull.node.operation.vjp(d, inputs, output, step.parameters, into)
-    for role, target in targets.items():
-        if role in adds:
-            K.add(target, apart[role], out=target)
-        if role in penalised:
-            factor = array_namespace(target).full((), l2, target.dtype)
-            K.multiply(step.parameters[role], factor, out=target, accumulate=True)
-    return found
+def _derive(derive: Derive, out: Array | None, arrays: Arrays, grads: Arrays) -> None:
+    grads[derive.result] = K.activation_backward(grads[derive.d], arrays[derive.value], derive.function, out)
+
+
+def _add(add: Sum, out: Array | None, arrays: Arrays, grads: Arrays) -> None:
+    grads[add.result] = K.add(grads[add.first], grads[add.second], out)
+
+
+class _ReadyPull:
+    """A `Pull` with its arrays. Where the operation cannot add to gradients of parameters, that is done here."""
+
+    def __init__(self, pull: Pull, step: Step, outs: Sequence[Array | None], targets: Targets) -> None:
+        node = pull.node
+        operation, references = node.operation, node.parameters
+        self._vjp, self._parameters = operation.vjp, step.parameters
+        self._d = pull.d
+        self._results = [(place, number) for place, number in enumerate(pull.d_inputs) if number is not None]
+        reads = operation.gradient_reads
+        self._inputs: tuple[int, ...] = node.inputs
+        self._output: int | None = node.output
+        if not pull.roles:
+            if "inputs" not in reads and pull.derivative == "identity":
+                self._inputs = ()
+            if "output" not in reads:
+                self._output = None
+        d_inputs = tuple([None if number is None else outs[number] for number in pull.d_inputs])
+        self._added: list[tuple[Array, Array]] = []
+        self._penalised: list[tuple[Array, Array, Array]] = []
+        if not pull.roles:
+            self._into, self._has_more = Reverse(d_inputs, derivative=pull.derivative), False
+            return
+        arrays = {role: references[role].of(targets.arrays) for role in pull.roles}
+        adds = pull.roles if targets.accumulate else pull.adds
+        l2 = targets.l2
+        penalised = [
+            r for r in pull.roles if l2 and r not in pull.adds and references[r].name in targets.decaying
+        ]
+        if pull.is_direct:
+            self._into = Reverse(d_inputs, arrays, pull.derivative, adds, l2 if penalised else 0.0)
+            self._has_more = False
+            return
+        apart = {role: _like(array) if role in adds else array for role, array in arrays.items()}
+        self._into = Reverse(d_inputs, apart, pull.derivative)
+        self._added = [(arrays[role], apart[role]) for role in sorted(adds)]
+        for role in penalised:
+            factor = array_namespace(arrays[role]).full((), l2, arrays[role].dtype)
+            self._penalised.append((arrays[role], step.parameters[role], factor))
+        self._has_more = bool(self._added or self._penalised)
+
+    def run(self, arrays: Arrays, grads: Arrays) -> None:
+        found = self._vjp(
+            grads[self._d],
+            [arrays[i] for i in self._inputs],
+            None if self._output is None else arrays[self._output],  # type: ignore[arg-type]
+            self._parameters,
+            self._into,
+        )
+        for place, number in self._results:
+            grads[number] = found[place]
+        if self._has_more:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Add gradients of parameters, and the penalty's, where the operation cannot."""
+        for target, addend in self._added:
+            K.add(target, addend, target)
+        for target, parameter, factor in self._penalised:
+            K.multiply(parameter, factor, target, accumulate=True)
+
+
+class Repeated(list[Any]):
+    """The values of a forward pass, with a row for each gradient of a sample; they are made when they are read."""
+
+    def __init__(self, arrays: Arrays, times: int, constants: Iterable[int]) -> None:
+        super().__init__(arrays)
+        self._times, self._made = times, set(constants)
+
+    def __getitem__(self, number: Any) -> Any:
+        array = super().__getitem__(number)
+        if number not in self._made:
+            self._made.add(number)
+            array = array_namespace(array).repeat(array, self._times, axis=0)
+            self[number] = array
+        return array
 
 
 def run_tangent(
@@ -181,8 +210,7 @@ def run_tangent(
     moved_parameters : mapping of str to ndarray
         The changes of parameters, by name; those that are missing do not change.
     """
-    for step in steps:
-        node = step.node
+    for node, parameters in steps:
         inputs_moved = [moved[i] for i in node.inputs]
         parameters_moved = {
             role: reference.of(moved_parameters)
@@ -194,7 +222,7 @@ def run_tangent(
         moved[node.output] = node.operation.jvp(
             [arrays[i] for i in node.inputs],
             arrays[node.output],
-            step.parameters,
+            parameters,
             inputs_moved,
             parameters_moved,
         )
@@ -224,7 +252,3 @@ def gradient_buffers(
 
 def _like(array: Array) -> Array:
     return aligned_empty(array.shape, array.dtype, device_of(array))
-
-
-def _repeated(array: Any, times: int) -> Any:
-    return None if array is None else array_namespace(array).repeat(array, times, axis=0)

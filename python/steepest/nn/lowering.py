@@ -231,7 +231,7 @@ class Builder:
         self.specs = dict(specs)
         self._seed = seed
         self._shapes: dict[int, Shape] = {}
-        self._origins: dict[int, str] = {}
+        self._origins: dict[int, tuple[str, Layer | None]] = {}
         self._constants: set[int] = set()
         self._layers = layers
         self._path: tuple[str, ...] = ()
@@ -260,10 +260,12 @@ class Builder:
         """Return whether a value is a constant."""
         return number in self._constants
 
-    def value(self, shape: Shape, origin: str, *, is_constant: bool = False) -> int:
-        """Return the number of a new value."""
+    def value(
+        self, shape: Shape, origin: str, layer: Layer | None = None, *, is_constant: bool = False
+    ) -> int:
+        """Return the number of a new value, which comes from an input, or from a layer at a place."""
         number = len(self._shapes)
-        self._shapes[number], self._origins[number] = shape, origin
+        self._shapes[number], self._origins[number] = shape, (origin, layer)
         if is_constant:
             self._constants.add(number)
         return number
@@ -271,16 +273,18 @@ class Builder:
     def call(self, part: str, layer: Layer, inputs: tuple[int, ...]) -> int:
         """Add a layer, whose place within the present one is `part`, and return the number of its output."""
         outer, self._path = self._path, (*self._path, part)
-        path, source = ".".join(self._path), self._origins[inputs[0]]
         try:
             layer.check_arity(len(inputs))
             layer.output_shape(*(self._shapes[number] for number in inputs))
             output = layer.lower(self, inputs)
         except ValueError as error:
             text = str(error)
-            raise ValueError(
-                text if text.startswith("[") else f"[Network] layer {path} {text} of {source}: {layer}"
-            ) from None
+            if text.startswith("["):
+                raise
+            source, before = self._origins[inputs[0]]
+            origin = source if before is None else f"layer {source}, {before}"
+            path = ".".join(self._path)
+            raise ValueError(f"[Network] layer {path} {text} of {origin}: {layer}") from None
         finally:
             self._path = outer
         return output
@@ -320,9 +324,8 @@ class Builder:
                     f"{spec.shape}, which it shares, the second on what comes out"
                 )
             references[role] = Reference(name)
-        output = self.value(layer.output_shape(*shapes) if shape is None else shape, f"layer {path}, {layer}")
-        ordered = {role: references[role] for role in sorted(references, key=lambda role: role == "bias")}
-        self.nodes.append(Node(operation, inputs, output, ordered, path))
+        output = self.value(layer.output_shape(*shapes) if shape is None else shape, path, layer)
+        self.nodes.append(Node(operation, inputs, output, references, path))
         return output
 
     def tied_weight(self, layer: Linear) -> Reference:
@@ -392,10 +395,11 @@ def lower(
         If a layer cannot take what comes before it; the message names both.
     """
     build = Builder(architecture.layers, specs or {}, seed, passes)
-    inputs = architecture.inputs or (Input(1),)
-    numbers = [build.value(shape, value.origin) for value, shape in zip(inputs, shapes, strict=True)]
+    inputs = architecture.inputs
+    origins = [value.origin for value in inputs] or ["the input x"]
+    numbers = [build.value(shape, origin) for origin, shape in zip(origins, shapes, strict=True)]
     numbers += [build.value(c.shape, c.origin, is_constant=True) for c in architecture.constants]
-    n_inputs, outputs = len(inputs), architecture.outputs
+    n_inputs, outputs = len(numbers) - len(architecture.constants), architecture.outputs
     calls = architecture.calls[part]
     if len(calls) < len(architecture.calls):
         # A part of a chain: its first layer takes the input, its last one makes the output.

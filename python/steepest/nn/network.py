@@ -17,11 +17,11 @@ from steepest._runtime.memory import aligned_empty, aligned_zeros, assign, to_de
 
 from ._arena import Arena
 from .compiled import Buffers, Compiled, Wanted
-from .execution import Arrays, run_backward, run_forward, run_tangent
+from .execution import Arrays, Targets, run_forward, run_tangent
 from .inputs import check_inputs, checked_changes
 from .layers import Layer
 from .layers.base import initialize_parameter
-from .lowering import Architecture, between, chain, input_shapes, lower
+from .lowering import Architecture, Lowered, between, chain, input_shapes, lower
 from .parameter import Parameter
 from .prediction import predict_in_blocks
 from .summary import summary_of
@@ -30,6 +30,8 @@ from .values import Input, Shape, Value
 # `predict` works in blocks of rows, so that its memory does not grow with n: on the CPU small enough for hidden layers
 # to stay in the cache, on CUDA large enough to occupy the whole device.
 _PREDICT_ROWS = {"cpu": 2048, "cuda": 65536}
+# What `backward` computes by default.
+_USUAL = Wanted(inputs=False, parameters=True, frozen=frozenset())
 # Programs that are kept for inputs of other widths, of a network whose layers take any.
 _KEPT_PROGRAMS = 8
 
@@ -127,10 +129,14 @@ class Network:
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"[Network] dtype {dtype} is not supported: use float32 or float64")
         _require_device(device)
-        self._use(Arena(architecture, dtype, device), seed)
+        passes = aligned_zeros((), np.int64, device)
+        lowered = lower(architecture, input_shapes(architecture), seed, passes)
+        self._use(Arena(architecture, dtype, device, lowered.specs), seed, passes, lowered)
 
-    def _use(self, arena: Arena, seed: int) -> None:
-        """Be the network of an arena's layers and parameters."""
+    def _use(
+        self, arena: Arena, seed: int, passes: Int64Array | None = None, lowered: Lowered | None = None
+    ) -> None:
+        """Be the network of an arena's layers and parameters; what is not given is made."""
         self.layers, self.dtype, self.device = arena.layers, arena.dtype, arena.device
         self.seed = seed
         self._arena, self._architecture = arena, arena.architecture
@@ -139,19 +145,19 @@ class Network:
         self._values = {parameter.name: parameter.value for parameter in self._parameters}
         self._grads = {parameter.name: parameter.grad for parameter in self._parameters}
         self._decaying = frozenset(p.name for p in self._parameters if p.decays)
-        self._passes: Int64Array = aligned_zeros((), np.int64, self.device)
+        self._passes: Int64Array = aligned_zeros((), np.int64, self.device) if passes is None else passes
         self._shapes = input_shapes(self._architecture)
         self._n_inputs = len(self._shapes)
         self._has_one_output = len(self._architecture.outputs) == 1
         self._programs: dict[tuple[Shape, ...], Compiled] = {}
         # The program, the values and the buffers of the last forward pass.
         self._last: tuple[Compiled, Arrays, Buffers] | None = None
-        self._main = self._compile(self._shapes)
+        self._main = self._compile(lowered or self._lower(self._shapes))
 
-    def _compile(self, shapes: tuple[Shape, ...], part: slice = slice(None)) -> Compiled:
-        lowered = lower(
-            self._architecture, shapes, self.seed, self._passes, specs=self._arena.specs, part=part
-        )
+    def _lower(self, shapes: tuple[Shape, ...], part: slice = slice(None)) -> Lowered:
+        return lower(self._architecture, shapes, self.seed, self._passes, specs=self._arena.specs, part=part)
+
+    def _compile(self, lowered: Lowered) -> Compiled:
         constants = {
             number: to_device(array.astype(self.dtype), self.device)
             for number, array in lowered.program.constants.items()
@@ -160,12 +166,12 @@ class Network:
 
     def _program_for(self, inputs: tuple[Array, ...]) -> Compiled:
         """Return the program for inputs; there is one for each shape where the layers leave it open."""
-        if self._main.plain.has_known_shapes:
+        if self._main.has_known_shapes:
             return self._main
         shapes: tuple[Shape, ...] = tuple(x.shape[1:] for x in inputs)
         compiled = self._programs.get(shapes)
         if compiled is None:
-            compiled = self._programs[shapes] = self._compile(shapes)
+            compiled = self._programs[shapes] = self._compile(self._lower(shapes))
             if len(self._programs) > _KEPT_PROGRAMS:
                 del self._programs[next(iter(self._programs))]
         return compiled
@@ -267,7 +273,7 @@ class Network:
             buffers.renew_if_held(root, self._allocate)
         if compiled.draws:
             K.increment(self._passes)
-        arrays = compiled.arrays(inputs, compiled.training)
+        arrays = compiled.arrays(inputs)
         run_forward(compiled.training_steps, arrays, buffers.outs)
         self._last = compiled, arrays, buffers
         return self._outputs([arrays[number] for number in compiled.training.outputs])
@@ -308,8 +314,10 @@ class Network:
                 raise ValueError(
                     "[Network.predict] layers takes a slice of a chain of layers, which this network is not"
                 )
-            compiled = self._compile((inputs[0].shape[1:],), layers)
-        return self._outputs(predict_in_blocks(compiled, inputs, _PREDICT_ROWS[self.device], self._allocate))
+            compiled = self._compile(self._lower((inputs[0].shape[1:],), layers))
+        return self._outputs(
+            predict_in_blocks(compiled, inputs, _PREDICT_ROWS[self.device], self.dtype, self.device)
+        )
 
     def backward(
         self,
@@ -359,7 +367,7 @@ class Network:
             raise ValueError(
                 f"[Network.backward] there are {len(program.outputs)} outputs, but {len(d_outputs)} gradients"
             )
-        wanted = Wanted(inputs, parameters, frozenset())
+        wanted = _USUAL if parameters and not inputs else Wanted(inputs, parameters, frozenset())
         backward, _ = compiled.backward(wanted)
         grads: Arrays = [None] * len(backward.values)
         for i, (number, d) in enumerate(zip(program.outputs, d_outputs, strict=True)):
@@ -372,18 +380,12 @@ class Network:
                 )
             grads[backward.seeds[i]] = d
         n = len(arrays[program.outputs[0]])
-        outs = compiled.gradient_buffers(buffers, wanted, n, self._allocate)
-        run_backward(
-            backward,
-            arrays,
-            compiled.step_of,
-            grads,
-            outs,
-            self._grads,
-            l2=l2,
-            accumulate=accumulate,
-            decaying=self._decaying,
-        )
+        ready = buffers.ready.get((wanted, l2, accumulate))
+        if ready is None:
+            targets = Targets(self._grads, l2, accumulate, self._decaying)
+            ready = compiled.make_ready(buffers, wanted, n, targets, self._allocate)
+        for run in ready:
+            run(arrays, grads)
         if not inputs:
             return None
         found = [None if i is None else K.copy(grads[i]) for i in backward.of_inputs]

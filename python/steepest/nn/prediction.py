@@ -2,19 +2,78 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array
+from steepest._runtime.memory import short_lived_empty
 
-from .compiled import Compiled
-from .execution import Arrays, run_forward
-from .program import Program
+from .program import Program, with_known_size
+
+if TYPE_CHECKING:
+    from .compiled import Compiled
+
+
+class Place(NamedTuple):
+    """Where a prediction writes the value of a node.
+
+    Attributes
+    ----------
+    buffer : int or None
+        Number of the buffer; None for outputs, which go into arrays of their own, and for views.
+    shape : tuple of int
+        Shape of a sample.
+    size : int
+        Number of its items.
+    """
+
+    buffer: int | None
+    shape: tuple[int, ...]
+    size: int
+
+
+class PredictionPlan(NamedTuple):
+    """The place of each node's value, and the items for a sample of each buffer."""
+
+    places: tuple[Place, ...]
+    sizes: tuple[int, ...]
+
+
+def plan_prediction(program: Program) -> PredictionPlan:
+    """Give each value of a program without derivatives a buffer: one whose last reader has run is used again."""
+    root: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for at, node in enumerate(program.nodes):
+        if node.operation.is_view or node.operation.allocates:
+            root[node.output] = root.get(node.inputs[0], node.inputs[0])
+        for i in node.inputs:
+            last[root.get(i, i)] = at
+    kept = {root.get(number, number) for number in program.outputs}
+    places, sizes, free = [], list[int](), list[int]()
+    buffers: dict[int, int] = {}
+    for at, node in enumerate(program.nodes):
+        buffer: int | None = None
+        size = with_known_size(program.shapes[node.output])
+        if node.output not in root and node.output not in program.outputs:
+            fitting = [b for b in free if sizes[b] >= size]
+            if fitting:
+                buffer = min(fitting, key=lambda b: sizes[b])
+                free.remove(buffer)
+            else:
+                buffer = len(sizes)
+                sizes.append(size)
+            buffers[node.output] = buffer
+        places.append(Place(buffer, program.shape(node.output), size))
+        for i in {root.get(i, i) for i in node.inputs}:
+            if last.get(i) == at and i in buffers and i not in kept:
+                free.append(buffers[i])
+    return PredictionPlan(tuple(places), tuple(sizes))
 
 
 def predict_in_blocks(
-    compiled: Compiled, inputs: tuple[Array, ...], rows: int, allocate: Callable[[tuple[int, ...]], Array]
+    compiled: Compiled, inputs: tuple[Array, ...], rows: int, dtype: np.dtype[Any], device: str
 ) -> list[Array]:
     """Return the outputs of a program in new arrays.
 
@@ -26,8 +85,10 @@ def predict_in_blocks(
         Its inputs.
     rows : int
         Rows of a block.
-    allocate : callable
-        Returns an array of a shape.
+    dtype : dtype
+        Dtype of the network.
+    device : {"cpu", "cuda"}
+        Device of the network.
     """
     program, n = compiled.predicting, len(inputs[0])
     results: dict[int, Array] = {}
@@ -35,65 +96,34 @@ def predict_in_blocks(
         if number in program.inputs:
             results[number] = inputs[program.inputs.index(number)].copy()
         elif number not in results:
-            results[number] = allocate((n, *program.shape(number)))
-    for start in range(0, n, rows) if program.nodes else ():
-        block = slice(start, min(start + rows, n))
-        parts = {number: result[block] for number, result in results.items()}
-        arrays = compiled.arrays(tuple(x[block] for x in inputs), program)
-        run_forward(
-            compiled.predicting_steps,
-            arrays,
-            prediction_buffers(program, len(parts[program.outputs[0]]), allocate, parts),
-        )
-        for number, part in parts.items():
-            if arrays[number] is not part and number not in program.inputs:
-                K.copy(arrays[number], out=part)
+            results[number] = short_lived_empty((n, *program.shape(number)), dtype, device)
+    if n <= rows:
+        _predict_block(compiled, inputs, results, n, dtype, device)
+    else:
+        for start in range(0, n, rows):
+            block = slice(start, min(start + rows, n))
+            parts = {number: result[block] for number, result in results.items()}
+            _predict_block(
+                compiled, tuple([x[block] for x in inputs]), parts, block.stop - block.start, dtype, device
+            )
     return [results[number] for number in program.outputs]
 
 
-def prediction_buffers(
-    program: Program, n: int, allocate: Callable[[tuple[int, ...]], Array], outputs: Mapping[int, Array]
-) -> Arrays:
-    """Return an array of n rows for each value of a prediction; an array whose last reader has run is used again.
-
-    Parameters
-    ----------
-    program : Program
-        The program.
-    n : int
-        Number of rows.
-    allocate : callable
-        Returns an array of a shape.
-    outputs : mapping of int to ndarray
-        Arrays for the outputs, by number.
-    """
-    root: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for at, node in enumerate(program.nodes):
-        if node.operation.is_view or node.operation.allocates:
-            root[node.output] = root.get(node.inputs[0], node.inputs[0])
-        for i in node.inputs:
-            last[root.get(i, i)] = at
-    kept = {root.get(number, number) for number in program.outputs}
-    outs: Arrays = [None] * len(program.shapes)
-    buffers: dict[int, Array] = {}
-    free: list[Array] = []
-    for at, node in enumerate(program.nodes):
-        if not (node.operation.is_view or node.operation.allocates):
-            shape = (n, *program.shape(node.output))
-            size = math.prod(shape)
-            if node.output in outputs:
-                outs[node.output] = outputs[node.output]
-            else:
-                fitting = [b for b in free if b.size >= size]
-                if fitting:
-                    flat = min(fitting, key=lambda b: b.size)
-                    free = [b for b in free if b is not flat]
-                else:
-                    flat = allocate((size,))
-                buffers[node.output] = flat
-                outs[node.output] = flat[:size].reshape(shape)
-        for i in {root.get(i, i) for i in node.inputs}:
-            if last.get(i) == at and i in buffers and i not in kept:
-                free.append(buffers[i])
-    return outs
+def _predict_block(
+    compiled: Compiled,
+    inputs: tuple[Array, ...],
+    results: dict[int, Array],
+    n: int,
+    dtype: np.dtype[Any],
+    device: str,
+) -> None:
+    """Compute the outputs for n rows into arrays by number."""
+    arrays, plan = compiled.arrays(inputs), compiled.prediction_plan
+    flats = [short_lived_empty((n * size,), dtype, device) for size in plan.sizes]
+    for (node, parameters), (buffer, shape, size) in zip(compiled.predicting_steps, plan.places, strict=True):
+        out = results.get(node.output) if buffer is None else flats[buffer][: n * size].reshape(n, *shape)
+        read = [arrays[i] for i in node.inputs]
+        arrays[node.output] = node.operation.forward(read, parameters, out)  # type: ignore[arg-type]
+    for number, result in results.items():
+        if arrays[number] is not result and number not in compiled.predicting.inputs:
+            K.copy(arrays[number], out=result)

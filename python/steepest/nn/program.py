@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -107,6 +108,11 @@ class Program:
                 f"{names[node.output]} = {node.operation!r}({', '.join(arguments)}) {shape}  # layer {node.path}"
             )
         return "\n".join([*lines, f"return {', '.join(names[number] for number in self.outputs)}"])
+
+
+def with_known_size(shape: Shape) -> int:
+    """Return the number of items of a sample, all of whose sizes are known."""
+    return math.prod(cast("tuple[int, ...]", shape))
 
 
 Pass = Callable[[Program], Program]

@@ -17,6 +17,10 @@ Shape = tuple[int | None, ...]
 """Shape of a sample; None for a width that is known once there is a batch."""
 
 
+class ConstantShape(tuple[int, ...]):
+    """Shape of a constant, which has no batch axis: it is broadcast to the samples of a batch."""
+
+
 @dataclass(frozen=True, eq=False)
 class Value:
     """A value of a network that is being put together: for every sample of a batch an array of one shape.
@@ -115,7 +119,7 @@ class Constant(Value):
         held: Array = np.array(array, np.float64)
         if not np.isfinite(held).all():
             raise ValueError("[Constant] array must hold finite numbers only")
-        super().__init__(held.shape)
+        super().__init__(ConstantShape(held.shape))
         object.__setattr__(self, "array", held)
 
     @property

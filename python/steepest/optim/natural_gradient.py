@@ -12,7 +12,7 @@ from steepest._runtime.arguments import checked_integer
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import assign
 from steepest.fisher import FisherMatrix
-from steepest.fisher._layout import Layout, require_no_capture
+from steepest.fisher._layout import layout_of, require_no_capture
 from steepest.fisher._likelihoods import likelihood_of
 from steepest.fisher._options import Kind, SolverName, Split, StructureName, require_known
 from steepest.fisher._solvers import NotPositiveDefiniteError, solve_for_own_gradient
@@ -218,7 +218,7 @@ class NaturalGradient(ResumableNaturalGradient):
         if not isinstance(net, Network):
             raise TypeError(f"[NaturalGradient] net must be a Network, got {type(net).__name__}")
         # A loss or a layer without a Fisher matrix is refused here, not in the first step.
-        layout = Layout(net)
+        layout = layout_of(net)
         likelihood_of(loss, layout.n_outputs)
         require_factors(layout, structure)
         self.net, self.loss, self.damping = net, loss, damping

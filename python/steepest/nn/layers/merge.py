@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from steepest.nn.ops.merge import AddOperation, ConcatenateOperation, MultiplyOperation
-from steepest.nn.values import Shape
+from steepest.nn.values import ConstantShape, Shape
 
 from .base import Layer
 
@@ -59,15 +59,20 @@ class Concatenate(Layer):
 
 
 def _common_shape(shapes: tuple[Shape, ...], what: str) -> Shape:
-    """Return the shape of all inputs, which a constant of fewer or shorter axes may be broadcast to."""
-    longest = max(shapes, key=lambda shape: (len(shape), [size or 0 for size in shape]))
+    """Return the shape of all inputs, which constants may be broadcast to."""
+    own = [shape for shape in shapes if not isinstance(shape, ConstantShape)] or [max(shapes, key=len)]
+    if any(shape != own[0] for shape in own):
+        raise ValueError(
+            f"{what} inputs of the shapes {_listed(tuple(own))}, which differ; the first comes out"
+        )
     for shape in shapes:
-        tail = longest[len(longest) - len(shape) :]
-        if any(size not in (1, whole) for size, whole in zip(shape, tail, strict=True)):
+        tail = own[0][len(own[0]) - len(shape) :]
+        if len(shape) > len(own[0]) or any(a not in (1, b) for a, b in zip(shape, tail, strict=True)):
             raise ValueError(
-                f"{what} inputs of the shapes {_listed(shapes)}, which differ, the first the output"
+                f"{what} a constant of shape {tuple(shape)}, which cannot be broadcast to samples of shape {own[0]} "
+                "that come out"
             )
-    return longest
+    return own[0]
 
 
 def _constants_last(build: Builder, inputs: tuple[int, ...]) -> tuple[int, ...]:
@@ -76,4 +81,4 @@ def _constants_last(build: Builder, inputs: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _listed(shapes: tuple[Shape, ...]) -> str:
-    return " and ".join(str(shape) for shape in shapes)
+    return " and ".join(str(tuple(shape)) for shape in shapes)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Activation as Function
@@ -15,8 +15,7 @@ Parameters = Mapping[str, Array]
 """Arrays of the parameters of an operation, by role, such as ``"weight"``."""
 
 
-@dataclass(frozen=True)
-class Reverse:
+class Reverse(NamedTuple):
     """Where `Operation.vjp` writes, and what it does in the same pass.
 
     Attributes
@@ -36,7 +35,7 @@ class Reverse:
     """
 
     d_inputs: tuple[Array | None, ...]
-    d_parameters: Parameters = field(default_factory=dict)
+    d_parameters: Parameters = MappingProxyType({})
     derivative: Function = "identity"
     accumulate: frozenset[str] = frozenset()
     l2: float = 0.0

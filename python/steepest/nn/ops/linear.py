@@ -30,26 +30,42 @@ class LinearOperation(Operation):
         self.ends_in = activation
 
     def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
-        bias = parameters.get("bias")
-        K.linear(as_rows(inputs[0]), parameters["weight"], bias, self.ends_in, out=as_rows(out))
+        x, w, b = inputs[0], parameters["weight"], parameters.get("bias")
+        if x.ndim == 2:
+            return K.linear(x, w, b, self.ends_in, out)
+        K.linear(as_rows(x), w, b, self.ends_in, as_rows(out))
         return out
 
     def vjp(
         self, d: Array, inputs: Sequence[Array], output: Array, parameters: Parameters, into: Reverse
     ) -> Sequence[Array | None]:
-        rows, w, d_x = as_rows(d), parameters["weight"], into.d_inputs[0]
-        d_w, d_b = into.d_parameters.get("weight"), into.d_parameters.get("bias")
+        (d_x,), d_parameters, derivative, accumulate, l2 = into
+        w, d_w, d_b = parameters["weight"], d_parameters.get("weight"), d_parameters.get("bias")
+        if d_w is not None and d.ndim == 2 and not accumulate:
+            K.linear_backward(
+                d,
+                inputs[0],
+                w,
+                activation=derivative,
+                l2=l2,
+                input_grad=d_x is not None,
+                d_x=d_x,
+                d_w=d_w,
+                d_b=d_b,
+            )
+            return (d_x,)
+        rows = as_rows(d)
         if d_w is None:
             if d_x is not None:
                 K.matmul(rows, w.T, out=as_rows(d_x))
-                if into.derivative != "identity":
-                    K.activation_backward(d_x, inputs[0], into.derivative, out=d_x)
+                if derivative != "identity":
+                    K.activation_backward(d_x, inputs[0], derivative, out=d_x)
             if d_b is not None:
-                _add_sums(rows, d_b, adds="bias" in into.accumulate)
+                _add_sums(rows, d_b, adds="bias" in accumulate)
             return (d_x,)
         # The kernel writes both gradients, and adds to both or to neither.
-        adds = "weight" in into.accumulate
-        is_apart = d_b is not None and ("bias" in into.accumulate) != adds
+        adds = bool(accumulate) and "weight" in accumulate
+        is_apart = d_b is not None and (bool(accumulate) and "bias" in accumulate) != adds
         sums = None if is_apart else d_b
         if adds and sums is None:
             sums = aligned_zeros(w.shape[1:], w.dtype, device_of(w))
@@ -57,8 +73,8 @@ class LinearOperation(Operation):
             rows,
             as_rows(inputs[0]),
             w,
-            activation=into.derivative,
-            l2=into.l2,
+            activation=derivative,
+            l2=l2,
             input_grad=d_x is not None,
             accumulate=adds,
             d_x=None if d_x is None else as_rows(d_x),

@@ -28,7 +28,7 @@ class AddOperation(Operation):
     def vjp(
         self, d: Array, inputs: Sequence[Array], output: Array, parameters: Parameters, into: Reverse
     ) -> Sequence[Array | None]:
-        return tuple(d for _ in inputs)
+        return (d,) * len(into.d_inputs)
 
     def jvp(
         self,
