@@ -24,8 +24,7 @@ struct RandomUniform {
     void check() const {
         const auto is_number = [](double bound) { return std::abs(bound) <= std::numeric_limits<T>::max(); };
         require(is_number(low) && is_number(high) && low <= high && std::isfinite(high - low), kName,
-                "the interval is [", low, ", ", high,
-                "); low, high and high - low must be finite, and low <= high");
+                "the interval is [", low, ", ", high, "); low, high and high - low must be finite, and low <= high");
     }
     double flops() const { return 20.0 * out.size; }
 };

@@ -17,7 +17,7 @@ LinearLoss = nn.MeanSquaredError | nn.BinaryCrossEntropy | nn.SoftmaxCrossEntrop
 
 BATCH_MODES = ("batch", "mini-batch", "stochastic")
 BATCH_MODE_PARAMETERS: dict[str, list[Any]] = {
-    # Written out: the rules for which `_gradient_descent` has a default learning rate.
+    # kept by hand: the rules for which `_gradient_descent` has a default learning rate.
     "rule": [StrOptions({"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"})],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither"), None],
     "momentum": [Interval(Real, 0, 1, closed="neither")],

@@ -26,7 +26,7 @@ def _parameter(rule: Rule) -> float:
     return rule.parameter
 
 
-# Written out: the constructors of the losses in nn take other arguments than the kernels.
+# kept by hand: the constructors of the losses in nn take other arguments than the kernels.
 _LOSSES: dict[str, Callable[[Rule], Loss]] = {
     # The perceptron steps at scores of 0, where it starts; a tiny margin includes them.
     "hinge": lambda rule: nn.Hinge(max(_parameter(rule), float(np.finfo(np.float32).tiny))),
