@@ -187,6 +187,20 @@ def test_every_weight_is_a_line():
     assert all((np.diff(column) < 0).all() for column in columns)  # the first unit on top
 
 
+def test_a_network_that_is_no_chain_is_drawn_as_its_operations():
+    x = nn.Input((2, 3), name="x")
+    h = nn.Linear(6, 4)(nn.Flatten()(x))
+    net = nn.Network(x, nn.Add()(h, nn.Tanh()(h), nn.Constant([1.0])))
+    ax = draw(plots.network_topology(net))
+    names = [t.get_text() for t in ax.texts if t.get_text()]
+    assert names[0::2] == ["input", "constant", "reshape(6,)", "linear", "tanh", "add"]
+    assert names[1::2] == ["2 × 3", "1", "6", "4", "4", "4"]
+    left = [box.get_x() for box in ax.patches if hasattr(box, "get_x")]
+    assert [round(a - left[0]) for a in left] == [0, 3, 1, 2, 3, 4]
+    # An arrow for each value that is read, and one for the output.
+    assert sum(t.arrow_patch is not None for t in ax.texts if hasattr(t, "arrow_patch")) == 7
+
+
 def test_wide_layers_are_thinned():
     net = nn.Network([nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10)])
     ax = draw(plots.network_topology(net, max_units=8))

@@ -11,6 +11,7 @@ from steepest import nn
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import to_host
 
+from ._program import draw_program
 from ._style import NEGATIVE, POSITIVE, make_axes
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ class _Column(NamedTuple):
 
 
 def network_topology(model: Any, *, ax: Axes | None = None, max_units: int = 12) -> Axes:
-    """Draw the units of a network as circles, and its weights as lines between them.
+    """Draw the units of a network as circles and its weights as lines, or the operations of a network that is no chain.
+
+    A chain of linear layers and activations is drawn with its units. Any other network is drawn as its program: a box
+    for each operation, with the shape of a sample of its output, from the inputs on the left to the outputs.
 
     Width and darkness of a line are proportional to the weight, relative to the largest weight between the same two
     layers. Positive weights are blue, negative ones orange. A wide layer shows its first and last units only.
@@ -59,6 +63,9 @@ def network_topology(model: Any, *, ax: Axes | None = None, max_units: int = 12)
     """
     if max_units < 2:
         raise ValueError(f"[network_topology] max_units must be at least 2, got {max_units}")
+    network = model if isinstance(model, nn.Network) else getattr(model, "_network", None)
+    if network is not None and not _is_drawn_by_units(network):
+        return draw_program(network._main.training, ax)
     weights, labels = _weights_and_labels(model)
     sizes = [len(weights[0]), *(w.shape[1] for w in weights)]
     tallest = min(max(sizes), max_units)
@@ -130,6 +137,12 @@ def _column(size: int, max_units: int, spacing: float, label: str) -> _Column:
     # Units are numbered from the top down.
     heights = (middle - slots) * spacing
     return _Column(units, heights, None if gap is None else (middle - gap) * spacing, label)
+
+
+def _is_drawn_by_units(network: nn.Network) -> bool:
+    """Return whether a network is a chain of layers that keep or change the number of units."""
+    by_units = nn.Linear | nn.Activation | nn.PReLU | nn.Softmax | nn.Dropout
+    return network._is_sequence and all(isinstance(layer, by_units) for layer in network.layers)
 
 
 def _weights_and_labels(model: Any) -> tuple[list[Array], list[str]]:
