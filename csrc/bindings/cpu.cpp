@@ -72,6 +72,7 @@ PYBIND11_MODULE(_cpu, m) {
 #undef PyInit__cpu
 
 // In a subinterpreter, pybind11 would wait forever for the lock of the main one.
+// NOLINTNEXTLINE(bugprone-reserved-identifier, readability-identifier-naming): the name that Python looks for
 extern "C" PYBIND11_EXPORT PyObject* PyInit__cpu() {
     if (PyInterpreterState_Get() == PyInterpreterState_Main()) return steepest_initialise_cpu();
     PyErr_SetString(

@@ -10,6 +10,7 @@ import pytest
 from tolerances import standard_errors
 
 import steepest
+from steepest import kernels as K
 from steepest import nn, optim
 
 
@@ -93,3 +94,15 @@ def test_copies_go_on_with_the_same_masks(duplicate):
 def test_a_rate_of_zero_does_nothing():
     x = np.ones((2, 3), np.float32)
     np.testing.assert_array_equal(nn.Network([nn.Dropout(0.0)]).forward(x), x)
+
+
+def test_masks_of_layers_within_layers_differ():
+    inner = nn.Residual(nn.Dropout(0.5), nn.Residual(nn.Dropout(0.5)), shortcut=nn.Dropout(0.5))
+    layers = [inner, nn.Dropout(0.5), nn.Dropout(0.5), inner]
+    net = nn.Network(layers, seed=3)
+    seeds = [node.operation.seed for node in net._main.plain.nodes if hasattr(node.operation, "seed")]
+    assert len(seeds) == 8
+    assert len(set(seeds)) == 8
+    x = np.ones((64, 40), np.float32)
+    masks = [K.dropout(x, 0.5, seed=seed, stream=np.ones((), np.int64)).ravel() > 0 for seed in seeds]
+    assert np.abs(np.corrcoef(masks) - np.eye(8)).max() < 0.1

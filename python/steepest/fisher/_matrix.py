@@ -20,12 +20,13 @@ from ._batch import Batch, Expectation
 from ._layout import layout_of, require_finite, require_no_capture
 from ._likelihoods import likelihood_of
 from ._options import Kind, SolverName, StructureName, require_known
-from ._solving import MOST_BYTES, OUTSIDE_OF_CAPTURE, SolvableMatrix
+from ._solving import MOST_BYTES, OUTSIDE_OF_CAPTURE
+from ._steps import MatrixForSteps
 from ._structures import STRUCTURES, require_factors
 from ._tape import Tape
 
 
-class FisherMatrix(SolvableMatrix):
+class FisherMatrix(MatrixForSteps):
     """The Fisher information matrix of a network's parameters, at their present values.
 
     The loss has to be the negative log-likelihood of a distribution p(y | z) with the network's outputs z_i = f(x_i).
@@ -225,8 +226,18 @@ class FisherMatrix(SolvableMatrix):
         self._structure.average(batch, decay)
         self._averaged, self.report = True, None
 
-    def _restore(self, state: list[Array]) -> None:
-        """Replace the average by a saved one, which `Structure.state` returned."""
+    def average_with(self, other: FisherMatrix, decay: float) -> None:
+        """Become ``decay`` times this matrix plus ``1 - decay`` times that of another matrix's batch."""
+        self._average(other._batch, decay)
+
+    def restore(self, state: list[Array]) -> None:
+        """Become the average that `state` returned.
+
+        Raises
+        ------
+        ValueError
+            If the state is that of another structure or of other shapes.
+        """
         self._require_formable()
         self._structure.restore(state)
         self._averaged, self.report = True, None
@@ -306,7 +317,7 @@ class FisherMatrix(SolvableMatrix):
             return float(np.log(self.eigenvalues()).sum())
 
     @property
-    def scale(self) -> float:
+    def scale(self) -> float:  # type: ignore[override]
         """Factor between the loss and the negative log-likelihood (up to a constant); it also scales the matrix."""
         return self._likelihood.scale
 

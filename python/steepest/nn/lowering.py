@@ -21,6 +21,13 @@ from .values import Constant, Input, Shape, Value
 _WEYL = 0x9E3779B97F4A7C15
 
 
+def _mixed(state: int) -> int:
+    """Return the number that SplitMix64 makes of a state (G. Steele, D. Lea, C. Flood, 2014)."""
+    state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
+    return state ^ (state >> 31)
+
+
 @dataclass(frozen=True)
 class Call:
     """A layer that is applied to values: the position of the layer, and the numbers of the values."""
@@ -238,10 +245,11 @@ class Builder:
 
     def seed(self) -> int:
         """Return the seed of what the present layer draws."""
-        position = int(self._path[0])
+        state = (self._seed + (int(self._path[0]) + 1) * _WEYL) % 2**64
         for part in self._path[1:]:
-            position = position * 257 + 1 + (int(part) if part.isdigit() else 255)
-        return (self._seed + (position + 1) * _WEYL) % 2**64
+            # Layers within a layer: a step of SplitMix64 each, so that no place has the seed of another.
+            state = _mixed((state + (int(part) + 2 if part.isdigit() else 1) * _WEYL) % 2**64)
+        return state
 
     def shape(self, number: int) -> Shape:
         """Return the shape of a sample of a value."""

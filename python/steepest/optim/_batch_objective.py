@@ -62,13 +62,13 @@ class QuadraticModel:
 
     def change(self, factor: float) -> float:
         """Return the predicted change of the loss by `factor` times the step."""
-        tensors = self.whole._layout.tensors(self.step.move)
-        curved = self.step.curvature_on(self.whole._batch) + 2.0 * self.penalty.of(tensors)
+        tensors = self.whole.layout.tensors(self.step.move)
+        curved = self.step.curvature_on(self.whole) + 2.0 * self.penalty.of(tensors)
         return factor * self.slope + 0.5 * factor**2 * curved
 
     def divergence(self, factor: float) -> float:
         """Return the predicted divergence of `factor` times the step, in nats per row."""
-        return 0.5 * factor**2 * self.step.curvature_on(self.whole._batch) / self.whole.scale
+        return 0.5 * factor**2 * self.step.curvature_on(self.whole) / self.whole.scale
 
 
 @dataclass

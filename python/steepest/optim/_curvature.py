@@ -90,16 +90,16 @@ class Curvature:
             return
         if due and self.matrix is not None:
             self.joined += 1
-            self.matrix._average(whole._batch, min(1.0 - 1.0 / self.joined, self.decay))
+            self.matrix.average_with(whole, min(1.0 - 1.0 / self.joined, self.decay))
 
     def _revive(self, whole: FisherMatrix) -> None:
         """Rebuild the average and its inverse from the saved state."""
         self.matrix = whole.with_structure(self.structure)
-        self.matrix._restore(self._saved)
+        self.matrix.restore(self._saved)
         if self._inverted:
             inverted = whole.with_structure(self.structure)
-            inverted._restore(self._inverted)
-            self._inverse = inverted._inverse(self.damping, self.split)
+            inverted.restore(self._inverted)
+            self._inverse = inverted.inverse_for_steps(self.damping, self.split)
         self._saved = []
 
     def invert(self, damping: float, l2: float) -> tuple[float, int]:
@@ -119,13 +119,13 @@ class Curvature:
         self._inverse, self._age = None, 0
         for raises in range(_MOST_RAISES):
             try:
-                self._inverse = self.matrix._inverse(damping + l2, self.split)
+                self._inverse = self.matrix.inverse_for_steps(damping + l2, self.split)
             except (NotPositiveDefiniteError, np.linalg.LinAlgError):
                 damping = max(damping, LEAST_DAMPING) * _RAISE
                 continue
             self.damping, self.tikhonov = damping + l2, damping
             if self.decay and self.inverse_period > 1:
-                self._inverted = self.matrix._structure.state()
+                self._inverted = self.matrix.state()
             return damping, raises
         raise NotPositiveDefiniteError("there is no inverse with any damping")
 
@@ -133,12 +133,12 @@ class Curvature:
         """Return the product of the inverse with a vector, of the network's dtype and on its device."""
         assert self._inverse is not None
         assert self.matrix is not None
-        return self.matrix._layout.on_device(self._inverse(right))
+        return self._inverse(right)
 
     def residual(self, right: Array, solution: Array) -> float:
         """Return ``|(F + damping I) x - right| / |right|`` with the present average F."""
         assert self.matrix is not None
-        error = self.matrix._layout.on_device(self.matrix._multiply(solution))
+        error = self.matrix.multiply(solution)
         error = error + self.damping * solution - right
         size = dot(right, right)
         return math.sqrt(dot(error, error) / size) if size else 0.0
@@ -156,7 +156,7 @@ class Curvature:
         """Return copies of the average, and of the average that the inverse was computed from."""
         averages = self._saved
         if self.matrix is not None and self.decay:
-            averages = self.matrix._structure.state()
+            averages = self.matrix.state()
         return {
             "averages": averages,
             "inverted": [array.copy() for array in self._inverted],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from steepest._runtime.arrays import Array, Float64Array
-from steepest.fisher._batch import Batch
+from steepest.fisher import FisherMatrix
 from steepest.fisher._layout import dot
 from steepest.fisher._solvers import NotPositiveDefiniteError
 
@@ -39,11 +39,11 @@ class NaturalStep:
         curvature = None if self.curvature is None else factor**2 * self.curvature
         return NaturalStep(factor * self.move, factor * self.length, curvature)
 
-    def curvature_on(self, batch: Batch) -> float:
+    def curvature_on(self, whole: FisherMatrix) -> float:
         """Return ``d^T F d`` in the scale of the loss, which is twice the predicted divergence of the step."""
         if self.curvature is None:
-            moved = batch.tangent(self.move)
-            self.curvature = batch.form(moved, moved)
+            moved = whole.tangent(self.move)
+            self.curvature = whole.form(moved, moved)
         return self.curvature
 
 
@@ -67,7 +67,7 @@ class MomentumRule(ABC):
         return gradient
 
     @abstractmethod
-    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> NaturalStep:
+    def step(self, gradient: Array, natural: Array, whole: FisherMatrix, damping: float) -> NaturalStep:
         """Return the step for a solution of the equations."""
 
     def taken(self, natural: Array, step: NaturalStep) -> None:
@@ -82,7 +82,7 @@ class MomentumRule(ABC):
 class LastStep(MomentumRule):
     """Heavy-ball momentum: a fraction of the last step is added, ``d = -lr x + momentum d_last`` (B. Polyak, 1964)."""
 
-    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> NaturalStep:
+    def step(self, gradient: Array, natural: Array, whole: FisherMatrix, damping: float) -> NaturalStep:
         move = -self.lr * natural
         if self.momentum and self.last is not None:
             move += self.momentum * self.last
@@ -97,7 +97,7 @@ class AveragedGradient(MomentumRule):
         self.last = fresh if self.last is None else self.momentum * self.last + fresh
         return self.last
 
-    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> NaturalStep:
+    def step(self, gradient: Array, natural: Array, whole: FisherMatrix, damping: float) -> NaturalStep:
         return NaturalStep(-self.lr * natural, self.lr)
 
     def taken(self, natural: Array, step: NaturalStep) -> None:
@@ -114,10 +114,10 @@ class BestOfModel(MomentumRule):
     Grosse, "Optimizing neural networks with Kronecker-factored approximate curvature", 2015, §6.4 and §7).
     """
 
-    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> NaturalStep:
+    def step(self, gradient: Array, natural: Array, whole: FisherMatrix, damping: float) -> NaturalStep:
         along = [natural] if self.last is None else [natural, self.last]
-        moved = [batch.tangent(d) for d in along]
-        curved = symmetric([[batch.form(a, b) for b in moved[: i + 1]] for i, a in enumerate(moved)])
+        moved = [whole.tangent(d) for d in along]
+        curved = symmetric([[whole.form(a, b) for b in moved[: i + 1]] for i, a in enumerate(moved)])
         damped = damping * symmetric([[dot(d, e) for e in along[: i + 1]] for i, d in enumerate(along)])
         weights = best_combination(np.array([dot(gradient, d) for d in along]), curved + damped)
         # Python numbers keep float32 arrays in float32.
@@ -138,7 +138,7 @@ class Spring(MomentumRule):
     def right_side(self, gradient: Array, damping: float) -> Array:
         return gradient if self.last is None else gradient + damping * self.momentum * self.last
 
-    def step(self, gradient: Array, natural: Array, batch: Batch, damping: float) -> NaturalStep:
+    def step(self, gradient: Array, natural: Array, whole: FisherMatrix, damping: float) -> NaturalStep:
         return NaturalStep(-self.lr * natural, self.lr)
 
     def taken(self, natural: Array, step: NaturalStep) -> None:
@@ -185,7 +185,7 @@ def best_combination(slopes: Float64Array, curved: Float64Array) -> Float64Array
     return weights
 
 
-def bounded(step: NaturalStep, batch: Batch, bound: float, scale: float, always: bool) -> NaturalStep:
+def bounded(step: NaturalStep, whole: FisherMatrix, bound: float, always: bool) -> NaturalStep:
     """Return the step, shortened to a bound on its predicted divergence; with `always`, scaled to the bound.
 
     With `always` the result is the step to the boundary of the ball ``d^T F d / 2 <= bound`` along the solution x. Its
@@ -195,16 +195,14 @@ def bounded(step: NaturalStep, batch: Batch, bound: float, scale: float, always:
     ----------
     step : NaturalStep
         A step of any length.
-    batch : Batch
-        The batch whose exact Fisher matrix F predicts the divergence.
+    whole : FisherMatrix
+        The matrix of the batch, whose exact F predicts the divergence.
     bound : float
         Bound on the divergence, in nats per row.
-    scale : float
-        Factor between the loss and the negative log-likelihood.
     always : bool
         Whether shorter steps are lengthened to the bound.
     """
-    divergence = 0.5 * step.curvature_on(batch) / scale
+    divergence = 0.5 * step.curvature_on(whole) / whole.scale
     if divergence > bound or (always and divergence > 0):
         return step.times(math.sqrt(bound / divergence))
     return step

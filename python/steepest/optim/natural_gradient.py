@@ -15,7 +15,7 @@ from steepest.fisher import FisherMatrix
 from steepest.fisher._layout import layout_of, require_no_capture
 from steepest.fisher._likelihoods import likelihood_of
 from steepest.fisher._options import Kind, SolverName, Split, StructureName, require_known
-from steepest.fisher._solvers import NotPositiveDefiniteError, solve_for_own_gradient
+from steepest.fisher._solvers import NotPositiveDefiniteError
 from steepest.fisher._structures import require_factors
 from steepest.nn import Loss, Network
 from steepest.nn.inputs import Inputs, as_inputs
@@ -297,12 +297,12 @@ class NaturalGradient(ResumableNaturalGradient):
 
     def _solved(self, whole: FisherMatrix, d: Array, loss: BatchLoss) -> StepDiagnostics:
         """Solve for the step, and take it; d is the gradient with respect to the output."""
-        rule, curvature, batch = self._rule, self._curvature, whole._batch
+        rule, curvature = self._rule, self._curvature
         if self.inverse_damping is None:
             self.damping, raises = curvature.invert(self.damping, self.l2)
         else:
             _, raises = curvature.invert(self.inverse_damping, self.l2)
-        natural = self._solution_by_samples(whole) if self._needs_no_gradient else None
+        natural = whole.solution_for_own_gradient(curvature.damping) if self._needs_no_gradient else None
         gradient: Array | None = None
         if natural is None or self.certify:
             gradient = self._gradient(whole, d, loss)
@@ -311,10 +311,10 @@ class NaturalGradient(ResumableNaturalGradient):
         else:
             right = natural  # this momentum rule uses neither the right side nor the gradient
         full = step = rule.step(
-            right if gradient is None else gradient, natural, batch, self.damping + self.l2
+            right if gradient is None else gradient, natural, whole, self.damping + self.l2
         )
         if self.kl_clip is not None:
-            step = bounded(full, batch, self.kl_clip, whole.scale, self.trust_region != "clip")
+            step = bounded(full, whole, self.kl_clip, self.trust_region != "clip")
         residual = curvature.residual(right, natural) if self.certify else math.nan
         model = QuadraticModel(
             self._penalty,
@@ -440,12 +440,6 @@ class NaturalGradient(ResumableNaturalGradient):
             and not (self.l2 or self.net.draws)
         )
 
-    def _solution_by_samples(self, whole: FisherMatrix) -> Array | None:
-        if whole._chosen_solver() != "gram":
-            return None
-        roots = np.sqrt(whole.scale * whole._batch.shares)
-        return solve_for_own_gradient(whole._batch.factors, roots, self._curvature.damping)
-
     def _loss_before(self, whole: FisherMatrix, y: Array, sample_weight: Array | None) -> tuple[float, Array]:
         """Return the penalised loss without dropout, and the gradient of the loss with respect to the output."""
         value, d = self.loss(whole.output, y, sample_weight)
@@ -459,11 +453,11 @@ class NaturalGradient(ResumableNaturalGradient):
         if self.net.draws:
             _, d = self.loss(self.net.forward(*as_inputs(loss.X)), loss.y, loss.sample_weight)
             self.net.backward(d)
-            gradient = whole._layout.gathered([p.grad for p in self.net.parameters()])
+            gradient = whole.layout.gathered([p.grad for p in self.net.parameters()])
         else:
-            gradient = whole._batch.gradient_of(d)
+            gradient = whole.gradient_of(d)
         if self.l2:
-            gradient += self._penalty.gradient(whole._layout)
+            gradient += self._penalty.gradient(whole.layout)
         return gradient
 
     @property
