@@ -126,8 +126,8 @@ FAULTS = [
     Fault(
         "softmax backward: a row's sum misses its last vectors",
         "cuda/softmax_backward.cu",
-        "start < y_row.size; start += y.kSpan) {\n            d.load",
-        "start + y.kSpan < y_row.size; start += y.kSpan) {\n            d.load",
+        "start < y_row.size; start += y.kSpan) {",
+        "start + y.kSpan < y_row.size; start += y.kSpan) {",
         "softmax_backward.cu",
         "test_softmax_backward.py",
         WRONG,
