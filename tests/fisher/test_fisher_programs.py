@@ -170,3 +170,31 @@ def test_what_has_no_matrix(rng):
     assert (np.linalg.eigvalsh(matrix) > -1e-12).all()
     with pytest.raises(NotImplementedError, match="has no jvp"):
         fisher.FisherMatrix(net, LOSS, X) @ np.ones(net.arena.size)[: 21 + 26]
+
+
+class Weighted(nn.CustomLayer):
+    """The product of an input with a constant and with factors that are learned."""
+
+    arity = (2, 2)
+
+    def output_shape(self, *shapes):
+        return shapes[0]
+
+    def parameters(self, *shapes):
+        return {"factor": nn.ParameterSpec(tuple(shapes[0]), 0.5)}
+
+    def forward(self, inputs, parameters):
+        return inputs[0] * inputs[1] * parameters["factor"]
+
+    def vjp(self, d, inputs, output, parameters):
+        scaled = d * inputs[1]
+        return (scaled * parameters["factor"], None), {"factor": (scaled * inputs[0]).sum(axis=0)}
+
+
+def test_constants_have_no_batch_axis(rng):
+    x = nn.Input(3)
+    net = nn.Network(x, Weighted()(x, nn.Constant([1.0, -2.0, 0.5])), dtype=np.float64)
+    X, y = rng.standard_normal((7, 3)), rng.integers(0, 3, 7)
+    z = net.predict(X)
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    close(fisher.score(net, LOSS, X, y), (p - np.eye(3)[y]) * X * [1.0, -2.0, 0.5])

@@ -291,7 +291,28 @@ def test_what_cannot_be_built():
             ValueError,
             "the input other, .* is not among the inputs",
         ),
-        (lambda: nn.Network(x, nn.ReLU()(nn.Constant([1.0]))), ValueError, "depends on no input"),
+        (
+            lambda: nn.Network(x, nn.Constant([1.0])),
+            ValueError,
+            "the output of a constant depends on no input",
+        ),
+        (lambda: nn.ReLU()(nn.Constant([1.0])), ValueError, r"^\[ReLU\] takes no constant"),
+        (
+            lambda: nn.Add()(*[nn.Constant([1.0])] * 2),
+            ValueError,
+            r"^\[Add\] needs an input that is no constant",
+        ),
+        (
+            lambda: nn.Network([nn.Input(4, dtype=int), nn.Linear(4, 2)]),
+            ValueError,
+            "but integers come out of the input x",
+        ),
+        (
+            lambda: nn.Network([nn.Input(4, dtype=float), nn.Linear(4, 2)]),
+            TypeError,
+            "x has dtype float64, but",
+        ),
+        (lambda: nn.Network([nn.Linear(4, 2, tied_to=nn.Linear(2, 4))]), ValueError, "not in this network"),
         (lambda: nn.Network([x, x], h), ValueError, "different values"),
         (lambda: nn.Network(h, nn.ReLU()(h)), TypeError, "must be nn.Input values"),
         (lambda: nn.Network(x, "h"), TypeError, "outputs must be values"),
@@ -334,3 +355,126 @@ def test_what_does_not_fit_a_network(rng):
         net.backward([a, a])
     with pytest.raises(ValueError, match="d_output 0 has shape"):
         net.backward([a, a, a])
+
+
+class Picked(nn.CustomLayer):
+    """Returns one of its inputs, or a turned view of it, and passes the gradient on."""
+
+    arity = (2, 2)
+
+    def __init__(self, which, turned=False):
+        self.which, self.turned = which, turned
+
+    def output_shape(self, *shapes):
+        return shapes[self.which]
+
+    def forward(self, inputs, parameters):
+        return inputs[self.which][:, ::-1] if self.turned else inputs[self.which]
+
+    def vjp(self, d, inputs, output, parameters):
+        d_inputs = [np.zeros_like(x) for x in inputs]
+        d_inputs[self.which] = d[:, ::-1] if self.turned else d
+        return d_inputs, {}
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("turned", [False, True])
+def test_layers_that_return_their_inputs(which, turned, rng):
+    """Nothing is written into what such a layer returned while it is read or held."""
+    a, b = nn.Input(4, name="a"), nn.Input(4, name="b")
+    h, g = nn.Tanh()(nn.Linear(4, 4)(a)), nn.Tanh()(nn.Linear(4, 4)(b))
+    picked = Picked(which, turned)(h, g)
+    deep = nn.Linear(4, 4)(nn.Linear(4, 4)(h))
+    net = nn.Network([a, b], [nn.Add()(picked, deep), picked], dtype=np.float64)
+    inputs = rng.standard_normal((2, 5, 4))
+    outputs = net.forward(*inputs)
+    kept = [y.copy() for y in outputs]
+    for found, want in zip(net.predict(*inputs), kept, strict=True):
+        np.testing.assert_allclose(found, want, rtol=0, atol=1e-14)
+    d = list(rng.standard_normal((2, 5, 4)))
+    given = [g.copy() for g in d]
+    net.backward(d)
+    np.testing.assert_equal(d, given)
+    net.forward(*-inputs)
+    np.testing.assert_equal(list(outputs), kept)
+
+
+def test_integers_between_layers(rng):
+    words = nn.Input((2, 2), dtype=np.int32, name="words")
+    turned = nn.Flatten()(nn.Permute((1, 0))(words))
+    net = nn.Network(words, [nn.Linear(12, 2)(nn.Flatten()(Lookup()(turned))), turned])
+    x = rng.integers(0, 7, (5, 2, 2)).astype(np.int32)
+    for compute in (net.forward, net.predict):
+        output, order = compute(x)
+        assert order.dtype == np.int32
+        np.testing.assert_array_equal(order, x.transpose(0, 2, 1).reshape(5, 4))
+        assert output.dtype == np.float32
+
+
+def test_strides_of_inputs_and_gradients(rng):
+    x = nn.Input((2, 4))
+    net = nn.Network(x, nn.Tanh()(nn.PReLU()(x)), dtype=np.float64)
+    batch, d = rng.standard_normal((2, 4, 2, 3)).transpose(0, 3, 2, 1)
+    plain = [np.ascontiguousarray(array) for array in (batch, d)]
+    np.testing.assert_array_equal(net.predict(batch), net.predict(plain[0]))
+    net.forward(batch)
+    found = net.backward(d, inputs=True)
+    net.forward(plain[0])
+    np.testing.assert_array_equal(found, net.backward(plain[1], inputs=True))
+
+
+def test_parts_of_a_chain_of_any_shapes(rng):
+    net = nn.Network([nn.Input((2, 3)), nn.Permute((1, 0)), nn.Flatten(), nn.Linear(6, 2)], dtype=np.float64)
+    x = rng.standard_normal((4, 2, 3))
+    turned = net.predict(x, layers=slice(1))
+    np.testing.assert_array_equal(turned, x.transpose(0, 2, 1))
+    np.testing.assert_array_equal(net.predict(turned, layers=slice(1, None)), net.predict(x))
+    with pytest.raises(ValueError, match="layer 2 takes 6 inputs, but 5 come out of the input x"):
+        net.predict(np.zeros((4, 5)), layers=slice(2, None))
+
+
+def test_deep_and_wide_networks_are_named_in_short():
+    h = nn.ReLU()(nn.Input(4))
+    for _ in range(2000):
+        h = nn.Add()(h, h)
+    assert repr(h) == "Value(shape=(4,), layer=Add())"
+    with pytest.raises(TypeError, match=r"got Value\(shape=\(4,\), layer=Add\(\)\)$"):
+        nn.Network(h, nn.ReLU()(h))
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "text"),
+    [
+        (lambda x: [1.0], TypeError, "that is no array but of type list"),
+        (lambda x: x.astype(np.float32), TypeError, "of float32, but it must be float64"),
+        (lambda x: x[:1], ValueError, r"of shape \(1, 4\), but it must be \(3, 4\)"),
+    ],
+)
+def test_what_a_layer_of_a_user_may_not_return(returned, error, text):
+    layer = Picked(0)
+    object.__setattr__(layer, "forward", lambda inputs, parameters: returned(inputs[0]))
+    x = nn.Input(4)
+    net = nn.Network(x, layer(x, nn.Constant(np.ones(4))), dtype=np.float64)
+    with pytest.raises(error, match=rf"^\[Picked\] forward returned an output {text}"):
+        net.forward(np.zeros((3, 4)))
+
+
+def test_gradients_that_are_not_given(rng):
+    net = two_outputs()
+    outputs = net.forward(rng.standard_normal((4, 5)))
+    d = rng.standard_normal(outputs[1].shape)
+    net.backward([None, d, None])
+    expected = net.grad_arena.copy()
+    net.backward([np.zeros_like(outputs[0]), d, np.zeros_like(outputs[2])])
+    np.testing.assert_array_equal(net.grad_arena, expected)
+    with pytest.raises(TypeError, match="d_output 1 is float32, but the network is float64"):
+        net.backward([None, d.astype(np.float32), None])
+    x = nn.Input(4)
+    stop = Picked(0)
+    object.__setattr__(stop, "vjp", lambda d, inputs, output, parameters: ((None, None), {}))
+    net = nn.Network(x, stop(nn.Linear(4, 4)(x), nn.Constant(np.ones(4))), dtype=np.float64)
+    y = net.forward(rng.standard_normal((3, 4)))
+    with pytest.raises(
+        ValueError, match=r"^\[Picked\] vjp returned None for input 0, which needs a gradient"
+    ):
+        net.backward(y)

@@ -1,4 +1,4 @@
-"""The faults of `make standin-faults` replace text that the kernels contain; all of them run in `make test-deep` alone."""
+"""Each fault of `make standin-faults` replaces text that the kernels contain; `make test-deep` plants all of them."""
 
 from __future__ import annotations
 

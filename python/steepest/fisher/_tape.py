@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import numpy as np
 
@@ -75,6 +75,11 @@ class Tape:
         """Output of the network."""
         output: Array = self._arrays[self._program.outputs[0]]
         return output
+
+    @property
+    def constants(self) -> Container[int]:
+        """Numbers of the values that have no batch axis."""
+        return self._program.constants
 
     def inputs_of(self, step: Step) -> list[Array]:
         """Return what an operation takes in."""

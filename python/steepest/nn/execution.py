@@ -119,7 +119,7 @@ class _ReadyPull:
     def __init__(self, pull: Pull, step: Step, outs: Sequence[Array | None], targets: Targets) -> None:
         node = pull.node
         operation, references = node.operation, node.parameters
-        self._vjp, self._parameters = operation.vjp, step.parameters
+        self._operation, self._vjp, self._parameters = operation, operation.vjp, step.parameters
         self._d = pull.d
         self._results = [(place, number) for place, number in enumerate(pull.d_inputs) if number is not None]
         reads = operation.gradient_reads
@@ -164,6 +164,10 @@ class _ReadyPull:
         )
         for place, number in self._results:
             grads[number] = found[place]
+            if found[place] is None:
+                raise ValueError(
+                    f"[{self._operation!r}] vjp returned None for input {place}, which needs a gradient"
+                )
         if self._has_more:
             self._finish()
 

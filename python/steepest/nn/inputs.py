@@ -7,9 +7,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from steepest import kernels as K
 from steepest._runtime.arguments import refuse_masked_array
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import device_of
+from steepest._runtime.memory import aligned_zeros
 
 from .values import Input
 
@@ -20,6 +22,23 @@ Inputs = Array | tuple[Array, ...]
 def as_inputs(x: Inputs) -> tuple[Array, ...]:
     """Return the inputs of a network, one or several, as a tuple."""
     return x if isinstance(x, tuple) else (x,)
+
+
+def as_contiguous(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Return arrays with copies of those that have more than two axes and are not contiguous."""
+    for x in inputs:
+        if x.ndim > 2 and not x.flags.c_contiguous:
+            return tuple(x if x.ndim <= 2 or x.flags.c_contiguous else K.copy(x) for x in inputs)
+    return inputs
+
+
+def check_declared_dtypes(declared: Sequence[Input], dtype: np.dtype[Any]) -> None:
+    """Raise TypeError where an input was declared with another floating-point dtype than the network's."""
+    for value in declared:
+        if value.dtype is not None and value.dtype.kind == "f" and value.dtype != dtype:
+            raise TypeError(
+                f"[Network] {value.origin} has dtype {value.dtype}, but the network is {dtype}: pass dtype to Network"
+            )
 
 
 def check_inputs(
@@ -75,6 +94,37 @@ def _check_input(
             f"[{name}] {what} lies on {device_of(x)!r}, but the network on {device!r}: "
             "move one of them, with cupy.asarray, cupy.asnumpy or Network.to"
         )
+
+
+def checked_gradients(
+    given: Sequence[Array | None], outputs: Sequence[Array], dtype: np.dtype[Any], device: str
+) -> list[Array]:
+    """Return the gradients of the outputs that `Network.backward` was given, with zeros for None.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there are more or fewer of them than outputs, or one has another shape or dtype.
+    """
+    if len(given) != len(outputs):
+        raise ValueError(f"[Network.backward] there are {len(outputs)} outputs, but {len(given)} gradients")
+    found = []
+    for i, (d, output) in enumerate(zip(given, outputs, strict=True)):
+        which = "" if len(outputs) == 1 else f" {i}"
+        if d is None and which:
+            found.append(aligned_zeros(output.shape, dtype, device))
+            continue
+        if not hasattr(d, "shape") or d.dtype != dtype:  # type: ignore[union-attr]
+            what = getattr(d, "dtype", type(d).__name__)
+            raise TypeError(f"[Network.backward] d_output{which} is {what}, but the network is {dtype}")
+        assert d is not None
+        if d.shape != output.shape:
+            raise ValueError(
+                f"[Network.backward] d_output{which} has shape {d.shape}, "
+                f"but the output{which} of the last forward pass has shape {output.shape}"
+            )
+        found.append(as_contiguous((d,))[0])
+    return found
 
 
 def checked_changes(

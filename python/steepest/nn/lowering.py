@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -126,7 +126,8 @@ def chain(layers: tuple[Any, ...]) -> Architecture:
                 "nn.Add()(a, b), and pass inputs and outputs to Network"
             )
     calls = tuple(Call(i, (i,)) for i in range(len(layers)))
-    return Architecture(tuple(layers), inputs, (), calls, (len(layers),))
+    positions = {id(layer): i for i, layer in reversed(list(enumerate(layers)))}
+    return Architecture(_with_positions_of_ties(layers, positions), inputs, (), calls, (len(layers),))
 
 
 def between(inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> Architecture:
@@ -165,18 +166,25 @@ def between(inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> Architectu
             layers.append(value.layer)
         calls.append(Call(positions[id(value.layer)], tuple(numbers[id(v)] for v in value.inputs)))
         numbers[id(value)] = len(numbers)
-    for i, layer in enumerate(layers):
-        if isinstance(layer, Linear) and isinstance(layer.tied_to, Linear):
-            if id(layer.tied_to) not in positions:
-                raise ValueError(f"[Network] {layer} is tied to a layer that is not in this network")
-            layers[i] = replace(layer, tied_to=positions[id(layer.tied_to)])
     return Architecture(
-        tuple(layers),
+        _with_positions_of_ties(layers, positions),
         cast("tuple[Input, ...]", inputs),
         tuple(walk.constants),
         tuple(calls),
         tuple(numbers[id(value)] for value in outputs),
     )
+
+
+def _with_positions_of_ties(layers: Sequence[Layer], positions: Mapping[int, int]) -> tuple[Layer, ...]:
+    """Return layers whose `tied_to` are positions, given those of the layers by their identities."""
+    tied = []
+    for layer in layers:
+        if isinstance(layer, Linear) and isinstance(layer.tied_to, Linear):
+            if id(layer.tied_to) not in positions:
+                raise ValueError(f"[Network] {layer} is tied to a layer that is not in this network")
+            layer = replace(layer, tied_to=positions[id(layer.tied_to)])
+        tied.append(layer)
+    return tuple(tied)
 
 
 class _Walk:
@@ -236,6 +244,7 @@ class Builder:
         self.passes = passes
         self.nodes: list[Node] = []
         self.specs = dict(specs)
+        self.integers: dict[int, np.dtype[Any]] = {}
         self._seed = seed
         self._shapes: dict[int, Shape] = {}
         self._origins: dict[int, tuple[str, Layer | None]] = {}
@@ -282,7 +291,7 @@ class Builder:
         """Add a layer, whose place within the present one is `part`, and return the number of its output."""
         outer, self._path = self._path, (*self._path, part)
         try:
-            layer.check_arity(len(inputs))
+            layer.check_inputs(tuple(self._shapes[number] for number in inputs))
             layer.output_shape(*(self._shapes[number] for number in inputs))
             output = layer.lower(self, inputs)
         except ValueError as error:
@@ -332,7 +341,12 @@ class Builder:
                     f"{spec.shape}, which it shares, the second on what comes out"
                 )
             references[role] = Reference(name)
+        integers = [self.integers[number] for number in inputs if number in self.integers]
+        if integers and not operation.takes_integers:
+            raise ValueError("takes floating-point numbers, but integers come out")
         output = self.value(layer.output_shape(*shapes) if shape is None else shape, path, layer)
+        if integers and not operation.allocates:
+            self.integers[output] = integers[0]
         self.nodes.append(Node(operation, inputs, output, references, path))
         return output
 
@@ -406,6 +420,9 @@ def lower(
     inputs = architecture.inputs
     origins = [value.origin for value in inputs] or ["the input x"]
     numbers = [build.value(shape, origin) for origin, shape in zip(origins, shapes, strict=True)]
+    for number, value in zip(numbers, inputs, strict=False):
+        if value.dtype is not None and value.dtype.kind in "iu":
+            build.integers[number] = value.dtype
     numbers += [build.value(c.shape, c.origin, is_constant=True) for c in architecture.constants]
     n_inputs, outputs = len(numbers) - len(architecture.constants), architecture.outputs
     calls = architecture.calls[part]
@@ -422,11 +439,7 @@ def lower(
         nodes=tuple(build.nodes),
         shapes=build.shapes,
         constants=dict(zip(numbers[n_inputs:], [c.array for c in architecture.constants], strict=False)),
-        integers={
-            number: value.dtype
-            for number, value in zip(numbers, inputs, strict=False)
-            if value.dtype is not None and value.dtype.kind in "iu"
-        },
+        integers=build.integers,
     )
     return Lowered(program, build.specs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +19,13 @@ from steepest._runtime.memory import aligned_empty, aligned_zeros, assign, to_de
 from ._arena import Arena
 from .compiled import Buffers, Compiled, Wanted
 from .execution import Arrays, Targets, run_forward, run_tangent
-from .inputs import check_inputs, checked_changes
+from .inputs import (
+    as_contiguous,
+    check_declared_dtypes,
+    check_inputs,
+    checked_changes,
+    checked_gradients,
+)
 from .layers import Layer
 from .layers.base import initialize_parameter
 from .lowering import Architecture, Lowered, between, chain, input_shapes, lower
@@ -128,6 +135,7 @@ class Network:
     def _build(self, architecture: Architecture, seed: int, dtype: np.dtype[Any], device: str) -> None:
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"[Network] dtype {dtype} is not supported: use float32 or float64")
+        check_declared_dtypes(architecture.inputs, dtype)
         _require_device(device)
         passes = aligned_zeros((), np.int64, device)
         lowered = lower(architecture, input_shapes(architecture), seed, passes)
@@ -251,7 +259,8 @@ class Network:
         ----------
         *inputs : ndarray of shape (n, ...)
             An array for each input of the network, of the network's dtype, in the order of the inputs; (n, n_in) for a
-            chain. Not copied: they may not change before `backward`.
+            chain. Not copied, unless they have more than two axes and are not contiguous: they may not change before
+            `backward`.
 
         Returns
         -------
@@ -266,6 +275,7 @@ class Network:
             If there are too few or too many inputs, or a shape or a dtype does not fit.
         """
         self._check_inputs("forward", inputs)
+        inputs = as_contiguous(inputs)
         self._last = None  # its buffers are written over
         compiled = self._program_for(inputs)
         buffers = compiled.buffers(len(inputs[0]), self._allocate)
@@ -302,18 +312,21 @@ class Network:
         if layers is None and len(inputs) == self._n_inputs + 1:
             *arguments, layers = inputs  # type: ignore[assignment]
             inputs = tuple(arguments)
-        self._check_inputs("predict", inputs, is_part=layers is not None)
         if layers is None:
+            self._check_inputs("predict", inputs)
+            inputs = as_contiguous(inputs)
             compiled = self._program_for(inputs)
         else:
             if not isinstance(layers, slice) or layers.step not in (None, 1):
                 raise ValueError(
                     f"[Network.predict] layers must be a slice of layers that follow each other, got {layers!r}"
                 )
-            if len(self._architecture.inputs) > 1 or not self._is_sequence:
+            if not (self._is_sequence and self._has_one_output):
                 raise ValueError(
                     "[Network.predict] layers takes a slice of a chain of layers, which this network is not"
                 )
+            self._check_inputs("predict", inputs, starts_inside=layers.indices(len(self.layers))[0] > 0)
+            inputs = as_contiguous(inputs)
             compiled = self._compile(self._lower((inputs[0].shape[1:],), layers))
         return self._outputs(
             predict_in_blocks(compiled, inputs, _PREDICT_ROWS[self.device], self.dtype, self.device)
@@ -333,7 +346,8 @@ class Network:
         Parameters
         ----------
         d_output : ndarray of shape (n, n_out), or sequence of ndarray
-            Gradient of the loss with respect to the output, or to all outputs if the network has several.
+            Gradient of the loss with respect to the output, or to all outputs if the network has several; None stands
+            for an output that the loss does not depend on.
         l2 : float, default=0.0
             ``l2 * w`` is added to the gradient of every weight, not to those of biases and slopes.
         inputs : bool, default=False
@@ -362,23 +376,16 @@ class Network:
             )
         compiled, arrays, buffers = self._last
         program = compiled.training
-        d_outputs = (d_output,) if self._has_one_output else tuple(d_output)
-        if len(d_outputs) != len(program.outputs):
-            raise ValueError(
-                f"[Network.backward] there are {len(program.outputs)} outputs, but {len(d_outputs)} gradients"
-            )
+        if not isinstance(l2, Real):
+            raise TypeError(f"[Network.backward] l2 must be a number, not {type(l2).__name__}")
+        given = (d_output,) if self._has_one_output else tuple(d_output)
+        outputs = [arrays[number] for number in program.outputs]
+        d_outputs = checked_gradients(given, outputs, self.dtype, self.device)
         wanted = _USUAL if parameters and not inputs else Wanted(inputs, parameters, frozenset())
         backward, _ = compiled.backward(wanted)
         grads: Arrays = [None] * len(backward.values)
-        for i, (number, d) in enumerate(zip(program.outputs, d_outputs, strict=True)):
-            output = arrays[number]
-            if d.shape != output.shape:
-                which = "" if self._has_one_output else f" {i}"
-                raise ValueError(
-                    f"[Network.backward] d_output{which} has shape {d.shape}, "
-                    f"but the output{which} of the last forward pass has shape {output.shape}"
-                )
-            grads[backward.seeds[i]] = d
+        for seed, d in zip(backward.seeds, d_outputs, strict=True):
+            grads[seed] = d
         n = len(arrays[program.outputs[0]])
         ready = buffers.ready.get((wanted, l2, accumulate))
         if ready is None:
@@ -458,10 +465,13 @@ class Network:
     def _allocate(self, shape: tuple[int, ...]) -> Array:
         return aligned_empty(shape, self.dtype, self.device)
 
-    def _check_inputs(self, method: str, inputs: tuple[Array, ...], *, is_part: bool = False) -> None:
+    def _check_inputs(self, method: str, inputs: tuple[Array, ...], *, starts_inside: bool = False) -> None:
         if len(inputs) != self._n_inputs:
             raise ValueError(f"[Network.{method}] takes {self._n_inputs} inputs, got {len(inputs)}")
-        declared = () if is_part else self._architecture.inputs
+        declared = self._architecture.inputs
+        if starts_inside and declared:
+            # Of a value between layers the shape is looked at by the next layer.
+            declared = (Input(inputs[0].shape[1:] if np.ndim(inputs[0]) else ()),)
         check_inputs(f"Network.{method}", declared, inputs, self.dtype, self.device)
 
     def _configuration(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def plan_prediction(program: Program) -> PredictionPlan:
     root: dict[int, int] = {}
     last: dict[int, int] = {}
     for at, node in enumerate(program.nodes):
-        if node.operation.is_view or node.operation.allocates:
+        if node.operation.is_view:
             root[node.output] = root.get(node.inputs[0], node.inputs[0])
         for i in node.inputs:
             last[root.get(i, i)] = at
@@ -56,7 +56,8 @@ def plan_prediction(program: Program) -> PredictionPlan:
     for at, node in enumerate(program.nodes):
         buffer: int | None = None
         size = with_known_size(program.shapes[node.output])
-        if node.output not in root and node.output not in program.outputs:
+        written = not (node.operation.is_view or node.operation.allocates)
+        if written and node.output not in program.outputs:
             fitting = [b for b in free if sizes[b] >= size]
             if fitting:
                 buffer = min(fitting, key=lambda b: sizes[b])
@@ -96,7 +97,8 @@ def predict_in_blocks(
         if number in program.inputs:
             results[number] = inputs[program.inputs.index(number)].copy()
         elif number not in results:
-            results[number] = short_lived_empty((n, *program.shape(number)), dtype, device)
+            own = program.integers.get(number, dtype)
+            results[number] = short_lived_empty((n, *program.shape(number)), own, device)
     if n <= rows:
         _predict_block(compiled, inputs, results, n, dtype, device)
     else:

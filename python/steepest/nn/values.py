@@ -21,7 +21,7 @@ class ConstantShape(tuple[int, ...]):
     """Shape of a constant, which has no batch axis: it is broadcast to the samples of a batch."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Value:
     """A value of a network that is being put together: for every sample of a batch an array of one shape.
 
@@ -45,6 +45,10 @@ class Value:
     def origin(self) -> str:
         """Where the value comes from, as messages say it."""
         return str(self.layer)
+
+    def __repr__(self) -> str:
+        # Not the inputs: what a value depends on may be a whole network.
+        return f"Value(shape={tuple(self.shape)}, layer={self.layer})"
 
 
 class Input(Value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import device_of
@@ -13,7 +13,12 @@ from steepest.nn.program import Reference
 
 
 def sample_gradients(
-    step: Step, inputs: list[Array], output: Array, d: Array, references: Mapping[str, Reference]
+    step: Step,
+    inputs: list[Array],
+    constants: Container[int],
+    output: Array,
+    d: Array,
+    references: Mapping[str, Reference],
 ) -> dict[str, Array]:
     """Return the gradients of single samples of an operation's parameters.
 
@@ -22,7 +27,9 @@ def sample_gradients(
     step : Step
         The operation with its parameters.
     inputs, output
-        What it takes in and gives for n samples.
+        Its inputs and its output for n samples.
+    constants : container of int
+        Numbers of the values that have no batch axis.
     d : ndarray of shape (n * r, ...)
         Gradients of its output, r in sequence for each sample.
     references : mapping of str to Reference
@@ -41,7 +48,9 @@ def sample_gradients(
     for row in range(len(d)):
         sample = slice(row // repeats, row // repeats + 1)
         into = Reverse(nothing, {role: array[row] for role, array in found.items()})
-        step.node.operation.vjp(
-            d[row : row + 1], [x[sample] for x in inputs], output[sample], step.parameters, into
-        )
+        own = [
+            x if number in constants else x[sample]
+            for number, x in zip(step.node.inputs, inputs, strict=True)
+        ]
+        step.node.operation.vjp(d[row : row + 1], own, output[sample], step.parameters, into)
     return found

@@ -37,7 +37,9 @@ def block_of(part: Part, tape: Tape, grads: dict[int, Array]) -> Block:
         if isinstance(step.node.operation, LinearOperation):
             found = linear.sample_gradients(inputs[0], d, references)
         else:
-            found = differentiated.sample_gradients(step, inputs, tape.output_of(step), d, references)
+            found = differentiated.sample_gradients(
+                step, inputs, tape.constants, tape.output_of(step), d, references
+            )
         for role, array in found.items():
             name = references[role].name
             sums[name] = sums[name] + array if name in sums else array

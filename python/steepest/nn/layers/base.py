@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import assign
 from steepest.nn.initializers import initialize
-from steepest.nn.values import Shape, Value
+from steepest.nn.values import ConstantShape, Shape, Value
 
 if TYPE_CHECKING:
     from steepest.nn.lowering import Builder
@@ -68,6 +68,8 @@ class Layer(ABC):
 
     arity: ClassVar[tuple[int, int | None]] = (1, 1)
     """The least and the largest number of inputs; None for any number."""
+    takes_constants: ClassVar[bool] = False
+    """Whether inputs may be constants, as long as one is not."""
 
     def __call__(self, *inputs: Value) -> Value:
         """Return the output of this layer for the given input values.
@@ -96,21 +98,28 @@ class Layer(ABC):
                     f"[{name}] a layer is called on values such as nn.Input(4), not on an object of type "
                     f"{type(value).__name__}: Network.predict computes the output for arrays"
                 )
-        self.check_arity(len(inputs))
+        self.check_inputs(tuple(value.shape for value in inputs))
         try:
             shape = self.output_shape(*(value.shape for value in inputs))
         except ValueError as error:
             raise ValueError(f"[{name}] {self} {error} of {inputs[0].origin}") from None
         return Value(shape, self, inputs)
 
-    def check_arity(self, n: int) -> None:
-        """Raise ValueError unless this layer takes n inputs."""
-        least, most = self.arity
+    def check_inputs(self, shapes: tuple[Shape, ...]) -> None:
+        """Raise ValueError unless this layer takes so many inputs, and constants if there are some."""
+        n, (least, most) = len(shapes), self.arity
         if n < least or (most is not None and n > most):
             wanted = f"{least}" if least == most else f"at least {least}"
             raise ValueError(
                 f"[{type(self).__name__}] takes {wanted} input{'s' * (wanted != '1')}, but is called on {n}"
             )
+        constants = sum(isinstance(shape, ConstantShape) for shape in shapes)
+        if constants and not self.takes_constants:
+            raise ValueError(
+                f"[{type(self).__name__}] takes no constant: Add and Multiply take one beside another input"
+            )
+        if constants == n:
+            raise ValueError(f"[{type(self).__name__}] needs an input that is no constant")
 
     @abstractmethod
     def output_shape(self, *shapes: Shape) -> Shape:

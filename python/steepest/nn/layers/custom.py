@@ -24,12 +24,13 @@ class CustomLayer(Layer):
     `capturable` to False, and a capture is refused.
     """
 
+    takes_constants = True
     capturable: ClassVar[bool] = True
     """Whether everything is computed by functions of `steepest.kernels`."""
 
     @abstractmethod
     def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array]) -> Array:
-        """Return the output, of shape (n, *output_shape) and the network's dtype."""
+        """Return the output, of shape (n, *output_shape) and the network's dtype; inputs may not be written to."""
 
     @abstractmethod
     def vjp(
@@ -82,4 +83,5 @@ class CustomLayer(Layer):
 
     def lower(self, build: Builder, inputs: tuple[int, ...]) -> int:
         shapes = tuple(build.known_shape(number) for number in inputs)
-        return build.node(self, CustomOperation(self, self.output_shape(*shapes)), inputs)
+        batched = next(i for i, number in enumerate(inputs) if not build.is_constant(number))
+        return build.node(self, CustomOperation(self, self.output_shape(*shapes), batched), inputs)

@@ -19,6 +19,7 @@ class Add(Layer):
     """The sum of its inputs, which have one shape; a `Constant` may be broadcast to it."""
 
     arity = (2, None)
+    takes_constants = True
 
     def output_shape(self, *shapes: Shape) -> Shape:
         return _common_shape(shapes, "adds")
@@ -32,6 +33,7 @@ class Multiply(Layer):
     """The product of its two inputs, item by item; a `Constant` may be broadcast to the shape of the other."""
 
     arity = (2, 2)
+    takes_constants = True
 
     def output_shape(self, *shapes: Shape) -> Shape:
         return _common_shape(shapes, "multiplies")

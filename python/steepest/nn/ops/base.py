@@ -62,7 +62,9 @@ class Operation(ABC):
     passes_gradient: bool = False
     """Whether `vjp` returns the gradient of the output itself, or views of it, instead of writing into arrays."""
     allocates: ClassVar[bool] = False
-    """Whether `forward` and `vjp` return arrays of their own instead of writing into those that they are given."""
+    """Whether `forward` and `vjp` return other arrays than those that they are given; `vjp` may return views of d."""
+    takes_integers: ClassVar[bool] = False
+    """Whether inputs may be integers; the output of a view or a permutation of integers are integers, too."""
     folds_derivative: bool = False
     """Whether `vjp` can apply the derivative of the activation before it."""
     accumulates: ClassVar[bool] = False
@@ -141,4 +143,4 @@ def as_rows(array: Array) -> Array:
         return array
     if not array.flags.c_contiguous:
         array = K.copy(array)
-    return array.reshape(-1, array.shape[-1])
+    return array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1)

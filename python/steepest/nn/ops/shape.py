@@ -23,6 +23,7 @@ class ReshapeOperation(Operation):
 
     is_view = True
     passes_gradient = True
+    takes_integers = True
     gradient_reads = frozenset()
 
     def __init__(self, old: tuple[int, ...], new: tuple[int, ...]) -> None:
@@ -67,6 +68,7 @@ class PermuteOperation(Operation):
     """
 
     gradient_reads = frozenset()
+    takes_integers = True
 
     def __init__(self, axes: tuple[int, ...]) -> None:
         self.axes = axes
@@ -74,7 +76,9 @@ class PermuteOperation(Operation):
         self._back = tuple(int(axis) for axis in np.argsort(self._forth))
 
     def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
-        return K.copy(inputs[0].transpose(self._forth), out=out)
+        turned = inputs[0].transpose(self._forth)
+        # Integers go into an array of their own.
+        return K.copy(turned, out=out if out.dtype == turned.dtype else None)
 
     def vjp(
         self, d: Array, inputs: Sequence[Array], output: Array, parameters: Parameters, into: Reverse
