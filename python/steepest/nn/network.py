@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from numbers import Real
 from typing import Any, cast
 
 import numpy as np
@@ -31,7 +30,7 @@ from .layers.base import initialize_parameter
 from .lowering import Architecture, Lowered, between, chain, input_shapes, lower
 from .parameter import Parameter
 from .prediction import predict_in_blocks
-from .summary import summary_of
+from .summary import program_text, summary_of
 from .values import Input, Shape, Value
 
 # `predict` works in blocks of rows, so that its memory does not grow with n: on the CPU small enough for hidden layers
@@ -192,14 +191,7 @@ class Network:
     @property
     def program(self) -> str:
         """The operations of a training step in a readable form: as lowered, after the passes, and the backward pass."""
-        compiled, wanted = self._main, Wanted(inputs=False, parameters=True, frozen=frozenset())
-        parts = [
-            f"# forward, as lowered\n{compiled.plain}",
-            f"# forward, after all passes\n{compiled.training}",
-        ]
-        if compiled.plain.has_known_shapes:
-            parts.append(f"# backward\n{compiled.backward(wanted)[0]}")
-        return "\n\n".join(parts)
+        return program_text(self._main, _USUAL)
 
     def summary(self) -> str:
         """Return a table of the operations: output shapes, numbers of parameters, and MFLOP a sample."""
@@ -376,8 +368,6 @@ class Network:
             )
         compiled, arrays, buffers = self._last
         program = compiled.training
-        if not isinstance(l2, Real):
-            raise TypeError(f"[Network.backward] l2 must be a number, not {type(l2).__name__}")
         given = (d_output,) if self._has_one_output else tuple(d_output)
         outputs = [arrays[number] for number in program.outputs]
         d_outputs = checked_gradients(given, outputs, self.dtype, self.device)
@@ -387,9 +377,9 @@ class Network:
         for seed, d in zip(backward.seeds, d_outputs, strict=True):
             grads[seed] = d
         n = len(arrays[program.outputs[0]])
-        ready = buffers.ready.get((wanted, l2, accumulate))
+        ready = buffers.ready.get((wanted, float(l2), accumulate))
         if ready is None:
-            targets = Targets(self._grads, l2, accumulate, self._decaying)
+            targets = Targets(self._grads, float(l2), accumulate, self._decaying)
             ready = compiled.make_ready(buffers, wanted, n, targets, self._allocate)
         for run in ready:
             run(arrays, grads)

@@ -5,8 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from .compiled import Compiled, Wanted
 from .layers.base import ParameterSpec
 from .program import Program
+
+
+def program_text(compiled: Compiled, wanted: Wanted) -> str:
+    """Return the program of a training step as text: as lowered, after its passes, and backwards."""
+    parts = [f"# forward, as lowered\n{compiled.plain}", f"# forward, after all passes\n{compiled.training}"]
+    if compiled.has_known_shapes:
+        parts.append(f"# backward\n{compiled.backward(wanted)[0]}")
+    return "\n\n".join(parts)
 
 
 def summary_of(program: Program, specs: Mapping[str, ParameterSpec]) -> str:
