@@ -220,6 +220,11 @@ class FisherMatrix(MatrixForSteps):
             raise ValueError(f"[FisherMatrix] decay is {decay}: it must be in [0, 1)")
         self._average(self._observed(X, y, sample_weight, self._batch.number + 1), decay)
 
+    def begin_average(self) -> None:
+        """Solve with the matrix of this batch as with later averages, so that a saved one gives the same bits."""
+        self._require_formable()
+        self._averaged = True
+
     def _average(self, batch: Batch, decay: float) -> None:
         self._require_formable()
         self._batch = batch

@@ -57,6 +57,10 @@ class MatrixForSteps(SolvableMatrix):
         solve = self._inverse(damping, split)
         return lambda v: self._layout.on_device(solve(v))
 
+    def is_formed_for(self, damping: float) -> bool:
+        """Return whether an inverse with this damping forms the matrix of the structure, and not scores or products."""
+        return self._chosen_solver() not in ("gram", "cg") and not self._products_worth_trying(damping)
+
     def state(self) -> list[Array]:
         """Return copies of what the structure stores, on the host."""
         return self._structure.state()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,7 @@ class Curvature:
         # Averages that the inverse was computed from, if it serves several steps; averages that `restore` received.
         self._inverted: list[Array] = []
         self._saved: list[Array] = []
+        self._inverted_is_saved = False
 
     @property
     def options(self) -> tuple[Any, ...]:
@@ -80,27 +81,42 @@ class Curvature:
         """Add the batch of a dense matrix to the average, if `factor_period` steps have passed."""
         due = self._steps % self.factor_period == 0
         self._steps += 1
-        if self._saved:
+        if self._saved or self._inverted_is_saved:
             self._revive(whole)
-        elif self.matrix is None or (due and not self.decay):
+        if self.matrix is None or (due and not self.decay):
             # An average needs a matrix of its own, since other objects may hold the matrix of the batch.
             same = self.structure == whole.structure and not self.decay
             self.matrix = whole if same else whole.with_structure(self.structure)
+            if self.decay:
+                self.matrix.begin_average()
             self.joined = 1
             return
-        if due and self.matrix is not None:
+        if due:
             self.joined += 1
             self.matrix.average_with(whole, min(1.0 - 1.0 / self.joined, self.decay))
 
     def _revive(self, whole: FisherMatrix) -> None:
         """Rebuild the average and its inverse from the saved state."""
-        self.matrix = whole.with_structure(self.structure)
-        self.matrix.restore(self._saved)
+        if self._saved:
+            self.matrix = whole.with_structure(self.structure)
+            self.matrix.restore(self._saved)
         if self._inverted:
             inverted = whole.with_structure(self.structure)
             inverted.restore(self._inverted)
             self._inverse = inverted.inverse_for_steps(self.damping, self.split)
-        self._saved = []
+        self._saved, self._inverted_is_saved = [], False
+
+    @property
+    def _outlives_its_batch(self) -> bool:
+        """Whether later steps use the matrix of this one, and `state` can keep it.
+
+        Without averages, the dense structure need not form its matrix: then the batch itself would have to be kept.
+        """
+        if self.decay:
+            return True
+        if self.matrix is None or self.factor_period == self.inverse_period == 1:
+            return False
+        return self.matrix.is_formed_for(self.damping)
 
     def invert(self, damping: float, l2: float) -> tuple[float, int]:
         """Recompute the inverse if it is due; return the damping that it needed, and how often the damping was raised.
@@ -124,7 +140,7 @@ class Curvature:
                 damping = max(damping, LEAST_DAMPING) * _RAISE
                 continue
             self.damping, self.tikhonov = damping + l2, damping
-            if self.decay and self.inverse_period > 1:
+            if self.inverse_period > 1 and self._outlives_its_batch:
                 self._inverted = self.matrix.state()
             return damping, raises
         raise NotPositiveDefiniteError("there is no inverse with any damping")
@@ -145,17 +161,17 @@ class Curvature:
 
     def reject(self) -> None:
         """Discard the inverse, so that the next step recomputes it."""
-        self._inverse, self._inverted = None, []
+        self._inverse, self._inverted, self._inverted_is_saved = None, [], False
 
     def restart(self) -> None:
         """Discard the average, which would keep infinite or NaN entries."""
         self.matrix = self._inverse = None
-        self._inverted, self._saved = [], []
+        self._inverted, self._saved, self._inverted_is_saved = [], [], False
 
     def state(self) -> dict[str, Any]:
         """Return copies of the average, and of the average that the inverse was computed from."""
         averages = self._saved
-        if self.matrix is not None and self.decay:
+        if self.matrix is not None and self._outlives_its_batch:
             averages = self.matrix.state()
         return {
             "averages": averages,
@@ -164,8 +180,8 @@ class Curvature:
             "batches": [self.joined, self._steps],
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Restore a state that `state` returned; the next batch continues from it. An error changes nothing.
+    def checked_state(self, state: Mapping[str, Any]) -> Callable[[], None]:
+        """Check a state that `state` returned, and return a function that restores it for the next batch.
 
         Raises
         ------
@@ -179,7 +195,11 @@ class Curvature:
         damping, tikhonov, age = state["inverse"]
         values = float(damping), float(tikhonov), operator.index(age)
         joined, steps = map(operator.index, state["batches"])
-        self.restart()
-        self._saved, self._inverted = saved, inverted
-        self.damping, self.tikhonov, self._age = values
-        self.joined, self._steps = joined, steps
+
+        def restore() -> None:
+            self.restart()
+            self._saved, self._inverted, self._inverted_is_saved = saved, inverted, bool(inverted)
+            self.damping, self.tikhonov, self._age = values
+            self.joined, self._steps = joined, steps
+
+        return restore

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,10 @@ class ResumableNaturalGradient:
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of the state: damping, learning rate, averages and the last step.
 
+        An optimizer with this state takes the next steps with the same bits. There is one exception, a dense matrix
+        that serves several steps (`inverse_period` or `factor_period` above 1) without averages and without being
+        formed (solver ``"gram"`` or ``"cg"``). The state does not hold it, and the next step uses its own batch.
+
         Returns
         -------
         dict
@@ -81,6 +85,10 @@ class ResumableNaturalGradient:
             If the state is that of another optimizer, or incomplete; nothing is changed then. Only the next step
             detects averages for layers of other shapes.
         """
+        self._checked_state(state)()
+
+    def _checked_state(self, state: Mapping[str, Any]) -> Callable[[], None]:
+        """Check a state, and return a function that restores it."""
         if state.get("rule") != type(self).__name__:
             raise ValueError(f"[NaturalGradient] cannot load the state of {state.get('rule')}")
         for name, own in (("structure", self._curvature.structure), ("momentum_rule", self.momentum_rule)):
@@ -101,13 +109,18 @@ class ResumableNaturalGradient:
             self._require("damping", damping, 0.0, math.inf)
             settled = None if state.get("settled") is None else float(state["settled"])
             taken = self._as_taken(state.get("taken", ()))
-            self._curvature.restore(state)
+            restore_curvature = self._curvature.checked_state(state)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"[NaturalGradient] the state is incomplete or damaged: {error!r}") from error
-        self.lr, self.damping = lr, damping
-        self.seed, self._steps = seed, steps
-        self._settled, self._last_taken = settled, taken
-        self._rule.last = to_device(last[0], self.net.device) if last else None
+
+        def restore() -> None:
+            restore_curvature()
+            self.lr, self.damping = lr, damping
+            self.seed, self._steps = seed, steps
+            self._settled, self._last_taken = settled, taken
+            self._rule.last = to_device(last[0], self.net.device) if last else None
+
+        return restore
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         twin = type(self).__new__(type(self))

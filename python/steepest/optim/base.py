@@ -203,6 +203,10 @@ class Optimizer(ABC):
         ValueError
             If the rule, the shapes or the dtypes of the state do not match; nothing is changed then.
         """
+        self._checked_state(state)()
+
+    def _checked_state(self, state: Mapping[str, Any]) -> Callable[[], None]:
+        """Check a state, and return a function that restores it."""
         name, own = type(self).__name__, self._all_state()
         if state.get("rule") != name:
             raise ValueError(f"[{name}] cannot load the state of {state.get('rule')}")
@@ -210,16 +214,19 @@ class Optimizer(ABC):
             raise ValueError(
                 f"[{name}] cannot load the state of an optimizer that follows a schedule: call follow() first"
             )
-        # Everything is checked before the first write.
         lr = as_number(state.get("lr"), f"[{name}] lr")
         self._require(0.0, math.inf, lr=lr)
         values = {
             key: saved_arrays(state.get(key, ()), arrays, f"[{name}] {key}") for key, arrays in own.items()
         }
-        self._lr[...] = lr
-        for key, arrays in own.items():
-            for array, value in zip(arrays, values[key], strict=True):
-                assign(array, value)
+
+        def restore() -> None:
+            self._lr[...] = lr
+            for key, arrays in own.items():
+                for array, value in zip(arrays, values[key], strict=True):
+                    assign(array, value)
+
+        return restore
 
     def _all_state(self) -> dict[str, list[Array]]:
         return self._state() if self._rates is None else {**self._state(), "schedule_step": [self._turn]}
