@@ -64,7 +64,7 @@ def encode_model(model: Any) -> tuple[Any, dict[str, Array]]:
     TypeError
         If the model is not of this package, or contains a value that cannot be stored as data.
     """
-    encoder = _Encoder()
+    encoder = Encoder()
     if not (isinstance(model, Network) or _public_name(type(model), ESTIMATOR_MODULES)):
         raise TypeError(
             f"an object of type {type(model).__name__} is neither a Network nor an estimator of steepest: "
@@ -100,7 +100,7 @@ def decode_model(description: Any, tensors: Mapping[str, StoredTensor]) -> Any:
     """
     if not (isinstance(description, dict) and ("$network" in description or "$estimator" in description)):
         raise StateError("it describes neither a network nor an estimator")
-    decoder = _Decoder(tensors)
+    decoder = Decoder(tensors)
     try:
         return decoder.decode(description)
     except (OSError, MemoryError):
@@ -145,7 +145,7 @@ def _dtype(text: Any) -> np.dtype[Any]:
     return dtype
 
 
-class _Encoder:
+class Encoder:
     """Encoder of values as JSON types; `tensors` collects the arrays."""
 
     def __init__(self) -> None:
@@ -243,7 +243,7 @@ class _Encoder:
     )
 
 
-class _Decoder:
+class Decoder:
     """Decoder of values from JSON types and tensors; `field` is the path to the value that is being decoded."""
 
     def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
