@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         optim,
         plots,
     )
+    from steepest._saving.checkpoints import load_checkpoint, save_checkpoint
     from steepest._saving.files import load, save
 
 __all__ = [
@@ -52,11 +53,13 @@ __all__ = [
     "kernels",
     "linear_model",
     "load",
+    "load_checkpoint",
     "neural_network",
     "nn",
     "optim",
     "plots",
     "save",
+    "save_checkpoint",
     "set_num_threads",
     "show_config",
     "synchronize",
@@ -79,7 +82,12 @@ _SUBMODULES = frozenset(
     }
 )
 # Function -> its module. These modules need NumPy, so that they load at first use and not by `import steepest`.
-_FUNCTIONS = {"load": "steepest._saving.files", "save": "steepest._saving.files"}
+_FUNCTIONS = {
+    "load": "steepest._saving.files",
+    "load_checkpoint": "steepest._saving.checkpoints",
+    "save": "steepest._saving.files",
+    "save_checkpoint": "steepest._saving.checkpoints",
+}
 
 
 def __getattr__(name: str) -> Any:

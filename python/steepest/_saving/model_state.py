@@ -18,6 +18,7 @@ import numpy as np
 
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import array_namespace, to_host
+from steepest._saving.random_states import checked_state
 from steepest._saving.tensor_file import StoredTensor
 from steepest.nn import Constant, Input, Network
 from steepest.nn.lowering import Architecture, chain, parameter_specs
@@ -36,8 +37,6 @@ _TENSOR_KINDS = "biuf"
 # Largest total size of string arrays, in bytes. NumPy pads strings to the width in their dtype, so that a few letters
 # in a file could otherwise claim any amount of memory.
 _MOST_STRING_BYTES = 64 << 20
-# Number of 32-bit words in the state of NumPy's MT19937 generator.
-_MT19937_WORDS = 624
 
 
 class StateError(ValueError):
@@ -65,7 +64,7 @@ def encode_model(model: Any) -> tuple[Any, dict[str, Array]]:
         If the model is not of this package, or contains a value that cannot be stored as data.
     """
     encoder = Encoder()
-    if not (isinstance(model, Network) or _public_name(type(model), ESTIMATOR_MODULES)):
+    if not (isinstance(model, Network) or public_name(type(model), ESTIMATOR_MODULES)):
         raise TypeError(
             f"an object of type {type(model).__name__} is neither a Network nor an estimator of steepest: "
             "pickle or joblib can keep other objects"
@@ -112,7 +111,7 @@ def decode_model(description: Any, tensors: Mapping[str, StoredTensor]) -> Any:
         raise StateError(f"{field}: {text}" if field else text) from error
 
 
-def _public_name(kind: type, modules: tuple[str, ...]) -> str | None:
+def public_name(kind: type, modules: tuple[str, ...]) -> str | None:
     """Return "module.Class" with the first of the modules that exports a class, or None."""
     if kind.__module__.startswith("steepest."):
         for module in modules:
@@ -122,7 +121,7 @@ def _public_name(kind: type, modules: tuple[str, ...]) -> str | None:
 
 
 def _find_class(name: Any, modules: tuple[str, ...]) -> type:
-    """Return the class with a name from `_public_name`; only the listed modules are imported."""
+    """Return the class with a name from `public_name`; only the listed modules are imported."""
     module, _, class_name = str(name).rpartition(".")
     found = _exports(module).get(class_name) if module in modules else None
     if found is None:
@@ -163,10 +162,10 @@ class Encoder:
                 return method(self, value, where, name)
         if array_namespace(value) is not np:
             return self._array(to_host(value), where, name)
-        if dataclasses.is_dataclass(value) and (public := _public_name(type(value), PART_MODULES)):
+        if dataclasses.is_dataclass(value) and (public := public_name(type(value), PART_MODULES)):
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
             return {"$object": public, "fields": self._items(fields, where, name)}
-        if public := _public_name(type(value), ESTIMATOR_MODULES):
+        if public := public_name(type(value), ESTIMATOR_MODULES):
             return self._estimator(value, public, where, name)
         raise TypeError(
             f"{where} is of type {type(value).__module__}.{type(value).__qualname__}, "
@@ -230,7 +229,12 @@ class Encoder:
         return {"$scalar": self._array(np.asarray(value), where, name)}
 
     def _random_state(self, value: np.random.RandomState, where: str, name: str) -> dict[str, Any]:
-        return {"$random_state": self._mapping(dict(value.get_state(legacy=False)), where, name)}
+        state: dict[str, Any] = dict(value.get_state(legacy=False))
+        if state["bit_generator"] != "MT19937":
+            raise TypeError(
+                f"{where} is a RandomState of {state['bit_generator']}: use numpy.random.Generator"
+            )
+        return {"$random_state": self._mapping(state, where, name)}
 
     _METHODS: tuple[tuple[Any, Callable[..., Any]], ...] = (
         (Network, _network),
@@ -354,16 +358,8 @@ class Decoder:
 
     def _random_state(self, value: dict[str, Any]) -> np.random.RandomState:
         state = self.decode(value["$random_state"])
-        words, position = state["state"]["key"], state["state"]["pos"]
-        # NumPy does not check a state. It would read words at any position. With words that are all 0 (only one bit of
-        # the first word counts), some samplers would loop for ever.
-        if not (
-            (words.dtype, words.shape) == (np.uint32, (_MT19937_WORDS,))
-            and words[1:].any()
-            and type(position) is int
-            and 0 <= position <= _MT19937_WORDS
-            and state["has_gauss"] in (0, 1)
-        ):
+        checked_state(state)
+        if state["bit_generator"] != "MT19937" or state["has_gauss"] not in (0, 1):
             raise StateError("this is no state of MT19937")
         random_state = np.random.RandomState()
         random_state.set_state(state)

@@ -68,9 +68,15 @@ class Curvature:
         self._inverted_is_saved = False
 
     @property
-    def options(self) -> tuple[Any, ...]:
-        """The arguments of the constructor."""
-        return self.structure, self.split, self.decay, self.factor_period, self.inverse_period
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the constructor in their order, by the names that `NaturalGradient` gives them."""
+        return {
+            "structure": self.structure,
+            "split": self.split,
+            "factor_decay": self.decay,
+            "factor_period": self.factor_period,
+            "inverse_period": self.inverse_period,
+        }
 
     @property
     def is_of_one_batch(self) -> bool:

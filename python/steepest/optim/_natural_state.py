@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -122,6 +123,12 @@ class ResumableNaturalGradient:
 
         return restore
 
+    def _arguments(self) -> dict[str, Any]:
+        """Return the arguments of the constructor besides the network and what `state_dict` holds."""
+        own = {**vars(self), **self._curvature.arguments, "momentum": self._rule.momentum}
+        names = inspect.signature(type(self)).parameters
+        return {name: own[name] for name in names if name not in ("net", "lr", "damping", "seed")}
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
@@ -133,7 +140,7 @@ class ResumableNaturalGradient:
         made_anew = ("_curvature", "_rule", "output")
         return {
             "options": {name: value for name, value in vars(self).items() if name not in made_anew},
-            "curvature": self._curvature.options,
+            "curvature": tuple(self._curvature.arguments.values()),
             "momentum": self._rule.momentum,
             "state": self.state_dict(),
         }

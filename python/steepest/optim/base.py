@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -230,6 +231,11 @@ class Optimizer(ABC):
 
     def _all_state(self) -> dict[str, list[Array]]:
         return self._state() if self._rates is None else {**self._state(), "schedule_step": [self._turn]}
+
+    def _arguments(self) -> dict[str, Any]:
+        """Return the arguments of the constructor besides the parameters and the learning rate."""
+        names = [name for name in inspect.signature(type(self)).parameters if name not in ("params", "lr")]
+        return {name: getattr(self, name) for name in names}
 
     def _options(self) -> dict[str, Any]:
         """Return the keyword arguments that the kernels of all rules take."""
