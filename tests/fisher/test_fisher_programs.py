@@ -121,6 +121,54 @@ class MeanOfPositions(nn.CustomLayer):
         return moved_inputs[0].mean(axis=1)
 
 
+class Weighted(nn.CustomLayer):
+    """The product of an input with a constant and with factors that are learned."""
+
+    arity = (2, 2)
+
+    def output_shape(self, *shapes):
+        return shapes[0]
+
+    def parameters(self, *shapes):
+        return {"factor": nn.ParameterSpec(tuple(shapes[0]), 0.5)}
+
+    def forward(self, inputs, parameters):
+        return inputs[0] * inputs[1] * parameters["factor"]
+
+    def vjp(self, d, inputs, output, parameters):
+        scaled = d * inputs[1]
+        return (scaled * parameters["factor"], None), {"factor": (scaled * inputs[0]).sum(axis=0)}
+
+
+@pytest.mark.parametrize("structure", ["kfac", "kfac_reduce"])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_kfac_of_tied_weights(structure, weighted, rng):
+    """One product for two: factors of equal traces are added, and the product has the trace of the sum."""
+    net, X = tied(), rng.standard_normal((8, 5))
+    weight = rng.uniform(0.5, 2, 8) if weighted else np.ones(8)
+    F = fisher.FisherMatrix(
+        net, nn.MeanSquaredError(reduction="sum"), X, structure=structure, sample_weight=weight
+    )
+    w, b = net.parameters()[0].value, net.parameters()[1].value
+    hidden = 1 / (1 + np.exp(-(X @ w + b)))
+    rate = weight / weight.sum()
+    inputs = np.hstack([X, np.ones((8, 1))])
+    A = np.einsum("n,ni,nj->ij", rate, inputs, inputs)
+    back = w[None] * (hidden * (1 - hidden))[:, None]  # (n, outputs, units)
+    G = F.scale * np.einsum("n,nci,ncj->ij", rate, back, back)
+    B = F.scale * np.pad(np.eye(5), (0, 1))
+    H = np.einsum("n,ni,nj->ij", rate, hidden, hidden)
+    trace = np.trace(A) * np.trace(G) + np.trace(B) * np.trace(H)
+    A, G = A * np.sqrt(np.trace(G) / np.trace(A)), G * np.sqrt(np.trace(A) / np.trace(G))
+    B, H = B * np.sqrt(np.trace(H) / np.trace(B)), H * np.sqrt(np.trace(B) / np.trace(H))
+    product = np.kron(A + B, G + H)
+    close(F.to_dense()[:18, :18], product * trace / np.trace(product))
+    # The decoder's bias is a block of its own.
+    close(F.to_dense()[18:, 18:], F.scale * np.eye(5))
+    F.update(X, decay=0.5, sample_weight=weight)
+    close(F.to_dense()[:18, :18], product * trace / np.trace(product))
+
+
 @pytest.mark.parametrize("structure", ["kfac", "kfac_reduce"])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("weighted", [True, False])
@@ -159,9 +207,12 @@ def test_what_has_no_matrix(rng):
     x = nn.Input((2, 3))
     with pytest.raises(ValueError, match=r"outputs that are vectors .* got samples of shape \(2, 4\)"):
         fisher.FisherMatrix(nn.Network(x, nn.Linear(3, 4)(x)), LOSS, np.zeros((5, 2, 3), np.float32))
-    wide = nn.Network([nn.Linear(80, 60), nn.Linear(60, 80, tied_to=0)])
-    F = fisher.FisherMatrix(wide, nn.MeanSquaredError(), np.zeros((3, 80), np.float32))
-    with pytest.raises(ValueError, match=r"structure='kfac' has no factors for the 4860 parameters 0.weight"):
+    x = nn.Input(5000)
+    wide = nn.Network(x, nn.Linear(5000, 2)(Weighted()(x, nn.Constant(np.ones(5000)))))
+    F = fisher.FisherMatrix(wide, nn.MeanSquaredError(), np.zeros((3, 5000), np.float32))
+    with pytest.raises(
+        ValueError, match=r"structure='kfac' has no factors for the 5000 parameters 0.factor"
+    ):
         F.with_structure("kfac")
     words = nn.Input(4, dtype=np.int64)
     net = nn.Network(words, nn.Linear(12, 2)(nn.Flatten()(Lookup()(words))), dtype=np.float64)
@@ -170,25 +221,6 @@ def test_what_has_no_matrix(rng):
     assert (np.linalg.eigvalsh(matrix) > -1e-12).all()
     with pytest.raises(NotImplementedError, match="has no jvp"):
         fisher.FisherMatrix(net, LOSS, X) @ np.ones(net.arena.size)[: 21 + 26]
-
-
-class Weighted(nn.CustomLayer):
-    """The product of an input with a constant and with factors that are learned."""
-
-    arity = (2, 2)
-
-    def output_shape(self, *shapes):
-        return shapes[0]
-
-    def parameters(self, *shapes):
-        return {"factor": nn.ParameterSpec(tuple(shapes[0]), 0.5)}
-
-    def forward(self, inputs, parameters):
-        return inputs[0] * inputs[1] * parameters["factor"]
-
-    def vjp(self, d, inputs, output, parameters):
-        scaled = d * inputs[1]
-        return (scaled * parameters["factor"], None), {"factor": (scaled * inputs[0]).sum(axis=0)}
 
 
 def test_constants_have_no_batch_axis(rng):

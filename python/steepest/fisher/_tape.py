@@ -85,6 +85,11 @@ class Tape:
         """Return what an operation takes in."""
         return [self._arrays[number] for number in step.node.inputs]
 
+    def input_of(self, value: int) -> Array:
+        """Return what the operation takes in that defines a value, for one with a single input."""
+        array: Array = self._arrays[self._step_of[value].node.inputs[0]]
+        return array
+
     def output_of(self, step: Step) -> Array:
         """Return what an operation gives."""
         output: Array = self._arrays[step.node.output]

@@ -20,6 +20,7 @@ from steepest.fisher._solvers import NotPositiveDefiniteError, rounding_of
 from steepest.fisher.blocks import Block, LinearRows, Part, SharedLinearRows
 
 from .base import Converter, Operator, Structure, summed
+from .shared_weights import TiedFactors, gradient_rows, input_rows
 
 # Parameters of a layer that is not linear, whose exact block K-FAC takes; a matrix of this side takes 128 MiB.
 _LARGEST_EXACT = 4096
@@ -33,8 +34,8 @@ def require_factors(layout: Layout, structure: str) -> None:
         if not part.is_linear and part.size > _LARGEST_EXACT:
             raise ValueError(
                 f"[FisherMatrix] structure={structure!r} has no factors for the {part.size} parameters "
-                f"{' and '.join(part.names)}, of tied weights or of a layer other than Linear, and their exact "
-                "block is too large: take structure='diagonal', or structure='dense' with solver='cg'"
+                f"{' and '.join(part.names)} of a layer other than Linear, and their exact block is too large: take "
+                "structure='diagonal', or structure='dense' with solver='cg'"
             )
 
 
@@ -66,16 +67,20 @@ class Kfac(Structure):
         self, into: Sequence[tuple[Array | None, Array | None]], decay: float
     ) -> list[tuple[Array, Array]]:
         """Return the factors of the batch, averaged in place with what they were."""
-        batch, kept = self.batch, 1.0 - decay
-        of_inputs = [
-            self._moment_of_inputs(part, a, decay) if part.is_linear else None
-            for part, (a, _) in zip(self.layout.blocks, into, strict=True)
+        batch, kept, parts = self.batch, 1.0 - decay, self.layout.blocks
+        found: list[tuple[Array | None, Array | None]] = [
+            (self._moment_of_inputs(part, a, decay) if part.is_linear and not part.is_tied else None, None)
+            for part, (a, _) in zip(parts, into, strict=True)
         ]
-        found: list[tuple[Array | None, Array | None]] = [(a, None) for a in of_inputs]
+        tied = {
+            k: TiedFactors(self.layout, self.sums_positions) for k, part in enumerate(parts) if part.is_tied
+        }
         for i, factors in enumerate(batch.factors_by_blocks()):
             for k, block in enumerate(factors.blocks):
                 first, second = found[k]
-                if block.part.is_linear:
+                if k in tied:
+                    tied[k].add(block)
+                elif block.part.is_linear:
                     d = self._gradients(block)
                     old = into[k][1] if i == 0 else second
                     found[k] = first, _add_moment(d, old, kept, decay if i == 0 else None)
@@ -85,23 +90,19 @@ class Kfac(Structure):
                     old = into[k][0] if i == 0 else first
                     one = array_namespace(rows).ones((1, 1), rows.dtype)
                     found[k] = _add_moment(rows, old, kept, decay if i == 0 else None), one
+        for k, sums in tied.items():
+            fresh = sums.factors(batch, parts[k])
+            found[k] = cast("tuple[Array, Array]", tuple(map(_averaged, into[k], fresh, [decay, decay])))
         return cast("list[tuple[Array, Array]]", found)
 
     def _moment_of_inputs(self, part: Part, out: Array | None, decay: float) -> Array:
         """Return the second moment of what goes into a linear layer, averaged with what it was."""
-        batch, steps = self.batch, {step.node.output: step for step in self.batch.tape.steps}
-        inputs = [batch.tape.inputs_of(steps[use.value])[0] for use in part.uses]
-        shares = batch.device_shares
-        x = inputs[0]
-        if part.is_shared:
-            xp, n = array_namespace(x), len(x)
-            positions = xp.concatenate([x.reshape(n, -1, x.shape[-1]) for x in inputs], axis=1)
-            count = positions.shape[1]
-            if self.sums_positions:
-                x = positions.mean(axis=1)
-            else:
-                x = positions.reshape(n * count, -1)
-                shares = None if shares is None else xp.repeat(shares, count)
+        batch = self.batch
+        inputs = [batch.tape.input_of(use.value) for use in part.uses]
+        if not part.is_shared:
+            x, shares = inputs[0], batch.device_shares
+        else:
+            x, shares = input_rows(inputs, batch.device_shares, self.sums_positions)
         return K.second_moment(x, shares, ones=part.has_bias, scale=1.0 - decay, decay=decay, out=out)
 
     def _gradients(self, block: Block) -> Array:
@@ -109,13 +110,7 @@ class Kfac(Structure):
         if isinstance(block, LinearRows):
             return block.d
         assert isinstance(block, SharedLinearRows)
-        grads = [d.reshape(len(d), -1, d.shape[-1]) for _, d in block.passes]
-        positions = array_namespace(grads[0]).concatenate(grads, axis=1)
-        if self.sums_positions:
-            summed_up: Array = positions.sum(axis=1)
-            return summed_up
-        rows: Array = positions.reshape(-1, positions.shape[-1])
-        return rows
+        return gradient_rows([use.d for use in block.passes], self.sums_positions)
 
     @cached_property
     def bases(self) -> list[tuple[Float64Array, Float64Array, Float64Array, Float64Array]]:
@@ -231,6 +226,15 @@ def _add_moment(rows: Array, out: Array | None, scale: float, decay: float | Non
         out += K.second_moment(rows, scale=scale * len(rows))
         return out
     return K.second_moment(rows, scale=scale * len(rows), decay=decay or 0.0, out=out)
+
+
+def _averaged(old: Array | None, new: Array, decay: float) -> Array:
+    """Return ``decay * old + (1 - decay) * new``, in the place of the old array."""
+    if old is None:
+        return new
+    old *= decay
+    old += (1.0 - decay) * new
+    return old
 
 
 class KfacReduce(Kfac):

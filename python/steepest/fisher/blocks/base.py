@@ -39,10 +39,12 @@ class Part:
     uses : tuple of Use
         The operations that use them: several for a layer that is called several times, or for tied weights.
     is_linear : bool
-        Whether all of these are linear maps with the weights as they are, so that the part of a vector is a matrix of
-        the weights with the bias as its last row.
+        Whether all of these are linear maps with these weights, so that the part of a vector is a matrix of the weights
+        with the bias as its last row. Where the weights are used transposed, the bias is not used.
     is_shared : bool
         Whether a sample passes these several times, by several uses or at several positions.
+    is_tied : bool
+        Whether the weights are used transposed, too.
     """
 
     names: tuple[str, ...]
@@ -50,6 +52,7 @@ class Part:
     uses: tuple[Use, ...]
     is_linear: bool
     is_shared: bool
+    is_tied: bool
 
     @property
     def size(self) -> int:
@@ -81,20 +84,21 @@ def parts_of(program: Program, specs: Mapping[str, ParameterSpec]) -> list[Part]
         uses = tuple(
             Use(n.output, {role: r for role, r in n.parameters.items() if r.name in names}) for n in nodes
         )
-        is_linear = bool(nodes) and all(_is_plain_linear(node, names) for node in nodes)
+        is_linear = bool(nodes) and all(_is_linear(node, names) for node in nodes)
+        is_tied = is_linear and any(node.parameters["weight"].transposed for node in nodes)
         is_shared = len(nodes) != 1 or len(program.shapes[nodes[0].output]) != 1
         shapes = tuple(specs[name].shape for name in names)
-        parts.append(Part(tuple(names), shapes, uses, is_linear, is_shared))
+        parts.append(Part(tuple(names), shapes, uses, is_linear, is_shared, is_tied))
     return parts
 
 
-def _is_plain_linear(node: Node, names: list[str]) -> bool:
+def _is_linear(node: Node, names: list[str]) -> bool:
+    """Return whether a node is a linear map with the weights, and the bias if they are not transposed, of a part."""
+    if not isinstance(node.operation, LinearOperation):
+        return False
+    weight = node.parameters["weight"]
     used = [reference.name for reference in node.parameters.values()]
-    return (
-        isinstance(node.operation, LinearOperation)
-        and used == names
-        and not node.parameters["weight"].transposed
-    )
+    return weight.name == names[0] if weight.transposed else used == names
 
 
 class Block(ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -95,6 +96,14 @@ class LinearRows(Block):
         return LinearRows(self.part, x, d, w)
 
 
+class LinearPass(NamedTuple):
+    """A use of a linear map: inputs (n, ..., p), gradients (n * r, ..., m) of its outputs, and how it takes w."""
+
+    x: Array
+    d: Array
+    transposed: bool
+
+
 class SharedLinearRows(ExplicitRows):
     """A linear map that a sample passes several times, whose outer products add up to the gradient of the sample.
 
@@ -104,11 +113,11 @@ class SharedLinearRows(ExplicitRows):
         The part.
     n : int
         Number of samples.
-    passes : list of tuple of ndarray
-        Of each use the inputs, of shape (n, ..., p), and the gradients of the outputs, of shape (n * r, ..., m).
+    passes : list of LinearPass
+        The uses.
     """
 
-    def __init__(self, part: Part, n: int, passes: list[tuple[Array, Array]]) -> None:
+    def __init__(self, part: Part, n: int, passes: list[LinearPass]) -> None:
         super().__init__(part, n)
         self.passes = passes
 
@@ -116,18 +125,22 @@ class SharedLinearRows(ExplicitRows):
     def matrix(self) -> Array:
         """The rows."""
         total: Array | None = None
-        for x, d in self.passes:
-            found = sample_gradients(x, d, {"weight": Reference(""), "bias": Reference("")})
-            parts = [found["weight"], found["bias"]] if self.part.has_bias else [found["weight"]]
-            xp = array_namespace(d)
-            rows = xp.concatenate([array.reshape(len(d), -1) for array in parts], axis=1)
+        for x, d, transposed in self.passes:
+            found = sample_gradients(x, d, {"weight": Reference("", transposed), "bias": Reference("")})
+            parts, xp = [found["weight"].reshape(len(d), -1)], array_namespace(d)
+            if self.part.has_bias:
+                # A transposed use has a bias of its own, in another part.
+                width = self.part.matrix[1]
+                parts.append(xp.zeros((len(d), width), d.dtype) if transposed else found["bias"])
+            rows = xp.concatenate(parts, axis=1)
             total = rows if total is None else total + rows
         assert total is not None
         return total
 
     def in_float64(self) -> Block:
         passes = [
-            (x.astype(np.float64, copy=False), d.astype(np.float64, copy=False)) for x, d in self.passes
+            LinearPass(x.astype(np.float64, copy=False), d.astype(np.float64, copy=False), transposed)
+            for x, d, transposed in self.passes
         ]
         return SharedLinearRows(self.part, self.n, passes)
 

@@ -9,7 +9,7 @@ from steepest.nn.ops import LinearOperation
 
 from . import differentiated, linear
 from .base import Block, ExplicitRows, Part
-from .linear import LinearRows, SharedLinearRows
+from .linear import LinearPass, LinearRows, SharedLinearRows
 
 
 def block_of(part: Part, tape: Tape, grads: dict[int, Array]) -> Block:
@@ -26,9 +26,15 @@ def block_of(part: Part, tape: Tape, grads: dict[int, Array]) -> Block:
     """
     n, steps = len(tape.output), {step.node.output: step for step in tape.steps}
     if part.is_linear:
-        passes = [(tape.inputs_of(steps[use.value])[0], grads[use.value]) for use in part.uses]
+        passes = [
+            LinearPass(
+                tape.inputs_of(steps[use.value])[0], grads[use.value], use.references["weight"].transposed
+            )
+            for use in part.uses
+        ]
         if not part.is_shared:
-            return LinearRows(part, *passes[0], steps[part.uses[0].value].parameters["weight"])
+            x, d, _ = passes[0]
+            return LinearRows(part, x, d, steps[part.uses[0].value].parameters["weight"])
         return SharedLinearRows(part, n, passes)
     sums: dict[str, Array] = {}
     for use in part.uses:
