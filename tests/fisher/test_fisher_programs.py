@@ -210,9 +210,7 @@ def test_what_has_no_matrix(rng):
     x = nn.Input(5000)
     wide = nn.Network(x, nn.Linear(5000, 2)(Weighted()(x, nn.Constant(np.ones(5000)))))
     F = fisher.FisherMatrix(wide, nn.MeanSquaredError(), np.zeros((3, 5000), np.float32))
-    with pytest.raises(
-        ValueError, match=r"structure='kfac' has no factors for the 5000 parameters 0.factor"
-    ):
+    with pytest.raises(ValueError, match=r"structure='kfac' has no factors for the 5000 parameters 0.factor"):
         F.with_structure("kfac")
     words = nn.Input(4, dtype=np.int64)
     net = nn.Network(words, nn.Linear(12, 2)(nn.Flatten()(Lookup()(words))), dtype=np.float64)

@@ -10,7 +10,7 @@ import joblib
 import numpy as np
 import pytest
 
-from steepest import nn, optim
+from steepest import fisher, nn, optim
 
 
 def by_joblib(value):
@@ -133,3 +133,22 @@ def test_parameters_without_a_network():
     optimizer.step()
     np.testing.assert_array_equal(twin.value, np.full(3, 0.5))
     np.testing.assert_array_equal(parameter.value, np.ones(3))
+
+
+@ways
+@pytest.mark.parametrize("structure", ["dense", "kfac"])
+def test_after_steps_of_all_kinds(rng, way, structure):
+    """What a network keeps for its batches, and what a Fisher matrix keeps of the network, is no hindrance."""
+    net, x = network(), rng.standard_normal((6, 5)).astype(np.float32)
+    rule = optim.NaturalGradient(net, nn.MeanSquaredError(), structure=structure)
+    train(net, [], x)
+    rule.step(x, x)
+    twin, twin_rule = way((net, rule))
+    assert twin_rule.net is twin
+    train(net, [], x)
+    train(twin, [], x)
+    rule.step(x, x)
+    twin_rule.step(x, x)
+    assert twin.arena.tobytes() == net.arena.tobytes()
+    matrix = fisher.FisherMatrix(net, nn.MeanSquaredError(), x, structure=structure)
+    np.testing.assert_array_equal(way(matrix).diagonal(), matrix.diagonal())

@@ -161,6 +161,18 @@ def test_capture(make, rng):
     net.grad_arena[...] = 0
     graph.replay(2)
     np.testing.assert_array_equal(net.grad_arena, expected)
+    for only in [None, *range(len(net.parameters()))]:
+        v = [
+            rng.standard_normal(p.value.shape) if only in (None, i) else None
+            for i, p in enumerate(net.parameters())
+        ]
+        moves = None if only else [rng.standard_normal(x.shape) for x in inputs]
+        eager = [change.copy() for change in listed(net.jvp(v, moves))]
+        with steepest.capture() as graph:
+            moved = listed(net.jvp(v, moves))
+        graph.replay(3)
+        for found, want in zip(moved, eager, strict=True):
+            np.testing.assert_array_equal(found, want)
     for held, found in zip(outputs, captured, strict=True):
         np.testing.assert_array_equal(held, found)
         assert not np.shares_memory(held, found)

@@ -17,7 +17,7 @@ from ._fisher_types import output_rows
 from ._layout import Layout, dot
 from ._likelihoods import Likelihood
 from ._tape import Tape
-from .blocks import Part, block_of
+from .blocks import block_of
 
 # Most bytes of factors and their intermediate arrays that are in memory at a time.
 _BLOCK_BYTES = 64 << 20
@@ -86,17 +86,14 @@ class Batch:
             How many float64 numbers the caller needs for each row of the factors.
         """
         n, n_outputs = len(self.shares), self.tape.output.shape[1]
-        numbers = sum(self._numbers_of_row(part) for part in self.layout.blocks) + 2 * n_outputs + more
+        explicit = sum(part.size for part in self.layout.blocks if part.is_shared or not part.is_linear)
+        numbers = self.tape.numbers_of_a_row + explicit + 2 * n_outputs + more
         size = _BLOCK_BYTES // (8 * self.expectation.repeats(n_outputs) * numbers)
         if "factors" in self.__dict__ or size >= n:
             yield self.factors
             return
         for start in range(0, n, max(size, 1)):
             yield self._factors_of(slice(start, min(start + max(size, 1), n)))
-
-    def _numbers_of_row(self, part: Part) -> int:
-        """Return how many numbers a row takes in the factors of a layer."""
-        return part.size if part.is_shared or not part.is_linear else part.matrix[1]
 
     def _factors_of(self, samples: slice) -> Factors:
         tape = self.tape.of_rows(samples)

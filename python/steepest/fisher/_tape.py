@@ -8,7 +8,6 @@ from collections.abc import Container, Mapping
 import numpy as np
 
 from steepest._runtime.arrays import Array
-from steepest._runtime.backends import device_of
 from steepest._runtime.memory import short_lived_empty
 from steepest.nn import Network
 from steepest.nn.compiled import Compiled
@@ -23,7 +22,7 @@ from steepest.nn.execution import (
     run_tangent,
     value_buffers,
 )
-from steepest.nn.gradient import Backward, Pull
+from steepest.nn.gradient import Backward, Places, Pull
 from steepest.nn.ops import LinearOperation
 
 
@@ -54,21 +53,28 @@ class Tape:
         compiled = compiled_for(net, inputs)
         self._program = compiled.predicting
         self._arrays = compiled.arrays(inputs)
-        self._compiled = compiled
-
-        def allocate(shape: tuple[int, ...]) -> Array:
-            return short_lived_empty(shape, net.dtype, net.device)
-
-        self._allocate = allocate
+        self._dtype, self._device = net.dtype, net.device
+        # Not the compiled program itself, which holds the arrays of the network.
+        self._to_parameters, self._to_operations = compiled.to_parameters, compiled.to_operations
         run_forward(
-            compiled.predicting_steps, self._arrays, value_buffers(self._program, len(inputs[0]), allocate)
+            compiled.predicting_steps,
+            self._arrays,
+            value_buffers(self._program, len(inputs[0]), self._allocate),
         )
         self._all_steps = [
-            step if _only_its_shape_counts(compiled.taps[0], step) else _with_copies(step)
+            step if _only_its_shape_counts(self._to_parameters[0], step) else _with_copies(step)
             for step in compiled.predicting_steps
         ]
         self._step_of = {step.node.output: step for step in self._all_steps}
         self.steps = [step for step in self._all_steps if step.parameters]
+
+    def _allocate(self, shape: tuple[int, ...]) -> Array:
+        return short_lived_empty(shape, self._dtype, self._device)
+
+    @property
+    def numbers_of_a_row(self) -> int:
+        """How many numbers `backward` keeps or needs for each row of gradients."""
+        return sum(self._to_operations[1].sizes)
 
     @property
     def output(self) -> Array:
@@ -118,12 +124,7 @@ class Tape:
         ]
         double._step_of = {step.node.output: step for step in double._all_steps}
         double.steps = [step for step in double._all_steps if step.parameters]
-        device = device_of(self.output)
-
-        def allocate(shape: tuple[int, ...]) -> Array:
-            return short_lived_empty(shape, np.dtype(np.float64), device)
-
-        double._allocate = allocate
+        double._dtype = np.dtype(np.float64)
         return double
 
     def backward(self, d: Array) -> dict[int, Array]:
@@ -136,8 +137,8 @@ class Tape:
         d : ndarray of shape (n * r, c)
             Gradients with respect to the output, r in sequence for each sample.
         """
-        backward, repeats = self._compiled.reach, len(d) // max(len(self.output), 1)
-        grads = self._run(backward, d, {}, repeats)
+        backward, repeats = self._to_operations[0], len(d) // max(len(self.output), 1)
+        grads = self._run(*self._to_operations, d, {}, repeats)
         return {
             i.node.output: grads[i.d]
             for i in backward.instructions
@@ -146,12 +147,14 @@ class Tape:
 
     def pullback(self, d: Array, into: Mapping[str, Array]) -> None:
         """Write ``J^T d`` for d of the output's shape into arrays of the parameters, by name."""
-        self._run(self._compiled.taps[0], d, into)
+        self._run(*self._to_parameters, d, into)
 
-    def _run(self, backward: Backward, d: Array, into: Mapping[str, Array], repeats: int = 1) -> Arrays:
+    def _run(
+        self, backward: Backward, places: Places, d: Array, into: Mapping[str, Array], repeats: int = 1
+    ) -> Arrays:
         grads: Arrays = [None] * len(backward.values)
         grads[backward.seeds[0]] = d
-        outs = gradient_buffers(backward, self._compiled.taps[1], self._program, len(d), self._allocate)
+        outs = gradient_buffers(backward, places, self._program, len(d), self._allocate)
         arrays = Repeated(self._arrays, repeats, self._program.constants) if repeats > 1 else self._arrays
         for run in make_ready(backward, self._step_of, outs, Targets(into)):
             run(arrays, grads)

@@ -116,20 +116,23 @@ class Compiled:
         return plan_prediction(self.predicting)
 
     @cached_property
-    def taps(self) -> tuple[Backward, Places]:
-        """The backward pass of a prediction to every parameter, each gradient in a buffer of its own."""
+    def to_parameters(self) -> tuple[Backward, Places]:
+        """The backward pass of a prediction to every parameter."""
         backward = without_dead_gradients(backward_of(self.predicting))
         backward = fold_accumulation(mark_accumulation(fold_derivatives(backward)))
-        return backward, assign_buffers(backward, self.predicting, reuse=False)
+        return backward, assign_buffers(backward, self.predicting)
 
     @cached_property
-    def reach(self) -> Backward:
-        """The same without the gradients of the parameters: what reaches the operations that have some."""
-        backward, _ = self.taps
+    def to_operations(self) -> tuple[Backward, Places]:
+        """The same, as far as the operations that have parameters: what reaches them is kept."""
+        backward, _ = self.to_parameters
+        pulls = [i for i in backward.instructions if isinstance(i, Pull)]
         instructions = (
             replace(i, roles=frozenset()) if isinstance(i, Pull) else i for i in backward.instructions
         )
-        return replace(backward, instructions=tuple(instructions))
+        reaching = replace(backward, instructions=tuple(instructions))
+        kept = [i.d for i in pulls if i.node.parameters]
+        return reaching, assign_buffers(reaching, self.predicting, keep=kept)
 
     def backward(self, wanted: Wanted) -> tuple[Backward, Places]:
         """Return the backward pass that computes what is wanted, and where it writes."""

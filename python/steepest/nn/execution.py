@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from steepest import kernels as K
@@ -15,6 +14,7 @@ from steepest._runtime.memory import aligned_empty, array_namespace
 
 from .gradient import Backward, Derive, Places, Pull, Sum
 from .ops import Reverse
+from .ops.base import NO_PARAMETERS
 from .program import Node, Program
 
 Arrays = list[Any]
@@ -68,7 +68,7 @@ class Targets(NamedTuple):
         Names of the parameters that the penalty acts on.
     """
 
-    arrays: Mapping[str, Array] = MappingProxyType({})
+    arrays: Mapping[str, Array] = NO_PARAMETERS
     l2: float = 0.0
     accumulate: bool = False
     decaying: frozenset[str] = frozenset()
@@ -182,17 +182,15 @@ class _ReadyPull:
 class Repeated(list[Any]):
     """The values of a forward pass, with a row for each gradient of a sample; they are made when they are read."""
 
-    def __init__(self, arrays: Arrays, times: int, constants: Iterable[int]) -> None:
+    def __init__(self, arrays: Arrays, times: int, constants: Container[int]) -> None:
         super().__init__(arrays)
-        self._times, self._made = times, set(constants)
+        self._times, self._constants = times, constants
 
     def __getitem__(self, number: Any) -> Any:
         array = super().__getitem__(number)
-        if number not in self._made:
-            self._made.add(number)
-            array = array_namespace(array).repeat(array, self._times, axis=0)
-            self[number] = array
-        return array
+        if number in self._constants:
+            return array
+        return array_namespace(array).repeat(array, self._times, axis=0)
 
 
 def run_tangent(

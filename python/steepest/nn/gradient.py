@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from steepest._runtime.arrays import Activation as Function
@@ -282,10 +282,13 @@ class Places:
     sizes: tuple[int, ...]
 
 
-def assign_buffers(backward: Backward, program: Program, *, reuse: bool = True) -> Places:
+def assign_buffers(
+    backward: Backward, program: Program, *, reuse: bool = True, keep: Iterable[int] = ()
+) -> Places:
     """Give each gradient a buffer; with `reuse`, one whose last reader has run.
 
-    Not written over are gradients that the caller gave, those that are returned, and those that are passed on.
+    Not written over are gradients that the caller gave, those that are returned, those that are passed on, and those
+    to `keep`.
     """
     last_use: dict[int, int] = {}
     for at, instruction in enumerate(backward.instructions):
@@ -295,6 +298,7 @@ def assign_buffers(backward: Backward, program: Program, *, reuse: bool = True) 
     for of_input in backward.of_inputs:
         if of_input is not None:
             last_use[of_input] = end
+    last_use.update(dict.fromkeys(keep, end))
     # The gradient whose memory a gradient shares; itself for one with a buffer of its own.
     roots: dict[int, int] = {}
     for instruction in backward.instructions:

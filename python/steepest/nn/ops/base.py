@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 from steepest import kernels as K
@@ -13,6 +12,7 @@ from steepest._runtime.arrays import Array
 
 Parameters = Mapping[str, Array]
 """Arrays of the parameters of an operation, by role, such as ``"weight"``."""
+NO_PARAMETERS: Parameters = {}
 
 
 class Reverse(NamedTuple):
@@ -35,7 +35,7 @@ class Reverse(NamedTuple):
     """
 
     d_inputs: tuple[Array | None, ...]
-    d_parameters: Parameters = MappingProxyType({})
+    d_parameters: Parameters = NO_PARAMETERS
     derivative: Function = "identity"
     accumulate: frozenset[str] = frozenset()
     l2: float = 0.0

@@ -103,7 +103,8 @@ class LinearOperation(Operation):
             return result.reshape(output.shape)
         result = aligned_zeros(y.shape, y.dtype, device_of(y)) if moved is None else K.matmul(moved, w)
         if c is not None:
-            K.add(result, c, out=result)
+            # Into another array: a captured addition would start from the last replay's sum.
+            result = K.add(result, c)
         return K.activation_backward(result, y, self.ends_in, out=result).reshape(output.shape)
 
     def __repr__(self) -> str:

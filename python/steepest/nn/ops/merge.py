@@ -70,10 +70,11 @@ class MultiplyOperation(Operation):
         moved_inputs: Moved,
         moved_parameters: Parameters,
     ) -> Array:
-        result = aligned_zeros(output.shape, output.dtype, device_of(output))
-        for moved, other in zip(moved_inputs, reversed(inputs), strict=True):
-            if moved is not None:
-                K.multiply(moved, other, out=result, accumulate=True)
+        products = zip(moved_inputs, reversed(inputs), strict=True)
+        (first, by), *rest = [(moved, other) for moved, other in products if moved is not None]
+        result = K.multiply(first, by)
+        for moved, other in rest:
+            K.multiply(moved, other, out=result, accumulate=True)
         return result
 
 
