@@ -97,6 +97,7 @@ def test_tables_have_every_entry_of_their_registry():
         for mark in tables.MARK.finditer(page.read_text()):
             table = tables.table(mark[1], *mark[2].split())
             made[mark[1]] += table
+            assert mark[0].count("\n") == 2, f"{page.name}: {mark[0]} says nothing to those who read the file"
             assert table in tables.fill(page.read_text())
     assert made.keys() == expected.keys()
     for name, entries in expected.items():

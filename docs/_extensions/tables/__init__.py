@@ -1,7 +1,8 @@
 """Tables of the pages that follow from the registries: the mark `<!-- table: losses -->` stands for `losses.table()`.
 
 The tables are made when the site is built, so that a new entry of a registry touches no page. Words behind the name are
-handed to the function.
+handed to the function. For those who read the page as a file, a line that starts with "*The built site" follows the mark
+and links to the source of the table; the table replaces this line, too.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 
-MARK = re.compile(r"<!-- table: (\w+)((?: \w+)*) -->\n")
+MARK = re.compile(r"<!-- table: (\w+)((?: \w+)*) -->\n(?:\*The built site[^\n]*\n)?")
 
 
 def table(name: str, *arguments: str) -> str:
