@@ -220,8 +220,8 @@ def generate_page(rows: list[dict]) -> str:
             of_name = [row for row in there if row["bench"] == name]
             if of_name:
                 parts += [f"### {TITLES[name]}"]
-                if any(is_timed(row) for row in of_name):
-                    parts += ["\n".join(details.table(of_name, OURS))]
+                if timed := [row for row in of_name if is_timed(row)]:
+                    parts += ["\n".join(details.table(timed, OURS))]
                 parts += ["\n".join(notes(of_name))] if notes(of_name) else []
         parts += [
             "### Machines and versions",

@@ -56,6 +56,12 @@ def test_report_takes_the_latest_row_and_the_fastest_variant(tmp_path, monkeypat
     assert "Adam update" in (tmp_path / "_static" / "families.svg").read_text(encoding="utf-8")
 
 
+def test_no_speed_for_contestants_that_do_other_work_than_the_case():
+    entry = {"median_us": 2.0, "p20_us": 1.0, "p80_us": 3.0, "gflops": 500.0, "roofline": 1.3}
+    assert report.details.cells("a", harness.OURS, entry)[-2:] == ["500\N{NO-BREAK SPACE}GFLOP/s", "130\N{NO-BREAK SPACE}%"]
+    assert report.details.cells("a", "steepest Adam", entry)[-2:] == ["", ""]
+
+
 def test_readme_and_page_say_what_the_rows_do():
     assert report.main(["--check"]) == 0
 
