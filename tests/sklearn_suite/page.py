@@ -17,8 +17,8 @@ scikit-learn's test files, as installed with it, run with its classes rebound to
 names; nothing is copied or changed. `make sklearn-tests` runs them and writes this page. Tests that make no instance
 of a rebound class (they are about scikit-learn's helpers, or about other estimators) are not counted.
 
-scikit-learn itself skips the tests in the last column, nearly all because they are about array libraries that are not installed: PyTorch,
-array-api-strict, dpnp and CuPy.
+scikit-learn itself skips the tests in the last column. Nearly all of them are about array libraries that are not
+installed: PyTorch, array-api-strict, dpnp and CuPy.
 
 | tests of scikit-learn {version} | rebound | pass | of | skipped |
 |---|---|---:|---:|---:|

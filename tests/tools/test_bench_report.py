@@ -58,7 +58,10 @@ def test_report_takes_the_latest_row_and_the_fastest_variant(tmp_path, monkeypat
 
 def test_no_speed_for_contestants_that_do_other_work_than_the_case():
     entry = {"median_us": 2.0, "p20_us": 1.0, "p80_us": 3.0, "gflops": 500.0, "roofline": 1.3}
-    assert report.details.cells("a", harness.OURS, entry)[-2:] == ["500\N{NO-BREAK SPACE}GFLOP/s", "130\N{NO-BREAK SPACE}%"]
+    assert report.details.cells("a", harness.OURS, entry)[-2:] == [
+        "500\N{NO-BREAK SPACE}GFLOP/s",
+        "130\N{NO-BREAK SPACE}%",
+    ]
     assert report.details.cells("a", "steepest Adam", entry)[-2:] == ["", ""]
 
 

@@ -1,8 +1,8 @@
 """Tables of the pages that follow from the registries: the mark `<!-- table: losses -->` stands for `losses.table()`.
 
 The tables are made when the site is built, so that a new entry of a registry touches no page. Words behind the name are
-handed to the function. For those who read the page as a file, a line that starts with "*The built site" follows the mark
-and links to the source of the table; the table replaces this line, too.
+handed to the function. Behind each mark there is a line for those who read the page as a file. It starts with "*The
+built site" and links to the source of the table; in the site, the table replaces this line as well.
 """
 
 from __future__ import annotations
