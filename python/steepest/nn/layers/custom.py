@@ -30,7 +30,7 @@ class CustomLayer(Layer):
 
     @abstractmethod
     def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array]) -> Array:
-        """Return the output, of shape (n, *output_shape) and the network's dtype; inputs may not be written to."""
+        """Return the output, of shape (n, ...) and the network's dtype; inputs may not be written to."""
 
     @abstractmethod
     def vjp(
@@ -40,7 +40,7 @@ class CustomLayer(Layer):
 
         Parameters
         ----------
-        d : ndarray of shape (n, *output_shape)
+        d : ndarray of shape (n, ...)
             Gradient with respect to the output.
         inputs, output, parameters
             As `forward` took and returned them.
@@ -74,7 +74,7 @@ class CustomLayer(Layer):
 
         Returns
         -------
-        ndarray of shape (n, *output_shape)
+        ndarray of shape (n, ...)
             The directional derivative.
         """
         raise NotImplementedError(
