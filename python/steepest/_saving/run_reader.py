@@ -139,6 +139,9 @@ class _RunDecoder(Decoder):
 
     def _run_network(self, described: dict[str, Any], own: Network | None, where: str) -> Network:
         saved, text = described["$network"], str(described["text"])[:_MOST_TEXT]
+        passes = operator.index(saved["passes"])
+        if not 0 <= passes < 2**63:
+            raise StateError(f"its number of passes is {passes:.3g}")
         if own is None:
             return self._network(described).to(self._device)
         encoder = NetworkEncoder()
@@ -161,8 +164,7 @@ class _RunDecoder(Decoder):
                 f"holds another network as {where}: {text}, but into has {repr(own)[:_MOST_TEXT]}. "
                 f"They differ in {place or 'their form'}"
             )
-        passes = operator.index(saved["passes"])
-        if not 0 <= passes < 2**63 or any(tensor.dtype != own.dtype for tensor in stored.values()):
+        if any(tensor.dtype != own.dtype for tensor in stored.values()):
             raise StateError("the parameters of its network do not fit its layers")
 
         def write() -> None:
