@@ -123,7 +123,14 @@ CHANGES = {
         lambda run: run.update(rng=np.random.Generator(np.random.SFC64(0))),
         "the state of PCG64 as rng, but into has SFC64",
     ),
-    "kind": (lambda run: run.update(rng=run["net"]), "a generator as rng, but into has one of type Network"),
+    "two objects": (
+        lambda run: run.update(same=np.random.default_rng(0)),
+        "one object as same and elsewhere, but into has two",
+    ),
+    "kind": (
+        lambda run: run.update(adaptive=run["net"]),
+        "an object of kind adaptive as adaptive, but into has one of type Network",
+    ),
     "array": (
         lambda run: run.update(count=np.zeros(3, np.int64)),
         r"an array of shape \(2,\) and dtype int64 as count, but into has one of \(3,\) and int64",
@@ -141,7 +148,8 @@ CHANGES = {
 
 @pytest.mark.parametrize(("change", "message"), CHANGES.values(), ids=CHANGES)
 def test_what_does_not_fit_is_refused(change, message, path):
-    steepest.save_checkpoint(path, **trained(), epoch=3)
+    saved = trained()
+    steepest.save_checkpoint(path, **saved, same=saved["rng"], epoch=3)
     run = begun()
     into = dict(run)
     change(into)
@@ -186,6 +194,10 @@ def test_models_and_checkpoints_are_told_apart(path):
         steepest.load_checkpoint(path.parent / "none")
     with pytest.raises(ValueError, match=r"^\[load_checkpoint\] device 'gpu' is not one of"):
         steepest.load_checkpoint(path, device="gpu")
+    with pytest.raises(
+        TypeError, match=r"^\[load_checkpoint\] into must be a dict of objects by name, got Network"
+    ):
+        steepest.load_checkpoint(path, into=network())
 
 
 # --------------------------------------------------------------------------------------------- damaged and crafted

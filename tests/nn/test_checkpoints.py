@@ -274,13 +274,14 @@ def test_several_optimizers_and_networks(tmp_path):
     run = {
         "optimizers": [optim.SGD(first, 0.1), optim.Adam([*second, *b.parameters()[1:]], 0.2)],
         "networks": {"a": a, "b": b},
+        "numbered": {1: a, ("$state", 2): 5},
         "best": a,
         "rng": rng,
         "sampler": (rng,),
     }
     steepest.save_checkpoint(tmp_path / "run", **run)
     found = steepest.load_checkpoint(tmp_path / "run")
-    assert found["best"] is found["networks"]["a"]
+    assert found["best"] is found["networks"]["a"] is found["numbered"][1]
     assert found["rng"] is found["sampler"][0]
     sgd, adam = found["optimizers"]
     arenas = [found["networks"][name]._arena for name in "ab"]
@@ -290,10 +291,10 @@ def test_several_optimizers_and_networks(tmp_path):
     assert (sgd.lr, adam.lr) == (0.1, 0.2)
     # A part of the objects may be the caller's own.
     b.arena[...] = 0
-    part = {"networks": {"b": b}, "sampler": [rng]}
+    part = {"networks": {"b": b}, "numbered": {1: a}, "sampler": [rng]}
     found = steepest.load_checkpoint(tmp_path / "run", into=part)
     assert found["networks"]["b"] is b
-    assert found["networks"]["a"] is not a
+    assert found["networks"]["a"] is a
     assert b.arena.any()
     assert found["rng"] is rng
 

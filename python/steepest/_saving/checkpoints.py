@@ -92,6 +92,8 @@ def load_checkpoint(
     ValueError
         If the file is damaged, no checkpoint, or from a newer version; or if an object of `into` is another network or
         optimizer than the saved one. The message names the difference.
+    TypeError
+        If `into` is no mapping.
     MemoryError
         If the objects do not fit into memory.
     RuntimeError
@@ -112,6 +114,10 @@ def load_checkpoint(
     True
     """
     require_device(device, "load_checkpoint")
+    if into is not None and not isinstance(into, Mapping):
+        raise TypeError(
+            f"[load_checkpoint] into must be a dict of objects by name, got {type(into).__name__}"
+        )
     return read_file(
         path,
         CHECKPOINT,

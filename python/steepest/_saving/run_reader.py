@@ -103,18 +103,26 @@ class _RunDecoder(Decoder):
         """Note which objects of the caller take the states in the description of an item."""
         if isinstance(value, dict) and "$tuple" in value:
             value = value["$tuple"]
+        is_dict = isinstance(value, dict) and not next(iter(value), "").startswith("$")
+        if isinstance(value, dict) and "$dict" in value:
+            value, is_dict = {key: item for key, item in value["$dict"] if isinstance(key, int | str)}, True
         if isinstance(value, list) and isinstance(own, list | tuple) and len(own) == len(value):
             for i, item in enumerate(value):
                 self.place(item, own[i], f"{where}.{i}")
-        elif isinstance(value, dict) and "$state" in value:
+        elif is_dict and isinstance(own, dict) and own.keys() <= value.keys():
+            for key, item in own.items():
+                self.place(value[key], item, f"{where}.{key}")
+        elif isinstance(value, dict) and "$state" in value and not is_dict:
             number = operator.index(value["$state"])
             if self._own.setdefault(number, own) is not own:
                 raise MismatchError(f"holds one object as {where} and elsewhere, but into has two")
-        elif isinstance(value, dict) and "$tensor" in value and (isinstance(own, np.ndarray) or is_cupy(own)):
+        elif (
+            isinstance(value, dict)
+            and "$tensor" in value
+            and not is_dict
+            and (isinstance(own, np.ndarray) or is_cupy(own))
+        ):
             self._own_arrays[value["$tensor"]] = own
-        elif isinstance(value, dict) and isinstance(own, dict) and own.keys() <= value.keys():
-            for key, item in own.items():
-                self.place(value[key], item, f"{where}.{key}")
         else:
             raise MismatchError(
                 f"holds nothing as {where} that can be loaded into an object of type {type(own).__name__}: "
@@ -129,7 +137,7 @@ class _RunDecoder(Decoder):
         own, (types, method) = self._own.get(number), self._KINDS[kind]
         if own is not None and not isinstance(own, types):
             raise MismatchError(
-                f"holds a {kind[1:]} as {where}, but into has one of type {type(own).__name__}"
+                f"holds an object of kind {kind[1:]} as {where}, but into has one of type {type(own).__name__}"
             )
         self.field[:] = [where]
         self._objects.append(method(self, described, own, where))
