@@ -193,12 +193,9 @@ def parts():
         schedules.Step: (0.5, 3),
         schedules.WarmUp: (5, schedules.Constant(0.5)),
     }
+    not_in_files = nn.Parameter | nn.Value | nn.GradientReport | nn.TensorReport | nn.ComparedDerivative
     kinds = [getattr(module, name) for module in (nn, schedules) for name in module.__all__]
-    kinds = [
-        kind
-        for kind in kinds
-        if dataclasses.is_dataclass(kind) and not issubclass(kind, nn.Parameter | nn.Value)
-    ]
+    kinds = [kind for kind in kinds if dataclasses.is_dataclass(kind) and not issubclass(kind, not_in_files)]
     return [kind(*without_defaults.get(kind, ())) for kind in kinds]
 
 

@@ -3,6 +3,7 @@
 from types import ModuleType as _ModuleType
 
 from .activations import *
+from .checking import *
 from .layers import *
 from .losses import *
 from .network import Network as Network

@@ -84,6 +84,13 @@ class Arena:
         assign(twin.values, self.values)
         return twin
 
+    def copy_as(self, dtype: np.dtype[Any]) -> Arena:
+        """Return a copy with another dtype on the same device."""
+        twin = Arena(self.architecture, dtype, self.device, self.specs)
+        for name in self.specs:
+            twin.parameter(name).value[...] = self.parameter(name).value
+        return twin
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Arena:
         return self.copy_to(self.device)
 
