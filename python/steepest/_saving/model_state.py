@@ -293,7 +293,7 @@ class Decoder:
     def _network(self, value: dict[str, Any]) -> Network:
         described = {name: item for name, item in value["$network"].items() if name != "parameters"}
         state = {"seed": 0, "passes": 0, **self._items(described)}
-        architecture = self._architecture(state)
+        architecture, frozen = self._architecture(state), set(state.pop("frozen", ()))
         if unknown := sorted(set(state) - {"seed", "dtype", "passes"}):
             raise StateError(f"a network of this version of steepest has no {', '.join(unknown)}")
         dtype = state["dtype"]
@@ -303,11 +303,14 @@ class Decoder:
         wanted = {name: spec.shape for name, spec in parameter_specs(architecture).items()}
         if shapes != wanted or any(t.dtype != dtype for t in tensors.values()):
             raise StateError("the parameters of its network do not fit its layers")
+        if not frozen <= set(wanted):
+            raise StateError("parameters are frozen that its network does not have")
         network = Network.__new__(Network)
         network._build(architecture, seed, dtype, "cpu")
         network._passes[...] = passes
         for parameter in network.parameters():
             tensors[parameter.name].read_into(parameter.value)
+        network._set_frozen(frozen)
         return network
 
     def _architecture(self, state: dict[str, Any]) -> Architecture:

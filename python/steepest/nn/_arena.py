@@ -41,6 +41,8 @@ class Arena:
         The first part of `values`, which holds the parameters that decay.
     specs : mapping of str to ParameterSpec
         What the layers ask for, by name.
+    frozen : frozenset of str
+        Names of the parameters that are not trained; `Freezable` replaces it.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Arena:
                 weights_end = end
         self.values, self.grads = aligned_zeros((end,), dtype, device), aligned_zeros((end,), dtype, device)
         self.weights = self.values[:weights_end]
+        self.frozen: frozenset[str] = frozenset()
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -82,6 +85,7 @@ class Arena:
         """Return a copy on a device."""
         twin = Arena(self.architecture, self.dtype, device, self.specs)
         assign(twin.values, self.values)
+        twin.frozen = self.frozen
         return twin
 
     def copy_as(self, dtype: np.dtype[Any]) -> Arena:
@@ -89,6 +93,7 @@ class Arena:
         twin = Arena(self.architecture, dtype, self.device, self.specs)
         for name in self.specs:
             twin.parameter(name).value[...] = self.parameter(name).value
+        twin.frozen = self.frozen
         return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Arena:
@@ -96,7 +101,12 @@ class Arena:
 
     def __getstate__(self) -> dict[str, Any]:
         # A NumPy array: a pickle can be read where there is no CUDA.
-        return {"architecture": self.architecture, "dtype": self.dtype, "values": to_host(self.values)}
+        return {
+            "architecture": self.architecture,
+            "dtype": self.dtype,
+            "values": to_host(self.values),
+            "frozen": self.frozen,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Before 0.2 there were chains of layers only. Tensors that pickle restores are neither aligned nor views of
@@ -104,3 +114,4 @@ class Arena:
         architecture = state["architecture"] if "architecture" in state else chain(state["layers"])
         self.__init__(architecture, state["dtype"], "cpu")  # type: ignore[misc]
         self.values[...] = state["values"]
+        self.frozen = state.get("frozen", frozenset())

@@ -125,7 +125,7 @@ class GradientReport:
     noise : float
         Standard deviation of the rounding errors of the loss.
     tensors : tuple of TensorReport
-        A report for each parameter in the order of `Network.parameters`, for each input, and for the directions.
+        A report for each trained parameter in the order of `Network.parameters`, each input, and the directions.
     """
 
     loss: float
@@ -184,9 +184,9 @@ def gradient_check(
 ) -> GradientReport:
     """Compare the gradients of `Network.backward` with central differences of the loss, in float64.
 
-    ``(f(p + h) - f(p - h)) / 2h`` is computed for items of every parameter and along random directions in all of them
-    together, for a copy of the network in float64, which leaves the network as it is. Every evaluation draws the same
-    dropout masks.
+    ``(f(p + h) - f(p - h)) / 2h`` is computed for items of every trained parameter and along random directions in all
+    of them together, for a copy of the network in float64, which leaves the network as it is. Every evaluation draws
+    the same dropout masks.
 
     The error of a derivative is compared with a bound of its own, the sum of two parts. The truncation error
     ``h^2 f''' / 6`` is a third of the change of the difference when h is doubled; the bound allows for twice as much.
@@ -347,7 +347,7 @@ class _Check:
         self._y = _in_float64(y)
         # The masks of the next pass of the network.
         self._pass = int(net._passes)
-        parameters = self._net.parameters()
+        parameters = self._net.parameters(trained=True)
         self.names = [p.name for p in parameters]
         self.values = [p.value for p in parameters]
         self._grads = [p.grad for p in parameters]

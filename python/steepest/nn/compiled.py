@@ -169,6 +169,13 @@ class Compiled:
         buffers.ready[wanted, targets.l2, targets.accumulate] = ready
         return ready
 
+    def forget_backward(self) -> None:
+        """Free the backward passes and what they write."""
+        self._backwards.clear()
+        for buffers in self._buffers.values():
+            buffers.ready.clear()
+            buffers.grads.clear()
+
     def release(self) -> None:
         """Free all buffers."""
         self._buffers.clear()

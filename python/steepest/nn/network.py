@@ -18,6 +18,7 @@ from steepest._runtime.memory import aligned_empty, aligned_zeros, assign, to_de
 from ._arena import Arena
 from .compiled import Buffers, Compiled, Wanted
 from .execution import Arrays, Targets, run_forward, run_tangent
+from .freezing import Freezable
 from .inputs import (
     as_contiguous,
     check_declared_dtypes,
@@ -28,7 +29,6 @@ from .inputs import (
 from .layers import Layer
 from .layers.base import initialize_parameter
 from .lowering import Architecture, Lowered, between, chain, input_shapes, lower
-from .parameter import Parameter
 from .prediction import predict_in_blocks
 from .summary import program_text, summary_of
 from .values import Input, Shape, Value
@@ -36,13 +36,11 @@ from .values import Input, Shape, Value
 # `predict` works in blocks of rows, so that its memory does not grow with n: on the CPU small enough for hidden layers
 # to stay in the cache, on CUDA large enough to occupy the whole device.
 _PREDICT_ROWS = {"cpu": 2048, "cuda": 65536}
-# What `backward` computes by default.
-_USUAL = Wanted(inputs=False, parameters=True, frozen=frozenset())
 # Programs that are kept for inputs of other widths, of a network whose layers take any.
 _KEPT_PROGRAMS = 8
 
 
-class Network:
+class Network(Freezable):
     """Layers that compute outputs from inputs: a chain, ``y = f_k(… f_1(x))``, or whatever lies between values.
 
     ``Network([nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)])`` is a chain. Otherwise layers are called on values, and
@@ -152,6 +150,7 @@ class Network:
         self._values = {parameter.name: parameter.value for parameter in self._parameters}
         self._grads = {parameter.name: parameter.grad for parameter in self._parameters}
         self._decaying = frozenset(p.name for p in self._parameters if p.decays)
+        self._usual = Wanted(inputs=False, parameters=True, frozen=arena.frozen)
         self._passes: Int64Array = aligned_zeros((), np.int64, self.device) if passes is None else passes
         self._shapes = input_shapes(self._architecture)
         self._n_inputs = len(self._shapes)
@@ -191,26 +190,17 @@ class Network:
     @property
     def program(self) -> str:
         """The operations of a training step in a readable form: as lowered, after the passes, and the backward pass."""
-        return program_text(self._main, _USUAL)
+        return program_text(self._main, self._usual)
 
     def summary(self) -> str:
         """Return a table of the operations: output shapes, numbers of parameters, and MFLOP a sample."""
-        return summary_of(self._main.training, self._arena.specs)
+        return summary_of(self._main.training, self._arena.specs, self.frozen)
 
-    def parameters(self, role: str | None = None) -> list[Parameter]:
-        """Return the parameters, layer by layer, weight before bias.
-
-        Parameters
-        ----------
-        role : str or None, default=None
-            Only those of a role, such as ``"weight"`` or ``"bias"``; None for all.
-
-        Returns
-        -------
-        list of Parameter
-            The parameters; none if no layer has that role.
-        """
-        return [p for p in self._parameters if role is None or p.role == role]
+    def _set_frozen(self, names: Iterable[str]) -> None:
+        super()._set_frozen(names)
+        self._usual = Wanted(inputs=False, parameters=True, frozen=self._arena.frozen)
+        for compiled in (self._main, *self._programs.values()):
+            compiled.forget_backward()
 
     def to(self, device: str) -> Network:
         """Return this network on a device: itself, or a copy if it lies on the other one.
@@ -333,7 +323,7 @@ class Network:
         parameters: bool = True,
         accumulate: bool = False,
     ) -> Any:
-        """Compute the gradient of every parameter for the last batch of `forward`.
+        """Compute the gradient of every trained parameter for the last batch of `forward`.
 
         Parameters
         ----------
@@ -371,7 +361,9 @@ class Network:
         given = (d_output,) if self._has_one_output else tuple(d_output)
         outputs = [arrays[number] for number in program.outputs]
         d_outputs = checked_gradients(given, outputs, self.dtype, self.device)
-        wanted = _USUAL if parameters and not inputs else Wanted(inputs, parameters, frozenset())
+        wanted = self._usual
+        if inputs or not parameters:
+            wanted = Wanted(inputs, parameters, self.frozen if parameters else frozenset())
         backward, _ = compiled.backward(wanted)
         grads: Arrays = [None] * len(backward.values)
         for seed, d in zip(backward.seeds, d_outputs, strict=True):
@@ -467,6 +459,8 @@ class Network:
     def _configuration(self) -> dict[str, Any]:
         """Return what makes up the network besides its parameters."""
         own = {"layers": self.layers, "seed": self.seed, "dtype": self.dtype, "passes": int(self._passes)}
+        if self.frozen:
+            own["frozen"] = sorted(self.frozen)
         return own if self._architecture.is_chain else {**own, **self._architecture.parts()}
 
     def __getstate__(self) -> dict[str, Any]:

@@ -38,6 +38,11 @@ class Parameter:
         """What the parameter is to its layer: ``"weight"``, ``"bias"``, or another role that the layer gives."""
         return self.name.rpartition(".")[2]
 
+    @property
+    def trained(self) -> bool:
+        """Whether it is trained, which it is unless `Network.freeze` has frozen it."""
+        return self.arena is None or self.name not in self.arena.frozen
+
     def __reduce__(self) -> tuple[Any, ...]:
         if self.arena is None:
             return Parameter, (self.name, self.value, self.grad, self.decays)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from .compiled import Compiled, Wanted
 from .layers.base import ParameterSpec
@@ -18,7 +18,7 @@ def program_text(compiled: Compiled, wanted: Wanted) -> str:
     return "\n\n".join(parts)
 
 
-def summary_of(program: Program, specs: Mapping[str, ParameterSpec]) -> str:
+def summary_of(program: Program, specs: Mapping[str, ParameterSpec], frozen: Iterable[str] = ()) -> str:
     """Return a table of the operations of a program, a line each, with totals.
 
     A linear map takes two operations (a multiplication and an addition) for each weight and position that it is applied
@@ -30,6 +30,8 @@ def summary_of(program: Program, specs: Mapping[str, ParameterSpec]) -> str:
         The program.
     specs : mapping of str to ParameterSpec
         The parameters of the network.
+    frozen : iterable of str, optional
+        Names of those that are not trained.
     """
     rows = [("layer", "operation", "output", "parameters", "MFLOP a sample")]
     total = 0.0
@@ -47,6 +49,9 @@ def summary_of(program: Program, specs: Mapping[str, ParameterSpec]) -> str:
         rows.append((node.path, repr(node.operation), str(shape), f"{sizes:,}", f"{work:.3f}"))
     n_parameters = sum(math.prod(spec.shape) for spec in specs.values())
     rows.append(("", "all", "", f"{n_parameters:,}", f"{total:.3f}"))
+    n_frozen = sum(math.prod(specs[name].shape) for name in frozen)
+    if n_frozen:
+        rows.append(("", "frozen", "", f"{n_frozen:,}", ""))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     return "\n".join(
         "  ".join(

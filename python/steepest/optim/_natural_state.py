@@ -162,6 +162,13 @@ class ResumableNaturalGradient:
             raise ValueError(f"the parameters have the shape {array.shape}, expected {self.net.arena.shape}")
         return to_device(array, self.net.device), float(after)
 
+    def _require_nothing_frozen(self) -> None:
+        if self.net.frozen:
+            raise ValueError(
+                f"[NaturalGradient] cannot train a network with frozen parameters, got "
+                f"{', '.join(sorted(self.net.frozen))}: call net.unfreeze(), or train with a first-order rule"
+            )
+
     def _require(self, name: str, value: float, low: float, high: float, *, open_below: bool = False) -> None:
         if not (low < value < high or (value == low and not open_below)):
             bracket = "(" if open_below else "["

@@ -76,8 +76,8 @@ class Adam(Optimizer):
         K.adam_update(
             self._values,
             self._grads,
-            self._exp_avg,
-            self._exp_avg_sq,
+            self._of_trained(self._exp_avg),
+            self._of_trained(self._exp_avg_sq),
             self._steps,
             beta1=self.betas[0],
             beta2=self.betas[1],
@@ -183,7 +183,8 @@ class Lion(Optimizer):
 
     def _update(self) -> None:
         beta1, beta2 = self.betas
-        K.lion_update(self._values, self._grads, self._exp_avg, beta1=beta1, beta2=beta2, **self._options())
+        averages = self._of_trained(self._exp_avg)
+        K.lion_update(self._values, self._grads, averages, beta1=beta1, beta2=beta2, **self._options())
 
     def _state(self) -> dict[str, list[Array]]:
         return {"exp_avg": self._exp_avg}

@@ -61,7 +61,8 @@ class AdaGrad(Optimizer):
         self._sum_sq = self._zeros()
 
     def _update(self) -> None:
-        K.adagrad_update(self._values, self._grads, self._sum_sq, eps=self.eps, **self._options())
+        sums = self._of_trained(self._sum_sq)
+        K.adagrad_update(self._values, self._grads, sums, eps=self.eps, **self._options())
 
     def _state(self) -> dict[str, list[Array]]:
         return {"sum_sq": self._sum_sq}
@@ -118,9 +119,8 @@ class RMSprop(Optimizer):
         self._exp_avg_sq = self._zeros()
 
     def _update(self) -> None:
-        K.rmsprop_update(
-            self._values, self._grads, self._exp_avg_sq, rho=self.rho, eps=self.eps, **self._options()
-        )
+        averages = self._of_trained(self._exp_avg_sq)
+        K.rmsprop_update(self._values, self._grads, averages, rho=self.rho, eps=self.eps, **self._options())
 
     def _state(self) -> dict[str, list[Array]]:
         return {"exp_avg_sq": self._exp_avg_sq}

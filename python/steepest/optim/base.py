@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -19,8 +19,10 @@ from steepest.nn import Parameter
 
 from .schedules import Schedule
 
+T = TypeVar("T")
+
 # Attributes that are looked up from `params`, so that copies and pickles leave them out.
-_OF_PARAMETERS = ("_values", "_grads", "_penalised", "_device")
+_OF_PARAMETERS = ("_values", "_grads", "_penalised", "_device", "_trained", "_arenas", "_frozen")
 
 
 class Optimizer(ABC):
@@ -31,6 +33,9 @@ class Optimizer(ABC):
 
     The penalties apply to weights, the parameters whose name ends in "weight", and not to biases. Clipping uses the
     global norm of all gradients.
+
+    Parameters that `Network.freeze` has frozen are left alone, as is the state that the rule keeps for them: no
+    momentum, decay or penalty moves them. Steps update them again once they are trained again.
 
     Parameters
     ----------
@@ -88,11 +93,23 @@ class Optimizer(ABC):
         self.lr = lr
 
     def _look_up_arrays(self) -> None:
-        """Look up the arrays and flags of the parameters that each step needs."""
-        self._values = [p.value for p in self.params]
-        self._grads = [p.grad for p in self.params]
-        self._penalised = [p.decays for p in self.params]
-        self._device = device_of(self._values[0])
+        """Look up the arrays and flags of the trained parameters, which each step needs."""
+        flags = [p.trained for p in self.params]
+        self._trained = None if all(flags) else flags
+        trained = self._of_trained(self.params)
+        self._values = [p.value for p in trained]
+        self._grads = [p.grad for p in trained]
+        self._penalised = [p.decays for p in trained]
+        self._device = device_of(self.params[0].value)
+        # Networks replace the set of their frozen parameters, and so show that it has changed.
+        self._arenas = list({id(p.arena): p.arena for p in self.params if p.arena is not None}.values())
+        self._frozen = [arena.frozen for arena in self._arenas]
+
+    def _of_trained(self, items: list[T]) -> list[T]:
+        """Return those items of a list, one for each parameter, whose parameters are trained."""
+        if self._trained is None:
+            return items
+        return [item for item, is_trained in zip(items, self._trained, strict=True) if is_trained]
 
     def __getstate__(self) -> dict[str, Any]:
         # Copies of views would no longer share memory with the parameters, so __setstate__ looks them up again. All
@@ -160,11 +177,16 @@ class Optimizer(ABC):
         self.lr = float(rates[0])
 
     def step(self) -> None:
-        """Update every parameter in place from its gradient."""
+        """Update every trained parameter in place from its gradient."""
+        for arena, frozen in zip(self._arenas, self._frozen, strict=True):
+            if arena.frozen is not frozen:
+                self._look_up_arrays()
+                break
         if self._rates is not None:
             K.look_up(self._rates, self._turn, out=self._lr)
             K.increment(self._turn)
-        self._update()
+        if self._values:
+            self._update()
 
     @abstractmethod
     def _update(self) -> None:

@@ -126,8 +126,8 @@ class NaturalGradient(ResumableNaturalGradient):
     Raises
     ------
     ValueError, TypeError
-        If a number is out of range, a name is unknown, options exclude one another, or `FisherMatrix` does not support
-        `net` or `loss`.
+        If a number is out of range, a name is unknown, options exclude one another, `FisherMatrix` does not support
+        `net` or `loss`, or the network has frozen parameters.
 
     References
     ----------
@@ -222,6 +222,7 @@ class NaturalGradient(ResumableNaturalGradient):
         likelihood_of(loss, layout.n_outputs)
         require_factors(layout, structure)
         self.net, self.loss, self.damping = net, loss, damping
+        self._require_nothing_frozen()
         self.kind, self.solver, self.momentum_rule = kind, solver, momentum_rule
         self.adapt_damping, self.inverse_damping = adapt_damping, inverse_damping
         self.kl_clip, self.trust_region = kl_clip, trust_region
@@ -258,7 +259,7 @@ class NaturalGradient(ResumableNaturalGradient):
         Raises
         ------
         ValueError, TypeError
-            If X, y or the weights are not as described; nothing has changed then.
+            If X, y or the weights are not as described, or parameters are frozen; nothing has changed then.
         DivergenceError
             If the loss of the batch is not finite before the step; nothing has changed then.
         RuntimeError
@@ -267,6 +268,7 @@ class NaturalGradient(ResumableNaturalGradient):
         require_no_capture(
             "NaturalGradient.step", "call it outside of the block, as often as there are steps"
         )
+        self._require_nothing_frozen()
         whole = FisherMatrix(
             self.net,
             self.loss,

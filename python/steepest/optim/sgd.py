@@ -69,7 +69,7 @@ class SGD(Optimizer):
         K.sgd_update(
             self._values,
             self._grads,
-            self._velocities,
+            None if self._velocities is None else self._of_trained(self._velocities),
             momentum=self.momentum,
             nesterov=self.nesterov,
             **self._options(),
