@@ -1,9 +1,10 @@
-"""Optimizers for networks: first-order update rules, learning-rate schedules, and natural-gradient descent."""
+"""Optimizers for networks: first-order update rules, learning-rate schedules, averages, natural gradient."""
 
 from . import adam, adaptive, schedules, sgd
 from ._step_diagnostics import StepDiagnostics
 from .adam import *
 from .adaptive import *
+from .averaging import ParameterAverage
 from .base import Optimizer
 from .natural_gradient import NaturalGradient
 from .sgd import *
@@ -17,6 +18,7 @@ __all__ = [
     "RULES",
     "NaturalGradient",
     "Optimizer",
+    "ParameterAverage",
     "StepDiagnostics",
     "schedules",
     *(rule.__name__ for rule in RULES),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any, ClassVar, TypeVar
 
@@ -13,19 +13,17 @@ import numpy as np
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array, Float64Array, Int64Array
-from steepest._runtime.backends import device_of, is_cupy
+from steepest._runtime.backends import device_of
 from steepest._runtime.memory import aligned_zeros, assign, to_device, to_host
 from steepest.nn import Parameter
 
+from ._of_parameters import OfParameters, list_parameters
 from .schedules import Schedule
 
 T = TypeVar("T")
 
-# Attributes that are looked up from `params`, so that copies and pickles leave them out.
-_OF_PARAMETERS = ("_values", "_grads", "_penalised", "_device", "_trained", "_arenas", "_frozen")
 
-
-class Optimizer(ABC):
+class Optimizer(OfParameters):
     """Base class of the optimizers; `step` can be called inside `steepest.capture`.
 
     The state is on the device of the parameters. A deep copy or a pickle includes the parameters. To copy a network
@@ -60,6 +58,7 @@ class Optimizer(ABC):
         If there are no parameters, or a number is out of range.
     """
 
+    _looked_up = ("_values", "_grads", "_penalised", "_device", "_trained", "_arenas", "_frozen")
     rule: ClassVar[str]
     """Name of the rule in ``steepest.kernels.UPDATE_RULES``."""
     formula: ClassVar[str]
@@ -77,7 +76,7 @@ class Optimizer(ABC):
         weight_decay: float,
         max_norm: float | None,
     ) -> None:
-        self.params = _list_parameters(params, type(self).__name__)
+        self.params = list_parameters(params, type(self).__name__)
         self._require(0.0, math.inf, l1=l1, l2=l2, weight_decay=weight_decay)
         if max_norm is not None and not max_norm > 0:
             raise ValueError(f"[{type(self).__name__}] max_norm must be above 0, got {max_norm}")
@@ -110,18 +109,6 @@ class Optimizer(ABC):
         if self._trained is None:
             return items
         return [item for item, is_trained in zip(items, self._trained, strict=True) if is_trained]
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Copies of views would no longer share memory with the parameters, so __setstate__ looks them up again. All
-        # other arrays are pickled as NumPy arrays, since a pickle may be loaded on a machine without CUDA.
-        own = {name: value for name, value in vars(self).items() if name not in _OF_PARAMETERS}
-        return {name: _each_array(to_host, value) for name, value in own.items()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._look_up_arrays()
-        for name, value in state.items():
-            setattr(self, name, _each_array(lambda array: to_device(array, self._device), value))
 
     @property
     def lr(self) -> float:
@@ -312,21 +299,3 @@ def saved_arrays(saved: Any, own: list[Array], what: str) -> list[Array]:
     if any(array.dtype.kind == "i" and (array < 0).any() for array in arrays):
         raise ValueError(f"{what} counts steps, and cannot be negative")
     return arrays
-
-
-def _each_array(change: Callable[[Array], Array], value: Any) -> Any:
-    """Apply `change` to an attribute that is an array, or to the arrays in a list; return other values unchanged."""
-    if isinstance(value, list):
-        return [_each_array(change, item) for item in value]
-    return change(value) if isinstance(value, np.ndarray) or is_cupy(value) else value
-
-
-def _list_parameters(params: object, name: str) -> list[Parameter]:
-    listed: list[Any] = list(params) if isinstance(params, Iterable) else [params]
-    if not all(isinstance(parameter, Parameter) for parameter in listed):
-        raise TypeError(
-            f"[{name}] params must be parameters, as net.parameters() returns them, got {type(params).__name__}"
-        )
-    if not listed:
-        raise ValueError(f"[{name}] there are no parameters to update")
-    return listed
