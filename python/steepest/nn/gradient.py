@@ -301,8 +301,12 @@ def assign_buffers(
     last_use.update(dict.fromkeys(keep, end))
     # The gradient whose memory a gradient shares; itself for one with a buffer of its own.
     roots: dict[int, int] = {}
+    # Gradients that may be views of others with their items in another order.
+    foreign: set[int] = set()
     for instruction in backward.instructions:
         if isinstance(instruction, Pull):
+            if instruction.node.operation.allocates or instruction.d in foreign:
+                foreign.update(instruction.defines)
             operation = instruction.node.operation
             # An operation that allocates may return the gradient that it was given, too.
             shares = operation.allocates or (
@@ -337,6 +341,7 @@ def assign_buffers(
             in_place = (
                 reuse
                 and not isinstance(instruction, Pull)
+                and foreign.isdisjoint(instruction.reads)
                 and source in buffers
                 and until[source] == at
                 and sizes[buffers[source]] >= math.prod(program.shape(backward.values[number]))

@@ -32,6 +32,14 @@ def as_contiguous(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
     return inputs
 
 
+def constant_in(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return a constant in the dtype of a network; ValueError if a number is too large for it."""
+    largest = float(np.finfo(dtype).max)
+    if array.size and float(np.abs(array).max()) > largest:
+        raise ValueError(f"[Network] a constant has numbers above {largest:.2g}, which {dtype} does not hold")
+    return array.astype(dtype)
+
+
 def check_declared_dtypes(declared: Sequence[Input], dtype: np.dtype[Any]) -> None:
     """Raise TypeError where an input was declared with another floating-point dtype than the network's."""
     for value in declared:

@@ -99,8 +99,11 @@ class Architecture:
                 )
             made.append(call)
         last = tuple(operator.index(i) for i in outputs)
-        if not inputs or not last or not all(0 <= i < known + len(made) for i in last):
-            raise ValueError("[Network] there must be inputs, and outputs among the values")
+        values = [*range(len(inputs)), *range(known, known + len(made))]
+        if not inputs or not last or not all(i in values for i in last):
+            raise ValueError(
+                "[Network] there must be inputs, and outputs among the values that are no constants"
+            )
         return cls(tuple(layers), tuple(inputs), tuple(constants), tuple(made), last)
 
 
@@ -251,6 +254,7 @@ class Builder:
         self._constants: set[int] = set()
         self._layers = layers
         self._path: tuple[str, ...] = ()
+        self._seeds: dict[tuple[str, ...], int] = {}
 
     def seed(self) -> int:
         """Return the seed of what the present layer draws."""
@@ -258,7 +262,10 @@ class Builder:
         for part in self._path[1:]:
             # Layers within a layer: a step of SplitMix64 each, so that no place has the seed of another.
             state = _mixed((state + (int(part) + 2 if part.isdigit() else 1) * _WEYL) % 2**64)
-        return state
+        calls = self._seeds.get(self._path, 0)
+        self._seeds[self._path] = calls + 1
+        # A layer that is called again draws anew.
+        return state if calls == 0 else _mixed(state ^ calls)
 
     def shape(self, number: int) -> Shape:
         """Return the shape of a sample of a value."""

@@ -25,6 +25,7 @@ from .inputs import (
     check_inputs,
     checked_changes,
     checked_gradients,
+    constant_in,
 )
 from .layers import Layer
 from .layers.base import initialize_parameter
@@ -165,7 +166,7 @@ class Network(Freezable):
 
     def _compile(self, lowered: Lowered) -> Compiled:
         constants = {
-            number: to_device(array.astype(self.dtype), self.device)
+            number: to_device(constant_in(array, self.dtype), self.device)
             for number, array in lowered.program.constants.items()
         }
         return Compiled(lowered.program, self._values, constants)
@@ -291,7 +292,7 @@ class Network(Freezable):
         ValueError, TypeError
             If there are too few or too many inputs, a shape or a dtype does not fit, or `layers` is not such a slice.
         """
-        if layers is None and len(inputs) == self._n_inputs + 1:
+        if layers is None and len(inputs) == self._n_inputs + 1 and not hasattr(inputs[-1], "dtype"):
             *arguments, layers = inputs  # type: ignore[assignment]
             inputs = tuple(arguments)
         if layers is None:

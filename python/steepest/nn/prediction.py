@@ -108,7 +108,12 @@ def predict_in_blocks(
             _predict_block(
                 compiled, tuple([x[block] for x in inputs]), parts, block.stop - block.start, dtype, device
             )
-    return [results[number] for number in program.outputs]
+    # An output that is there twice has an array for each.
+    first = {number: place for place, number in reversed(list(enumerate(program.outputs)))}
+    return [
+        results[number] if first[number] == place else results[number].copy()
+        for place, number in enumerate(program.outputs)
+    ]
 
 
 def _predict_block(

@@ -102,6 +102,8 @@ class Layer(ABC):
         try:
             shape = self.output_shape(*(value.shape for value in inputs))
         except ValueError as error:
+            if str(error).startswith("["):
+                raise
             raise ValueError(f"[{name}] {self} {error} of {inputs[0].origin}") from None
         return Value(shape, self, inputs)
 

@@ -57,15 +57,22 @@ class Residual(Layer):
                 raise TypeError(
                     f"[Residual] takes layers of steepest.nn, but got an object {described(layer)}"
                 )
+            if layer.arity[0] > 1:
+                raise ValueError(
+                    f"[Residual] takes layers of one input, but {layer} takes {layer.arity[0]} or more"
+                )
 
     def __str__(self) -> str:
         return f"Residual({', '.join(str(layer) for layer in self.layers)})"
 
     def output_shape(self, *shapes: Shape) -> Shape:
-        shape = shapes[0]
-        for layer in self.layers:
-            shape = layer.output_shape(shape)
-        around = shapes[0] if self.shortcut is None else self.shortcut.output_shape(shapes[0])
+        shape, before = shapes[0], "its input"
+        for i, layer in enumerate(self.layers):
+            shape = _shape_within(layer, f"layer {i}", shape, before)
+            before = f"layer {i}, {layer}"
+        around = shapes[0]
+        if self.shortcut is not None:
+            around = _shape_within(self.shortcut, "the shortcut", shapes[0], "its input")
         if not _may_be_equal(shape, around):
             raise ValueError(
                 f"adds what its layers make, of shape {shape}, to its input of shape {around}, which takes "
@@ -81,6 +88,17 @@ class Residual(Layer):
         if self.shortcut is not None:
             around = build.call("shortcut", self.shortcut, (around,))
         return build.node(self, AddOperation(), (around, number), shape=build.shape(number))
+
+
+def _shape_within(layer: Layer, place: str, shape: Shape, before: str) -> Shape:
+    """Return the shape that a layer within makes, or raise a ValueError that names it and what comes before it."""
+    try:
+        return layer.output_shape(shape)
+    except ValueError as error:
+        text = str(error)
+        if text.startswith("["):
+            raise
+        raise ValueError(f"[Residual] {place}, {layer}, {text} of {before}") from None
 
 
 def _may_be_equal(first: Shape, second: Shape) -> bool:
