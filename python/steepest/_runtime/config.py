@@ -40,7 +40,7 @@ def show_config() -> None:
     --------
     >>> import steepest
     >>> steepest.show_config()  # doctest: +SKIP
-    steepest          0.1.0
+    steepest          0.2.0
     instruction set   avx512 (available: generic, avx2, avx512)
     ...
     """
