@@ -11,8 +11,9 @@ import sys
 
 import numpy as np
 import pytest
+from programs import arguments, diamond, listed, recurrent, residual, siamese, tied, two_inputs
 
-from steepest import nn, optim
+from steepest import fisher, nn, optim
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
@@ -135,3 +136,32 @@ def test_a_network_and_its_optimizer_are_copied_together(cupy, monkeypatch):
     unpickled.step()
     assert loaded.device == "cpu"
     np.testing.assert_allclose(loaded.arena, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", [residual, siamese, tied, two_inputs, diamond, recurrent])
+def test_networks_of_any_form(cupy, rng, make):
+    """Whatever they compute on the CPU, with their Fisher matrices."""
+    on_cpu = make()
+    on_cuda = on_cpu.to("cuda")
+    inputs = arguments(on_cpu, rng, 5)
+    moved = [cupy.asarray(x) for x in inputs]
+    close = {"rtol": 0, "atol": 1e-10}
+    output = on_cpu.forward(*inputs)
+    np.testing.assert_allclose(cupy.asnumpy(on_cuda.forward(*moved)), output, **close)
+    np.testing.assert_allclose(cupy.asnumpy(on_cuda.predict(*moved)), output, **close)
+    d = rng.standard_normal(output.shape)
+    of_inputs = [
+        listed(net.backward(g, 0.1, inputs=True)) for net, g in ((on_cpu, d), (on_cuda, cupy.asarray(d)))
+    ]
+    for here, there in zip(*of_inputs, strict=True):
+        np.testing.assert_allclose(cupy.asnumpy(there), here, **close)
+    np.testing.assert_allclose(cupy.asnumpy(on_cuda.grad_arena), on_cpu.grad_arena, **close)
+    v = [rng.standard_normal(p.value.shape) for p in on_cpu.parameters()]
+    changes = on_cuda.jvp([cupy.asarray(a) for a in v], moved)
+    np.testing.assert_allclose(cupy.asnumpy(changes), on_cpu.jvp(v, inputs), **close)
+    loss, X, Y = nn.SoftmaxCrossEntropy(), *(tuple(x) if len(x) > 1 else x[0] for x in (inputs, moved))
+    here, there = (fisher.FisherMatrix(net, loss, x) for net, x in ((on_cpu, X), (on_cuda, Y)))
+    np.testing.assert_allclose(there.to_dense(), here.to_dense(), **close)
+    for structure in ("kfac", "kfac_reduce", "diagonal"):
+        pair = [F.with_structure(structure).diagonal() for F in (here, there)]
+        np.testing.assert_allclose(*pair, **close)

@@ -39,6 +39,7 @@ class ndarray:  # noqa: N801 (CuPy's name)
     itemsize = property(lambda self: self._memory.itemsize)
     base = property(lambda self: self._memory.base)
     strides = property(lambda self: self._memory.strides)
+    flags = property(lambda self: self._memory.flags)
     T = property(lambda self: ndarray(self._memory.T))
     data = property(lambda self: SimpleNamespace(ptr=_device_address(self._memory), device_id=self.device_id))
 
@@ -121,7 +122,22 @@ def _method(name):
     return lambda self, *args, **kwargs: ndarray(getattr(self._host, name)(*map(_unwrap, args), **kwargs))
 
 
-for _name in ("all", "any", "argmax", "astype", "copy", "mean", "ravel", "reshape", "sum", "trace"):
+for _name in (
+    *(
+        "all",
+        "any",
+        "argmax",
+        "astype",
+        "copy",
+        "mean",
+        "ravel",
+        "reshape",
+        "sum",
+        "swapaxes",
+        "trace",
+        "transpose",
+    ),
+):
     setattr(ndarray, _name, _method(_name))
 
 
@@ -176,6 +192,26 @@ def empty(shape, dtype=float):
     return ndarray(np.full(shape, 77, dtype))
 
 
+def full(shape, value, dtype=float):
+    """An array of one number."""
+    return ndarray(np.full(shape, value, dtype))
+
+
+def ones(shape, dtype=float):
+    """An array of ones."""
+    return full(shape, 1, dtype)
+
+
+def zeros(shape, dtype=float):
+    """An array of zeros."""
+    return full(shape, 0, dtype)
+
+
+def may_share_memory(a, b):
+    """Whether the memory of two arrays may overlap."""
+    return np.may_share_memory(a._memory, b._memory)
+
+
 def _function(name):
     function = getattr(np, name)
 
@@ -198,6 +234,7 @@ isfinite = _function("isfinite")
 isnan = _function("isnan")
 log = _function("log")
 log1p = _function("log1p")
+matmul = _function("matmul")
 maximum = _function("maximum")
 minimum = _function("minimum")
 multiply = _function("multiply")
