@@ -17,6 +17,7 @@ EXAMPLES = sorted(FOLDER.rglob("*.py"))
 EXPECTED = {
     "activations": "sigmoid: from  0.007 to 0.993, steepest slope 0.250",
     "autoencoder": "autoencoder, 8 numbers: 8",
+    "bilinear_layer": "test accuracy 0.9",
     "bumpy_curve": "with momentum 0.95: 4 of 6 in the deepest hollow",
     "cart_pole": "natural gradient: an average return of 475 after ",
     "cross_entropy": "squared error: below 0.2 after 373 steps",
