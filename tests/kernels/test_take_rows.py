@@ -150,3 +150,12 @@ def test_references_are_not_moved_as_bytes(references, captured):
 def test_records_without_references_are_moved():
     x = np.array([(1, 2.5), (3, 4.5)], [("a", "i4"), ("b", "f8")])
     assert (K.take_rows(x, np.array([1, 1, 0])) == x[[1, 1, 0]]).all()
+
+
+# A small batch is checked by the kernel that copies it, a large one by a kernel before.
+@pytest.mark.parametrize("n", [40, 40_000])
+def test_a_bad_index_further_down_than_there_are_columns(n):
+    indices = np.zeros(n, np.int64)
+    indices[n - 3] = 9
+    with pytest.raises(IndexError, match=rf"^\[take_rows\] index 9 at position {n - 3} is outside 0\.\.4"):
+        K.take_rows(np.zeros((5, 2), np.float32), indices)
