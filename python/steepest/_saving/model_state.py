@@ -11,7 +11,8 @@ import importlib
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -100,15 +101,8 @@ def decode_model(description: Any, tensors: Mapping[str, StoredTensor]) -> Any:
     if not (isinstance(description, dict) and ("$network" in description or "$estimator" in description)):
         raise StateError("it describes neither a network nor an estimator")
     decoder = Decoder(tensors)
-    try:
+    with decoder.naming_fields():
         return decoder.decode(description)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:
-        # The classes of a damaged description may raise any exception.
-        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        field = ".".join(map(str, decoder.field))
-        raise StateError(f"{field}: {text}" if field else text) from error
 
 
 def public_name(kind: type, modules: tuple[str, ...]) -> str | None:
@@ -254,6 +248,20 @@ class Decoder:
         self.field: list[object] = []
         self._tensors = dict(tensors)
         self._string_bytes = 0
+
+    @contextmanager
+    def naming_fields(self, *passing: type[Exception]) -> Iterator[None]:
+        """Raise StateError with the current field for exceptions other than OSError, MemoryError and `passing`."""
+        unchanged: tuple[type[Exception], ...] = (OSError, MemoryError, *passing)
+        try:
+            yield
+        except unchanged:
+            raise
+        except Exception as error:
+            # The classes of a damaged description may raise any exception.
+            text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            field = ".".join(map(str, self.field))
+            raise StateError(f"{field}: {text}" if field else text) from error
 
     def decode(self, value: Any, *field: object) -> Any:
         """Return the decoded value; `field` is its path relative to the current field."""

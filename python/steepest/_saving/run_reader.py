@@ -64,7 +64,7 @@ def decode_run(
         If the file cannot be read, or an object does not fit into memory.
     """
     decoder = _RunDecoder(tensors, device)
-    try:
+    with decoder.naming_fields(MismatchError):
         items, objects = description["items"], description["objects"]
         for name, own in into.items():
             if name not in items:
@@ -75,13 +75,6 @@ def decode_run(
         for number, described in enumerate(objects):
             decoder.add_object(number, described)
         found = {name: decoder.decode(value, name) for name, value in items.items()}
-    except (OSError, MemoryError, MismatchError):
-        raise
-    except Exception as error:
-        # The classes of a damaged description may raise any exception.
-        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        field = ".".join(map(str, decoder.field))
-        raise StateError(f"{field}: {text}" if field else text) from error
     for write in decoder.writes:
         write()
     return found

@@ -66,14 +66,14 @@ def arguments_of(optimizer: AnyOptimizer) -> dict[str, Any]:
     """Return what an optimizer was made with, as Python numbers and tuples; nothing for a class of the user's."""
     if type(optimizer) not in OPTIMIZERS.values():
         return {}
-    return {
-        name: value.item()
-        if isinstance(value, np.generic)
-        else tuple(value)
-        if isinstance(value, list)
-        else value
-        for name, value in optimizer._arguments().items()
-    }
+    return {name: _as_plain(value) for name, value in optimizer._arguments().items()}
+
+
+def _as_plain(argument: Any) -> Any:
+    """Return a NumPy scalar as a Python number and a list as a tuple; other arguments as they are."""
+    if isinstance(argument, np.generic):
+        return argument.item()
+    return tuple(argument) if isinstance(argument, list) else argument
 
 
 def parameters_of(optimizer: AnyOptimizer) -> list[Parameter]:

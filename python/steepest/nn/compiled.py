@@ -49,7 +49,10 @@ class Buffers:
     outs : list of ndarray or None
         An array for each value that an operation writes.
     ready : dict
-        The backward passes that have been run, with their arrays, by what they compute.
+        The backward passes that have been run, with their arrays, by what they compute, the strength of the penalty and
+        whether they add to the gradients.
+    grads : dict
+        An array for each gradient that a backward pass writes, by what it computes.
     spare : dict of int to ndarray
         At most one array a value: an output of the network that its caller may still hold.
     """
@@ -118,9 +121,7 @@ class Compiled:
     @cached_property
     def to_parameters(self) -> tuple[Backward, Places]:
         """The backward pass of a prediction to every parameter."""
-        backward = without_dead_gradients(backward_of(self.predicting))
-        backward = fold_accumulation(mark_accumulation(fold_derivatives(backward)))
-        return backward, assign_buffers(backward, self.predicting)
+        return made_ready(self.predicting, Wanted(inputs=False, parameters=True, frozen=frozenset()))
 
     @cached_property
     def to_operations(self) -> tuple[Backward, Places]:

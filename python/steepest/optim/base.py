@@ -29,7 +29,7 @@ class Optimizer(OfParameters):
     The state is on the device of the parameters. A deep copy or a pickle includes the parameters. To copy a network
     with its optimizer, copy both at once: ``copy.deepcopy((net, optimizer))``. The same holds for pickles.
 
-    The penalties apply to weights, the parameters whose name ends in "weight", and not to biases. Clipping uses the
+    The penalties apply to the parameters whose `Parameter.decays` is True: weights, but not biases. Clipping uses the
     global norm of all gradients.
 
     Parameters that `Network.freeze` has frozen are left alone, as is the state that the rule keeps for them: no
