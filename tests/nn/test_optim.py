@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 
 import numpy as np
 import pytest
@@ -334,3 +335,27 @@ def test_wrong_objects():
         TypeError, match=r"^\[Adam\] schedule must be one of steepest.optim.schedules, got 0.1"
     ):
         optim.Adam(net.parameters()).follow(0.1, 3)
+
+
+@pytest.mark.parametrize("old", ["sgd.Momentum", "adaptive.RMSprop", "adam.Adam"])
+def test_old_pickles(old):
+    """Classes are found by the modules that pickles of earlier states of the package name."""
+    module, _, name = old.partition(".")
+    net = nn.Network([nn.Linear(2, 1)])
+    made = pickle.dumps((net, getattr(optim, name)(net.parameters(), lr=0.25)), protocol=0)
+    named = made.replace(b"steepest.optim.first_order.", b"steepest.optim.")
+    assert named.count(f"steepest.optim.{module}\n".encode()) == 1
+    _, loaded = pickle.loads(named)
+    assert type(loaded) is getattr(optim, name)
+    assert loaded.lr == 0.25
+
+
+def test_old_pickles_of_the_natural_gradient(rng):
+    net = nn.Network([nn.Linear(2, 1)], dtype=np.float64)
+    optimizer = optim.NaturalGradient(net, nn.MeanSquaredError())
+    done = optimizer.step(rng.standard_normal((5, 2)), rng.standard_normal((5, 1)))
+    made = pickle.dumps(optimizer, protocol=0)
+    named = made.replace(b"optim.natural.natural_gradient", b"optim.natural_gradient")
+    named = named.replace(b"optim.natural.step_diagnostics", b"optim._step_diagnostics")
+    assert named.count(b"optim.natural.") == 0
+    assert pickle.loads(named).diagnostics == done

@@ -10,7 +10,9 @@ from steepest import nn
 
 def losses() -> list[type]:
     """Return the losses of `steepest.nn` that a kernel computes, in their order."""
-    return [loss for loss in vars(nn.losses).values() if hasattr(loss, "kernel") and hasattr(loss, "formula")]
+    modules = (nn.losses.classification, nn.losses.regression)
+    defined = [item for module in modules for item in vars(module).values() if hasattr(item, "formula")]
+    return [item for item in defined if hasattr(item, "kernel")]
 
 
 def parameters_of(loss: type) -> str:

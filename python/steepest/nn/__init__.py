@@ -5,7 +5,9 @@ from types import ModuleType as _ModuleType
 from .activations import *
 from .checking import *
 from .layers import *
-from .losses import *
+from .losses import Loss as Loss
+from .losses.classification import *
+from .losses.regression import *
 from .network import Network as Network
 from .parameter import Parameter as Parameter
 from .values import Constant as Constant

@@ -16,7 +16,7 @@ from steepest._runtime.memory import aligned_zeros, assign, to_host
 from steepest.nn import Parameter
 
 from ._of_parameters import OfParameters, list_parameters
-from .base import saved_arrays
+from .first_order.optimizer import saved_arrays
 
 
 class ParameterAverage(OfParameters):

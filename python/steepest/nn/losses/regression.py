@@ -1,8 +1,4 @@
-"""Losses: the mean over a batch, and its gradient with respect to the network's output, in one pass.
-
-Each says in `distribution` which distribution's negative log-likelihood it is, up to a factor and to terms that do not
-depend on the prediction, or None. A mean over the rows of a batch is weighted by `sample_weight`.
-"""
+"""Losses of regressions."""
 
 from __future__ import annotations
 
@@ -13,72 +9,19 @@ from typing import ClassVar
 from steepest import kernels as K
 from steepest._runtime.arrays import Array
 
-from ._loss_base import Formula, KernelLoss, Loss, OutputLoss, Result
+from .base import Formula, OutputLoss, Result, require_between
 
 __all__ = [
-    "BinaryCrossEntropy",
     "EpsilonInsensitive",
-    "Exponential",
     "Gaussian",
-    "Hinge",
     "Huber",
     "LogCosh",
-    "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
-    "ModifiedHuber",
     "Poisson",
     "Quantile",
-    "SoftmaxCrossEntropy",
     "SquaredEpsilonInsensitive",
-    "SquaredHinge",
 ]
-
-
-@dataclass(frozen=True)
-class SoftmaxCrossEntropy(KernelLoss):
-    """Cross-entropy of a softmax, ``sum_i w_i (logsumexp(z_i) - z_i[t_i]) / sum_i w_i``.
-
-    It is the negative log-likelihood of a categorical distribution with logits z; see
-    `steepest.kernels.softmax_cross_entropy`.
-
-    Parameters
-    ----------
-    ignore_label : int or None, default=None
-        Rows with this label count for nothing.
-    """
-
-    ignore_label: int | None = None
-    kernel: ClassVar[str] = "softmax_cross_entropy"
-    formula = Formula(
-        "−log softmax(z)[t]", "softmax(z) − one-hot(t)", "logits: P(t = k) = softmax(z)[k]", "classes"
-    )
-
-    def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Result:
-        """Compute the loss of a batch and its gradient.
-
-        Parameters
-        ----------
-        prediction : ndarray of shape (n, c)
-            Logits.
-        target : ndarray of shape (n,) or (n, c)
-            Class ids of an integer dtype, or probabilities of the logits' dtype.
-        sample_weight : ndarray of shape (n,) or None
-            Weights of the rows, of the logits' dtype.
-
-        Returns
-        -------
-        value : ndarray of shape (), float64
-            The loss.
-        d_prediction : ndarray of shape (n, c)
-            Its gradient.
-        """
-        return K.softmax_cross_entropy(prediction, target, sample_weight, ignore_label=self.ignore_label)
-
-
-def _require_between(name: str, value: float, low: float, high: float) -> None:
-    if not low < value < high:
-        raise ValueError(f"{name} is {value}; it must lie strictly between {low} and {high}")
 
 
 @dataclass(frozen=True)
@@ -147,7 +90,7 @@ class Huber(OutputLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_between("delta", self.delta, 0.0, math.inf)
+        require_between("delta", self.delta, 0.0, math.inf)
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.huber(prediction, target, sample_weight, delta=self.delta, reduction=self.reduction)
@@ -196,7 +139,7 @@ class EpsilonInsensitive(OutputLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_between("epsilon", self.epsilon, 0.0, math.inf)
+        require_between("epsilon", self.epsilon, 0.0, math.inf)
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.epsilon_insensitive(
@@ -250,7 +193,7 @@ class Quantile(OutputLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_between("quantile", self.quantile, 0.0, 1.0)
+        require_between("quantile", self.quantile, 0.0, 1.0)
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.quantile(prediction, target, sample_weight, quantile=self.quantile, reduction=self.reduction)
@@ -299,120 +242,3 @@ class Gaussian(OutputLoss):
 
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
         return K.gaussian(prediction, target, sample_weight, reduction=self.reduction)
-
-
-@dataclass(frozen=True)
-class BinaryCrossEntropy(OutputLoss):
-    """Binary cross-entropy of logits, ``log(1 + exp(z)) - t z``, for targets in 0..1.
-
-    It is the negative log-likelihood of a Bernoulli distribution for every output, so that several labels may hold at
-    once; see `steepest.kernels.log_loss`.
-
-    Parameters
-    ----------
-    reduction : {"mean", "sum"}, default="mean"
-        What becomes of the losses of a row's outputs.
-    """
-
-    kernel: ClassVar[str] = "log_loss"
-    formula = Formula(
-        "log(1 + exp(z)) − t z",
-        "sigmoid(z) − t",
-        "logit: P(t = 1) = sigmoid(z)",
-        "two classes, several labels at once",
-    )
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.log_loss(prediction, target, sample_weight, reduction=self.reduction)
-
-
-@dataclass(frozen=True)
-class Hinge(OutputLoss):
-    """Hinge loss, ``max(0, margin - t z)``, for targets ±1.
-
-    See `steepest.kernels.hinge`.
-
-    Parameters
-    ----------
-    margin : float, default=1.0
-        A score from which nothing is lost; 0 for the perceptron's criterion.
-    reduction : {"mean", "sum"}, default="mean"
-        What becomes of the losses of a row's outputs.
-    """
-
-    margin: float = 1.0
-    kernel: ClassVar[str] = "hinge"
-    formula = Formula(
-        "max(0, margin − t z)", "−t within the margin", "sign of t", "linear support-vector machines"
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_between("margin", self.margin, -math.inf, math.inf)
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.hinge(prediction, target, sample_weight, margin=self.margin, reduction=self.reduction)
-
-
-@dataclass(frozen=True)
-class SquaredHinge(OutputLoss):
-    """Squared hinge loss, ``max(0, 1 - t z)^2``, for targets ±1.
-
-    See `steepest.kernels.squared_hinge`.
-
-    Parameters
-    ----------
-    reduction : {"mean", "sum"}, default="mean"
-        What becomes of the losses of a row's outputs.
-    """
-
-    kernel: ClassVar[str] = "squared_hinge"
-    formula = Formula(
-        "max(0, 1 − t z)²", "−2 t max(0, 1 − t z)", "sign of t", "smooth support-vector machines"
-    )
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.squared_hinge(prediction, target, sample_weight, reduction=self.reduction)
-
-
-@dataclass(frozen=True)
-class ModifiedHuber(OutputLoss):
-    """Modified Huber loss for targets ±1: the squared hinge, but linear where ``t z < -1``.
-
-    See `steepest.kernels.modified_huber`.
-
-    Parameters
-    ----------
-    reduction : {"mean", "sum"}, default="mean"
-        What becomes of the losses of a row's outputs.
-    """
-
-    kernel: ClassVar[str] = "modified_huber"
-    formula = Formula(
-        "max(0, 1 − t z)² up to t z = −1, −4 t z beyond",
-        "−2 t min(2, max(0, 1 − t z))",
-        "sign of t",
-        "support-vector machines with outliers",
-    )
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.modified_huber(prediction, target, sample_weight, reduction=self.reduction)
-
-
-@dataclass(frozen=True)
-class Exponential(OutputLoss):
-    """Exponential loss, ``exp(-t z)``, for targets ±1.
-
-    See `steepest.kernels.exponential`.
-
-    Parameters
-    ----------
-    reduction : {"mean", "sum"}, default="mean"
-        What becomes of the losses of a row's outputs.
-    """
-
-    kernel: ClassVar[str] = "exponential"
-    formula = Formula("exp(−t z)", "−t exp(−t z)", "half the log odds of t = 1", "boosting")
-
-    def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result:
-        return K.exponential(prediction, target, sample_weight, reduction=self.reduction)

@@ -12,7 +12,7 @@ from steepest._runtime.arrays import Array
 from steepest._runtime.memory import aligned_zeros
 from steepest.nn import Parameter
 
-from .base import Optimizer
+from .optimizer import Optimizer
 
 __all__ = ["Adam", "AdamW", "Lion"]
 

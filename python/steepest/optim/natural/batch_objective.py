@@ -14,7 +14,7 @@ from steepest.fisher._layout import Layout, dot
 from steepest.nn import Loss, Network
 from steepest.nn.inputs import Inputs, as_inputs
 
-from ._step_rules import NaturalStep
+from .step_rules import NaturalStep
 
 
 @dataclass(frozen=True)

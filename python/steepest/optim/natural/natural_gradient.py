@@ -20,11 +20,11 @@ from steepest.fisher._structures import require_factors
 from steepest.nn import Loss, Network
 from steepest.nn.inputs import Inputs, as_inputs
 
-from ._batch_objective import BatchLoss, L2Penalty, QuadraticModel
-from ._curvature import LEAST_DAMPING, Curvature
-from ._natural_state import ResumableNaturalGradient
-from ._step_diagnostics import StepDiagnostics
-from ._step_rules import MOMENTUM_RULES, LastStep, NaturalStep, bounded
+from .batch_objective import BatchLoss, L2Penalty, QuadraticModel
+from .curvature import LEAST_DAMPING, Curvature
+from .state import ResumableNaturalGradient
+from .step_diagnostics import StepDiagnostics
+from .step_rules import MOMENTUM_RULES, LastStep, NaturalStep, bounded
 
 TrustRegion = Literal["clip", "ball", "line_search"]
 MomentumRuleName = Literal["step", "gradient", "model", "spring"]

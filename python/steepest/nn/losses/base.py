@@ -93,3 +93,9 @@ class OutputLoss(KernelLoss, ABC):
 
     @abstractmethod
     def _kernel(self, prediction: Array, target: Array, sample_weight: Array | None) -> Result: ...
+
+
+def require_between(name: str, value: float, low: float, high: float) -> None:
+    """Raise ValueError unless low < value < high."""
+    if not low < value < high:
+        raise ValueError(f"{name} is {value}; it must lie strictly between {low} and {high}")

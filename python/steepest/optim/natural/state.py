@@ -15,8 +15,8 @@ from steepest._runtime.arrays import Array
 from steepest._runtime.memory import to_device, to_host
 from steepest.nn import Network
 
-from ._curvature import Curvature
-from ._step_rules import MOMENTUM_RULES, MomentumRule
+from .curvature import Curvature
+from .step_rules import MOMENTUM_RULES, MomentumRule
 
 
 class ResumableNaturalGradient:

@@ -17,8 +17,8 @@ from steepest._runtime.backends import device_of
 from steepest._runtime.memory import aligned_zeros, assign, to_device, to_host
 from steepest.nn import Parameter
 
-from ._of_parameters import OfParameters, list_parameters
-from .schedules import Schedule
+from .._of_parameters import OfParameters, list_parameters
+from ..schedules import Schedule
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from steepest import kernels as K
 from steepest._runtime.arrays import Array
 from steepest.nn import Parameter
 
-from .base import Optimizer
+from .optimizer import Optimizer
 
 __all__ = ["AdaGrad", "RMSprop"]
 
