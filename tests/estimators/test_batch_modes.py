@@ -13,8 +13,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import steepest
 from steepest.linear_model import LinearRegression, LogisticRegression
-from steepest.linear_model._batch_modes import BATCH_MODE_PARAMETERS, BATCH_MODES
-from steepest.linear_model._sampling import draw_by_weight
+from steepest.linear_model.solvers.batch_modes import BATCH_MODE_PARAMETERS, BATCH_MODES
+from steepest.training.sampling import draw_by_weight
 
 # These checks expect a tolerance of 1e-7, but fits with different sample orders agree only up to `tol`.
 EQUAL_UP_TO_TOL = {

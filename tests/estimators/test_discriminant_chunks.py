@@ -13,8 +13,8 @@ import scipy.sparse
 from discriminants import FITTED, data, within
 from sklearn import covariance as sklearn_covariance
 
-from steepest._estimators.class_statistics import ClassStatistics
 from steepest.discriminant_analysis import LinearDiscriminantAnalysis
+from steepest.estimators.class_statistics import ClassStatistics
 
 
 def assert_same_model(a, b, atol=1e-9):

@@ -11,9 +11,9 @@ from linear_models import least_squares
 from sklearn import linear_model as theirs
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from steepest._estimators import row_blocks
+from steepest.estimators import row_blocks
 from steepest.linear_model import LinearRegression, _linear_regression
-from steepest.linear_model._batch_modes import BATCH_MODE_PARAMETERS
+from steepest.linear_model.solvers.batch_modes import BATCH_MODE_PARAMETERS
 
 CHECKED = [LinearRegression(), LinearRegression(positive=True), LinearRegression(alpha=1.0)]
 

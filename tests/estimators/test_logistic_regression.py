@@ -12,12 +12,13 @@ from sklearn import linear_model as theirs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from steepest._estimators import row_blocks
-from steepest.linear_model import LogisticRegression, _logistic_solvers
-from steepest.linear_model._batch_modes import BATCH_MODE_PARAMETERS
-from steepest.linear_model._curvature import dense_solve, kronecker_solve
-from steepest.linear_model._objective import LogisticObjective
-from steepest.linear_model._proximal_newton import minimize_fista, minimize_quadratic, violation
+from steepest.estimators import row_blocks
+from steepest.linear_model import LogisticRegression
+from steepest.linear_model.solvers import logistic
+from steepest.linear_model.solvers.batch_modes import BATCH_MODE_PARAMETERS
+from steepest.linear_model.solvers.curvature import dense_solve, kronecker_solve
+from steepest.linear_model.solvers.logistic_objective import LogisticObjective
+from steepest.linear_model.solvers.proximal_newton import minimize_fista, minimize_quadratic, violation
 
 LASSO = {"solver": "saga", "l1_ratio": 1.0}
 CHECKED = [{}, {"solver": "newton-cholesky"}, LASSO, {"solver": "liblinear"}]
@@ -144,9 +145,9 @@ def test_zeros_are_exact_and_those_of_scikit_learn(rng, k):
 
 
 def test_more_parameters_than_a_matrix_can_hold(rng, monkeypatch):
-    monkeypatch.setattr(_logistic_solvers, "MOST_PARAMETERS", 3)
-    monkeypatch.setattr("steepest.linear_model._curvature.MOST_PARAMETERS", 3)
-    monkeypatch.setattr(_logistic_solvers, "_FEW_PARAMETERS", 3)
+    monkeypatch.setattr(logistic, "MOST_PARAMETERS", 3)
+    monkeypatch.setattr("steepest.linear_model.solvers.curvature.MOST_PARAMETERS", 3)
+    monkeypatch.setattr(logistic, "_FEW_PARAMETERS", 3)
     X, y = classes(rng, 300, 6, 3)
     for options in ({}, {"solver": "newton-cholesky"}, LASSO):
         model = LogisticRegression(tol=1e-6, max_iter=2000, **options).fit(X, y)

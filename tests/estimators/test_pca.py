@@ -11,9 +11,9 @@ import scipy.stats
 from sklearn.datasets import load_digits
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from steepest._estimators import row_blocks
 from steepest.decomposition import PCA, _sparse
 from steepest.decomposition._factors import minka_dimension
+from steepest.estimators import row_blocks
 
 SOLVERS = ("full", "covariance_eigh")
 

@@ -256,7 +256,7 @@ def test_sparse_inputs(estimator, container, solver):
 @both
 def test_sparse_inputs_of_many_rows(estimator, monkeypatch):
     """Sparse inputs of several row blocks, one of which has zero weight, give the results of dense inputs."""
-    from steepest._estimators import sparse_rows
+    from steepest.training import sparse_rows
 
     monkeypatch.setattr(sparse_rows, "_BLOCK_ROWS", 32)
     X, y = data_for(estimator, 100)

@@ -14,7 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import steepest
-from steepest.linear_model import Perceptron, SGDClassifier, SGDRegressor, _sparse_steps
+from steepest.linear_model import Perceptron, SGDClassifier, SGDRegressor
+from steepest.linear_model.sgd import sparse_steps
 
 ESTIMATORS = [SGDClassifier, SGDRegressor, Perceptron]
 each = pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -229,7 +230,7 @@ def test_float32_stays_float32(rng, estimator):
 def test_sparse_is_as_dense(rng, monkeypatch, estimator, penalty):
     X, y = data(rng, 3)
     X[rng.random(X.shape) < 0.5] = 0.0
-    monkeypatch.setattr(_sparse_steps, "_DENSE_ITEMS", 6 * 7)  # items of seven rows
+    monkeypatch.setattr(sparse_steps, "_DENSE_ITEMS", 6 * 7)  # items of seven rows
     options = {"random_state": 0, "penalty": penalty, "max_iter": 4, "tol": None}
     for extra in ({}, {"early_stopping": True}):
         dense = estimator(**options, **extra).fit(X, y)

@@ -8,7 +8,8 @@ import scipy.sparse
 import scipy.special
 from linear_models import classes
 
-from steepest.linear_model import LogisticRegression, Perceptron, SGDClassifier, SGDRegressor, _sparse_steps
+from steepest.linear_model import LogisticRegression, Perceptron, SGDClassifier, SGDRegressor
+from steepest.linear_model.sgd import sparse_steps
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -40,8 +41,8 @@ def test_probabilities_whose_sigmoids_underflow(rng):
 def test_wide_sparse_rows_take_steps_on_their_columns(rng, monkeypatch, dtype, loss, schedule, k):
     if schedule == "pa1":
         loss = "hinge"
-    monkeypatch.setattr(_sparse_steps, "_BLOCK_CALLS", 0)
-    monkeypatch.setattr(_sparse_steps, "_BLOCK_ITEMS", 100)
+    monkeypatch.setattr(sparse_steps, "_BLOCK_CALLS", 0)
+    monkeypatch.setattr(sparse_steps, "_BLOCK_ITEMS", 100)
     X = scipy.sparse.random(79, 300, 0.02, "csr", dtype, random_state=1)
     X = scipy.sparse.vstack([X, scipy.sparse.csr_array((1, 300), dtype=dtype)], format="csr")
     y = rng.integers(0, k, 80)

@@ -10,7 +10,7 @@ import scipy.sparse
 from linear_models import classes
 
 from steepest.linear_model import SGDClassifier, SGDRegressor
-from steepest.linear_model._sgd import LOSSES
+from steepest.linear_model._sgd_base import LOSSES
 
 # kept by hand: the oracle's derivatives of the losses with respect to the score z, for a target t
 DERIVATIVES = {

@@ -98,13 +98,12 @@ def test_early_stopping_needs_a_score(estimator):
 @both
 def test_a_score_that_is_not_a_number_is_no_improvement(estimator, monkeypatch):
     train, held_out = halves(estimator)
-    scores = [0.5, 0.9] + [float("nan")] * 398
+    scores = iter([0.5, 0.9])
     model = estimator(**SMALL, early_stopping=True, n_iter_no_change=3, max_iter=400)
-    monkeypatch.setattr(model, "_score_output", lambda *_: scores[model.n_iter_ - 1])
+    monkeypatch.setattr(model, "_score_output", lambda *_: next(scores, float("nan")))
     model.fit(*train, eval_set=held_out)
     assert model.stopped_early_ and model.n_iter_ == 6
     assert model.best_validation_score_ == 0.9
-    scores[:2] = [float("nan")] * 2
     with pytest.warns(ConvergenceWarning, match="no validation score was a number"):
         model.fit(*train, eval_set=held_out)
     assert model.n_iter_ == 4

@@ -17,8 +17,11 @@ from sklearn.exceptions import ConvergenceWarning
 import steepest
 from steepest import kernels as K
 from steepest import nn, optim
-from steepest._estimators.training import MiniBatchTrainer
 from steepest.neural_network import MLPClassifier, MLPRegressor
+from steepest.training.batches import Batches, Samples
+from steepest.training.loop import train
+from steepest.training.programs import GradientDescent
+from steepest.training.trainer import Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -90,9 +93,8 @@ def trainer_of(n, bad_row=None, **options):
     if bad_row is not None:
         y[bad_row] = np.inf
     net = nn.Network([nn.Linear(10, 1)], dtype=np.float64)
-    return MiniBatchTrainer(
-        net, nn.MeanSquaredError(), optim.SGD(net.parameters()), X, y, batch_size=10, **options
-    )
+    program = GradientDescent(net, nn.MeanSquaredError(), optim.SGD(net.parameters()))
+    return Trainer({"network": program}, Batches(Samples(X, y), "cpu", **options), 10)
 
 
 def test_every_epoch_has_an_order_of_its_own():
@@ -101,9 +103,9 @@ def test_every_epoch_has_an_order_of_its_own():
     orders = []
     for epoch in range(3):
         trainer.run_epoch(epoch)
-        orders.append(trainer._order.copy())
+        orders.append(trainer.batches.order.copy())
         np.testing.assert_array_equal(orders[-1], rows[K.permutation(25, seed=7, stream=epoch)])
-        assert trainer._cursor == 25
+        assert trainer.batches._cursor == 25
     assert not np.array_equal(orders[0], orders[1])
 
 
@@ -282,3 +284,74 @@ def test_interrupt_leaves_a_usable_model(solver):
         timer.cancel()
     assert np.isfinite(model.predict_proba(X)).all()
     assert all(np.isfinite(w).all() for w in weights(model))
+
+
+# ---------------------------------------------------------------------------------------------- several programs
+
+
+def two_networks():
+    nets = [
+        nn.Network([nn.Linear(10, 4), nn.Tanh(), nn.Linear(4, 1)], seed=s, dtype=np.float64) for s in (1, 2)
+    ]
+    rules = [optim.Adam(nets[0].parameters(), 0.01), optim.Momentum(nets[1].parameters(), 0.02)]
+    losses = [nn.MeanSquaredError(), nn.Huber()]
+    return [GradientDescent(*parts, alpha=0.01) for parts in zip(nets, losses, rules, strict=True)]
+
+
+@pytest.mark.parametrize("n", [30, 35])
+def test_programs_side_by_side_train_as_each_alone(n):
+    X, y = data_for(MLPRegressor, n)
+    samples = Samples(X, y[:, None])
+    together = two_networks()
+    both_at_once = Trainer(dict(zip("ab", together, strict=True)), Batches(samples, "cpu", seed=3), 10)
+    alone = two_networks()
+    each = [Trainer({"it": program}, Batches(samples, "cpu", seed=3), 10) for program in alone]
+    for epoch in range(3):
+        total, accuracy = both_at_once.run_epoch(epoch)
+        losses = [trainer.run_epoch(epoch)[0] for trainer in each]
+        assert list(both_at_once.losses.values()) == losses
+        assert total == sum(losses) and accuracy is None
+    for one, other in zip(together, alone, strict=True):
+        assert one.network.arena.tobytes() == other.network.arena.tobytes()
+
+
+def test_a_program_that_cannot_be_captured_beside_one_that_can():
+    """The rows of a batch belong to such a step, which may keep them: the next batch does not overwrite them."""
+    X, y = data_for(MLPRegressor, 35)
+    samples, kept = Samples(X, y[:, None]), []
+    captured, watching = two_networks()
+    watching.captured = False
+    watching.step = lambda batch: kept.append(batch)
+    trainer = Trainer({"a": captured, "b": watching}, Batches(samples, "cpu", shuffle=False), 10)
+    trainer.run_epoch(0)
+    np.testing.assert_array_equal(np.concatenate([batch.x for batch in kept]), X)
+    assert [len(batch) for batch in kept] == [10, 10, 10, 5]
+
+
+def test_the_error_names_the_program_that_diverged():
+    X, y = data_for(MLPRegressor, 30)
+    good, bad = two_networks()
+    bad.loss = lambda output, target, weight: nn.MeanSquaredError()(output * np.inf, target, weight)
+    bad.captured = False
+    trainer = Trainer({"good": good, "bad": bad}, Batches(Samples(X, y[:, None]), "cpu"), 10)
+    snapshot = good.network.arena.copy()
+    with np.errstate(invalid="ignore"), pytest.raises(steepest.DivergenceError, match="step 1 of 3: bad: "):
+        train(trainer, 2, lambda epoch: False, name="two")
+    assert not np.array_equal(good.network.arena, snapshot)
+    assert np.isfinite(good.network.arena).all()
+
+
+def test_even_batches_that_grow():
+    X, y = data_for(MLPRegressor, 35)
+    lengths = []
+    (program, _) = two_networks()
+    program.captured = False
+    step = program.step
+    program.step = lambda batch: (lengths.append(len(batch)), step(batch))
+    program.optimizer.lr = 1e-12
+    trainer = Trainer({"it": program}, Batches(Samples(X, y[:, None]), "cpu"), 8, even=True, grows=True)
+    for epoch, sizes in enumerate([[7] * 5, [7] * 5, [11, 12, 12], [17, 18], [35], [35]]):
+        lengths.clear()
+        assert trainer.steps == len(sizes)
+        trainer.run_epoch(epoch)
+        assert lengths == sizes

@@ -18,9 +18,9 @@ from sklearn.exceptions import NotFittedError
 
 import steepest
 from steepest import cli
-from steepest._estimators.training import MiniBatchTrainer
 from steepest._runtime.memory import to_host
 from steepest.neural_network import MLPClassifier, MLPRegressor
+from steepest.training.batches import Batches
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -146,13 +146,13 @@ def test_warm_start(cupy, estimator):
 @both
 def test_every_epoch_has_the_order_of_the_cpu(cupy, estimator, monkeypatch):
     orders = {"cpu": [], "cuda": []}
-    draw = MiniBatchTrainer._draw_order
+    draw = Batches._draw_order
 
-    def spy(trainer, stream):
-        draw(trainer, stream)
-        orders[trainer.network.device].append(to_host(trainer._order).tolist())
+    def spy(batches, stream):
+        draw(batches, stream)
+        orders[batches.device].append(to_host(batches.order).tolist())
 
-    monkeypatch.setattr(MiniBatchTrainer, "_draw_order", spy)
+    monkeypatch.setattr(Batches, "_draw_order", spy)
     X, y = data_for(estimator)
     for device in orders:
         estimator(**{**SMALL, "shuffle": True}, device=device).fit(X, y)

@@ -14,12 +14,12 @@ from sklearn.model_selection import train_test_split
 
 from steepest import datasets, plots
 from steepest._cpu import DivergenceError
-from steepest._estimators.training import Monitor
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import cuda_problem
 from steepest._saving.files import save
 from steepest.callbacks import Epoch, open_bar
 from steepest.neural_network import MLPClassifier
+from steepest.training.loop import Monitor
 
 from ._errors import CommandError
 

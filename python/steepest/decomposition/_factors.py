@@ -10,10 +10,10 @@ import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse
 
-from steepest._estimators.class_statistics import ClassStatistics
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import array_namespace, to_device, to_host
 from steepest._symmetric import eigh
+from steepest.estimators.class_statistics import ClassStatistics
 
 # Below this fraction of the eigenvectors, LAPACK computes some of them faster than all.
 _FEW = 0.25

@@ -14,13 +14,13 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from steepest import kernels as K
-from steepest._estimators.data import in_library_of
-from steepest._estimators.device import resolve_device
-from steepest._estimators.row_blocks import centred_product, is_mostly_zero
-from steepest._estimators.validation import validate, validate_transformed
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_device, to_host
+from steepest.estimators.data import in_library_of
+from steepest.estimators.device import resolve_device
+from steepest.estimators.row_blocks import centred_product, is_mostly_zero
+from steepest.estimators.validation import validate, validate_transformed
 
 from ._factors import (
     Factors,

@@ -8,12 +8,12 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from steepest import kernels as K
-from steepest._estimators.data import in_library_of
-from steepest._estimators.device import resolve_device
-from steepest._estimators.row_blocks import dense
-from steepest._estimators.validation import validate
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import to_host
+from steepest.estimators.data import in_library_of
+from steepest.estimators.device import resolve_device
+from steepest.estimators.row_blocks import dense
+from steepest.estimators.validation import validate
 
 from ._factors import working_copy
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from steepest import kernels as K
-from steepest._estimators.row_blocks import dense
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import aligned_zeros, array_namespace, to_device, to_host
+from steepest.estimators.row_blocks import dense
 
 from ._samples import LabelledSamples
 

@@ -8,10 +8,10 @@ import numpy as np
 import scipy.special
 from sklearn.base import clone
 
-from steepest._estimators.data import in_library_of
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_device
+from steepest.estimators.data import in_library_of
 
 from ._held_out import CrossValidation, folds_of
 from ._lda import LinearDiscriminantAnalysis

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from steepest._estimators.class_statistics import ClassStatistics
 from steepest._runtime.arrays import Float64Array
+from steepest.estimators.class_statistics import ClassStatistics
 
 from ._sample_space import SampleProducts, solve_by_samples
 from ._samples import LabelledSamples

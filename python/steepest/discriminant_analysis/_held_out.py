@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import LeaveOneOut, check_cv
 
-from steepest._estimators.class_statistics import ClassStatistics
-from steepest._estimators.row_blocks import centred_product
 from steepest._runtime.arrays import Array, Float64Array, Int64Array
 from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_device, to_host
+from steepest.estimators.class_statistics import ClassStatistics
+from steepest.estimators.row_blocks import centred_product
 
 from ._downdate import scores_without
 from ._fitting import Fit, FitOptions, fit_to_samples, fit_to_statistics

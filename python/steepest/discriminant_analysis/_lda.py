@@ -14,14 +14,14 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from steepest._estimators.data import in_library_of
-from steepest._estimators.labels import number_labels
-from steepest._estimators.linear_model import DEVICE
-from steepest._estimators.row_blocks import centred_product
-from steepest._estimators.validation import validate, validate_labels, validate_weights
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_device, to_host
+from steepest.estimators.data import in_library_of
+from steepest.estimators.labels import number_labels
+from steepest.estimators.linear_model import DEVICE
+from steepest.estimators.row_blocks import centred_product
+from steepest.estimators.validation import validate, validate_labels, validate_weights
 
 from ._fitting import Fit, FitOptions, fit_to_samples
 from ._samples import LabelledSamples

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from steepest._estimators.class_statistics import ClassStatistics
-from steepest._estimators.row_blocks import block_rows, dense
 from steepest._runtime.arrays import Array, Float64Array, Int64Array
 from steepest._runtime.backends import device_of
 from steepest._runtime.memory import to_device, to_host
+from steepest.estimators.class_statistics import ClassStatistics
+from steepest.estimators.row_blocks import block_rows, dense
 
 # Rows of a block for QR, as a multiple of the number of features; blocks of 4 take a quarter more work than one block.
 _QR_ROWS = 4

@@ -10,10 +10,10 @@ import numpy as np
 import scipy.linalg
 
 from steepest import kernels as K
-from steepest._estimators.row_blocks import dense
 from steepest._runtime.arrays import Float64Array, Int64Array
 from steepest._runtime.memory import to_device, to_host
 from steepest._symmetric import eigh
+from steepest.estimators.row_blocks import dense
 
 from ._columns import Gram, column_blocks
 from ._samples import LabelledSamples

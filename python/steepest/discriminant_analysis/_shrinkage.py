@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from steepest._estimators.class_statistics import ClassStatistics
-from steepest._estimators.row_blocks import dense
 from steepest._runtime.arrays import Float64Array
 from steepest._runtime.memory import to_device, to_host
+from steepest.estimators.class_statistics import ClassStatistics
+from steepest.estimators.row_blocks import dense
 
 from ._columns import Gram, column_blocks
 from ._samples import LabelledSamples

@@ -9,12 +9,12 @@ import numpy as np
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from steepest._estimators.class_statistics import ClassStatistics
-from steepest._estimators.labels import number_labels
-from steepest._estimators.linear_classifier import LogisticClassifier
-from steepest._estimators.validation import labels_of_stream, validate, validate_labels, validate_weights
 from steepest._runtime.arrays import Float64Array
 from steepest._runtime.memory import to_host
+from steepest.estimators.class_statistics import ClassStatistics
+from steepest.estimators.labels import number_labels
+from steepest.estimators.linear_classifier import LogisticClassifier
+from steepest.estimators.validation import labels_of_stream, validate, validate_labels, validate_weights
 
 from ._fitting import Fit, FitOptions, fit_to_statistics
 from ._samples import LabelledSamples

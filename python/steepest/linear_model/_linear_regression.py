@@ -15,17 +15,17 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from steepest import nn
-from steepest._estimators.data import to_estimator_device
-from steepest._estimators.linear_model import DEVICE, LinearModel
-from steepest._estimators.validation import validate, validate_weights
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_device, to_host
+from steepest.estimators.data import to_estimator_device
+from steepest.estimators.linear_model import DEVICE, LinearModel
+from steepest.estimators.validation import validate, validate_weights
 
-from ._batch_modes import BATCH_MODE_PARAMETERS, BATCH_MODES, Descent, Objective
-from ._gradient_descent import descend
-from ._least_squares import Problem, Solution, solve
-from ._sparse_least_squares import affordable_steps, solve_sparse
+from .solvers.batch_modes import BATCH_MODE_PARAMETERS, BATCH_MODES, Descent, Objective
+from .solvers.gradient_descent import descend
+from .solvers.least_squares import Problem, Solution, solve
+from .solvers.sparse_least_squares import affordable_steps, solve_sparse
 
 # Number of columns d above which LSQR solves for a sparse X, instead of forming a (d, d) matrix of moments.
 _MOST_DENSE_COLUMNS = 4096

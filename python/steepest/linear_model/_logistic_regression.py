@@ -13,24 +13,24 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 
 from steepest._cpu import DivergenceError
-from steepest._estimators.class_weights import class_weights
-from steepest._estimators.data import to_estimator_device
-from steepest._estimators.labels import number_labels
-from steepest._estimators.linear_classifier import LogisticClassifier, SparseCoefficients
-from steepest._estimators.linear_model import DEVICE
-from steepest._estimators.validation import validate, validate_labels, validate_weights
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_device, to_host
+from steepest.estimators.class_weights import class_weights
+from steepest.estimators.data import to_estimator_device
+from steepest.estimators.labels import number_labels
+from steepest.estimators.linear_classifier import LogisticClassifier, SparseCoefficients
+from steepest.estimators.linear_model import DEVICE
+from steepest.estimators.validation import validate, validate_labels, validate_weights
 
-from ._batch_modes import BATCH_MODE_PARAMETERS, BATCH_MODES, Descent
-from ._column_samples import ColumnSample
-from ._gradient_descent import Descended
-from ._logistic_solvers import minimize_by_descent, minimize_by_newton, minimize_smooth, minimize_with_l1
-from ._objective import LogisticObjective
 from ._penalties import resolve_penalty
-from ._quasi_newton import Minimum
-from ._tolerance import ROUNDING, gradient_tolerance, remote_centre
+from .solvers.batch_modes import BATCH_MODE_PARAMETERS, BATCH_MODES, Descent
+from .solvers.column_samples import ColumnSample
+from .solvers.gradient_descent import Descended
+from .solvers.logistic import minimize_by_descent, minimize_by_newton, minimize_smooth, minimize_with_l1
+from .solvers.logistic_objective import LogisticObjective
+from .solvers.quasi_newton import Minimum
+from .solvers.tolerance import ROUNDING, gradient_tolerance, remote_centre
 
 SOLVERS = ("lbfgs", "liblinear", "natural", "newton-cg", "newton-cholesky", "sag", "saga", *BATCH_MODES)
 # Solvers with Newton's method: the Hessian of a linear model's log-loss is its Fisher matrix.

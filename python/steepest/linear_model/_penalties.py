@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ._batch_modes import BATCH_MODES
+from .solvers.batch_modes import BATCH_MODES
 
 _TAKES_L1 = ("liblinear", "saga", *BATCH_MODES)
 _PENALTY_DEPRECATED = (

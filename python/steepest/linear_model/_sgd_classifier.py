@@ -11,15 +11,15 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from steepest import kernels as K
-from steepest._estimators.class_weights import class_weights
-from steepest._estimators.data import in_library_of
-from steepest._estimators.linear_classifier import LinearClassifier, SparseCoefficients
-from steepest._estimators.validation import labels_of_stream, validate, validate_labels, validate_weights
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import device_of
 from steepest._runtime.memory import aligned_zeros, array_namespace, to_host
+from steepest.estimators.class_weights import class_weights
+from steepest.estimators.data import in_library_of
+from steepest.estimators.linear_classifier import LinearClassifier, SparseCoefficients
+from steepest.estimators.validation import labels_of_stream, validate, validate_labels, validate_weights
 
-from ._sgd import LOSSES, SGD_PARAMETERS, StochasticLinearModel
+from ._sgd_base import LOSSES, SGD_PARAMETERS, StochasticLinearModel
 
 Self = TypeVar("Self", bound="StochasticClassifier")
 

@@ -10,12 +10,12 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import ShuffleSplit
 from sklearn.utils._param_validation import StrOptions
 
-from steepest._estimators.linear_classifier import SparseCoefficients
-from steepest._estimators.validation import validate, validate_weights
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import to_host
+from steepest.estimators.linear_classifier import SparseCoefficients
+from steepest.estimators.validation import validate, validate_weights
 
-from ._sgd import SGD_PARAMETERS, StochasticLinearModel
+from ._sgd_base import SGD_PARAMETERS, StochasticLinearModel
 
 _LOSSES = {"squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive"}
 

@@ -6,28 +6,23 @@ import math
 from collections.abc import Iterable
 from itertools import pairwise
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from steepest import kernels as K
 from steepest import nn
-from steepest._estimators.data import is_number
 from steepest._runtime.memory import assign
+from steepest.estimators.data import is_number
 from steepest.nn.initializers import Initializer
 
-if TYPE_CHECKING:
-    from ._base import BaseMultilayerPerceptron
+from ._parameters import ACTIVATIONS, ALIASES, PerceptronParameters, prefixed, require_stochastic
 
 # Initial weight of a network whose weights `draw_initial_values` samples later.
 _DRAWN_LATER = 0.0
 
-# scikit-learn's name of an activation -> name in `kernels.ACTIVATIONS`.
-_ALIASES = {"logistic": "sigmoid"}
-ACTIVATIONS = (*K.ACTIVATIONS, *_ALIASES)
 
-
-def hidden_sizes(model: BaseMultilayerPerceptron) -> list[int]:
+def hidden_sizes(model: PerceptronParameters) -> list[int]:
     """Return the numbers of units of the hidden layers.
 
     Raises
@@ -38,13 +33,13 @@ def hidden_sizes(model: BaseMultilayerPerceptron) -> list[int]:
     sizes: Any = model.hidden_layer_sizes
     sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
     if not all(isinstance(size, Integral) for size in sizes):
-        raise ValueError(model._prefix(f"hidden_layer_sizes must be whole numbers, got {sizes}"))
+        raise ValueError(prefixed(model, f"hidden_layer_sizes must be whole numbers, got {sizes}"))
     if any(size <= 0 for size in sizes):
-        raise ValueError(model._prefix(f"hidden_layer_sizes must be > 0, got {sizes}."))
+        raise ValueError(prefixed(model, f"hidden_layer_sizes must be > 0, got {sizes}."))
     return [int(size) for size in sizes]
 
 
-def make_layers(model: BaseMultilayerPerceptron, n_in: int, n_out: int) -> tuple[nn.layers.Layer, ...]:
+def make_layers(model: PerceptronParameters, n_in: int, n_out: int) -> tuple[nn.layers.Layer, ...]:
     """Return the layers of the model's network, without the activation of the output.
 
     Raises
@@ -63,62 +58,56 @@ def make_layers(model: BaseMultilayerPerceptron, n_in: int, n_out: int) -> tuple
     return (*layers, nn.Linear(sizes[-1] if sizes else n_in, n_out, init=init))
 
 
-def initializer(model: BaseMultilayerPerceptron) -> Initializer | float:
+def initializer(model: PerceptronParameters) -> Initializer | float:
     """Return the `init` of the model's linear layers: the name of an initializer, or a constant for "auto"."""
     return _DRAWN_LATER if model.init == "auto" else model.init
 
 
-def require_stochastic(model: BaseMultilayerPerceptron, name: str) -> None:
-    """Raise ValueError for L-BFGS with a parameter that makes the loss random or not differentiable."""
-    if model.solver == "lbfgs":
-        raise ValueError(
-            model._prefix(f"{name} needs a stochastic solver: lbfgs minimises one fixed, smooth function")
-        )
-
-
-def _activations(model: BaseMultilayerPerceptron, n: int) -> list[nn.Activation]:
+def _activations(model: PerceptronParameters, n: int) -> list[nn.Activation]:
     given = model.activation
     listed = given if isinstance(given, list) else [given] * n
     if len(listed) != n:
         raise ValueError(
-            model._prefix(
-                f"activation has {len(listed)} items, but there are {n} hidden layers: one each is needed"
+            prefixed(
+                model,
+                f"activation has {len(listed)} items, but there are {n} hidden layers: one each is needed",
             )
         )
-    return [_activation(model, one) for one in listed]
+    return [make_activation(model, one) for one in listed]
 
 
-def _dropout_rates(model: BaseMultilayerPerceptron, n: int) -> list[float]:
+def _dropout_rates(model: PerceptronParameters, n: int) -> list[float]:
     given: Any = model.dropout
     rates: list[Any] = list(given) if isinstance(given, Iterable) else [given] * n
     if len(rates) != n:
         raise ValueError(
-            model._prefix(
-                f"dropout has {len(rates)} items, but there are {n} hidden layers: one each is needed"
+            prefixed(
+                model, f"dropout has {len(rates)} items, but there are {n} hidden layers: one each is needed"
             )
         )
     if not all(is_number(rate) and 0 <= rate < 1 for rate in rates):
-        raise ValueError(model._prefix(f"dropout must be in [0, 1), got {given}"))
+        raise ValueError(prefixed(model, f"dropout must be in [0, 1), got {given}"))
     if any(rates):
         require_stochastic(model, "dropout")
     return [float(rate) for rate in rates]
 
 
-def _activation(model: BaseMultilayerPerceptron, given: Any) -> nn.Activation:
+def make_activation(model: PerceptronParameters, given: Any) -> nn.Activation:
     name, *parameters = given if isinstance(given, (tuple, list)) and given else [given]
     if isinstance(name, str):
-        name = _ALIASES.get(name, name)
+        name = ALIASES.get(name, name)
     if name not in K.ACTIVATIONS or len(parameters) > (name in K.ACTIVATION_PARAMETERS):
         raise ValueError(
-            model._prefix(
+            prefixed(
+                model,
                 f"The 'activation' parameter must be one of {', '.join(ACTIVATIONS)}, or a pair of "
-                f"{' or '.join(K.ACTIVATION_PARAMETERS)} and its parameter, got {given!r}"
+                f"{' or '.join(K.ACTIVATION_PARAMETERS)} and its parameter, got {given!r}",
             )
         )
     try:
         return nn.Activation(name, *parameters)
     except (TypeError, ValueError) as error:
-        raise ValueError(model._prefix(f"activation={given!r}: {error}")) from error
+        raise ValueError(prefixed(model, f"activation={given!r}: {error}")) from error
 
 
 def draw_initial_values(network: nn.Network, random_state: np.random.RandomState, activation: Any) -> None:

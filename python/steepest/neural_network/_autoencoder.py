@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from steepest import kernels as K
 from steepest import nn
-from steepest._estimators.data import in_library_of
-from steepest._estimators.validation import validate_transformed
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import to_device, to_host
 from steepest.callbacks import Callback
+from steepest.estimators.data import in_library_of
+from steepest.estimators.validation import validate_transformed
 from steepest.nn.losses import Loss
 from steepest.optim.schedules import Schedule
 
-from ._architecture import ACTIVATIONS, hidden_sizes
+from ._architecture import hidden_sizes
 from ._base import BaseMultilayerPerceptron, _is_stochastic
-from ._encoder_decoder import autoencoder_layers, encoder_and_decoder
+from ._encoder_decoder import AutoencoderParameters, autoencoder_layers, encoder_and_decoder
 from ._parameters import Device, InitialWeights, LearningRate, Solver
 
 
-class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultilayerPerceptron):
+class Autoencoder(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, AutoencoderParameters, BaseMultilayerPerceptron
+):
     """Autoencoder: a network that learns to reconstruct its inputs from a narrow layer, the code.
 
     The encoder's layers have the sizes in `hidden_layer_sizes`; the last is the size of the code. The decoder's layers
@@ -116,15 +116,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMultila
     (1797, 8)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseMultilayerPerceptron._parameter_constraints,
-        "code_activation": [StrOptions(set(ACTIVATIONS)), tuple],
-        "decoder_activation": [StrOptions(set(ACTIVATIONS)), tuple, list, None],
-        "output_activation": [StrOptions({"auto", *ACTIVATIONS}), tuple],
-        "loss": [StrOptions({"squared_error", "log_loss"})],
-        "tied_weights": ["boolean"],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-    }
     _validation_options: ClassVar[dict[str, Any]] = {}
     _fewest_scored: ClassVar[int] = 2
 

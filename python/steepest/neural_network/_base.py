@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -13,23 +14,28 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from steepest import nn
-from steepest._estimators.data import in_library_of, resume, to_estimator_device
-from steepest._estimators.device import resolve_device
-from steepest._estimators.sparse_rows import SparseRows, is_sparse
-from steepest._estimators.training import Monitor
-from steepest._estimators.validation import validate, validate_weights
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_device, to_host
-from steepest.callbacks import Callback
+from steepest.callbacks import Callback, Epoch
+from steepest.estimators.data import in_library_of, resume, to_estimator_device
+from steepest.estimators.device import resolve_device
+from steepest.estimators.validation import validate, validate_weights
 from steepest.nn.losses import Loss
+from steepest.optim import NaturalGradient, Optimizer
+from steepest.training.batches import Samples, predict
+from steepest.training.loop import Monitor
+from steepest.training.sparse_rows import SparseRows, is_sparse
 
-from ._architecture import draw_initial_values, make_layers, require_stochastic
+from ._architecture import draw_initial_values, make_layers
 from ._full_batch import fit_lbfgs
+from ._optimizers import make_optimizer
 from ._parameter_list import ParameterList
-from ._parameters import STOCHASTIC, PerceptronParameters
-from ._records import NetworkSamples, predict
-from ._stochastic import StochasticFit, make_optimizer
+from ._parameters import STOCHASTIC, PerceptronParameters, prefixed, require_stochastic
+from ._progress import Progress
+from ._records import Recorder
+from ._stochastic import StochasticFit
+from ._validation_split import hold_out
 
 # Largest number of items of X for which `predict` checks X itself, faster than scikit-learn's validation.
 _SMALL = 4096
@@ -126,6 +132,13 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
     def _output_shape(self, y: Array) -> tuple[int, str]:
         """Return the number of outputs and the name of the activation of the last layer."""
 
+    # Set by the first fit.
+    _network: nn.Network
+    _optimizer: Optimizer | NaturalGradient
+    _random_state: np.random.RandomState
+    device_: str
+    stopped_early_: bool
+
     _validation_options: ClassVar[dict[str, Any]]
     _accepts_sparse: ClassVar[bool] = False
     _fewest_scored: ClassVar[int] = 1  # smallest number of samples for which the score is defined
@@ -133,7 +146,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
     # ---------------------------------------------------------------------------------------------- checking
 
     def _prefix(self, text: object) -> str:
-        return f"[{type(self).__name__}] {text}"
+        return prefixed(self, text)
 
     def _check_data(self, X: Any, y: Any, reset: bool) -> Any:
         """Validate X and y as scikit-learn does; convert X to the network's dtype unless `reset` is set.
@@ -144,12 +157,12 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         dtype = None if reset else self._network.dtype
         return validate(self, X, y, reset=reset, accept_sparse=self._accepts_sparse, dtype=dtype, **options)
 
-    def _on_device(self, X: Any, y: Array, sample_weight: Array | None) -> NetworkSamples:
+    def _on_device(self, X: Any, y: Array, sample_weight: Array | None) -> Samples:
         """Return validated data on the device of the network."""
         device = self._network.device
         dense = X.data if is_sparse(X) else X
         moved, y, weights = to_estimator_device((dense, y, sample_weight), device, type(self).__name__)
-        return NetworkSamples(SparseRows(X, device) if is_sparse(X) else moved, y, weights)
+        return Samples(SparseRows(X, device) if is_sparse(X) else moved, y, weights)
 
     def _decision(self, X: Any, layers: slice | None = None) -> Array:
         """Validate X and return the output of the network, or of its first layers, on the device that computed it."""
@@ -250,9 +263,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
                 callback.fit_begun(self)
             if incremental and self.early_stopping and self.stopped_early_:
                 return False
-            if self.solver == "lbfgs":
-                return fit_lbfgs(self, samples, validation, callbacks)
-            return StochasticFit(self, samples, validation, incremental, callbacks).run()
+            return self._train(samples, validation, callbacks, incremental)
         finally:
             # A fitted model keeps no batch buffers, except between calls of partial_fit.
             if not incremental:
@@ -260,12 +271,60 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
             for callback in callbacks:
                 callback.fit_done(self)
 
+    def _train(
+        self, samples: Samples, validation: Samples | None, callbacks: list[Callback], incremental: bool
+    ) -> bool:
+        """Train the network, and return whether the user interrupted it."""
+        network, loss, name = self._network, self._loss_function(), type(self).__name__
+        progress = Progress.of(self)
+
+        def validate(held_out: Samples) -> tuple[float, float]:
+            output = predict(network, held_out.X)
+            value = float(loss(output, held_out.y, held_out.sample_weight)[0])
+            return value, self._score_output(output, held_out.y, held_out.sample_weight)
+
+        def call_back(epoch: Epoch) -> bool:
+            progress.publish(self)
+            answers = [callback.epoch_done(self, epoch) for callback in callbacks]
+            return any(answers)
+
+        def tell_monitors(done: int) -> None:
+            for monitor in monitors:
+                monitor.steps_done(done)
+
+        try:
+            rows = None
+            if self.early_stopping and validation is None and self.solver != "lbfgs":
+                again = copy.deepcopy(progress.split_state)
+                random_state = again if progress.t else progress.random_state
+                rows, validation = hold_out(self, samples, network.device, random_state, self._strata)
+            validates = None if validation is None else partial(validate, validation)
+            recorder = Recorder(progress, validates, call_back, bool(self.verbose))
+            if self.solver == "lbfgs":
+                return fit_lbfgs(self, network, loss, progress, samples, recorder, name)
+            monitors = [callback for callback in callbacks if isinstance(callback, Monitor)]
+            fit = StochasticFit(
+                self,
+                network,
+                loss,
+                progress,
+                samples,
+                rows,
+                recorder,
+                incremental=incremental,
+                # Errors are counted by the largest of several outputs, which a single output does not have.
+                track_accuracy=self.out_activation_ == "softmax" and any(m.track_accuracy for m in monitors),
+            )
+            return fit.run(name, tell_monitors if monitors else None)
+        finally:
+            progress.publish(self)
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = self._accepts_sparse
         return tags
 
-    def _validation_samples(self, eval_set: Any, dtype: Any) -> NetworkSamples | None:
+    def _validation_samples(self, eval_set: Any, dtype: Any) -> Samples | None:
         if eval_set is None:
             return None
         if not (isinstance(eval_set, (tuple, list)) and len(eval_set) in (2, 3)):
@@ -301,9 +360,9 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
             draw_initial_values(network, random_state, self.activation)
         self._network = network
         self.n_layers_ = sum(isinstance(layer, nn.Linear) for layer in layers) + 1
-        # Later fits continue the sequence of shuffles, and use the validation split of the first fit.
-        self._random_state, self._split_state = random_state, copy.deepcopy(random_state)
-        self._reset_training()
+        # The validation split of the first fit is that of later ones, too.
+        split_state = copy.deepcopy(random_state)
+        Progress.begun(random_state, split_state, self.early_stopping).publish(self)
 
     def _move_to(self, device: str) -> None:
         """Move the network and the state of the optimizer to a device."""
@@ -317,22 +376,8 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
 
     def _restore_optimizer(self, state: dict[str, Any]) -> None:
         """Make an optimizer for the current network, and load a saved state into it."""
-        self._optimizer = make_optimizer(self)
+        self._optimizer = make_optimizer(self, self._network, self._loss_function(), self._random_state)
         resume(self._optimizer, state)
-
-    def _reset_training(self) -> None:
-        self._no_improvement_count = 0
-        self._best_parameters: Array | None = None  # parameters with the best validation score
-        self.stopped_early_ = False
-        self.__dict__.pop("_optimizer", None)
-        self.n_iter_ = 0
-        self.t_ = 0
-        self._steps_taken = 0
-        self.loss_curve_: list[float] = []
-        self.best_loss_: float | None = None if self.early_stopping else np.inf
-        self.best_validation_score_: float | None = -np.inf if self.early_stopping else None
-        self.validation_scores_: list[float] | None = [] if self.early_stopping else None
-        self.validation_loss_curve_: list[float] | None = [] if self.early_stopping else None
 
     # ---------------------------------------------------------------------------------------------- pickling
 

@@ -10,13 +10,13 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import type_of_target
 
-from steepest._estimators.class_weights import class_weights
-from steepest._estimators.labels import number_labels
-from steepest._estimators.sparse_rows import is_sparse
-from steepest._estimators.validation import labels_of_stream, validate_labels
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import array_namespace, to_device
+from steepest.estimators.class_weights import class_weights
+from steepest.estimators.labels import number_labels
+from steepest.estimators.validation import labels_of_stream, validate_labels
 from steepest.nn.losses import Loss
+from steepest.training.sparse_rows import is_sparse
 
 from ._base import BaseMultilayerPerceptron
 from ._labels import LOSSES, Task, class_ids, encode, hits, loss_of, out_activation

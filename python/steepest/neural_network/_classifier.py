@@ -10,11 +10,11 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 
-from steepest._estimators.data import in_library_of
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_host
 from steepest.callbacks import Callback
+from steepest.estimators.data import in_library_of
 from steepest.optim.schedules import Schedule
 
 from ._base import _is_stochastic

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from numbers import Real
+from typing import Any, ClassVar
+
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from steepest import nn
 
-from ._architecture import _activation, hidden_sizes, initializer, require_stochastic
-
-if TYPE_CHECKING:
-    from ._autoencoder import Autoencoder
+from ._architecture import hidden_sizes, initializer, make_activation
+from ._parameters import ACTIVATIONS, PerceptronParameters, prefixed, require_stochastic
 
 
-def autoencoder_layers(model: Autoencoder, n_features: int) -> tuple[nn.layers.Layer, ...]:
+class AutoencoderParameters(PerceptronParameters):
+    """Parameters of `Autoencoder`, whose docstring describes them."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **PerceptronParameters._parameter_constraints,
+        "code_activation": [StrOptions(set(ACTIVATIONS)), tuple],
+        "decoder_activation": [StrOptions(set(ACTIVATIONS)), tuple, list, None],
+        "output_activation": [StrOptions({"auto", *ACTIVATIONS}), tuple],
+        "loss": [StrOptions({"squared_error", "log_loss"})],
+        "tied_weights": ["boolean"],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    code_activation: Any
+    decoder_activation: Any
+    output_activation: Any
+    tied_weights: bool
+
+
+def autoencoder_layers(model: AutoencoderParameters, n_features: int) -> tuple[nn.layers.Layer, ...]:
     """Return the layers: dropout of the input, if any, then equal numbers of layers for encoder and decoder.
 
     Raises
@@ -26,7 +46,7 @@ def autoencoder_layers(model: Autoencoder, n_features: int) -> tuple[nn.layers.L
     depth = len(units) - 1
     if depth == 0:
         raise ValueError(
-            model._prefix("hidden_layer_sizes must have at least one item, the size of the code")
+            prefixed(model, "hidden_layer_sizes must have at least one item, the size of the code")
         )
     encoder = _listed(model, "activation", depth - 1)
     decoder = (
@@ -38,36 +58,39 @@ def autoencoder_layers(model: Autoencoder, n_features: int) -> tuple[nn.layers.L
     positions = []
     for i, activation in enumerate([*encoder, model.code_activation]):
         positions.append(len(layers))
-        layers += [nn.Linear(units[i], units[i + 1], init=init), _activation(model, activation)]
+        layers += [nn.Linear(units[i], units[i + 1], init=init), make_activation(model, activation)]
     for i, activation in zip(range(depth, 0, -1), [*decoder, _last_activation(model)], strict=True):
         tied_to = positions[i - 1] if model.tied_weights else None
         layers += [
             nn.Linear(units[i], units[i - 1], init=init, tied_to=tied_to),
-            _activation(model, activation),
+            make_activation(model, activation),
         ]
     return tuple(layers)
 
 
-def _last_activation(model: Autoencoder) -> Any:
+def _last_activation(model: AutoencoderParameters) -> Any:
     """Return the activation of the network's last layer; for the log loss, the identity, since it takes logits."""
     given = model.output_activation
     if model.loss != "log_loss":
         return "identity" if given == "auto" else given
     if given not in ("auto", "logistic"):
         raise ValueError(
-            model._prefix(f"output_activation must be 'auto' or 'logistic' if loss='log_loss', got {given!r}")
+            prefixed(
+                model, f"output_activation must be 'auto' or 'logistic' if loss='log_loss', got {given!r}"
+            )
         )
     return "identity"
 
 
-def _listed(model: Autoencoder, name: str, n: int) -> list[Any]:
+def _listed(model: AutoencoderParameters, name: str, n: int) -> list[Any]:
     """Return an activation for each of the n layers between the data and the code."""
     given = getattr(model, name)
     listed = given if isinstance(given, list) else [given] * n
     if len(listed) != n:
         raise ValueError(
-            model._prefix(
-                f"{name} has {len(listed)} items, but there are {n} layers beside the code: pass one for each"
+            prefixed(
+                model,
+                f"{name} has {len(listed)} items, but there are {n} layers beside the code: pass one for each",
             )
         )
     return listed

@@ -1,67 +1,85 @@
-"""Training of an estimator by L-BFGS, with records and callbacks after each iteration."""
+"""Training of a perceptron by L-BFGS, with records and callbacks after each iteration."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from steepest.callbacks import Callback, Epoch, above_bars
+from sklearn.exceptions import ConvergenceWarning
 
-from ._lbfgs import fit_network_lbfgs
-from ._records import NetworkSamples, Recorder
+from steepest import nn
+from steepest.callbacks import Epoch, above_bars
+from steepest.nn.losses import Loss
+from steepest.training.batches import Samples
+from steepest.training.full_batch import minimize_lbfgs
 
-if TYPE_CHECKING:
-    from ._base import BaseMultilayerPerceptron
+from ._parameters import PerceptronParameters
+from ._progress import Progress
+from ._records import Recorder
 
 
 def fit_lbfgs(
-    model: BaseMultilayerPerceptron,
-    samples: NetworkSamples,
-    validation: NetworkSamples | None,
-    callbacks: Iterable[Callback],
+    model: PerceptronParameters,
+    network: nn.Network,
+    loss: Loss,
+    progress: Progress,
+    samples: Samples,
+    recorder: Recorder,
+    name: str,
 ) -> bool:
     """Minimise the loss of all samples by L-BFGS, and return whether the user interrupted it.
 
     Parameters
     ----------
-    model : BaseMultilayerPerceptron
-        The estimator, with its network; its fitted attributes are kept up to date.
-    samples : NetworkSamples
+    model : PerceptronParameters
+        The parameters of the estimator.
+    network : Network
+        The network to train.
+    loss : Loss
+        The loss to minimise.
+    progress : Progress
+        The state of the training, which is kept up to date.
+    samples : Samples
         Samples to train on.
-    validation : NetworkSamples or None
-        Validation samples for the score after each iteration.
-    callbacks : iterable of Callback
-        Callbacks that are called after each iteration.
+    recorder : Recorder
+        Records each iteration, and calls the callbacks.
+    name : str
+        Name that error messages start with.
     """
-    recorder = Recorder(model, validation, callbacks)
     begun = time.perf_counter()
 
-    def after_iteration(loss: float) -> bool:
+    def after_iteration(value: float) -> bool:
         nonlocal begun
         now = time.perf_counter()
-        epoch = Epoch(model.n_iter_ + 1, loss, None, len(samples.X), now - begun)
+        epoch = Epoch(progress.n_iter + 1, value, None, len(samples), now - begun)
         stop = recorder.call_back(recorder.record(epoch))
         begun = time.perf_counter()
         return stop
 
     try:
-        model.loss_, model.n_iter_ = fit_network_lbfgs(
-            model._network,
-            model._loss_function(),
-            samples.X,
-            samples.y,
-            samples.sample_weight,
+        minimum = minimize_lbfgs(
+            network,
+            loss,
+            samples,
             alpha=model.alpha,
             tol=model.tol,
             max_iter=model.max_iter,
             max_fun=model.max_fun,
-            name=type(model).__name__,
+            name=name,
             after_iteration=after_iteration,
         )
     except KeyboardInterrupt:
         with above_bars():
             warnings.warn("Training interrupted by user.", stacklevel=4)
         return True
+    progress.loss, progress.n_iter = minimum.loss, minimum.n_iter
+    if minimum.problem:
+        with above_bars():
+            warnings.warn(
+                f"lbfgs failed to converge after {minimum.n_iter} iteration(s) {minimum.problem}. "
+                f"You might also want to scale the data, or to increase max_iter={model.max_iter} "
+                f"or max_fun={model.max_fun}.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
     return False

@@ -9,11 +9,14 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from steepest import kernels as K
 from steepest.callbacks import Callback
 from steepest.nn.initializers import Initializer
 from steepest.optim.schedules import Schedule
 
-from ._architecture import ACTIVATIONS
+# scikit-learn's name of an activation -> name in `kernels.ACTIVATIONS`.
+ALIASES = {"logistic": "sigmoid"}
+ACTIVATIONS = (*K.ACTIVATIONS, *ALIASES)
 
 # First-order optimizers, which take a step on each mini-batch.
 # kept by hand: type checkers take names from the source
@@ -68,6 +71,7 @@ class PerceptronParameters:
     # Set by the constructors of the estimators, as scikit-learn's `clone` requires.
     hidden_layer_sizes: int | Iterable[int]
     activation: Any
+    loss: Any
     solver: str
     alpha: float
     batch_size: int | str
@@ -95,3 +99,16 @@ class PerceptronParameters:
     init: InitialWeights
     callbacks: Iterable[Callback] | None
     device: str
+
+
+def prefixed(model: object, text: object) -> str:
+    """Return an error message that starts with the name of the estimator."""
+    return f"[{type(model).__name__}] {text}"
+
+
+def require_stochastic(model: PerceptronParameters, name: str) -> None:
+    """Raise ValueError for L-BFGS with a parameter that makes the loss random or not differentiable."""
+    if model.solver == "lbfgs":
+        raise ValueError(
+            prefixed(model, f"{name} needs a stochastic solver: lbfgs minimises one fixed, smooth function")
+        )

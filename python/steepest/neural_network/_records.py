@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from dataclasses import replace
 
-from steepest._estimators.sparse_rows import SparseRows
-from steepest._runtime.arrays import Array
-from steepest._runtime.memory import array_namespace
-from steepest.callbacks import Callback, Epoch, above_bars
-from steepest.nn import Network
+from steepest.callbacks import Epoch, above_bars
 
-if TYPE_CHECKING:
-    from ._base import BaseMultilayerPerceptron
-
-
-@dataclass(frozen=True, eq=False)
-class NetworkSamples:
-    """Samples on the network's device, with targets as the loss takes them."""
-
-    X: Array | SparseRows
-    y: Array
-    sample_weight: Array | None
-
-
-def predict(network: Network, X: Array | SparseRows) -> Array:
-    """Return the output of a network for all rows."""
-    if not isinstance(X, SparseRows):
-        return cast("Array", network.predict(X))
-    output: Array = array_namespace(network.arena).concatenate([network.predict(x) for _, x in X.blocks()])
-    return output
+from ._progress import Progress
 
 
 class Recorder:
@@ -38,53 +15,46 @@ class Recorder:
 
     Parameters
     ----------
-    model : BaseMultilayerPerceptron
-        The estimator, whose fitted attributes are kept up to date.
-    validation : NetworkSamples or None
-        Validation samples for the score after each epoch.
-    callbacks : iterable of Callback
-        Callbacks that are called after each epoch.
+    progress : Progress
+        The state of the training, whose curves grow.
+    validate : callable or None
+        Returns loss and score on the validation samples; None without such samples.
+    call_back : callable
+        Calls the callbacks with an epoch, and returns whether one of them ends the fit.
+    verbose : bool
+        Whether to print a line for each epoch.
     """
 
     def __init__(
         self,
-        model: BaseMultilayerPerceptron,
-        validation: NetworkSamples | None,
-        callbacks: Iterable[Callback],
+        progress: Progress,
+        validate: Callable[[], tuple[float, float]] | None,
+        call_back: Callable[[Epoch], bool],
+        verbose: bool,
     ) -> None:
-        self._model, self._validation, self._callbacks = model, validation, list(callbacks)
-        if validation is not None and model.validation_scores_ is None:
-            model.validation_scores_, model.validation_loss_curve_ = [], []
-        model.n_iter_ = 0
+        self.call_back = call_back
+        self._progress, self._validate, self._verbose = progress, validate, verbose
+        if validate is not None and progress.validation_scores is None:
+            progress.validation_scores, progress.validation_loss_curve = [], []
+        progress.n_iter = 0
 
     def record(self, epoch: Epoch) -> Epoch:
         """Record an epoch; return it with its validation loss and score."""
-        model = self._model
-        model.n_iter_ += 1
-        model.loss_ = epoch.loss
-        model.loss_curve_.append(epoch.loss)
-        if self._validation is not None:
-            epoch = self._validate(epoch, self._validation)
-        if model.verbose:
-            score = (
+        progress = self._progress
+        progress.n_iter += 1
+        progress.loss = epoch.loss
+        progress.loss_curve.append(epoch.loss)
+        if self._validate is not None:
+            loss, score = self._validate()
+            assert progress.validation_scores is not None
+            assert progress.validation_loss_curve is not None
+            progress.validation_scores.append(score)
+            progress.validation_loss_curve.append(loss)
+            epoch = replace(epoch, validation_loss=loss, validation_score=score)
+        if self._verbose:
+            score_text = (
                 "" if epoch.validation_score is None else f", validation score = {epoch.validation_score:.6f}"
             )
             with above_bars():
-                print(f"Iteration {model.n_iter_}, loss = {epoch.loss:.8f}{score}")
+                print(f"Iteration {progress.n_iter}, loss = {epoch.loss:.8f}{score_text}")
         return epoch
-
-    def call_back(self, epoch: Epoch) -> bool:
-        """Call the callbacks with an epoch; return whether one of them ends the fit."""
-        answers = [callback.epoch_done(self._model, epoch) for callback in self._callbacks]
-        return any(answers)
-
-    def _validate(self, epoch: Epoch, validation: NetworkSamples) -> Epoch:
-        model = self._model
-        output = predict(model._network, validation.X)
-        loss = float(model._loss_function()(output, validation.y, validation.sample_weight)[0])
-        score = model._score_output(output, validation.y, validation.sample_weight)
-        assert model.validation_scores_ is not None
-        assert model.validation_loss_curve_ is not None
-        model.validation_scores_.append(score)
-        model.validation_loss_curve_.append(loss)
-        return replace(epoch, validation_loss=loss, validation_score=score)

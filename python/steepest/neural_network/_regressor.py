@@ -12,10 +12,10 @@ from sklearn.utils import Tags, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from steepest._estimators.data import in_library_of
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import array_namespace, to_host
 from steepest.callbacks import Callback
+from steepest.estimators.data import in_library_of
 from steepest.nn.losses import Loss
 from steepest.optim.schedules import Schedule
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from steepest._runtime.arrays import Float64Array
 
-from ._column_samples import ColumnSample
+from .column_samples import ColumnSample
 
 # Rounding error of a gradient's components, in units of machine epsilon times the size of their terms.
 ROUNDING = 10.0

@@ -10,8 +10,8 @@ import scipy.linalg
 from steepest._runtime.arrays import Float64Array
 from steepest._symmetric import Cholesky, one_thread_if_small
 
-from ._objective import LogisticObjective
-from ._quasi_newton import Solve
+from .logistic_objective import LogisticObjective
+from .quasi_newton import Solve
 
 # Largest number of parameters for which a dense Hessian is factorised.
 MOST_PARAMETERS = 2048

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse.linalg
 
-from ._least_squares import Problem, Solution
+from .least_squares import Problem, Solution
 
 # Number of dense operations that take as long as one operation of a sparse product, and as one call from Python.
 _SPARSE, _CALL = 32, 1_000_000

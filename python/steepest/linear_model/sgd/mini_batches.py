@@ -10,15 +10,18 @@ import scipy.sparse
 
 from steepest import nn, optim
 from steepest._cpu import DivergenceError
-from steepest._estimators.sparse_rows import SparseRows
-from steepest._estimators.training import MiniBatchTrainer
 from steepest._runtime.arrays import Array, Float64Array, Int64Array
 from steepest._runtime.memory import assign, to_host
 from steepest.nn.losses import Loss
 from steepest.optim.schedules import Schedule
+from steepest.training.batches import Batches, Samples
+from steepest.training.programs import GradientDescent
+from steepest.training.sampling import draw_by_weight
+from steepest.training.sparse_rows import SparseRows
+from steepest.training.trainer import Trainer
 
-from ._sampling import draw_by_weight
-from ._stochastic import Rule, State, Training, TrainingSet
+from .steps import Rule, State, TrainingSet
+from .training import Training
 
 
 def _parameter(rule: Rule) -> float:
@@ -102,16 +105,12 @@ class MiniBatchTraining(Training):
         self._optimizer = optim.SGD(self._network.parameters(), l1=l1, l2=l2)
         self._seen, self._steps_of_an_epoch = state.seen, -(-len(samples.rows) // batch_size)
         self._follow()
-        self._trainer = MiniBatchTrainer(
-            self._network,
-            _LOSSES[rule.kind](rule),
-            self._optimizer,
-            SparseRows(samples.X, samples.device) if scipy.sparse.issparse(samples.X) else samples.X,
-            self._values_of_target(),
-            rows=samples.rows,
-            batch_size=min(batch_size, len(samples.rows)),
-            shuffle=False,
+        X = SparseRows(samples.X, samples.device) if scipy.sparse.issparse(samples.X) else samples.X
+        batches = Batches(
+            Samples(X, self._values_of_target()), samples.device, rows=samples.rows, shuffle=False
         )
+        program = GradientDescent(self._network, _LOSSES[rule.kind](rule), self._optimizer)
+        self._trainer = Trainer({"network": program}, batches, min(batch_size, len(samples.rows)))
 
     def _values_of_target(self) -> Array:
         """Return the targets as the loss takes them; classes become 0 and 1 for the log loss, else -1 and 1."""
@@ -139,7 +138,7 @@ class MiniBatchTraining(Training):
 
     def _epoch(self, order: Int64Array) -> Float64Array:
         self._follow()
-        self._trainer.visit(self._visits(order))
+        self._trainer.batches.visit(self._visits(order))
         try:
             loss, _ = self._trainer.run_epoch(0)
         except DivergenceError:

@@ -9,7 +9,7 @@ import scipy.linalg
 
 from steepest._runtime.arrays import Float64Array
 
-from ._quasi_newton import Function, Minimum, excess, is_less
+from .quasi_newton import Function, Minimum, excess, is_less
 
 # Most halvings of a step.
 _HALVINGS = 30

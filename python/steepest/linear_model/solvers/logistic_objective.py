@@ -8,12 +8,12 @@ import numpy as np
 import scipy.sparse
 
 from steepest import kernels as K
-from steepest._estimators.row_blocks import block_rows, dense
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import device_of
 from steepest._runtime.memory import to_device, to_host
+from steepest.estimators.row_blocks import block_rows, dense
 
-from ._column_samples import less_centre
+from .column_samples import less_centre
 
 
 class LogisticObjective:

@@ -10,12 +10,12 @@ import numpy as np
 from steepest import nn
 from steepest._runtime.arrays import Float64Array
 
-from ._batch_modes import Descent, Objective
-from ._curvature import MOST_PARAMETERS, dense_solve, preconditioner
-from ._gradient_descent import Descended, descend
-from ._objective import LogisticObjective
-from ._proximal_newton import minimize_fista, minimize_proximal_newton
-from ._quasi_newton import Minimum, Solve, minimize_lbfgs, minimize_newton
+from .batch_modes import Descent, Objective
+from .curvature import MOST_PARAMETERS, dense_solve, preconditioner
+from .gradient_descent import Descended, descend
+from .logistic_objective import LogisticObjective
+from .proximal_newton import minimize_fista, minimize_proximal_newton
+from .quasi_newton import Minimum, Solve, minimize_lbfgs, minimize_newton
 
 Report = Callable[[int, float, float], None] | None
 

@@ -17,14 +17,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from steepest import kernels as K
-from steepest._estimators.data import to_estimator_device
-from steepest._estimators.linear_model import DEVICE, LinearModel
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_device, to_host
+from steepest.estimators.data import to_estimator_device
+from steepest.estimators.linear_model import DEVICE, LinearModel
 
-from ._mini_batches import MiniBatchTraining
-from ._stochastic import Rule, State, Stopping, TrainingSet, train
+from .sgd.mini_batches import MiniBatchTraining
+from .sgd.steps import Rule, State, TrainingSet
+from .sgd.training import Stopping, train
 
 LEARNING_RATES = ("constant", "optimal", "invscaling", "adaptive", "pa1", "pa2")
 # scikit-learn's name of a loss: its name in the kernels, its fixed parameter, and whether it is halved.

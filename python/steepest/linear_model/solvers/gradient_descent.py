@@ -12,22 +12,25 @@ import scipy.sparse
 from steepest import kernels as K
 from steepest import nn, optim
 from steepest._cpu import DivergenceError
-from steepest._estimators.sparse_rows import SparseRows
-from steepest._estimators.training import divergence, lower_rate, train
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.graph import Graph, capture
 from steepest._runtime.memory import aligned_zeros, array_namespace, assign, to_host
 from steepest.callbacks import Epoch
 from steepest.optim.schedules import Adaptive
+from steepest.training.batches import Batches, Samples
+from steepest.training.loop import train
+from steepest.training.programs import divergence, lower_rate
+from steepest.training.sampling import draw_by_weight
+from steepest.training.sparse_rows import SparseRows
+from steepest.training.trainer import Trainer
 
-from ._batch_modes import Descent, Objective
-from ._column_samples import ColumnSample
-from ._lipschitz_constants import LipschitzConstants
-from ._proximal_newton import violation
-from ._quasi_newton import excess
-from ._sampling import draw_by_weight
-from ._svrg import SvrgTrainer
-from ._tolerance import ROUNDING, gradient_tolerance
+from .batch_modes import Descent, Objective
+from .column_samples import ColumnSample
+from .lipschitz_constants import LipschitzConstants
+from .proximal_newton import violation
+from .quasi_newton import excess
+from .svrg import VarianceReducedDescent
+from .tolerance import ROUNDING, gradient_tolerance
 
 _MOMENTA: dict[str, type[optim.SGD]] = {"momentum": optim.Momentum, "nesterov": optim.Nesterov}
 _SCALING: dict[str, Callable[..., optim.Optimizer]] = {
@@ -71,9 +74,7 @@ class Descended:
 
 
 class _Epochs:
-    """A trainer for `train`: an epoch of steps, then the objective over all rows and its gradient."""
-
-    track_accuracy = False
+    """What `train` runs: an epoch of steps, then the objective over all rows and its gradient."""
 
     def __init__(
         self, objective: Objective, descent: Descent, start: tuple[Float64Array, Float64Array]
@@ -82,6 +83,7 @@ class _Epochs:
         n, d = objective.X.shape
         layer = nn.Linear(d, objective.n_outputs, bias=objective.fit_intercept, init=0.0)
         self.network = nn.Network([layer], dtype=objective.X.dtype, device=objective.device)
+        self.networks = [self.network]
         self._parameters = self.network.parameters()
         for parameter, value in zip(self._parameters, start, strict=False):
             assign(parameter.value, value.astype(self.network.dtype))
@@ -98,9 +100,10 @@ class _Epochs:
         self.optimizer = self._make_optimizer()
         self._random = np.random.default_rng(descent.seed)
         self._graph: Graph | None = None
-        self._trainer: SvrgTrainer | None = None
+        self._trainer: Trainer | None = None
         self.samples, self.steps = n, 1
         if descent.batch_mode != "batch":
+            self._program = VarianceReducedDescent(self.network, objective.loss, self.optimizer)
             self._trainer = self._make_trainer()
             self.samples, self.steps = self._trainer.samples, self._trainer.steps
         if self._trainer is None and not scipy.sparse.issparse(objective.X):
@@ -130,21 +133,17 @@ class _Epochs:
         rule = _SCALING.get(descent.rule, optim.SGD)
         return rule(parameters, float(rate), **options)
 
-    def _make_trainer(self) -> SvrgTrainer:
-        objective = self.objective
+    def _make_trainer(self) -> Trainer:
+        objective, rows = self.objective, self._draw_rows()
         sparse = scipy.sparse.issparse(objective.X)
-        rows = self._draw_rows()
-        return SvrgTrainer(
-            self.network,
-            objective.loss,
-            self.optimizer,
-            SparseRows(objective.X, objective.device) if sparse else objective.X,
-            objective.target,
+        batches = Batches(
+            Samples(SparseRows(objective.X, objective.device) if sparse else objective.X, objective.target),
+            objective.device,
             rows=rows,
-            batch_size=min(self._batch, len(rows)),
             shuffle=self.descent.shuffle,
             seed=self.descent.seed,
         )
+        return Trainer({"network": self._program}, batches, min(self._batch, len(rows)))
 
     def _draw_rows(self) -> Array:
         """Return the rows of an epoch, sampled in proportion to their weights."""
@@ -155,12 +154,12 @@ class _Epochs:
 
     # ----------------------------------------------------------------------------------------------- epochs
 
-    def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, float]:
+    def run_epoch(self, stream: int, on_progress: Callable[[int], None] | None = None) -> tuple[float, None]:
         """Take the steps of an epoch, and return the objective."""
         if self._trainer is not None:
             if stream and self.objective.sample_weight is not None:
-                self._trainer.visit(self._draw_rows())
-            self._trainer.anchor()
+                self._trainer.batches.visit(self._draw_rows())
+            self._program.anchor()
             self._trainer.run_epoch(stream, on_progress)
             self.evaluate()
         elif self._graph is not None:
@@ -170,7 +169,7 @@ class _Epochs:
         value, arena = self.value(), self.network.arena
         if not (np.isfinite(value) and array_namespace(arena).isfinite(arena).all()):
             raise divergence("the objective is not finite", self.steps - 1)
-        return value, 0.0
+        return value, None
 
     def _step_on_all_rows(self) -> None:
         self.optimizer.step()
@@ -238,8 +237,8 @@ def descend(
     """Minimise an objective by gradient descent.
 
     In every batch mode, descent stops when the infinity norm of the gradient is within the tolerance. Mini-batch and
-    stochastic steps use the variance-reduced gradient of `SvrgTrainer`. Their rate is divided by 5 when the objective
-    has not fallen for `n_iter_no_change` epochs, or more if epochs have few steps.
+    stochastic steps use the gradient of `VarianceReducedDescent`. Their rate is divided by 5 when the objective has not
+    fallen for `n_iter_no_change` epochs, or more if epochs have few steps.
 
     Parameters
     ----------

@@ -15,13 +15,13 @@ import numpy as np
 import scipy.linalg
 
 from steepest import kernels as K
-from steepest._estimators.row_blocks import block_rows, dense
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import aligned_empty, array_namespace, to_device, to_host
 from steepest._symmetric import Cholesky, one_thread_if_small
+from steepest.estimators.row_blocks import block_rows, dense
 
-from ._column_samples import ColumnSample
-from ._shortest_solution import non_negative, shortest_solution
+from .column_samples import ColumnSample
+from .shortest_solution import non_negative, shortest_solution
 
 # A column counts as constant if exact centring leaves at most this many units of machine epsilon of its sum of squares
 # about c. Since c is the mean of 1024 of the n rows, other columns keep at least 1 / (1 + n / 1024) of it.

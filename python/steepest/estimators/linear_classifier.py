@@ -11,10 +11,10 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from steepest import kernels as K
-from steepest._estimators.data import in_library_of
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import device_of, is_cupy
 from steepest._runtime.memory import aligned_zeros, to_device, to_host
+from steepest.estimators.data import in_library_of
 
 from .linear_model import LinearModel
 

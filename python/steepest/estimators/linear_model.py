@@ -12,12 +12,12 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from steepest import kernels as K
-from steepest._estimators.data import in_library_of
-from steepest._estimators.device import resolve_device
-from steepest._estimators.validation import validate
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_device, to_host
+from steepest.estimators.data import in_library_of
+from steepest.estimators.device import resolve_device
+from steepest.estimators.validation import validate
 
 DEVICE: dict[str, list[Any]] = {"device": [StrOptions({"auto", "cpu", "cuda"})]}
 

@@ -1,0 +1,1 @@
+"""Stochastic gradient descent of linear models: a step for each sample, or captured steps of mini-batches."""

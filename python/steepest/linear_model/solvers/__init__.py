@@ -1,0 +1,1 @@
+"""Solvers of linear models, which know arrays and objectives and no estimator."""
