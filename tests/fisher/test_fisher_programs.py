@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import scipy.linalg
+import scipy.special
 from programs import (
     Complex,
     Lookup,
     arguments,
     bilinear,
     diamond,
+    listed,
     recurrent,
     residual,
     siamese,
@@ -22,11 +26,17 @@ from programs import (
 )
 
 from steepest import fisher, nn, optim
+from steepest import kernels as K
 from steepest.fisher._structures import STRUCTURES
 
-NETWORKS = [residual, siamese, tied, two_inputs, diamond, recurrent, bilinear]
+NETWORKS = [residual, siamese, tied, two_inputs, two_outputs, diamond, recurrent, bilinear]
 networks = pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)
 LOSS = nn.SoftmaxCrossEntropy()
+LOSSES = (LOSS, nn.MeanSquaredError(half=True, reduction="sum"), nn.Poisson(reduction="sum"))
+
+
+def loss_of(make):
+    return LOSSES if make is two_outputs else LOSS
 
 
 def given(inputs):
@@ -34,23 +44,50 @@ def given(inputs):
 
 
 def jacobian(make, net, inputs):
-    """The derivatives of the outputs by all parameters, of shape (n, c, P), and the outputs."""
+    """The derivatives of all outputs, side by side, by all parameters, of shape (n, c, P), and the outputs."""
     values = {p.name: p.value.astype(complex) for p in net.parameters()}
     found, step = [], 1e-30
     for p in net.parameters():
         array = values[p.name]
         for at in np.ndindex(array.shape):
             array[at] += 1j * step
-            found.append(written_out(make, Complex(), values, inputs)[0].imag / step)
+            found.append(np.hstack(written_out(make, Complex(), values, inputs)).imag / step)
             array[at] -= 1j * step
-    return np.stack(found, axis=-1), written_out(make, Complex(), values, inputs)[0].real
+    return np.stack(found, axis=-1), [z.real for z in written_out(make, Complex(), values, inputs)]
+
+
+def fisher_of_output(z, loss):
+    """The Fisher matrix of each row of an output, of shape (n, c, c)."""
+    if isinstance(loss, nn.SoftmaxCrossEntropy):
+        p = scipy.special.softmax(z, axis=1)
+        return np.einsum("nc,cd->ncd", p, np.eye(z.shape[1])) - np.einsum("nc,nd->ncd", p, p)
+    return (np.exp(z) if isinstance(loss, nn.Poisson) else np.ones_like(z))[:, :, None] * np.eye(z.shape[1])
+
+
+def each_loss(make):
+    return LOSSES if make is two_outputs else [LOSS]
 
 
 def exact_matrix(make, net, inputs):
-    J, z = jacobian(make, net, inputs)
-    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
-    H = np.einsum("nc,cd->ncd", p, np.eye(z.shape[1])) - np.einsum("nc,nd->ncd", p, p)
-    return np.einsum("ncp,ncd,ndq->pq", J, H, J, optimize=True) / len(z)
+    J, outputs = jacobian(make, net, inputs)
+    blocks = [fisher_of_output(z, loss) for z, loss in zip(outputs, each_loss(make), strict=True)]
+    H = np.stack([scipy.linalg.block_diag(*rows) for rows in zip(*blocks, strict=True)])
+    return np.einsum("ncp,ncd,ndq->pq", J, H, J, optimize=True) / len(J)
+
+
+def targets_of(make, outputs, rng):
+    """Targets of each output, and their gradients of the loss of each row."""
+    targets, grads = [], []
+    for z, loss in zip(outputs, each_loss(make), strict=True):
+        if isinstance(loss, nn.SoftmaxCrossEntropy):
+            y = rng.integers(0, z.shape[1], len(z))
+            d = scipy.special.softmax(z, axis=1) - np.eye(z.shape[1])[y]
+        else:
+            y = rng.poisson(1.5, z.shape).astype(float)
+            d = (np.exp(z) if isinstance(loss, nn.Poisson) else z) - y
+        targets.append(y)
+        grads.append(d)
+    return given(targets), np.hstack(grads)
 
 
 def close(found, expected, factor=1e-10):
@@ -63,7 +100,8 @@ def test_the_exact_matrix(make, rng):
     inputs = arguments(net, rng, 7)
     X = given(inputs)
     expected = exact_matrix(make, net, inputs)
-    F = fisher.FisherMatrix(net, LOSS, X)
+    loss = loss_of(make)
+    F = fisher.FisherMatrix(net, loss, X)
     close(F.to_dense(), expected)
     v = rng.standard_normal(F.size)
     close(F @ v, expected @ v)
@@ -73,19 +111,18 @@ def test_the_exact_matrix(make, rng):
     same = np.array(layers)[:, None] == np.array(layers)
     close(blocks, np.where(same, expected, 0.0))
     by_solver = [
-        fisher.FisherMatrix(net, LOSS, X, solver=solver).solve(v, 0.1)
+        fisher.FisherMatrix(net, loss, X, solver=solver).solve(v, 0.1)
         for solver in ("cholesky", "gram", "cg")
     ]
     want = np.linalg.solve(expected + 0.1 * np.eye(len(expected)), v)
     for found in by_solver:
         close(found, want, 1e-8)
-    J, z = jacobian(make, net, inputs)
-    y = rng.integers(0, z.shape[1], len(z))
-    d = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) - np.eye(z.shape[1])[y]
+    J, outputs = jacobian(make, net, inputs)
+    y, d = targets_of(make, outputs, rng)
     scores = np.einsum("nc,ncp->np", d, J)
-    close(fisher.score(net, LOSS, X, y), scores)
-    close(fisher.score_norms(net, LOSS, X, y), np.linalg.norm(scores, axis=1))
-    close(fisher.FisherMatrix(net, LOSS, X, y, kind="empirical").to_dense(), scores.T @ scores / len(z))
+    close(fisher.score(net, loss, X, y), scores)
+    close(fisher.score_norms(net, loss, X, y), np.linalg.norm(scores, axis=1))
+    close(fisher.FisherMatrix(net, loss, X, y, kind="empirical").to_dense(), scores.T @ scores / len(J))
 
 
 @networks
@@ -94,11 +131,12 @@ def test_natural_gradient_training(make, structure, rng):
     net = make()
     inputs = arguments(net, rng, 40)
     X = given(inputs)
-    labels = net.predict(*inputs).argmax(axis=1)
+    outputs = listed(net.predict(*inputs))
+    targets = given([outputs[0].argmax(axis=1), *outputs[1:]])
     for p in net.parameters():
         p.value[...] += 0.3 * rng.standard_normal(p.value.shape)
-    optimizer = optim.NaturalGradient(net, LOSS, structure=structure)
-    losses = [optimizer.step(X, labels).loss for _ in range(12)]
+    optimizer = optim.NaturalGradient(net, loss_of(make), structure=structure)
+    losses = [optimizer.step(X, targets).loss for _ in range(12)]
     assert losses[-1] < losses[0]
     assert losses == sorted(losses, reverse=True)
 
@@ -198,12 +236,52 @@ def test_averages_of_shared_weights(rng):
                 np.testing.assert_allclose(c, 0.25 * a + 0.75 * b, rtol=1e-12, atol=1e-15)
 
 
+def test_several_outputs(rng):
+    """The divergence adds up, sampled targets of the outputs are independent, and weights and dropout count."""
+    net = two_outputs()
+    X = arguments(net, rng, 9)[0]
+    weight = rng.uniform(0.5, 2, 9)
+    F = fisher.FisherMatrix(net, LOSSES, X, sample_weight=weight)
+    outputs = net.predict(X)
+    others = tuple(z + 0.1 * rng.standard_normal(z.shape) for z in outputs)
+    assert F.divergence(outputs) == 0.0
+    names = ("categorical", "gaussian", "poisson")
+    parts = [
+        K.output_divergence(z, other, name, weight / weight.sum())
+        for z, other, name in zip(outputs, others, names, strict=True)
+    ]
+    np.testing.assert_allclose(F.divergence(others), sum(parts), rtol=1e-12)
+    assert F.scale == 1.0
+    sampled = fisher.FisherMatrix(net, LOSSES, X, kind="monte_carlo", n_samples=4000, sample_weight=weight)
+    error = np.abs(sampled.to_dense() - F.to_dense()).max() / np.abs(F.to_dense()).max()
+    assert error < 6 / np.sqrt(4000)  # scores of Poisson targets have a kurtosis of a few
+    with_dropout = nn.Network(
+        x := nn.Input(5), [nn.Linear(5, 3)(nn.Dropout(0.5)(x)), nn.Linear(5, 2)(x)], dtype=np.float64
+    )
+    optimizer = optim.NaturalGradient(with_dropout, list(LOSSES[:2]), l2=0.01)
+    y = (rng.integers(0, 3, 9), rng.standard_normal((9, 2)))
+    first = [optimizer.step(X, y, weight).loss for _ in range(5)]
+    assert first[-1] < first[0]
+    twin = pickle.loads(pickle.dumps((with_dropout, optimizer)))[1]
+    assert twin.step(X, y, weight) == optimizer.step(X, y, weight)
+
+
 def test_what_has_no_matrix(rng):
     net = two_outputs()
+    X = arguments(net, rng)[0]
     with pytest.raises(
-        ValueError, match=r"requires a network of one output, got 3: join them with nn.Concatenate"
+        ValueError, match="got 1 loss for a network of 3 outputs: pass a tuple with a loss for each"
     ):
-        fisher.FisherMatrix(net, LOSS, arguments(net, rng)[0])
+        fisher.FisherMatrix(net, LOSS, X)
+    with pytest.raises(ValueError, match="got 2 losses for a network of 3 outputs"):
+        optim.NaturalGradient(net, LOSSES[:2])
+    with pytest.raises(ValueError, match=r"are 1, 1, 0\.16\d* times .* take reduction='sum', and half=True"):
+        fisher.FisherMatrix(net, (LOSS, LOSSES[1], nn.MeanSquaredError(half=True)), X)
+    with pytest.raises(ValueError, match="y must be a tuple of 3 arrays"):
+        fisher.FisherMatrix(net, LOSSES, X, np.zeros(6), kind="empirical")
+    y = (np.zeros(6, int), np.zeros((6, 3)), np.zeros((6, 6)))
+    with pytest.raises(ValueError, match=r"y has shape \(6, 3\); it must be \(6, 2\)"):
+        fisher.FisherMatrix(net, LOSSES, X, y, kind="empirical")
     x = nn.Input((2, 3))
     with pytest.raises(ValueError, match=r"outputs that are vectors .* got samples of shape \(2, 4\)"):
         fisher.FisherMatrix(nn.Network(x, nn.Linear(3, 4)(x)), LOSS, np.zeros((5, 2, 3), np.float32))

@@ -111,7 +111,24 @@ class Ekfac(NaturalGradient):
         return {"network": net, "optimizer": optimizer, "random_state": np.random.default_rng(4)}
 
 
-RUNS = pytest.mark.parametrize("kind", [Run, ScheduleAndDropout, NaturalGradient, Ekfac, Captured])
+class TwoOutputs(NaturalGradient):
+    """A loss for each output."""
+
+    def begun(self):
+        x = nn.Input(5)
+        h = nn.Tanh()(nn.Linear(5, 4)(x))
+        net = nn.Network(x, [nn.Linear(4, 3)(h), nn.Linear(4, 1)(h)], seed=3)
+        losses = (nn.SoftmaxCrossEntropy(), nn.MeanSquaredError(half=True, reduction="sum"))
+        optimizer = optim.NaturalGradient(net, losses, kind="monte_carlo", factor_decay=0.9)
+        return {"network": net, "optimizer": optimizer, "random_state": np.random.default_rng(4)}
+
+    def step(self, X, y):
+        self.state["optimizer"].step(X, (y, X[:, 0]))
+
+
+RUNS = pytest.mark.parametrize(
+    "kind", [Run, ScheduleAndDropout, NaturalGradient, Ekfac, TwoOutputs, Captured]
+)
 
 
 @functools.cache

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from steepest import kernels as K
 from steepest._runtime.arrays import Array, Float64Array
-from steepest.nn import Loss
 
 from ._factors import Factors
 from ._fisher_types import output_rows
+from ._joint_loss import Targets
 from ._layout import Layout, dot
 from ._likelihoods import Likelihood
 from ._tape import Tape
@@ -44,7 +44,7 @@ class Batch:
     ----------
     layout : Layout
         Layout of flat vectors of the network's parameters.
-    loss : Loss
+    loss : Loss or JointLoss
         Loss of the network.
     likelihood : Likelihood
         Distribution whose negative log-likelihood is the loss.
@@ -54,7 +54,7 @@ class Batch:
         Index of the batch among those of one matrix; each batch samples from random streams of its own.
     tape : Tape
         The forward pass.
-    y : ndarray or None
+    y : ndarray, tuple of ndarray, or None
         Targets as the loss takes them, on the network's device.
     shares : ndarray of shape (n,)
         Normalised weights of the rows (sum 1), on the host.
@@ -63,12 +63,12 @@ class Batch:
     """
 
     layout: Layout
-    loss: Loss
+    loss: Any
     likelihood: Likelihood
     expectation: Expectation
     number: int
     tape: Tape
-    y: Array | None
+    y: Targets | None
     shares: Float64Array
     is_weighted: bool
 
@@ -166,7 +166,4 @@ class Batch:
         return dot(self._times_output_fisher(moved).ravel(), others.ravel())
 
     def _times_output_fisher(self, moved: Array, out: Array | None = None) -> Array:
-        likelihood = self.likelihood
-        return K.output_fisher(
-            self.tape.output, moved, likelihood.name, self.device_shares, scale=likelihood.scale, out=out
-        )
+        return self.likelihood.times_fisher(self.tape.output, moved, self.device_shares, out)

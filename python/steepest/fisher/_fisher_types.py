@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from steepest import kernels as K
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import device_of
 from steepest._runtime.memory import array_namespace, to_device, to_host
-from steepest.nn import Loss
 
+from ._joint_loss import Targets
 from ._likelihoods import Likelihood
 
 
 def output_rows(
-    loss: Loss,
+    loss: Any,
     likelihood: Likelihood,
     output: Array,
-    y: Array | None,
+    y: Targets | None,
     kind: str,
     n_samples: int,
     seeds: tuple[int, int],
@@ -27,13 +28,13 @@ def output_rows(
 
     Parameters
     ----------
-    loss : Loss
+    loss : Loss or JointLoss
         Loss of the network; only the empirical kind uses it.
     likelihood : Likelihood
         Distribution of the targets given the outputs.
     output : ndarray of shape (n, c)
-        Output of the network.
-    y : ndarray or None
+        Outputs of the network, side by side.
+    y : ndarray, tuple of ndarray, or None
         Targets, as the loss takes them; only the empirical kind uses them.
     kind : {"exact", "monte_carlo", "empirical"}
         See `FisherMatrix`.
@@ -65,7 +66,7 @@ def output_rows(
     if kind == "monte_carlo":
         seed, batch = seeds
         streams = range(batch * n_samples, (batch + 1) * n_samples)
-        drawn = [K.sampled_score(output, likelihood.name, seed=seed, stream=stream) for stream in streams]
+        drawn = [likelihood.sampled_score(output, seed, stream) for stream in streams]
         rows = drawn[0][:, None, :] if n_samples == 1 else xp.stack(drawn, axis=1)
         rows *= on_device(roots / np.sqrt(n_samples))[:, None, None]
     else:

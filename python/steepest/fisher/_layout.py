@@ -16,7 +16,6 @@ from steepest._runtime.backends import device_of, is_cupy
 from steepest._runtime.memory import aligned_empty, array_namespace, to_device, to_host
 from steepest.nn import Network
 from steepest.nn.compiled import Compiled
-from steepest.nn.program import Program
 
 from ._tape import compiled_for
 from .blocks.base import parts_of
@@ -31,7 +30,7 @@ class Layout:
     Parameters
     ----------
     net : Network
-        The network, of one input and one output.
+        The network.
 
     Attributes
     ----------
@@ -43,8 +42,10 @@ class Layout:
         The parameters of each layer that has some.
     layers : list of tuple of int
         Shape of the matrix of each layer: for a linear one its weights, with its bias as the last row.
+    widths : list of int
+        Number of columns of each output.
     n_outputs : int
-        Number of outputs.
+        Number of columns of all outputs.
     """
 
     def __init__(self, net: Network) -> None:
@@ -54,7 +55,8 @@ class Layout:
         program = compiled_for(net).predicting
         self.blocks = parts_of(program, net._arena.specs)
         self.layers = [part.matrix for part in self.blocks]
-        self.n_outputs = _number_of_outputs(program)
+        self.widths = [_width(program.shapes[number]) for number in program.outputs]
+        self.n_outputs = sum(self.widths)
         self.size = sum(math.prod(shape) for shape in self.shapes)
 
     def in_float64(self) -> Layout:
@@ -162,8 +164,7 @@ def layout_of(net: Network) -> Layout:
     return layout
 
 
-def _number_of_outputs(program: Program) -> int:
-    shape = program.shapes[program.outputs[0]]
+def _width(shape: tuple[int | None, ...]) -> int:
     if len(shape) != 1 or shape[0] is None:
         raise ValueError(
             f"[FisherMatrix] requires outputs that are vectors of a known length, got samples of shape {shape}"

@@ -2,6 +2,7 @@
 
 Each distribution gives a square-root factor of the Fisher matrix of z, ``H = E[score score^T]``. Kernels compute
 products with H, divergences and sampled scores: `steepest.kernels.output_fisher`, `output_divergence`, `sampled_score`.
+Several outputs stand side by side in z, and are independent given z.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.special
 
+from steepest import kernels as K
 from steepest import nn
-from steepest._runtime.arrays import Float64Array
+from steepest._runtime.arrays import Array, Float64Array
+from steepest._runtime.memory import array_namespace
 from steepest.kernels.distribution import Distribution
+
+from ._joint_loss import JointLoss
 
 
 class Likelihood(ABC):
-    """A distribution with the parameters z of shape (n, c); all its arrays are float64 on the host.
+    """A distribution with the parameters z of shape (n, c).
 
     Parameters
     ----------
@@ -38,7 +43,19 @@ class Likelihood(ABC):
 
     @abstractmethod
     def roots(self, z: Float64Array) -> Float64Array:
-        """Return square-root factors q of shape (n, r, c), with ``sum_r q_r q_r^T = H`` for each row of z."""
+        """Return square-root factors q of shape (n, r, c), ``sum_r q_r q_r^T = H`` for each row of z; on the host."""
+
+    def times_fisher(self, z: Array, v: Array, shares: Array | None, out: Array | None) -> Array:
+        """Return ``scale H v`` for v of shape (n, c), with the weights of the rows; see `K.output_fisher`."""
+        return K.output_fisher(z, v, self.name, shares, scale=self.scale, out=out)
+
+    def sampled_score(self, z: Array, seed: int, stream: int) -> Array:
+        """Return the scores of shape (n, c) of targets that are sampled from the distribution."""
+        return K.sampled_score(z, self.name, seed=seed, stream=stream)
+
+    def divergence(self, z: Array, others: Array, shares: Array | None) -> Array:
+        """Return the mean divergence of the distributions with other parameters; see `K.output_divergence`."""
+        return K.output_divergence(z, others, self.name, shares)
 
 
 class Categorical(Likelihood):
@@ -104,6 +121,52 @@ class PoissonCounts(Independent):
         return np.exp(z)
 
 
+class Joint(Likelihood):
+    """Several distributions that are independent given z, each with some columns of z; H has a block for each.
+
+    Parameters
+    ----------
+    parts : list of Likelihood
+        The distributions, of one scale.
+    widths : list of int
+        The number of columns of each.
+    """
+
+    def __init__(self, parts: list[Likelihood], widths: list[int]) -> None:
+        super().__init__(parts[0].scale)
+        ends = np.cumsum(widths).tolist()
+        columns = [slice(end - width, end) for end, width in zip(ends, widths, strict=True)]
+        self._parts = list(zip(columns, parts, strict=True))
+
+    def roots(self, z: Float64Array) -> Float64Array:
+        n, c = z.shape
+        roots = np.zeros((n, c, c))
+        for columns, part in self._parts:
+            roots[:, columns, columns] = part.roots(z[:, columns])
+        return roots
+
+    def times_fisher(self, z: Array, v: Array, shares: Array | None, out: Array | None) -> Array:
+        out = array_namespace(z).empty_like(z) if out is None else out
+        for columns, part in self._parts:
+            part.times_fisher(z[:, columns], v[:, columns], shares, out[:, columns])
+        return out
+
+    def sampled_score(self, z: Array, seed: int, stream: int) -> Array:
+        # Each output draws from a stream of its own.
+        first = stream * len(self._parts)
+        scores = [
+            part.sampled_score(z[:, columns], seed, first + i)
+            for i, (columns, part) in enumerate(self._parts)
+        ]
+        joined: Array = array_namespace(z).concatenate(scores, axis=1)
+        return joined
+
+    def divergence(self, z: Array, others: Array, shares: Array | None) -> Array:
+        parts = [part.divergence(z[:, columns], others[:, columns], shares) for columns, part in self._parts]
+        total: Array = sum(parts[1:], parts[0])
+        return total
+
+
 _OF_LOSS: dict[type, type[Likelihood]] = {
     nn.BinaryCrossEntropy: Bernoulli,
     nn.MeanSquaredError: UnitGaussian,
@@ -117,16 +180,27 @@ def likelihood_of(loss: Any, n_outputs: int) -> Likelihood:
 
     Parameters
     ----------
-    loss : Loss
-        A loss of `steepest.nn`.
+    loss : Loss or JointLoss
+        A loss of `steepest.nn`, or those of several outputs.
     n_outputs : int
-        Number of columns of the network's output.
+        Number of columns of the network's outputs.
 
     Raises
     ------
     ValueError
-        If the loss is no negative log-likelihood, or the number of outputs does not suit it.
+        If the loss is no negative log-likelihood, the number of outputs does not suit it, or several losses differ in
+        their factors.
     """
+    if isinstance(loss, JointLoss):
+        parts = [likelihood_of(one, width) for one, width in zip(loss.losses, loss.widths, strict=True)]
+        factors = [part.scale for part in parts]
+        if max(factors) != min(factors):
+            raise ValueError(
+                f"[FisherMatrix] the losses of the outputs are {', '.join(f'{factor:g}' for factor in factors)} times "
+                "negative log-likelihoods, so that their sum is that of no distribution: take reduction='sum', and "
+                "half=True for the squared error, which make each factor 1"
+            )
+        return Joint(parts, list(loss.widths))
     if isinstance(loss, nn.SoftmaxCrossEntropy):
         if loss.ignore_label is not None:
             raise ValueError("[FisherMatrix] a loss with ignore_label has no likelihood for the ignored rows")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import scipy.linalg
 
-from steepest import kernels as K
 from steepest._runtime.arguments import checked_integer
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import to_device, to_host
@@ -17,6 +16,7 @@ from steepest.nn import Gaussian, Loss, Network, SoftmaxCrossEntropy
 from steepest.nn.inputs import Inputs, as_inputs
 
 from ._batch import Batch, Expectation
+from ._joint_loss import JointLoss, Losses, Targets, joint_loss, side_by_side
 from ._layout import layout_of, require_finite, require_no_capture
 from ._likelihoods import likelihood_of
 from ._options import Kind, SolverName, StructureName, require_known
@@ -43,13 +43,16 @@ class FisherMatrix(MatrixForSteps):
     Parameters
     ----------
     net : Network
-        A network of one output; dropout does nothing.
-    loss : Loss
-        `SoftmaxCrossEntropy`, `BinaryCrossEntropy`, `MeanSquaredError`, `Gaussian` or `Poisson`.
+        A network whose outputs are vectors; dropout does nothing.
+    loss : Loss, or tuple of Loss
+        `SoftmaxCrossEntropy`, `BinaryCrossEntropy`, `MeanSquaredError`, `Gaussian` or `Poisson`. For a network of
+        several outputs a tuple with a loss for each, whose sum is the loss: targets of different outputs are
+        independent given the outputs. All losses have to be the same multiple of a negative log-likelihood, which
+        ``reduction="sum"`` and, for the squared error, ``half=True`` make 1.
     X : ndarray of shape (n, n_in), or tuple of ndarray
         Inputs, of the network's dtype and on its device: a tuple for a network of several inputs.
-    y : ndarray, default=None
-        Targets, as the loss takes them; required for the empirical kind.
+    y : ndarray or tuple of ndarray, default=None
+        Targets, as the loss takes them, a tuple for several outputs; required for the empirical kind.
     kind : {"exact", "monte_carlo", "empirical"}, default="exact"
         Type of the Fisher matrix. ``"exact"`` takes the expectation over the network's own distribution in closed form.
         ``"monte_carlo"`` takes the mean over `n_samples` targets sampled from it for each row. ``"empirical"`` uses the
@@ -109,9 +112,9 @@ class FisherMatrix(MatrixForSteps):
     def __init__(
         self,
         net: Network,
-        loss: Loss,
+        loss: Losses,
         X: Inputs,
-        y: Array | None = None,
+        y: Targets | None = None,
         *,
         kind: Kind = "exact",
         structure: StructureName = "dense",
@@ -129,15 +132,15 @@ class FisherMatrix(MatrixForSteps):
         if n_samples < 1:
             raise ValueError(f"[FisherMatrix] n_samples must be at least 1, got {n_samples}")
         self.kind, self.solver = kind, solver
-        self._net, self._loss = net, loss
-        self._layout = layout_of(net)
+        self._net, self._layout = net, layout_of(net)
+        self._loss = joint_loss(loss, self._layout.widths)
         self.size = self._layout.size
-        self._likelihood = likelihood_of(loss, self._n_outputs())
+        self._likelihood = likelihood_of(self._loss, self._layout.n_outputs)
         self._expectation = Expectation(kind, n_samples, checked_integer("FisherMatrix", "seed", seed))
         self._batch = self._observed(X, y, sample_weight, 0)
         self._restructure(structure)
 
-    def _observed(self, X: Inputs, y: Array | None, sample_weight: Array | None, number: int) -> Batch:
+    def _observed(self, X: Inputs, y: Targets | None, sample_weight: Array | None, number: int) -> Batch:
         """Check a batch, and run it through the network."""
         require_no_capture("FisherMatrix", OUTSIDE_OF_CAPTURE)
         if self.kind == "empirical" and y is None:
@@ -150,7 +153,7 @@ class FisherMatrix(MatrixForSteps):
         n = len(inputs[0])
         shares = self._checked_shares(n, sample_weight)
         # Copies: what follows from the batch is computed when it is asked for, and X and y may be buffers.
-        targets = None if y is None else self._checked_targets(n, y).copy()
+        targets = None if y is None else self._all_targets(n, y)
         return Batch(
             self._layout,
             self._loss,
@@ -194,7 +197,7 @@ class FisherMatrix(MatrixForSteps):
         return other
 
     def update(
-        self, X: Inputs, y: Array | None = None, *, decay: float = 0.95, sample_weight: Array | None = None
+        self, X: Inputs, y: Targets | None = None, *, decay: float = 0.95, sample_weight: Array | None = None
     ) -> None:
         """Update the exponential average of F with another batch, at the network's present parameters.
 
@@ -328,15 +331,15 @@ class FisherMatrix(MatrixForSteps):
 
     @property
     def output(self) -> Array:
-        """The network's output for X, without dropout, of shape (n, c) and on its device."""
+        """The network's outputs for X, without dropout, side by side: of shape (n, c), on its device."""
         return self._batch.tape.output
 
-    def divergence(self, outputs: Array) -> float:
+    def divergence(self, outputs: Array | tuple[Array, ...]) -> float:
         """Return the mean over the rows of KL(p || q), with p given by `output` and q by other outputs.
 
         Parameters
         ----------
-        outputs : ndarray of shape (n, c)
+        outputs : ndarray of shape (n, c), or tuple of ndarray
             The parameters of q; they are converted to the network's dtype and device.
 
         Returns
@@ -345,9 +348,8 @@ class FisherMatrix(MatrixForSteps):
             The mean in nats, with the weights of the rows. See `steepest.kernels.output_divergence`.
         """
         require_no_capture("FisherMatrix", OUTSIDE_OF_CAPTURE)
-        batch, others = self._batch, self._layout.on_device(outputs)
-        kl = K.output_divergence(batch.tape.output, others, self._likelihood.name, batch.device_shares)
-        return float(to_host(kl))
+        batch, others = self._batch, self._layout.on_device(side_by_side(outputs))
+        return float(to_host(self._likelihood.divergence(batch.tape.output, others, batch.device_shares)))
 
     # ------------------------------------------------------------------------------------------------------ checks
 
@@ -369,9 +371,19 @@ class FisherMatrix(MatrixForSteps):
         shares: Float64Array = weights / weights.sum()
         return shares
 
-    def _checked_targets(self, n: int, y: Array) -> Array:
-        """Return targets as the loss takes them."""
-        loss, c, targets = self._loss, self._n_outputs(), np.asarray(to_host(y))
+    def _all_targets(self, n: int, y: Targets) -> Targets:
+        """Return copies of the targets as the loss takes them."""
+        if not isinstance(self._loss, JointLoss):
+            return self._checked_targets(n, y, self._loss, self._layout.n_outputs).copy()
+        losses, widths = self._loss.losses, self._loss.widths
+        if not isinstance(y, (list, tuple)) or len(y) != len(losses):
+            raise ValueError(f"[FisherMatrix] y must be a tuple of {len(losses)} arrays, one for each output")
+        parts = zip(y, losses, widths, strict=True)
+        return tuple(self._checked_targets(n, one, loss, width).copy() for one, loss, width in parts)
+
+    def _checked_targets(self, n: int, y: Any, loss: Loss, c: int) -> Array:
+        """Return the targets of an output of c columns as its loss takes them."""
+        targets = np.asarray(to_host(y))
         if targets.ndim == 1 and targets.dtype.kind in "iu" and isinstance(loss, SoftmaxCrossEntropy):
             if len(targets) != n:
                 raise ValueError(f"[FisherMatrix] y has {len(targets)} labels, but X has {n} rows")

@@ -251,10 +251,7 @@ class SolvableMatrix:
 
     def _n_scores(self) -> int:
         """Return the number of scores whose outer products the matrix adds up."""
-        return len(self._batch.shares) * self._expectation.repeats(self._n_outputs())
-
-    def _n_outputs(self) -> int:
-        return self._layout.n_outputs
+        return len(self._batch.shares) * self._expectation.repeats(self._layout.n_outputs)
 
     def _largest_block(self) -> int:
         """Return the number of rows of the largest matrix that the structure forms, or 0 if it forms none."""

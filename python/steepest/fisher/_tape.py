@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Container, Mapping
+from typing import cast
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from steepest.nn.execution import (
 from steepest.nn.gradient import Backward, Places, Pull
 from steepest.nn.ops import LinearOperation
 
+from ._joint_loss import apart, side_by_side
+
 
 class Tape:
     """A forward pass without dropout; it keeps all values and weights, so that the network may change afterwards.
@@ -41,12 +44,12 @@ class Tape:
     steps : list of Step
         The operations that have parameters, in the order of the program.
     output : ndarray of shape (n, c)
-        Output of the network.
+        Outputs of the network, side by side.
 
     Raises
     ------
     ValueError
-        If the network has several outputs, or no parameters.
+        If the network has no parameters.
     """
 
     def __init__(self, net: Network, inputs: tuple[Array, ...]) -> None:
@@ -67,6 +70,12 @@ class Tape:
         ]
         self._step_of = {step.node.output: step for step in self._all_steps}
         self.steps = [step for step in self._all_steps if step.parameters]
+        self._look_up_outputs()
+
+    def _look_up_outputs(self) -> None:
+        outputs = [cast("Array", self._arrays[number]) for number in self._program.outputs]
+        self._widths = [output.shape[1] for output in outputs]
+        self.output = outputs[0] if len(outputs) == 1 else side_by_side(outputs)
 
     def _allocate(self, shape: tuple[int, ...]) -> Array:
         return short_lived_empty(shape, self._dtype, self._device)
@@ -75,12 +84,6 @@ class Tape:
     def numbers_of_a_row(self) -> int:
         """How many numbers `backward` keeps or needs for each row of gradients."""
         return sum(self._to_operations[1].sizes)
-
-    @property
-    def output(self) -> Array:
-        """Output of the network."""
-        output: Array = self._arrays[self._program.outputs[0]]
-        return output
 
     @property
     def constants(self) -> Container[int]:
@@ -108,6 +111,7 @@ class Tape:
             array if array is None or number in self._program.constants else array[rows]
             for number, array in enumerate(self._arrays)
         ]
+        part._look_up_outputs()
         return part
 
     def in_float64(self) -> Tape:
@@ -125,6 +129,7 @@ class Tape:
         double._step_of = {step.node.output: step for step in double._all_steps}
         double.steps = [step for step in double._all_steps if step.parameters]
         double._dtype = np.dtype(np.float64)
+        double._look_up_outputs()
         return double
 
     def backward(self, d: Array) -> dict[int, Array]:
@@ -135,7 +140,7 @@ class Tape:
         Parameters
         ----------
         d : ndarray of shape (n * r, c)
-            Gradients with respect to the output, r in sequence for each sample.
+            Gradients with respect to the outputs, r in sequence for each sample.
         """
         backward, repeats = self._to_operations[0], len(d) // max(len(self.output), 1)
         grads = self._run(*self._to_operations, d, {}, repeats)
@@ -146,14 +151,15 @@ class Tape:
         }
 
     def pullback(self, d: Array, into: Mapping[str, Array]) -> None:
-        """Write ``J^T d`` for d of the output's shape into arrays of the parameters, by name."""
+        """Write ``J^T d`` for d of the shape of `output` into arrays of the parameters, by name."""
         self._run(*self._to_parameters, d, into)
 
     def _run(
         self, backward: Backward, places: Places, d: Array, into: Mapping[str, Array], repeats: int = 1
     ) -> Arrays:
         grads: Arrays = [None] * len(backward.values)
-        grads[backward.seeds[0]] = d
+        for seed, part in zip(backward.seeds, apart(d, self._widths), strict=True):
+            grads[seed] = part
         outs = gradient_buffers(backward, places, self._program, len(d), self._allocate)
         arrays = Repeated(self._arrays, repeats, self._program.constants) if repeats > 1 else self._arrays
         for run in make_ready(backward, self._step_of, outs, Targets(into)):
@@ -161,7 +167,7 @@ class Tape:
         return grads
 
     def tangent(self, changes: Mapping[str, Array]) -> Array:
-        """Return how the output changes with the parameters, ``J v``, of shape (n, c).
+        """Return how the outputs change with the parameters, ``J v``, of shape (n, c).
 
         Parameters
         ----------
@@ -170,24 +176,19 @@ class Tape:
         """
         moved: Arrays = [None] * len(self._arrays)
         run_tangent(self._all_steps, self._arrays, moved, changes)
-        change: Array = moved[self._program.outputs[0]]
-        return change
+        changes_of_outputs = [cast("Array", moved[number]) for number in self._program.outputs]
+        return changes_of_outputs[0] if len(changes_of_outputs) == 1 else side_by_side(changes_of_outputs)
 
 
 def compiled_for(net: Network, inputs: tuple[Array, ...] | None = None) -> Compiled:
-    """Return the program of a network that has one output.
+    """Return the program of a network.
 
     Raises
     ------
     ValueError
-        If the network has several outputs, or no parameters.
+        If the network has no parameters.
     """
     compiled = net._main if inputs is None else net._program_for(inputs)
-    if len(compiled.predicting.outputs) > 1:
-        raise ValueError(
-            f"[FisherMatrix] requires a network of one output, got {len(compiled.predicting.outputs)}: "
-            "join them with nn.Concatenate()"
-        )
     if not net.parameters():
         raise ValueError("[FisherMatrix] the network has no parameters: add a layer that has some")
     return compiled

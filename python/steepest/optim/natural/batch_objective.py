@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array
 from steepest.fisher import FisherMatrix
+from steepest.fisher._joint_loss import side_by_side
 from steepest.fisher._layout import Layout, dot
-from steepest.nn import Loss, Network
+from steepest.nn import Network
 from steepest.nn.inputs import Inputs, as_inputs
 
 from .step_rules import NaturalStep
@@ -76,16 +78,16 @@ class BatchLoss:
     """The penalised loss of a batch, before and after a step."""
 
     net: Network
-    loss: Loss
+    loss: Any
     penalty: L2Penalty
     X: Inputs
-    y: Array
+    y: Any
     sample_weight: Array | None
     before: float
 
     def after(self) -> tuple[float, Array]:
         """Return the loss of the present parameters, infinite where it is not finite, and their outputs."""
-        outputs = self.net.predict(*as_inputs(self.X))
+        outputs = side_by_side(self.net.predict(*as_inputs(self.X)))
         try:
             value = float(self.loss(outputs, self.y, self.sample_weight)[0])
         except FloatingPointError:  # raised by a kernel if the loss is not finite

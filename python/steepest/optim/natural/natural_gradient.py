@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,12 +12,13 @@ from steepest._runtime.arguments import checked_integer
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import assign
 from steepest.fisher import FisherMatrix
+from steepest.fisher._joint_loss import Losses, Targets, apart, joint_loss, side_by_side
 from steepest.fisher._layout import layout_of, require_no_capture
 from steepest.fisher._likelihoods import likelihood_of
 from steepest.fisher._options import Kind, SolverName, Split, StructureName, require_known
 from steepest.fisher._solvers import NotPositiveDefiniteError
 from steepest.fisher._structures import require_factors
-from steepest.nn import Loss, Network
+from steepest.nn import Network
 from steepest.nn.inputs import Inputs, as_inputs
 
 from .batch_objective import BatchLoss, L2Penalty, QuadraticModel
@@ -57,8 +58,9 @@ class NaturalGradient(ResumableNaturalGradient):
     ----------
     net : Network
         The network to train, of layers that `steepest.fisher.FisherMatrix` supports.
-    loss : Loss
-        The negative log-likelihood of a distribution: a loss that `steepest.fisher.FisherMatrix` supports.
+    loss : Loss, or tuple of Loss
+        The negative log-likelihood of a distribution: a loss that `steepest.fisher.FisherMatrix` supports, or for a
+        network of several outputs a tuple with a loss for each.
     lr : float, default=1.0
         Learning rate: the factor of the natural gradient in a step, in (0, inf).
     damping : float, default=1.0
@@ -121,7 +123,7 @@ class NaturalGradient(ResumableNaturalGradient):
     diagnostics : StepDiagnostics or None
         Diagnostics of the last step.
     output : ndarray of shape (n, c) or None
-        Output of the network for the last batch, before the step and without dropout.
+        Output of the network for the last batch, before the step and without dropout; several stand side by side.
 
     Raises
     ------
@@ -150,7 +152,7 @@ class NaturalGradient(ResumableNaturalGradient):
     def __init__(
         self,
         net: Network,
-        loss: Loss,
+        loss: Losses,
         lr: float = 1.0,
         *,
         damping: float = 1.0,
@@ -219,7 +221,7 @@ class NaturalGradient(ResumableNaturalGradient):
             raise TypeError(f"[NaturalGradient] net must be a Network, got {type(net).__name__}")
         # A loss or a layer without a Fisher matrix is refused here, not in the first step.
         layout = layout_of(net)
-        likelihood_of(loss, layout.n_outputs)
+        likelihood_of(joint_loss(loss, layout.widths), layout.n_outputs)
         require_factors(layout, structure)
         self.net, self.loss, self.damping = net, loss, damping
         self._require_nothing_frozen()
@@ -238,15 +240,15 @@ class NaturalGradient(ResumableNaturalGradient):
         self._curvature = Curvature(structure, split, factor_decay, factor_period, inverse_period)
         self._rule = MOMENTUM_RULES[momentum_rule](lr, momentum)
 
-    def step(self, X: Inputs, y: Array, sample_weight: Array | None = None) -> StepDiagnostics:
+    def step(self, X: Inputs, y: Targets, sample_weight: Array | None = None) -> StepDiagnostics:
         """Take a step on a batch.
 
         Parameters
         ----------
         X : ndarray of shape (n, n_in), or tuple of ndarray
             Inputs; a tuple for a network of several inputs.
-        y : ndarray
-            Targets, as the loss takes them.
+        y : ndarray, or tuple of ndarray
+            Targets, as the loss takes them; a tuple for a network of several outputs.
         sample_weight : ndarray of shape (n,), default=None
             Weights of the rows, of the network's dtype.
 
@@ -282,7 +284,7 @@ class NaturalGradient(ResumableNaturalGradient):
         value, d = self._loss_before(whole, y, sample_weight)
         self._steps += 1
         self.output = whole.output
-        loss = BatchLoss(self.net, self.loss, self._penalty, X, y, sample_weight, value)
+        loss = BatchLoss(self.net, self._joint_loss, self._penalty, X, y, sample_weight, value)
         if self.adapt_damping:
             self._judge_last_step(loss)
         try:
@@ -442,9 +444,11 @@ class NaturalGradient(ResumableNaturalGradient):
             and not (self.l2 or self.net.draws)
         )
 
-    def _loss_before(self, whole: FisherMatrix, y: Array, sample_weight: Array | None) -> tuple[float, Array]:
+    def _loss_before(
+        self, whole: FisherMatrix, y: Targets, sample_weight: Array | None
+    ) -> tuple[float, Array]:
         """Return the penalised loss without dropout, and the gradient of the loss with respect to the output."""
-        value, d = self.loss(whole.output, y, sample_weight)
+        value, d = self._joint_loss(whole.output, y, sample_weight)
         total = float(value) + self._penalty.now()
         if not math.isfinite(total):
             raise DivergenceError(f"[NaturalGradient] the loss of the batch is {total} before the step")
@@ -453,14 +457,20 @@ class NaturalGradient(ResumableNaturalGradient):
     def _gradient(self, whole: FisherMatrix, d: Array, loss: BatchLoss) -> Array:
         """Return the gradient of the penalised loss, with dropout, as a flat array on the device."""
         if self.net.draws:
-            _, d = self.loss(self.net.forward(*as_inputs(loss.X)), loss.y, loss.sample_weight)
-            self.net.backward(d)
+            outputs = side_by_side(self.net.forward(*as_inputs(loss.X)))
+            _, d = self._joint_loss(outputs, loss.y, loss.sample_weight)
+            widths = whole.layout.widths
+            self.net.backward(apart(d, widths) if len(widths) > 1 else d)
             gradient = whole.layout.gathered([p.grad for p in self.net.parameters()])
         else:
             gradient = whole.gradient_of(d)
         if self.l2:
             gradient += self._penalty.gradient(whole.layout)
         return gradient
+
+    @property
+    def _joint_loss(self) -> Any:
+        return joint_loss(self.loss, layout_of(self.net).widths)
 
     @property
     def _penalty(self) -> L2Penalty:

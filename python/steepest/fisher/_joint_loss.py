@@ -1,0 +1,80 @@
+"""The loss of a network of several outputs: the sum of a loss for each, as a function of all of them side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from steepest._runtime.arrays import Array
+from steepest._runtime.memory import array_namespace
+from steepest.nn import Loss
+
+Losses = Loss | Sequence[Loss]
+Targets = Array | tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class JointLoss:
+    """The sum of the losses of several outputs.
+
+    Attributes
+    ----------
+    losses : tuple of Loss
+        The loss of each output.
+    widths : tuple of int
+        The number of columns of each.
+    """
+
+    losses: tuple[Loss, ...]
+    widths: tuple[int, ...]
+
+    def __call__(self, outputs: Array, targets: Any, sample_weight: Array | None = None) -> tuple[Any, Array]:
+        """Return the value, and the gradient with respect to all outputs side by side.
+
+        Parameters
+        ----------
+        outputs : ndarray of shape (n, c)
+            The outputs side by side.
+        targets : tuple of ndarray
+            The targets of each output.
+        sample_weight : ndarray of shape (n,) or None
+            Weights of the rows.
+        """
+        parts = zip(self.losses, apart(outputs, self.widths), targets, strict=True)
+        found = [loss(output, target, sample_weight) for loss, output, target in parts]
+        values, grads = zip(*found, strict=True)
+        return sum(values[1:], values[0]), array_namespace(outputs).concatenate(grads, axis=1)
+
+
+def joint_loss(loss: Losses, widths: Sequence[int]) -> Any:
+    """Return the loss of all outputs side by side: for one output its loss, else the sum of a loss for each.
+
+    Raises
+    ------
+    ValueError
+        If there is not a loss for each output.
+    """
+    losses = tuple(loss) if isinstance(loss, (list, tuple)) else (loss,)
+    if len(losses) != len(widths):
+        raise ValueError(
+            f"[FisherMatrix] got {len(losses)} loss{'es' * (len(losses) > 1)} for a network of {len(widths)} "
+            f"output{'s' * (len(widths) > 1)}: pass a tuple with a loss for each"
+        )
+    return JointLoss(losses, tuple(widths)) if len(losses) > 1 else losses[0]
+
+
+def side_by_side(outputs: Array | Sequence[Array]) -> Array:
+    """Return the outputs of a network as one array of shape (n, c)."""
+    if isinstance(outputs, (list, tuple)):
+        joined: Array = array_namespace(outputs[0]).concatenate(outputs, axis=1)
+        return joined
+    return cast("Array", outputs)
+
+
+def apart(array: Array, widths: Sequence[int]) -> tuple[Array, ...]:
+    """Return views of the columns of each output."""
+    ends = np.cumsum(widths).tolist()
+    return tuple(array[:, end - width : end] for end, width in zip(ends, widths, strict=True))
