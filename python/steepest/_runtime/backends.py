@@ -97,6 +97,8 @@ def is_cupy(array: object) -> bool:
 
 def device_of(array: object) -> str:
     """Return "cuda" for an array on a CUDA device, whichever library holds it, and "cpu" for anything else."""
+    if BACKENDS.get(type(array)) is _cpu:
+        return "cpu"
     if is_cupy(array):
         return "cuda"
     if not hasattr(array, "__dlpack_device__"):

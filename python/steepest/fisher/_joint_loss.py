@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
-
-import numpy as np
 
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import array_namespace
@@ -76,5 +75,7 @@ def side_by_side(outputs: Array | Sequence[Array]) -> Array:
 
 def apart(array: Array, widths: Sequence[int]) -> tuple[Array, ...]:
     """Return views of the columns of each output."""
-    ends = np.cumsum(widths).tolist()
+    if len(widths) == 1:
+        return (array,)
+    ends = itertools.accumulate(widths)
     return tuple(array[:, end - width : end] for end, width in zip(ends, widths, strict=True))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -58,6 +60,7 @@ class Layout:
         self.widths = [_width(program.shapes[number]) for number in program.outputs]
         self.n_outputs = sum(self.widths)
         self.size = sum(math.prod(shape) for shape in self.shapes)
+        self._tensors, self._matrices = _places(self.shapes), _places(self.layers)
 
     def in_float64(self) -> Layout:
         """Return the layout of float64 vectors on the same device."""
@@ -69,11 +72,11 @@ class Layout:
 
     def parts(self, flat: Array) -> list[Array]:
         """Return views as one matrix per layer, whose last row is the bias if there is one."""
-        return self._split(flat, self.layers)
+        return [flat[place].reshape(shape) for place, shape in self._matrices]
 
     def tensors(self, flat: Array) -> list[Array]:
         """Return views in the shapes of the parameters."""
-        return self._split(flat, self.shapes)
+        return [flat[place].reshape(shape) for place, shape in self._tensors]
 
     def named(self, flat: Array) -> dict[str, Array]:
         """Return arrays of the parameters' shapes, by name."""
@@ -94,8 +97,9 @@ class Layout:
         flat = self.empty()
         start = 0
         for array in arrays:
-            flat[start : start + array.size].reshape(array.shape)[...] = array
-            start += array.size
+            end = start + array.size
+            flat[start:end].reshape(array.shape)[...] = array
+            start = end
         return flat
 
     def on_device(self, flat: Array) -> Array:
@@ -143,13 +147,11 @@ class Layout:
             return self.tensors(self.on_device(flat))
         return self.on_host(flat)
 
-    def _split(self, flat: Array, shapes: list[tuple[int, ...]] | list[tuple[int, int]]) -> list[Array]:
-        found, start = [], 0
-        for shape in shapes:
-            size = math.prod(shape)
-            found.append(flat[start : start + size].reshape(shape))
-            start += size
-        return found
+
+def _places(shapes: Sequence[tuple[int, ...]]) -> list[tuple[slice, tuple[int, ...]]]:
+    """Return where in a flat array each of several arrays stands, with its shape."""
+    ends = list(itertools.accumulate(math.prod(shape) for shape in shapes))
+    return [(slice(end - math.prod(shape), end), shape) for end, shape in zip(ends, shapes, strict=True)]
 
 
 _LAYOUTS: WeakKeyDictionary[Compiled, Layout] = WeakKeyDictionary()

@@ -13,7 +13,9 @@ from steepest._runtime.memory import short_lived_empty
 from steepest.nn import Network
 from steepest.nn.compiled import Compiled
 from steepest.nn.execution import (
+    Aim,
     Arrays,
+    Ready,
     Repeated,
     Step,
     Targets,
@@ -23,7 +25,7 @@ from steepest.nn.execution import (
     run_tangent,
     value_buffers,
 )
-from steepest.nn.gradient import Backward, Places, Pull
+from steepest.nn.gradient import Backward, Pull
 from steepest.nn.ops import LinearOperation
 
 from ._joint_loss import apart, side_by_side
@@ -70,9 +72,11 @@ class Tape:
         ]
         self._step_of = {step.node.output: step for step in self._all_steps}
         self.steps = [step for step in self._all_steps if step.parameters]
-        self._look_up_outputs()
+        self._begin()
 
-    def _look_up_outputs(self) -> None:
+    def _begin(self) -> None:
+        # The instructions of `pullback` with their arrays, and functions that change where these write.
+        self._pulling: tuple[Ready, list[Aim]] | None = None
         outputs = [cast("Array", self._arrays[number]) for number in self._program.outputs]
         self._widths = [output.shape[1] for output in outputs]
         self.output = outputs[0] if len(outputs) == 1 else side_by_side(outputs)
@@ -111,7 +115,7 @@ class Tape:
             array if array is None or number in self._program.constants else array[rows]
             for number, array in enumerate(self._arrays)
         ]
-        part._look_up_outputs()
+        part._begin()
         return part
 
     def in_float64(self) -> Tape:
@@ -129,7 +133,7 @@ class Tape:
         double._step_of = {step.node.output: step for step in double._all_steps}
         double.steps = [step for step in double._all_steps if step.parameters]
         double._dtype = np.dtype(np.float64)
-        double._look_up_outputs()
+        double._begin()
         return double
 
     def backward(self, d: Array) -> dict[int, Array]:
@@ -142,8 +146,10 @@ class Tape:
         d : ndarray of shape (n * r, c)
             Gradients with respect to the outputs, r in sequence for each sample.
         """
-        backward, repeats = self._to_operations[0], len(d) // max(len(self.output), 1)
-        grads = self._run(*self._to_operations, d, {}, repeats)
+        (backward, places), repeats = self._to_operations, len(d) // max(len(self.output), 1)
+        outs = gradient_buffers(backward, places, self._program, len(d), self._allocate)
+        arrays = Repeated(self._arrays, repeats, self._program.constants) if repeats > 1 else self._arrays
+        grads = self._run(make_ready(backward, self._step_of, outs, Targets()), backward, d, arrays)
         return {
             i.node.output: grads[i.d]
             for i in backward.instructions
@@ -152,17 +158,21 @@ class Tape:
 
     def pullback(self, d: Array, into: Mapping[str, Array]) -> None:
         """Write ``J^T d`` for d of the shape of `output` into arrays of the parameters, by name."""
-        self._run(*self._to_parameters, d, into)
+        backward, places = self._to_parameters
+        if self._pulling is None:
+            aims: list[Aim] = []
+            outs = gradient_buffers(backward, places, self._program, len(d), self._allocate)
+            self._pulling = make_ready(backward, self._step_of, outs, Targets(into), aims), aims
+        ready, aims = self._pulling
+        for aim in aims:
+            aim(into)
+        self._run(ready, backward, d, self._arrays)
 
-    def _run(
-        self, backward: Backward, places: Places, d: Array, into: Mapping[str, Array], repeats: int = 1
-    ) -> Arrays:
+    def _run(self, ready: Ready, backward: Backward, d: Array, arrays: Arrays) -> Arrays:
         grads: Arrays = [None] * len(backward.values)
         for seed, part in zip(backward.seeds, apart(d, self._widths), strict=True):
             grads[seed] = part
-        outs = gradient_buffers(backward, places, self._program, len(d), self._allocate)
-        arrays = Repeated(self._arrays, repeats, self._program.constants) if repeats > 1 else self._arrays
-        for run in make_ready(backward, self._step_of, outs, Targets(into)):
+        for run in ready:
             run(arrays, grads)
         return grads
 

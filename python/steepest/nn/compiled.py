@@ -58,7 +58,7 @@ class Buffers:
     """
 
     outs: Arrays
-    ready: dict[tuple[Wanted, float, bool], Ready] = field(default_factory=dict)
+    ready: dict[tuple[Wanted, float, bool], tuple[Backward, Ready]] = field(default_factory=dict)
     grads: dict[Wanted, Arrays] = field(default_factory=dict)
     spare: dict[int, Array] = field(default_factory=dict)
 
@@ -159,16 +159,16 @@ class Compiled:
         n: int,
         targets: Targets,
         allocate: Callable[[tuple[int, ...]], Array],
-    ) -> Ready:
-        """Return a backward pass with the arrays that it writes for a batch size."""
+    ) -> tuple[Backward, Ready]:
+        """Return a backward pass, and its instructions with the arrays that they write for a batch size."""
         backward, places = self.backward(wanted)
         if wanted not in buffers.grads:
             buffers.grads[wanted] = gradient_buffers(backward, places, self.training, n, allocate)
         if len(buffers.ready) >= _KEPT_PASSES:
             buffers.ready.clear()
         ready = make_ready(backward, self.step_of, buffers.grads[wanted], targets)
-        buffers.ready[wanted, targets.l2, targets.accumulate] = ready
-        return ready
+        buffers.ready[wanted, targets.l2, targets.accumulate] = backward, ready
+        return backward, ready
 
     def forget_backward(self) -> None:
         """Free the backward passes and what they write."""

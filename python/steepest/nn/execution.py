@@ -21,11 +21,15 @@ Arrays = list[Any]
 """An array for each value of a program, by its number; None for those that are not computed."""
 
 
-class Step(NamedTuple):
-    """A node with the arrays of its parameters."""
+class Step:
+    """A node with the arrays of its parameters, and what of it every pass reads."""
 
-    node: Node
-    parameters: Mapping[str, Array]
+    __slots__ = ("forward", "inputs", "jvp", "node", "output", "parameters")
+
+    def __init__(self, node: Node, parameters: Mapping[str, Array]) -> None:
+        self.node, self.parameters = node, parameters
+        self.inputs, self.output = node.inputs, node.output
+        self.forward, self.jvp = node.operation.forward, node.operation.jvp
 
 
 def bound(program: Program, values: Mapping[str, Array]) -> list[Step]:
@@ -48,9 +52,9 @@ def run_forward(steps: Sequence[Step], arrays: Arrays, outs: Arrays) -> None:
     outs : list of ndarray or None
         Where to write each value, by number.
     """
-    for node, parameters in steps:
-        inputs = [arrays[i] for i in node.inputs]
-        arrays[node.output] = node.operation.forward(inputs, parameters, outs[node.output])
+    for step in steps:
+        output = step.output
+        arrays[output] = step.forward([arrays[i] for i in step.inputs], step.parameters, outs[output])
 
 
 class Targets(NamedTuple):
@@ -77,9 +81,16 @@ class Targets(NamedTuple):
 Ready = list[Callable[[Arrays, Arrays], None]]
 """Instructions of a backward pass with their arrays: functions of the values and of the gradients."""
 
+Aim = Callable[[Mapping[str, Array]], None]
+"""A function that changes where an instruction writes gradients of parameters, by name."""
+
 
 def make_ready(
-    backward: Backward, steps: Mapping[int, Step], outs: Sequence[Array | None], targets: Targets
+    backward: Backward,
+    steps: Mapping[int, Step],
+    outs: Sequence[Array | None],
+    targets: Targets,
+    aims: list[Aim] | None = None,
 ) -> Ready:
     """Return the instructions of a backward pass with the arrays that they write.
 
@@ -93,11 +104,16 @@ def make_ready(
         Where to write each gradient, by number.
     targets : Targets
         Where to write the gradients of the parameters.
+    aims : list, optional
+        Receives functions that change where gradients of parameters are written.
     """
     ready: Ready = []
     for instruction in backward.instructions:
         if isinstance(instruction, Pull):
-            ready.append(_ReadyPull(instruction, steps[instruction.node.output], outs, targets).run)
+            pull = _ReadyPull(instruction, steps[instruction.node.output], outs, targets)
+            ready.append(pull.run)
+            if aims is not None and instruction.roles:
+                aims.append(pull.aim)
         elif isinstance(instruction, Derive):
             ready.append(partial(_derive, instruction, outs[instruction.result]))
         else:
@@ -118,9 +134,10 @@ class _ReadyPull:
 
     def __init__(self, pull: Pull, step: Step, outs: Sequence[Array | None], targets: Targets) -> None:
         node = pull.node
-        operation, references = node.operation, node.parameters
-        self._operation, self._vjp, self._parameters = operation, operation.vjp, step.parameters
-        self._d = pull.d
+        operation = node.operation
+        self._pull, self._operation, self._vjp = pull, operation, operation.vjp
+        self._parameters, self._l2, self._decaying = step.parameters, targets.l2, targets.decaying
+        self._d, self._adds = pull.d, pull.roles if targets.accumulate else pull.adds
         self._results = [(place, number) for place, number in enumerate(pull.d_inputs) if number is not None]
         reads = operation.gradient_reads
         self._inputs: tuple[int, ...] = node.inputs
@@ -130,41 +147,52 @@ class _ReadyPull:
                 self._inputs = ()
             if "output" not in reads:
                 self._output = None
-        d_inputs = tuple([None if number is None else outs[number] for number in pull.d_inputs])
-        self._added: list[tuple[Array, Array]] = []
-        self._penalised: list[tuple[Array, Array, Array]] = []
-        if not pull.roles:
-            self._into, self._has_more = Reverse(d_inputs, derivative=pull.derivative), False
-            return
-        arrays = {role: references[role].of(targets.arrays) for role in pull.roles}
-        adds = pull.roles if targets.accumulate else pull.adds
-        l2 = targets.l2
-        penalised = [
-            r for r in pull.roles if l2 and r not in pull.adds and references[r].name in targets.decaying
-        ]
+        self._only_input = self._inputs[0] if len(self._inputs) == 1 else None
+        self._d_inputs = tuple([None if number is None else outs[number] for number in pull.d_inputs])
+        self._has_more = False
+        if pull.roles:
+            self.aim(targets.arrays)
+        else:
+            self._into = Reverse(self._d_inputs, derivative=pull.derivative)
+
+    def aim(self, targets: Mapping[str, Array]) -> None:
+        """Write gradients of parameters into other arrays, by name."""
+        pull, references, adds = self._pull, self._pull.node.parameters, self._adds
+        arrays = {role: references[role].of(targets) for role in pull.roles}
+        penalised = (
+            [r for r in pull.roles if r not in pull.adds and references[r].name in self._decaying]
+            if self._l2
+            else []
+        )
         if pull.is_direct:
-            self._into = Reverse(d_inputs, arrays, pull.derivative, adds, l2 if penalised else 0.0)
-            self._has_more = False
+            l2 = self._l2 if penalised else 0.0
+            self._into = Reverse(self._d_inputs, arrays, pull.derivative, adds, l2)
             return
         apart = {role: _like(array) if role in adds else array for role, array in arrays.items()}
-        self._into = Reverse(d_inputs, apart, pull.derivative)
+        self._into = Reverse(self._d_inputs, apart, pull.derivative)
         self._added = [(arrays[role], apart[role]) for role in sorted(adds)]
-        for role in penalised:
-            factor = array_namespace(arrays[role]).full((), l2, arrays[role].dtype)
-            self._penalised.append((arrays[role], step.parameters[role], factor))
+        self._penalised = [
+            (
+                arrays[role],
+                self._parameters[role],
+                array_namespace(arrays[role]).full((), self._l2, arrays[role].dtype),
+            )
+            for role in penalised
+        ]
         self._has_more = bool(self._added or self._penalised)
 
     def run(self, arrays: Arrays, grads: Arrays) -> None:
+        output, only = self._output, self._only_input
         found = self._vjp(
             grads[self._d],
-            [arrays[i] for i in self._inputs],
-            None if self._output is None else arrays[self._output],  # type: ignore[arg-type]
+            [arrays[i] for i in self._inputs] if only is None else (arrays[only],),
+            None if output is None else arrays[output],  # type: ignore[arg-type]
             self._parameters,
             self._into,
         )
         for place, number in self._results:
-            grads[number] = found[place]
-            if found[place] is None:
+            grads[number] = gradient = found[place]
+            if gradient is None:
                 raise ValueError(
                     f"[{self._operation!r}] vjp returned None for input {place}, which needs a gradient"
                 )
@@ -212,21 +240,18 @@ def run_tangent(
     moved_parameters : mapping of str to ndarray
         The changes of parameters, by name; those that are missing do not change.
     """
-    for node, parameters in steps:
-        inputs_moved = [moved[i] for i in node.inputs]
+    for step in steps:
+        inputs, output = step.inputs, step.output
+        inputs_moved = [moved[i] for i in inputs]
         parameters_moved = {
             role: reference.of(moved_parameters)
-            for role, reference in node.parameters.items()
+            for role, reference in step.node.parameters.items()
             if reference.name in moved_parameters
         }
         if not parameters_moved and all(change is None for change in inputs_moved):
             continue
-        moved[node.output] = node.operation.jvp(
-            [arrays[i] for i in node.inputs],
-            arrays[node.output],
-            parameters,
-            inputs_moved,
-            parameters_moved,
+        moved[output] = step.jvp(
+            [arrays[i] for i in inputs], arrays[output], step.parameters, inputs_moved, parameters_moved
         )
 
 

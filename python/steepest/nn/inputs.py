@@ -114,6 +114,11 @@ def checked_gradients(
     ValueError, TypeError
         If there are more or fewer of them than outputs, or one has another shape or dtype.
     """
+    if len(given) == 1 == len(outputs):
+        # The usual case, in which checks take as long as a kernel.
+        only, shape = given[0], outputs[0].shape
+        if isinstance(only, np.ndarray) and only.dtype == dtype and only.shape == shape and len(shape) <= 2:
+            return [only]
     if len(given) != len(outputs):
         raise ValueError(f"[Network.backward] there are {len(outputs)} outputs, but {len(given)} gradients")
     found = []

@@ -365,15 +365,14 @@ class Network(Freezable):
         wanted = self._usual
         if inputs or not parameters:
             wanted = Wanted(inputs, parameters, self.frozen if parameters else frozenset())
-        backward, _ = compiled.backward(wanted)
+        known = buffers.ready.get((wanted, float(l2), accumulate))
+        if known is None:
+            targets = Targets(self._grads, float(l2), accumulate, self._decaying)
+            known = compiled.make_ready(buffers, wanted, len(outputs[0]), targets, self._allocate)
+        backward, ready = known
         grads: Arrays = [None] * len(backward.values)
         for seed, d in zip(backward.seeds, d_outputs, strict=True):
             grads[seed] = d
-        n = len(arrays[program.outputs[0]])
-        ready = buffers.ready.get((wanted, float(l2), accumulate))
-        if ready is None:
-            targets = Targets(self._grads, float(l2), accumulate, self._decaying)
-            ready = compiled.make_ready(buffers, wanted, n, targets, self._allocate)
         for run in ready:
             run(arrays, grads)
         if not inputs:

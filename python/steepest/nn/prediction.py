@@ -127,10 +127,10 @@ def _predict_block(
     """Compute the outputs for n rows into arrays by number."""
     arrays, plan = compiled.arrays(inputs), compiled.prediction_plan
     flats = [short_lived_empty((n * size,), dtype, device) for size in plan.sizes]
-    for (node, parameters), (buffer, shape, size) in zip(compiled.predicting_steps, plan.places, strict=True):
-        out = results.get(node.output) if buffer is None else flats[buffer][: n * size].reshape(n, *shape)
-        read = [arrays[i] for i in node.inputs]
-        arrays[node.output] = node.operation.forward(read, parameters, out)  # type: ignore[arg-type]
+    for step, (buffer, shape, size) in zip(compiled.predicting_steps, plan.places, strict=True):
+        out = results.get(step.output) if buffer is None else flats[buffer][: n * size].reshape(n, *shape)
+        read = [arrays[i] for i in step.inputs]
+        arrays[step.output] = step.forward(read, step.parameters, out)  # type: ignore[arg-type]
     for number, result in results.items():
         if arrays[number] is not result and number not in compiled.predicting.inputs:
             K.copy(arrays[number], out=result)
