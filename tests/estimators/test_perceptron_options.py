@@ -13,6 +13,7 @@ from sklearn.base import clone
 
 from steepest import kernels as K
 from steepest import nn, optim
+from steepest.estimators.random_states import copied, seed_of
 from steepest.neural_network import MLPClassifier, MLPRegressor
 from steepest.optim import schedules
 
@@ -317,3 +318,13 @@ def test_rows_are_asked_for_the_names_of_their_features():
     model = MLPRegressor(max_iter=2).fit(frame, y)
     with pytest.warns(UserWarning, match="X does not have valid feature names"):
         model.predict(X[:1])
+
+
+@pytest.mark.parametrize("kind", [np.random.MT19937, np.random.PCG64])
+def test_copies_of_random_states(kind):
+    generator = np.random.RandomState(kind(7))
+    generator.standard_normal(3)  # leaves a number for the next call
+    twin, seed = copied(generator), seed_of(generator)
+    assert seed == copied(generator).randint(np.iinfo(np.int32).max)
+    expected = generator.standard_normal(5)
+    np.testing.assert_array_equal(twin.standard_normal(5), expected)

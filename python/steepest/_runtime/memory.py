@@ -57,10 +57,8 @@ def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike, device: str = "c
 
 
 def _on_cache_line(make: Callable[..., Array], shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = make(n_bytes + CACHE_LINE, np.uint8)
-    start = -raw.ctypes.data % CACHE_LINE
-    return raw[start : start + n_bytes].view(dtype).reshape(shape)
+    raw = make(math.prod(shape) * np.dtype(dtype).itemsize + CACHE_LINE, np.uint8)
+    return np.ndarray(shape, dtype, raw, -raw.ctypes.data % CACHE_LINE)
 
 
 def array_namespace(array: object) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -20,6 +19,7 @@ from steepest._runtime.memory import to_device, to_host
 from steepest.callbacks import Callback, Epoch
 from steepest.estimators.data import in_library_of, resume, to_estimator_device
 from steepest.estimators.device import resolve_device
+from steepest.estimators.random_states import copied, seed_of
 from steepest.estimators.validation import validate, validate_weights
 from steepest.nn.losses import Loss
 from steepest.optim import NaturalGradient, Optimizer
@@ -295,7 +295,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         try:
             rows = None
             if self.early_stopping and validation is None and self.solver != "lbfgs":
-                again = copy.deepcopy(progress.split_state)
+                again = copied(progress.split_state)
                 random_state = again if progress.t else progress.random_state
                 rows, validation = hold_out(self, samples, network.device, random_state, self._strata)
             validates = None if validation is None else partial(validate, validation)
@@ -349,8 +349,8 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
     ) -> None:
         """Build the network, with weights that the user has set or with initial weights."""
         random_state = check_random_state(self.random_state)
-        # The seed comes from a copy, so that initial weights and shuffles are those of scikit-learn.
-        seed = int(copy.deepcopy(random_state).randint(np.iinfo(np.int32).max))
+        # The seed leaves the generator as it is, so that initial weights and shuffles are those of scikit-learn.
+        seed = seed_of(random_state)
         network = nn.Network(layers, seed=seed, dtype=dtype, device=device)
         if len(given) == 2:
             for attribute, role in (("coefs_", "weight"), ("intercepts_", "bias")):
@@ -361,7 +361,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         self._network = network
         self.n_layers_ = sum(isinstance(layer, nn.Linear) for layer in layers) + 1
         # The validation split of the first fit is that of later ones, too.
-        split_state = copy.deepcopy(random_state)
+        split_state = copied(random_state)
         Progress.begun(random_state, split_state, self.early_stopping).publish(self)
 
     def _move_to(self, device: str) -> None:

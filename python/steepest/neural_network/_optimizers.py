@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
 
 from steepest import nn, optim
+from steepest.estimators.random_states import seed_of
 from steepest.fisher._likelihoods import likelihood_of
 from steepest.nn.losses import Loss
 
@@ -122,7 +122,7 @@ def _make_natural_gradient(
             momentum_rule="model",
             factor_decay=0.95,
             inverse_period=5,
-            seed=int(copy.deepcopy(random_state).randint(np.iinfo(np.int32).max)),
+            seed=seed_of(random_state),
         )
     except ValueError as error:
         text = str(error).removeprefix("[FisherMatrix] ")
