@@ -172,6 +172,10 @@ wheel-cuda: $(VENV)/.venv  ## build the wheel with CUDA kernels; requires nvcc, 
 gpu:  ## on a machine with a GPU: build, test, check memory and races, run benchmarks
 	bash scripts/gpu_check.sh $(GPU_STEPS)
 
+# Seen on any machine, however busy: the same program takes the same number of instructions.
+instructions: $(VENV)/.extension  ## count the instructions of kernels under valgrind, and compare them with the record
+	$(BIN)/python -m bench.instructions
+
 bench: $(VENV)/.bench  ## run the benchmarks against other libraries; BENCH_ARGS="matmul --quick"
 	$(BIN)/python -m bench $(BENCH_ARGS)
 

@@ -23,7 +23,7 @@ if not (ROOT / "bench" / "__main__.py").is_file():
     pytest.skip("the source tree without bench/", allow_module_level=True)
 
 from bench import device as devices  # noqa: E402
-from bench import environment, harness, show  # noqa: E402
+from bench import environment, harness, instructions, show  # noqa: E402
 from bench.__main__ import CUDA_ORDER, HOST_ONLY, NAMES, PEERS, RESULTS, built_cases, main, parse, run  # noqa: E402
 from bench.ceiling import Ceiling  # noqa: E402
 from bench.peak_memory import CHUNK, measure  # noqa: E402
@@ -329,3 +329,27 @@ def test_a_quick_run_leaves_the_measured_rows_alone(tmp_path):
     assert parse([]).results == RESULTS
     assert parse(["--quick"]).results is None
     assert parse(["--quick", "--results", str(tmp_path)]).results == tmp_path
+
+
+def test_instructions_above_the_record():
+    now = {"compiler": "GNU 12.2.0", "python": "3.11", "numpy": "2.3"}
+    of_kernel, of_python = (next(iter(make())) for make in (instructions.kernels, instructions.paths))
+    record = {"versions": now, "counts": {of_kernel: 1000, of_python: 1000}}
+
+    def slower(kernel, python, **versions):
+        lines, names = instructions.compare(
+            {of_kernel: kernel, of_python: python, "new": 5}, now | versions, record
+        )
+        assert len(lines) == 3 and "not on record" in lines[2]
+        return names
+
+    assert slower(1020, 1020) == []
+    assert slower(1021, 900) == [of_kernel]
+    assert slower(1, 1021) == [of_python]
+    assert slower(2000, 2000, numpy="2.4") == [of_kernel]
+    assert slower(2000, 2000, compiler="Clang 19") == []
+
+
+def test_the_record_of_instructions_has_every_job():
+    counts = json.loads(instructions.RECORD.read_text())["counts"]
+    assert counts.keys() == instructions.kernels().keys() | instructions.paths().keys()

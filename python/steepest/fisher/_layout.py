@@ -92,14 +92,10 @@ class Layout:
         """Return an uninitialised flat array in the dtype and on the device of another array."""
         return aligned_empty((self.size,), array.dtype, device_of(array))
 
-    def gathered(self, arrays: Any) -> Array:
+    def gathered(self, arrays: Sequence[Array]) -> Array:
         """Return copies of tensors, or of the layers' matrices, as one flat array in the network's dtype and device."""
         flat = self.empty()
-        start = 0
-        for array in arrays:
-            end = start + array.size
-            flat[start:end].reshape(array.shape)[...] = array
-            start = end
+        array_namespace(flat).concatenate([array.reshape(-1) for array in arrays], out=flat)
         return flat
 
     def on_device(self, flat: Array) -> Array:

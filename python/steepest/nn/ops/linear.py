@@ -93,9 +93,13 @@ class LinearOperation(Operation):
         moved_inputs: Moved,
         moved_parameters: Parameters,
     ) -> Array:
-        x, w = as_rows(inputs[0]), parameters["weight"]
-        moved = None if moved_inputs[0] is None else as_rows(moved_inputs[0])
-        y, v, c = as_rows(output), moved_parameters.get("weight"), moved_parameters.get("bias")
+        x, moved, w = inputs[0], moved_inputs[0], parameters["weight"]
+        v, c = moved_parameters.get("weight"), moved_parameters.get("bias")
+        if v is not None and x.ndim == 2:
+            return K.linear_tangent(
+                x, v, c, moved, None if moved is None else w, y=output, activation=self.ends_in
+            )
+        x, y, moved = as_rows(x), as_rows(output), None if moved is None else as_rows(moved)
         if v is not None:
             result = K.linear_tangent(
                 x, v, c, moved, None if moved is None else w, y=y, activation=self.ends_in
