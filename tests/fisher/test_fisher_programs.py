@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -264,6 +265,26 @@ def test_several_outputs(rng):
     assert first[-1] < first[0]
     twin = pickle.loads(pickle.dumps((with_dropout, optimizer)))[1]
     assert twin.step(X, y, weight) == optimizer.step(X, y, weight)
+
+
+def test_an_output_without_parameters(rng):
+    """It adds nothing to the matrix, and its loss is a constant."""
+    x = nn.Input(4)
+    net = nn.Network(x, [nn.Linear(4, 3)(x), nn.Tanh()(x)], seed=1, dtype=np.float64)
+    alone = nn.Network([nn.Linear(4, 3)], seed=1, dtype=np.float64)
+    X, v = rng.standard_normal((6, 4)), rng.standard_normal(15)
+    close(fisher.FisherMatrix(net, LOSSES[:2], X) @ v, fisher.FisherMatrix(alone, LOSS, X) @ v)
+    close(fisher.FisherMatrix(net, LOSSES[:2], X).to_dense(), fisher.FisherMatrix(alone, LOSS, X).to_dense())
+
+
+def test_products_of_one_matrix_on_several_threads(rng):
+    net = nn.Network([nn.Linear(30, 40), nn.Tanh(), nn.Linear(40, 5)], dtype=np.float64)
+    F = fisher.FisherMatrix(net, LOSS, rng.standard_normal((50, 30)))
+    vectors = rng.standard_normal((40, F.size))
+    expected = [F @ v for v in vectors]
+    with ThreadPoolExecutor(4) as pool:
+        for found, wanted in zip(pool.map(F.__matmul__, vectors), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
 
 
 def test_what_has_no_matrix(rng):

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from steepest._runtime.arrays import Array
-from steepest._runtime.memory import short_lived_empty
+from steepest._runtime.memory import array_namespace, short_lived_empty
 from steepest.nn import Network
 from steepest.nn.compiled import Compiled
 from steepest.nn.execution import (
@@ -75,8 +75,9 @@ class Tape:
         self._begin()
 
     def _begin(self) -> None:
-        # The instructions of `pullback` with their arrays, and functions that change where these write.
-        self._pulling: tuple[Ready, list[Aim]] | None = None
+        # The instructions of `pullback` with their arrays, and functions that change where these write. A product takes
+        # them out of the list, so that one on another thread makes its own.
+        self._spare: list[tuple[Ready, list[Aim]]] = []
         outputs = [cast("Array", self._arrays[number]) for number in self._program.outputs]
         self._widths = [output.shape[1] for output in outputs]
         self.output = outputs[0] if len(outputs) == 1 else side_by_side(outputs)
@@ -159,14 +160,16 @@ class Tape:
     def pullback(self, d: Array, into: Mapping[str, Array]) -> None:
         """Write ``J^T d`` for d of the shape of `output` into arrays of the parameters, by name."""
         backward, places = self._to_parameters
-        if self._pulling is None:
-            aims: list[Aim] = []
+        try:
+            ready, aims = self._spare.pop()
+            for aim in aims:
+                aim(into)
+        except IndexError:
+            aims = []
             outs = gradient_buffers(backward, places, self._program, len(d), self._allocate)
-            self._pulling = make_ready(backward, self._step_of, outs, Targets(into), aims), aims
-        ready, aims = self._pulling
-        for aim in aims:
-            aim(into)
+            ready = make_ready(backward, self._step_of, outs, Targets(into), aims)
         self._run(ready, backward, d, self._arrays)
+        self._spare.append((ready, aims))
 
     def _run(self, ready: Ready, backward: Backward, d: Array, arrays: Arrays) -> Arrays:
         grads: Arrays = [None] * len(backward.values)
@@ -186,8 +189,16 @@ class Tape:
         """
         moved: Arrays = [None] * len(self._arrays)
         run_tangent(self._all_steps, self._arrays, moved, changes)
-        changes_of_outputs = [cast("Array", moved[number]) for number in self._program.outputs]
-        return changes_of_outputs[0] if len(changes_of_outputs) == 1 else side_by_side(changes_of_outputs)
+        if len(self._widths) == 1:
+            return cast("Array", moved[self._program.outputs[0]])
+        # An output that depends on no parameter does not move.
+        xp = array_namespace(self.output)
+        return side_by_side(
+            [
+                xp.zeros_like(self._arrays[number]) if moved[number] is None else moved[number]
+                for number in self._program.outputs
+            ]
+        )
 
 
 def compiled_for(net: Network, inputs: tuple[Array, ...] | None = None) -> Compiled:
