@@ -110,6 +110,19 @@ def test_a_score_that_is_not_a_number_is_no_improvement(estimator, monkeypatch):
 
 
 @both
+def test_a_best_score_of_zero_is_a_score(estimator, monkeypatch):
+    """A warm start that does not improve on it restores the weights that it began with."""
+    train, held_out = halves(estimator)
+    model = estimator(**SMALL, early_stopping=True, n_iter_no_change=2, max_iter=20, warm_start=True)
+    monkeypatch.setattr(model, "_score_output", lambda *_: 0.0)
+    model.fit(*train, eval_set=held_out)
+    before = arena_bytes(model)
+    monkeypatch.setattr(model, "_score_output", lambda *_: -1.0)
+    model.fit(*train, eval_set=held_out)
+    assert arena_bytes(model) == before
+
+
+@both
 @pytest.mark.parametrize("keep", [lambda m: m, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 def test_early_stopping_of_partial_fit_goes_on_from_call_to_call(estimator, keep):
     train, held_out = halves(estimator)
