@@ -67,6 +67,8 @@ CUDA_ORDER = (
 )
 # Benchmarks that run on the host alone: they measure processes, or compare with libraries there.
 HOST_ONLY = ("discriminant_memory", "natural", "fisher")
+# Benchmarks whose jobs start processes themselves.
+OWN_PROCESSES = ("discriminant_memory", "overhead")
 PEERS = {
     # kept by hand: the libraries that support each device
     "cpu": ("numpy", "torch", "jax", "sklearn", "kfac_jax", "curvlinops", "nngeometry"),
@@ -82,18 +84,21 @@ def run(names: Iterable[str], options, out=sys.stdout, seconds: float = float("i
     """
     from bench import harness
     from bench.peers import Peers
+    from bench.turns import Turns
 
     device = options.device
     about = environment.describe(options.threads, device.describe())
     print(f"{about['device']}, {options.threads} threads, {about['isa']}, commit {about['commit']}", file=out)
     peers = Peers(options.threads, options.peers, device)
     roofline = open_roofline(options, peers)
+    turns = Turns(options) if options.processes else None
     start, rows = time.perf_counter(), []
     try:
         print(f"peak {roofline.sample_peak():.0f} GFLOP/s ({roofline.method})", file=out)
         for name in names:
             began = time.perf_counter()
-            for case in built_cases(name, options, peers, about, start + seconds):
+            own = None if name in OWN_PROCESSES else turns
+            for case in built_cases(name, options, peers, about, start + seconds, own):
                 # A case that could not be built is already a row.
                 row = case if isinstance(case, dict) else run_case(name, case, options, roofline, about)
                 rows.append(row)
@@ -105,6 +110,8 @@ def run(names: Iterable[str], options, out=sys.stdout, seconds: float = float("i
             print(f"-- {name}: {time.perf_counter() - began:.0f} s", file=out, flush=True)
     finally:
         roofline.close()
+        if turns is not None:
+            turns.close()
     return rows
 
 
@@ -120,12 +127,18 @@ def open_roofline(options, peers):
     return Roofline(options.threads, *((0.0005, 3) if options.quick else ()))
 
 
-def built_cases(name: str, options, peers, about: dict, deadline: float) -> Iterator:
-    """Yield the cases of a benchmark until the deadline, or a row for cases that cannot be built."""
+def built_cases(name: str, options, peers, about: dict, deadline: float, turns=None) -> Iterator:
+    """Yield the cases of a benchmark until the deadline, or a row for cases that cannot be built.
+
+    With `turns` each library builds them in a process of its own.
+    """
     from bench import harness
 
     try:
-        cases = importlib.import_module(f"bench.bench_{name}").cases(options, peers)
+        if turns is None:
+            cases = importlib.import_module(f"bench.bench_{name}").cases(options, peers)
+        else:
+            cases = turns.cases(name)
         while time.perf_counter() < deadline and (case := next(cases, None)) is not None:
             yield case
     except Exception as error:
@@ -196,6 +209,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         peers=PEERS[args.device] if args.peers is None else tuple(args.peers),
         device=device,
         max_autotune=args.max_autotune,
+        # On a GPU libraries share a context, and events on its stream time them: host threads do not matter.
+        processes=not on_cuda,
     )
     import steepest
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -98,7 +99,7 @@ def instruction_set() -> str:
 
 
 def others_cpu_seconds() -> float:
-    """CPU seconds of all other processes since the machine started; 0 if unknown."""
+    """CPU seconds of all processes but this one and its children since the machine started; 0 if unknown."""
     try:
         fields = [int(x) for x in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
     except (OSError, ValueError):
@@ -106,7 +107,18 @@ def others_cpu_seconds() -> float:
     # Fields are user, nice, system, idle, iowait, irq, softirq, steal; idle and iowait do not count.
     busy = (sum(fields[:8]) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
     own = os.times()
-    return busy - (own.user + own.system + own.children_user + own.children_system)
+    children = own.children_user + own.children_system + _seconds_of_running_children()
+    return busy - (own.user + own.system + children)
+
+
+def _seconds_of_running_children() -> float:
+    ticks = 0
+    for child in multiprocessing.active_children():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # Behind the name, which may hold anything: user and system time are fields 14 and 15 of all.
+            fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def describe(threads: int, device: dict[str, object] | None = None) -> dict[str, object]:

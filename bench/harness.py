@@ -1,4 +1,4 @@
-"""Checks and times the contestants of a case, which take turns in one process in many short rounds.
+"""Checks and times the contestants of a case, which take turns in many short rounds, each library in its own process.
 
 The speed of a machine drifts (clocks, neighbours on the same host). Contestants therefore run interleaved, in another
 order each round. Besides the ratio of the medians a row has the median of the ratios within rounds, which drift does
@@ -19,6 +19,7 @@ from bench import environment
 from bench.device import Cpu, Cuda, to_host
 
 OURS = "steepest"
+NOT_WANTED = "not among the peers asked for"
 # Allowed error of other libraries in multiples of the tolerance. Tolerances are derived for this package's kernels, a
 # few units in the last place; others only have to do the same job. (Some compute 1 - 0.999 ** t in float32, which errs
 # a hundred times as much.)
@@ -64,6 +65,31 @@ class Contestant:
     def skip(cls, name: str, reason: str) -> Contestant:
         return cls(name, skipped=reason)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this package does the job."""
+        return self.name.replace(",", " ").split()[0] == OURS
+
+    def checked(self, case: Case, device: Cpu | Cuda) -> dict[str, object]:
+        """The entry before timing; its status says whether it will be timed."""
+        return check(case, self, device)
+
+    def calibrated(self, seconds: float, device: Cpu | Cuda, cold: bool) -> int:
+        """The number of calls that take about `seconds`."""
+        return calibrate(self, seconds, device, cold)
+
+    def timed(self, calls: int, device: Cpu | Cuda, cold: bool, warms: bool) -> float:
+        """The seconds per unit of a round of `calls` calls, after some that warm the caches if `warms` is set."""
+        if self.prepare:
+            self.prepare()
+        if warms:
+            # The threads of the previous contestant spin for some milliseconds before they sleep, and its data fill the
+            # caches, so wait, then warm up. A thread team that starts beside spinning threads would use a single thread
+            # for longer than a round.
+            time.sleep(0.02)
+            device.seconds(self, -(-calls // 10))
+        return device.seconds(self, calls, cold) / calls / self.units
+
 
 @dataclass
 class Case:
@@ -93,7 +119,10 @@ class Case:
 
 @dataclass
 class Options:
-    """Options of a run; `round_seconds` is the time of one contestant in one round."""
+    """Options of a run.
+
+    `round_seconds` is the time of one contestant in one round; with `processes` each library has a process of its own.
+    """
 
     quick: bool = False
     threads: int = 2
@@ -104,6 +133,7 @@ class Options:
     peers: tuple[str, ...] = ("numpy", "cupy", "torch", "jax", "sklearn")
     device: Cpu | Cuda = field(default_factory=Cpu)
     max_autotune: bool = False
+    processes: bool = False
 
 
 def errors_of(case: Case, contestant: Contestant) -> tuple[float, float]:
@@ -132,7 +162,7 @@ def check(case: Case, contestant: Contestant, device: Cpu | Cuda) -> dict[str, o
         return {"status": "skipped", "reason": contestant.skipped}
     if contestant.call is None:
         return {"status": "ok"}
-    ours = contestant.name.split()[0] == OURS
+    ours = contestant.is_ours
     limit = 1.0 if ours else case.peer_tolerance
     try:
         error, relative = errors_of(case, contestant)
@@ -180,7 +210,7 @@ def measure(
 ) -> np.ndarray:
     """Seconds per unit in an array (contestants, rounds), with NaN for rounds in which a contestant paused."""
     device = device or Cpu()
-    counts = [calls or calibrate(c, seconds, device, cold) for c in contestants]
+    counts = [calls or c.calibrated(seconds, device, cold) for c in contestants]
     times = np.full((len(contestants), rounds), np.nan)
     was_enabled = gc.isenabled()
     gc.disable()
@@ -190,15 +220,7 @@ def measure(
                 c = contestants[i]
                 if 0 < c.max_rounds <= r:
                     continue
-                if c.prepare:
-                    c.prepare()
-                if not calls:
-                    # The threads of the previous contestant spin for some milliseconds before they sleep, and its
-                    # data fill the caches, so wait, then warm up. A thread team that starts beside spinning threads
-                    # would use a single thread for longer than a round.
-                    time.sleep(0.02)
-                    device.seconds(c, -(-counts[i] // 10))
-                times[i, r] = device.seconds(c, counts[i], cold) / counts[i] / c.units
+                times[i, r] = c.timed(counts[i], device, cold, not calls)
     finally:
         if was_enabled:
             gc.enable()
@@ -208,7 +230,7 @@ def measure(
 def run_case(bench: str, case: Case, options: Options, roofline, about: dict[str, object]) -> dict:
     """Check and time one case; return its row. `roofline` is a Roofline on the CPU, or a Ceiling on CUDA."""
     device = options.device
-    entries = {c.name: check(case, c, device) for c in case.contestants}
+    entries = {c.name: c.checked(case, device) for c in case.contestants}
     running = [c for c in case.contestants if entries[c.name]["status"] == "ok" and c.call is not None]
     # In a quick run the options limit the rounds that a case sets.
     asked = case.rounds or options.rounds
@@ -248,6 +270,7 @@ def run_case(bench: str, case: Case, options: Options, roofline, about: dict[str
         "quick": options.quick,
         "params": case.params,
         "rounds": rounds,
+        "own_processes": options.processes,
         "cores_used_by_others": round(max(0.0, others), 2),
         "contestants": entries,
         "roofline": roofline.describe(bound) if bound.seconds else {},

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable
 
 from bench.device import Cpu, Cuda
-from bench.harness import Contestant, one_line
+from bench.harness import NOT_WANTED, Contestant, one_line
 
 MODULES = ("numpy", "cupy", "torch", "jax", "sklearn", "kfac_jax", "curvlinops", "nngeometry")
 # Number of warm-up steps before PyTorch captures a CUDA graph, as in its documentation.
@@ -30,7 +30,7 @@ class Peers:
     def load(self, name: str):
         """Return the module, or raise PeerUnavailableError."""
         if name not in self.wanted:
-            raise PeerUnavailableError("not among the peers asked for")
+            raise PeerUnavailableError(NOT_WANTED)
         if name not in self._loaded:
             try:
                 with warnings.catch_warnings():

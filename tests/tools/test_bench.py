@@ -34,9 +34,9 @@ OUTSIDE = ("PyTorch", "JAX", "kfac-jax", "curvlinops", "nngeometry")
 RUN = {"date": "2024-02-29", "commit": "0", "device": "CPU", "isa": "generic", "threads": 2, "versions": {}}
 
 
-def options(folder=None):
+def options(folder=None, **more):
     return harness.Options(
-        quick=True, rounds=2, round_seconds=1e-4, results=folder, peers=("numpy", "sklearn")
+        quick=True, rounds=2, round_seconds=1e-4, results=folder, peers=("numpy", "sklearn"), **more
     )
 
 
@@ -353,3 +353,53 @@ def test_instructions_above_the_record():
 def test_the_record_of_instructions_has_every_job():
     counts = json.loads(instructions.RECORD.read_text())["counts"]
     assert counts.keys() == instructions.kernels().keys() | instructions.paths().keys()
+
+
+PLANTED = """
+import os, time
+import numpy as np
+from bench.harness import OURS, Case, Contestant
+
+def cases(options, peers):
+    def contestant(name, value, seconds, status):
+        def result():
+            if status:
+                os._exit(status)
+            return {"x": value}
+        return Contestant(name, lambda: time.sleep(seconds), result, finish=lambda: {"process": os.getpid()})
+
+    for case, status in (("a", 0), ("b", 3)):
+        yield Case(
+            case,
+            [
+                contestant(OURS, 1.0, 1e-4, 0),
+                contestant(f"{OURS} again", 1.0, 1e-4, 0),
+                peers.contestant("NumPy", "numpy", lambda name, _: contestant(name, 1.0, 5e-3, 0)),
+                peers.contestant("scikit-learn", "sklearn", lambda name, _: contestant(name, 1.1, 1e-4, status)),
+                peers.contestant("JAX", "jax", None),
+            ],
+            oracle={"x": np.asarray(1.0)},
+            tolerance={"x": np.asarray(1e-6)},
+            params={"n": 1},
+        )
+"""
+
+
+def test_each_library_has_a_process(monkeypatch, tmp_path):
+    """A slow and a wrong library are shown as such, and one whose process ends stops no other."""
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "bench_planted.py").write_text(PLANTED)
+    monkeypatch.syspath_prepend(tmp_path)
+    first, second = run(["planted"], options(processes=True), io.StringIO())
+    entries = first["contestants"]
+    assert list(entries) == [harness.OURS, f"{harness.OURS} again", "NumPy", "scikit-learn", "JAX"]
+    assert first["own_processes"] and entries["NumPy"]["ratio_of_medians"] > 5
+    assert entries["scikit-learn"]["status"] == "wrong"
+    assert "error is" in entries["scikit-learn"]["reason"]
+    assert entries["JAX"] == {"status": "skipped", "reason": "not among the peers asked for"}
+    at = {name: entry["process"] for name, entry in entries.items() if "process" in entry}
+    assert at[harness.OURS] == at[f"{harness.OURS} again"] != at["NumPy"]
+    assert os.getpid() not in at.values()
+    ended = second["contestants"]
+    assert ended["NumPy"]["status"] == "ok"
+    assert "sklearn: its process ended with status 3" in ended["scikit-learn"]["reason"]
