@@ -1,1 +1,1 @@
-"""Code that several estimators share: validation of data, choice of the device, training loops."""
+"""Code that several estimators share: checks of data, labels and weights, and the choice of the device."""
