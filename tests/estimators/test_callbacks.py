@@ -19,7 +19,7 @@ from sklearn.base import clone
 import steepest
 from steepest import callbacks as module
 from steepest.callbacks import Callback, Checkpoint, EarlyStopping, Epoch, ProgressBar, TensorBoard
-from steepest.neural_network import MLPClassifier
+from steepest.neural_network import MLPClassifier, MLPRegressor
 from steepest.optim import schedules
 
 pytestmark = [
@@ -335,3 +335,71 @@ def test_the_module_is_light():
         "import sys, steepest.callbacks\n"
         "assert not {'numpy', 'tqdm', 'tensorboardX', 'safetensors', 'sklearn'} & set(sys.modules)"
     )
+
+
+class Acts(Callback):
+    """Does something with the model after the second epoch."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def epoch_done(self, model, epoch):
+        if epoch.number == 2:
+            self.act(model)
+
+
+def fitted(act, **options):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 4)), rng.standard_normal(60)
+    options = {"hidden_layer_sizes": (5,), "max_iter": 5, "random_state": 0} | options
+    return MLPRegressor(**options, callbacks=[Acts(act)]).fit(X, y)
+
+
+def test_what_a_callback_sets_counts():
+    assert fitted(lambda model: setattr(model, "t_", 0)).t_ == 3 * 60
+    model = fitted(lambda model: setattr(model, "best_loss_", 0.0))
+    assert model.best_loss_ == 0.0 and model._no_improvement_count == 3
+
+
+def test_early_stopping_that_is_switched_off_meanwhile():
+    """The fit goes on as it began: a score is not compared with a loss."""
+    model = fitted(lambda model: model.set_params(early_stopping=False), early_stopping=True)
+    assert model.best_loss_ is None
+    assert model.best_validation_score_ == max(model.validation_scores_)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"max_iter": 2}, "Maximum iterations"),
+        ({"solver": "lbfgs", "max_iter": 2}, "failed to converge"),
+        ({"batch_size": 100, "n_iter_no_change": 1, "tol": 1e9, "max_iter": 20}, "larger than sample size"),
+        ({"callbacks": "interrupt"}, "interrupted by user"),
+        ({"callbacks": "interrupt", "solver": "lbfgs"}, "interrupted by user"),
+    ],
+)
+def test_warnings_name_the_line_that_called(options, text):
+    def interrupt(model):
+        raise KeyboardInterrupt
+
+    if "callbacks" in options:
+        options = {**options, "callbacks": [Acts(interrupt)]}
+    model = MLPRegressor(hidden_layer_sizes=(5,), random_state=0, **options)
+    rng = np.random.default_rng(0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(rng.standard_normal((60, 4)), rng.standard_normal(60))
+    assert [w.filename for w in caught if text in str(w.message)] == [__file__]
+
+
+def test_a_generator_of_the_caller_is_not_set_back():
+    """Another thread may draw from it meanwhile, and must not draw the same numbers again."""
+
+    class Watched(np.random.RandomState):
+        def set_state(self, state):
+            raise AssertionError("the state of the caller's generator was set")
+
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 4)), rng.standard_normal(60)
+    for solver in ("adam", "natural"):
+        MLPRegressor(hidden_layer_sizes=(5,), max_iter=2, solver=solver, random_state=Watched(0)).fit(X, y)

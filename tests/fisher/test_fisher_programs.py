@@ -252,6 +252,9 @@ def test_several_outputs(rng):
         for z, other, name in zip(outputs, others, names, strict=True)
     ]
     np.testing.assert_allclose(F.divergence(others), sum(parts), rtol=1e-12)
+    for wrong in (others[::-1], others[:2], (*others, X), (), np.hstack([*others, X])):
+        with pytest.raises(ValueError, match=r"\[FisherMatrix\] the outputs have the shape"):
+            F.divergence(wrong)
     assert F.scale == 1.0
     sampled = fisher.FisherMatrix(net, LOSSES, X, kind="monte_carlo", n_samples=4000, sample_weight=weight)
     error = np.abs(sampled.to_dense() - F.to_dense()).max() / np.abs(F.to_dense()).max()
@@ -291,17 +294,24 @@ def test_what_has_no_matrix(rng):
     net = two_outputs()
     X = arguments(net, rng)[0]
     with pytest.raises(
-        ValueError, match="got 1 loss for a network of 3 outputs: pass a tuple with a loss for each"
+        ValueError,
+        match="got SoftmaxCrossEntropy for a network of 3 outputs: pass a tuple with a loss for each",
     ):
         fisher.FisherMatrix(net, LOSS, X)
     with pytest.raises(ValueError, match="got 2 losses for a network of 3 outputs"):
         optim.NaturalGradient(net, LOSSES[:2])
     with pytest.raises(ValueError, match=r"are 1, 1, 0\.16\d* times .* take reduction='sum', and half=True"):
         fisher.FisherMatrix(net, (LOSS, LOSSES[1], nn.MeanSquaredError(half=True)), X)
-    with pytest.raises(ValueError, match="y must be a tuple of 3 arrays"):
+    with pytest.raises(ValueError, match="y must be a tuple of 3 arrays, one for each output, got ndarray"):
         fisher.FisherMatrix(net, LOSSES, X, np.zeros(6), kind="empirical")
+    with pytest.raises(ValueError, match="y must be a tuple of 3 arrays, one for each output, got NoneType"):
+        optim.NaturalGradient(net, LOSSES).step(X, None)
+    with pytest.raises(ValueError, match="got a class: pass SoftmaxCrossEntropy"):
+        optim.NaturalGradient(net, (nn.SoftmaxCrossEntropy, *LOSSES[1:]))
+    with pytest.raises(ValueError, match="for a network of one output: pass the loss itself"):
+        fisher.FisherMatrix(tied(), (LOSS,), X)
     y = (np.zeros(6, int), np.zeros((6, 3)), np.zeros((6, 6)))
-    with pytest.raises(ValueError, match=r"y has shape \(6, 3\); it must be \(6, 2\)"):
+    with pytest.raises(ValueError, match=r"y\[1\] has shape \(6, 3\); it must be \(6, 2\)"):
         fisher.FisherMatrix(net, LOSSES, X, y, kind="empirical")
     x = nn.Input((2, 3))
     with pytest.raises(ValueError, match=r"outputs that are vectors .* got samples of shape \(2, 4\)"):

@@ -18,9 +18,9 @@ def copied(random_state: np.random.RandomState) -> np.random.RandomState:
     return twin
 
 
-def seed_of(random_state: np.random.RandomState) -> int:
-    """Return the seed that the generator would draw next; its state stays as it is."""
-    state = random_state.get_state(legacy=False)
-    seed = int(random_state.randint(np.iinfo(np.int32).max))
-    random_state.set_state(state)
+def seed_of(own: np.random.RandomState) -> int:
+    """Return the seed that a generator would draw next, and set it back; no other thread may use it meanwhile."""
+    state = own.get_state(legacy=False)
+    seed = int(own.randint(np.iinfo(np.int32).max))
+    own.set_state(state)
     return seed

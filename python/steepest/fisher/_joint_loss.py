@@ -42,6 +42,7 @@ class JointLoss:
         sample_weight : ndarray of shape (n,) or None
             Weights of the rows.
         """
+        require_targets(targets, len(self.losses))
         parts = zip(self.losses, apart(outputs, self.widths), targets, strict=True)
         found = [loss(output, target, sample_weight) for loss, output, target in parts]
         values, grads = zip(*found, strict=True)
@@ -56,13 +57,27 @@ def joint_loss(loss: Losses, widths: Sequence[int]) -> Any:
     ValueError
         If there is not a loss for each output.
     """
-    losses = tuple(loss) if isinstance(loss, (list, tuple)) else (loss,)
-    if len(losses) != len(widths):
+    if len(widths) == 1 and not isinstance(loss, (list, tuple)):
+        return loss
+    if len(widths) == 1:
         raise ValueError(
-            f"[FisherMatrix] got {len(losses)} loss{'es' * (len(losses) > 1)} for a network of {len(widths)} "
-            f"output{'s' * (len(widths) > 1)}: pass a tuple with a loss for each"
+            "[FisherMatrix] got several losses for a network of one output: pass the loss itself"
         )
-    return JointLoss(losses, tuple(widths)) if len(losses) > 1 else losses[0]
+    if not isinstance(loss, (list, tuple)) or len(loss) != len(widths):
+        given = f"{len(loss)} losses" if isinstance(loss, (list, tuple)) else f"{type(loss).__name__}"
+        raise ValueError(
+            f"[FisherMatrix] got {given} for a network of {len(widths)} outputs: pass a tuple with a loss for each"
+        )
+    return JointLoss(tuple(loss), tuple(widths))
+
+
+def require_targets(targets: Any, n_outputs: int) -> None:
+    """Raise ValueError unless there is an array for each of several outputs."""
+    if not isinstance(targets, (list, tuple)) or len(targets) != n_outputs:
+        given = f"{len(targets)}" if isinstance(targets, (list, tuple)) else type(targets).__name__
+        raise ValueError(
+            f"[FisherMatrix] y must be a tuple of {n_outputs} arrays, one for each output, got {given}"
+        )
 
 
 def side_by_side(outputs: Array | Sequence[Array]) -> Array:

@@ -201,6 +201,8 @@ def likelihood_of(loss: Any, n_outputs: int) -> Likelihood:
                 "half=True for the squared error, which make each factor 1"
             )
         return Joint(parts, list(loss.widths))
+    if isinstance(loss, type):
+        raise ValueError(f"[FisherMatrix] a loss must be an object, got a class: pass {loss.__name__}()")
     if isinstance(loss, nn.SoftmaxCrossEntropy):
         if loss.ignore_label is not None:
             raise ValueError("[FisherMatrix] a loss with ignore_label has no likelihood for the ignored rows")

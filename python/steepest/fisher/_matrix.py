@@ -16,7 +16,7 @@ from steepest.nn import Gaussian, Loss, Network, SoftmaxCrossEntropy
 from steepest.nn.inputs import Inputs, as_inputs
 
 from ._batch import Batch, Expectation
-from ._joint_loss import JointLoss, Losses, Targets, joint_loss, side_by_side
+from ._joint_loss import JointLoss, Losses, Targets, joint_loss, require_targets, side_by_side
 from ._layout import layout_of, require_finite, require_no_capture
 from ._likelihoods import likelihood_of
 from ._options import Kind, SolverName, StructureName, require_known
@@ -348,7 +348,16 @@ class FisherMatrix(MatrixForSteps):
             The mean in nats, with the weights of the rows. See `steepest.kernels.output_divergence`.
         """
         require_no_capture("FisherMatrix", OUTSIDE_OF_CAPTURE)
-        batch, others = self._batch, self._layout.on_device(side_by_side(outputs))
+        batch, widths = self._batch, self._layout.widths
+        if isinstance(outputs, (list, tuple)):
+            shapes, own = [np.shape(z) for z in outputs], [(len(self.output), width) for width in widths]
+            if shapes != own:
+                raise ValueError(f"[FisherMatrix] the outputs have the shapes {shapes}, but must have {own}")
+        elif outputs.shape != self.output.shape:
+            raise ValueError(
+                f"[FisherMatrix] the outputs have the shape {outputs.shape}, but must have {self.output.shape}"
+            )
+        others = self._layout.on_device(side_by_side(outputs))
         return float(to_host(self._likelihood.divergence(batch.tape.output, others, batch.device_shares)))
 
     # ------------------------------------------------------------------------------------------------------ checks
@@ -376,17 +385,18 @@ class FisherMatrix(MatrixForSteps):
         if not isinstance(self._loss, JointLoss):
             return self._checked_targets(n, y, self._loss, self._layout.n_outputs).copy()
         losses, widths = self._loss.losses, self._loss.widths
-        if not isinstance(y, (list, tuple)) or len(y) != len(losses):
-            raise ValueError(f"[FisherMatrix] y must be a tuple of {len(losses)} arrays, one for each output")
-        parts = zip(y, losses, widths, strict=True)
-        return tuple(self._checked_targets(n, one, loss, width).copy() for one, loss, width in parts)
+        require_targets(y, len(losses))
+        parts = enumerate(zip(y, losses, widths, strict=True))
+        return tuple(
+            self._checked_targets(n, one, loss, width, f"y[{i}]").copy() for i, (one, loss, width) in parts
+        )
 
-    def _checked_targets(self, n: int, y: Any, loss: Loss, c: int) -> Array:
+    def _checked_targets(self, n: int, y: Any, loss: Loss, c: int, name: str = "y") -> Array:
         """Return the targets of an output of c columns as its loss takes them."""
         targets = np.asarray(to_host(y))
         if targets.ndim == 1 and targets.dtype.kind in "iu" and isinstance(loss, SoftmaxCrossEntropy):
             if len(targets) != n:
-                raise ValueError(f"[FisherMatrix] y has {len(targets)} labels, but X has {n} rows")
+                raise ValueError(f"[FisherMatrix] {name} has {len(targets)} labels, but X has {n} rows")
             wrong = np.flatnonzero((targets < 0) | (targets >= c))
             if len(wrong):
                 raise ValueError(
@@ -397,8 +407,8 @@ class FisherMatrix(MatrixForSteps):
         targets = targets[:, None] if targets.ndim == 1 else targets
         expected = c // 2 if isinstance(loss, Gaussian) else c
         if targets.shape != (n, expected):
-            raise ValueError(f"[FisherMatrix] y has shape {targets.shape}; it must be ({n}, {expected})")
-        require_finite("y", targets)
+            raise ValueError(f"[FisherMatrix] {name} has shape {targets.shape}; it must be ({n}, {expected})")
+        require_finite(name, targets)
         return to_device(np.ascontiguousarray(targets), self._net.device)
 
     def _require_formable(self) -> None:

@@ -6,16 +6,17 @@ import numpy as np
 
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import aligned_zeros, array_namespace, to_device
-from steepest.nn import Loss, Network
+from steepest.nn import Network
 from steepest.nn.inputs import Inputs
 
 from ._factors import Factors
+from ._joint_loss import Losses, Targets
 from ._matrix import FisherMatrix
 
 Float64 = Float64Array
 
 
-def score(net: Network, loss: Loss, X: Inputs, y: Array) -> Array:
+def score(net: Network, loss: Losses, X: Inputs, y: Targets) -> Array:
     """Return the gradient of each sample's own loss, row by row.
 
     The mean of the rows is the gradient of the loss. Their second moment is the empirical Fisher matrix times
@@ -26,12 +27,12 @@ def score(net: Network, loss: Loss, X: Inputs, y: Array) -> Array:
     ----------
     net : Network
         A network that `FisherMatrix` supports.
-    loss : Loss
-        A loss that `FisherMatrix` supports.
-    X : ndarray of shape (n, n_in)
-        Inputs, of the network's dtype and on its device.
-    y : ndarray
-        Targets, as the loss takes them.
+    loss : Loss, or tuple of Loss
+        A loss that `FisherMatrix` supports; a tuple with a loss for each of several outputs.
+    X : ndarray of shape (n, n_in), or tuple of ndarray
+        Inputs, of the network's dtype and on its device; a tuple for several inputs.
+    y : ndarray, or tuple of ndarray
+        Targets, as the loss takes them; a tuple for several outputs.
 
     Returns
     -------
@@ -47,19 +48,19 @@ def score(net: Network, loss: Loss, X: Inputs, y: Array) -> Array:
     return to_device(np.ascontiguousarray(factors.rows() * factor, dtype=net.dtype), net.device)
 
 
-def score_norms(net: Network, loss: Loss, X: Inputs, y: Array) -> Float64:
+def score_norms(net: Network, loss: Losses, X: Inputs, y: Targets) -> Float64:
     """Return the norm of the gradient of each sample's own loss, from one pass backwards and without the gradients.
 
     Parameters
     ----------
     net : Network
         A network that `FisherMatrix` supports.
-    loss : Loss
-        A loss that `FisherMatrix` supports.
-    X : ndarray of shape (n, n_in)
-        Inputs, of the network's dtype and on its device.
-    y : ndarray
-        Targets, as the loss takes them.
+    loss : Loss, or tuple of Loss
+        A loss that `FisherMatrix` supports; a tuple with a loss for each of several outputs.
+    X : ndarray of shape (n, n_in), or tuple of ndarray
+        Inputs, of the network's dtype and on its device; a tuple for several inputs.
+    y : ndarray, or tuple of ndarray
+        Targets, as the loss takes them; a tuple for several outputs.
 
     Returns
     -------
@@ -79,7 +80,7 @@ def score_norms(net: Network, loss: Loss, X: Inputs, y: Array) -> Float64:
     return norms
 
 
-def _factors(net: Network, loss: Loss, X: Inputs, y: Array) -> tuple[Factors, float]:
+def _factors(net: Network, loss: Losses, X: Inputs, y: Targets) -> tuple[Factors, float]:
     """Return the factors of the scores, and what these are multiplied by.
 
     A row of S is the gradient divided by sqrt(n * scale), with the normalised weights 1 / n.

@@ -286,6 +286,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         def call_back(epoch: Epoch) -> bool:
             progress.publish(self)
             answers = [callback.epoch_done(self, epoch) for callback in callbacks]
+            progress.take(self)  # what a callback has set
             return any(answers)
 
         def tell_monitors(done: int) -> None:
@@ -349,8 +350,10 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
     ) -> None:
         """Build the network, with weights that the user has set or with initial weights."""
         random_state = check_random_state(self.random_state)
-        # The seed leaves the generator as it is, so that initial weights and shuffles are those of scikit-learn.
-        seed = seed_of(random_state)
+        # The validation split of the first fit is that of later ones, too. The seed comes from its copy, which leaves
+        # initial weights and shuffles those of scikit-learn.
+        split_state = copied(random_state)
+        seed = seed_of(split_state)
         network = nn.Network(layers, seed=seed, dtype=dtype, device=device)
         if len(given) == 2:
             for attribute, role in (("coefs_", "weight"), ("intercepts_", "bias")):
@@ -360,8 +363,6 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
             draw_initial_values(network, random_state, self.activation)
         self._network = network
         self.n_layers_ = sum(isinstance(layer, nn.Linear) for layer in layers) + 1
-        # The validation split of the first fit is that of later ones, too.
-        split_state = copied(random_state)
         Progress.begun(random_state, split_state, self.early_stopping).publish(self)
 
     def _move_to(self, device: str) -> None:

@@ -12,6 +12,7 @@ from steepest.callbacks import Epoch, above_bars
 from steepest.nn.losses import Loss
 from steepest.training.batches import Samples
 from steepest.training.full_batch import minimize_lbfgs
+from steepest.training.loop import warn_of_interrupt
 
 from ._parameters import PerceptronParameters
 from ._progress import Progress
@@ -69,8 +70,7 @@ def fit_lbfgs(
             after_iteration=after_iteration,
         )
     except KeyboardInterrupt:
-        with above_bars():
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+        warn_of_interrupt(stacklevel=5)
         return True
     progress.loss, progress.n_iter = minimum.loss, minimum.n_iter
     if minimum.problem:
@@ -80,6 +80,6 @@ def fit_lbfgs(
                 f"You might also want to scale the data, or to increase max_iter={model.max_iter} "
                 f"or max_fun={model.max_fun}.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
     return False

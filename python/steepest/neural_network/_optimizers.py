@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from steepest import nn, optim
-from steepest.estimators.random_states import seed_of
+from steepest.estimators.random_states import copied, seed_of
 from steepest.fisher._likelihoods import likelihood_of
 from steepest.nn.losses import Loss
 
@@ -122,7 +122,7 @@ def _make_natural_gradient(
             momentum_rule="model",
             factor_decay=0.95,
             inverse_period=5,
-            seed=seed_of(random_state),
+            seed=seed_of(copied(random_state)),
         )
     except ValueError as error:
         text = str(error).removeprefix("[FisherMatrix] ")

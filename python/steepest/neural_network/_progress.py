@@ -73,6 +73,10 @@ class Progress:
         held = vars(model)
         return cls(**{name: held[attribute] for name, attribute in _ATTRIBUTES.items() if attribute in held})
 
+    def take(self, model: Any) -> None:
+        """Take over what an estimator holds, where something else has changed it."""
+        vars(self).update(vars(Progress.of(model)))
+
     def publish(self, model: Any) -> None:
         """Set the attributes of an estimator; it has no loss before the first epoch, and may have no optimizer."""
         held = vars(model)

@@ -19,7 +19,7 @@ from steepest.nn.losses import Loss
 from steepest.optim import schedules
 from steepest.optim.schedules import Schedule
 from steepest.training.batches import Batches, Samples
-from steepest.training.loop import train
+from steepest.training.loop import train, warn_of_interrupt
 from steepest.training.patience import Patience
 from steepest.training.programs import GradientDescent, NaturalDescent, Program
 from steepest.training.trainer import Trainer
@@ -83,6 +83,7 @@ class StochasticFit:
     ) -> None:
         self.model, self.network, self.loss, self.progress = model, network, loss, progress
         self.recorder, self.incremental = recorder, incremental
+        self._early_stopping = model.early_stopping  # which a callback may change
         batches = Batches(
             samples, network.device, rows=rows, shuffle=model.shuffle, random_state=progress.random_state
         )
@@ -99,16 +100,10 @@ class StochasticFit:
             grows=natural and model.batch_size == "auto",
         )
         self.stopped = False  # whether the fit has ended before max_iter, by its criteria or by a callback
-        if model.early_stopping:
-            best = progress.best_validation_score
-            # A model whose last fit was without early stopping has no best score yet.
-            self.patience = Patience(-math.inf if best is None else best, progress.no_improvement_count)
-            if not incremental and best is not None and np.isfinite(best):
-                # If a warm start does not improve the score, its initial weights are restored.
-                progress.best_parameters = self._parameters()
-        else:
-            lowest = progress.best_loss
-            self.patience = Patience(-math.inf if lowest is None else -lowest, progress.no_improvement_count)
+        best = progress.best_validation_score
+        if self._early_stopping and not incremental and best is not None and math.isfinite(best):
+            # If a warm start does not improve the score, its initial weights are restored.
+            progress.best_parameters = self._parameters()
 
     def run(self, name: str, on_progress: Callable[[int], None] | None) -> bool:
         """Train the network, and return whether the user interrupted the training.
@@ -122,7 +117,7 @@ class StochasticFit:
         """
         model, progress = self.model, self.progress
         if not self.incremental:
-            self.patience.waited = progress.no_improvement_count = 0
+            progress.no_improvement_count = 0
             progress.stopped_early = False
         try:
             interrupted = train(
@@ -136,6 +131,8 @@ class StochasticFit:
             if isinstance(self.optimizer, optim.Optimizer):
                 # The schedule ends with this call, since the next one has another number of steps.
                 self.optimizer.follow(None)
+        if interrupted:
+            warn_of_interrupt(stacklevel=5)
         if progress.best_parameters is not None and (progress.stopped_early or not self.incremental):
             assign(self.network.arena, progress.best_parameters)
             progress.best_parameters = None
@@ -143,7 +140,7 @@ class StochasticFit:
             warnings.warn(
                 "Early stopping: no validation score was a number (all were NaN); the last weights were kept",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         if not (self.incremental or self.stopped or interrupted):
             with above_bars():
@@ -151,7 +148,7 @@ class StochasticFit:
                     f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached "
                     "and the optimization hasn't converged yet.",
                     ConvergenceWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
         return interrupted
 
@@ -234,36 +231,40 @@ class StochasticFit:
         epoch = self.recorder.record(epoch)
         self._compare(epoch)
         self._schedule(self.optimizer)
-        if self.patience.waited > model.n_iter_no_change:
+        if progress.no_improvement_count > model.n_iter_no_change:
             self.stopped = self._stop_or_slow_down()
-            progress.stopped_early = self.stopped and model.early_stopping
-        progress.no_improvement_count = self.patience.waited
+            progress.stopped_early = self.stopped and self._early_stopping
         self.stopped = self.recorder.call_back(epoch) or self.stopped
         return self.stopped
 
     def _compare(self, epoch: Epoch) -> None:
         """Compare the score of an epoch, or without early stopping its loss, with the best one so far."""
         progress, tol = self.progress, self.model.tol
-        if not self.model.early_stopping:
-            self.patience.observe(-epoch.loss, tol)
-            progress.best_loss = -self.patience.best
-            return
-        assert epoch.validation_score is not None
-        if self.patience.observe(epoch.validation_score, tol):
-            progress.best_parameters = self._parameters()
-        progress.best_validation_score = self.patience.best
+        best = progress.best_validation_score if self._early_stopping else progress.best_loss
+        if best is None:  # the last fit was the other one of these two
+            best = -math.inf if self._early_stopping else math.inf
+        patience = Patience(best if self._early_stopping else -best, progress.no_improvement_count)
+        if self._early_stopping:
+            assert epoch.validation_score is not None
+            if patience.observe(epoch.validation_score, tol):
+                progress.best_parameters = self._parameters()
+            progress.best_validation_score = patience.best
+        else:
+            patience.observe(-epoch.loss, tol)
+            progress.best_loss = -patience.best
+        progress.no_improvement_count = patience.waited
 
     def _parameters(self) -> Array:
         return np.array(to_host(self.network.arena))
 
     def _stop_or_slow_down(self) -> bool:
         model, optimizer = self.model, self.optimizer
-        what = "Validation score" if model.early_stopping else "Training loss"
+        what = "Validation score" if self._early_stopping else "Training loss"
         adaptive = model.solver == "sgd" and model.learning_rate == "adaptive"
         stop = not (adaptive and optimizer.lr > _SMALLEST_ADAPTIVE_RATE)
         if not stop:
             optimizer.lr /= 5.0
-            self.patience.waited = 0
+            self.progress.no_improvement_count = 0
         if model.verbose:
             action = "Stopping." if stop else f"Setting learning rate to {optimizer.lr:f}"
             patience = f"tol={model.tol:f} for {model.n_iter_no_change} consecutive epochs"

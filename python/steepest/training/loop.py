@@ -84,7 +84,7 @@ def train(
     Returns
     -------
     bool
-        Whether the user interrupted the training. The networks are then usable, and a warning has been issued.
+        Whether the user interrupted the training. The networks are then usable; the caller warns of it.
 
     Raises
     ------
@@ -118,7 +118,11 @@ def train(
         described.epoch = number  # type: ignore[attr-defined]
         raise described from error
     except KeyboardInterrupt:
-        with above_bars():
-            warnings.warn("Training interrupted by user.", stacklevel=3)
         return True
     return False
+
+
+def warn_of_interrupt(stacklevel: int) -> None:
+    """Warn that the user has ended a training; `stacklevel` counts from the caller, as that of `warnings.warn`."""
+    with above_bars():
+        warnings.warn("Training interrupted by user.", stacklevel=stacklevel + 1)

@@ -18,7 +18,7 @@ from steepest._runtime.memory import aligned_zeros, array_namespace, assign, to_
 from steepest.callbacks import Epoch
 from steepest.optim.schedules import Adaptive
 from steepest.training.batches import Batches, Samples
-from steepest.training.loop import train
+from steepest.training.loop import train, warn_of_interrupt
 from steepest.training.programs import divergence, lower_rate
 from steepest.training.sampling import draw_by_weight
 from steepest.training.sparse_rows import SparseRows
@@ -299,7 +299,9 @@ def descend(
         if descent.max_iter:
             # A DivergenceError reports overflows.
             with np.errstate(over="ignore", invalid="ignore"):
-                train(epochs, descent.max_iter, after_epoch, name=name)
+                interrupted = train(epochs, descent.max_iter, after_epoch, name=name)
+            if interrupted:
+                warn_of_interrupt(stacklevel=2)
     except DivergenceError as diverged:
         error, best = diverged, epochs.parameters()
     return Descended(*best, len(curve), curve, converged, error)

@@ -223,7 +223,8 @@ class NaturalGradient(ResumableNaturalGradient):
         layout = layout_of(net)
         likelihood_of(joint_loss(loss, layout.widths), layout.n_outputs)
         require_factors(layout, structure)
-        self.net, self.loss, self.damping = net, loss, damping
+        self.net, self.damping = net, damping
+        self.loss = tuple(loss) if isinstance(loss, (list, tuple)) else loss
         self._require_nothing_frozen()
         self.kind, self.solver, self.momentum_rule = kind, solver, momentum_rule
         self.adapt_damping, self.inverse_damping = adapt_damping, inverse_damping
