@@ -137,7 +137,7 @@ def test_divergence_from_other_outputs(name, dtype):
         # The normalised weights of the rows are rounded to the network's dtype.
         for outputs in (others, others.astype(np.float64), np.asfortranarray(others)):
             assert F.divergence(outputs) == pytest.approx(expected, rel=8 * tolerances.eps(dtype))
-        with pytest.raises(ValueError, match=r"\[output_divergence\] w has shape"):
+        with pytest.raises(ValueError, match=r"\[FisherMatrix\] the outputs have the shape"):
             F.divergence(others[1:])
 
 
