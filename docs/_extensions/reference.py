@@ -43,9 +43,11 @@ def public_names(module):
     ]
 
 
-def heading(item):
-    """Return the family of a function or class: the last part of the name of the module that defines it."""
-    return item.__module__.rpartition(".")[2].strip("_").replace("_", " ").capitalize()
+def heading(item, page):
+    """Return the family of a function or class: the room of a page's module that holds it, or else its own module."""
+    parts = item.__module__.removeprefix(f"{page}.").split(".")
+    in_room = item.__module__ != page and not parts[0].startswith("_")
+    return parts[0 if in_room else -1].strip("_").replace("_", " ").capitalize()
 
 
 def underlined(text, line):
@@ -60,7 +62,7 @@ def page(name):
     for member in sorted(public_names(module), key=str.lower):
         item = getattr(module, member)
         if inspect.isclass(item) or inspect.isroutine(item):
-            families[heading(item)].append(member)
+            families[heading(item, name)].append(member)
         elif not inspect.ismodule(item) and not member.startswith("__"):
             constants.append(member)
     lines = [*underlined(name, "="), f".. automodule:: {name}", "   :no-members:", ""]
