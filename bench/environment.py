@@ -98,6 +98,19 @@ def instruction_set() -> str:
     return UNKNOWN
 
 
+def compiled_library(source: Path, folder: Path, *options: str) -> Path:
+    """Compile a C file with the machine's compiler (CC, or cc) into a shared library, or raise RuntimeError."""
+    library = folder / f"{source.stem}.so"
+    command = [os.environ.get("CC", "cc"), *options, "-shared", "-fPIC", "-o", str(library), str(source)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise RuntimeError(f"no C compiler: {error}") from error
+    if done.returncode != 0:
+        raise RuntimeError(f"{source.name} cannot be compiled: {done.stderr}")
+    return library
+
+
 def others_cpu_seconds() -> float:
     """CPU seconds of all processes but this one and its children since the machine started; 0 if unknown."""
     try:

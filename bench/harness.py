@@ -68,7 +68,7 @@ class Contestant:
     @property
     def is_ours(self) -> bool:
         """Whether this package does the job."""
-        return self.name.replace(",", " ").split()[0] == OURS
+        return self.name.startswith(OURS)
 
     def checked(self, case: Case, device: Cpu | Cuda) -> dict[str, object]:
         """The entry before timing; its status says whether it will be timed."""

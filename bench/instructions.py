@@ -26,12 +26,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from bench.environment import ROOT, compiled_library
 
 from steepest import _cpu, fisher, nn, optim
 from steepest import kernels as K
 
-ROOT = Path(__file__).resolve().parents[1]
-RECORD = Path(__file__).with_name("results") / "instructions.json"
+RECORD = ROOT / "bench" / "results" / "instructions.json"
 TOLERANCE = 0.02
 SETTINGS = {
     "STEEPEST_ISA": "avx2",
@@ -142,12 +142,11 @@ def counted(folder: Path) -> dict[str, int]:
     """
     if shutil.which("valgrind") is None:
         raise UnavailableError("valgrind is not installed")
-    library, out = folder / "callgrind.so", folder / "out"
-    source = Path(__file__).with_name("callgrind.c")
-    command = [os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-o", str(library), str(source)]
-    compiled = subprocess.run(command, capture_output=True, text=True)
-    if compiled.returncode != 0:
-        raise UnavailableError(f"{source.name} cannot be compiled: {compiled.stderr}")
+    try:
+        library = compiled_library(Path(__file__).with_name("callgrind.c"), folder, "-O2")
+    except RuntimeError as error:
+        raise UnavailableError(str(error)) from error
+    out = folder / "out"
     options = ["--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}"]
     inside = [sys.executable, "-m", "bench.instructions", "--inside", str(library)]
     run = subprocess.run(
@@ -214,7 +213,7 @@ def main() -> int:
             print(f"instructions are not counted: {error}")
             return 0
     if options.write:
-        record = {"versions": versions(), "settings": SETTINGS, "counts": found}
+        record = {"versions": versions(), "counts": found}
         RECORD.write_text(json.dumps(record, indent=1) + "\n")
     lines, slower = compare(found, versions(), json.loads(RECORD.read_text()))
     print(*lines, sep="\n")

@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import platform
-import shutil
-import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from bench.environment import compiled_library
 
 SOURCE = Path(__file__).with_name("roofline.c")
 TRAFFIC = ("copy_library", "copy_vectors", "update_in_place")
@@ -30,12 +28,11 @@ TRAFFIC = ("copy_library", "copy_vectors", "update_in_place")
 
 def compile_probe(folder: str) -> ctypes.CDLL | None:
     """The library compiled from roofline.c, or None if no compiler can build it."""
-    compiler = os.environ.get("CC", "cc")
-    if shutil.which(compiler) is None or platform.machine() not in ("x86_64", "AMD64"):
+    if platform.machine() not in ("x86_64", "AMD64"):
         return None
-    library = Path(folder) / "roofline.so"
-    command = [compiler, "-O3", "-march=native", "-shared", "-fPIC", "-o", str(library), str(SOURCE)]
-    if subprocess.run(command, capture_output=True).returncode != 0:
+    try:
+        library = compiled_library(SOURCE, Path(folder), "-O3", "-march=native")
+    except RuntimeError:
         return None
     probe = ctypes.CDLL(str(library))
     probe.multiply_add.restype = ctypes.c_int64

@@ -10,8 +10,9 @@ from __future__ import annotations
 import gc
 import importlib
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from bench.device import Cpu
@@ -55,7 +56,6 @@ class Servant:
         self._peers = Peers(self.options.threads, modules, self.options.device)
         self._cases: Iterator[Case] = iter(())
         self._own: dict[str, Contestant] = {}
-        self._case: Case | None = None
 
     def begin(self, bench: str) -> None:
         """Begin a benchmark."""
@@ -63,7 +63,7 @@ class Servant:
 
     def next_case(self) -> tuple[Case, list[Told]] | None:
         """Build the next case, and check its contestants; without arrays and functions, which stay here."""
-        self._case, self._own = None, {}
+        self._own = {}
         self.options.device.release()
         case = next(self._cases, None)
         if case is None:
@@ -84,7 +84,6 @@ class Servant:
                 )
             else:
                 told.append(Told(contestant.name, {}, 0, False, False))
-        self._case = case
         return replace(case, contestants=[], oracle={}, tolerance={}), told
 
     def _belongs(self, contestant: Contestant) -> bool:
@@ -171,9 +170,7 @@ class Remote(Contestant):
     """A contestant in another process."""
 
     def __init__(self, process: Process, told: Told) -> None:
-        finish: Callable[[], dict[str, object]] | None = None
-        if told.has_finish:
-            finish = lambda: process.ask("finished", told.name)  # noqa: E731
+        finish = partial(process.ask, "finished", told.name) if told.has_finish else None
         super().__init__(told.name, finish=finish, max_rounds=told.max_rounds)
         self.call = _elsewhere if told.is_timed else None
         self._process, self._entry = process, told.entry

@@ -94,7 +94,7 @@ def trainer_of(n, bad_row=None, **options):
         y[bad_row] = np.inf
     net = nn.Network([nn.Linear(10, 1)], dtype=np.float64)
     program = GradientDescent(net, nn.MeanSquaredError(), optim.SGD(net.parameters()))
-    return Trainer({"network": program}, Batches(Samples(X, y), "cpu", **options), 10)
+    return Trainer({"network": program}, Batches(Samples(X, y), **options), 10)
 
 
 def test_every_epoch_has_an_order_of_its_own():
@@ -303,9 +303,9 @@ def test_programs_side_by_side_train_as_each_alone(n):
     X, y = data_for(MLPRegressor, n)
     samples = Samples(X, y[:, None])
     together = two_networks()
-    both_at_once = Trainer(dict(zip("ab", together, strict=True)), Batches(samples, "cpu", seed=3), 10)
+    both_at_once = Trainer(dict(zip("ab", together, strict=True)), Batches(samples, seed=3), 10)
     alone = two_networks()
-    each = [Trainer({"it": program}, Batches(samples, "cpu", seed=3), 10) for program in alone]
+    each = [Trainer({"it": program}, Batches(samples, seed=3), 10) for program in alone]
     for epoch in range(3):
         total, accuracy = both_at_once.run_epoch(epoch)
         losses = [trainer.run_epoch(epoch)[0] for trainer in each]
@@ -322,7 +322,7 @@ def test_a_program_that_cannot_be_captured_beside_one_that_can():
     captured, watching = two_networks()
     watching.captured = False
     watching.step = lambda batch: kept.append(batch)
-    trainer = Trainer({"a": captured, "b": watching}, Batches(samples, "cpu", shuffle=False), 10)
+    trainer = Trainer({"a": captured, "b": watching}, Batches(samples, shuffle=False), 10)
     trainer.run_epoch(0)
     np.testing.assert_array_equal(np.concatenate([batch.x for batch in kept]), X)
     assert [len(batch) for batch in kept] == [10, 10, 10, 5]
@@ -333,7 +333,7 @@ def test_the_error_names_the_program_that_diverged():
     good, bad = two_networks()
     bad.loss = lambda output, target, weight: nn.MeanSquaredError()(output * np.inf, target, weight)
     bad.captured = False
-    trainer = Trainer({"good": good, "bad": bad}, Batches(Samples(X, y[:, None]), "cpu"), 10)
+    trainer = Trainer({"good": good, "bad": bad}, Batches(Samples(X, y[:, None])), 10)
     snapshot = good.network.arena.copy()
     with np.errstate(invalid="ignore"), pytest.raises(steepest.DivergenceError, match="step 1 of 3: bad: "):
         train(trainer, 2, lambda epoch: False, name="two")
@@ -349,7 +349,7 @@ def test_even_batches_that_grow():
     step = program.step
     program.step = lambda batch: (lengths.append(len(batch)), step(batch))
     program.optimizer.lr = 1e-12
-    trainer = Trainer({"it": program}, Batches(Samples(X, y[:, None]), "cpu"), 8, even=True, grows=True)
+    trainer = Trainer({"it": program}, Batches(Samples(X, y[:, None])), 8, even=True, grows=True)
     for epoch, sizes in enumerate([[7] * 5, [7] * 5, [11, 12, 12], [17, 18], [35], [35]]):
         lengths.clear()
         assert trainer.steps == len(sizes)

@@ -296,9 +296,8 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         try:
             rows = None
             if self.early_stopping and validation is None and self.solver != "lbfgs":
-                again = copied(progress.split_state)
-                random_state = again if progress.t else progress.random_state
-                rows, validation = hold_out(self, samples, network.device, random_state, self._strata)
+                random_state = copied(progress.split_state) if progress.t else progress.random_state
+                rows, validation = hold_out(self, samples, random_state, self._strata)
             validates = None if validation is None else partial(validate, validation)
             recorder = Recorder(progress, validates, call_back, bool(self.verbose))
             if self.solver == "lbfgs":

@@ -20,7 +20,6 @@ from steepest.optim import schedules
 from steepest.optim.schedules import Schedule
 from steepest.training.batches import Batches, Samples
 from steepest.training.loop import train, warn_of_interrupt
-from steepest.training.patience import Patience
 from steepest.training.programs import GradientDescent, NaturalDescent, Program
 from steepest.training.trainer import Trainer
 
@@ -84,9 +83,7 @@ class StochasticFit:
         self.model, self.network, self.loss, self.progress = model, network, loss, progress
         self.recorder, self.incremental = recorder, incremental
         self._early_stopping = model.early_stopping  # which a callback may change
-        batches = Batches(
-            samples, network.device, rows=rows, shuffle=model.shuffle, random_state=progress.random_state
-        )
+        batches = Batches(samples, rows=rows, shuffle=model.shuffle, random_state=progress.random_state)
         batch_size = self._batch_size(len(batches))
         self.epochs = 1 if incremental else model.max_iter
         self._steps_per_epoch = -(-len(batches) // batch_size)
@@ -240,19 +237,24 @@ class StochasticFit:
     def _compare(self, epoch: Epoch) -> None:
         """Compare the score of an epoch, or without early stopping its loss, with the best one so far."""
         progress, tol = self.progress, self.model.tol
-        best = progress.best_validation_score if self._early_stopping else progress.best_loss
-        if best is None:  # the last fit was the other one of these two
-            best = -math.inf if self._early_stopping else math.inf
-        patience = Patience(best if self._early_stopping else -best, progress.no_improvement_count)
         if self._early_stopping:
-            assert epoch.validation_score is not None
-            if patience.observe(epoch.validation_score, tol):
-                progress.best_parameters = self._parameters()
-            progress.best_validation_score = patience.best
+            best, value = progress.best_validation_score, epoch.validation_score
+            assert value is not None
         else:
-            patience.observe(-epoch.loss, tol)
-            progress.best_loss = -patience.best
-        progress.no_improvement_count = patience.waited
+            # Losses count with the opposite sign.
+            best, value = None if progress.best_loss is None else -progress.best_loss, -epoch.loss
+        if best is None:  # the last fit was the other one of these two
+            best = -math.inf
+        # As in scikit-learn, smaller steps than tol raise the best value, but are no improvement; nor is NaN.
+        improved, is_best = value >= best + tol, value > best
+        progress.no_improvement_count = 0 if improved else progress.no_improvement_count + 1
+        best = value if is_best else best
+        if not self._early_stopping:
+            progress.best_loss = -best
+            return
+        progress.best_validation_score = best
+        if is_best:
+            progress.best_parameters = self._parameters()
 
     def _parameters(self) -> Array:
         return np.array(to_host(self.network.arena))

@@ -17,7 +17,6 @@ from ._parameters import PerceptronParameters, prefixed
 def hold_out(
     model: PerceptronParameters,
     samples: Samples,
-    device: str,
     random_state: np.random.RandomState,
     strata: Callable[[Array], Array | None],
 ) -> tuple[Array, Samples]:
@@ -29,8 +28,6 @@ def hold_out(
         The parameters of the estimator.
     samples : Samples
         All samples.
-    device : {"cpu", "cuda"}
-        Their device.
     random_state : RandomState
         Generator of the split.
     strata : callable
@@ -54,7 +51,7 @@ def hold_out(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset.",
             )
         )
-    rows, held_out = (to_device(indices, device) for indices in (rows, held_out))
+    rows, held_out = (to_device(indices, samples.device) for indices in (rows, held_out))
     for name, indices in (("training", rows), ("validation", held_out)):
         if samples.sample_weight is not None and not samples.sample_weight[indices].sum(dtype=np.float64) > 0:
             raise ValueError(prefixed(model, f"sample_weight is zero for every sample of the {name} set"))

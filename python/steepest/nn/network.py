@@ -144,7 +144,6 @@ class Network(Freezable):
     ) -> None:
         """Be the network of an arena's layers and parameters; what is not given is made."""
         self.layers, self.dtype, self.device = arena.layers, arena.dtype, arena.device
-        self._on_cpu = arena.device == "cpu"
         self.seed = seed
         self._arena, self._architecture = arena, arena.architecture
         self.arena, self.grad_arena, self.weight_arena = arena.values, arena.grads, arena.weights
@@ -453,7 +452,13 @@ class Network(Freezable):
             raise ValueError(f"[Network.{method}] takes {self._n_inputs} inputs, got {len(inputs)}")
         declared, x = self._architecture.inputs, inputs[0]
         # The usual case, in which checks take as long as a kernel.
-        if not declared and type(x) is np.ndarray and x.dtype == self.dtype and x.ndim == 2 and self._on_cpu:
+        if (
+            not declared
+            and type(x) is np.ndarray
+            and x.dtype == self.dtype
+            and x.ndim == 2
+            and self.device == "cpu"
+        ):
             return
         if starts_inside and declared:
             # Of a value between layers the shape is looked at by the next layer.

@@ -2,26 +2,38 @@
 
 import sys
 
-from . import first_order, natural, schedules
+from . import schedules
 from .averaging import ParameterAverage
-from .first_order import RULES as RULES
-from .first_order import Optimizer as Optimizer
+from .first_order import adam, adaptive, sgd
 from .first_order.adam import *
 from .first_order.adaptive import *
+from .first_order.optimizer import Optimizer
 from .first_order.sgd import *
-from .natural import NaturalGradient as NaturalGradient
-from .natural import StepDiagnostics as StepDiagnostics
+from .natural import natural_gradient, step_diagnostics
+from .natural.natural_gradient import NaturalGradient
+from .natural.step_diagnostics import StepDiagnostics
 
-__all__ = ["ParameterAverage", "schedules"]
-__all__ += first_order.__all__
-__all__ += natural.__all__
+RULES: tuple[type[Optimizer], ...] = tuple(
+    getattr(module, name) for module in (sgd, adaptive, adam) for name in module.__all__
+)
+"""All first-order update rules."""
+
+__all__ = [
+    "RULES",
+    "NaturalGradient",
+    "Optimizer",
+    "ParameterAverage",
+    "StepDiagnostics",
+    "schedules",
+    *(rule.__name__ for rule in RULES),
+]
 
 # Pickles of earlier states of the package name the modules by which the classes were found then.
 for _old, _module in {
-    "sgd": first_order.sgd,
-    "adaptive": first_order.adaptive,
-    "adam": first_order.adam,
-    "natural_gradient": natural.natural_gradient,
-    "_step_diagnostics": natural.step_diagnostics,
+    "sgd": sgd,
+    "adaptive": adaptive,
+    "adam": adam,
+    "natural_gradient": natural_gradient,
+    "_step_diagnostics": step_diagnostics,
 }.items():
     sys.modules[f"{__name__}.{_old}"] = _module

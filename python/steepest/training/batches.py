@@ -9,6 +9,7 @@ import numpy as np
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array
+from steepest._runtime.backends import device_of
 from steepest._runtime.memory import aligned_empty, aligned_zeros, array_namespace, assign, to_device, to_host
 from steepest.nn import Network
 
@@ -42,6 +43,11 @@ class Samples:
         return Samples(self.X[rows], self.y[rows], None if weight is None else weight[rows])
 
     @property
+    def device(self) -> str:
+        """The device that they lie on."""
+        return device_of(self.y)
+
+    @property
     def total_weight(self) -> float:
         """The sum of the weights; without weights, the number of samples."""
         weight = self.sample_weight
@@ -72,8 +78,6 @@ class Batches:
     ----------
     samples : Samples
         The samples; they are not copied.
-    device : {"cpu", "cuda"}
-        Their device.
     rows : ndarray of shape (k,), int64, or None
         The rows to train on; None for all.
     shuffle : bool
@@ -88,20 +92,19 @@ class Batches:
     def __init__(
         self,
         samples: Samples,
-        device: str,
         *,
         rows: Array | None = None,
         shuffle: bool = True,
         seed: int = 0,
         random_state: np.random.RandomState | None = None,
     ) -> None:
-        self.samples, self.device = samples, device
+        self.samples, self.device = samples, samples.device
         rows = np.arange(len(samples)) if rows is None else rows
         # The rows are copied, since `visit` overwrites them.
-        self._rows = to_device(rows, device).astype(np.int64)
+        self._rows = to_device(rows, self.device).astype(np.int64)
         self._shuffle, self._seed, self._random_state = shuffle, seed, random_state
         self.order = self._rows.copy()
-        self._cursor = aligned_zeros((), np.int64, device)
+        self._cursor = aligned_zeros((), np.int64, self.device)
 
     def __len__(self) -> int:
         """Return the number of rows of an epoch."""

@@ -45,14 +45,12 @@ class _Objective:
 
     def _sum_blocks(self, X: SparseRows) -> tuple[float, Array]:
         network, value = self._network, 0.0
-        y, sample_weight = self._samples.y, self._samples.sample_weight
         gradient: Array = np.zeros(network.arena.shape)
         for start, x in X.blocks():
-            rows = slice(start, start + len(x))
-            weights = None if sample_weight is None else sample_weight[rows]
-            block_weight = float(len(x)) if weights is None else float(weights.sum(dtype=np.float64))
-            proportion = block_weight / self._total_weight
-            block_value, d_output = self._loss(network.forward(x), y[rows], weights)
+            rows, weight = slice(start, start + len(x)), self._samples.sample_weight
+            block = Samples(x, self._samples.y[rows], None if weight is None else weight[rows])
+            proportion = block.total_weight / self._total_weight
+            block_value, d_output = self._loss(network.forward(x), block.y, block.sample_weight)
             # The penalty's gradient is in each block's gradient; the proportions of the blocks sum to 1.
             network.backward(d_output, l2=self._l2)
             value += proportion * float(block_value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from steepest._cpu import DivergenceError
@@ -29,7 +29,7 @@ class Epochs(Protocol):
 
     Attributes
     ----------
-    networks : sequence of Network
+    networks : list of Network
         The networks that are trained.
     samples, steps : int
         Samples and steps of an epoch.
@@ -37,14 +37,9 @@ class Epochs(Protocol):
         Advice for the error message after divergence.
     """
 
-    @property
-    def networks(self) -> Sequence[Network]: ...  # noqa: D102
-
-    @property
-    def samples(self) -> int: ...  # noqa: D102
-
-    @property
-    def steps(self) -> int: ...  # noqa: D102
+    networks: list[Network]
+    samples: int
+    steps: int
 
     @property
     def remedy(self) -> str: ...  # noqa: D102
@@ -61,7 +56,6 @@ def train(
     after_epoch: Callable[[Epoch], bool],
     *,
     name: str,
-    first_stream: int = 0,
     on_progress: Callable[[int], None] | None = None,
 ) -> bool:
     """Train until `after_epoch` stops the loop, the epochs are done, training diverges, or the user interrupts it.
@@ -76,8 +70,6 @@ def train(
         Called with the `Epoch` after each epoch; returns whether to stop.
     name : str
         Name that error messages start with.
-    first_stream : int, default=0
-        Random stream of the first epoch's shuffle.
     on_progress : callable or None, default=None
         Called after each part of an epoch with its number of samples.
 
@@ -100,7 +92,7 @@ def train(
             for arena, snapshot in zip(arenas, snapshots, strict=True):
                 snapshot[...] = arena
             start = time.perf_counter()
-            loss, accuracy = epochs.run_epoch(first_stream + number - 1, on_progress)
+            loss, accuracy = epochs.run_epoch(number - 1, on_progress)
             seconds = time.perf_counter() - start
             if after_epoch(Epoch(number, loss, accuracy, epochs.samples, seconds)):
                 break

@@ -106,9 +106,7 @@ class MiniBatchTraining(Training):
         self._seen, self._steps_of_an_epoch = state.seen, -(-len(samples.rows) // batch_size)
         self._follow()
         X = SparseRows(samples.X, samples.device) if scipy.sparse.issparse(samples.X) else samples.X
-        batches = Batches(
-            Samples(X, self._values_of_target()), samples.device, rows=samples.rows, shuffle=False
-        )
+        batches = Batches(Samples(X, self._values_of_target()), rows=samples.rows, shuffle=False)
         program = GradientDescent(self._network, _LOSSES[rule.kind](rule), self._optimizer)
         self._trainer = Trainer({"network": program}, batches, min(batch_size, len(samples.rows)))
 

@@ -138,7 +138,6 @@ class _Epochs:
         sparse = scipy.sparse.issparse(objective.X)
         batches = Batches(
             Samples(SparseRows(objective.X, objective.device) if sparse else objective.X, objective.target),
-            objective.device,
             rows=rows,
             shuffle=self.descent.shuffle,
             seed=self.descent.seed,
