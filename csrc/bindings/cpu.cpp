@@ -38,6 +38,30 @@ void checked_set_num_threads(const py::object& given) {
     set_num_threads(static_cast<int>(n));
 }
 
+// How a @ b would be computed.
+py::dict explain_product(const py::object& left, const py::object& right) {
+    Call<CpuBackend> call("explain");
+    const Array a = call.floats("left", left, 2), b = call.floats("right", right, 2);
+    const auto explained = [&]<class T>(Explain<T> explain) {
+        const ops::MatMul<T> op{
+            a.matrix<const T>(), b.matrix<const T>(), {nullptr, a.shape[0], b.shape[1], b.shape[1]}};
+        ops::require(a.shape[1] == b.shape[0], call.name(), "left has shape ", a.shape_text(), " and right has shape ",
+                     b.shape_text(), ": the columns of left must be the rows of right");
+        return explain(op.a, op.b, CpuBackend::threads_for(op, estimated_seconds(op.flops(), ops::bytes_of(op))));
+    };
+    const KernelTable& table = *active_isa().kernels;
+    const auto [plan, packing] = call.dtype() == DType::kFloat32 ? explained.operator()<float>(table.explain_float)
+                                                                 : explained.operator()<double>(table.explain_double);
+    static constexpr const char* kForms[] = {"tiles", "stream", "dots"};
+    py::dict d;
+    d["form"] = kForms[static_cast<int>(plan.form)];
+    d["tile"] = py::make_tuple(plan.tile_rows, plan.tile_cols);
+    d["packs_left"] = packing.a, d["packs_right"] = packing.b, d["prefetches_right"] = packing.fetches_b;
+    d["blocks"] = plan.blocks;
+    d["threads_by_rows"] = plan.down, d["threads_by_columns"] = plan.across, d["threads_by_blocks"] = plan.deep;
+    return d;
+}
+
 }  // namespace
 }  // namespace steepest
 
@@ -65,6 +89,7 @@ PYBIND11_MODULE(_cpu, m) {
     export_capture(m);
 
     m.def("info", &info);
+    m.def("explain_product", &explain_product, py::arg("left"), py::arg("right"));
     m.def("get_num_threads", &get_num_threads);
     m.def("processors_of_quota", &processors_of_quota, py::arg("cgroups"), py::arg("mount"));
     m.def("set_num_threads", &checked_set_num_threads, py::arg("n"));

@@ -30,11 +30,17 @@ struct CpuBackend : NumpyArrays, Recorder<Graph> {
         const double seconds = estimated_seconds(op.flops(), ops::bytes_of(op));
         const Failure failure = run_region(ops::name_of(op), [&] {
             if (seconds < kWorthReleasing) return run_team(1, body);
-            const int threads = seconds < kWorthATeam ? 1 : ops::members_of(op, get_num_threads());
+            const int threads = threads_for(op, seconds);
             const Interrupted interrupted = interrupted_in(seconds);
             return without_interpreter_lock([&] { return run_team(threads, body, interrupted); });
         });
         if (failure.kind != Failure::kNone) raise(failure, 0);
+    }
+
+    // The number of threads of a call that takes so many seconds on one thread.
+    template <class Op>
+    static int threads_for(const Op& op, double seconds) {
+        return seconds < kWorthATeam ? 1 : ops::members_of(op, get_num_threads());
     }
 
     static ops::ReplayResult replay(const Graph& graph, int64_t n) {

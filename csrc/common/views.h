@@ -36,9 +36,16 @@ struct MatrixView {
     }
 };
 
-// Axes of an array as the functions of Python take it, and those of a view: of an array of bytes, an item's bytes are one more.
+// Axes of an array as the functions of Python take it, and those of a view: of an array of bytes, an item's bytes are
+// one more.
 constexpr int kMaxArrayAxes = 5;
 constexpr int kMaxAxes = kMaxArrayAxes + 1;
+
+STEEPEST_HD int64_t product_of(const int64_t* extent, int axes) {
+    int64_t n = 1;
+    for (int d = 0; d < axes; ++d) n *= extent[d];
+    return n;
+}
 
 // Items along any number of axes, the last one innermost; without axes, a single item.
 template <class T>
@@ -49,11 +56,7 @@ struct TensorView {
     int64_t stride[kMaxAxes] = {};
 
     STEEPEST_HD explicit operator bool() const { return data != nullptr; }
-    STEEPEST_HD int64_t size() const {
-        int64_t n = 1;
-        for (int d = 0; d < axes; ++d) n *= extent[d];
-        return n;
-    }
+    STEEPEST_HD int64_t size() const { return product_of(extent, axes); }
 };
 
 // Whether a view's items along its last axis are whole words of `bytes` bytes, each of them aligned.
@@ -86,11 +89,7 @@ struct CommonAxes {
         ++axes;
     }
 
-    STEEPEST_HD int64_t places() const {
-        int64_t n = 1;
-        for (int d = 0; d < axes; ++d) n *= extent[d];
-        return n;
-    }
+    STEEPEST_HD int64_t places() const { return product_of(extent, axes); }
 };
 
 // A number that is either frozen when an operation is made or read from the user's 0-d array when it runs.

@@ -11,7 +11,8 @@ using TileKernel = void (*)(int64_t, const T*, int64_t, int64_t, const T*, int64
 
 // Rows x Vectors accumulators live in registers for the whole of k. With kPartial the last vector has only `last`
 // columns. Products are summed from zero and then added to c: the error of a long k does not exceed that of its blocks.
-template <class T, int Rows, int Vectors, bool kPartial>
+// kAhead prefetches the columns behind those of b, from each of its rows: the processor would not foresee them.
+template <class T, int Rows, int Vectors, bool kPartial, bool kAhead = false>
 void tile_kernel(int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c, int64_t c_row,
                  int last, bool accumulate) {
     using V = Vec<T>;
@@ -32,6 +33,10 @@ void tile_kernel(int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, 
 #pragma GCC unroll 4
         for (int j = 0; j < Vectors; ++j)
             row[j] = kPartial && j == Vectors - 1 ? V::load(b + j * V::kSize, last) : V::load(b + j * V::kSize);
+        if constexpr (kAhead) {
+#pragma GCC unroll 4
+            for (int j = 0; j < Vectors; ++j) __builtin_prefetch(b + (Vectors + j) * V::kSize, 0, 2);
+        }
         b += b_k;
 #pragma GCC unroll 16
         for (int i = 0; i < Rows; ++i) {
@@ -58,7 +63,8 @@ void tile_kernel(int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, 
     }
 }
 
-// The kernel of each height, number of vectors, and whether the last of these is partial.
+// The kernels of each height: those of each number of vectors, whose last is whole or partial; and of two whole vectors
+// with prefetches.
 template <class T, class = std::make_integer_sequence<int, kTileRows>>
 struct TileKernels;
 
@@ -67,6 +73,7 @@ struct TileKernels<T, std::integer_sequence<int, Rows...>> {
     static constexpr TileKernel<T> kKernels[kTileRows][2][2] = {
         {{tile_kernel<T, Rows + 1, 1, false>, tile_kernel<T, Rows + 1, 1, true>},
          {tile_kernel<T, Rows + 1, 2, false>, tile_kernel<T, Rows + 1, 2, true>}}...};
+    static constexpr TileKernel<T> kAhead[kTileRows] = {tile_kernel<T, Rows + 1, 2, false, true>...};
 };
 
 template <class T, int Rows>
@@ -94,7 +101,56 @@ STEEPEST_HD void column_kernel(int64_t k, const T* a, int64_t a_row, const T* b,
     }
 }
 
+// Adds the products of `Depth` rows of b to the rows of c.
+template <class T, int Rows, int Depth>
+STEEPEST_HD void stream_kernel(int64_t cols, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c,
+                               int64_t c_row) {
+    using V = Vec<T>;
+    V item[Rows][Depth];
+#pragma GCC unroll 4
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+        for (int p = 0; p < Depth; ++p) item[i][p] = V(a[i * a_row + p * a_k]);
+    const auto add = [&](int64_t j, auto... lanes) {
+        V sum[Rows];
+#pragma GCC unroll 4
+        for (int i = 0; i < Rows; ++i) sum[i] = V::load(c + i * c_row + j, lanes...);
+#pragma GCC unroll 8
+        for (int p = 0; p < Depth; ++p) {
+            const V row = V::load(b + p * b_k + j, lanes...);
+#pragma GCC unroll 4
+            for (int i = 0; i < Rows; ++i) sum[i] = fma(item[i][p], row, sum[i]);
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < Rows; ++i) sum[i].store(c + i * c_row + j, lanes...);
+    };
+    int64_t j = 0;
+    for (; j + V::kSize <= cols; j += V::kSize) add(j);
+    if (j < cols) add(j, static_cast<int>(cols - j));
+}
+
+template <class T, int Rows>
+void stream_rows(int64_t cols, int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c,
+                 int64_t c_row) {
+    constexpr int kDepth = Rows == 1 ? 8 : 4;  // rows of b that are read together
+    for (int i = 0; i < Rows; ++i)
+        for (int64_t j = 0; j < cols; ++j) c[i * c_row + j] = T(0);
+    int64_t p = 0;
+    for (; p + kDepth <= k; p += kDepth)
+        stream_kernel<T, Rows, kDepth>(cols, a + p * a_k, a_row, a_k, b + p * b_k, b_k, c, c_row);
+    for (; p < k; ++p) stream_kernel<T, Rows, 1>(cols, a + p * a_k, a_row, a_k, b + p * b_k, b_k, c, c_row);
+}
+
 }  // namespace
+
+template <class T>
+void multiply_rows(int rows, int64_t cols, int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k,
+                   T* c, int64_t c_row) {
+    static_assert(kStreamedRows == 3);
+    if (rows == 3) return stream_rows<T, 3>(cols, k, a, a_row, a_k, b, b_k, c, c_row);
+    if (rows == 2) return stream_rows<T, 2>(cols, k, a, a_row, a_k, b, b_k, c, c_row);
+    stream_rows<T, 1>(cols, k, a, a_row, a_k, b, b_k, c, c_row);
+}
 
 template <class T>
 void multiply_column(int rows, int64_t k, const T* a, int64_t a_row, const T* b, T* c, int64_t c_row, bool accumulate) {
@@ -108,9 +164,11 @@ void multiply_column(int rows, int64_t k, const T* a, int64_t a_row, const T* b,
 
 template <class T>
 void multiply_tile(int rows, int cols, int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c,
-                   int64_t c_row, bool accumulate) {
+                   int64_t c_row, bool accumulate, bool prefetch) {
     constexpr int kSize = Vec<T>::kSize;
     static_assert(kTileVectors == 2);
+    if (prefetch && cols == 2 * kSize)
+        return TileKernels<T>::kAhead[rows - 1](k, a, a_row, a_k, b, b_k, c, c_row, kSize, accumulate);
     const int vectors = (cols + kSize - 1) / kSize;
     const int last = cols - (vectors - 1) * kSize;
     TileKernels<T>::kKernels[rows - 1][vectors - 1][last < kSize](k, a, a_row, a_k, b, b_k, c, c_row, last, accumulate);
@@ -118,10 +176,14 @@ void multiply_tile(int rows, int cols, int64_t k, const T* a, int64_t a_row, int
 
 template void multiply_column(int, int64_t, const float*, int64_t, const float*, float*, int64_t, bool);
 template void multiply_column(int, int64_t, const double*, int64_t, const double*, double*, int64_t, bool);
+template void multiply_rows(int, int64_t, int64_t, const float*, int64_t, int64_t, const float*, int64_t, float*,
+                            int64_t);
+template void multiply_rows(int, int64_t, int64_t, const double*, int64_t, int64_t, const double*, int64_t, double*,
+                            int64_t);
 template void multiply_tile(int, int, int64_t, const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t,
-                            bool);
+                            bool, bool);
 template void multiply_tile(int, int, int64_t, const double*, int64_t, int64_t, const double*, int64_t, double*,
-                            int64_t, bool);
+                            int64_t, bool, bool);
 
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest

@@ -15,10 +15,19 @@ struct TileShape {
 };
 
 // c (rows, cols) = a (rows, k) @ b (k, cols), or c += a @ b, for 1 <= rows <= kRows and 1 <= cols <= kCols. Item (i, p)
-// of a is at a[i * a_row + p * a_k]; the rows of b and c are contiguous, b_k and c_row items apart.
+// of a is at a[i * a_row + p * a_k]; the rows of b and c are contiguous, b_k and c_row items apart. With `prefetch` the
+// next columns of b are brought into the second-level cache.
 template <class T>
 void multiply_tile(int rows, int cols, int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c,
-                   int64_t c_row, bool accumulate);
+                   int64_t c_row, bool accumulate, bool prefetch = false);
+
+constexpr int kStreamedRows = 3;
+
+// The same product of 1 to kStreamedRows rows with any number of columns. Each item of b is read once, in the order of
+// memory.
+template <class T>
+void multiply_rows(int rows, int64_t cols, int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k,
+                   T* c, int64_t c_row);
 
 // The same product for a single column of b, with contiguous rows of a, a_row items apart. Its vectors run along k,
 // where they are full; along a column of c each would hold one item.

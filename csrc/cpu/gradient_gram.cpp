@@ -1,5 +1,6 @@
 #include "common/triangle.h"
-#include "cpu/gemm.h"
+#include "cpu/gemm_pack.h"
+#include "cpu/gemm_plan.h"
 #include "cpu/run.h"
 
 namespace steepest {
@@ -18,7 +19,7 @@ class RowProducts {
 
     static int64_t panels_of(int64_t cols) { return (cols + kCols - 1) / kCols; }
     static int64_t scratch_items(const MatrixView<const T>& z, int64_t most_cols) {
-        return whole_lines((panels_of(most_cols) * kCols + kRows) * z.cols);
+        return whole_lines((panels_of(most_cols) * kCols + kRows) * z.cols + kPackedRowsEnd<T>);
     }
 
     RowProducts(const MatrixView<const T>& z, int64_t most_cols, T* scratch)

@@ -1,6 +1,7 @@
 #include "cpu/processors.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -69,6 +70,14 @@ int available_processors() {
         return std::max(1, processors);
     }();
     return count;
+}
+
+int64_t second_level_cache() {
+    static const int64_t bytes = [] {
+        const long told = sysconf(_SC_LEVEL2_CACHE_SIZE);
+        return told > 0 ? told : 1L << 20;
+    }();
+    return bytes;
 }
 
 }  // namespace steepest

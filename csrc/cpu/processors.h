@@ -8,6 +8,9 @@ namespace steepest {
 // The processors of its affinity mask, limited by the quotas of its control groups.
 int available_processors();
 
+// Bytes of the second-level cache of one processor; a typical number if the system does not say.
+int64_t second_level_cache();
+
 // The smallest quota of a process's control groups, in whole processors, at least 1; 0 if there is no quota. A fraction
 // is dropped: with more threads the system would stop the team for a part of each period, and waiting threads use up
 // the quota as well. `cgroups` is the list of the groups (/proc/self/cgroup), `mount` their folder (/sys/fs/cgroup).

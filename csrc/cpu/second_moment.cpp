@@ -1,4 +1,5 @@
-#include "cpu/gemm.h"
+#include "cpu/gemm_pack.h"
+#include "cpu/gemm_plan.h"
 #include "cpu/rows.h"
 #include "cpu/run.h"
 
@@ -50,7 +51,8 @@ class TriangleProduct {
     using V = Vec<T>;
     static constexpr int kRows = TileShape<T>::kRows, kCols = TileShape<T>::kCols;
     static constexpr int kSquares = (kRows + V::kSize - 1) / V::kSize;  // squares of kSize rows down a tile
-    static constexpr size_t kScratchItems = kRows * kBlockK + kBlockK * kBlockN + kBlockK;
+    static constexpr int64_t kPackedRows = kRows * kBlockK + kPackedRowsEnd<T>;
+    static constexpr size_t kScratchItems = kPackedRows + kBlockK * kBlockN + kBlockK;
 
     TriangleProduct(const ops::SecondMoment<T>& op, const Tiling<T>& tiling, T* scratch)
         : tiling_(tiling),
@@ -66,7 +68,7 @@ class TriangleProduct {
           factor_(static_cast<T>(op.sample_weight ? op.scale : op.scale / total_)),
           mean_one_(static_cast<T>(total_ != 0 ? op.scale : 0)),
           packed_rows_(scratch),
-          panels_(packed_rows_ + kRows * kBlockK),
+          panels_(packed_rows_ + kPackedRows),
           shares_(panels_ + kBlockK * kBlockN) {}
 
     // Multiplies tiles begin .. end of rows with the columns of a group, on and below the diagonal.

@@ -1,6 +1,6 @@
 #include <cstring>
 
-#include "cpu/gemm.h"
+#include "cpu/gemm_plan.h"
 #include "cpu/run.h"
 
 namespace steepest {

@@ -5,6 +5,7 @@ from typing import Generic, TypedDict, TypeVar
 
 from steepest._exports import *  # noqa: F403
 from steepest._operations import Backend, BackendGraph
+from steepest._runtime.arrays import Array
 
 _Graph = TypeVar("_Graph")
 
@@ -19,10 +20,22 @@ class _Info(TypedDict):
     l3: int
     compiler: str
 
+class _ExplainedProduct(TypedDict):
+    form: str
+    tile: tuple[int, int]
+    packs_left: bool
+    packs_right: bool
+    prefetches_right: bool
+    blocks: int
+    threads_by_rows: int
+    threads_by_columns: int
+    threads_by_blocks: int
+
 class DivergenceError(FloatingPointError):
     step: int
 
 def info() -> _Info: ...
+def explain_product(left: Array, right: Array) -> _ExplainedProduct: ...
 def processors_of_quota(cgroups: str, mount: str) -> int: ...
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...

@@ -97,5 +97,6 @@ def make(name, dtype=np.float32, large=False):
 
 
 def kernel_names():
-    """Public functions of `steepest.kernels`."""
-    return {name for name in K.__all__ if callable(getattr(K, name))}
+    """Public functions of `steepest.kernels` that compute."""
+    public = {name: getattr(K, name) for name in K.__all__}
+    return {name for name, f in public.items() if callable(f) and f.__module__ != K.explain.__module__}

@@ -34,6 +34,7 @@ from steepest.kernels.counters import *
 from steepest.kernels.distribution import *
 from steepest.kernels.dropout import *
 from steepest.kernels.elementwise import *
+from steepest.kernels.explain import *
 from steepest.kernels.gradient_gram import *
 from steepest.kernels.gradient_norms import *
 from steepest.kernels.linear import *

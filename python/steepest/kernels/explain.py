@@ -1,0 +1,125 @@
+"""How the CPU would compute a matrix product: the plan that `matmul` and `linear` choose from the operands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from steepest import _cpu
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from steepest._runtime.arrays import Array
+
+__all__ = ["ProductPlan", "explain"]
+
+_OPERATIONS = ("matmul", "linear")
+
+
+@dataclass(frozen=True)
+class ProductPlan:
+    """The plan of a product of an (m, k) and a (k, n) matrix.
+
+    Attributes
+    ----------
+    form : {"tiles", "stream", "dots"}
+        "tiles" computes tiles of the result in registers. "stream" is for up to three rows and a large right operand,
+        which is read once, in the order of memory. "dots" computes inner products of contiguous rows and columns.
+    tile : (int, int)
+        Rows and columns of a whole tile.
+    packed : tuple of str
+        The operands, "left" or "right", that are copied block by block in the order in which tiles read them.
+    prefetched : bool
+        Whether a right operand that is read in place is fetched a panel ahead, from beyond the second-level cache.
+    blocks : int
+        The number of equal blocks in which the inner dimension k is summed, one after the other.
+    rows, columns, inner : int
+        The numbers of threads that divide the rows and columns of the result, and the blocks of k.
+    """
+
+    form: str
+    tile: tuple[int, int]
+    packed: tuple[str, ...]
+    prefetched: bool
+    blocks: int
+    rows: int
+    columns: int
+    inner: int
+
+    @property
+    def threads(self) -> int:
+        """The number of threads that compute the product."""
+        return self.rows * self.columns * self.inner
+
+
+def explain(
+    operation: str,
+    left: Array | tuple[int, int],
+    right: Array | tuple[int, int],
+    *,
+    dtype: DTypeLike = np.float32,
+) -> ProductPlan:
+    """Return how the CPU would compute a product, without computing it.
+
+    The plan follows from the shapes and strides of the operands, the number of threads, the instruction set, and the
+    size of the second-level cache. The number of threads and the cache change who computes an item and from where it is
+    read, but never the result.
+
+    Parameters
+    ----------
+    operation : {"matmul", "linear"}
+        The function. A linear layer computes its product like `matmul`.
+    left, right : ndarray or (int, int)
+        The operands of shapes (m, k) and (k, n); or only these shapes, for contiguous arrays of `dtype`.
+    dtype : dtype
+        float32 or float64, of operands that are given as shapes.
+
+    Returns
+    -------
+    ProductPlan
+        The plan.
+
+    Raises
+    ------
+    TypeError
+        If an operand is neither a NumPy array nor a shape, or has another dtype. CUDA arrays have no such plan.
+    ValueError
+        If the shapes do not match, or the operation is another.
+
+    Examples
+    --------
+    >>> from steepest import kernels as K
+    >>> plan = K.explain("matmul", (2, 8), (8, 4))
+    >>> plan.form, plan.blocks, plan.threads
+    ('tiles', 1, 1)
+    """
+    if operation not in _OPERATIONS:
+        raise ValueError(f"[explain] operation {operation!r} is not one of: {', '.join(_OPERATIONS)}")
+    found = _cpu.explain_product(_operand("left", left, dtype), _operand("right", right, dtype))
+    packs = {"left": found["packs_left"], "right": found["packs_right"]}
+    return ProductPlan(
+        form=found["form"],
+        tile=found["tile"],
+        packed=tuple(name for name, does in packs.items() if does),
+        prefetched=found["prefetches_right"],
+        blocks=found["blocks"],
+        rows=found["threads_by_rows"],
+        columns=found["threads_by_columns"],
+        inner=found["threads_by_blocks"],
+    )
+
+
+def _operand(name: str, given: Array | tuple[int, int], dtype: DTypeLike) -> Array:
+    """Return an array, or one of a given shape without memory of its own: nothing reads its items."""
+    if not isinstance(given, tuple):
+        return given  # the compiled function rejects what is not a matrix
+    if len(given) != 2 or not all(isinstance(n, int) for n in given):
+        raise TypeError(f"[explain] {name} must be a matrix or its shape (rows, columns), not {given}")
+    rows, columns = given
+    if min(given) < 0:
+        raise ValueError(f"[explain] {name} has the negative length {min(given)}")
+    item = np.empty(1, dtype)
+    return np.lib.stride_tricks.as_strided(item, (rows, columns), (columns * item.itemsize, item.itemsize))
