@@ -19,7 +19,8 @@ from bench.show import duration, table
 
 # Name of a benchmark -> its title in reports.
 TITLES = {
-    "matmul": "Matrix products and layers",
+    "products": "Matrix products",
+    "matmul": "Layers, and products on a GPU",
     "activation": "Activations",
     "elementwise": "Sums, products and copies",
     "softmax_cross_entropy": "Softmax-cross-entropy",
@@ -66,7 +67,7 @@ CUDA_ORDER = (
     "elementwise",
 )
 # Benchmarks that run on the host alone: they measure processes, or compare with libraries there.
-HOST_ONLY = ("discriminant_memory", "natural", "fisher")
+HOST_ONLY = ("products", "discriminant_memory", "natural", "fisher")
 # Benchmarks whose jobs start processes themselves.
 OWN_PROCESSES = ("discriminant_memory", "overhead")
 PEERS = {

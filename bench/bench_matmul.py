@@ -1,8 +1,7 @@
-"""Matrix products, and linear layers with bias and ReLU, in float32.
+"""Linear layers with bias and ReLU in float32, and on CUDA the products of cuda_products.py.
 
-Products are of square matrices from 64 to 2048, or those of cuda_products.py on CUDA. Layers are those of the
-784-128-64-10 network with batches of 32, 256 and 2048. A library with a fused layer runs it: oneDNN's or cuBLASLt's
-through PyTorch, XLA's under JAX.
+Layers are those of the 784-128-64-10 network with batches of 32, 256 and 2048. A library with a fused layer runs it:
+oneDNN's or cuBLASLt's through PyTorch, XLA's under JAX.
 """
 
 from __future__ import annotations
@@ -21,50 +20,9 @@ LAYERS = ((784, 128), (128, 64), (64, 10))
 def cases(options: Options, peers: Peers) -> Iterator[Case]:
     if options.device.name == "cuda":
         yield from cuda_products.cases(options, peers)
-    else:
-        for n in (64, 128) if options.quick else (64, 128, 256, 512, 1024, 2048):
-            yield product_case(n, peers)
     for rows in (32,) if options.quick else (32, 256, 2048):
         for n_in, n_out in LAYERS:
             yield layer_case(rows, n_in, n_out, options, peers)
-
-
-def product_case(n: int, peers: Peers) -> Case:
-    """a @ b of n x n matrices into an existing output."""
-    from steepest import kernels as K
-
-    rng = np.random.default_rng(n)
-    a, b = rng.standard_normal((2, n, n), dtype=np.float32)
-    out = np.empty((n, n), np.float32)
-
-    def build_numpy(name, np_):
-        own = np.empty_like(out)
-        return Contestant(name, lambda: np_.matmul(a, b, out=own), lambda: {"out": np_.matmul(a, b)})
-
-    def build_torch(name, torch):
-        x, y = torch.from_numpy(a), torch.from_numpy(b)
-        own = torch.empty(n, n)
-        return Contestant(name, lambda: torch.mm(x, y, out=own), lambda: {"out": torch.mm(x, y)})
-
-    def build_jax(name, jax):
-        x, y = jax.numpy.asarray(a), jax.numpy.asarray(b)
-        f = jax.jit(jax.numpy.matmul)
-        return jax_contestant(peers.device, name, jax, lambda: f(x, y), lambda: {"out": f(x, y)})
-
-    return Case(
-        f"product {n} × {n} × {n}",
-        [
-            Contestant(OURS, lambda: K.matmul(a, b, out), lambda: {"out": K.matmul(a, b)}),
-            peers.contestant("NumPy", "numpy", build_numpy),
-            peers.contestant("PyTorch", "torch", build_torch),
-            peers.contestant("JAX", "jax", build_jax),
-        ],
-        oracle={"out": reference.matmul(a, b)},
-        tolerance={"out": tolerances.matmul(np.float32, a, b)},
-        flops=2.0 * n**3,
-        moved=4.0 * 3 * n * n,
-        params={"m": n, "n": n, "k": n, "dtype": "float32"},
-    )
 
 
 def layer_case(rows: int, n_in: int, n_out: int, options: Options, peers: Peers) -> Case:

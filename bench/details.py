@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from bench.show import duration, times
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -36,4 +38,28 @@ def table(rows: list[dict], ours: str) -> list[str]:
     for row in rows:
         for i, (name, entry) in enumerate(row["contestants"].items()):
             lines.append(f"| {' | '.join(cells(row['case'] if i == 0 else '', name, entry))} |")
+    return lines
+
+
+def grid(rows: list[dict], ours: str, libraries: tuple[str, ...]) -> list[str]:
+    """A table with a line for each case: the speed of each library's fastest variant, and the fastest over ours."""
+    lines = [
+        f"| case | {ours} | {' | '.join(libraries)} | fastest × {ours} |",
+        "|---|--:|" + "--:|" * (len(libraries) + 1),
+    ]
+    factors = []
+    for row in rows:
+        speeds = [row["contestants"][ours]["gflops"]]
+        for library in libraries:
+            found = [
+                e["gflops"] for n, e in row["contestants"].items() if n.startswith(library) and "gflops" in e
+            ]
+            speeds.append(max(found, default=0.0))
+        cells = [f"{speed:#.3g}".rstrip(".") if speed else "" for speed in speeds]
+        factors.append(speeds[0] / max(speeds[1:]) if any(speeds[1:]) else math.nan)
+        lines.append(f"| {row['case']} | {' | '.join(cells)} | {times(factors[-1])} |")
+    known = [f for f in factors if f == f]
+    if known:
+        mean = math.exp(sum(map(math.log, known)) / len(known))
+        lines.append(f"| geometric mean of {len(known)} | {' | ' * len(libraries)} | {times(mean)} |")
     return lines

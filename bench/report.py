@@ -35,7 +35,7 @@ HEADLINES = (
     ("discriminant", "LDA, 1,000,000 × 50, 5 classes", "LDA, 1,000,000 × 50"),
     ("pca", "PCA, 100000 × 100, 10 components", "PCA, 100,000 × 100"),
     ("fisher", "Fisher-vector product, batch 512", "Fisher-vector product, batch 512"),
-    ("matmul", "product 128 × 128 × 128", "matrix product, 128 × 128 × 128"),
+    ("products", "a b, 128 × 128 × 128", "matrix product, 128 × 128 × 128"),
     ("adam", "20 M parameters, 2 tensors", "Adam update, 20 M parameters"),
 )
 CUDA_LEGEND = """\
@@ -46,6 +46,10 @@ CPU_GOALS_LEGEND = """\
 Goals for the cost of Fisher matrices and the natural gradient on two cores, and what was measured: one row of the
 tables above answers each goal."""
 LIBRARIES = ("NumPy", "PyTorch", "JAX", "scikit-learn")
+# Benchmarks of many like cases, with a line for each in the report, and the libraries of its columns.
+GRIDS = {"products": ("NumPy", "PyTorch", "JAX")}
+GRID_LEGEND = f"""\
+GFLOP/s of {OURS} and of the fastest variant of each library, and how many times longer the fastest of them takes."""
 # Contestants that no library is: the floor of a measurement.
 FLOORS = ("no import",)
 
@@ -220,7 +224,10 @@ def generate_page(rows: list[dict]) -> str:
             of_name = [row for row in there if row["bench"] == name]
             if of_name:
                 parts += [f"### {TITLES[name]}"]
-                if timed := [row for row in of_name if is_timed(row)]:
+                timed = [row for row in of_name if is_timed(row)]
+                if timed and name in GRIDS:
+                    parts += [GRID_LEGEND, "\n".join(details.grid(timed, OURS, GRIDS[name]))]
+                elif timed:
                     parts += ["\n".join(details.table(timed, OURS))]
                 parts += ["\n".join(notes(of_name))] if notes(of_name) else []
         parts += [

@@ -56,6 +56,20 @@ def test_report_takes_the_latest_row_and_the_fastest_variant(tmp_path, monkeypat
     assert "Adam update" in (tmp_path / "_static" / "families.svg").read_text(encoding="utf-8")
 
 
+def test_a_grid_has_a_line_for_each_case_and_their_geometric_mean():
+    rows = [full_row("a", 1.0, 2.0), full_row("b", 1.0, 0.5), full_row("c", 1.0, 8.0)]
+    for row in rows:
+        for entry in row["contestants"].values():
+            entry["gflops"] = 10.0 / entry["median_us"]
+    lines = report.details.grid(rows, harness.OURS, ("NumPy", "PyTorch"))
+    assert lines[2:] == [
+        "| a | 10.0 |  | 5.00 | 2.00× |",
+        "| b | 10.0 |  | 20.0 | 0.500× |",
+        "| c | 10.0 |  | 1.25 | 8.00× |",
+        "| geometric mean of 3 |  |  |  | 2.00× |",
+    ]
+
+
 def test_no_speed_for_contestants_that_do_other_work_than_the_case():
     entry = {"median_us": 2.0, "p20_us": 1.0, "p80_us": 3.0, "gflops": 500.0, "roofline": 1.3}
     assert report.details.cells("a", harness.OURS, entry)[-2:] == [
