@@ -10,9 +10,11 @@ from __future__ import annotations
 import gc
 import importlib
 import multiprocessing
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bench.device import Cpu
@@ -27,6 +29,9 @@ PROCESSES: dict[str, tuple[str, ...]] = {
     "jax": ("jax", "kfac_jax"),
     "sklearn": ("sklearn",),
 }
+
+# Seconds after which a process counts as asleep although a thread of it still runs.
+LONGEST_SPIN = 1.0
 
 
 class ProcessEndedError(RuntimeError):
@@ -156,7 +161,15 @@ class Process:
             raise ProcessEndedError(f"its process ended with status {self._process.exitcode}") from error
         if not succeeded:
             raise ProcessEndedError(answer)
+        self._wait_until_asleep()
         return answer
+
+    def _wait_until_asleep(self) -> None:
+        """Wait until no thread of the process runs: some spin for tens of milliseconds after a call."""
+        threads = Path(f"/proc/{self._process.pid}/task")
+        until = time.perf_counter() + LONGEST_SPIN
+        while time.perf_counter() < until and any(map(_runs, threads.glob("*/stat"))):
+            time.sleep(0.002)
 
     def close(self) -> None:
         """End the process."""
@@ -164,6 +177,14 @@ class Process:
         self._process.join(5)
         if self._process.is_alive():
             self._process.kill()
+
+
+def _runs(stat: Path) -> bool:
+    """Whether a thread runs or waits for a processor, by its file in /proc."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] == "R"
+    except (OSError, IndexError):
+        return False
 
 
 class Remote(Contestant):

@@ -356,9 +356,17 @@ def test_the_record_of_instructions_has_every_job():
 
 
 PLANTED = """
-import os, time
+import os, threading, time
 import numpy as np
 from bench.harness import OURS, Case, Contestant
+
+calls, spins = [], []
+
+def spin(seconds):
+    begin = time.monotonic()
+    while time.monotonic() < begin + seconds:
+        pass
+    spins.append((begin, time.monotonic()))
 
 def cases(options, peers):
     def contestant(name, value, seconds, status):
@@ -366,7 +374,14 @@ def cases(options, peers):
             if status:
                 os._exit(status)
             return {"x": value}
-        return Contestant(name, lambda: time.sleep(seconds), result, finish=lambda: {"process": os.getpid()})
+        def call():
+            calls.append(time.monotonic())
+            time.sleep(seconds)
+            if name == "NumPy":  # leaves a thread that spins for a while
+                threading.Thread(target=spin, args=(0.03,)).start()
+        return Contestant(
+            name, call, result, finish=lambda: {"process": os.getpid(), "calls": calls, "spins": spins}
+        )
 
     for case, status in (("a", 0), ("b", 3)):
         yield Case(
@@ -402,6 +417,9 @@ def test_each_library_has_a_process(monkeypatch, tmp_path):
     at = {name: entry["process"] for name, entry in entries.items() if "process" in entry}
     assert at[harness.OURS] == at[f"{harness.OURS} again"] != at["NumPy"]
     assert os.getpid() not in at.values()
+    # No contestant runs while a thread of another process still spins.
+    assert len(slow["spins"]) > 3
+    assert not any(begin < call < end for begin, end in slow["spins"] for call in ours["calls"])
     ended = second["contestants"]
     assert ended["NumPy"]["status"] == "ok"
     assert "sklearn: its process ended with status 3" in ended["scikit-learn"]["reason"]
