@@ -92,6 +92,8 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("explain_product", &explain_product, py::arg("left"), py::arg("right"));
     m.def("get_num_threads", &get_num_threads);
     m.def("processors_of_quota", &processors_of_quota, py::arg("cgroups"), py::arg("mount"));
+    m.def("current_processor", &current_processor);
+    m.def("leave_processor", &leave_processor, py::arg("occupied"));
     m.def("set_num_threads", &checked_set_num_threads, py::arg("n"));
 }
 #undef PyInit__cpu

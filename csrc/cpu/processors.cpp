@@ -72,6 +72,29 @@ int available_processors() {
     return count;
 }
 
+int current_processor() {
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+void leave_processor(int occupied) {
+#if defined(__linux__)
+    if (occupied < 0 || sched_getcpu() != occupied) return;
+    cpu_set_t all;
+    if (sched_getaffinity(0, sizeof(all), &all) != 0) return;
+    cpu_set_t others = all;
+    CPU_CLR(occupied, &others);
+    // The first call moves the thread, the second one allows all processors again.
+    if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof(others), &others) == 0)
+        sched_setaffinity(0, sizeof(all), &all);
+#else
+    (void)occupied;
+#endif
+}
+
 int64_t second_level_cache() {
     static const int64_t bytes = [] {
         const long told = sysconf(_SC_LEVEL2_CACHE_SIZE);

@@ -8,6 +8,13 @@ namespace steepest {
 // The processors of its affinity mask, limited by the quotas of its control groups.
 int available_processors();
 
+// The processor that the calling thread runs on, or -1 if the system does not say.
+int current_processor();
+
+// Moves the calling thread away from a processor if it is there and may run on another one; its affinity mask stays as it
+// is.
+void leave_processor(int occupied);
+
 // Bytes of the second-level cache of one processor; a typical number if the system does not say.
 int64_t second_level_cache();
 

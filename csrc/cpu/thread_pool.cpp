@@ -46,6 +46,7 @@ class ThreadPool {
         state_.interrupted = interrupted;
         state_.stopped.store(false, std::memory_order_relaxed);
         body_ = &body;
+        caller_processor_ = threads > available_processors() ? -1 : current_processor();
         // The team's size is stored in one word with the region's number: a worker outside the team that wakes up late
         // must not read the size of the next region.
         const uint32_t count = (region_.load(std::memory_order_relaxed) & ~kSizeMask) + (kSizeMask + 1);
@@ -109,6 +110,9 @@ class ThreadPool {
             seen = region_.load(std::memory_order_acquire);
             const int size = static_cast<int>(seen & kSizeMask);
             if (rank >= size) continue;
+            // The scheduler may wake this thread on the processor of the caller, which computes and then spins, although
+            // another one is idle. They would take turns for a long time, as slow as one thread.
+            leave_processor(caller_processor_);
             run_member(rank, state_, *body_);
             exit_.wait(size, state_.spins_before_yield);
         }
@@ -121,6 +125,7 @@ class ThreadPool {
     SpinBarrier exit_;
     alignas(64) char partials_[kPartialBytes];
     const TeamBody* body_ = nullptr;
+    int caller_processor_ = -1;
     std::atomic<uint32_t> region_{0};
     int workers_ = 0;
 };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import cases
@@ -10,6 +11,7 @@ import pytest
 from backends import DTYPES, THREADS, run_python
 
 import steepest
+from steepest import _cpu
 
 pytestmark = pytest.mark.cpu_only("threads are the CPU's")
 
@@ -87,6 +89,32 @@ with threadpool_limits(1):
 assert steepest.get_num_threads() == 3
 """
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity masks")
+def test_a_thread_leaves_an_occupied_processor():
+    """The scheduler may wake a worker on its caller's processor; there, a team is as slow as one thread."""
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < 2:
+        pytest.skip("a single processor")
+    left = []
+
+    def leave():
+        for _ in range(20):
+            here = _cpu.current_processor()
+            _cpu.leave_processor(here)
+            # The system may move the thread back at any time.
+            left.append(_cpu.current_processor() != here)
+            assert os.sched_getaffinity(0) == allowed
+        os.sched_setaffinity(0, {here})
+        _cpu.leave_processor(here)
+        left.append(os.sched_getaffinity(0) == {here})
+
+    worker = threading.Thread(target=leave)
+    worker.start()
+    worker.join()
+    assert left[-1], "a thread with a single processor stays there"
+    assert sum(left[:-1]) > 10
 
 
 def test_kernels_in_two_python_threads():
