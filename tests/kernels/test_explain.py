@@ -79,6 +79,20 @@ def test_epilogues_and_sums_on_each_path(rng, dtype, threads, path):
     assert_close(d_w, before + reference.matmul(a, b), limit + np.finfo(dtype).eps * np.abs(d_w), path)
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_no_path_depends_on_the_number_of_threads(rng, path):
+    a, b = operands(rng, np.float32, path)
+    before = steepest.get_num_threads()
+    products = []
+    try:
+        for n in (1, 2, 3):
+            steepest.set_num_threads(n)
+            products.append(K.matmul(a, b).tobytes())
+    finally:
+        steepest.set_num_threads(before)
+    assert products[1:] == products[:1] * 2
+
+
 def test_large_right_operands_are_fetched_ahead():
     beyond = (16, 4096), (4096, 4096)
     assert K.explain("matmul", *beyond).prefetched
