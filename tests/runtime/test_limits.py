@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from backends import run_python
 
@@ -60,6 +62,45 @@ with limited(resource.RLIMIT_NPROC, 1):
         assert (y == 600).all()
     assert threads() == before
 assert (K.matmul(x, x) == 600).all() and threads() == before + 1
+"""
+    )
+
+
+def test_small_work_starts_no_thread():
+    """Calls and replays of a few microseconds stay on their caller's thread; larger work starts the team."""
+    run_python(
+        PREAMBLE
+        + """
+steepest.set_num_threads(4)
+before = threads()
+for n in (1, 8, 45, 46, 64):
+    x = np.ones((n, n), np.float32)
+    y = K.matmul(x, x)
+    K.relu(x, out=y)
+    assert K.explain("matmul", x, x).threads == 1
+x = np.ones((46, 46), np.float32)
+y = K.matmul(x, x)
+with steepest.capture() as graph:
+    K.matmul(x, x, out=y)
+    K.add(x, y, out=y)
+graph.replay(100)
+assert threads() == before
+x = np.ones((600, 600), np.float32)
+assert K.explain("matmul", x, x).threads == 4
+K.matmul(x, x)
+assert threads() == before + 3
+"""
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity masks")
+def test_threads_follow_the_affinity_mask():
+    run_python(
+        """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import steepest
+assert steepest.get_num_threads() == 1
 """
     )
 
