@@ -49,17 +49,17 @@ def grid(rows: list[dict], ours: str, libraries: tuple[str, ...]) -> list[str]:
     ]
     factors = []
     for row in rows:
-        speeds = [row["contestants"][ours]["gflops"]]
+        speeds = [row["contestants"][ours].get("gflops", 0.0)]
         for library in libraries:
             found = [
                 e["gflops"] for n, e in row["contestants"].items() if n.startswith(library) and "gflops" in e
             ]
             speeds.append(max(found, default=0.0))
         cells = [f"{speed:#.3g}".rstrip(".") if speed else "" for speed in speeds]
-        factors.append(speeds[0] / max(speeds[1:]) if any(speeds[1:]) else math.nan)
-        lines.append(f"| {row['case']} | {' | '.join(cells)} | {times(factors[-1])} |")
-    known = [f for f in factors if f == f]
-    if known:
-        mean = math.exp(sum(map(math.log, known)) / len(known))
-        lines.append(f"| geometric mean of {len(known)} | {' | ' * len(libraries)} | {times(mean)} |")
+        factor = speeds[0] / max(speeds[1:]) if any(speeds[1:]) else 0.0
+        lines.append(f"| {row['case']} | {' | '.join(cells)} | {times(factor) if factor else ''} |")
+        factors += [factor] if factor else []
+    if factors:
+        mean = math.exp(sum(map(math.log, factors)) / len(factors))
+        lines.append(f"| geometric mean of {len(factors)} | {' | ' * len(libraries)} | {times(mean)} |")
     return lines

@@ -3,9 +3,9 @@
 // Rows of b are read as vectors and items of a are broadcast, so row-major operands are read in place. An operand is
 // packed only if its strides require it, or if it is reused often enough to pay for the copy.
 //
-// Every item is accumulated in an order that follows from the operands' shapes and strides: k ascends in equal blocks of
-// at most kBlockK, whatever the tile, the packing and the number of threads. Results are therefore bit-identical for any
-// number of threads.
+// Every item is summed in an order that follows from the operands' shapes and strides: equal blocks of k, of at most
+// kBlockK, one after the other; within a block the order follows from the form of the product. It does not depend on the
+// tile, the packing and the number of threads, and so results are bit-identical for any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -41,6 +41,8 @@ class BlockProduct {
     static constexpr size_t kScratchItems = kPackedRows + kBlockK * kBlockN;
     // The columns of a block; rows of c that are streamed stay in the L1 cache.
     static constexpr int64_t most_cols(ProductForm form) { return form == ProductForm::kStream ? 2048 : kBlockN; }
+    // The rows of a block; those of inner products stay in the L1 cache for the epilogue.
+    static constexpr int64_t most_rows(ProductForm form, int64_t all) { return form == ProductForm::kDots ? 256 : all; }
 
     BlockProduct(MatrixView<const T> a, MatrixView<const T> b, ProductForm form, Range rows, Range cols, T* scratch,
                  Team& team)
@@ -172,7 +174,7 @@ void gemm_items(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, P
     T* const scratch = static_cast<T*>(team.scratch(items * sizeof(T)));
     T* const stage = scratch + BlockProduct<T>::kScratchItems;
     const int64_t k = a.cols, blocks = blocks_of(k);
-    const int64_t most_rows = staged ? kBlockM : part.rows.end;
+    const int64_t most_rows = staged ? kBlockM : BlockProduct<T>::most_rows(form, part.rows.end);
     const int64_t most_cols = staged ? kBlockN : BlockProduct<T>::most_cols(form);
     for_each_block(part.rows, part.cols, most_rows, most_cols, [&](Range rows, Range cols) {
         const BlockProduct<T> product(a, b, form, rows, cols, scratch, team);

@@ -15,14 +15,15 @@ STEEPEST_HD void pack_square(const T* from, int64_t col_stride, int cols, int pr
         if (l < products) square[l].store(to + l * to_stride);
 }
 
-// Copies `rows` contiguous items of each product. Whole vectors are written where they stay inside the result: what lies
-// beyond the rows of a product belongs to the next one, whose items are written later. `readable` items may be read.
+// Copies `rows` contiguous items of each product. Whole vectors are written where they end inside the result: what lies
+// beyond the rows of a product belongs to the next ones, whose items are written later. `readable` items may be read.
 template <class T>
 STEEPEST_HD void copy_rows(const T* from, int64_t from_stride, int rows, int64_t products, int64_t readable, T* to) {
     using V = Vec<T>;
     for (int i = (rows - 1) / V::kSize * V::kSize; i >= 0; i -= V::kSize) {
         const int lanes = rows - i < V::kSize ? rows - i : V::kSize;
-        const int64_t whole = readable - i < V::kSize ? 0 : lanes < V::kSize ? products - 1 : products;
+        const int64_t room = products * rows - i - V::kSize;  // behind the first product's vector
+        const int64_t whole = readable - i < V::kSize || room < 0 ? 0 : room / rows + 1;
         for (int64_t p = 0; p < whole; ++p) V::load(from + p * from_stride + i).store(to + p * rows + i);
         for (int64_t p = whole; p < products; ++p)
             V::load(from + p * from_stride + i, lanes).store(to + p * rows + i, lanes);

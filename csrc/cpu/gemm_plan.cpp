@@ -49,8 +49,7 @@ bool is_beyond_cache(const MatrixView<const T>& b) {
     return b.rows * b.cols * static_cast<int64_t>(sizeof(T)) > second_level_cache() / 2;
 }
 
-}  // namespace
-
+// The form decides in which order products are added, so it depends on the operands alone.
 template <class T>
 ProductForm form_of(MatrixView<const T> a, MatrixView<const T> b) {
     const bool is_column = b.cols == 1 && b.row_stride == 1;
@@ -60,6 +59,8 @@ ProductForm form_of(MatrixView<const T> a, MatrixView<const T> b) {
                          b.rows * b.cols * static_cast<int64_t>(sizeof(T)) > kLeastStreamed[a.rows];
     return streams ? ProductForm::kStream : ProductForm::kTiles;
 }
+
+}  // namespace
 
 template <class T>
 ProductPlan plan_of(MatrixView<const T> a, MatrixView<const T> b, bool may_split_k, int threads) {
@@ -113,7 +114,6 @@ ExplainedProduct explained(MatrixView<const T> a, MatrixView<const T> b, int thr
 }
 
 #define STEEPEST_INSTANTIATE_PLAN(T)                                                    \
-    template ProductForm form_of(MatrixView<const T>, MatrixView<const T>);             \
     template ProductPlan plan_of(MatrixView<const T>, MatrixView<const T>, bool, int);  \
     template bool pays_to_pack_rows(MatrixView<const T>, int64_t);                      \
     template bool pays_to_pack_panels(MatrixView<const T>, int64_t);                    \

@@ -32,10 +32,6 @@ ProductPlan plan_of(MatrixView<const T> a, MatrixView<const T> b, bool may_split
 // The part of an (m, n) product that the thread of a rank computes.
 Part part_of(const ProductPlan& plan, int64_t m, int64_t n, int rank);
 
-// The form of a product. It decides in which order products are added, so it depends on the operands alone.
-template <class T>
-ProductForm form_of(MatrixView<const T> a, MatrixView<const T> b);
-
 // Whether reading an operand in place costs more than packing it, for a part of so many rows and columns.
 template <class T>
 bool pays_to_pack_rows(MatrixView<const T> a, int64_t cols);

@@ -1,6 +1,7 @@
-// How many processors this process may use.
+// The processors of this process: how many it may use, where a thread runs, and their caches.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace steepest {
@@ -11,8 +12,8 @@ int available_processors();
 // The processor that the calling thread runs on, or -1 if the system does not say.
 int current_processor();
 
-// Moves the calling thread away from a processor if it is there and may run on another one; its affinity mask stays as it
-// is.
+// Moves the calling thread from a processor, if it is there, to any other one of its affinity mask, which is then set
+// again.
 void leave_processor(int occupied);
 
 // Bytes of the second-level cache of one processor; a typical number if the system does not say.

@@ -57,7 +57,13 @@ def test_report_takes_the_latest_row_and_the_fastest_variant(tmp_path, monkeypat
 
 
 def test_a_grid_has_a_line_for_each_case_and_their_geometric_mean():
-    rows = [full_row("a", 1.0, 2.0), full_row("b", 1.0, 0.5), full_row("c", 1.0, 8.0)]
+    rows = [
+        full_row("a", 1.0, 2.0),
+        full_row("b", 1.0, 0.5),
+        full_row("c", 1.0, 8.0),
+        full_row("d", 1.0, 1.0),
+    ]
+    rows[-1]["contestants"] = {harness.OURS: rows[-1]["contestants"][harness.OURS]}
     for row in rows:
         for entry in row["contestants"].values():
             entry["gflops"] = 10.0 / entry["median_us"]
@@ -66,6 +72,7 @@ def test_a_grid_has_a_line_for_each_case_and_their_geometric_mean():
         "| a | 10.0 |  | 5.00 | 2.00× |",
         "| b | 10.0 |  | 20.0 | 0.500× |",
         "| c | 10.0 |  | 1.25 | 8.00× |",
+        "| d | 10.0 |  |  |  |",
         "| geometric mean of 3 |  |  |  | 2.00× |",
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ class ProductPlan:
     ----------
     form : {"tiles", "stream", "dots"}
         "tiles" computes tiles of the result in registers. "stream" is for up to three rows and a large right operand,
-        which is read once, in the order of memory. "dots" computes inner products of contiguous rows and columns.
+        which is read once, in the order of memory. "dots" computes inner products of contiguous rows and columns, for
+        a single column or up to three rows.
     tile : (int, int)
         Rows and columns of a whole tile.
     packed : tuple of str
@@ -62,11 +64,12 @@ def explain(
     *,
     dtype: DTypeLike = np.float32,
 ) -> ProductPlan:
-    """Return how the CPU would compute a product, without computing it.
+    """Return how a call would compute a product on the CPU, without computing it.
 
     The plan follows from the shapes and strides of the operands, the number of threads, the instruction set, and the
     size of the second-level cache. The number of threads and the cache change who computes an item and from where it is
-    read, but never the result.
+    read, but never the result. The plan is that of a call whose result is a new array: a result with strided columns is
+    not divided by blocks of k, and a replay has one team for the whole graph.
 
     Parameters
     ----------
@@ -116,10 +119,15 @@ def _operand(name: str, given: Array | tuple[int, int], dtype: DTypeLike) -> Arr
     """Return an array, or one of a given shape without memory of its own: nothing reads its items."""
     if not isinstance(given, tuple):
         return given  # the compiled function rejects what is not a matrix
-    if len(given) != 2 or not all(isinstance(n, int) for n in given):
-        raise TypeError(f"[explain] {name} must be a matrix or its shape (rows, columns), not {given}")
-    rows, columns = given
-    if min(given) < 0:
-        raise ValueError(f"[explain] {name} has the negative length {min(given)}")
+    try:
+        rows, columns = map(operator.index, given)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"[explain] {name} must be a matrix or its shape (rows, columns), not {given}"
+        ) from None
+    if min(rows, columns) < 0:
+        raise ValueError(f"[explain] {name} has the negative length {min(rows, columns)}")
     item = np.empty(1, dtype)
+    if rows * columns * item.itemsize >= 1 << 63:
+        raise ValueError(f"[explain] {name} of shape {given} would be too large for any memory")
     return np.lib.stride_tricks.as_strided(item, (rows, columns), (columns * item.itemsize, item.itemsize))
