@@ -55,6 +55,7 @@ py::dict explain_product(const py::object& left, const py::object& right) {
     static constexpr const char* kForms[] = {"tiles", "stream", "dots"};
     py::dict d;
     d["form"] = kForms[static_cast<int>(plan.form)];
+    d["turned"] = plan.turned;
     d["tile"] = py::make_tuple(plan.tile_rows, plan.tile_cols);
     d["packs_left"] = packing.a, d["packs_right"] = packing.b, d["prefetches_right"] = packing.fetches_b;
     d["blocks"] = plan.blocks;

@@ -105,12 +105,28 @@ bool pays_to_pack_panels(MatrixView<const T> b, int64_t rows) {
     return b.col_stride != 1 || (rows >= 6 * kTileRows && b.rows > 64 && b.cols > TileShape<T>::kCols);
 }
 
+namespace {
+
 template <class T>
-ExplainedProduct explained(MatrixView<const T> a, MatrixView<const T> b, int threads) {
-    const ProductPlan plan = plan_of(a, b, true, threads);
+Packing packing_of_first_block(const MatrixView<const T>& a, const MatrixView<const T>& b, const ProductPlan& plan) {
     const Part part = part_of(plan, a.rows, b.cols, 0);
     const int64_t cols = part.cols.end - part.cols.begin;
-    return {plan, packing_of(a, b, plan.form, part.rows.end - part.rows.begin, cols < kBlockN ? cols : kBlockN)};
+    return packing_of(a, b, plan.form, part.rows.end - part.rows.begin, cols < kBlockN ? cols : kBlockN);
+}
+
+}  // namespace
+
+template <class T>
+ExplainedProduct explained(MatrixView<const T> a, MatrixView<const T> b, int threads) {
+    if (!pays_to_turn(a, b)) {
+        const ProductPlan plan = plan_of(a, b, true, threads);
+        return {plan, packing_of_first_block(a, b, plan)};
+    }
+    // The columns of the turned result are strided, so threads do not divide the sums.
+    const MatrixView<const T> left = b.transposed(), right = a.transposed();
+    ProductPlan plan = plan_of(left, right, false, threads);
+    plan.turned = true;
+    return {plan, packing_of_first_block(left, right, plan)};
 }
 
 #define STEEPEST_INSTANTIATE_PLAN(T)                                                    \

@@ -5,6 +5,7 @@
 
 #include "common/views.h"
 #include "cpu/product_plan.h"
+#include "cpu/simd/vec.h"
 #include "cpu/team.h"
 
 namespace steepest {
@@ -24,6 +25,14 @@ STEEPEST_HD int64_t block_begin(int64_t k, int64_t block) { return k * block / b
 struct Part {
     Range rows, cols, blocks;
 };
+
+// Whether vectors are fuller along the rows of c: b has fewer columns than a vector has lanes, and a is a transposed
+// matrix with many columns in memory.
+template <class T>
+STEEPEST_HD bool pays_to_turn(const MatrixView<const T>& a, const MatrixView<const T>& b) {
+    constexpr int64_t kSize = Vec<T>::kSize;
+    return b.cols < kSize && b.cols > 0 && a.row_stride == 1 && a.col_stride != 1 && a.rows >= 2 * kSize;
+}
 
 // The plan of a product for a team of `threads`. With `may_split_k` threads may also divide the sums.
 template <class T>

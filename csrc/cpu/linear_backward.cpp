@@ -71,15 +71,16 @@ void sum_columns(const MatrixView<const T>& x, const VectorView<T>& out, bool ac
 // The three gradients read d_out alone, so no barrier is needed between them.
 template <class T>
 void run(const ops::LinearBackward<T>& op, Team& team) {
+    const MatrixView<const T> x_transposed = op.x.transposed();
     // A single column of weights is a row of the transposed product, whose vectors are full.
-    const bool is_column = op.w.cols == 1 && op.d_w.row_stride == 1;
-    const auto turned = [=](const auto& m) { return is_column ? m.transposed() : m; };
-    const MatrixView<const T> left = is_column ? op.d_out.transposed() : op.x.transposed();
-    const MatrixView<const T> right = is_column ? op.x : op.d_out;
+    const bool turned = (op.w.cols == 1 && op.d_w.row_stride == 1) || pays_to_turn(x_transposed, op.d_out);
+    const auto oriented = [=](const auto& m) { return turned ? m.transposed() : m; };
+    const MatrixView<const T> left = turned ? op.d_out.transposed() : x_transposed;
+    const MatrixView<const T> right = turned ? op.x : op.d_out;
     if (op.l2 == 0)
-        gemm(left, right, turned(op.d_w), NoEpilogue(), team, op.accumulate);
+        gemm(left, right, oriented(op.d_w), NoEpilogue(), team, op.accumulate);
     else
-        gemm(left, right, turned(op.d_w), PlusScaled<T>{turned(op.w), T(op.l2)}, team, op.accumulate);
+        gemm(left, right, oriented(op.d_w), PlusScaled<T>{oriented(op.w), T(op.l2)}, team, op.accumulate);
     sum_columns(op.d_out, op.d_b, op.accumulate, team);
     if (!op.d_x) return;
     const MatrixView<const T> w_transposed = op.w.transposed();

@@ -13,6 +13,7 @@ enum class ProductForm : int8_t {
 
 struct ProductPlan {
     ProductForm form = ProductForm::kTiles;
+    bool turned = false;  // whether b.T @ a.T is computed, into c.T
     int tile_rows = 1, tile_cols = 1;
     int64_t blocks = 1;                  // k is summed in so many blocks
     int down = 1, across = 1, deep = 1;  // threads that divide the rows, the columns and the blocks of k

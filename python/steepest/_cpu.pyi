@@ -22,6 +22,7 @@ class _Info(TypedDict):
 
 class _ExplainedProduct(TypedDict):
     form: str
+    turned: bool
     tile: tuple[int, int]
     packs_left: bool
     packs_right: bool

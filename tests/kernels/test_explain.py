@@ -46,6 +46,10 @@ PATHS = {
     # Four threads take 15 and 7 rows each, in tiles of less than half a vector of rows.
     "low transposed tiles": ((60, 128), True, (128, 256), False, {"form": "tiles"}),
     "lower transposed tiles": ((28, 128), True, (128, 256), False, {"form": "tiles"}),
+    # Fewer columns than a vector has lanes; how many that is depends on the instruction set.
+    "turned": ((70, 1100), True, (1100, 1), False, {"turned": True, "blocks": 3}),
+    "turned, ten columns": ((64, 256), True, (256, 10), False, {"form": "tiles"}),
+    "turned, columns in memory": ((300, 1100), True, (1100, 5), True, {"form": "tiles", "blocks": 3}),
     "fetched ahead": ((5, 300), False, (300, 4000), False, {"form": "tiles", "packed": ()}),
 }
 

@@ -50,7 +50,8 @@ def column_blocks(samples: LabelledSamples, means: Float64Array | None = None) -
     step = max(_LEAST_COLUMNS, _BLOCK_ITEMS[device] // samples.n_samples)
     for start in range(0, samples.n_features, step):
         columns = slice(start, min(start + step, samples.n_features))
-        block = dense(X[:, columns], device).astype(np.float64)
+        # In one order, whatever that of the samples, so that sparse and dense ones give the same digits.
+        block = dense(X[:, columns], device).astype(np.float64, order="C")
         if averaging is not None:
             # Subtract a sample first: the rounding error of a large mean may exceed the variation of its feature.
             origin = block[:1].copy()

@@ -30,10 +30,13 @@ class ProductPlan:
         "tiles" computes tiles of the result in registers. "stream" is for up to three rows and a large right operand,
         which is read once, in the order of memory. "dots" computes inner products of contiguous rows and columns, for
         a single column or up to three rows.
+    turned : bool
+        Whether right.T @ left.T is computed, into the transposed result: its vectors are fuller if the right operand
+        has few columns and the left one is a transposed array. The other attributes are those of this product.
     tile : (int, int)
         Rows and columns of a whole tile.
     packed : tuple of str
-        The operands, "left" or "right", that are copied block by block in the order in which tiles read them.
+        The operands, "left" or "right" of @, that are copied block by block in the order in which tiles read them.
     prefetched : bool
         Whether a right operand that is read in place is fetched a panel ahead, from beyond the second-level cache.
     blocks : int
@@ -43,6 +46,7 @@ class ProductPlan:
     """
 
     form: str
+    turned: bool
     tile: tuple[int, int]
     packed: tuple[str, ...]
     prefetched: bool
@@ -105,6 +109,7 @@ def explain(
     packs = {"left": found["packs_left"], "right": found["packs_right"]}
     return ProductPlan(
         form=found["form"],
+        turned=found["turned"],
         tile=found["tile"],
         packed=tuple(name for name, does in packs.items() if does),
         prefetched=found["prefetches_right"],
