@@ -14,6 +14,7 @@
 #include "cpu/gemm_pack.h"
 #include "cpu/gemm_plan.h"
 #include "cpu/gemm_tile.h"
+#include "cpu/rows.h"
 #include "cpu/team.h"
 
 namespace steepest {
@@ -137,11 +138,10 @@ class BlockProduct {
                       b_.row_stride, sums, sums_stride);
         if (!accumulate) return;
         for (int i = 0; i < rows; ++i)
-            for (int64_t j = 0; j < cols; j += Vec<T>::kSize) {
-                const int lanes = static_cast<int>(cols - j < Vec<T>::kSize ? cols - j : Vec<T>::kSize);
-                (Vec<T>::load(sums + i * cols + j, lanes) + Vec<T>::load(to + i * stride + j, lanes))
-                    .store(to + i * stride + j, lanes);
-            }
+            for_each_vector<T>(0, cols, [=](int64_t j, int lanes) {
+                T* const at = to + i * stride + j;
+                (Vec<T>::load(sums + i * cols + j, lanes) + Vec<T>::load(at, lanes)).store(at, lanes);
+            });
     }
 
     Team& team_;

@@ -1,4 +1,4 @@
-"""How the CPU would compute a matrix product: the plan that `matmul` and `linear` choose from the operands."""
+"""How the CPU would compute a matrix product: the plan that `matmul` chooses from the operands."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from steepest._runtime.arrays import Array
 
 __all__ = ["ProductPlan", "explain"]
-
-_OPERATIONS = ("matmul", "linear")
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,8 @@ def explain(
 
     Parameters
     ----------
-    operation : {"matmul", "linear"}
-        The function. A linear layer computes its product like `matmul`.
+    operation : {"matmul"}
+        The function.
     left, right : ndarray or (int, int)
         The operands of shapes (m, k) and (k, n); or only these shapes, for contiguous arrays of `dtype`.
     dtype : dtype
@@ -103,8 +101,8 @@ def explain(
     >>> plan.form, plan.blocks, plan.threads
     ('tiles', 1, 1)
     """
-    if operation not in _OPERATIONS:
-        raise ValueError(f"[explain] operation {operation!r} is not one of: {', '.join(_OPERATIONS)}")
+    if operation != "matmul":
+        raise ValueError(f"[explain] operation {operation!r} is not 'matmul'")
     found = _cpu.explain_product(_operand("left", left, dtype), _operand("right", right, dtype))
     packs = {"left": found["packs_left"], "right": found["packs_right"]}
     return ProductPlan(
