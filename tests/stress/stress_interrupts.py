@@ -32,14 +32,15 @@ def main() -> None:
         delay = rng.uniform(0, 1) * lengths[name] + 1e-6
         began = time.monotonic()
         try:
-            signal.setitimer(signal.ITIMER_REAL, delay)
-            workloads.WORK[name]()  # an interrupted fit of perceptrons ends with a warning instead
+            try:
+                signal.setitimer(signal.ITIMER_REAL, delay)
+                workloads.WORK[name]()  # an interrupted fit of perceptrons ends with a warning instead
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)  # the alarm may come at this moment, too
         except KeyboardInterrupt:
             waits.append(time.monotonic() - began - delay)
             if waits[-1] > LONGEST:
                 faults.append(f"{name} ended {waits[-1]:.2f} s after Ctrl-C")
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
         if _cpu.is_capturing():
             faults.append(f"{name} left a capture behind, {delay:.6f} s after its begin")
             break
