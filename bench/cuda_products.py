@@ -1,6 +1,6 @@
 """Square matrix products on CUDA in each precision, against cuBLAS and cuBLASLt in the same precision.
 
-The row has every contestant's error against float64, so that "float32x3", three products of tf32 parts, can be compared
+The row has every contestant's error against float64, so that "high", three products of tf32 parts, can be compared
 with float32. The error covers all columns of every n-th row, with n odd, so that the rows have different places in the
 kernels' tiles. `bfloat16` rounds float32 operands during the product, as PyTorch does when it casts them. PyTorch on
 arrays that already are bfloat16 reads half the bytes.
@@ -88,7 +88,7 @@ def float32_case(operands: Operands, peers: Peers, cold: bool = False) -> Case:
 
     contestants = [
         operands.ours(OURS, "float32"),
-        operands.ours(f"{OURS} float32x3", "float32x3"),
+        operands.ours(f"{OURS} high", "high"),
         peers.contestant(f"{operands.device.library[0]} cuBLAS", operands.device.library[1], build_cupy),
         *torch_contestants(operands, peers, "float32", "highest"),
     ]

@@ -45,6 +45,7 @@ class Backend(Protocol):
     # Name -> (function, states).
     UPDATE_RULES: dict[str, tuple[str, tuple[str, ...]]]
     # Name -> (distribution, name of the parameter, its default).
+    PRECISIONS: tuple[str, ...]
     POINTWISE_LOSSES: Mapping[str, tuple[str | None, str | None, float]]
     # Name of an operation -> the signature of its function.
     SIGNATURES: Mapping[str, str]
@@ -98,7 +99,7 @@ def operations(extension: ModuleType) -> str:
 
 def exports(extension: ModuleType) -> str:
     """Return the names of both modules."""
-    names = ["ACTIVATIONS", "POINTWISE_LOSSES", "SIGNATURES", "UPDATE_RULES", *sorted(extension.SIGNATURES)]
+    names = ["ACTIVATIONS", "POINTWISE_LOSSES", "PRECISIONS", "SIGNATURES", "UPDATE_RULES", *sorted(extension.SIGNATURES)]
     return EXPORTS + "".join(f"{name} = _backend.{name}\n" for name in names)
 
 

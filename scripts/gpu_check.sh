@@ -182,7 +182,7 @@ def normal(*shape):
 a, b, logits, labels = normal(4096, 4096), normal(4096, 4096), normal(4096, 32768), cp.arange(4096)
 tensors = [[normal(10_000_000)] for _ in range(2)] + [[cp.zeros(10_000_000, cp.float32)] for _ in range(2)]
 step, rows = cp.array(1), cp.random.permutation(4096)[:32]
-for precision in ("float32", "float32x3", "bfloat16"):
+for precision in ("float32", "high", "bfloat16"):
     K.matmul(a, b, precision=precision)
 K.softmax_cross_entropy(logits, labels)
 K.adam_update(*tensors, step)

@@ -1,7 +1,7 @@
 """Print the settings of `make test-matrix`, one per line.
 
 A setting is an instruction set other than that of `make test`, if named or if none is named, with a number of threads
-other than that of `make test`.
+other than that of `make test`, and with the emulation of bfloat16 units.
 
 Usage: python scripts/test_settings.py [ISA ...]
 """
@@ -19,7 +19,8 @@ def main(named: list[str]) -> None:
     *others, widest = _cpu.info()["isas_available"]
     for i, isa in enumerate(others or [widest]):
         if not named or isa in named:
-            print(f"STEEPEST_ISA={isa},OMP_NUM_THREADS={THREADS[i % len(THREADS)]}")
+            threads = THREADS[i % len(THREADS)]
+            print(f"STEEPEST_ISA={isa},OMP_NUM_THREADS={threads},STEEPEST_BFLOAT16=emulated")
 
 
 if __name__ == "__main__":

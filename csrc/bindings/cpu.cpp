@@ -4,6 +4,7 @@
 #include "bindings/capture.h"
 #include "bindings/cpu_backend.h"
 #include "bindings/module.h"
+#include "cpu/bfloat16.h"
 #include "cpu/processors.h"
 
 namespace steepest {
@@ -20,6 +21,8 @@ py::dict info() {
     d["isa"] = active_isa().name;
     d["isas_available"] = names(available_isas());
     d["isas_built"] = names(built_isas());
+    d["bfloat16"] = selected_bfloat16_unit();
+    d["bfloat16_available"] = available_bfloat16_units();
     d["num_threads"] = get_num_threads();
     d["cores"] = available_processors();
     const auto cache = [&](const char* key, int name) {
@@ -39,15 +42,17 @@ void checked_set_num_threads(const py::object& given) {
 }
 
 // How a @ b would be computed.
-py::dict explain_product(const py::object& left, const py::object& right) {
+py::dict explain_product(const py::object& left, const py::object& right, const py::object& precision_name) {
     Call<CpuBackend> call("explain");
+    const Precision precision = call.entry("precision", precision_name, kPrecisions).kind;
     const Array a = call.floats("left", left, 2), b = call.floats("right", right, 2);
     const auto explained = [&]<class T>(Explain<T> explain) {
         const ops::MatMul<T> op{
             a.matrix<const T>(), b.matrix<const T>(), {nullptr, a.shape[0], b.shape[1], b.shape[1]}};
         ops::require(a.shape[1] == b.shape[0], call.name(), "left has shape ", a.shape_text(), " and right has shape ",
                      b.shape_text(), ": the columns of left must be the rows of right");
-        return explain(op.a, op.b, CpuBackend::threads_for(op, estimated_seconds(op.flops(), ops::bytes_of(op))));
+        return explain(op.a, op.b, precision,
+                       CpuBackend::threads_for(op, estimated_seconds(op.flops(), ops::bytes_of(op))));
     };
     const KernelTable& table = *active_isa().kernels;
     const auto [plan, packing] = call.dtype() == DType::kFloat32 ? explained.operator()<float>(table.explain_float)
@@ -55,6 +60,7 @@ py::dict explain_product(const py::object& left, const py::object& right) {
     static constexpr const char* kForms[] = {"tiles", "stream", "dots"};
     py::dict d;
     d["form"] = kForms[static_cast<int>(plan.form)];
+    d["parts"] = plan.parts;
     d["turned"] = plan.turned;
     d["tile"] = py::make_tuple(plan.tile_rows, plan.tile_cols);
     d["packs_left"] = packing.a, d["packs_right"] = packing.b, d["prefetches_right"] = packing.fetches_b;
@@ -79,6 +85,8 @@ PYBIND11_MODULE(_cpu, m) {
     m.doc() = "The CPU kernels of steepest.";
     try {
         select_isa(std::getenv("STEEPEST_ISA"));
+        const bool is_best = active_isa().kernels == available_isas().back().kernels;
+        select_bfloat16_unit(std::getenv("STEEPEST_BFLOAT16"), is_best);
     } catch (const std::invalid_argument& error) {
         throw py::import_error(error.what());
     }
@@ -90,7 +98,7 @@ PYBIND11_MODULE(_cpu, m) {
     export_capture(m);
 
     m.def("info", &info);
-    m.def("explain_product", &explain_product, py::arg("left"), py::arg("right"));
+    m.def("explain_product", &explain_product, py::arg("left"), py::arg("right"), py::arg("precision"));
     m.def("get_num_threads", &get_num_threads);
     m.def("processors_of_quota", &processors_of_quota, py::arg("cgroups"), py::arg("mount"));
     m.def("current_processor", &current_processor);

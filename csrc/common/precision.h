@@ -5,11 +5,11 @@
 #include <cstdint>
 
 // X(enumerator, public name)
-#define STEEPEST_PRECISIONS(X)                                                               \
-    X(Float32, "float32")     /* float32 products and sums */                                \
-    X(Float32x3, "float32x3") /* as accurate, by three products of tf32 parts */             \
-    X(Tf32, "tf32")           /* operands rounded to 11 significant bits, sums in float32 */ \
-    X(Bfloat16, "bfloat16")   /* operands rounded to 8 significant bits, sums in float32 */
+#define STEEPEST_PRECISIONS(X)                                                                        \
+    X(Float32, "float32")   /* float32 products and sums */                                           \
+    X(High, "high")         /* operands of 16 significant bits or more, by three products of parts */ \
+    X(Tf32, "tf32")         /* operands rounded to 11 significant bits, sums in float32 */            \
+    X(Bfloat16, "bfloat16") /* operands rounded to 8 significant bits, sums in float32 */
 
 namespace steepest {
 

@@ -9,9 +9,11 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "common/views.h"
 #include "cpu/gemm_pack.h"
+#include "cpu/gemm_parts.h"
 #include "cpu/gemm_plan.h"
 #include "cpu/gemm_tile.h"
 #include "cpu/rows.h"
@@ -40,20 +42,23 @@ class BlockProduct {
     static constexpr int kRows = TileShape<T>::kRows, kCols = TileShape<T>::kCols;
     static constexpr int64_t kPackedRows = RowTiles::kMost * kRows * kBlockK + kPackedRowsEnd<T>;
     static constexpr size_t kScratchItems = kPackedRows + kBlockK * kBlockN;
-    // The columns of a block; rows of c that are streamed stay in the L1 cache.
-    static constexpr int64_t most_cols(ProductForm form) { return form == ProductForm::kStream ? 2048 : kBlockN; }
+    // The columns of a block; rows of c that are streamed stay in the L1 cache. A part has half the bytes of an item.
+    static constexpr int64_t most_cols(const ProductPlan& plan) {
+        return plan.form == ProductForm::kStream ? 2048 : plan.parts == 1 ? 2 * kBlockN : kBlockN;
+    }
     // The rows of a block; those of inner products stay in the L1 cache for the epilogue.
     static constexpr int64_t most_rows(ProductForm form, int64_t all) { return form == ProductForm::kDots ? 256 : all; }
 
-    BlockProduct(MatrixView<const T> a, MatrixView<const T> b, ProductForm form, Range rows, Range cols, T* scratch,
-                 Team& team)
+    BlockProduct(MatrixView<const T> a, MatrixView<const T> b, const ProductPlan& plan, Range rows, Range cols,
+                 T* scratch, Team& team)
         : team_(team),
           a_(a),
           b_(b),
           rows_(rows),
           cols_(cols),
-          form_(form),
-          packs_(packing_of(a, b, form, rows.end - rows.begin, cols.end - cols.begin)),
+          form_(plan.form),
+          parts_(plan.parts),
+          packs_(packing_of(a, b, plan, rows.end - rows.begin, cols.end - cols.begin)),
           packed_a_(scratch),
           packed_b_(scratch + kPackedRows) {}
 
@@ -61,6 +66,8 @@ class BlockProduct {
     // tiles that cover the block.
     template <class Finish>
     void sum(int64_t k0, int64_t k1, T* c, int64_t stride, bool accumulate, const Finish& finish) const {
+        if constexpr (std::is_same_v<T, float>)
+            if (parts_ > 0) return sum_parts(k0, k1 - k0, c, stride, accumulate, finish);
         if (form_ == ProductForm::kTiles) return sum_tiles(k0, k1 - k0, c, stride, accumulate, finish);
         team_.checkpoint();
         if (form_ == ProductForm::kDots)
@@ -115,6 +122,37 @@ class BlockProduct {
         }
     }
 
+    template <class Finish>
+    void sum_parts(int64_t k0, int64_t kn, T* c, int64_t stride, bool accumulate, const Finish& finish) const {
+        const PartsLayout layout(parts_, kn, cols_.end - cols_.begin);
+        static_assert(kMostParts * sizeof(uint16_t) <= sizeof(float) && kBlockK % kDepthStep == 0 &&
+                      kBlockN % kPanelCols == 0 && kMostPairRows * kBlockK <= kPackedRows);
+        uint16_t* const left = reinterpret_cast<uint16_t*>(packed_a_);
+        uint16_t* const right = reinterpret_cast<uint16_t*>(packed_b_);
+        pack_right_parts(b_, k0, kn, cols_, layout, right);
+        const Bfloat16Unit& unit = *bfloat16_unit();
+        const int64_t height = rows_.end - rows_.begin, tiles = (height + unit.rows - 1) / unit.rows;
+        const auto first = [&](int64_t t) {
+            const int64_t steps = (height * t / tiles + unit.row_step - 1) / unit.row_step * unit.row_step;
+            return rows_.begin + (steps < height ? steps : height);
+        };
+        for (int64_t t = 0; t < tiles; ++t) {
+            team_.checkpoint();
+            const int64_t i0 = first(t);
+            const int rows = static_cast<int>(first(t + 1) - i0);
+            pack_left_parts(a_, i0, rows, k0, kn, layout, left);
+            const Bfloat16Session session(unit);
+            const uint16_t* panel = right;
+            for (int64_t j0 = cols_.begin; j0 < cols_.end; j0 += kPanelCols, panel += layout.panel()) {
+                const int cols = static_cast<int>(cols_.end - j0 < kPanelCols ? cols_.end - j0 : kPanelCols);
+                const Tile<T> tile{c + i0 * stride + j0, stride, i0, rows, j0, cols};
+                multiply_parts(unit, a_, b_, k0, kn, i0, rows, j0, cols, layout, left, panel, tile.data, stride,
+                               accumulate);
+                finish(tile);
+            }
+        }
+    }
+
     void put_dots(int64_t k0, int64_t kn, T* c, int64_t stride, bool accumulate) const {
         const int rows = static_cast<int>(rows_.end - rows_.begin);
         if (b_.cols == 1)
@@ -148,6 +186,7 @@ class BlockProduct {
     MatrixView<const T> a_, b_;
     Range rows_, cols_;
     ProductForm form_;
+    int parts_;
     Packing packs_;
     T *packed_a_, *packed_b_;
 };
@@ -167,17 +206,17 @@ STEEPEST_HD void for_each_block(Range rows, Range cols, int64_t max_rows, int64_
 
 // Sums all blocks of k one after the other: in c itself or, if its columns are strided, in a stage of kBlockM rows.
 template <class T, class Epilogue>
-void gemm_items(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, ProductForm form, const Part& part,
-                const Epilogue& epilogue, Team& team, bool accumulate) {
+void gemm_items(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const ProductPlan& plan,
+                const Part& part, const Epilogue& epilogue, Team& team, bool accumulate) {
     const bool staged = c.col_stride != 1;
     const size_t items = BlockProduct<T>::kScratchItems + (staged ? kBlockM * kBlockN : 0);
     T* const scratch = static_cast<T*>(team.scratch(items * sizeof(T)));
     T* const stage = scratch + BlockProduct<T>::kScratchItems;
     const int64_t k = a.cols, blocks = blocks_of(k);
-    const int64_t most_rows = staged ? kBlockM : BlockProduct<T>::most_rows(form, part.rows.end);
-    const int64_t most_cols = staged ? kBlockN : BlockProduct<T>::most_cols(form);
+    const int64_t most_rows = staged ? kBlockM : BlockProduct<T>::most_rows(plan.form, part.rows.end);
+    const int64_t most_cols = staged ? kBlockN : BlockProduct<T>::most_cols(plan);
     for_each_block(part.rows, part.cols, most_rows, most_cols, [&](Range rows, Range cols) {
-        const BlockProduct<T> product(a, b, form, rows, cols, scratch, team);
+        const BlockProduct<T> product(a, b, plan, rows, cols, scratch, team);
         // Item (i, j) of the stage is at the same offset from `target` as item (i, j) of c from its data.
         T* const target = staged ? stage - rows.begin * kBlockN - cols.begin : c.data;
         const int64_t stride = staged ? kBlockN : c.row_stride;
@@ -199,16 +238,16 @@ void gemm_items(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, P
 
 // Each thread sums its own blocks of k. Then the team adds them in the order in which one thread would have.
 template <class T, class Epilogue>
-void gemm_partials(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, ProductForm form, const Part& part,
-                   const Epilogue& epilogue, Team& team, bool accumulate) {
+void gemm_partials(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const ProductPlan& plan,
+                   const Part& part, const Epilogue& epilogue, Team& team, bool accumulate) {
     T* const scratch = static_cast<T*>(team.scratch(BlockProduct<T>::kScratchItems * sizeof(T)));
     T* const partials = static_cast<T*>(team.partials());
     const int64_t k = a.cols, blocks = blocks_of(k), n = c.cols;
     for (int64_t block = part.blocks.begin; block < part.blocks.end; ++block) {
         T* const target = block == 0 ? c.data : partials + (block - 1) * c.rows * n;
-        for_each_block(part.rows, part.cols, part.rows.end, BlockProduct<T>::most_cols(form),
+        for_each_block(part.rows, part.cols, part.rows.end, BlockProduct<T>::most_cols(plan),
                        [&](Range rows, Range cols) {
-                           BlockProduct<T>(a, b, form, rows, cols, scratch, team)
+                           BlockProduct<T>(a, b, plan, rows, cols, scratch, team)
                                .sum(block_begin(k, block), block_begin(k, block + 1), target,
                                     block == 0 ? c.row_stride : n, accumulate && block == 0, NoEpilogue());
                        });
@@ -231,12 +270,12 @@ void gemm_partials(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c
 
 // c = a @ b, or c + a @ b, with the epilogue; all threads of the team call it.
 template <class T, class Epilogue>
-void gemm(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const Epilogue& epilogue, Team& team,
-          bool accumulate = false) {
-    const ProductPlan plan = plan_of(a, b, c.col_stride == 1, team.size());
+void gemm(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, Precision precision, const Epilogue& epilogue,
+          Team& team, bool accumulate = false) {
+    const ProductPlan plan = plan_of(a, b, precision, c.col_stride == 1, team.size());
     const Part part = part_of(plan, c.rows, c.cols, team.rank());
-    if (plan.deep > 1) return gemm_partials(a, b, c, plan.form, part, epilogue, team, accumulate);
-    if (!part.rows.empty() && !part.cols.empty()) gemm_items(a, b, c, plan.form, part, epilogue, team, accumulate);
+    if (plan.deep > 1) return gemm_partials(a, b, c, plan, part, epilogue, team, accumulate);
+    if (!part.rows.empty() && !part.cols.empty()) gemm_items(a, b, c, plan, part, epilogue, team, accumulate);
 }
 
 }  // namespace STEEPEST_TARGET

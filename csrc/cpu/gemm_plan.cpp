@@ -1,5 +1,8 @@
 #include "cpu/gemm_plan.h"
 
+#include <type_traits>
+
+#include "cpu/gemm_parts.h"
 #include "cpu/gemm_tile.h"
 #include "cpu/processors.h"
 
@@ -63,18 +66,23 @@ ProductForm form_of(MatrixView<const T> a, MatrixView<const T> b) {
 }  // namespace
 
 template <class T>
-ProductPlan plan_of(MatrixView<const T> a, MatrixView<const T> b, bool may_split_k, int threads) {
+ProductPlan plan_of(MatrixView<const T> a, MatrixView<const T> b, Precision precision, bool may_split_k, int threads) {
     ProductPlan plan;
     plan.form = form_of(a, b);
     plan.blocks = blocks_of(a.cols);
     plan.tile_rows = TileShape<T>::kRows, plan.tile_cols = TileShape<T>::kCols;
+    if constexpr (std::is_same_v<T, float>) {
+        if (plan.form == ProductForm::kTiles) plan.parts = parts_of(precision, a.rows, b.cols, a.cols);
+        if (plan.parts > 0) plan.tile_rows = bfloat16_unit()->rows, plan.tile_cols = kPanelCols;
+    }
     if (threads > 1) divide(plan, a.rows, b.cols, a.cols, sizeof(T), may_split_k, threads);
     return plan;
 }
 
 template <class T>
-Packing packing_of(MatrixView<const T> a, MatrixView<const T> b, ProductForm form, int64_t rows, int64_t cols) {
-    if (form != ProductForm::kTiles) return {false, false, false};
+Packing packing_of(MatrixView<const T> a, MatrixView<const T> b, const ProductPlan& plan, int64_t rows, int64_t cols) {
+    if (plan.parts > 0) return {true, true, false};
+    if (plan.form != ProductForm::kTiles) return {false, false, false};
     const bool packs_b = pays_to_pack_panels(b, rows);
     return {pays_to_pack_rows(a, cols), packs_b, !packs_b && is_beyond_cache(b)};
 }
@@ -111,30 +119,30 @@ template <class T>
 Packing packing_of_first_block(const MatrixView<const T>& a, const MatrixView<const T>& b, const ProductPlan& plan) {
     const Part part = part_of(plan, a.rows, b.cols, 0);
     const int64_t cols = part.cols.end - part.cols.begin;
-    return packing_of(a, b, plan.form, part.rows.end - part.rows.begin, cols < kBlockN ? cols : kBlockN);
+    return packing_of(a, b, plan, part.rows.end - part.rows.begin, cols < kBlockN ? cols : kBlockN);
 }
 
 }  // namespace
 
 template <class T>
-ExplainedProduct explained(MatrixView<const T> a, MatrixView<const T> b, int threads) {
+ExplainedProduct explained(MatrixView<const T> a, MatrixView<const T> b, Precision precision, int threads) {
     if (!pays_to_turn(a, b)) {
-        const ProductPlan plan = plan_of(a, b, true, threads);
+        const ProductPlan plan = plan_of(a, b, precision, true, threads);
         return {plan, packing_of_first_block(a, b, plan)};
     }
     // The columns of the turned result are strided, so threads do not divide the sums.
     const MatrixView<const T> left = b.transposed(), right = a.transposed();
-    ProductPlan plan = plan_of(left, right, false, threads);
+    ProductPlan plan = plan_of(left, right, precision, false, threads);
     plan.turned = true;
     return {plan, packing_of_first_block(left, right, plan)};
 }
 
-#define STEEPEST_INSTANTIATE_PLAN(T)                                                    \
-    template ProductPlan plan_of(MatrixView<const T>, MatrixView<const T>, bool, int);  \
-    template bool pays_to_pack_rows(MatrixView<const T>, int64_t);                      \
-    template bool pays_to_pack_panels(MatrixView<const T>, int64_t);                    \
-    template ExplainedProduct explained(MatrixView<const T>, MatrixView<const T>, int); \
-    template Packing packing_of(MatrixView<const T>, MatrixView<const T>, ProductForm, int64_t, int64_t);
+#define STEEPEST_INSTANTIATE_PLAN(T)                                                               \
+    template ProductPlan plan_of(MatrixView<const T>, MatrixView<const T>, Precision, bool, int);  \
+    template bool pays_to_pack_rows(MatrixView<const T>, int64_t);                                 \
+    template bool pays_to_pack_panels(MatrixView<const T>, int64_t);                               \
+    template ExplainedProduct explained(MatrixView<const T>, MatrixView<const T>, Precision, int); \
+    template Packing packing_of(MatrixView<const T>, MatrixView<const T>, const ProductPlan&, int64_t, int64_t);
 STEEPEST_INSTANTIATE_PLAN(float)
 STEEPEST_INSTANTIATE_PLAN(double)
 

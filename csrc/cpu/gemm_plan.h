@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "common/precision.h"
 #include "common/views.h"
 #include "cpu/product_plan.h"
 #include "cpu/simd/vec.h"
@@ -36,7 +37,7 @@ STEEPEST_HD bool pays_to_turn(const MatrixView<const T>& a, const MatrixView<con
 
 // The plan of a product for a team of `threads`. With `may_split_k` threads may also divide the sums.
 template <class T>
-ProductPlan plan_of(MatrixView<const T> a, MatrixView<const T> b, bool may_split_k, int threads);
+ProductPlan plan_of(MatrixView<const T> a, MatrixView<const T> b, Precision precision, bool may_split_k, int threads);
 
 // The part of an (m, n) product that the thread of a rank computes.
 Part part_of(const ProductPlan& plan, int64_t m, int64_t n, int rank);
@@ -49,11 +50,11 @@ bool pays_to_pack_panels(MatrixView<const T> b, int64_t rows);
 
 // What is done with the operands of a block of so many rows and columns.
 template <class T>
-Packing packing_of(MatrixView<const T> a, MatrixView<const T> b, ProductForm form, int64_t rows, int64_t cols);
+Packing packing_of(MatrixView<const T> a, MatrixView<const T> b, const ProductPlan& plan, int64_t rows, int64_t cols);
 
 // The plan of a @ b into a new matrix, with the packing of its first block.
 template <class T>
-ExplainedProduct explained(MatrixView<const T> a, MatrixView<const T> b, int threads);
+ExplainedProduct explained(MatrixView<const T> a, MatrixView<const T> b, Precision precision, int threads);
 
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest

@@ -27,9 +27,9 @@ using OperationKernels = KernelEntries<STEEPEST_FLOAT_OPERATIONS(STEEPEST_TWO_FO
 #undef STEEPEST_TWO_FORMS
 #undef STEEPEST_ONE_FORM
 
-// Says how a product of two matrices would be computed by a team of so many threads.
+// Says how a product of two matrices would be computed, at a precision, by a team of so many threads.
 template <class T>
-using Explain = ExplainedProduct (*)(MatrixView<const T>, MatrixView<const T>, int);
+using Explain = ExplainedProduct (*)(MatrixView<const T>, MatrixView<const T>, Precision, int);
 
 struct KernelTable {
     OperationKernels kernels;

@@ -36,9 +36,9 @@ void apply_formula(const BiasActivation<T>& epilogue, const Tile<T>& tile) {
 
 template <class T>
 void run(const ops::Linear<T>& op, Team& team) {
-    if (!op.b && op.activation.is_identity()) return gemm(op.x, op.w, op.out, NoEpilogue(), team);
+    if (!op.b && op.activation.is_identity()) return gemm(op.x, op.w, op.out, op.precision, NoEpilogue(), team);
     const auto apply = with_activation(op.activation, [](auto f) { return apply_formula<T, decltype(f)>; });
-    gemm(op.x, op.w, op.out, BiasActivation<T>{op.b, op.activation.parameter, apply}, team);
+    gemm(op.x, op.w, op.out, op.precision, BiasActivation<T>{op.b, op.activation.parameter, apply}, team);
 }
 
 }  // namespace STEEPEST_TARGET

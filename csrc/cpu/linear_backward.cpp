@@ -78,15 +78,15 @@ void run(const ops::LinearBackward<T>& op, Team& team) {
     const MatrixView<const T> left = turned ? op.d_out.transposed() : x_transposed;
     const MatrixView<const T> right = turned ? op.x : op.d_out;
     if (op.l2 == 0)
-        gemm(left, right, oriented(op.d_w), NoEpilogue(), team, op.accumulate);
+        gemm(left, right, oriented(op.d_w), op.precision, NoEpilogue(), team, op.accumulate);
     else
-        gemm(left, right, oriented(op.d_w), PlusScaled<T>{oriented(op.w), T(op.l2)}, team, op.accumulate);
+        gemm(left, right, oriented(op.d_w), op.precision, PlusScaled<T>{oriented(op.w), T(op.l2)}, team, op.accumulate);
     sum_columns(op.d_out, op.d_b, op.accumulate, team);
     if (!op.d_x) return;
     const MatrixView<const T> w_transposed = op.w.transposed();
-    if (op.activation.is_identity()) return gemm(op.d_out, w_transposed, op.d_x, NoEpilogue(), team);
+    if (op.activation.is_identity()) return gemm(op.d_out, w_transposed, op.d_x, op.precision, NoEpilogue(), team);
     const auto apply = with_output_derivative(op.activation, [](auto f) { return apply_derivative<T, decltype(f)>; });
-    gemm(op.d_out, w_transposed, op.d_x, TimesDerivative<T>{op.x, op.activation.parameter, apply}, team);
+    gemm(op.d_out, w_transposed, op.d_x, op.precision, TimesDerivative<T>{op.x, op.activation.parameter, apply}, team);
 }
 
 }  // namespace STEEPEST_TARGET

@@ -42,13 +42,15 @@ void apply_formula(const BiasTimesDerivative<T>& epilogue, const Tile<T>& tile) 
 template <class T>
 void run(const ops::LinearTangent<T>& op, Team& team) {
     const auto finish = [&](const MatrixView<const T>& a, const MatrixView<const T>& b, bool accumulate) {
-        if (!op.c && op.activation.is_identity()) return gemm(a, b, op.out, NoEpilogue(), team, accumulate);
+        if (!op.c && op.activation.is_identity())
+            return gemm(a, b, op.out, op.precision, NoEpilogue(), team, accumulate);
         const auto apply = with_output_derivative(op.activation, [](auto f) { return apply_formula<T, decltype(f)>; });
-        gemm(a, b, op.out, BiasTimesDerivative<T>{op.c, op.y, op.activation.parameter, apply}, team, accumulate);
+        gemm(a, b, op.out, op.precision, BiasTimesDerivative<T>{op.c, op.y, op.activation.parameter, apply}, team,
+             accumulate);
     };
     if (!op.dx) return finish(op.x, op.v, false);
     // Both products have the same sizes, so a thread adds to items that it has computed itself.
-    gemm(op.x, op.v, op.out, NoEpilogue(), team);
+    gemm(op.x, op.v, op.out, op.precision, NoEpilogue(), team);
     finish(op.dx, op.w, true);
 }
 

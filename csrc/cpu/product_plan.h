@@ -13,6 +13,7 @@ enum class ProductForm : int8_t {
 
 struct ProductPlan {
     ProductForm form = ProductForm::kTiles;
+    int parts = 0;        // the bfloat16 parts of each item of the operands; 0 if these are multiplied as they are
     bool turned = false;  // whether b.T @ a.T is computed, into c.T
     int tile_rows = 1, tile_cols = 1;
     int64_t blocks = 1;                  // k is summed in so many blocks

@@ -13,6 +13,8 @@ class _Info(TypedDict):
     isa: str
     isas_available: list[str]
     isas_built: list[str]
+    bfloat16: str
+    bfloat16_available: list[str]
     num_threads: int
     cores: int
     l1d: int
@@ -22,6 +24,7 @@ class _Info(TypedDict):
 
 class _ExplainedProduct(TypedDict):
     form: str
+    parts: int
     turned: bool
     tile: tuple[int, int]
     packs_left: bool
@@ -36,7 +39,7 @@ class DivergenceError(FloatingPointError):
     step: int
 
 def info() -> _Info: ...
-def explain_product(left: Array, right: Array) -> _ExplainedProduct: ...
+def explain_product(left: Array, right: Array, precision: str) -> _ExplainedProduct: ...
 def processors_of_quota(cgroups: str, mount: str) -> int: ...
 def current_processor() -> int: ...
 def leave_processor(occupied: int) -> None: ...

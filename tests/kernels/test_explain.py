@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 import reference
 import tolerances
-from backends import assert_close
+from backends import assert_close, on_each_number_of_threads
 
 import steepest
 from steepest import kernels as K
@@ -91,15 +89,7 @@ def test_epilogues_and_sums_on_each_path(rng, dtype, threads, path):
 @pytest.mark.parametrize("path", PATHS)
 def test_no_path_depends_on_the_number_of_threads(rng, path):
     a, b = operands(rng, np.float32, path)
-    before = steepest.get_num_threads()
-    products = []
-    try:
-        for n in (1, 2, 3, 4):
-            steepest.set_num_threads(n)
-            time.sleep(0.06)  # a team that shares its processors gives way to a single thread for 0.05 s
-            products.append(K.matmul(a, b).tobytes())
-    finally:
-        steepest.set_num_threads(before)
+    products = [K.matmul(a, b).tobytes() for _ in on_each_number_of_threads()]
     assert products[1:] == products[:1] * 3
 
 

@@ -1,4 +1,7 @@
-"""STEEPEST_ISA selects every instruction set of this build; `make test-matrix` tests the kernels with each."""
+"""STEEPEST_ISA selects every instruction set of this build, and STEEPEST_BFLOAT16 every unit for bfloat16 products.
+
+`make test-matrix` tests the kernels with each instruction set, and with the emulation of bfloat16 units.
+"""
 
 from __future__ import annotations
 
@@ -51,3 +54,23 @@ def test_built_but_unavailable_is_refused():
     done = run_python(PRINT_ISA, check=False, STEEPEST_ISA=missing[0])
     assert done.returncode != 0
     assert missing[0] in done.stderr.strip().splitlines()[-1]
+
+
+PRINT_BFLOAT16 = "from steepest import _cpu; print(_cpu.info()['bfloat16'])"
+
+
+def test_bfloat16_units_by_name():
+    available = _cpu.info()["bfloat16_available"]
+    assert available[:2] == ["none", "emulated"]
+    fastest = available[-1] if available[-1] != "emulated" else "none"
+    assert run_python(PRINT_BFLOAT16).stdout.split() == [fastest]
+    for unit in available:
+        assert run_python(PRINT_BFLOAT16, STEEPEST_BFLOAT16=unit).stdout.split() == [unit]
+    # An instruction set that was asked for by name is the only one, unless a unit is, too.
+    assert run_python(PRINT_BFLOAT16, STEEPEST_ISA="generic").stdout.split() == ["none"]
+    done = run_python(PRINT_BFLOAT16, check=False, STEEPEST_BFLOAT16="sse9")
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last == (
+        f"ImportError: STEEPEST_BFLOAT16 is 'sse9', but this build on this processor has: {', '.join(available)}"
+    )

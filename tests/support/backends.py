@@ -15,12 +15,14 @@ import mmap
 import os
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import steepest
 from steepest import _cpu
 from steepest._runtime import backends
 
@@ -326,12 +328,27 @@ def identical(first, second):
     return np.asarray(first).tobytes() == np.asarray(second).tobytes()
 
 
+def on_each_number_of_threads(numbers=(1, 2, 3, 4)):
+    """Yield numbers of threads, each after the package uses it; in the end it uses as many as before."""
+    before = steepest.get_num_threads()
+    try:
+        for n in numbers:
+            steepest.set_num_threads(n)
+            time.sleep(0.06)  # a team that shares its processors gives way to a single thread for 0.05 s
+            yield n
+    finally:
+        steepest.set_num_threads(before)
+
+
 # --------------------------------------------------------------------------------------------- subprocesses
+
+
+SETTINGS = {"STEEPEST_ISA", "STEEPEST_BFLOAT16", "OMP_NUM_THREADS"}
 
 
 def run_python(code, timeout=60, check=True, **environment):
     """Run `code` in a fresh interpreter that can import these helpers; returns the completed process."""
-    env = {k: v for k, v in os.environ.items() if k not in {"STEEPEST_ISA", "OMP_NUM_THREADS"}}
+    env = {k: v for k, v in os.environ.items() if k not in SETTINGS}
     tests = Path(__file__).parents[1]
     path = [str(tests / "support"), str(tests / "oracles"), env.get("PYTHONPATH", "")]
     env["PYTHONPATH"] = os.pathsep.join(p for p in path if p)

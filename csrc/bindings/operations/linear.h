@@ -7,6 +7,10 @@ namespace steepest {
 
 template <class B>
 void export_products(py::module_& m) {
+    py::list precisions;
+    for (const PrecisionEntry& entry : kPrecisions) precisions.append(entry.name);
+    m.attr("PRECISIONS") = py::tuple(precisions);
+
     define<B>(m, signature("matmul", "Array", arg::matrix("a"), arg::matrix("b"), arg::output("out"), arg::precision()),
               [](Call<B>& call, const Array& a, const Array& b, const Output& out, Precision precision) {
                   const Array product = call.output(out, {a.shape[0], b.shape[1]});

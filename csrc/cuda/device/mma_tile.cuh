@@ -37,7 +37,7 @@ struct MmaTile {
     // each tile's products are summed separately, and added to the sum on the ordinary cores, which round to nearest.
     template <int N, int M>
     __device__ void multiply(const SharedArray<float, N>& a, int a_at, const SharedArray<float, M>& b, int b_at) {
-        constexpr bool kAddsApart = P == Precision::kFloat32x3;
+        constexpr bool kAddsApart = P == Precision::kHigh;
         constexpr int kSteps = kInner / kStep;
         Fragment<2> right[kSteps][kAcross];
 #pragma unroll
@@ -83,7 +83,7 @@ struct MmaTile {
 
     static constexpr int kAStride = kRows + kPadding, kBStride = kCols + kPadding;
     static constexpr int kStep = P == Precision::kBfloat16 ? 16 : 8;  // items along k of one instruction
-    static constexpr int kParts = P == Precision::kFloat32x3 ? 2 : 1;
+    static constexpr int kParts = P == Precision::kHigh ? 2 : 1;
 
     // An operand's registers: its rounded numbers; for three products also the rounding errors, and the rounded numbers
     // that are multiplied with the other operand's rounding errors. The latter are 0 where a number is infinite or NaN:

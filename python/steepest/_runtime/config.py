@@ -48,6 +48,7 @@ def show_config() -> None:
     lines = {
         "steepest": __version__,
         "instruction set": f"{info['isa']} (available: {', '.join(info['isas_available'])})",
+        "bfloat16": f"{info['bfloat16']} (available: {', '.join(info['bfloat16_available'])})",
         "threads": f"{info['num_threads']} of {info['cores']} processors",
         "caches": f"L1d {_bytes(info['l1d'])}, L2 {_bytes(info['l2'])}, L3 {_bytes(info['l3'])}",
         "compiler": info["compiler"],

@@ -28,6 +28,9 @@ class ProductPlan:
         "tiles" computes tiles of the result in registers. "stream" is for up to three rows and a large right operand,
         which is read once, in the order of memory. "dots" computes inner products of contiguous rows and columns, for
         a single column or up to three rows.
+    parts : int
+        The bfloat16 parts of each item, whose products are computed in place of those of the items: 1 for
+        ``precision="bfloat16"`` and 2 for "high", on processors that gain by it. 0 if items are multiplied as they are.
     turned : bool
         Whether right.T @ left.T is computed, into the transposed result: its vectors are fuller if the right operand
         has few columns and the left one is a transposed array. The other attributes are those of this product.
@@ -44,6 +47,7 @@ class ProductPlan:
     """
 
     form: str
+    parts: int
     turned: bool
     tile: tuple[int, int]
     packed: tuple[str, ...]
@@ -65,6 +69,7 @@ def explain(
     right: Array | tuple[int, int],
     *,
     dtype: DTypeLike = np.float32,
+    precision: str = "float32",
 ) -> ProductPlan:
     """Return how a call would compute a product on the CPU, without computing it.
 
@@ -81,6 +86,8 @@ def explain(
         The operands of shapes (m, k) and (k, n); or only these shapes, for contiguous arrays of `dtype`.
     dtype : dtype
         float32 or float64, of operands that are given as shapes.
+    precision : {"float32", "high", "tf32", "bfloat16"}
+        As in `matmul`.
 
     Returns
     -------
@@ -103,10 +110,11 @@ def explain(
     """
     if operation != "matmul":
         raise ValueError(f"[explain] operation {operation!r} is not 'matmul'")
-    found = _cpu.explain_product(_operand("left", left, dtype), _operand("right", right, dtype))
+    found = _cpu.explain_product(_operand("left", left, dtype), _operand("right", right, dtype), precision)
     packs = {"left": found["packs_left"], "right": found["packs_right"]}
     return ProductPlan(
         form=found["form"],
+        parts=found["parts"],
         turned=found["turned"],
         tile=found["tile"],
         packed=tuple(name for name, does in packs.items() if does),

@@ -1,21 +1,30 @@
 """Matrix products, and the linear layer with its gradients and its directional derivative.
 
-`precision` is the least accuracy of products of float32 arrays; a backend may compute more accurately.
+`precision` is the least accuracy of products of float32 arrays.
+A backend computes more accurately where that is faster.
 
 * ``"float32"``: products and sums are accurate to float32.
-* ``"float32x3"``: as accurate as float32, by three tensor-core products in tf32.
+* ``"high"``: operands have 16 significant bits or more, by three products of two parts: of bfloat16 parts on the CPU,
+  of tf32 parts on tensor cores, where the product is as accurate as float32.
 * ``"tf32"``: operands are rounded to mantissas of 10 bits.
-* ``"bfloat16"``: operands are rounded to mantissas of 7 bits (8 significant bits); sums are in float32.
+* ``"bfloat16"``: operands are rounded to mantissas of 7 bits (8 significant bits).
 
-The CPU computes all of them in float32. Products of float64 arrays are always computed in float64.
+Sums are in float32. On the CPU ``"bfloat16"`` needs the instructions AVX512_BF16 or AMX, and ``"high"`` and ``"tf32"``
+need AMX; small products, and all others, are computed in float32 (`explain` says which). There, numbers below 2^-126
+count as zero in a part. Products of float64 arrays are always computed in float64.
 """
 
 from __future__ import annotations
 
+from steepest import _cpu
 from steepest._runtime.arrays import Activation, Array
 from steepest._runtime.backends import backend_of
 
-__all__ = ["linear", "linear_backward", "linear_tangent", "matmul"]
+__all__ = ["PRECISIONS", "linear", "linear_backward", "linear_tangent", "matmul"]
+
+
+# Names of the precisions, from the most to the least accurate.
+PRECISIONS: tuple[str, ...] = _cpu.PRECISIONS
 
 
 def matmul(a: Array, b: Array, out: Array | None = None, *, precision: str = "float32") -> Array:
@@ -29,7 +38,7 @@ def matmul(a: Array, b: Array, out: Array | None = None, *, precision: str = "fl
         Right operand.
     out : ndarray of shape (m, n), optional
         Receives the product; it must not overlap a or b.
-    precision : {"float32", "float32x3", "tf32", "bfloat16"}
+    precision : {"float32", "high", "tf32", "bfloat16"}
         Least accuracy of products of float32 arrays; see the module's description.
 
     Returns
@@ -76,7 +85,7 @@ def linear(
         The function f, as in `activation`.
     out : ndarray of shape (n, n_out), optional
         Receives the result; it must not overlap the inputs.
-    precision : {"float32", "float32x3", "tf32", "bfloat16"}
+    precision : {"float32", "high", "tf32", "bfloat16"}
         As in `matmul`.
 
     Returns
@@ -128,7 +137,7 @@ def linear_backward(
         Whether to compute d_x; the first layer of a network does not need it.
     d_x, d_w, d_b : ndarray, optional
         Receive the gradients; they must not overlap the inputs or one another.
-    precision : {"float32", "float32x3", "tf32", "bfloat16"}
+    precision : {"float32", "high", "tf32", "bfloat16"}
         As in `matmul`.
     accumulate : bool
         Whether to add the gradients of w and b to d_w and d_b, which are then required. Useful for weights that
@@ -191,7 +200,7 @@ def linear_tangent(
         `activation_backward` with the result and f's input.
     out : ndarray of shape (n, n_out), optional
         Receives the result; it must not overlap the inputs.
-    precision : {"float32", "float32x3", "tf32", "bfloat16"}
+    precision : {"float32", "high", "tf32", "bfloat16"}
         As in `matmul`.
 
     Returns

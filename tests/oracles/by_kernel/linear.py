@@ -47,16 +47,17 @@ def matmul_tolerance(dtype, a, b):
     return dot(dtype, np.shape(a)[1], magnitude)
 
 
-# Relative error of one product. tf32 and bfloat16 round both operands to 11 or 8 significant bits. float32x3 sums three
-# products of tf32 parts: it omits the product of the two remainders, each below 2**-11, which are rounded themselves.
-_PRODUCT_ERROR = {"float32": 0.0, "float32x3": 3 * 2.0**-22, "tf32": 2.0**-10, "bfloat16": 2.0**-7}
+# Relative error of one product. tf32 and bfloat16 round both operands to 11 or 8 significant bits. high sums three
+# products of two parts, of 8 significant bits each on the CPU and of 11 on tensor cores: it omits the product of the
+# two remainders, each below 2**-8 or 2**-11, which are rounded themselves.
+_PRODUCT_ERROR = {"float32": 0.0, "high": 3 * 2.0**-16, "tf32": 2.0**-10, "bfloat16": 2.0**-7}
 
 
 def matmul_at_precision_tolerance(precision, a, b):
     """A float32 product at a precision: the error of every term plus that of sums, which may truncate."""
     magnitude = absolute(a) @ absolute(b)
     k = np.shape(a)[1]
-    sums = 0.0 if precision in ("float32", "float32x3") else k * eps(np.float32)
+    sums = 0.0 if precision in ("float32", "high") else k * eps(np.float32)
     return matmul_tolerance(np.float32, a, b) + (_PRODUCT_ERROR[precision] + sums) * magnitude
 
 
