@@ -21,6 +21,7 @@ from steepest._runtime.arrays import Array
 from steepest._runtime.memory import array_namespace, to_host
 from steepest._saving.random_states import checked_state
 from steepest._saving.tensor_file import StoredTensor
+from steepest.kernels import PRECISIONS
 from steepest.nn import Constant, Input, Network
 from steepest.nn.lowering import Architecture, chain, parameter_specs
 
@@ -302,6 +303,9 @@ class Decoder:
         described = {name: item for name, item in value["$network"].items() if name != "parameters"}
         state = {"seed": 0, "passes": 0, **self._items(described)}
         architecture, frozen = self._architecture(state), set(state.pop("frozen", ()))
+        precision = state.pop("precision", "float32")
+        if precision not in PRECISIONS:
+            raise StateError(f"a network of this version of steepest has no precision {precision!r:.80}")
         if unknown := sorted(set(state) - {"seed", "dtype", "passes"}):
             raise StateError(f"a network of this version of steepest has no {', '.join(unknown)}")
         dtype = state["dtype"]
@@ -314,7 +318,7 @@ class Decoder:
         if not frozen <= set(wanted):
             raise StateError("parameters are frozen that its network does not have")
         network = Network.__new__(Network)
-        network._build(architecture, seed, dtype, "cpu")
+        network._build(architecture, seed, dtype, "cpu", precision)
         network._passes[...] = passes
         for parameter in network.parameters():
             tensors[parameter.name].read_into(parameter.value)

@@ -25,7 +25,7 @@ from steepest.optim.schedules import Schedule
 from ._architecture import hidden_sizes
 from ._base import BaseMultilayerPerceptron, _is_stochastic
 from ._encoder_decoder import AutoencoderParameters, autoencoder_layers, encoder_and_decoder
-from ._parameters import Device, InitialWeights, LearningRate, Solver
+from ._parameters import Device, InitialWeights, LearningRate, Precision, Solver
 
 
 class Autoencoder(
@@ -88,8 +88,9 @@ class Autoencoder(
         Largest number of loss evaluations of L-BFGS.
     l1_ratio, max_norm, init : float, float or None, and str, default=0.0, None and "auto"
         Proportion of L1 in the penalty; largest norm of all gradients together in a step; initial weights.
-    callbacks, device : object
-        Objects of `steepest.callbacks` that are called after every epoch; device to compute on.
+    callbacks, device, precision : object
+        Objects of `steepest.callbacks` that are called after every epoch; device to compute on; precision of the
+        products of matrices.
 
     Attributes
     ----------
@@ -156,6 +157,7 @@ class Autoencoder(
         init: InitialWeights = "auto",
         callbacks: Iterable[Callback] | None = None,
         device: Device = "auto",
+        precision: Precision = "float32",
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -191,6 +193,7 @@ class Autoencoder(
         self.init = init
         self.callbacks = callbacks
         self.device = device
+        self.precision = precision
 
     # ------------------------------------------------------------------------------------------ public methods
 

@@ -253,6 +253,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
                 )
             )
         self._move_to(device)
+        self._network.precision = self.precision
         # The libraries of X and y decide the library of coefs_, classes_ and predictions.
         self._cupy_inputs, self._cupy_labels = cupy_inputs, cupy_labels
         samples = self._on_device(X, y, sample_weight)
@@ -353,7 +354,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         # initial weights and shuffles those of scikit-learn.
         split_state = copied(random_state)
         seed = seed_of(split_state)
-        network = nn.Network(layers, seed=seed, dtype=dtype, device=device)
+        network = nn.Network(layers, seed=seed, dtype=dtype, device=device, precision=self.precision)
         if len(given) == 2:
             for attribute, role in (("coefs_", "weight"), ("intercepts_", "bias")):
                 own = [p.value for p in network.parameters() if p.name.endswith(role)]

@@ -28,6 +28,8 @@ Solver: TypeAlias = Rule | Literal["natural", "lbfgs"]
 LearningRate: TypeAlias = Literal["constant", "invscaling", "adaptive", "cosine", "one_cycle"]
 InitialWeights: TypeAlias = Initializer | Literal["auto"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+# kept by hand: type checkers take names from the source
+Precision: TypeAlias = Literal["float32", "high", "tf32", "bfloat16"]
 
 
 class PerceptronParameters:
@@ -66,6 +68,7 @@ class PerceptronParameters:
         "init": [StrOptions({"auto", *get_args(Initializer)})],
         "callbacks": [list, tuple, None],
         "device": [StrOptions(set(get_args(Device)))],
+        "precision": [StrOptions(set(K.PRECISIONS))],
     }
 
     # Set by the constructors of the estimators, as scikit-learn's `clone` requires.
@@ -99,6 +102,7 @@ class PerceptronParameters:
     init: InitialWeights
     callbacks: Iterable[Callback] | None
     device: str
+    precision: str
 
 
 def prefixed(model: object, text: object) -> str:

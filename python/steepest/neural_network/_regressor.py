@@ -20,7 +20,7 @@ from steepest.nn.losses import Loss
 from steepest.optim.schedules import Schedule
 
 from ._base import BaseMultilayerPerceptron, _is_stochastic
-from ._parameters import Device, InitialWeights, LearningRate, Solver
+from ._parameters import Device, InitialWeights, LearningRate, Precision, Solver
 from ._regression_losses import LOSSES, LossName, loss_name, regression_loss
 
 
@@ -122,6 +122,10 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         Device to compute on. ``"auto"`` is CUDA for a CuPy X, and the CPU for any other X: the size from which copying
         a NumPy X to a GPU pays off has not been measured yet. ``"cuda"`` copies a NumPy X to the GPU once, and raises
         an error if CUDA is not available.
+    precision : {"float32", "high", "tf32", "bfloat16"}, default="float32"
+        Precision of the products of matrices for a float32 X (`steepest.kernels.matmul`). With ``"bfloat16"`` their
+        operands are rounded to 8 significant bits, on processors and GPUs that gain by it; weights, gradients and
+        updates stay float32.
 
     Attributes
     ----------
@@ -207,6 +211,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         init: InitialWeights = "auto",
         callbacks: Iterable[Callback] | None = None,
         device: Device = "auto",
+        precision: Precision = "float32",
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -238,6 +243,7 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         self.init = init
         self.callbacks = callbacks
         self.device = device
+        self.precision = precision
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

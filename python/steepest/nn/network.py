@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -12,13 +11,12 @@ import numpy.typing as npt
 from steepest import kernels as K
 from steepest._runtime.arguments import checked_integer
 from steepest._runtime.arrays import Array, Int64Array
-from steepest._runtime.backends import check_device, cuda_problem
-from steepest._runtime.memory import aligned_empty, aligned_zeros, assign, to_device
+from steepest._runtime.memory import aligned_empty, aligned_zeros, to_device
 
 from ._arena import Arena
 from .compiled import Buffers, Compiled, Wanted
+from .copying import Copyable, checked_precision, require_device
 from .execution import Arrays, Targets, run_forward, run_tangent
-from .freezing import Freezable
 from .inputs import (
     as_contiguous,
     check_declared_dtypes,
@@ -31,6 +29,7 @@ from .layers import Layer
 from .layers.base import initialize_parameter
 from .lowering import Architecture, Lowered, between, chain, input_shapes, lower
 from .prediction import predict_in_blocks
+from .program import at_precision
 from .summary import program_text, summary_of
 from .values import Input, Shape, Value
 
@@ -41,7 +40,7 @@ _PREDICT_ROWS = {"cpu": 2048, "cuda": 65536}
 _KEPT_PROGRAMS = 8
 
 
-class Network(Freezable):
+class Network(Copyable):
     """Layers that compute outputs from inputs: a chain, ``y = f_k(… f_1(x))``, or whatever lies between values.
 
     ``Network([nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)])`` is a chain. Otherwise layers are called on values, and
@@ -65,6 +64,9 @@ class Network(Freezable):
     device : {"cpu", "cuda"}, default="cpu"
         Where the parameters lie and everything is computed, on NumPy or on CuPy arrays; for CUDA, on CuPy's current
         device and stream. The initial weights are the same on both.
+    precision : {"float32", "high", "tf32", "bfloat16"}, default="float32"
+        Precision of the products of a float32 network, forward and backward: see `steepest.kernels.matmul`. Parameters,
+        gradients and everything between the products stay float32, so that small updates of weights are not lost.
 
     Attributes
     ----------
@@ -74,6 +76,8 @@ class Network(Freezable):
         The seed.
     dtype : dtype
         Dtype of parameters, inputs and outputs.
+    precision : str
+        Precision of the products; it may be set at any time, for passes from then on. A captured graph keeps its own.
     device : str
         Where the parameters lie. A pickle holds NumPy arrays and gives a network on the CPU. A network and its
         optimizer that are pickled or deep-copied together, as ``copy.deepcopy((net, optimizer))``, belong together
@@ -87,7 +91,7 @@ class Network(Freezable):
     ------
     ValueError, TypeError
         If there is no layer, an object is no layer, shapes do not fit, an input is unused, an output depends on no
-        input or on another network's, or dtype or device are not supported.
+        input or on another network's, or dtype, device or precision are not supported.
     RuntimeError
         If CUDA is asked for and not available.
 
@@ -116,7 +120,9 @@ class Network(Freezable):
         seed: int = 0,
         dtype: npt.DTypeLike = np.float32,
         device: str = "cpu",
+        precision: str = "float32",
     ) -> None:
+        precision = checked_precision(precision)
         seed = checked_integer("Network", "seed", seed)
         if outputs is not None:
             inputs = (layers,) if isinstance(layers, Value) else tuple(layers)
@@ -126,25 +132,37 @@ class Network(Freezable):
             raise TypeError("[Network] there are inputs, but no outputs: pass both, as in Network(x, y)")
         else:
             architecture = chain(tuple(layers))
-        self._build(architecture, seed, np.dtype(dtype), device)
+        self._build(architecture, seed, np.dtype(dtype), device, precision)
         for stream, parameter in enumerate(self._parameters):
             initialize_parameter(parameter.value, self._arena.specs[parameter.name], seed, stream)
 
-    def _build(self, architecture: Architecture, seed: int, dtype: np.dtype[Any], device: str) -> None:
+    def _build(
+        self,
+        architecture: Architecture,
+        seed: int,
+        dtype: np.dtype[Any],
+        device: str,
+        precision: str = "float32",
+    ) -> None:
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"[Network] dtype {dtype} is not supported: use float32 or float64")
         check_declared_dtypes(architecture.inputs, dtype)
-        _require_device(device)
+        require_device(device)
         passes = aligned_zeros((), np.int64, device)
         lowered = lower(architecture, input_shapes(architecture), seed, passes)
-        self._use(Arena(architecture, dtype, device, lowered.specs), seed, passes, lowered)
+        self._use(Arena(architecture, dtype, device, lowered.specs), seed, precision, passes, lowered)
 
     def _use(
-        self, arena: Arena, seed: int, passes: Int64Array | None = None, lowered: Lowered | None = None
+        self,
+        arena: Arena,
+        seed: int,
+        precision: str,
+        passes: Int64Array | None = None,
+        lowered: Lowered | None = None,
     ) -> None:
         """Be the network of an arena's layers and parameters; what is not given is made."""
         self.layers, self.dtype, self.device = arena.layers, arena.dtype, arena.device
-        self.seed = seed
+        self.seed, self._precision = seed, precision
         self._arena, self._architecture = arena, arena.architecture
         self.arena, self.grad_arena, self.weight_arena = arena.values, arena.grads, arena.weights
         self._parameters = arena.parameters()
@@ -169,7 +187,7 @@ class Network(Freezable):
             number: to_device(constant_in(array, self.dtype), self.device)
             for number, array in lowered.program.constants.items()
         }
-        return Compiled(lowered.program, self._values, constants)
+        return Compiled(at_precision(lowered.program, self._precision), self._values, constants)
 
     def _program_for(self, inputs: tuple[Array, ...]) -> Compiled:
         """Return the program for inputs; there is one for each shape where the layers leave it open."""
@@ -182,6 +200,19 @@ class Network(Freezable):
             if len(self._programs) > _KEPT_PROGRAMS:
                 del self._programs[next(iter(self._programs))]
         return compiled
+
+    @property
+    def precision(self) -> str:
+        """Precision of the products of a float32 network."""
+        return self._precision
+
+    @precision.setter
+    def precision(self, name: str) -> None:
+        if checked_precision(name) == self._precision:
+            return
+        self._precision, self._last = name, None
+        self._programs.clear()
+        self._main = self._compile(self._lower(self._shapes))
 
     @property
     def draws(self) -> bool:
@@ -202,36 +233,6 @@ class Network(Freezable):
         self._usual = Wanted(inputs=False, parameters=True, frozen=self._arena.frozen)
         for compiled in (self._main, *self._programs.values()):
             compiled.forget_backward()
-
-    def to(self, device: str) -> Network:
-        """Return this network on a device: itself, or a copy if it lies on the other one.
-
-        Parameters
-        ----------
-        device : {"cpu", "cuda"}
-            The device.
-
-        Returns
-        -------
-        Network
-            A network of the same layers and parameters; gradients and buffers are not copied.
-
-        Raises
-        ------
-        ValueError, RuntimeError
-            If the device is not known or not available.
-        """
-        if device == self.device:
-            return self
-        _require_device(device)
-        return self._twin(self._arena.copy_to(device))
-
-    def _twin(self, arena: Arena) -> Network:
-        """Return this network with other parameters."""
-        twin = type(self).__new__(type(self))
-        twin._use(arena, self.seed)
-        assign(twin._passes, self._passes)
-        return twin
 
     # ------------------------------------------------------------------------------------------------- passes
 
@@ -465,32 +466,7 @@ class Network(Freezable):
             declared = (Input(x.shape[1:] if np.ndim(x) else ()),)
         check_inputs(f"Network.{method}", declared, inputs, self.dtype, self.device)
 
-    def _configuration(self) -> dict[str, Any]:
-        """Return what makes up the network besides its parameters."""
-        own = {"layers": self.layers, "seed": self.seed, "dtype": self.dtype, "passes": int(self._passes)}
-        if self.frozen:
-            own["frozen"] = sorted(self.frozen)
-        return own if self._architecture.is_chain else {**own, **self._architecture.parts()}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"arena": self._arena, "seed": self.seed, "passes": int(self._passes)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._use(state["arena"], state["seed"])
-        self._passes[...] = state["passes"]
-
-    def __copy__(self) -> Network:
-        return self._twin(self._arena.copy_to(self.device))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
-        return self._twin(copy.deepcopy(self._arena, memo))
-
     def __repr__(self) -> str:
         device = "" if self.device == "cpu" else f", device={self.device!r}"
-        return f"Network({list(self.layers)!r}, dtype={self.dtype.name}{device})"
-
-
-def _require_device(device: str) -> None:
-    check_device(device, "Network")
-    if device == "cuda" and (problem := cuda_problem()):
-        raise RuntimeError(f"[Network] device='cuda' is not available: {problem}")
+        precision = "" if self._precision == "float32" else f", precision={self._precision!r}"
+        return f"Network({list(self.layers)!r}, dtype={self.dtype.name}{device}{precision})"

@@ -145,7 +145,7 @@ def fuse_activations(program: Program) -> Program:
             continue
         follower = by_input.get(node.output)
         if (
-            type(node.operation) is LinearOperation
+            isinstance(node.operation, LinearOperation)
             and node.operation.ends_in == "identity"
             and follower is not None
             and uses[node.output] == 1
@@ -153,9 +153,15 @@ def fuse_activations(program: Program) -> Program:
             and follower.operation.passes_gradient
         ):
             fused.add(follower.output)
-            operation = LinearOperation(follower.operation.function)
+            operation = node.operation.ending_in(follower.operation.function)
             node = replace(node, operation=operation, output=follower.output)
         nodes.append(node)
+    return replace(program, nodes=tuple(nodes))
+
+
+def at_precision(program: Program, precision: str) -> Program:
+    """Let the operations that multiply matrices do so at a precision. This is no pass: the values change."""
+    nodes = (replace(node, operation=node.operation.at_precision(precision)) for node in program.nodes)
     return replace(program, nodes=tuple(nodes))
 
 

@@ -133,6 +133,10 @@ class Operation(ABC):
             The changes of parameters, by role; those that are missing do not change.
         """
 
+    def at_precision(self, precision: str) -> Operation:
+        """Return this operation with its products of matrices at a precision; itself if it has none."""
+        return self
+
     def __repr__(self) -> str:
         return type(self).__name__.removesuffix("Operation").lower()
 

@@ -20,20 +20,29 @@ class LinearOperation(Operation):
     ----------
     activation : str or tuple, default="identity"
         The activation f; its derivative has to follow from its output.
+    precision : str, default="float32"
+        Precision of the products, one of `kernels.PRECISIONS`.
     """
 
     folds_derivative = True
     accumulates = True
     gradient_reads = frozenset()
 
-    def __init__(self, activation: Function = "identity") -> None:
-        self.ends_in = activation
+    def __init__(self, activation: Function = "identity", precision: str = "float32") -> None:
+        self.ends_in, self.precision = activation, precision
+
+    def ending_in(self, activation: Function) -> LinearOperation:
+        """Return the same linear map with another activation behind it."""
+        return LinearOperation(activation, self.precision)
+
+    def at_precision(self, precision: str) -> LinearOperation:
+        return LinearOperation(self.ends_in, precision)
 
     def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
         x, w, b = inputs[0], parameters["weight"], parameters.get("bias")
         if x.ndim == 2:
-            return K.linear(x, w, b, self.ends_in, out)
-        K.linear(as_rows(x), w, b, self.ends_in, as_rows(out))
+            return K.linear(x, w, b, self.ends_in, out, precision=self.precision)
+        K.linear(as_rows(x), w, b, self.ends_in, as_rows(out), precision=self.precision)
         return out
 
     def vjp(
@@ -52,12 +61,13 @@ class LinearOperation(Operation):
                 d_x=d_x,
                 d_w=d_w,
                 d_b=d_b,
+                precision=self.precision,
             )
             return (d_x,)
         rows = as_rows(d)
         if d_w is None:
             if d_x is not None:
-                K.matmul(rows, w.T, out=as_rows(d_x))
+                K.matmul(rows, w.T, out=as_rows(d_x), precision=self.precision)
                 if derivative != "identity":
                     K.activation_backward(d_x, inputs[0], derivative, out=d_x)
             if d_b is not None:
@@ -80,6 +90,7 @@ class LinearOperation(Operation):
             d_x=None if d_x is None else as_rows(d_x),
             d_w=d_w,
             d_b=sums,
+            precision=self.precision,
         )
         if is_apart and d_b is not None:
             _add_sums(rows, d_b, adds=not adds)
@@ -96,23 +107,34 @@ class LinearOperation(Operation):
         x, moved, w = inputs[0], moved_inputs[0], parameters["weight"]
         v, c = moved_parameters.get("weight"), moved_parameters.get("bias")
         if v is not None and x.ndim == 2:
-            return K.linear_tangent(
-                x, v, c, moved, None if moved is None else w, y=output, activation=self.ends_in
-            )
+            return self._tangent(x, v, c, moved, w, output)
         x, y, moved = as_rows(x), as_rows(output), None if moved is None else as_rows(moved)
         if v is not None:
-            result = K.linear_tangent(
-                x, v, c, moved, None if moved is None else w, y=y, activation=self.ends_in
-            )
-            return result.reshape(output.shape)
-        result = aligned_zeros(y.shape, y.dtype, device_of(y)) if moved is None else K.matmul(moved, w)
+            return self._tangent(x, v, c, moved, w, y).reshape(output.shape)
+        if moved is None:
+            result = aligned_zeros(y.shape, y.dtype, device_of(y))
+        else:
+            result = K.matmul(moved, w, precision=self.precision)
         if c is not None:
             # Into another array: a captured addition would start from the last replay's sum.
             result = K.add(result, c)
         return K.activation_backward(result, y, self.ends_in, out=result).reshape(output.shape)
 
+    def _tangent(self, x: Array, v: Array, c: Array | None, moved: Array | None, w: Array, y: Array) -> Array:
+        return K.linear_tangent(
+            x,
+            v,
+            c,
+            moved,
+            None if moved is None else w,
+            y=y,
+            activation=self.ends_in,
+            precision=self.precision,
+        )
+
     def __repr__(self) -> str:
-        return "linear" if self.ends_in == "identity" else f"linear + {function_name(self.ends_in)}"
+        own = "linear" if self.precision == "float32" else f"linear[{self.precision}]"
+        return own if self.ends_in == "identity" else f"{own} + {function_name(self.ends_in)}"
 
 
 def _add_sums(rows: Array, d_b: Array, *, adds: bool) -> None:
