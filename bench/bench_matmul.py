@@ -1,4 +1,4 @@
-"""Linear layers with bias and ReLU in float32, and on CUDA the products of cuda_products.py.
+"""Linear layers with bias and ReLU in float32; products in bfloat16, on CUDA those of cuda_products.py.
 
 Layers are those of the 784-128-64-10 network with batches of 32, 256 and 2048. A library with a fused layer runs it:
 oneDNN's or cuBLASLt's through PyTorch, XLA's under JAX.
@@ -15,11 +15,16 @@ from bench.oracle import reference, tolerances
 from bench.peers import Peers, jax_contestant
 
 LAYERS = ((784, 128), (128, 64), (64, 10))
+# (m, n, k) of products in bfloat16 on the CPU: squares, a layer, and the gradient of its weights.
+BFLOAT16 = ((512, 512, 512), (1024, 1024, 1024), (2048, 2048, 2048), (256, 128, 784), (2048, 128, 784))
 
 
 def cases(options: Options, peers: Peers) -> Iterator[Case]:
     if options.device.name == "cuda":
         yield from cuda_products.cases(options, peers)
+    else:
+        for shape in BFLOAT16[: 1 if options.quick else None]:
+            yield bfloat16_case(*shape, peers)
     for rows in (32,) if options.quick else (32, 256, 2048):
         for n_in, n_out in LAYERS:
             yield layer_case(rows, n_in, n_out, options, peers)
@@ -96,4 +101,56 @@ def layer_case(rows: int, n_in: int, n_out: int, options: Options, peers: Peers)
         flops=2.0 * rows * n_in * n_out,
         moved=4.0 * (rows * n_in + n_in * n_out + rows * n_out),
         params={"rows": rows, "n_in": n_in, "n_out": n_out, "dtype": "float32"},
+    )
+
+
+def bfloat16_case(m: int, n: int, k: int, peers: Peers) -> Case:
+    """a @ b of float32 arrays whose items are rounded to bfloat16; PyTorch also on arrays that are bfloat16 already."""
+    from steepest import kernels as K
+
+    rng = np.random.default_rng(m + n + k)
+    a, b = (rng.standard_normal(shape, dtype=np.float32) for shape in ((m, k), (k, n)))
+    out = np.empty((m, n), np.float32)
+
+    def ours(name, precision):
+        return Contestant(
+            name,
+            lambda: K.matmul(a, b, out, precision=precision),
+            lambda: {"out": K.matmul(a, b, precision=precision)},
+        )
+
+    def build_torch(name, torch):
+        x, y = torch.from_numpy(a).bfloat16(), torch.from_numpy(b).bfloat16()
+        own = torch.empty(m, n, dtype=torch.bfloat16)
+        return Contestant(
+            name, lambda: torch.mm(x, y, out=own), lambda: {"out": torch.mm(x, y).float().numpy()}
+        )
+
+    def build_medium(name, torch):
+        x, y, own = torch.from_numpy(a), torch.from_numpy(b), torch.empty(m, n)
+        torch.set_float32_matmul_precision("medium")
+        return Contestant(name, lambda: torch.mm(x, y, out=own), lambda: {"out": torch.mm(x, y).numpy()})
+
+    def build_jax(name, jax):
+        x, y = jax.numpy.asarray(a), jax.numpy.asarray(b)
+        f = jax.jit(lambda x, y: jax.numpy.matmul(x, y, precision="bfloat16"))
+        return jax_contestant(peers.device, name, jax, lambda: f(x, y), lambda: {"out": f(x, y)})
+
+    tolerance = tolerances.matmul_at_precision("bfloat16", a, b)
+    product = reference.matmul(a, b)
+    return Case(
+        f"a b in bfloat16, {m} × {n} × {k}",
+        [
+            ours(OURS, "bfloat16"),
+            ours(f"{OURS} in float32", "float32"),
+            peers.contestant("PyTorch on bfloat16 arrays", "torch", build_torch),
+            peers.contestant('PyTorch, precision "medium"', "torch", build_medium),
+            peers.contestant("JAX", "jax", build_jax),
+        ],
+        oracle={"out": product},
+        # PyTorch also rounds the result.
+        tolerance={"out": tolerance + 2.0**-8 * np.abs(product)},
+        flops=2.0 * m * n * k,
+        moved=4.0 * (m * k + k * n + m * n),
+        params={"m": m, "n": n, "k": k, "dtype": "float32", "precision": "bfloat16"},
     )
