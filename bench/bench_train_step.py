@@ -24,8 +24,8 @@ CHECKED_STEPS = torch_step.CHECKED_STEPS
 # Relative error, in the Euclidean norm, of everything that the steps change. Adam divides a gradient by its size, so a
 # gradient below its rounding error may step in the other direction in float32. One element of 110,000 in one step costs
 # 0.2 %, and the tolerance allows a handful. A mistake in a formula changes most elements.
-# With operands rounded to bfloat16, several percent of the gradients are below their error, and the first steps move such
-# an element by twice the learning rate the other way: 3 % of them are an error of 0.35.
+# With operands rounded to bfloat16, several percent of the gradients are below their error, and the first steps move
+# such an element by twice the learning rate the other way: 3 % of them are an error of 0.35.
 TOLERANCE = {"float32": 0.01, "bfloat16": 0.5}
 # Batch size -> steps in a call. CUDA has more, so that the start and end of a replay do not dominate.
 CHUNKS = {
