@@ -110,12 +110,12 @@ class Cholesky:
         """Return ``A^-1``, on the host."""
         if self._device == "cuda":
             inverse = import_cupy().linalg.inv(self._factor)
-            product: Float64Array = to_host(K.matmul(inverse.T, inverse))
+            product: Float64Array = to_host(K.second_moment(inverse, scale=len(inverse)))
             return product
         if len(self._matrix) < _SMALLEST:
             # dpotri would start threads even for the smallest matrix.
             inverse = self.inverse()
-            return K.matmul(inverse.T, inverse)
+            return K.second_moment(inverse, scale=len(inverse))
         lower: Float64Array = scipy.linalg.lapack.dpotri(self._factor, lower=1)[0]
         # LAPACK writes the lower triangle; the upper one still holds the zeros of L.
         inverse = lower + lower.T

@@ -179,7 +179,7 @@ class ExplicitRows(Block):
 
     def add_gram(self, gram: Array) -> None:
         rows = self.matrix.astype(np.float64, copy=False)
-        gram += K.matmul(rows, rows.T)
+        gram += K.second_moment(rows.T, scale=rows.shape[1])
 
     def add_squared_norms(self, norms: Array) -> None:
         rows = self.matrix.astype(np.float64, copy=False)

@@ -90,7 +90,7 @@ class Problem:
         """Return ``Z.T @ Z``, with the blocks' products added in float64."""
         total: Any = 0.0
         for Z in self.blocks():
-            total = total + K.matmul(Z.T, Z).astype(np.float64)
+            total = total + K.second_moment(Z, scale=len(Z)).astype(np.float64)
         result: Float64Array = to_host(total)
         return result
 
