@@ -33,13 +33,14 @@ double square_of(const T* x, int64_t d) {
     return square;
 }
 
+// Into the second-level cache: the group that is processed meanwhile keeps the first-level one, and its queue of misses.
 template <class T>
 STEEPEST_HD void fetch_row(const MatrixView<const T>& x, int64_t i) {
     if (x.col_stride != 1) return;
     const char* const row = reinterpret_cast<const char*>(x.row(i));
     const int64_t bytes = x.cols * static_cast<int64_t>(sizeof(T));
-    for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
-    __builtin_prefetch(row + bytes - 1);
+    for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
+    __builtin_prefetch(row + bytes - 1, 0, 2);
 }
 
 // Whether all indices are rows of a matrix of n rows. If not, the team fails with the first that is not.
