@@ -230,10 +230,16 @@ class Call {
             ops::reject(name_, what, " must be ", ndim, "-D, but has shape ", array.shape_text());
     }
 
+    // Rejects an operation that submit() would reject.
     template <class Op>
-    void submit(Op op) {
+    static void require_valid(const Op& op) {
         op.check();
         ops::require_apart(op);
+    }
+
+    template <class Op>
+    void submit(Op op) {
+        require_valid(op);
         Backend::submit(std::move(op), arguments_);
     }
 

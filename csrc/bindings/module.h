@@ -3,6 +3,7 @@
 
 #include <pybind11/stl.h>
 
+#include "bindings/operations/convolutions.h"
 #include "bindings/operations/counters.h"
 #include "bindings/operations/distributions.h"
 #include "bindings/operations/elementwise.h"
@@ -21,6 +22,7 @@ void export_operations(py::module_& m) {
     m.attr("SIGNATURES") = py::dict();  // name of an operation -> its signature, for the type stubs
     export_products<B>(m);
     export_gradient_products<B>(m);
+    export_convolutions<B>(m);
     export_tensors<B>(m);
     export_activations<B>(m);
     export_softmax<B>(m);

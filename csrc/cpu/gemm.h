@@ -18,22 +18,10 @@
 #include "cpu/gemm_tile.h"
 #include "cpu/rows.h"
 #include "cpu/team.h"
+#include "cpu/tile.h"
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
-
-// A finished tile: c(i0 + i, j0 + j) is at data[i * stride + j].
-template <class T>
-struct Tile {
-    T* data;
-    int64_t stride;
-    int64_t i0, rows, j0, cols;
-};
-
-struct NoEpilogue {
-    template <class T>
-    STEEPEST_HD void operator()(const Tile<T>&) const {}
-};
 
 // The product of one thread for a block of items whose packed operands fit its caches.
 template <class T>

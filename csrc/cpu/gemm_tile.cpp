@@ -7,14 +7,14 @@ inline namespace STEEPEST_TARGET {
 namespace {
 
 template <class T>
-using TileKernel = void (*)(int64_t, const T*, int64_t, int64_t, const T*, int64_t, T*, int64_t, int, bool);
+using TileKernel = void (*)(int64_t, const T*, int64_t, int64_t, const T*, int64_t, T*, int64_t, int, bool, Segments);
 
 // Rows x Vectors accumulators live in registers for the whole of k. With kPartial the last vector has only `last`
 // columns. Products are summed from zero and then added to c: the error of a long k does not exceed that of its blocks.
 // kAhead prefetches the columns behind those of b, from each of its rows: the processor would not foresee them.
 template <class T, int Rows, int Vectors, bool kPartial, bool kAhead = false>
 void tile_kernel(int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c, int64_t c_row,
-                 int last, bool accumulate) {
+                 int last, bool accumulate, Segments segments) {
     using V = Vec<T>;
     V sum[Rows][Vectors];
 #pragma GCC unroll 16
@@ -25,27 +25,29 @@ void tile_kernel(int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, 
     // Three rows of a share a base pointer: base, base + stride and base + 2 stride are each one addressing mode.
     constexpr int kBases = (Rows + 2) / 3;
     const T* base[kBases];
+    for (int64_t s = 0; s < segments.count; ++s) {
 #pragma GCC unroll 8
-    for (int g = 0; g < kBases; ++g) base[g] = a + 3 * g * a_row;
+        for (int g = 0; g < kBases; ++g) base[g] = a + segments.offset[s] + 3 * g * a_row;
 
-    for (int64_t p = 0; p < k; ++p) {
-        V row[Vectors];
+        for (int64_t p = 0; p < k; ++p) {
+            V row[Vectors];
 #pragma GCC unroll 4
-        for (int j = 0; j < Vectors; ++j)
-            row[j] = kPartial && j == Vectors - 1 ? V::load(b + j * V::kSize, last) : V::load(b + j * V::kSize);
-        if constexpr (kAhead) {
+            for (int j = 0; j < Vectors; ++j)
+                row[j] = kPartial && j == Vectors - 1 ? V::load(b + j * V::kSize, last) : V::load(b + j * V::kSize);
+            if constexpr (kAhead) {
 #pragma GCC unroll 4
-            for (int j = 0; j < Vectors; ++j) __builtin_prefetch(b + (Vectors + j) * V::kSize, 0, 2);
-        }
-        b += b_k;
+                for (int j = 0; j < Vectors; ++j) __builtin_prefetch(b + (Vectors + j) * V::kSize, 0, 2);
+            }
+            b += b_k;
 #pragma GCC unroll 16
-        for (int i = 0; i < Rows; ++i) {
-            const V item(base[i / 3][(i % 3) * a_row]);
+            for (int i = 0; i < Rows; ++i) {
+                const V item(base[i / 3][(i % 3) * a_row]);
 #pragma GCC unroll 4
-            for (int j = 0; j < Vectors; ++j) sum[i][j] = fma(item, row[j], sum[i][j]);
-        }
+                for (int j = 0; j < Vectors; ++j) sum[i][j] = fma(item, row[j], sum[i][j]);
+            }
 #pragma GCC unroll 8
-        for (int g = 0; g < kBases; ++g) base[g] += a_k;
+            for (int g = 0; g < kBases; ++g) base[g] += a_k;
+        }
     }
 
 #pragma GCC unroll 16
@@ -164,14 +166,15 @@ void multiply_column(int rows, int64_t k, const T* a, int64_t a_row, const T* b,
 
 template <class T>
 void multiply_tile(int rows, int cols, int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c,
-                   int64_t c_row, bool accumulate, bool prefetch) {
+                   int64_t c_row, bool accumulate, bool prefetch, Segments segments) {
     constexpr int kSize = Vec<T>::kSize;
     static_assert(kTileVectors == 2);
     if (prefetch && cols == 2 * kSize)
-        return TileKernels<T>::kAhead[rows - 1](k, a, a_row, a_k, b, b_k, c, c_row, kSize, accumulate);
+        return TileKernels<T>::kAhead[rows - 1](k, a, a_row, a_k, b, b_k, c, c_row, kSize, accumulate, segments);
     const int vectors = (cols + kSize - 1) / kSize;
     const int last = cols - (vectors - 1) * kSize;
-    TileKernels<T>::kKernels[rows - 1][vectors - 1][last < kSize](k, a, a_row, a_k, b, b_k, c, c_row, last, accumulate);
+    TileKernels<T>::kKernels[rows - 1][vectors - 1][last < kSize](k, a, a_row, a_k, b, b_k, c, c_row, last, accumulate,
+                                                                  segments);
 }
 
 template void multiply_column(int, int64_t, const float*, int64_t, const float*, float*, int64_t, bool);
@@ -181,9 +184,9 @@ template void multiply_rows(int, int64_t, int64_t, const float*, int64_t, int64_
 template void multiply_rows(int, int64_t, int64_t, const double*, int64_t, int64_t, const double*, int64_t, double*,
                             int64_t);
 template void multiply_tile(int, int, int64_t, const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t,
-                            bool, bool);
+                            bool, bool, Segments);
 template void multiply_tile(int, int, int64_t, const double*, int64_t, int64_t, const double*, int64_t, double*,
-                            int64_t, bool, bool);
+                            int64_t, bool, bool, Segments);
 
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest

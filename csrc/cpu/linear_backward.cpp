@@ -1,41 +1,10 @@
+#include "cpu/bias_activation.h"
 #include "cpu/gemm.h"
-#include "cpu/rows.h"
 #include "cpu/run.h"
-#include "cpu/simd/math.h"
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
-
-// c(i, j) = combine(c(i, j), other(i, j)) over a tile.
-template <class T, class Combine>
-STEEPEST_HD void combine_tile(const Tile<T>& tile, const MatrixView<const T>& other, const Combine& combine) {
-    using V = Vec<T>;
-    for (int64_t i = 0; i < tile.rows; ++i) {
-        for (int64_t j = 0; j < tile.cols; j += V::kSize) {
-            const int lanes = static_cast<int>(tile.cols - j < V::kSize ? tile.cols - j : V::kSize);
-            T* at = tile.data + i * tile.stride + j;
-            combine(V::load(at, lanes), load_items(&other(tile.i0 + i, tile.j0 + j), other.col_stride, lanes))
-                .store(at, lanes);
-        }
-    }
-}
-
-// c f'(output). Only this is compiled for each formula, not the product.
-template <class T>
-struct TimesDerivative {
-    MatrixView<const T> output;
-    double parameter;
-    void (*apply)(const TimesDerivative&, const Tile<T>&);
-
-    STEEPEST_HD void operator()(const Tile<T>& tile) const { apply(*this, tile); }
-};
-
-template <class T, class Formula>
-void apply_derivative(const TimesDerivative<T>& epilogue, const Tile<T>& tile) {
-    const Formula formula = make_formula<Formula>(epilogue.parameter);
-    combine_tile(tile, epilogue.output, [=](Vec<T> c, Vec<T> y) { return c * formula.derivative(y); });
-}
 
 template <class T>
 struct PlusScaled {
@@ -85,8 +54,7 @@ void run(const ops::LinearBackward<T>& op, Team& team) {
     if (!op.d_x) return;
     const MatrixView<const T> w_transposed = op.w.transposed();
     if (op.activation.is_identity()) return gemm(op.d_out, w_transposed, op.d_x, op.precision, NoEpilogue(), team);
-    const auto apply = with_output_derivative(op.activation, [](auto f) { return apply_derivative<T, decltype(f)>; });
-    gemm(op.d_out, w_transposed, op.d_x, op.precision, TimesDerivative<T>{op.x, op.activation.parameter, apply}, team);
+    gemm(op.d_out, w_transposed, op.d_x, op.precision, times_derivative(op.x, op.activation), team);
 }
 
 }  // namespace STEEPEST_TARGET

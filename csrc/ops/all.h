@@ -5,6 +5,7 @@
 #include "ops/activation.h"
 #include "ops/binary.h"
 #include "ops/class_scatter.h"
+#include "ops/conv2d.h"
 #include "ops/copy.h"
 #include "ops/counters.h"
 #include "ops/cumsum.h"
@@ -42,6 +43,9 @@
     X(LinearTangent)                 \
     X(LinearLoss)                    \
     X(LinearSgd)                     \
+    X(Conv2d)                        \
+    X(Conv2dTranspose)               \
+    X(Conv2dWeightGradient)          \
     X(ActivationForward)             \
     X(ActivationBackward)            \
     X(Binary)                        \

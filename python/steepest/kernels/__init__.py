@@ -30,6 +30,7 @@ from steepest.kernels.activation import *
 from steepest.kernels.activation_functions import *
 from steepest.kernels.class_scatter import *
 from steepest.kernels.classification_loss import *
+from steepest.kernels.convolution import *
 from steepest.kernels.counters import *
 from steepest.kernels.distribution import *
 from steepest.kernels.dropout import *

@@ -1,0 +1,212 @@
+#include "cpu/bias_activation.h"
+#include "cpu/image_rows.h"
+#include "cpu/run.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+namespace {
+
+// The taps of one axis that reach the outputs of a phase, from the last to the first. Outputs whose position plus the
+// padding leaves the remainder `phase` by the stride belong to it; their sources are neighbours. Without dilation that
+// is every stride-th tap.
+struct PhaseTaps {
+    const WindowAxis& axis;
+    int64_t phase;
+
+    bool has(int64_t tap) const { return tap * axis.dilation % axis.stride == phase; }
+    // How many sources before that of a tap of offset `phase` a tap's lies.
+    int64_t back(int64_t tap) const { return (tap * axis.dilation - phase) / axis.stride; }
+    int64_t count() const {
+        int64_t n = 0;
+        for (int64_t tap = 0; tap < axis.size; ++tap) n += has(tap);
+        return n;
+    }
+    // The first output of the phase from `begin` on.
+    int64_t first(int64_t begin) const {
+        const int64_t rest = (begin + axis.before) % axis.stride;
+        return begin + (phase - rest + axis.stride) % axis.stride;
+    }
+    // The source of a tap of offset `phase`, for an output of the phase.
+    int64_t source(int64_t output) const { return (output + axis.before - phase) / axis.stride; }
+
+    template <class F>
+    void for_each_from_last(F&& f) const {
+        for (int64_t tap = axis.size - 1; tap >= 0; --tap)
+            if (has(tap)) f(tap);
+    }
+};
+
+// The transposed convolution of one thread. A stride of s divides the outputs of an axis into s phases. Within a phase,
+// neighbouring outputs read neighbouring sources by the same taps, as in a convolution of stride 1.
+template <class T>
+class TransposedConvolution {
+  public:
+    static constexpr int kCols = TileShape<T>::kCols;
+
+    TransposedConvolution(const ops::Conv2dTranspose<T>& op, Team& team)
+        : op_(op),
+          team_(team),
+          down_(op.window.rows),
+          across_(op.window.columns),
+          in_(op.x.extent[3]),
+          out_(op.out.extent[3]),
+          group_in_(in_ / op.groups),
+          group_out_(out_ / op.groups),
+          is_depthwise_(op.groups > 1 && group_in_ == 1 && group_out_ == 1),
+          columns_(sources(across_, Range{0, op.out.extent[2]})),
+          bands_(bands_of(op.x.extent[0], op.out.extent[1], (columns_.end - columns_.begin) * in_ / down_.stride + 1,
+                          sizeof(T))) {
+        const int64_t taps = op.window.taps();
+        const Range most = sources(down_, Range{0, bands_.height});
+        const int64_t source = (most.end - most.begin + 1) * (columns_.end - columns_.begin) * in_;
+        const int64_t weights = taps * in_ * group_out_;
+        source_ = static_cast<T*>(team.scratch((source + weights) * sizeof(T) + taps * sizeof(int64_t) + 64));
+        weights_ = source_ + source;
+        offsets_ = reinterpret_cast<int64_t*>(source_ + (source + weights + 1) / 2 * 2);
+        pack();
+    }
+
+    // epilogue_of(image, y, x, step) is the epilogue of a row of outputs that begins at x, `step` pixels apart.
+    template <class EpilogueOf>
+    void run(const EpilogueOf& epilogue_of) {
+        const Range mine = team_.split(op_.x.extent[0] * bands_.count, 1);
+        for (int64_t unit = mine.begin; unit < mine.end; ++unit) {
+            team_.checkpoint();
+            const Range rows = bands_.rows(unit % bands_.count, op_.out.extent[1]);
+            const int64_t image = unit / bands_.count;
+            const Range from = sources(down_, rows);
+            const ImagePart<T> part = part_of_image(op_.x, image, from, columns_, false, source_);
+            const T* weights = weights_;
+            for_each_phase([&](const PhaseTaps& down, const PhaseTaps& across) {
+                weights = put_phase(down, across, image, rows, from.begin, part, weights, epilogue_of);
+            });
+        }
+    }
+
+  private:
+    // All sources of some outputs along an axis.
+    static Range sources(const WindowAxis& axis, Range outputs) {
+        return {floor_of(outputs.begin + axis.before - axis.extent() + 1, axis.stride),
+                (outputs.end - 1 + axis.before) / axis.stride + 1};
+    }
+
+    // The weights in the order in which the phases read them, the outputs innermost. Each group has its own rows, but for
+    // one weight for each tap and channel.
+    void pack() const {
+        const TensorView<const T>& w = op_.weight;
+        T* to = weights_;
+        for_each_phase([&](const PhaseTaps& down, const PhaseTaps& across) {
+            for (int64_t group = 0; group < (is_depthwise_ ? 1 : op_.groups); ++group)
+                for_each_tap(down, across, [&](int64_t i, int64_t j) {
+                    const T* const tap = w.data + i * w.stride[0] + j * w.stride[1];
+                    if (is_depthwise_)
+                        for (int64_t c = 0; c < out_; ++c) *to++ = tap[c * w.stride[3]];
+                    else
+                        for (int64_t k = 0; k < group_in_; ++k)
+                            for (int64_t c = 0; c < group_out_; ++c)
+                                *to++ = tap[c * w.stride[2] + (group * group_in_ + k) * w.stride[3]];
+                });
+        });
+    }
+
+    template <class F>
+    void for_each_phase(F&& f) const {
+        for (int64_t r = 0; r < down_.stride; ++r)
+            for (int64_t q = 0; q < across_.stride; ++q) f(PhaseTaps{down_, r}, PhaseTaps{across_, q});
+    }
+
+    template <class F>
+    static void for_each_tap(const PhaseTaps& down, const PhaseTaps& across, F&& f) {
+        down.for_each_from_last([&](int64_t i) { across.for_each_from_last([&](int64_t j) { f(i, j); }); });
+    }
+
+    // Computes the outputs of a phase in some rows of an image; returns the end of its weights.
+    template <class EpilogueOf>
+    const T* put_phase(const PhaseTaps& down, const PhaseTaps& across, int64_t image, Range rows, int64_t first_source,
+                       const ImagePart<T>& part, const T* weights, const EpilogueOf& epilogue_of) {
+        const int64_t taps = down.count() * across.count();
+        const T* const end = weights + taps * in_ * group_out_;
+        const int64_t x = across.first(0), width = op_.out.extent[2];
+        if (x >= width) return end;
+        TapPanel<T> panel{};
+        panel.segments = segments(down, across, part.row_stride, panel.k);
+        panel.step = in_, panel.stride = is_depthwise_ ? out_ : group_out_;
+        const int64_t in_panel = panel.stride, panels = (in_panel + kCols - 1) / kCols;
+        const int64_t column = across.source(x) - columns_.begin;
+        for (int64_t group = 0; group < (is_depthwise_ ? 1 : op_.groups); ++group) {
+            for (int64_t p = 0; p < panels; ++p) {
+                const int64_t left = in_panel - p * kCols;
+                panel.channel = group * group_out_ + p * kCols;
+                panel.channels = static_cast<int>(left < kCols ? left : kCols);
+                panel.weights = weights + group * taps * group_in_ * group_out_ + p * kCols;
+                const int64_t channel = is_depthwise_ ? panel.channel : group * group_in_;
+                for (int64_t y = down.first(rows.begin); y < rows.end; y += down_.stride) {
+                    const T* const at =
+                        part.data + (down.source(y) - first_source) * part.row_stride + column * in_ + channel;
+                    put_row(panel, at, row_of(image, y, x), is_depthwise_, epilogue_of(image, y, x, across_.stride));
+                }
+            }
+        }
+        return end;
+    }
+
+    OutputRow<T> row_of(int64_t image, int64_t y, int64_t x) const {
+        const TensorView<T>& out = op_.out;
+        return {out.data + image * out.stride[0] + y * out.stride[1] + x * out.stride[2],
+                across_.stride * out.stride[2], out.stride[3],
+                (out.extent[2] - x + across_.stride - 1) / across_.stride};
+    }
+
+    // The taps of a row of the window are one segment if their sources follow one another.
+    Segments segments(const PhaseTaps& down, const PhaseTaps& across, int64_t row_stride, int64_t& k) const {
+        const bool joins = op_.groups == 1 && across_.stride % across_.dilation == 0;
+        k = joins ? across.count() * in_ : group_in_;
+        int64_t n = 0;
+        if (k == 0) return {0, offsets_};
+        down.for_each_from_last([&](int64_t i) {
+            int64_t in_row = 0;
+            across.for_each_from_last([&](int64_t j) {
+                if (joins && in_row++ > 0) return;
+                offsets_[n++] = -down.back(i) * row_stride - across.back(j) * in_;
+            });
+        });
+        return {n, offsets_};
+    }
+
+    const ops::Conv2dTranspose<T>& op_;
+    Team& team_;
+    WindowAxis down_, across_;
+    int64_t in_, out_, group_in_, group_out_;
+    bool is_depthwise_;
+    Range columns_;  // of the sources
+    Bands bands_;
+    T* source_;
+    T* weights_;
+    int64_t* offsets_;
+};
+
+}  // namespace
+
+template <class T>
+void run(const ops::Conv2dTranspose<T>& op, Team& team) {
+    if (op.out.size() == 0) return;
+    TransposedConvolution<T> convolution(op, team);
+    if (!op.output) {
+        const BiasActivation<T> epilogue = bias_activation(op.bias, op.activation);
+        return convolution.run([&](int64_t, int64_t, int64_t, int64_t) { return epilogue; });
+    }
+    if (op.activation.is_identity())
+        return convolution.run([](int64_t, int64_t, int64_t, int64_t) { return NoEpilogue(); });
+    const TensorView<const T>& y = op.output;
+    TimesDerivative<T> epilogue = times_derivative(MatrixView<const T>{}, op.activation);
+    convolution.run([&](int64_t image, int64_t row, int64_t column, int64_t step) {
+        epilogue.output = {y.data + image * y.stride[0] + row * y.stride[1] + column * y.stride[2],
+                           (y.extent[2] - column + step - 1) / step, y.extent[3], step * y.stride[2], y.stride[3]};
+        return epilogue;
+    });
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest
+
+STEEPEST_INSTANTIATE(Conv2dTranspose)
