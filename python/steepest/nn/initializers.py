@@ -42,24 +42,36 @@ Initializer: TypeAlias = Literal[
 INITIALIZERS: tuple[str, ...] = get_args(Initializer)
 
 
+def check_initializer(layer: str, init: object) -> None:
+    """Raise ValueError unless a layer can take this as `init`."""
+    if isinstance(init, str):
+        if init not in INITIALIZERS:
+            raise ValueError(f"[{layer}] init {init!r} is not one of {', '.join(INITIALIZERS)}, nor a number")
+    elif not (isinstance(init, (int, float)) and math.isfinite(init) and init >= 0):
+        raise ValueError(f"[{layer}] init must be finite and not negative, got {init}")
+
+
 def initialize(weight: Array, init: str | float, *, seed: int, stream: int) -> None:
-    """Draw the initial values of a weight matrix, in place.
+    """Draw the initial values of a weight matrix, or of the weights of a window, in place.
 
     Parameters
     ----------
-    weight : ndarray of shape (n_in, n_out)
-        Receives the values, on its device.
+    weight : contiguous ndarray of shape (n_in, n_out), or (taps, ..., channels in, channels out)
+        Receives the values, on its device. A window of t taps has t times as many inputs and outputs as channels.
     init : str or float
         As `Linear` takes it.
     seed, stream : int
         Of the random numbers.
     """
+    taps = math.prod(weight.shape[:-2])
+    fans = taps * weight.shape[-2], taps * weight.shape[-1]
+    weight = weight.reshape(fans[0], -1)
     if not isinstance(init, str):
         return _draw_uniform(weight, float(init), seed, stream)
     if init == "orthogonal":
         return assign(weight, _orthogonal(weight.shape, seed, stream))
     name, _, shape = init.rpartition("_")
-    variance = _VARIANCES[name](*weight.shape)
+    variance = _VARIANCES[name](*fans)
     if shape == "uniform":
         return _draw_uniform(weight, math.sqrt(3.0 * variance), seed, stream)
     return assign(weight, math.sqrt(variance) * _standard_normal(weight.shape, seed, stream))

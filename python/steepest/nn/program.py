@@ -11,7 +11,7 @@ import numpy as np
 
 from steepest._runtime.arrays import Array
 
-from .ops import ActivationOperation, LinearOperation, Operation
+from .ops import ActivationOperation, Operation
 from .values import Shape
 
 
@@ -134,7 +134,7 @@ def without_training_only(program: Program) -> Program:
 
 
 def fuse_activations(program: Program) -> Program:
-    """Let the kernel of a linear map apply the activation behind it, if nothing else reads what is in between.
+    """Let the kernel of an affine map apply the activation behind it, if nothing else reads what is in between.
 
     The derivative of such an activation has to follow from its output, since its input is not kept.
     """
@@ -145,7 +145,7 @@ def fuse_activations(program: Program) -> Program:
             continue
         follower = by_input.get(node.output)
         if (
-            isinstance(node.operation, LinearOperation)
+            node.operation.fuses_activation
             and node.operation.ends_in == "identity"
             and follower is not None
             and uses[node.output] == 1

@@ -6,6 +6,7 @@ and values.
 
 from .activation import Activation
 from .base import Layer, ParameterSpec
+from .convolution import Conv1d, Conv2d, ConvTranspose2d
 from .custom import CustomLayer
 from .dropout import Dropout
 from .linear import Linear
@@ -19,6 +20,9 @@ __all__ = [
     "Activation",
     "Add",
     "Concatenate",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose2d",
     "CustomLayer",
     "Dropout",
     "Flatten",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from steepest.nn.initializers import INITIALIZERS, Initializer
+from steepest.nn.initializers import Initializer, check_initializer
 from steepest.nn.ops import LinearOperation
 from steepest.nn.values import Shape
 
@@ -59,13 +58,7 @@ class Linear(Layer):
     def __post_init__(self) -> None:
         if self.n_in < 1 or self.n_out < 1:
             raise ValueError(f"[Linear] n_in and n_out must be positive, got {self.n_in} and {self.n_out}")
-        if isinstance(self.init, str):
-            if self.init not in INITIALIZERS:
-                raise ValueError(
-                    f"[Linear] init {self.init!r} is not one of {', '.join(INITIALIZERS)}, nor a number"
-                )
-        elif not (math.isfinite(self.init) and self.init >= 0):
-            raise ValueError(f"[Linear] init must be finite and not negative, got {self.init}")
+        check_initializer("Linear", self.init)
 
     def output_shape(self, *shapes: Shape) -> Shape:
         shape = shapes[0]

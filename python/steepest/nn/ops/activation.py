@@ -8,8 +8,8 @@ from steepest import kernels as K
 from steepest._runtime.arrays import Activation as Function
 from steepest._runtime.arrays import Array
 
+from .affine import function_name
 from .base import Moved, Operation, Parameters, Reverse
-from .linear import function_name
 
 
 def has_output_derivative(function: Function) -> bool:

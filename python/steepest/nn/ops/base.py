@@ -69,6 +69,8 @@ class Operation(ABC):
     """Whether `vjp` can apply the derivative of the activation before it."""
     accumulates: ClassVar[bool] = False
     """Whether `vjp` can add to gradients of parameters, and add the gradient of an L2 penalty."""
+    fuses_activation: ClassVar[bool] = False
+    """Whether `forward` can apply an activation behind the operation, see `ending_in`."""
     gradient_reads: frozenset[str] = frozenset({"inputs", "output"})
     """What `vjp` reads for the gradients of inputs alone: ``"inputs"`` and ``"output"``, one of them, or nothing."""
 
@@ -132,6 +134,10 @@ class Operation(ABC):
         moved_parameters : mapping of str to ndarray
             The changes of parameters, by role; those that are missing do not change.
         """
+
+    def ending_in(self, activation: Function) -> Operation:
+        """Return this operation with an activation behind it, for operations with `fuses_activation`."""
+        raise NotImplementedError
 
     def at_precision(self, precision: str) -> Operation:
         """Return this operation with its products of matrices at a precision; itself if it has none."""
