@@ -181,6 +181,9 @@ def parts():
     schedules = optim.schedules
     without_defaults = {
         nn.Activation: ("elu", 0.5),
+        nn.Conv1d: (4, 6, 3, 2, ((1, 0),)),
+        nn.Conv2d: (4, 6, (3, 2), 1, "same", 1, 2),
+        nn.ConvTranspose2d: (4, 6, 3, (2, 1)),
         nn.Linear: (4, 3, False, "orthogonal"),
         nn.ParameterSpec: ((4, 3), "he_normal", True),
         nn.Permute: ((1, 0),),

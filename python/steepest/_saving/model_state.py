@@ -23,7 +23,7 @@ from steepest._saving.random_states import checked_state
 from steepest._saving.tensor_file import StoredTensor
 from steepest.kernels import PRECISIONS
 from steepest.nn import Constant, Input, Network
-from steepest.nn.lowering import Architecture, chain, parameter_specs
+from steepest.nn.lowering import Architecture, asked_of_layers, chain
 
 # Modules of the classes that a file may name. In files, a class has the name of the first module that exports it.
 ESTIMATOR_MODULES = (
@@ -188,7 +188,7 @@ class Encoder:
 
     def _network(self, network: Network, where: str, name: str) -> dict[str, Any]:
         prefix = f"{name}." if name else ""
-        values = {p.name: self._array(p.value, where, prefix + p.name) for p in network.parameters()}
+        values = {key: self._array(tensor, where, prefix + key) for key, tensor in network._values.items()}
         return {"$network": {**self._items(network._configuration(), where, name), "parameters": values}}
 
     def _sequence(self, values: Any, where: str, name: str) -> Any:
@@ -312,16 +312,17 @@ class Decoder:
         seed, passes = operator.index(state["seed"]), operator.index(state["passes"])
         tensors = {name: self._stored(item) for name, item in value["$network"]["parameters"].items()}
         shapes = {name: tensor.shape for name, tensor in tensors.items()}
-        wanted = {name: spec.shape for name, spec in parameter_specs(architecture).items()}
+        asked = asked_of_layers(architecture)
+        wanted = {name: spec.shape for name, spec in (*asked.parameters.items(), *asked.states.items())}
         if shapes != wanted or any(t.dtype != dtype for t in tensors.values()):
             raise StateError("the parameters of its network do not fit its layers")
-        if not frozen <= set(wanted):
+        if not frozen <= set(asked.parameters):
             raise StateError("parameters are frozen that its network does not have")
         network = Network.__new__(Network)
         network._build(architecture, seed, dtype, "cpu", precision)
         network._passes[...] = passes
-        for parameter in network.parameters():
-            tensors[parameter.name].read_into(parameter.value)
+        for name, tensor in network._values.items():
+            tensors[name].read_into(tensor)
         network._set_frozen(frozen)
         return network
 

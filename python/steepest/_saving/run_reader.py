@@ -154,8 +154,7 @@ class _RunDecoder(Decoder):
         place = self._difference(mine, theirs, encoder.tensors)
         stored = {name: self._stored(value) for name, value in saved["parameters"].items()}
         if place is None:
-            parameters = {p.name: p for p in own.parameters()}
-            shapes = {name: p.value.shape for name, p in parameters.items()}
+            shapes = {name: tensor.shape for name, tensor in own._values.items()}
             if {name: tensor.shape for name, tensor in stored.items()} != shapes:
                 place = "the shapes of their parameters"
             elif own.draws and saved["seed"] != own.seed:
@@ -170,7 +169,7 @@ class _RunDecoder(Decoder):
 
         def write() -> None:
             for name, tensor in stored.items():
-                value = parameters[name].value
+                value = own._values[name]
                 if own.device == "cpu":
                     tensor.read_into(value)
                 else:

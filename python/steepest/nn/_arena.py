@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from steepest._runtime.arrays import Array
 from steepest._runtime.memory import CACHE_LINE, aligned_zeros, assign, to_host
 
 from .layers.base import Layer, ParameterSpec
-from .lowering import Architecture, chain, parameter_specs
+from .lowering import Architecture, Asked, asked_of_layers, chain
 from .parameter import Parameter
 
 
@@ -30,7 +30,7 @@ class Arena:
     device : {"cpu", "cuda"}
         Where they lie.
 
-    specs : mapping of str to ParameterSpec, optional
+    asked : Asked, optional
         What its layers ask for, where that is known.
 
     Attributes
@@ -41,6 +41,8 @@ class Arena:
         The first part of `values`, which holds the parameters that decay.
     specs : mapping of str to ParameterSpec
         What the layers ask for, by name.
+    states : dict of str to ndarray
+        Arrays that are no parameters: operations write them while training.
     frozen : frozenset of str
         Names of the parameters that are not trained; `Freezable` replaces it.
     """
@@ -50,10 +52,12 @@ class Arena:
         architecture: Architecture,
         dtype: np.dtype[Any],
         device: str,
-        specs: Mapping[str, ParameterSpec] | None = None,
+        asked: Asked | None = None,
     ) -> None:
         self.architecture, self.dtype, self.device = architecture, dtype, device
-        self.specs = parameter_specs(architecture) if specs is None else specs
+        self.asked = asked_of_layers(architecture) if asked is None else asked
+        self.specs = self.asked.parameters
+        self.states = {name: _filled(spec, dtype, device) for name, spec in self.asked.states.items()}
         line = CACHE_LINE // dtype.itemsize
         self._places, end, weights_end = {}, 0, 0
         for name in sorted(self.specs, key=lambda name: not self.specs[name].decays):  # stable
@@ -83,16 +87,20 @@ class Arena:
 
     def copy_to(self, device: str) -> Arena:
         """Return a copy on a device."""
-        twin = Arena(self.architecture, self.dtype, device, self.specs)
+        twin = Arena(self.architecture, self.dtype, device, self.asked)
         assign(twin.values, self.values)
+        for name, state in self.states.items():
+            assign(twin.states[name], state)
         twin.frozen = self.frozen
         return twin
 
     def copy_as(self, dtype: np.dtype[Any]) -> Arena:
         """Return a copy with another dtype on the same device."""
-        twin = Arena(self.architecture, dtype, self.device, self.specs)
+        twin = Arena(self.architecture, dtype, self.device, self.asked)
         for name in self.specs:
             twin.parameter(name).value[...] = self.parameter(name).value
+        for name, state in self.states.items():
+            twin.states[name][...] = state
         twin.frozen = self.frozen
         return twin
 
@@ -106,6 +114,7 @@ class Arena:
             "dtype": self.dtype,
             "values": to_host(self.values),
             "frozen": self.frozen,
+            "states": {name: to_host(state) for name, state in self.states.items()},
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -115,3 +124,11 @@ class Arena:
         self.__init__(architecture, state["dtype"], "cpu")  # type: ignore[misc]
         self.values[...] = state["values"]
         self.frozen = state.get("frozen", frozenset())
+        for name, values in state.get("states", {}).items():
+            self.states[name][...] = values
+
+
+def _filled(spec: ParameterSpec, dtype: np.dtype[Any], device: str) -> Array:
+    array = aligned_zeros(spec.shape, dtype, device)
+    array[...] = spec.init
+    return array

@@ -24,7 +24,7 @@ from .gradient import (
     without_dead_gradients,
 )
 from .prediction import PredictionPlan, plan_prediction
-from .program import Program, optimized, without_training_only
+from .program import Program, differs_at_prediction, for_prediction, optimized
 
 # `forward` keeps the buffers of this many batch sizes: full and last mini-batches, and some for validation.
 _KEPT_BATCH_SIZES = 8
@@ -83,7 +83,7 @@ class Compiled:
     plain : Program
         The program as it was lowered.
     values : mapping of str to ndarray
-        The parameters by name.
+        The parameters and states by name.
     constants : mapping of int to ndarray
         The constants of the program in the network's dtype, on its device.
     """
@@ -92,10 +92,10 @@ class Compiled:
         self.plain, self.constants = plain, constants
         self.training = optimized(plain)
         self.training_steps = bound(self.training, values)
-        self.draws = any(node.operation.training_only for node in self.training.nodes)
+        self.draws = any(node.operation.draws for node in self.training.nodes)
         self.predicting, self.predicting_steps = self.training, self.training_steps
-        if self.draws:
-            self.predicting = optimized(without_training_only(plain))
+        if differs_at_prediction(plain):
+            self.predicting = optimized(for_prediction(plain))
             self.predicting_steps = bound(self.predicting, values)
         self.step_of = {step.node.output: step for step in self.training_steps}
         self._backwards: dict[Wanted, tuple[Backward, Places]] = {}

@@ -22,7 +22,7 @@ Arrays = list[Any]
 
 
 class Step:
-    """A node with the arrays of its parameters, and what of it every pass reads."""
+    """A node with the arrays of its parameters and states, and what of it every pass reads."""
 
     __slots__ = ("forward", "inputs", "jvp", "node", "output", "parameters")
 
@@ -35,7 +35,7 @@ class Step:
 def bound(program: Program, values: Mapping[str, Array]) -> list[Step]:
     """Return the nodes of a program with their parameters, among arrays by name."""
     return [
-        Step(node, {role: reference.of(values) for role, reference in node.parameters.items()})
+        Step(node, {role: r.of(values) for role, r in (*node.parameters.items(), *node.states.items())})
         for node in program.nodes
     ]
 

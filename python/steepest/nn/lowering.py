@@ -247,6 +247,7 @@ class Builder:
         self.passes = passes
         self.nodes: list[Node] = []
         self.specs = dict(specs)
+        self.states: dict[str, ParameterSpec] = {}
         self.integers: dict[int, np.dtype[Any]] = {}
         self._seed = seed
         self._shapes: dict[int, Shape] = {}
@@ -338,24 +339,30 @@ class Builder:
         """
         path = ".".join(self._path)
         shapes = tuple(self._shapes[number] for number in inputs)
-        references = dict(others or {})
-        for role, spec in layer.parameters(*shapes).items():
-            name = f"{path}.{role}"
-            known = self.specs.setdefault(name, spec)
-            if known.shape != spec.shape:
-                raise ValueError(
-                    f"is called on inputs that ask for a parameter {role} of the shapes {known.shape} and "
-                    f"{spec.shape}, which it shares, the second on what comes out"
-                )
-            references[role] = Reference(name)
+        references = {**(others or {}), **self._asked_for(path, layer.parameters(*shapes), self.specs)}
+        states = self._asked_for(path, layer.states(*shapes), self.states)
         integers = [self.integers[number] for number in inputs if number in self.integers]
         if integers and not operation.takes_integers:
             raise ValueError("takes floating-point numbers, but integers come out")
         output = self.value(layer.output_shape(*shapes) if shape is None else shape, path, layer)
         if integers and not operation.allocates:
             self.integers[output] = integers[0]
-        self.nodes.append(Node(operation, inputs, output, references, path))
+        self.nodes.append(Node(operation, inputs, output, references, path, states))
         return output
+
+    @staticmethod
+    def _asked_for(
+        path: str, asked: Mapping[str, ParameterSpec], specs: dict[str, ParameterSpec]
+    ) -> dict[str, Reference]:
+        """Return references to what a layer asks for, by role, and add it to what the network has."""
+        for role, spec in asked.items():
+            known = specs.setdefault(f"{path}.{role}", spec)
+            if known.shape != spec.shape:
+                raise ValueError(
+                    f"is called on inputs that ask for a parameter {role} of the shapes {known.shape} and "
+                    f"{spec.shape}, which it shares, the second on what comes out"
+                )
+        return {role: Reference(f"{path}.{role}") for role in asked}
 
     def tied_weight(self, layer: Linear) -> Reference:
         """Return the weights that a linear layer takes from another one, transposed."""
@@ -385,11 +392,19 @@ class Builder:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """The parameters and states that a program asks for, by name, in the order of the layers' first calls."""
+
+    parameters: Mapping[str, ParameterSpec]
+    states: Mapping[str, ParameterSpec]
+
+
+@dataclass(frozen=True)
 class Lowered:
-    """A program with the parameters that it asks for, by name, in the order in which the layers are first called."""
+    """A program with what it asks for."""
 
     program: Program
-    specs: Mapping[str, ParameterSpec]
+    asked: Asked
 
 
 def lower(
@@ -448,28 +463,34 @@ def lower(
         constants=dict(zip(numbers[n_inputs:], [c.array for c in architecture.constants], strict=False)),
         integers=build.integers,
     )
-    return Lowered(program, build.specs)
+    return Lowered(program, Asked(build.specs, build.states))
 
 
 def input_shapes(architecture: Architecture) -> tuple[Shape, ...]:
     """Return the shapes of a sample of the inputs; that of a chain follows from its first linear layer, if it does."""
     if architecture.inputs:
         return tuple(value.shape for value in architecture.inputs)
-    for layer in architecture.layers:
+    for i, layer in enumerate(architecture.layers):
         if isinstance(layer, Linear):
             return ((layer.n_in,),)
-        if layer.output_shape((None,)) != (None,):
+        try:
+            keeps_width = layer.output_shape((None,)) == (None,)
+        except ValueError:
+            raise ValueError(
+                f"[Network] layer {i}, {layer}, needs the shape of its input: put nn.Input(shape) in front of the "
+                "layers"
+            ) from None
+        if not keeps_width:
             break
     return ((None,),)
 
 
-def parameter_specs(architecture: Architecture) -> dict[str, ParameterSpec]:
-    """Return the parameters that the layers of a network ask for, by name.
+def asked_of_layers(architecture: Architecture) -> Asked:
+    """Return what the layers of a network ask for.
 
     Raises
     ------
     ValueError
         If a layer cannot take what comes before it.
     """
-    lowered = lower(architecture, input_shapes(architecture), 0, np.zeros((), np.int64))
-    return dict(lowered.specs)
+    return lower(architecture, input_shapes(architecture), 0, np.zeros((), np.int64)).asked

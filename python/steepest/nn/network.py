@@ -150,7 +150,7 @@ class Network(Copyable):
         require_device(device)
         passes = aligned_zeros((), np.int64, device)
         lowered = lower(architecture, input_shapes(architecture), seed, passes)
-        self._use(Arena(architecture, dtype, device, lowered.specs), seed, precision, passes, lowered)
+        self._use(Arena(architecture, dtype, device, lowered.asked), seed, precision, passes, lowered)
 
     def _use(
         self,
@@ -166,7 +166,8 @@ class Network(Copyable):
         self._arena, self._architecture = arena, arena.architecture
         self.arena, self.grad_arena, self.weight_arena = arena.values, arena.grads, arena.weights
         self._parameters = arena.parameters()
-        self._values = {parameter.name: parameter.value for parameter in self._parameters}
+        # The states of layers, which passes write, beside the parameters.
+        self._values = {p.name: p.value for p in self._parameters} | arena.states
         self._grads = {parameter.name: parameter.grad for parameter in self._parameters}
         self._decaying = frozenset(p.name for p in self._parameters if p.decays)
         self._usual = Wanted(inputs=False, parameters=True, frozen=arena.frozen)
@@ -415,7 +416,7 @@ class Network(Copyable):
         moved: Arrays = [None] * len(program.shapes)
         for number, change in zip(program.inputs, of_inputs, strict=True):
             moved[number] = change
-        named = zip(self._values, of_parameters, strict=True)
+        named = zip(self._grads, of_parameters, strict=True)
         changes = {name: change for name, change in named if change is not None}
         run_tangent(compiled.training_steps, arrays, moved, changes)
         # An output that does not depend on what changes has a derivative of zeros.

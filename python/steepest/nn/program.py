@@ -47,6 +47,8 @@ class Node:
         Its parameters by role.
     path : str
         Where in the network its layer stands, such as ``"3"`` or ``"2.0"``.
+    states : mapping of str to Reference
+        Arrays that it writes while training, by role.
     """
 
     operation: Operation
@@ -54,6 +56,7 @@ class Node:
     output: int
     parameters: Mapping[str, Reference] = field(default_factory=dict)
     path: str = ""
+    states: Mapping[str, Reference] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,9 @@ class Program:
         lines = [f"{names[number]} = input {self.shapes[number]}" for number in self.inputs]
         lines += [f"{names[number]} = constant {array.shape}" for number, array in self.constants.items()]
         for node in self.nodes:
-            arguments = [names[i] for i in node.inputs] + [str(p) for p in node.parameters.values()]
+            arguments = [names[i] for i in node.inputs] + [
+                str(p) for p in (*node.parameters.values(), *node.states.values())
+            ]
             shape = self.shapes[node.output]
             lines.append(
                 f"{names[node.output]} = {node.operation!r}({', '.join(arguments)}) {shape}  # layer {node.path}"
@@ -119,16 +124,22 @@ Pass = Callable[[Program], Program]
 """A function that changes how a program computes its outputs, and not what they are."""
 
 
-def without_training_only(program: Program) -> Program:
-    """Leave out operations that a prediction does not run, such as dropout."""
+def differs_at_prediction(program: Program) -> bool:
+    """Return whether an operation does something else in a prediction than while training."""
+    return any(node.operation.at_prediction() is not node.operation for node in program.nodes)
+
+
+def for_prediction(program: Program) -> Program:
+    """Let each operation do what it does in a prediction; leave out those that do nothing there, such as dropout."""
     renamed: dict[int, int] = {}
     nodes = []
     for node in program.nodes:
         inputs = tuple(renamed.get(i, i) for i in node.inputs)
-        if node.operation.training_only:
+        operation = node.operation.at_prediction()
+        if operation is None:
             renamed[node.output] = inputs[0]
         else:
-            nodes.append(replace(node, inputs=inputs))
+            nodes.append(replace(node, operation=operation, inputs=inputs))
     outputs = tuple(renamed.get(number, number) for number in program.outputs)
     return replace(program, nodes=tuple(nodes), outputs=outputs)
 

@@ -170,6 +170,10 @@ class Layer(ABC):
         """Return the parameters of this layer for the shapes of its inputs, by role."""
         return {}
 
+    def states(self, *shapes: Shape) -> dict[str, ParameterSpec]:
+        """Return the arrays that the layer's operation writes while training, such as averages, by role."""
+        return {}
+
 
 def described(layer: object) -> str:
     """Return what an object is that should be a layer."""

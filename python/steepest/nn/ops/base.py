@@ -55,8 +55,8 @@ class Operation(ABC):
 
     ends_in: Function = "identity"
     """The activation at the end, whose derivative is left to others."""
-    training_only: ClassVar[bool] = False
-    """Whether a prediction leaves the operation out, so that its input is its output."""
+    draws: ClassVar[bool] = False
+    """Whether `forward` draws random numbers, other ones in each pass."""
     is_view: ClassVar[bool] = False
     """Whether the output is the first input, or a view of it, where that is contiguous."""
     passes_gradient: bool = False
@@ -83,7 +83,7 @@ class Operation(ABC):
         inputs : sequence of ndarray
             The inputs.
         parameters : mapping of str to ndarray
-            The parameters by role.
+            The parameters, and the arrays of the layer's states, by role.
         out : ndarray
             Receives the output, unless `is_view` or `allocates`.
 
@@ -134,6 +134,10 @@ class Operation(ABC):
         moved_parameters : mapping of str to ndarray
             The changes of parameters, by role; those that are missing do not change.
         """
+
+    def at_prediction(self) -> Operation | None:
+        """Return what a prediction computes in place of this operation; None if the input is the output there."""
+        return self
 
     def ending_in(self, activation: Function) -> Operation:
         """Return this operation with an activation behind it, for operations with `fuses_activation`."""

@@ -23,7 +23,7 @@ class DropoutOperation(Operation):
         Number of the forward pass, which is the random stream.
     """
 
-    training_only = True
+    draws = True
     gradient_reads = frozenset()
 
     def __init__(self, rate: float, seed: int, passes: Array) -> None:
@@ -31,6 +31,9 @@ class DropoutOperation(Operation):
 
     def _masked(self, x: Array, out: Array | None = None) -> Array:
         return K.dropout(x, self.rate, seed=self.seed, stream=self.passes, out=out)
+
+    def at_prediction(self) -> None:
+        return None
 
     def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
         return self._masked(inputs[0], out)
