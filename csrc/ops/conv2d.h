@@ -11,6 +11,9 @@
 
 namespace steepest::ops {
 
+// Rows and columns of an image with its padding, and its channels: kernels count them with 32 bits, and may add some.
+constexpr int64_t kLongestAxis = int64_t{1} << 29;
+
 // What all three have to agree on: x and out are the images of the convolution itself.
 template <class X, class W, class Y>
 void check_convolution(const char* name, const char* x_name, const TensorView<X>& x, const TensorView<W>& weight,
@@ -21,11 +24,15 @@ void check_convolution(const char* name, const char* x_name, const TensorView<X>
     require(weight.extent[2] * groups == x.extent[3] && weight.extent[3] == out.extent[3], name, "weight of shape ",
             shape_of(weight), " is for ", weight.extent[2] * groups, " channels in and ", weight.extent[3],
             " out, but ", x_name, " has ", x.extent[3], " and ", out_name, " has ", out.extent[3]);
+    require(x.extent[3] <= kLongestAxis && out.extent[3] <= kLongestAxis, name, x_name, " and ", out_name,
+            " may have at most ", kLongestAxis, " channels");
     const auto check_axis = [&](const WindowAxis& axis, int d, const char* along) {
         require(axis.size >= 1, name, "weight of shape ", shape_of(weight), " has no taps");
         require(axis.stride >= 1 && axis.dilation >= 1, name, "stride and dilation along ", along,
                 " must be at least 1");
         require(axis.before >= 0 && axis.after >= 0, name, "padding along ", along, " must not be negative");
+        require(x.extent[d] + axis.before + axis.after <= kLongestAxis, name, "an image of ", x.extent[d], " ", along,
+                " and ", axis.before, " + ", axis.after, " of padding is larger than ", kLongestAxis);
         require(axis.outputs(x.extent[d]) == out.extent[d], name, out_name, " has ", out.extent[d], " ", along,
                 ", but the convolution of ", x.extent[d], " ", along, " with a window of ", axis.extent(), " has ",
                 axis.outputs(x.extent[d]));
