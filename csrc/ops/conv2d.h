@@ -149,4 +149,32 @@ struct Conv2dWeightGradient {
     }
 };
 
+// All arrays of a call that computes gradients, of which its two operations see a part each. It is checked, not run.
+template <class T>
+struct Conv2dBackward {
+    static constexpr const char* kName = "conv2d_backward";
+    TensorView<const T> d_out, x, weight;
+    TensorView<T> d_x;  // or absent
+    TensorView<T> d_weight;
+    VectorView<T> d_bias;
+    Window window;
+    int64_t groups = 1;
+    Activation activation;  // the function that produced x
+    bool accumulate = false;
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        const Use use = accumulate ? kUpdate : kWrite;
+        v(kRead, "d_out", d_out), v(kRead, "x", x), v(kRead, "weight", weight);
+        v(kWrite, "d_x", d_x), v(use, "d_weight", d_weight), v(use, "d_bias", d_bias);
+    }
+
+    void check() const {
+        check_convolution(kName, "x", x, weight, "d_out", d_out, window, groups);
+        const ActivationInfo& info = info_of(activation.kind);
+        require(info.derivative_at == DerivativeAt::kOutput, kName, "the derivative of ", info.name,
+                " cannot be computed from its output, x: pass activation='identity', then call activation_backward");
+    }
+};
+
 }  // namespace steepest::ops

@@ -1,12 +1,13 @@
 """Convolutions of images and their gradients.
 
-Images are arrays of shape (n, height, width, channels): channels last. An image of shape (n, channels, height, width) is
-one after ``x.transpose(0, 2, 3, 1)``, which copies nothing. Weights have the shape (rows, columns, channels of x /
+Images are arrays of shape (n, height, width, channels): channels last. An image of shape (n, channels, height, width)
+is one after ``x.transpose(0, 2, 3, 1)``, which copies nothing. Weights have the shape (rows, columns, channels of x /
 groups, channels of the result).
 
 * ``stride``, ``dilation``: a number for both axes, or one for rows and one for columns.
 * ``padding``: zeros around the image: a number for all sides, (rows, columns), or ((above, below), (left, right));
-  ``"valid"`` for none; ``"same"`` for as many as ``ceil(size / stride)`` outputs along each axis need, the odd one behind.
+  ``"valid"`` for none; ``"same"`` for as many as ``ceil(size / stride)`` outputs along each axis need, the odd one
+  behind.
 * ``groups``: channels are divided into so many groups, each with weights of its own. With as many groups as channels
   of x and of the result, a convolution is depthwise.
 """
@@ -109,8 +110,9 @@ def conv2d_transpose(
 ) -> Array:
     """Return f(the transposed convolution of x + bias), which enlarges images by the stride.
 
-    Without bias and activation it is the transpose of the linear map that `conv2d` with the same weights, stride, padding
-    and dilation is, and so the gradient of its input. Each pixel of x adds a multiple of the weights to the result.
+    Without bias and activation it is the transpose of the linear map that `conv2d` with the same weights, stride,
+    padding and dilation is, and so the gradient of its input. Each pixel of x adds a multiple of the weights to the
+    result.
 
     Parameters
     ----------
