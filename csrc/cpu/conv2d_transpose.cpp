@@ -90,8 +90,8 @@ class TransposedConvolution {
                 (outputs.end - 1 + axis.before) / axis.stride + 1};
     }
 
-    // The weights in the order in which the phases read them, the outputs innermost. Each group has its own rows, but for
-    // one weight for each tap and channel.
+    // The weights in the order in which the phases read them, the outputs innermost. Each group has its own rows, unless
+    // there is one weight for each tap and channel.
     void pack() const {
         const TensorView<const T>& w = op_.weight;
         T* to = weights_;

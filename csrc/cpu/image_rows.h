@@ -1,8 +1,8 @@
 // Rows of images as operands of products: convolutions without a copy of every window (no im2col).
 //
 // In a row of an image, what one tap reads for neighbouring outputs lies a fixed number of items apart, and what
-// neighbouring taps read overlaps. So a row of outputs is a product of a strided view of the image with the weights, whose
-// inner dimension has a segment for each run of taps.
+// neighbouring taps read overlaps. So a row of outputs is a product of a strided view of the image with the weights,
+// whose inner dimension has a segment for each run of taps.
 #pragma once
 
 #include "common/views.h"

@@ -1,6 +1,7 @@
-// Convolutions of images, their transposes, and the gradients of their weights. Images are (n, rows, columns, channels).
+// Convolutions of images, their transposes, and the gradients of their weights.
 //
-// Weights are (taps down, taps across, channels of x / groups, channels of out): out(y, x, k) sums, over taps (i, j) and
+// Images are (n, rows, columns, channels). Weights are (taps down, taps across, channels of x / groups, channels of
+// out): out(y, x, k) sums, over taps (i, j) and
 // the channels c of k's group, the items of x at row rows.first(y) + i dilation and column columns.first(x) + j
 // dilation, times weight(i, j, c, k).
 #pragma once
@@ -10,6 +11,9 @@
 #include "ops/contract.h"
 
 namespace steepest::ops {
+
+// Rows and columns of an image with its padding, and its channels: kernels count them with 32 bits, and may add some.
+constexpr int64_t kLongestAxis = int64_t{1} << 29;
 
 // What all three have to agree on: x and out are the images of the convolution itself.
 template <class X, class W, class Y>
@@ -21,11 +25,15 @@ void check_convolution(const char* name, const char* x_name, const TensorView<X>
     require(weight.extent[2] * groups == x.extent[3] && weight.extent[3] == out.extent[3], name, "weight of shape ",
             shape_of(weight), " is for ", weight.extent[2] * groups, " channels in and ", weight.extent[3],
             " out, but ", x_name, " has ", x.extent[3], " and ", out_name, " has ", out.extent[3]);
+    require(x.extent[3] <= kLongestAxis && out.extent[3] <= kLongestAxis, name, x_name, " and ", out_name,
+            " may have at most ", kLongestAxis, " channels");
     const auto check_axis = [&](const WindowAxis& axis, int d, const char* along) {
         require(axis.size >= 1, name, "weight of shape ", shape_of(weight), " has no taps");
         require(axis.stride >= 1 && axis.dilation >= 1, name, "stride and dilation along ", along,
                 " must be at least 1");
         require(axis.before >= 0 && axis.after >= 0, name, "padding along ", along, " must not be negative");
+        require(x.extent[d] + axis.before + axis.after <= kLongestAxis, name, "an image of ", x.extent[d], " ", along,
+                " and ", axis.before, " + ", axis.after, " of padding is larger than ", kLongestAxis);
         require(axis.outputs(x.extent[d]) == out.extent[d], name, out_name, " has ", out.extent[d], " ", along,
                 ", but the convolution of ", x.extent[d], " ", along, " with a window of ", axis.extent(), " has ",
                 axis.outputs(x.extent[d]));
@@ -139,6 +147,34 @@ struct Conv2dWeightGradient {
 
     double flops() const {
         return convolution_flops(weight, window, d_out.extent[0], d_out.extent[1] * d_out.extent[2]);
+    }
+};
+
+// All arrays of a call that computes gradients, of which its two operations see a part each. It is checked, not run.
+template <class T>
+struct Conv2dBackward {
+    static constexpr const char* kName = "conv2d_backward";
+    TensorView<const T> d_out, x, weight;
+    TensorView<T> d_x;  // or absent
+    TensorView<T> d_weight;
+    VectorView<T> d_bias;
+    Window window;
+    int64_t groups = 1;
+    Activation activation;  // the function that produced x
+    bool accumulate = false;
+
+    template <class Visitor>
+    void visit(Visitor&& v) const {
+        const Use use = accumulate ? kUpdate : kWrite;
+        v(kRead, "d_out", d_out), v(kRead, "x", x), v(kRead, "weight", weight);
+        v(kWrite, "d_x", d_x), v(use, "d_weight", d_weight), v(use, "d_bias", d_bias);
+    }
+
+    void check() const {
+        check_convolution(kName, "x", x, weight, "d_out", d_out, window, groups);
+        const ActivationInfo& info = info_of(activation.kind);
+        require(info.derivative_at == DerivativeAt::kOutput, kName, "the derivative of ", info.name,
+                " cannot be computed from its output, x: pass activation='identity', then call activation_backward");
     }
 };
 

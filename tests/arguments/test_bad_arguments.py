@@ -15,6 +15,17 @@ SHAPE_ERRORS = {
     "matmul": [((3, 4), (5, 6)), ((3,), (3, 4)), ((3, 4), (4,)), ((2, 3, 4), (4, 2)), ((), ())],
     "linear": [((3, 4), (5, 6)), ((3, 4), (4, 6), (5,)), ((3, 4), (4, 6), (6, 1)), ((4,), (4, 6))],
     "linear_backward": [((3, 6), (3, 4), (5, 6)), ((2, 6), (3, 4), (4, 6)), ((3, 5), (3, 4), (4, 6))],
+    "conv2d": [
+        ((1, 3, 3, 2), (1, 1, 3, 2)),
+        ((1, 3, 3, 2), (4, 1, 2, 2)),
+        ((1, 3, 3, 2), (1, 1, 2, 2), (3,)),
+    ],
+    "conv2d_transpose": [((1, 3, 3, 2), (1, 1, 2, 3)), ((1, 3, 3, 2), (1, 1, 4, 2), (2,)), ((3, 2), (3, 2))],
+    "conv2d_backward": [
+        ((1, 3, 3, 2), (1, 4, 3, 2), (1, 1, 2, 2)),
+        ((1, 3, 3, 2), (2, 3, 3, 2), (1, 1, 2, 2)),
+        ((1, 3, 3, 2), (1, 3, 3, 2), (1, 1, 2, 3)),
+    ],
     "activation_backward": [((3, 4), (4, 3)), ((3, 4), (3,))],
     "squared_error": [((3, 4), (4, 3)), ((3, 4), (3,)), ((3, 4), (3, 4), (4,)), ((3, 4), (3, 4), (3, 1))],
     "prelu": [
@@ -97,12 +108,15 @@ def test_empty_batch_has_no_mean_loss(name, dtype):
 
 def calls_with_activation(activation):
     """Calls of all functions that take an activation."""
-    x = np.ones((2, 2))
+    x, image = np.ones((2, 2)), np.ones((1, 1, 1, 1))
     return (
         lambda: K.activation(x, activation),
         lambda: K.activation_backward(x, x, activation),
         lambda: K.linear(x, x, None, activation),
         lambda: K.linear_backward(x, x, x, activation=activation),
+        lambda: K.conv2d(image, image, None, activation),
+        lambda: K.conv2d_transpose(image, image, None, activation),
+        lambda: K.conv2d_backward(image, image, image, activation=activation),
     )
 
 

@@ -34,8 +34,8 @@ def rounded(value):
 
 
 def is_taken(where, bad):
-    """Whether the argument also accepts the value `bad`: a shape may be a list."""
-    return (where == "shape" or where == 0) and isinstance(bad, list)
+    """Whether the argument also accepts the value `bad`: a shape may be a list, and so may options of a window."""
+    return where in (0, "shape", "stride", "padding", "dilation") and isinstance(bad, list)
 
 
 @pytest.mark.parametrize("name", cases.CASES)

@@ -65,7 +65,8 @@ def test_every_kernel(name, large, threads):
         before = captured.bytes()
         with steepest.capture() as graph:
             captured.run()
-        assert len(graph) == 1
+        # The gradient of a convolution's input is a transposed convolution of its own.
+        assert len(graph) == (2 if name.startswith("conv2d_backward") else 1)
         assert captured.bytes() == before
         for _ in range(2):
             eager.run()

@@ -312,6 +312,42 @@ FAULTS = [
         "test_take_sparse_rows.py",
         WRONG,
     ),
+    Fault(
+        "products of windows: a tile is multiplied before it is there",
+        "cuda/window_product.cu",
+        "__syncthreads();                 // and that of all others; all have multiplied tile t - 1",
+        "",
+        "window_product.cu",
+        "test_convolution.py",
+        RACE,
+    ),
+    Fault(
+        "products of windows: the last digit of a walk carries too late",
+        "cuda/device/lines.cuh",
+        "point.last >= last_extent",
+        "point.last > last_extent",
+        "window_product.cu",
+        "test_convolution.py",
+        WRONG,
+    ),
+    Fault(
+        "products of windows: the first tap of each phase is the first of all",
+        "cuda/window_product.cu",
+        "first_tap * w.dilation % w.stride != rest",
+        "first_tap * w.dilation % w.stride > rest",
+        "window_product.cu",
+        "test_convolution.py",
+        WRONG,
+    ),
+    Fault(
+        "products of windows: other groups' slices are added",
+        "cuda/window_product.cu",
+        "memory.sums[thread + s * kItems]",
+        "memory.sums[(thread + s * kItems + 1) % kNarrowThreads]",
+        "window_product.cu",
+        "test_convolution.py",
+        WRONG,
+    ),
 ]
 
 

@@ -174,32 +174,21 @@ void export_convolutions(py::module_& m) {
             const Array d_bias = call.output(d_bias_, {weight.shape[3]});
             const Array d_x = input_grad ? call.output(d_x_, x.shape_vector()) : Array();
             const auto submit = [&]<class T>(T) {
-                ops::Conv2dWeightGradient<T> op{d_out.tensor<const T>(),
-                                                x.tensor<const T>(),
-                                                weight.tensor<const T>(),
-                                                d_weight.tensor<T>(),
-                                                d_bias.vector<T>(),
-                                                {},
-                                                window,
-                                                groups,
-                                                l2,
-                                                accumulate};
-                call.require_valid(op);
+                const TensorView<const T> gradient = d_out.tensor<const T>(), image = x.tensor<const T>();
+                const TensorView<const T> weights = weight.tensor<const T>();
+                const TensorView<T> of_image = input_grad ? d_x.tensor<T>() : TensorView<T>{};
+                // Before anything is written.
+                call.require_valid(ops::Conv2dBackward<T>{gradient, image, weights, of_image, d_weight.tensor<T>(),
+                                                          d_bias.vector<T>(), window, groups, activation, accumulate});
+                ops::Conv2dWeightGradient<T> op{
+                    gradient, image, weights,   d_weight.tensor<T>(), d_bias.vector<T>(), {}, window,
+                    groups,   l2,    accumulate};
                 op.workspace = call.workspace(op.workspace_items()).template vector<double>();
-                if (!input_grad) return call.submit(op);
-                const TensorView<const T> output =
-                    activation.is_identity() ? TensorView<const T>{} : x.tensor<const T>();
-                const ops::Conv2dTranspose<T> of_input{d_out.tensor<const T>(),
-                                                       weight.tensor<const T>(),
-                                                       {},
-                                                       output,
-                                                       d_x.tensor<T>(),
-                                                       window,
-                                                       groups,
-                                                       activation};
-                call.require_valid(of_input);  // before anything is written
                 call.submit(op);
-                call.submit(of_input);
+                if (!input_grad) return;
+                const TensorView<const T> output = activation.is_identity() ? TensorView<const T>{} : image;
+                call.submit(
+                    ops::Conv2dTranspose<T>{gradient, weights, {}, output, of_image, window, groups, activation});
             };
             if (call.dtype() == DType::kFloat32)
                 submit(float());
