@@ -10,6 +10,7 @@
 #include "bindings/operations/linear.h"
 #include "bindings/operations/linear_models.h"
 #include "bindings/operations/losses.h"
+#include "bindings/operations/pooling.h"
 #include "bindings/operations/random.h"
 #include "bindings/operations/reductions.h"
 #include "bindings/operations/rows.h"
@@ -26,6 +27,7 @@ void export_operations(py::module_& m) {
     export_tensors<B>(m);
     export_activations<B>(m);
     export_softmax<B>(m);
+    export_pooling<B>(m);
     export_pointwise_losses<B>(m);
     export_class_losses<B>(m);
     export_distributions<B>(m);

@@ -66,7 +66,7 @@ class Convolution {
 
     template <class Epilogue>
     void put_band(int64_t image, Range rows, const Epilogue& epilogue) {
-        const WindowAxis& down = window_.rows;
+        const TapAxis& down = window_.rows;
         const int64_t first = down.first(rows.begin);
         const Range sources{first, down.first(rows.end - 1) + down.extent()};
         const ImagePart<T> part = part_of_image(op_.x, image, sources, columns_, false, source_);
@@ -106,7 +106,7 @@ class Convolution {
 
     const ops::Conv2d<T>& op_;
     Team& team_;
-    Window window_;
+    Taps window_;
     int64_t in_, out_, group_in_, group_out_;
     bool is_depthwise_, joins_taps_;
     Range columns_;  // of the sources

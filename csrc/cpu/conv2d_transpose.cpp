@@ -10,7 +10,7 @@ namespace {
 // padding leaves the remainder `phase` by the stride belong to it; their sources are neighbours. Without dilation that
 // is every stride-th tap.
 struct PhaseTaps {
-    const WindowAxis& axis;
+    const TapAxis& axis;
     int64_t phase;
 
     bool has(int64_t tap) const { return tap * axis.dilation % axis.stride == phase; }
@@ -85,13 +85,13 @@ class TransposedConvolution {
 
   private:
     // All sources of some outputs along an axis.
-    static Range sources(const WindowAxis& axis, Range outputs) {
+    static Range sources(const TapAxis& axis, Range outputs) {
         return {floor_of(outputs.begin + axis.before - axis.extent() + 1, axis.stride),
                 (outputs.end - 1 + axis.before) / axis.stride + 1};
     }
 
-    // The weights in the order in which the phases read them, the outputs innermost. Each group has its own rows, unless
-    // there is one weight for each tap and channel.
+    // The weights in the order in which the phases read them, the outputs innermost. Each group has its own rows,
+    // unless there is one weight for each tap and channel.
     void pack() const {
         const TensorView<const T>& w = op_.weight;
         T* to = weights_;
@@ -175,7 +175,7 @@ class TransposedConvolution {
 
     const ops::Conv2dTranspose<T>& op_;
     Team& team_;
-    WindowAxis down_, across_;
+    TapAxis down_, across_;
     int64_t in_, out_, group_in_, group_out_;
     bool is_depthwise_;
     Range columns_;  // of the sources

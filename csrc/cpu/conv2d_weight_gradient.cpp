@@ -163,7 +163,7 @@ class WeightGradient {
 
     const ops::Conv2dWeightGradient<T>& op_;
     Team& team_;
-    WindowAxis down_, across_;
+    TapAxis down_, across_;
     int64_t in_, out_, height_, width_, group_in_, group_out_;
     bool is_depthwise_, joins_taps_;
     Range columns_;  // of the sources

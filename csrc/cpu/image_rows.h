@@ -5,8 +5,8 @@
 // whose inner dimension has a segment for each run of taps.
 #pragma once
 
+#include "common/taps.h"
 #include "common/views.h"
-#include "common/window.h"
 #include "cpu/gemm_tile.h"
 #include "cpu/rows.h"
 #include "cpu/team.h"

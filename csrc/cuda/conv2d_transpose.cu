@@ -8,7 +8,7 @@ inline namespace STEEPEST_TARGET {
 namespace {
 
 template <class T>
-PhaseAxis phase_axis(const ops::Conv2dTranspose<T>& op, const WindowAxis& window, int d) {
+PhaseAxis phase_axis(const ops::Conv2dTranspose<T>& op, const TapAxis& window, int d) {
     PhaseAxis axis;
     axis.window = window, axis.outputs = op.out.extent[1 + d];
     axis.tap_step = window.stride / std::gcd(window.stride, window.dilation);

@@ -14,8 +14,8 @@ inline Spot step_over(int64_t count, int64_t offset, int64_t rows, int64_t colum
 
 // The pixel of x that the first tap of each output's window reads.
 template <class X, class Y>
-Line<Spot> places_over(const TensorView<X>& x, const Window& window, const TensorView<Y>& out) {
-    const WindowAxis &down = window.rows, &across = window.columns;
+Line<Spot> places_over(const TensorView<X>& x, const Taps& window, const TensorView<Y>& out) {
+    const TapAxis &down = window.rows, &across = window.columns;
     Line<Spot> line;
     for (int d = 0; d < 3; ++d) line.extent[d] = out.extent[d];
     line.start = {down.first(0) * x.stride[1] + across.first(0) * x.stride[2], static_cast<int32_t>(down.first(0)),
@@ -28,8 +28,8 @@ Line<Spot> places_over(const TensorView<X>& x, const Window& window, const Tenso
 
 // From the pixel of the first tap to those of the others, and to their channels.
 template <class X>
-Line<Spot> taps_over(const TensorView<X>& x, const Window& window, int64_t channels) {
-    const WindowAxis &down = window.rows, &across = window.columns;
+Line<Spot> taps_over(const TensorView<X>& x, const Taps& window, int64_t channels) {
+    const TapAxis &down = window.rows, &across = window.columns;
     Line<Spot> line;
     line.extent[0] = down.size, line.extent[1] = across.size, line.extent[2] = channels;
     line.step[0] = step_over(down.size, down.dilation * x.stride[1], down.dilation, 0);

@@ -15,7 +15,7 @@ struct Phase {
     int64_t outputs, taps, first_tap, first_source;
 
     __device__ Phase(const PhaseAxis& axis, int64_t first_output) : taps(0), first_tap(0), first_source(0) {
-        const WindowAxis& w = axis.window;
+        const TapAxis& w = axis.window;
         outputs = (axis.outputs - first_output + w.stride - 1) / w.stride;
         const int64_t rest = (first_output + w.before) % w.stride;
         const int64_t candidates = w.size < axis.tap_step ? w.size : axis.tap_step;

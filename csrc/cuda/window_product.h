@@ -1,7 +1,7 @@
 // Launches the products of windows over images, which the convolutions are.
 #pragma once
 
-#include "common/window.h"
+#include "common/taps.h"
 #include "cuda/device/epilogue.cuh"
 #include "cuda/device/lines.cuh"
 #include "cuda/stream.h"
@@ -19,7 +19,7 @@ struct ProductLines {
 // An axis of a transposed convolution. A stride of s divides the outputs of an axis into s phases, s outputs apart.
 // Within a phase, neighbouring outputs read neighbouring sources by the same taps: every tap_step-th.
 struct PhaseAxis {
-    WindowAxis window;
+    TapAxis window;
     int64_t outputs = 0, tap_step = 1;
     int64_t weight_stride = 0, c_stride = 0, beside_stride = 0;
 

@@ -3,6 +3,7 @@
 
 #include "common/failure.h"
 #include "ops/activation.h"
+#include "ops/avg_pool2d.h"
 #include "ops/binary.h"
 #include "ops/class_scatter.h"
 #include "ops/conv2d.h"
@@ -19,6 +20,7 @@
 #include "ops/linear_sgd.h"
 #include "ops/linear_tangent.h"
 #include "ops/matmul.h"
+#include "ops/max_pool2d.h"
 #include "ops/output_divergence.h"
 #include "ops/output_fisher.h"
 #include "ops/pointwise_loss.h"
@@ -50,6 +52,11 @@
     X(ActivationBackward)            \
     X(Binary)                        \
     X(Dropout)                       \
+    X(MaxPool2d)                     \
+    X(MaxPool2dBackward)             \
+    X(MaxPool2dGather)               \
+    X(AvgPool2d)                     \
+    X(AvgPool2dBackward)             \
     X(Prelu)                         \
     X(PreluBackward)                 \
     X(Softmax)                       \

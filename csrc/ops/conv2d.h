@@ -7,7 +7,7 @@
 #pragma once
 
 #include "common/activations.h"
-#include "common/window.h"
+#include "common/taps.h"
 #include "ops/contract.h"
 
 namespace steepest::ops {
@@ -18,7 +18,7 @@ constexpr int64_t kLongestAxis = int64_t{1} << 29;
 // What all three have to agree on: x and out are the images of the convolution itself.
 template <class X, class W, class Y>
 void check_convolution(const char* name, const char* x_name, const TensorView<X>& x, const TensorView<W>& weight,
-                       const char* out_name, const TensorView<Y>& out, const Window& window, int64_t groups) {
+                       const char* out_name, const TensorView<Y>& out, const Taps& window, int64_t groups) {
     require(groups >= 1, name, "groups is ", groups, "; it must be at least 1");
     require(x.extent[3] % groups == 0 && out.extent[3] % groups == 0, name, "groups is ", groups, ", but ", x_name,
             " has ", x.extent[3], " channels and ", out_name, " has ", out.extent[3], ": groups must divide both");
@@ -27,7 +27,7 @@ void check_convolution(const char* name, const char* x_name, const TensorView<X>
             " out, but ", x_name, " has ", x.extent[3], " and ", out_name, " has ", out.extent[3]);
     require(x.extent[3] <= kLongestAxis && out.extent[3] <= kLongestAxis, name, x_name, " and ", out_name,
             " may have at most ", kLongestAxis, " channels");
-    const auto check_axis = [&](const WindowAxis& axis, int d, const char* along) {
+    const auto check_axis = [&](const TapAxis& axis, int d, const char* along) {
         require(axis.size >= 1, name, "weight of shape ", shape_of(weight), " has no taps");
         require(axis.stride >= 1 && axis.dilation >= 1, name, "stride and dilation along ", along,
                 " must be at least 1");
@@ -44,7 +44,7 @@ void check_convolution(const char* name, const char* x_name, const TensorView<X>
 }
 
 template <class T>
-double convolution_flops(const TensorView<T>& weight, const Window& window, int64_t images, int64_t places) {
+double convolution_flops(const TensorView<T>& weight, const Taps& window, int64_t images, int64_t places) {
     return 2.0 * images * places * window.taps() * weight.extent[2] * weight.extent[3];
 }
 
@@ -56,7 +56,7 @@ struct Conv2d {
     TensorView<const T> weight;
     VectorView<const T> bias;  // of out's channels, or absent
     TensorView<T> out;
-    Window window;
+    Taps window;
     int64_t groups = 1;
     Activation activation;
 
@@ -84,7 +84,7 @@ struct Conv2dTranspose {
     VectorView<const T> bias;    // of out's channels, or absent
     TensorView<const T> output;  // of out's shape, or absent
     TensorView<T> out;
-    Window window;
+    Taps window;
     int64_t groups = 1;
     Activation activation;
 
@@ -116,7 +116,7 @@ struct Conv2dWeightGradient {
     TensorView<T> d_weight;
     VectorView<T> d_bias;          // or absent
     VectorView<double> workspace;  // at least workspace_items() long
-    Window window;
+    Taps window;
     int64_t groups = 1;
     double l2 = 0;
     bool accumulate = false;
@@ -158,7 +158,7 @@ struct Conv2dBackward {
     TensorView<T> d_x;  // or absent
     TensorView<T> d_weight;
     VectorView<T> d_bias;
-    Window window;
+    Taps window;
     int64_t groups = 1;
     Activation activation;  // the function that produced x
     bool accumulate = false;

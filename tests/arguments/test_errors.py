@@ -60,6 +60,8 @@ SPOILERS = {
     "longer": lambda a: np.concatenate([a.ravel(), a.ravel(), a.ravel()[:1]]),
 }
 OUTPUT_SPOILERS = {**SPOILERS, "read_only": read_only}
+# These change nothing in an array of bytes.
+NEED_LONG_ITEMS = {"byte_swapped", "misaligned"}
 
 
 def is_valid(name, spoiler):
@@ -122,6 +124,8 @@ def test_bad_input(name, spoiler, dtype):
 def test_bad_output(name, spoiler, dtype):
     for where in places(cases.make(name, dtype))[1]:
         case = cases.make(name, dtype)
+        if spoiler in NEED_LONG_ITEMS and isinstance(where, str) and case.kwargs[where].itemsize == 1:
+            continue
         spoil(case, where, OUTPUT_SPOILERS[spoiler])
         assert_refused(case, name)
 

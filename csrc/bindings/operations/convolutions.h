@@ -62,17 +62,16 @@ inline auto padding() {
 
 // The window of a weight array over an image of which `image` has the shape.
 template <class B>
-Window window_over(const Call<B>& call, const Array& weight, const std::array<int64_t, 2>& image,
-                   const std::array<int64_t, 2>& stride, const Padding& padding,
-                   const std::array<int64_t, 2>& dilation) {
-    Window window;
-    WindowAxis* const axes[2] = {&window.rows, &window.columns};
+Taps window_over(const Call<B>& call, const Array& weight, const std::array<int64_t, 2>& image,
+                 const std::array<int64_t, 2>& stride, const Padding& padding, const std::array<int64_t, 2>& dilation) {
+    Taps window;
+    TapAxis* const axes[2] = {&window.rows, &window.columns};
     for (int d = 0; d < 2; ++d) {
         const char* const along = d == 0 ? "rows" : "columns";
         if (stride[d] < 1 || dilation[d] < 1)
             ops::reject(call.name(), stride[d] < 1 ? "stride" : "dilation", " is 0 along the ", along,
                         "; it must be at least 1");
-        WindowAxis& axis = *axes[d];
+        TapAxis& axis = *axes[d];
         axis.size = weight.shape[d], axis.stride = stride[d], axis.dilation = dilation[d];
         if (axis.size < 1) ops::reject(call.name(), "weight of shape ", weight.shape_text(), " has no taps");
         axis.before = padding.sides[d][0], axis.after = padding.sides[d][1];
@@ -105,7 +104,7 @@ void export_convolutions(py::module_& m) {
                  const Output& out, std::array<int64_t, 2> stride, const Padding& padding,
                  std::array<int64_t, 2> dilation, int64_t groups) {
                   require_channels(call, x, weight);
-                  const Window window = window_over(call, weight, {x.shape[1], x.shape[2]}, stride, padding, dilation);
+                  const Taps window = window_over(call, weight, {x.shape[1], x.shape[2]}, stride, padding, dilation);
                   const Array y = call.output(out, {x.shape[0], window.rows.outputs(x.shape[1]),
                                                     window.columns.outputs(x.shape[2]), weight.shape[3]});
                   call.submit_float([&]<class T>() {
@@ -141,7 +140,7 @@ void export_convolutions(py::module_& m) {
                           ops::reject(call.name(), "padding of ", padding.sides[d][0], " + ", padding.sides[d][1],
                                       " leaves nothing of ", x.shape[1 + d], d == 0 ? " rows" : " columns");
                   }
-                  const Window window = window_over(call, weight, image, stride, padding, dilation);
+                  const Taps window = window_over(call, weight, image, stride, padding, dilation);
                   const Array y = call.output(out, {x.shape[0], image[0], image[1], weight.shape[2] * groups});
                   call.submit_float([&]<class T>() {
                       return ops::Conv2dTranspose<T>{x.tensor<const T>(),
@@ -169,7 +168,7 @@ void export_convolutions(py::module_& m) {
             require_channels(call, x, weight);
             if (accumulate && (!d_weight_.is_given() || !d_bias_.is_given()))
                 reject_type(call.name(), "accumulate=True requires d_weight and d_bias");
-            const Window window = window_over(call, weight, {x.shape[1], x.shape[2]}, stride, padding, dilation);
+            const Taps window = window_over(call, weight, {x.shape[1], x.shape[2]}, stride, padding, dilation);
             const Array d_weight = call.output(d_weight_, weight.shape_vector());
             const Array d_bias = call.output(d_bias_, {weight.shape[3]});
             const Array d_x = input_grad ? call.output(d_x_, x.shape_vector()) : Array();

@@ -174,6 +174,74 @@ STEEPEST_HD void transpose(Vec<double>* r) {
     r[2] = _mm256_permute2f128_pd(low01, low23, 0x31), r[3] = _mm256_permute2f128_pd(high01, high23, 0x31);
 }
 
+// Whether a lane is NaN.
+STEEPEST_HD bool any_nan(Vec<float> a) { return _mm256_movemask_ps(_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)) != 0; }
+STEEPEST_HD bool any_nan(Vec<double> a) { return _mm256_movemask_pd(_mm256_cmp_pd(a.v, a.v, _CMP_UNORD_Q)) != 0; }
+// Whether a > b, or a is NaN and b is not.
+STEEPEST_HD __m256 exceeds(Vec<float> a, Vec<float> b) {
+    return _mm256_and_ps(_mm256_cmp_ps(b.v, b.v, _CMP_ORD_Q), _mm256_cmp_ps(a.v, b.v, _CMP_NLE_UQ));
+}
+STEEPEST_HD __m256d exceeds(Vec<double> a, Vec<double> b) {
+    return _mm256_and_pd(_mm256_cmp_pd(b.v, b.v, _CMP_ORD_Q), _mm256_cmp_pd(a.v, b.v, _CMP_NLE_UQ));
+}
+
+template <class T>
+STEEPEST_HD Vec<T> load_bytes(const uint8_t* p, int n) {
+    uint64_t bytes = 0;
+    if (n == Vec<T>::kSize)
+        __builtin_memcpy(&bytes, p, Vec<T>::kSize);
+    else
+        for (int l = 0; l < n; ++l) bytes |= static_cast<uint64_t>(p[l]) << 8 * l;
+    const __m128i low = _mm_cvtsi64_si128(static_cast<int64_t>(bytes));
+    if constexpr (sizeof(T) == 4)
+        return Vec<float>(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(low)));
+    else
+        return Vec<double>(_mm256_cvtepi32_pd(_mm_cvtepu8_epi32(low)));
+}
+template <class T>
+STEEPEST_HD void store_bytes(Vec<T> a, uint8_t* p, int n) {
+    __m128i words;  // the lanes as integers of two bytes
+    if constexpr (sizeof(T) == 4) {
+        const __m256i lanes = _mm256_cvtps_epi32(a.v);
+        words = _mm_packus_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
+    } else {
+        const __m128i lanes = _mm256_cvtpd_epi32(a.v);
+        words = _mm_packus_epi32(lanes, lanes);
+    }
+    const auto bytes = static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_packus_epi16(words, words)));
+    if (n == Vec<T>::kSize)
+        __builtin_memcpy(p, &bytes, Vec<T>::kSize);
+    else
+        for (int l = 0; l < n; ++l) p[l] = static_cast<uint8_t>(bytes >> 8 * l);
+}
+
+template <class T>
+struct Picker {
+    __m256i lane;  // numbers of floats
+    __m256 of_second;
+
+    STEEPEST_HD explicit Picker(const int32_t* numbers) {
+        if constexpr (sizeof(T) == 4) {
+            lane = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers));
+            of_second = _mm256_castsi256_ps(_mm256_slli_epi32(lane, 28));
+        } else {
+            const __m256i pair =
+                _mm256_slli_epi64(_mm256_cvtepu32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(numbers))), 1);
+            lane = _mm256_or_si256(pair, _mm256_slli_epi64(_mm256_add_epi64(pair, _mm256_set1_epi64x(1)), 32));
+            of_second = _mm256_castsi256_ps(_mm256_slli_epi64(pair, 60));
+        }
+    }
+    STEEPEST_HD Vec<T> operator()(Vec<T> a, Vec<T> b) const {
+        if constexpr (sizeof(T) == 4)
+            return _mm256_blendv_ps(_mm256_permutevar8x32_ps(a.v, lane), _mm256_permutevar8x32_ps(b.v, lane),
+                                    of_second);
+        else
+            return _mm256_blendv_pd(_mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(a.v), lane)),
+                                    _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(b.v), lane)),
+                                    _mm256_castps_pd(of_second));
+    }
+};
+
 STEEPEST_HD float reduce_add(Vec<float> a) {
     __m128 x = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
     x = _mm_add_ps(x, _mm_movehl_ps(x, x));

@@ -161,6 +161,50 @@ STEEPEST_HD void transpose(Vec<double>* r) {
     }
 }
 
+// Whether a lane is NaN.
+STEEPEST_HD bool any_nan(Vec<float> a) { return _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q) != 0; }
+STEEPEST_HD bool any_nan(Vec<double> a) { return _mm512_cmp_pd_mask(a.v, a.v, _CMP_UNORD_Q) != 0; }
+// Whether a > b, or a is NaN and b is not.
+STEEPEST_HD __mmask16 exceeds(Vec<float> a, Vec<float> b) {
+    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(b.v, b.v, _CMP_ORD_Q), a.v, b.v, _CMP_NLE_UQ);
+}
+STEEPEST_HD __mmask8 exceeds(Vec<double> a, Vec<double> b) {
+    return _mm512_mask_cmp_pd_mask(_mm512_cmp_pd_mask(b.v, b.v, _CMP_ORD_Q), a.v, b.v, _CMP_NLE_UQ);
+}
+
+template <class T>
+STEEPEST_HD Vec<T> load_bytes(const uint8_t* p, int n) {
+    const __m128i bytes = _mm_maskz_loadu_epi8(static_cast<__mmask16>((1u << n) - 1u), p);
+    if constexpr (sizeof(T) == 4)
+        return Vec<float>(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)));
+    else
+        return Vec<double>(_mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(bytes)));
+}
+STEEPEST_HD void store_bytes(Vec<float> a, uint8_t* p, int n) {
+    _mm512_mask_cvtepi32_storeu_epi8(p, Vec<float>::first(n), _mm512_cvtps_epi32(a.v));
+}
+STEEPEST_HD void store_bytes(Vec<double> a, uint8_t* p, int n) {
+    _mm256_mask_cvtepi32_storeu_epi8(p, Vec<double>::first(n), _mm512_cvtpd_epi32(a.v));
+}
+
+template <class T>
+struct Picker {
+    __m512i lane;
+
+    STEEPEST_HD explicit Picker(const int32_t* numbers) {
+        if constexpr (sizeof(T) == 4)
+            lane = _mm512_loadu_si512(numbers);
+        else
+            lane = _mm512_cvtepi32_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers)));
+    }
+    STEEPEST_HD Vec<T> operator()(Vec<T> a, Vec<T> b) const {
+        if constexpr (sizeof(T) == 4)
+            return _mm512_permutex2var_ps(a.v, lane, b.v);
+        else
+            return _mm512_permutex2var_pd(a.v, lane, b.v);
+    }
+};
+
 STEEPEST_HD float reduce_add(Vec<float> a) { return _mm512_reduce_add_ps(a.v); }
 STEEPEST_HD double reduce_add(Vec<double> a) { return _mm512_reduce_add_pd(a.v); }
 STEEPEST_HD float reduce_max(Vec<float> a) { return _mm512_reduce_max_ps(a.v); }

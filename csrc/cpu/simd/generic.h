@@ -124,6 +124,45 @@ STEEPEST_HD Vec<T> select(typename Vec<T>::Mask m, Vec<T> a, Vec<T> b) {
     return Vec<T>::of(m.lane ? a.lane : b.lane);
 }
 
+// Whether a lane is NaN.
+template <class T>
+STEEPEST_HD bool any_nan(Vec<T> a) {
+    bool any = false;
+    for (int i = 0; i < Vec<T>::kSize; ++i) any = any || a.lane[i] != a.lane[i];
+    return any;
+}
+// Whether a > b, or a is NaN and b is not.
+template <class T>
+STEEPEST_HD typename Vec<T>::Mask exceeds(Vec<T> a, Vec<T> b) {
+    return {~(a.lane <= b.lane) & (b.lane == b.lane)};
+}
+
+template <class T>
+STEEPEST_HD Vec<T> load_bytes(const uint8_t* p, int n) {
+    Vec<T> r(0);
+    for (int i = 0; i < n; ++i) r.lane[i] = p[i];
+    return r;
+}
+template <class T>
+STEEPEST_HD void store_bytes(Vec<T> a, uint8_t* p, int n) {
+    for (int i = 0; i < n; ++i) p[i] = static_cast<uint8_t>(a.lane[i]);
+}
+
+template <class T>
+struct Picker {
+    int32_t lane[Vec<T>::kSize];
+
+    STEEPEST_HD explicit Picker(const int32_t* numbers) {
+        for (int i = 0; i < Vec<T>::kSize; ++i) lane[i] = numbers[i];
+    }
+    STEEPEST_HD Vec<T> operator()(Vec<T> a, Vec<T> b) const {
+        Vec<T> r;
+        for (int i = 0; i < Vec<T>::kSize; ++i)
+            r.lane[i] = lane[i] < Vec<T>::kSize ? a.lane[lane[i]] : b.lane[lane[i] - Vec<T>::kSize];
+        return r;
+    }
+};
+
 // The rounding error a² - square: the two halves of a's digits (Veltkamp) have exact products.
 template <class T>
 STEEPEST_HD Vec<T> rounding_of_square(Vec<T> a, Vec<T> square) {

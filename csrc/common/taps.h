@@ -1,4 +1,4 @@
-// Windows that slide over an image: those of convolutions.
+// The window of a convolution: the places (taps) that it reads for each output.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@ namespace steepest {
 
 // One axis of a window and of how it slides. Tap i of output o reads item o * stride - before + i * dilation; items
 // outside of the image are zeros.
-struct WindowAxis {
+struct TapAxis {
     int64_t size = 1, stride = 1, before = 0, after = 0, dilation = 1;
 
     STEEPEST_HD int64_t extent() const { return (size - 1) * dilation + 1; }
@@ -21,8 +21,8 @@ struct WindowAxis {
     }
 };
 
-struct Window {
-    WindowAxis rows, columns;
+struct Taps {
+    TapAxis rows, columns;
 
     STEEPEST_HD int64_t taps() const { return rows.size * columns.size; }
 };
