@@ -12,15 +12,14 @@ using TileKernel = void (*)(int64_t, const T*, int64_t, int64_t, const T*, int64
 // Rows x Vectors accumulators live in registers for the whole of k. With kPartial the last vector has only `last`
 // columns. Products are summed from zero and then added to c: the error of a long k does not exceed that of its blocks.
 // kAhead prefetches the columns behind those of b, from each of its rows: the processor would not foresee them.
-template <class T, int Rows, int Vectors, bool kPartial, bool kAhead = false>
+template <class V, class T, int Rows, int Vectors, bool kPartial, bool kAhead = false>
 void tile_kernel(int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, int64_t b_k, T* c, int64_t c_row,
                  int last, bool accumulate, Segments segments) {
-    using V = Vec<T>;
     V sum[Rows][Vectors];
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 4
-        for (int j = 0; j < Vectors; ++j) sum[i][j] = V(0);
+        for (int j = 0; j < Vectors; ++j) sum[i][j] = V(T(0));
 
     // Three rows of a share a base pointer: base, base + stride and base + 2 stride are each one addressing mode.
     constexpr int kBases = (Rows + 2) / 3;
@@ -65,17 +64,19 @@ void tile_kernel(int64_t k, const T* a, int64_t a_row, int64_t a_k, const T* b, 
     }
 }
 
-// The kernels of each height: those of each number of vectors, whose last is whole or partial; and of two whole vectors
-// with prefetches.
+// The kernels of each height: those of each number of vectors, whose last is whole or partial; of two whole vectors with
+// prefetches; and of a narrow vector.
 template <class T, class = std::make_integer_sequence<int, kTileRows>>
 struct TileKernels;
 
 template <class T, int... Rows>
 struct TileKernels<T, std::integer_sequence<int, Rows...>> {
+    using V = Vec<T>;
     static constexpr TileKernel<T> kKernels[kTileRows][2][2] = {
-        {{tile_kernel<T, Rows + 1, 1, false>, tile_kernel<T, Rows + 1, 1, true>},
-         {tile_kernel<T, Rows + 1, 2, false>, tile_kernel<T, Rows + 1, 2, true>}}...};
-    static constexpr TileKernel<T> kAhead[kTileRows] = {tile_kernel<T, Rows + 1, 2, false, true>...};
+        {{tile_kernel<V, T, Rows + 1, 1, false>, tile_kernel<V, T, Rows + 1, 1, true>},
+         {tile_kernel<V, T, Rows + 1, 2, false>, tile_kernel<V, T, Rows + 1, 2, true>}}...};
+    static constexpr TileKernel<T> kAhead[kTileRows] = {tile_kernel<V, T, Rows + 1, 2, false, true>...};
+    static constexpr TileKernel<T> kNarrow[kTileRows] = {tile_kernel<NarrowVec<T>, T, Rows + 1, 1, true>...};
 };
 
 template <class T, int Rows>
@@ -171,6 +172,9 @@ void multiply_tile(int rows, int cols, int64_t k, const T* a, int64_t a_row, int
     static_assert(kTileVectors == 2);
     if (prefetch && cols == 2 * kSize)
         return TileKernels<T>::kAhead[rows - 1](k, a, a_row, a_k, b, b_k, c, c_row, kSize, accumulate, segments);
+    if constexpr (NarrowVec<T>::kSize < kSize)
+        if (cols <= NarrowVec<T>::kSize)
+            return TileKernels<T>::kNarrow[rows - 1](k, a, a_row, a_k, b, b_k, c, c_row, cols, accumulate, segments);
     const int vectors = (cols + kSize - 1) / kSize;
     const int last = cols - (vectors - 1) * kSize;
     TileKernels<T>::kKernels[rows - 1][vectors - 1][last < kSize](k, a, a_row, a_k, b, b_k, c, c_row, last, accumulate,

@@ -181,12 +181,18 @@ def parts():
     schedules = optim.schedules
     without_defaults = {
         nn.Activation: ("elu", 0.5),
+        nn.AvgPool2d: ((2, 3), None, 1, True),
+        nn.BatchNorm: (4, 1e-3, False, 0.2),
         nn.Conv1d: (4, 6, 3, 2, ((1, 0),)),
         nn.Conv2d: (4, 6, (3, 2), 1, "same", 1, 2),
         nn.ConvTranspose2d: (4, 6, 3, (2, 1)),
+        nn.GroupNorm: (4, 1e-5, True, 2),
+        nn.LayerNorm: (4,),
         nn.Linear: (4, 3, False, "orthogonal"),
+        nn.MaxPool2d: (3, (2, 1)),
         nn.ParameterSpec: ((4, 3), "he_normal", True),
         nn.Permute: ((1, 0),),
+        nn.RMSNorm: (4, 1e-6),
         nn.Reshape: ((4, 3),),
         nn.Residual: (nn.Linear(4, 4), nn.ReLU()),
         schedules.Constant: (0.5,),

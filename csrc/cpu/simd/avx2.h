@@ -271,6 +271,10 @@ STEEPEST_HD double first_lane(Vec<double> a) { return _mm256_cvtsd_f64(a.v); }
 STEEPEST_HD double reduce_add_wide(Vec<float> a) { return reduce_add(widen_low(a) + widen_high(a)); }
 STEEPEST_HD double reduce_add_wide(Vec<double> a) { return reduce_add(a); }
 
+// There are no narrower vectors.
+template <class T>
+using NarrowVec = Vec<T>;
+
 // The accumulators of the matrix product's register tile: kTileRows rows of kTileVectors vectors.
 constexpr int kTileRows = 6;
 constexpr int kTileVectors = 2;

@@ -220,6 +220,50 @@ STEEPEST_HD double first_lane(Vec<double> a) { return _mm512_cvtsd_f64(a.v); }
 STEEPEST_HD double reduce_add_wide(Vec<float> a) { return reduce_add(widen_low(a) + widen_high(a)); }
 STEEPEST_HD double reduce_add_wide(Vec<double> a) { return _mm512_reduce_add_pd(a.v); }
 
+// Vectors of half the width, for results that do not fill a whole one: processors that compute wide vectors in halves take
+// half the time for them. They have what the register tile of the matrix product needs.
+template <class T>
+struct NarrowVec;
+
+template <>
+struct NarrowVec<float> {
+    static constexpr int kSize = 8;
+    __m256 v;
+
+    NarrowVec() = default;
+    STEEPEST_HD NarrowVec(__m256 x) : v(x) {}
+    STEEPEST_HD explicit NarrowVec(float x) : v(_mm256_set1_ps(x)) {}
+    static STEEPEST_HD __mmask8 first(int n) { return static_cast<__mmask8>((1u << n) - 1u); }
+    static STEEPEST_HD NarrowVec load(const float* p) { return _mm256_loadu_ps(p); }
+    static STEEPEST_HD NarrowVec load(const float* p, int n) { return _mm256_maskz_loadu_ps(first(n), p); }
+    STEEPEST_HD void store(float* p) const { _mm256_storeu_ps(p, v); }
+    STEEPEST_HD void store(float* p, int n) const { _mm256_mask_storeu_ps(p, first(n), v); }
+};
+
+template <>
+struct NarrowVec<double> {
+    static constexpr int kSize = 4;
+    __m256d v;
+
+    NarrowVec() = default;
+    STEEPEST_HD NarrowVec(__m256d x) : v(x) {}
+    STEEPEST_HD explicit NarrowVec(double x) : v(_mm256_set1_pd(x)) {}
+    static STEEPEST_HD __mmask8 first(int n) { return static_cast<__mmask8>((1u << n) - 1u); }
+    static STEEPEST_HD NarrowVec load(const double* p) { return _mm256_loadu_pd(p); }
+    static STEEPEST_HD NarrowVec load(const double* p, int n) { return _mm256_maskz_loadu_pd(first(n), p); }
+    STEEPEST_HD void store(double* p) const { _mm256_storeu_pd(p, v); }
+    STEEPEST_HD void store(double* p, int n) const { _mm256_mask_storeu_pd(p, first(n), v); }
+};
+
+STEEPEST_HD NarrowVec<float> operator+(NarrowVec<float> a, NarrowVec<float> b) { return _mm256_add_ps(a.v, b.v); }
+STEEPEST_HD NarrowVec<double> operator+(NarrowVec<double> a, NarrowVec<double> b) { return _mm256_add_pd(a.v, b.v); }
+STEEPEST_HD NarrowVec<float> fma(NarrowVec<float> a, NarrowVec<float> b, NarrowVec<float> c) {
+    return _mm256_fmadd_ps(a.v, b.v, c.v);
+}
+STEEPEST_HD NarrowVec<double> fma(NarrowVec<double> a, NarrowVec<double> b, NarrowVec<double> c) {
+    return _mm256_fmadd_pd(a.v, b.v, c.v);
+}
+
 // The accumulators of the matrix product's register tile: kTileRows rows of kTileVectors vectors.
 constexpr int kTileRows = 14;
 constexpr int kTileVectors = 2;

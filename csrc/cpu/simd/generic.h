@@ -248,6 +248,10 @@ STEEPEST_HD double reduce_add_wide(Vec<T> a) {
     return r;
 }
 
+// There are no narrower vectors.
+template <class T>
+using NarrowVec = Vec<T>;
+
 // The accumulators of the matrix product's register tile: kTileRows rows of kTileVectors vectors.
 constexpr int kTileRows = 4;
 constexpr int kTileVectors = 2;

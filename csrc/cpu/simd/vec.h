@@ -3,6 +3,7 @@
 //     Vec<T>::kSize, load(p), load(p, n), load(p, n, rest), store(p), store(p, n), stream(p)
 //     + - * /, fma, min, max, abs, minus_abs, sqrt, select, >, ==, any_greater, quotient, rounding_of_square,
 //     scale_by_power_of_two, split_exponent, transpose, any_nan, exceeds, load_bytes, store_bytes, Picker
+//     NarrowVec<T>: the same of half the width where that is faster, or Vec<T>
 //     reduce_add, reduce_max, reduce_add_wide, widen_low, widen_high, first_lane, and the register tile of the matrix
 //     product
 // stream(p) writes past the caches to an address p that is aligned to a vector; call finish_streams() after the last. A

@@ -180,6 +180,8 @@ class Compiled:
     def release(self) -> None:
         """Free all buffers."""
         self._buffers.clear()
+        for node in self.training.nodes:
+            node.operation.release()
 
     @property
     def holds_buffers(self) -> bool:

@@ -11,6 +11,8 @@ from .custom import CustomLayer
 from .dropout import Dropout
 from .linear import Linear
 from .merge import Add, Concatenate, Multiply
+from .normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
+from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Upsample
 from .prelu import PReLU
 from .residual import Residual
 from .shape import Flatten, Permute, Reshape
@@ -19,6 +21,8 @@ from .softmax import Softmax
 __all__ = [
     "Activation",
     "Add",
+    "AvgPool2d",
+    "BatchNorm",
     "Concatenate",
     "Conv1d",
     "Conv2d",
@@ -26,13 +30,19 @@ __all__ = [
     "CustomLayer",
     "Dropout",
     "Flatten",
+    "GlobalAvgPool2d",
+    "GroupNorm",
     "Layer",
+    "LayerNorm",
     "Linear",
+    "MaxPool2d",
     "Multiply",
     "PReLU",
     "ParameterSpec",
     "Permute",
+    "RMSNorm",
     "Reshape",
     "Residual",
     "Softmax",
+    "Upsample",
 ]

@@ -139,6 +139,9 @@ class Operation(ABC):
         """Return what a prediction computes in place of this operation; None if the input is the output there."""
         return self
 
+    def release(self) -> None:  # noqa: B027 - most operations keep nothing
+        """Free what `forward` keeps for derivatives."""
+
     def ending_in(self, activation: Function) -> Operation:
         """Return this operation with an activation behind it, for operations with `fuses_activation`."""
         raise NotImplementedError

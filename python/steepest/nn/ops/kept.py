@@ -1,0 +1,36 @@
+"""What the forward pass of an operation keeps for its derivatives."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from steepest._runtime.arrays import Array
+
+from .base import Operation
+
+# As many batch sizes as a network keeps buffers for.
+_KEPT_BATCH_SIZES = 8
+
+
+class KeepingOperation(Operation):
+    """Base of operations whose `forward` keeps arrays for `vjp` and `jvp`: those of the last pass of each batch size.
+
+    Predictions may come between a forward and a backward pass, so `at_prediction` returns another operation.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[int, tuple[Array, ...]] = OrderedDict()
+
+    def arrays_for(self, n: int, allocate: Callable[[], tuple[Array, ...]]) -> tuple[Array, ...]:
+        """Return the arrays of a batch size, which a forward pass fills."""
+        found = self._kept.get(n)
+        if found is None:
+            found = self._kept[n] = allocate()
+            if len(self._kept) > _KEPT_BATCH_SIZES:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(n)
+        return found
+
+    def release(self) -> None:
+        self._kept.clear()
