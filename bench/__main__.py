@@ -23,6 +23,7 @@ TITLES = {
     "matmul": "Layers, and products on a GPU",
     "activation": "Activations",
     "elementwise": "Sums, products and copies",
+    "normalization": "Layer, RMS, group and batch norm",
     "softmax_cross_entropy": "Softmax-cross-entropy",
     "loss": "Losses of single predictions",
     "linear_loss": "Losses and steps of linear models",
@@ -65,6 +66,7 @@ CUDA_ORDER = (
     "linear_model",
     "activation",
     "elementwise",
+    "normalization",
 )
 # Benchmarks that run on the host alone: they measure processes, or compare with libraries there.
 HOST_ONLY = ("products", "discriminant_memory", "natural", "fisher")

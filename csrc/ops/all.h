@@ -18,6 +18,7 @@
 #include "ops/linear_sgd.h"
 #include "ops/linear_tangent.h"
 #include "ops/matmul.h"
+#include "ops/normalize.h"
 #include "ops/output_divergence.h"
 #include "ops/output_fisher.h"
 #include "ops/pointwise_loss.h"
@@ -46,6 +47,9 @@
     X(ActivationBackward)            \
     X(Binary)                        \
     X(Dropout)                       \
+    X(Normalize)                     \
+    X(NormalizeBackward)             \
+    X(NormalizeTangent)              \
     X(Prelu)                         \
     X(PreluBackward)                 \
     X(Softmax)                       \
