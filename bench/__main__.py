@@ -22,8 +22,10 @@ TITLES = {
     "products": "Matrix products",
     "matmul": "Layers, and products on a GPU",
     "activation": "Activations",
+    "convolution": "Convolutions",
     "elementwise": "Sums, products and copies",
     "pool": "Pooling of images",
+    "normalization": "Layer, RMS, group and batch norm",
     "softmax_cross_entropy": "Softmax-cross-entropy",
     "loss": "Losses of single predictions",
     "linear_loss": "Losses and steps of linear models",
@@ -66,7 +68,9 @@ CUDA_ORDER = (
     "linear_model",
     "activation",
     "elementwise",
+    "convolution",
     "pool",
+    "normalization",
 )
 # Benchmarks that run on the host alone: they measure processes, or compare with libraries there.
 HOST_ONLY = ("products", "discriminant_memory", "natural", "fisher")

@@ -11,6 +11,7 @@
 #include "bindings/operations/linear_models.h"
 #include "bindings/operations/losses.h"
 #include "bindings/operations/pooling.h"
+#include "bindings/operations/normalization.h"
 #include "bindings/operations/random.h"
 #include "bindings/operations/reductions.h"
 #include "bindings/operations/rows.h"
@@ -28,6 +29,7 @@ void export_operations(py::module_& m) {
     export_activations<B>(m);
     export_softmax<B>(m);
     export_pooling<B>(m);
+    export_normalization<B>(m);
     export_pointwise_losses<B>(m);
     export_class_losses<B>(m);
     export_distributions<B>(m);

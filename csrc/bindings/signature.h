@@ -77,6 +77,12 @@ inline auto vector_or_none(const char* name) {
     });
 }
 
+inline auto array_or_none(const char* name) {
+    return required(name, "Array | None", [](auto& call, const char* what, py::handle given) {
+        return call.optional_floats(what, given, -1);
+    });
+}
+
 // An array of any dtype, float or not.
 inline auto any_array(const char* name) {
     return required(name, "Array",

@@ -21,6 +21,7 @@
 #include "ops/linear_tangent.h"
 #include "ops/matmul.h"
 #include "ops/max_pool2d.h"
+#include "ops/normalize.h"
 #include "ops/output_divergence.h"
 #include "ops/output_fisher.h"
 #include "ops/pointwise_loss.h"
@@ -57,6 +58,9 @@
     X(MaxPool2dGather)               \
     X(AvgPool2d)                     \
     X(AvgPool2dBackward)             \
+    X(Normalize)                     \
+    X(NormalizeBackward)             \
+    X(NormalizeTangent)              \
     X(Prelu)                         \
     X(PreluBackward)                 \
     X(Softmax)                       \

@@ -139,6 +139,14 @@ OPTIONAL = {
     "output_fisher": (3,),
     "output_divergence": (3,),
     "second_moment": (1,),
+    **dict.fromkeys(("layer_norm", "batch_norm"), (1, 2)),
+    "rms_norm": (1,),
+    "group_norm": (2, 3),
+    "batch_norm_inference": (3, 4),
+    **{f"{kind}_norm_backward": (4,) for kind in ("layer", "group", "batch")},
+    "rms_norm_backward": (3,),
+    **{f"{kind}_norm_tangent": (0, 4, 5, 6) for kind in ("layer", "group", "batch")},
+    "rms_norm_tangent": (0, 3, 4),
 }
 
 

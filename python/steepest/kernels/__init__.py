@@ -28,6 +28,7 @@ from types import ModuleType as _ModuleType
 
 from steepest.kernels.activation import *
 from steepest.kernels.activation_functions import *
+from steepest.kernels.batch_norm import *
 from steepest.kernels.class_scatter import *
 from steepest.kernels.classification_loss import *
 from steepest.kernels.convolution import *
@@ -38,6 +39,7 @@ from steepest.kernels.elementwise import *
 from steepest.kernels.explain import *
 from steepest.kernels.gradient_gram import *
 from steepest.kernels.gradient_norms import *
+from steepest.kernels.layer_norm import *
 from steepest.kernels.linear import *
 from steepest.kernels.linear_model import *
 from steepest.kernels.loss import *
