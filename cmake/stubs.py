@@ -99,7 +99,8 @@ def operations(extension: ModuleType) -> str:
 
 def exports(extension: ModuleType) -> str:
     """Return the names of both modules."""
-    names = ["ACTIVATIONS", "POINTWISE_LOSSES", "PRECISIONS", "SIGNATURES", "UPDATE_RULES", *sorted(extension.SIGNATURES)]
+    registries = ["ACTIVATIONS", "POINTWISE_LOSSES", "PRECISIONS", "SIGNATURES", "UPDATE_RULES"]
+    names = [*registries, *sorted(extension.SIGNATURES)]
     return EXPORTS + "".join(f"{name} = _backend.{name}\n" for name in names)
 
 

@@ -443,7 +443,11 @@ X, W, D = np.ones((2, 5, 6, 4)), np.ones((3, 3, 4, 6)), np.ones((2, 3, 4, 6))
         (lambda: K.conv2d(X, W, groups=0), ValueError, r"\[conv2d\] groups is 0"),
         (lambda: K.conv2d(X, W, stride=0), ValueError, r"\[conv2d\] stride is 0 along the rows"),
         (lambda: K.conv2d(X, W, dilation=(1, 0)), ValueError, r"\[conv2d\] dilation is 0 along the columns"),
-        (lambda: K.conv2d(X, W, stride=(1, 2, 3)), ValueError, r"\[conv2d\] stride has 3 numbers"),
+        (
+            lambda: K.conv2d(X, W, stride=(1, 2, 3)),
+            ValueError,
+            r"\[conv2d\] stride must be an integer or a pair",
+        ),
         (lambda: K.conv2d(X, W, padding=-1), ValueError, r"\[conv2d\] padding"),
         (lambda: K.conv2d(X, W, padding="full"), ValueError, r"\[conv2d\] padding 'full' is not one of"),
         (lambda: K.conv2d(X, W, dilation=3), ValueError, r"\[conv2d\] an image of 5 rows .* covers 7"),

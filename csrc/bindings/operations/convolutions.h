@@ -4,6 +4,7 @@
 #include <array>
 
 #include "bindings/operations/names.h"
+#include "bindings/operations/pairs.h"
 
 namespace steepest {
 
@@ -47,12 +48,6 @@ Padding padding_of(const Call<B>& call, const char* what, py::handle given) {
 
 namespace arg {
 
-// A number for rows and columns, or one for each.
-inline auto pair(const char* name, int64_t standard) {
-    return optional(name, "int | Sequence[int]", py::int_(standard),
-                    [](auto& call, const char* what, py::handle given) { return pair_of(call, what, given); });
-}
-
 inline auto padding() {
     return optional("padding", "int | Sequence[int] | Sequence[Sequence[int]] | str", py::int_(0),
                     [](auto& call, const char* what, py::handle given) { return padding_of(call, what, given); });
@@ -62,15 +57,15 @@ inline auto padding() {
 
 // The window of a weight array over an image of which `image` has the shape.
 template <class B>
-Taps window_over(const Call<B>& call, const Array& weight, const std::array<int64_t, 2>& image,
-                 const std::array<int64_t, 2>& stride, const Padding& padding, const std::array<int64_t, 2>& dilation) {
+Taps window_over(const Call<B>& call, const Array& weight, const std::array<int64_t, 2>& image, const arg::Pair& stride,
+                 const Padding& padding, const arg::Pair& dilation) {
     Taps window;
     TapAxis* const axes[2] = {&window.rows, &window.columns};
     for (int d = 0; d < 2; ++d) {
         const char* const along = d == 0 ? "rows" : "columns";
         if (stride[d] < 1 || dilation[d] < 1)
-            ops::reject(call.name(), stride[d] < 1 ? "stride" : "dilation", " is 0 along the ", along,
-                        "; it must be at least 1");
+            ops::reject(call.name(), stride[d] < 1 ? "stride" : "dilation", " is ",
+                        stride[d] < 1 ? stride[d] : dilation[d], " along the ", along, "; it must be at least 1");
         TapAxis& axis = *axes[d];
         axis.size = weight.shape[d], axis.stride = stride[d], axis.dilation = dilation[d];
         if (axis.size < 1) ops::reject(call.name(), "weight of shape ", weight.shape_text(), " has no taps");
@@ -101,8 +96,8 @@ void export_convolutions(py::module_& m) {
                         arg::activation("identity"), arg::output("out"), arg::keywords_only(), arg::pair("stride", 1),
                         arg::padding(), arg::pair("dilation", 1), arg::integer("groups", 1)),
               [](Call<B>& call, const Array& x, const Array& weight, const Array& bias, Activation activation,
-                 const Output& out, std::array<int64_t, 2> stride, const Padding& padding,
-                 std::array<int64_t, 2> dilation, int64_t groups) {
+                 const Output& out, const arg::Pair& stride, const Padding& padding, const arg::Pair& dilation,
+                 int64_t groups) {
                   require_channels(call, x, weight);
                   const Taps window = window_over(call, weight, {x.shape[1], x.shape[2]}, stride, padding, dilation);
                   const Array y = call.output(out, {x.shape[0], window.rows.outputs(x.shape[1]),
@@ -125,11 +120,13 @@ void export_convolutions(py::module_& m) {
                         arg::keywords_only(), arg::pair("stride", 1), arg::padding(), arg::pair("output_padding", 0),
                         arg::pair("dilation", 1), arg::integer("groups", 1)),
               [](Call<B>& call, const Array& x, const Array& weight, const Array& bias, Activation activation,
-                 const Output& out, std::array<int64_t, 2> stride, const Padding& padding,
-                 std::array<int64_t, 2> output_padding, std::array<int64_t, 2> dilation, int64_t groups) {
+                 const Output& out, const arg::Pair& stride, const Padding& padding, const arg::Pair& output_padding,
+                 const arg::Pair& dilation, int64_t groups) {
                   require_channels(call, x, weight);
                   if (groups < 1) ops::reject(call.name(), "groups is ", groups, "; it must be at least 1");
                   std::array<int64_t, 2> image{};
+                  if (output_padding.rows < 0 || output_padding.columns < 0)
+                      ops::reject(call.name(), "output_padding must not be negative");
                   for (int d = 0; d < 2; ++d) {
                       const int64_t extent = (weight.shape[d] - 1) * dilation[d] + 1;
                       const int64_t around = padding.sides[d][0] + padding.sides[d][1];
@@ -164,7 +161,7 @@ void export_convolutions(py::module_& m) {
                   arg::pair("stride", 1), arg::padding(), arg::pair("dilation", 1), arg::integer("groups", 1)),
         [](Call<B>& call, const Array& d_out, const Array& x, const Array& weight, Activation activation, double l2,
            bool input_grad, const Output& d_x_, const Output& d_weight_, const Output& d_bias_, bool accumulate,
-           std::array<int64_t, 2> stride, const Padding& padding, std::array<int64_t, 2> dilation, int64_t groups) {
+           const arg::Pair& stride, const Padding& padding, const arg::Pair& dilation, int64_t groups) {
             require_channels(call, x, weight);
             if (accumulate && (!d_weight_.is_given() || !d_bias_.is_given()))
                 reject_type(call.name(), "accumulate=True requires d_weight and d_bias");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array
@@ -29,7 +30,6 @@ class NormalizationOperation(KeepingOperation):
     """
 
     gradient_reads = frozenset({"inputs"})
-    accumulates = False
 
     def __init__(self, kind: str, eps: float, groups: int = 1, *, keeps: bool = True) -> None:
         super().__init__()
@@ -78,7 +78,8 @@ class NormalizationOperation(KeepingOperation):
     ) -> Sequence[Array | None]:
         (d_x,), d_parameters = into.d_inputs, into.d_parameters
         x, statistics = inputs[0], self._seen(inputs, parameters)
-        where = {
+        mean, rstd = statistics[0], statistics[-1]
+        where: dict[str, Any] = {
             "d_x": d_x if d_x is None or self.kind == "group" else as_rows(d_x),
             "d_weight": d_parameters.get("weight"),
             "input_grad": d_x is not None,
@@ -86,13 +87,13 @@ class NormalizationOperation(KeepingOperation):
         }
         weight = parameters.get("weight")
         if self.kind == "group":
-            K.group_norm_backward(d, x, *statistics, weight, d_bias=d_parameters.get("bias"), **where)
+            K.group_norm_backward(d, x, mean, rstd, weight, d_bias=d_parameters.get("bias"), **where)
         elif self.kind == "layer":
             K.layer_norm_backward(
-                as_rows(d), as_rows(x), *statistics, weight, d_bias=d_parameters.get("bias"), **where
+                as_rows(d), as_rows(x), mean, rstd, weight, d_bias=d_parameters.get("bias"), **where
             )
         else:
-            K.rms_norm_backward(as_rows(d), as_rows(x), *statistics, weight, **where)
+            K.rms_norm_backward(as_rows(d), as_rows(x), rstd, weight, **where)
         return (d_x,)
 
     def jvp(
@@ -104,15 +105,16 @@ class NormalizationOperation(KeepingOperation):
         moved_parameters: Parameters,
     ) -> Array:
         x, moved, statistics = inputs[0], moved_inputs[0], self._seen(inputs, parameters)
+        mean, rstd = statistics[0], statistics[-1]
         weight = parameters.get("weight")
         v, c = moved_parameters.get("weight"), moved_parameters.get("bias")
         if self.kind == "group":
-            return K.group_norm_tangent(moved, x, *statistics, weight, v, c)
+            return K.group_norm_tangent(moved, x, mean, rstd, weight, v, c)
         moved = None if moved is None else as_rows(moved)
         if self.kind == "layer":
-            result = K.layer_norm_tangent(moved, as_rows(x), *statistics, weight, v, c)
+            result = K.layer_norm_tangent(moved, as_rows(x), mean, rstd, weight, v, c)
         else:
-            result = K.rms_norm_tangent(moved, as_rows(x), *statistics, weight, v)
+            result = K.rms_norm_tangent(moved, as_rows(x), rstd, weight, v)
         return result.reshape(output.shape)
 
     def __repr__(self) -> str:
@@ -166,10 +168,12 @@ class BatchNormOperation(KeepingOperation):
         self, d: Array, inputs: Sequence[Array], output: Array, parameters: Parameters, into: Reverse
     ) -> Sequence[Array | None]:
         (d_x,), d_parameters = into.d_inputs, into.d_parameters
+        mean, rstd = self._statistics(inputs[0])
         K.batch_norm_backward(
             as_rows(d),
             as_rows(inputs[0]),
-            *self._statistics(inputs[0]),
+            mean,
+            rstd,
             parameters.get("weight"),
             d_x=None if d_x is None else as_rows(d_x),
             d_weight=d_parameters.get("weight"),
@@ -188,10 +192,12 @@ class BatchNormOperation(KeepingOperation):
         moved_parameters: Parameters,
     ) -> Array:
         moved = moved_inputs[0]
+        mean, rstd = self._statistics(inputs[0])
         result = K.batch_norm_tangent(
             None if moved is None else as_rows(moved),
             as_rows(inputs[0]),
-            *self._statistics(inputs[0]),
+            mean,
+            rstd,
             parameters.get("weight"),
             moved_parameters.get("weight"),
             moved_parameters.get("bias"),
