@@ -106,11 +106,12 @@ def convolution_case(shape, backward: bool, options: Options, peers: Peers) -> C
 
     if backward:
         values = reference.conv2d_backward(host_d, host_x, host_w, **arguments)
-        bounds = tolerances.conv2d_backward(np.float32, host_d, host_x, host_w, **arguments)
+        bounds = tolerances.conv2d_backward(np.float32, host_d, host_x, host_w, 1.0, **arguments)
         oracle, bound = (dict(zip(names, found, strict=True)) for found in (values, bounds))
     else:
-        oracle = {"out": reference.conv2d(host_x, host_w, host_b, **arguments)}
-        bound = {"out": tolerances.conv2d(np.float32, host_x, host_w, host_b, **arguments)}
+        y = reference.conv2d(host_x, host_w, host_b, **arguments)
+        oracle = {"out": y}
+        bound = {"out": tolerances.conv2d(np.float32, host_x, host_w, host_b, y, 1.0, **arguments)}
     products = 2.0 * n * out_size**2 * window**2 * (c_in // groups) * c_out
     kind = "depthwise " if groups > 1 else ""
     what = "gradients" if backward else "convolution"
@@ -119,7 +120,7 @@ def convolution_case(shape, backward: bool, options: Options, peers: Peers) -> C
         [
             Contestant(OURS, ours, ours),
             peers.contestant("PyTorch", "torch", build_torch),
-            peers.contestant("PyTorch, channels last", "torch", build_torch),
+            peers.contestant("PyTorch channels last", "torch", build_torch),
             peers.contestant("JAX", "jax", build_jax),
         ],
         oracle=oracle,

@@ -144,7 +144,7 @@ def bfloat16_case(m: int, n: int, k: int, peers: Peers) -> Case:
             ours(OURS, "bfloat16"),
             ours(f"{OURS} in float32", "float32"),
             peers.contestant("PyTorch on bfloat16 arrays", "torch", build_torch),
-            peers.contestant('PyTorch, precision "medium"', "torch", build_medium),
+            peers.contestant('PyTorch at precision "medium"', "torch", build_medium),
             peers.contestant("JAX", "jax", build_jax),
         ],
         oracle={"out": product},
