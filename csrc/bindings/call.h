@@ -243,13 +243,19 @@ class Call {
         Backend::submit(std::move(op), arguments_);
     }
 
+    // Calls f.template operator()<float>() or <double>(), for the call's dtype.
+    template <class F>
+    void for_dtype(F&& f) {
+        if (dtype_ == DType::kFloat32)
+            f.template operator()<float>();
+        else
+            f.template operator()<double>();
+    }
+
     // Builds the operation for the call's dtype: make.template operator()<float>() or <double>().
     template <class Make>
     void submit_float(Make&& make) {
-        if (dtype_ == DType::kFloat32)
-            submit(make.template operator()<float>());
-        else
-            submit(make.template operator()<double>());
+        for_dtype([&]<class T>() { submit(make.template operator()<T>()); });
     }
 
     static std::string dtype_text(const Array& array) {

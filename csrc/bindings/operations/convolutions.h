@@ -169,7 +169,7 @@ void export_convolutions(py::module_& m) {
             const Array d_weight = call.output(d_weight_, weight.shape_vector());
             const Array d_bias = call.output(d_bias_, {weight.shape[3]});
             const Array d_x = input_grad ? call.output(d_x_, x.shape_vector()) : Array();
-            const auto submit = [&]<class T>(T) {
+            call.for_dtype([&]<class T>() {
                 const TensorView<const T> gradient = d_out.tensor<const T>(), image = x.tensor<const T>();
                 const TensorView<const T> weights = weight.tensor<const T>();
                 const TensorView<T> of_image = input_grad ? d_x.tensor<T>() : TensorView<T>{};
@@ -185,11 +185,7 @@ void export_convolutions(py::module_& m) {
                 const TensorView<const T> output = activation.is_identity() ? TensorView<const T>{} : image;
                 call.submit(
                     ops::Conv2dTranspose<T>{gradient, weights, {}, output, of_image, window, groups, activation});
-            };
-            if (call.dtype() == DType::kFloat32)
-                submit(float());
-            else
-                submit(double());
+            });
             return py::make_tuple(input_grad ? d_x.object : py::none(), d_weight.object, d_bias.object);
         });
 }

@@ -12,7 +12,7 @@ namespace arg {
 
 inline auto positions(const char* name) {
     return required(name, "Array", [](auto& call, const char* what, py::handle given) {
-        const Array array = call.borrow(what, given);
+        Array array = call.borrow(what, given);
         if (array.dtype != DType::kUint8)
             reject_type(call.name(), what, " has dtype ", call.dtype_text(array), "; uint8 is needed");
         call.require_dims(what, array, 4);
