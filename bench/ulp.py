@@ -1,12 +1,12 @@
-"""The largest error of each activation over all float32 numbers: `python -m bench.ulp [--write]`.
+"""The largest error of each activation, exp, log and erf over all float32 numbers: `python -m bench.ulp [--write]`.
 
 Errors are in units in the last place (ULP) of the exact result, whose exponent counts as at least that of the smallest
 normal number; a correctly rounded result is within half a unit. Each instruction set runs in a process of its own, by
 STEEPEST_ISA.
 
 For 2**-31 <= |x| < 2**7, results are compared with float64 functions of NumPy and SciPy. Outside this range every
-activation is a constant or a multiple of x to within 0.01 units, and results are compared with that. `--stride n` tries
-only every n-th number, for a quick look.
+function but log is a constant or a multiple of x to within 0.01 units, and results are compared with that; log is
+compared with NumPy's for all positive numbers. `--stride n` tries only every n-th number, for a quick look.
 
 `--write` puts the figures into bench/results/ulp.json, which the table of the documentation uses.
 """
@@ -33,6 +33,11 @@ BITS = {
 }
 INFINITY = 0x7F800000
 SIGN = 0x80000000
+# The functions whose results are not simply rounded.
+MEASURED = {
+    **reference.ACTIVATIONS,
+    **{name: entry for name, entry in reference.UNARY_FUNCTIONS.items() if entry.ulps > 0.5},
+}
 
 
 def units(y: np.ndarray, exact: np.ndarray) -> np.ndarray:
@@ -54,9 +59,12 @@ class Worst:
         self.error, self.x = 0.0, 0.0
 
     def add(self, x: np.ndarray, y: np.ndarray, exact: np.ndarray) -> None:
-        error = units(y.astype(np.float64), exact)
+        with np.errstate(invalid="ignore"):
+            error = units(y.astype(np.float64), exact)
         if not np.isfinite(y).all():
-            error = np.where(np.isfinite(y), error, np.inf)
+            with np.errstate(over="ignore"):
+                rounded = exact.astype(np.float32)
+            error = np.where(np.isfinite(y), error, np.where(y == rounded, 0.0, np.inf))
         at = int(error.argmax())
         if error[at] > self.error:
             self.error, self.x = float(error[at]), float(x[at])
@@ -93,14 +101,18 @@ def largest_error(name: str, stride: int = 1) -> Worst:
     out = np.empty(CHUNK, np.float32)
 
     def f(x: np.ndarray) -> np.ndarray:
-        return K.activation(x, name, out=out[: x.size])
+        return getattr(K, name)(x, out=out[: x.size])
 
     def oracle(x: np.ndarray) -> np.ndarray:
-        return reference.activation(x, name)
+        return reference.activation(x, name) if name in K.ACTIVATIONS else reference.unary(x, name)
 
     worst = Worst()
     small, large = BITS["small"], BITS["large"]
-    below, to_zero, from_zero, above = reference.ACTIVATIONS[name].lines
+    lines = MEASURED[name].lines
+    if lines is None:
+        compare(worst, f, oracle, 1, INFINITY, stride)
+        return worst
+    below, to_zero, from_zero, above = lines
     compare(worst, f, oracle, SIGN + small, SIGN + large, stride)
     compare(worst, f, oracle, small, large, stride)
     compare_with_line(worst, f, below, SIGN + large, SIGN + INFINITY, stride)
@@ -140,15 +152,14 @@ def measure_on(isa: str, names: Sequence[str], stride: int) -> dict[str, dict[st
 
 def main(arguments: Sequence[str] | None = None) -> int:
     from steepest import _cpu
-    from steepest import kernels as K
 
     parser = argparse.ArgumentParser(prog="python -m bench.ulp", description=__doc__)
-    parser.add_argument("names", nargs="*", default=[], help="activations (default: all)")
+    parser.add_argument("names", nargs="*", default=[], help="functions (default: all)")
     parser.add_argument("--stride", type=int, default=1, help="try every n-th number")
     parser.add_argument("--here", action="store_true", help="only this process's instruction set, as JSON")
     parser.add_argument("--write", action="store_true", help="save the figures")
     options = parser.parse_args(arguments)
-    names = options.names or list(K.ACTIVATIONS)
+    names = options.names or list(MEASURED)
     if options.here:
         print(json.dumps(measure(names, options.stride)))
         return 0

@@ -1,7 +1,7 @@
-"""The largest error of each activation in float64, over a sample: `python -m bench.ulp_float64 [--samples 2000]`.
+"""The largest error of each function of one item in float64: `python -m bench.ulp_float64 [--samples 2000]`.
 
-Exact results come from mpmath with 200 bits, at about 0.1 ms each. Errors are in units in the last place (see
-bench/ulp.py), for the instruction set of this process (STEEPEST_ISA).
+The numbers are a sample. Exact results come from mpmath with 200 bits, at about 0.1 ms each. Errors are in units in the
+last place (see bench/ulp.py), for the instruction set of this process (STEEPEST_ISA).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bench.oracle import reference
 
 
 def sample(count: int) -> np.ndarray:
-    """Numbers of all magnitudes where the activations are curved, and in their tails until these are 0."""
+    """Numbers of all magnitudes where the functions are curved, and in their tails until these are 0."""
     rng = np.random.default_rng(0)
     bends = 3 * rng.standard_normal(count // 2)
     tails = np.concatenate([rng.uniform(-40, 5, count // 4), rng.uniform(-745, -40, count // 8)])
@@ -41,13 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=2000)
     x = sample(parser.parse_args(arguments).samples)
     mp.mp.prec = 200
-    for name, entry in reference.ACTIVATIONS.items():
+    for name, entry in {**reference.ACTIVATIONS, **reference.UNARY_FUNCTIONS}.items():
         if entry.exact is None:
             continue
-        results = zip(x, K.activation(x, name), strict=True)
+        at = np.abs(x) if getattr(entry, "positive", False) else x
+        results = zip(at, getattr(K, name)(at), strict=True)
         errors = [units(float(y), entry.exact(mp, mp.mpf(float(v)))) for v, y in results]
         worst = int(np.argmax(errors))
-        print(f"{_cpu.info()['isa']:8} {name:13} {errors[worst]:6.3f} at {x[worst]!r}")
+        print(f"{_cpu.info()['isa']:8} {name:13} {errors[worst]:6.3f} at {at[worst]!r}")
     return 0
 
 

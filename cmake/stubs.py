@@ -42,6 +42,8 @@ class Backend(Protocol):
 
     # For each activation: name, layer, parameter, default, at_input, value, derivative, range, source.
     ACTIVATIONS: tuple[dict[str, Any], ...]
+    # For each function of one item: name, value, special.
+    UNARY_FUNCTIONS: tuple[dict[str, str], ...]
     # Name -> (function, states).
     UPDATE_RULES: dict[str, tuple[str, tuple[str, ...]]]
     # Name -> (distribution, name of the parameter, its default).
@@ -99,7 +101,14 @@ def operations(extension: ModuleType) -> str:
 
 def exports(extension: ModuleType) -> str:
     """Return the names of both modules."""
-    registries = ["ACTIVATIONS", "POINTWISE_LOSSES", "PRECISIONS", "SIGNATURES", "UPDATE_RULES"]
+    registries = [
+        "ACTIVATIONS",
+        "POINTWISE_LOSSES",
+        "PRECISIONS",
+        "SIGNATURES",
+        "UNARY_FUNCTIONS",
+        "UPDATE_RULES",
+    ]
     names = [*registries, *sorted(extension.SIGNATURES)]
     return EXPORTS + "".join(f"{name} = _backend.{name}\n" for name in names)
 
@@ -118,6 +127,15 @@ def activation_functions(extension: ModuleType) -> str:
     return MADE + "from steepest._runtime.arrays import Array\n\n" + "".join(functions)
 
 
+def unary_functions(extension: ModuleType) -> str:
+    """Return the functions of one item."""
+    functions = [
+        f"def {entry['name']}(x: Array, out: Array | None = None) -> Array: ...\n"
+        for entry in extension.UNARY_FUNCTIONS
+    ]
+    return MADE + "from steepest._runtime.arrays import Array\n\n" + "".join(functions)
+
+
 def activation_layers(extension: ModuleType) -> str:
     """Return the layers of the activations."""
     classes = [
@@ -131,6 +149,7 @@ STUBS = {
     "_operations.pyi": operations,
     "_exports.pyi": exports,
     "kernels/activation_functions.pyi": activation_functions,
+    "kernels/unary.pyi": unary_functions,
     "nn/activations.pyi": activation_layers,
 }
 

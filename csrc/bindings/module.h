@@ -25,6 +25,7 @@ void export_operations(py::module_& m) {
     export_products<B>(m);
     export_gradient_products<B>(m);
     export_convolutions<B>(m);
+    export_unary_functions<B>(m);
     export_tensors<B>(m);
     export_activations<B>(m);
     export_softmax<B>(m);

@@ -1,12 +1,10 @@
 #include "cpu/run.h"
-#include "cpu/tensor_rows.h"
-#include "cpu/vector_runs.h"
+#include "cpu/tensor_map.h"
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-constexpr int64_t kBlock = 256;      // items of a strided row that are gathered at once
 constexpr int64_t kRepeated = 1024;  // items that a short row of b is repeated to
 
 // A run of contiguous items, but b may be one item for all.
@@ -21,25 +19,13 @@ STEEPEST_HD void apply(Formula formula, const T* a, const T* b, T* out, int64_t 
     });
 }
 
-// Calls f(a, b, out, n) for this member's pieces of rows, of at most `block` items.
-template <class T, class F>
-STEEPEST_HD void for_my_pieces(const ops::Binary<T>& op, int64_t block, const Team& team, F&& f) {
-    const int last = op.out.axes - 1;
-    CommonAxes<3> axes;
-    for (int d = 0; d < last; ++d) axes.add(d, op.a, op.b, op.out);
-    for_my_rows(axes, op.out.extent[last], kRunGrain, block, team, [&](const Place<3>& place, Range items) {
-        f(op.a.data + place.offset(0) + items.begin * op.a.stride[last],
-          op.b.data + place.offset(1) + items.begin * op.b.stride[last],
-          op.out.data + place.offset(2) + items.begin * op.out.stride[last], items.end - items.begin);
-    });
-}
-
 template <bool kOneItem, class Formula, class T>
 void apply_to_rows(Formula formula, const ops::Binary<T>& op, bool past_caches, const Team& team) {
     const int64_t n = op.out.extent[op.out.axes - 1];
-    for_my_pieces(op, n, team, [=](const T* a, const T* b, T* out, int64_t items) {
-        apply<kOneItem>(formula, a, b, out, items, past_caches);
-    });
+    for_my_pieces(
+        n, team,
+        [=](int64_t items, T* out, const T* a, const T* b) { apply<kOneItem>(formula, a, b, out, items, past_caches); },
+        op.out, op.a, op.b);
 }
 
 // Whether the rows of a matrix follow one another.
@@ -69,26 +55,11 @@ void apply_to_run(Formula formula, const ops::Binary<T>& op, bool past_caches, T
     }
 }
 
-template <class T>
-STEEPEST_HD const T* gathered(const T* items, int64_t stride, int64_t n, T* buffer) {
-    if (stride == 1) return items;
-    for (int64_t j = 0; j < n; ++j) buffer[j] = items[j * stride];
-    return buffer;
-}
-
 template <class Formula, class T>
 void apply_to_strided_rows(Formula formula, const ops::Binary<T>& op, const Team& team) {
-    const int last = op.out.axes - 1;
-    const int64_t a_stride = op.a.stride[last], b_stride = op.b.stride[last], out_stride = op.out.stride[last];
-    alignas(64) T buffer[3][kBlock];
-    for_my_pieces(op, kBlock, team, [&](const T* a, const T* b, T* out, int64_t n) {
-        T* const result = out_stride == 1 ? out : buffer[2];
-        if constexpr (Formula::kReadsOut) gathered<T>(out, out_stride, n, result);
-        apply<false>(formula, gathered(a, a_stride, n, buffer[0]), gathered(b, b_stride, n, buffer[1]), result, n,
-                     false);
-        if (result != out)
-            for (int64_t j = 0; j < n; ++j) out[j * out_stride] = result[j];
-    });
+    for_my_gathered_pieces<Formula::kReadsOut>(
+        team, [=](int64_t n, T* out, const T* a, const T* b) { apply<false>(formula, a, b, out, n, false); }, op.out,
+        op.a, op.b);
 }
 
 }  // namespace

@@ -66,10 +66,7 @@ void launch(const ops::Binary<T>& op, Stream& stream) {
     for (int d = 0; d <= last; ++d) p.axes.add(d, op.a, op.b, op.out);
     const bool in_vectors =
         is_in_words(op.a, kBytes) && is_in_words(op.out, kBytes) && (p.one_item || is_in_words(op.b, kBytes));
-    if (in_vectors) {
-        p.vectors /= kWidth, p.axes.extent[last] /= kWidth;
-        for (auto& stride : p.axes.stride) stride[last] *= kWidth;
-    }
+    if (in_vectors) p.vectors /= kWidth, walk_in_vectors(p.axes, kWidth);
     const bool small = fits_small_index(p.vectors);
     const auto vector_kernel = small ? binary_kernel<kWidth, uint32_t, T> : binary_kernel<kWidth, int64_t, T>;
     const auto item_kernel = small ? binary_kernel<1, uint32_t, T> : binary_kernel<1, int64_t, T>;

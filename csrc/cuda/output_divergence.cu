@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
             exponentials += e.value, products += times_infinite(e, difference(w_j, z_j)).value;
         });
         exponentials = combined(exponentials, Plus());
-        const double mean = combined(products, Plus()) / exponentials, log_sum = log(exponentials);
+        const double mean = combined(products, Plus()) / exponentials, log_sum = std::log(exponentials);
         // log(p_j exp(u_j)): it differs from log(q_j) by the constant that makes the mean of u zero
         const auto log_other = [&](Number w_j) { return (w_j - Number(top)) - Number(log_sum + mean); };
         double remainder = 0, above = -kInfinity, shares = 0;
@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
         const double weight = i < rows.size ? rows.weight_of(i, 0) : 0;
         if (weight == 0 || z.lane != 0) continue;  // a row of weight 0 may hold NaN
         // A mean of -inf means that a class has probability 0 in q but not in p.
-        sum += weight * (!(mean > -kInfinity) ? -mean : above > kHuge ? above + log(shares) : log1p(remainder));
+        sum += weight * (!(mean > -kInfinity) ? -mean : above > kHuge ? above + std::log(shares) : log1p(remainder));
     }
     store_mean(sum, total, partial, ticket, memory.sum, op.out);
 }

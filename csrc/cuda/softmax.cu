@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 2048>
             sum = combine_group<Shape::kLanes>(sum, memory, Plus());
         }
         // The result is e / sum, or shifted - log(sum).
-        const T factor = op.logarithm ? T(1) : T(1) / sum, minus = op.logarithm ? -log(sum) : T(0);
+        const T factor = op.logarithm ? T(1) : T(1) / sum, minus = op.logarithm ? -std::log(sum) : T(0);
         if constexpr (Shape::kLong) {
             for (int64_t start = 0; start < row.size; start += x.kSpan) {
                 x.load(row, start, kLowest<T>);

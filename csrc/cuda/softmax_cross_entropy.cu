@@ -117,7 +117,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 1280>
         const auto add_loss = [&] {
             if (scale == 0) return;  // a row of weight 0 may hold NaN
             loss += weight * static_cast<double>(target.shifted);
-            if (z.lane == 0) loss += weight * (static_cast<double>(target_sum) * static_cast<double>(log(sum)));
+            if (z.lane == 0) loss += weight * (static_cast<double>(target_sum) * static_cast<double>(std::log(sum)));
         };
         const VectorView<T> gradient = row_of(op.d_logits, i);
         const auto store_gradient = [&](T factor, int64_t start) {

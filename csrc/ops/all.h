@@ -35,6 +35,7 @@
 #include "ops/softmax_cross_entropy.h"
 #include "ops/take_rows.h"
 #include "ops/take_sparse_rows.h"
+#include "ops/unary.h"
 #include "ops/update.h"
 #include "ops/zero_one_loss.h"
 
@@ -51,6 +52,7 @@
     X(Conv2dWeightGradient)          \
     X(ActivationForward)             \
     X(ActivationBackward)            \
+    X(Unary)                         \
     X(Binary)                        \
     X(Dropout)                       \
     X(MaxPool2d)                     \

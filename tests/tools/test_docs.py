@@ -18,8 +18,8 @@ import reader
 from docs._extensions import tables
 
 import steepest
+from steepest import _cpu, optim
 from steepest import kernels as K
-from steepest import optim
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -86,6 +86,7 @@ def test_tables_have_every_entry_of_their_registry():
     expected = {
         "activations": [f"`{name}`" for name in K.ACTIVATIONS],
         "losses": [f"`{name}`" for name in K.LOSSES],
+        "unary": [f"`{entry['name']}`" for entry in _cpu.UNARY_FUNCTIONS],
         "update_rules": [f"`{rule.__name__}`" for rule in optim.RULES],
         "functions": [
             "{py:obj}`sum(x, axis=None, out=None) <steepest.kernels.sum>`",

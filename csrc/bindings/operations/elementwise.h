@@ -1,4 +1,4 @@
-// The Python functions of sums, products and copies of items, activations, dropout and softmax. No arithmetic here.
+// The Python functions of functions of one item, sums, products and copies, activations, dropout and softmax. No arithmetic here.
 #pragma once
 
 #include "bindings/operations/names.h"
@@ -26,6 +26,29 @@ py::object binary(Call<B>& call, const Array& a, const Array& b, const Output& o
     call.submit_float(
         [&]<class T>() { return ops::binary(a.tensor<const T>(), b.tensor<const T>(), out.tensor<T>(), formula); });
     return out.object;
+}
+
+// What Python makes functions and tables of: a dictionary for each function of one item, in their order.
+inline py::tuple described_unary_functions() {
+    using namespace py::literals;
+    py::list functions;
+    for (const UnaryInfo& info : kUnaryFormulas)
+        functions.append(py::dict("name"_a = info.name, "value"_a = info.value, "special"_a = info.special));
+    return py::tuple(functions);
+}
+
+template <class B>
+void export_unary_functions(py::module_& m) {
+    m.attr("UNARY_FUNCTIONS") = described_unary_functions();
+    for (const UnaryInfo& info : kUnaryFormulas)
+        define<B>(
+            m, signature(info.name, "Array", arg::array("x"), arg::output("out")),
+            [formula = info.formula](Call<B>& call, const Array& x, const Output& out_) {
+                require_few_axes(call, "x", x);
+                const Array out = call.output(out_, x.shape_vector());
+                call.submit_float([&]<class T>() { return ops::unary(x.tensor<const T>(), out.tensor<T>(), formula); });
+                return out.object;
+            });
 }
 
 inline bool is_bool(const Array& array) {

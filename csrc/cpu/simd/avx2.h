@@ -91,6 +91,7 @@ STEEPEST_HD __m256d operator>(Vec<double> a, Vec<double> b) { return _mm256_cmp_
 STEEPEST_HD __m256 operator==(Vec<float> a, Vec<float> b) { return _mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ); }
 STEEPEST_HD __m256d operator==(Vec<double> a, Vec<double> b) { return _mm256_cmp_pd(a.v, b.v, _CMP_EQ_OQ); }
 // Whether a > b in any lane.
+STEEPEST_HD bool any_greater(Vec<float> a, Vec<float> b) { return _mm256_movemask_ps(a > b) != 0; }
 STEEPEST_HD bool any_greater(Vec<double> a, Vec<double> b) { return _mm256_movemask_pd(a > b) != 0; }
 STEEPEST_HD Vec<float> select(__m256 m, Vec<float> a, Vec<float> b) { return _mm256_blendv_ps(b.v, a.v, m); }
 STEEPEST_HD Vec<double> select(__m256d m, Vec<double> a, Vec<double> b) { return _mm256_blendv_pd(b.v, a.v, m); }

@@ -81,6 +81,7 @@ STEEPEST_HD __mmask8 operator>(Vec<double> a, Vec<double> b) { return _mm512_cmp
 STEEPEST_HD __mmask16 operator==(Vec<float> a, Vec<float> b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ); }
 STEEPEST_HD __mmask8 operator==(Vec<double> a, Vec<double> b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_EQ_OQ); }
 // Whether a > b in any lane.
+STEEPEST_HD bool any_greater(Vec<float> a, Vec<float> b) { return (a > b) != 0; }
 STEEPEST_HD bool any_greater(Vec<double> a, Vec<double> b) { return (a > b) != 0; }
 STEEPEST_HD Vec<float> select(__mmask16 m, Vec<float> a, Vec<float> b) { return _mm512_mask_blend_ps(m, b.v, a.v); }
 STEEPEST_HD Vec<double> select(__mmask8 m, Vec<double> a, Vec<double> b) { return _mm512_mask_blend_pd(m, b.v, a.v); }

@@ -21,6 +21,14 @@ __device__ __forceinline__ void offsets_of(const CommonAxes<N>& axes, Index e, i
     for (int v = 0; v < N; ++v) offset[v] += static_cast<int64_t>(e) * axes.stride[v][0];
 }
 
+// From here on an item of the last axis stands for a vector of `width` items.
+template <int N>
+void walk_in_vectors(CommonAxes<N>& axes, int64_t width) {
+    const int last = axes.axes - 1;
+    axes.extent[last] /= width;
+    for (auto& stride : axes.stride) stride[last] *= width;
+}
+
 // Whether 32 bits suffice to number `count` items.
 constexpr bool fits_small_index(int64_t count) { return count < int64_t{1} << 31; }
 

@@ -50,6 +50,7 @@ from steepest.kernels.regression_loss import *
 from steepest.kernels.second_moment import *
 from steepest.kernels.softmax import *
 from steepest.kernels.take_rows import *
+from steepest.kernels.unary import *
 from steepest.kernels.update import *
 
 # All public names of the modules above, which list them in their own `__all__`.
