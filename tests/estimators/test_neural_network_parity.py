@@ -24,6 +24,7 @@ CLOSE = {"rtol": 0, "atol": 1e-8}
 OWN_PARAMETERS = {
     **dict.fromkeys(("callbacks", "class_weight", "max_norm")),
     "device": "auto",
+    "precision": "float32",
     "dropout": 0.0,
     "init": "auto",
     "l1_ratio": 0.0,
