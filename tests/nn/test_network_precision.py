@@ -96,7 +96,7 @@ def test_estimators(rng, estimator):
     first = estimator(**options).fit(X, y)
     for mine, theirs in zip(model.coefs_, first.coefs_, strict=True):
         assert mine.dtype == np.float32
-        # Adam moves an item by about the learning rate of 0.001 a step, here four.
-        assert_close(mine, theirs, np.full(mine.shape, 0.005), "weights")
+        # Adam moves an item by about the learning rate of 0.001 a step, here four, in one direction or the other.
+        assert_close(mine, theirs, np.full(mine.shape, 0.01), "weights")
     model.set_params(precision="float32").fit(X, y)
     assert model._network.precision == "float32"

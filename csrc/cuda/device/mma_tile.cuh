@@ -95,6 +95,9 @@ struct MmaTile {
         __device__ void set(int r, float x) {
             whole[r] = round_to_tf32(x);
             if constexpr (kParts > 1) {
+                // The largest numbers would be rounded to infinity.
+                const bool overflows = (whole[r] & 0x7F800000u) == 0x7F800000u && x - x == 0;
+                if (overflows) whole[r] = __float_as_uint(x) & 0xFFFFE000u;
                 const float left = x - __uint_as_float(whole[r]);
                 const bool is_finite = left - left == 0;
                 rest[r] = is_finite ? round_to_tf32(left) : 0;

@@ -23,8 +23,8 @@ from steepest._runtime.backends import backend_of
 __all__ = ["PRECISIONS", "linear", "linear_backward", "linear_tangent", "matmul"]
 
 
-# Names of the precisions, from the most to the least accurate.
 PRECISIONS: tuple[str, ...] = _cpu.PRECISIONS
+"""The names of all precisions, from the most to the least accurate."""
 
 
 def matmul(a: Array, b: Array, out: Array | None = None, *, precision: str = "float32") -> Array:
