@@ -30,7 +30,7 @@ void walk_in_vectors(CommonAxes<N>& axes, int64_t width) {
 }
 
 // Whether 32 bits suffice to number `count` items.
-constexpr bool fits_small_index(int64_t count) { return count < int64_t{1} << 31; }
+STEEPEST_HD constexpr bool fits_small_index(int64_t count) { return count < int64_t{1} << 31; }
 
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest
