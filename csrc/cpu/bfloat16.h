@@ -18,9 +18,9 @@ constexpr int kMostPairRows = 32;  // of any unit's tile
 
 struct Bfloat16Unit {
     const char* name;
-    int rows;       // of a whole tile
-    int row_step;   // a tile of other heights costs as much as one of the next multiple
-    bool is_third;  // whether three products take less time than one in float32
+    int rows;             // of a whole tile
+    int row_step;         // a tile of other heights costs as much as one of the next multiple
+    bool pays_for_three;  // whether three products take less time than one in float32
 
     // c (rows, kPanelCols) = a @ b, or c + a @ b. The left operand has memory for kMostPairRows rows, c as well.
     void (*multiply)(int rows, int64_t depth, const uint16_t* a, const uint16_t* b, float* c, bool accumulate);

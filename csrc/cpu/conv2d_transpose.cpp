@@ -48,21 +48,17 @@ class TransposedConvolution {
           team_(team),
           down_(op.window.rows),
           across_(op.window.columns),
-          in_(op.x.extent[3]),
-          out_(op.out.extent[3]),
-          group_in_(in_ / op.groups),
-          group_out_(out_ / op.groups),
-          is_depthwise_(op.groups > 1 && group_in_ == 1 && group_out_ == 1),
+          channels_(op.groups, op.x.extent[3], op.out.extent[3]),
           columns_(sources(across_, Range{0, op.out.extent[2]})),
-          bands_(bands_of(op.x.extent[0], op.out.extent[1], (columns_.end - columns_.begin) * in_ / down_.stride + 1,
-                          sizeof(T))) {
+          bands_(bands_of(op.x.extent[0], op.out.extent[1],
+                          (columns_.end - columns_.begin) * channels_.in / down_.stride + 1, sizeof(T))) {
         const int64_t taps = op.window.taps();
         const Range most = sources(down_, Range{0, bands_.height});
-        const int64_t source = (most.end - most.begin + 1) * (columns_.end - columns_.begin) * in_;
-        const int64_t weights = taps * in_ * group_out_;
-        source_ = static_cast<T*>(team.scratch((source + weights) * sizeof(T) + taps * sizeof(int64_t) + 64));
+        const int64_t source = (most.end - most.begin + 1) * (columns_.end - columns_.begin) * channels_.in;
+        const int64_t weights = taps * channels_.in * channels_.group_out;
+        source_ = static_cast<T*>(team.scratch(scratch_bytes<T>(source + weights, taps)));
         weights_ = source_ + source;
-        offsets_ = reinterpret_cast<int64_t*>(source_ + (source + weights + 1) / 2 * 2);
+        offsets_ = numbers_behind(source_, source + weights);
         pack();
     }
 
@@ -96,15 +92,15 @@ class TransposedConvolution {
         const TensorView<const T>& w = op_.weight;
         T* to = weights_;
         for_each_phase([&](const PhaseTaps& down, const PhaseTaps& across) {
-            for (int64_t group = 0; group < (is_depthwise_ ? 1 : op_.groups); ++group)
+            for (int64_t group = 0; group < (channels_.depthwise() ? 1 : op_.groups); ++group)
                 for_each_tap(down, across, [&](int64_t i, int64_t j) {
                     const T* const tap = w.data + i * w.stride[0] + j * w.stride[1];
-                    if (is_depthwise_)
-                        for (int64_t c = 0; c < out_; ++c) *to++ = tap[c * w.stride[3]];
+                    if (channels_.depthwise())
+                        for (int64_t c = 0; c < channels_.out; ++c) *to++ = tap[c * w.stride[3]];
                     else
-                        for (int64_t k = 0; k < group_in_; ++k)
-                            for (int64_t c = 0; c < group_out_; ++c)
-                                *to++ = tap[c * w.stride[2] + (group * group_in_ + k) * w.stride[3]];
+                        for (int64_t k = 0; k < channels_.group_in; ++k)
+                            for (int64_t c = 0; c < channels_.group_out; ++c)
+                                *to++ = tap[c * w.stride[2] + (group * channels_.group_in + k) * w.stride[3]];
                 });
         });
     }
@@ -125,28 +121,25 @@ class TransposedConvolution {
     const T* put_phase(const PhaseTaps& down, const PhaseTaps& across, int64_t image, Range rows, int64_t first_source,
                        const ImagePart<T>& part, const T* weights, const EpilogueOf& epilogue_of) {
         const int64_t taps = down.count() * across.count();
-        const T* const end = weights + taps * in_ * group_out_;
+        const T* const end = weights + taps * channels_.in * channels_.group_out;
         const int64_t x = across.first(0), width = op_.out.extent[2];
         if (x >= width) return end;
         TapPanel<T> panel{};
         panel.segments = segments(down, across, part.row_stride, panel.k);
-        panel.step = in_, panel.stride = is_depthwise_ ? out_ : group_out_;
-        const int64_t in_panel = panel.stride, panels = (in_panel + kCols - 1) / kCols;
+        panel.step = channels_.in;
+        panel.stride = channels_.depthwise() ? channels_.out : channels_.group_out;
         const int64_t column = across.source(x) - columns_.begin;
-        for (int64_t group = 0; group < (is_depthwise_ ? 1 : op_.groups); ++group) {
-            for (int64_t p = 0; p < panels; ++p) {
-                const int64_t left = in_panel - p * kCols;
-                panel.channel = group * group_out_ + p * kCols;
-                panel.channels = static_cast<int>(left < kCols ? left : kCols);
-                panel.weights = weights + group * taps * group_in_ * group_out_ + p * kCols;
-                const int64_t channel = is_depthwise_ ? panel.channel : group * group_in_;
-                for (int64_t y = down.first(rows.begin); y < rows.end; y += down_.stride) {
-                    const T* const at =
-                        part.data + (down.source(y) - first_source) * part.row_stride + column * in_ + channel;
-                    put_row(panel, at, row_of(image, y, x), is_depthwise_, epilogue_of(image, y, x, across_.stride));
-                }
+        const int64_t group_weights = taps * channels_.group_in * channels_.group_out;
+        channels_.for_each_panel(kCols, [&](int64_t group, int64_t first, int width, int64_t channel) {
+            panel.channel = group * channels_.group_out + first, panel.channels = width;
+            panel.weights = weights + group * group_weights + first;
+            for (int64_t y = down.first(rows.begin); y < rows.end; y += down_.stride) {
+                const T* const at =
+                    part.data + (down.source(y) - first_source) * part.row_stride + column * channels_.in + channel;
+                put_row(panel, at, row_of(image, y, x), channels_.depthwise(),
+                        epilogue_of(image, y, x, across_.stride));
             }
-        }
+        });
         return end;
     }
 
@@ -160,14 +153,14 @@ class TransposedConvolution {
     // The taps of a row of the window are one segment if their sources follow one another.
     Segments segments(const PhaseTaps& down, const PhaseTaps& across, int64_t row_stride, int64_t& k) const {
         const bool joins = op_.groups == 1 && across_.stride % across_.dilation == 0;
-        k = joins ? across.count() * in_ : group_in_;
+        k = joins ? across.count() * channels_.in : channels_.group_in;
         int64_t n = 0;
         if (k == 0) return {0, offsets_};
         down.for_each_from_last([&](int64_t i) {
             int64_t in_row = 0;
             across.for_each_from_last([&](int64_t j) {
                 if (joins && in_row++ > 0) return;
-                offsets_[n++] = -down.back(i) * row_stride - across.back(j) * in_;
+                offsets_[n++] = -down.back(i) * row_stride - across.back(j) * channels_.in;
             });
         });
         return {n, offsets_};
@@ -176,8 +169,7 @@ class TransposedConvolution {
     const ops::Conv2dTranspose<T>& op_;
     Team& team_;
     TapAxis down_, across_;
-    int64_t in_, out_, group_in_, group_out_;
-    bool is_depthwise_;
+    ChannelGroups channels_;
     Range columns_;  // of the sources
     Bands bands_;
     T* source_;

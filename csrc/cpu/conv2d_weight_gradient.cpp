@@ -19,24 +19,20 @@ class WeightGradient {
           team_(team),
           down_(op.window.rows),
           across_(op.window.columns),
-          in_(op.x.extent[3]),
-          out_(op.d_out.extent[3]),
+          channels_(op.groups, op.x.extent[3], op.d_out.extent[3]),
           height_(op.d_out.extent[1]),
           width_(op.d_out.extent[2]),
-          group_in_(in_ / op.groups),
-          group_out_(out_ / op.groups),
-          is_depthwise_(op.groups > 1 && group_in_ == 1 && group_out_ == 1),
           joins_taps_(op.groups == 1 && across_.dilation == 1),
           columns_{across_.first(0), across_.first(width_ - 1) + across_.extent()},
           chunks_(op.chunks()),
           totals_(reinterpret_cast<T*>(op.workspace.data)) {
         const int64_t rows = width_ < kPlacesAtOnce ? kPlacesAtOnce / width_ : 1;
         band_ = rows < height_ ? rows : height_;
-        const int64_t sources = ((band_ - 1) * down_.stride + 1) * (columns_.end - columns_.begin) * in_;
-        const int64_t gradients = band_ * width_ * out_;
-        source_ = static_cast<T*>(team.scratch((sources + gradients) * sizeof(T) + band_ * sizeof(int64_t) + 64));
+        const int64_t sources = ((band_ - 1) * down_.stride + 1) * (columns_.end - columns_.begin) * channels_.in;
+        const int64_t gradients = band_ * width_ * channels_.out;
+        source_ = static_cast<T*>(team.scratch(scratch_bytes<T>(sources + gradients, band_)));
         gradient_ = source_ + sources;
-        offsets_ = reinterpret_cast<int64_t*>(source_ + (sources + gradients + 1) / 2 * 2);
+        offsets_ = numbers_behind(source_, sources + gradients);
     }
 
     void sum() {
@@ -49,25 +45,17 @@ class WeightGradient {
 
     // Adds up the chunks, in order. All have been summed before.
     void finish() const {
-        const TensorView<const T>& w = op_.weight;
-        const int64_t items = w.size();
-        const Range mine = team_.split(items + out_, 1024);
-        for (int64_t item = mine.begin; item < mine.end; ++item) {
-            T sum = 0;
-            for (int64_t chunk = 0; chunk < chunks_; ++chunk) sum += total(chunk)[item];
-            if (item >= items) {
-                if (op_.d_bias) put(op_.d_bias[item - items], sum);
-                continue;
-            }
-            int64_t rest = item, of_weight = 0, of_gradient = 0;
-            for (int d = 3; d >= 0; --d) {
-                of_weight += rest % w.extent[d] * w.stride[d],
-                    of_gradient += rest % w.extent[d] * op_.d_weight.stride[d];
-                rest /= w.extent[d];
-            }
-            if (op_.l2 != 0) sum += static_cast<T>(op_.l2) * w.data[of_weight];
-            put(op_.d_weight.data[of_gradient], sum);
-        }
+        const int64_t items = op_.weight.size();
+        const Range mine = team_.split(items + channels_.out, 1024);
+        T* const sums = total(0);
+        for_each_vector<T>(mine.begin, mine.end, [&](int64_t item, int lanes) {
+            Vec<T> sum = load_items(sums + item, 1, lanes);
+            for (int64_t chunk = 1; chunk < chunks_; ++chunk) sum = sum + load_items(total(chunk) + item, 1, lanes);
+            store_items(sum, sums + item, 1, lanes);
+        });
+        put_weights(sums, {mine.begin, mine.end < items ? mine.end : items});
+        for (int64_t item = mine.begin > items ? mine.begin : items; item < mine.end; ++item)
+            put(op_.d_bias[item - items], sums[item]);
     }
 
   private:
@@ -75,20 +63,38 @@ class WeightGradient {
 
     void put(T& item, T sum) const { item = op_.accumulate ? item + sum : sum; }
 
+    // Writes items of the weights' gradient, with that of the penalty.
+    void put_weights(const T* sums, Range mine) const {
+        const TensorView<const T>& w = op_.weight;
+        const TensorView<T>& d_w = op_.d_weight;
+        const T l2 = static_cast<T>(op_.l2);
+        if (is_dense(d_w) && is_dense(w)) {
+            for (int64_t item = mine.begin; item < mine.end; ++item)
+                put(d_w.data[item], l2 == 0 ? sums[item] : sums[item] + l2 * w.data[item]);
+            return;
+        }
+        for (int64_t item = mine.begin; item < mine.end; ++item) {
+            int64_t rest = item, of_weight = 0, of_gradient = 0;
+            for (int d = 3; d >= 0; rest /= w.extent[d], --d)
+                of_weight += rest % w.extent[d] * w.stride[d], of_gradient += rest % w.extent[d] * d_w.stride[d];
+            put(d_w.data[of_gradient], l2 == 0 ? sums[item] : sums[item] + l2 * w.data[of_weight]);
+        }
+    }
+
     void sum_chunk(int64_t chunk, int64_t i) {
         const int64_t images = op_.x.extent[0], first = images * chunk / chunks_, end = images * (chunk + 1) / chunks_;
-        const int64_t row_items = across_.size * group_in_ * out_;
+        const int64_t row_items = across_.size * channels_.group_in * channels_.out;
         T* const to = total(chunk) + i * row_items;
         T* const bias = total(chunk) + op_.weight.size();
         for (int64_t item = 0; item < row_items; ++item) to[item] = T(0);
         if (i == 0)
-            for (int64_t k = 0; k < out_; ++k) bias[k] = T(0);
+            for (int64_t k = 0; k < channels_.out; ++k) bias[k] = T(0);
         for (int64_t image = first; image < end; ++image) {
             team_.checkpoint();
             for (int64_t y = 0; y < height_; y += band_) {
                 const Range rows{y, height_ - y < band_ ? height_ : y + band_};
                 const ImagePart<T> d = part_of_image(op_.d_out, image, rows, Range{0, width_}, true, gradient_);
-                if (i == 0 && op_.d_bias) add_rows(d.data, (rows.end - rows.begin) * width_, bias);
+                if (i == 0) add_rows(d.data, (rows.end - rows.begin) * width_, bias);
                 add_products(image, i, rows, d.data, to);
             }
         }
@@ -97,14 +103,14 @@ class WeightGradient {
     // Sums rows of gradients into those of the bias.
     void add_rows(const T* d, int64_t places, T* bias) const {
         using V = Vec<T>;
-        for_each_vector<T>(0, out_, [&](int64_t j, int lanes) {
+        for_each_vector<T>(0, channels_.out, [&](int64_t j, int lanes) {
             V even(0), odd(0);
             int64_t p = 0;
             for (; p + 2 <= places; p += 2) {
-                even = even + load_items(d + p * out_ + j, 1, lanes);
-                odd = odd + load_items(d + (p + 1) * out_ + j, 1, lanes);
+                even = even + load_items(d + p * channels_.out + j, 1, lanes);
+                odd = odd + load_items(d + (p + 1) * channels_.out + j, 1, lanes);
             }
-            if (p < places) even = even + load_items(d + p * out_ + j, 1, lanes);
+            if (p < places) even = even + load_items(d + p * channels_.out + j, 1, lanes);
             store_items(load_items(bias + j, 1, lanes) + (even + odd), bias + j, 1, lanes);
         });
     }
@@ -117,41 +123,41 @@ class WeightGradient {
         const Segments segments{n, offsets_};
         const int64_t taps = joins_taps_ ? 1 : across_.size;
         for (int64_t j = 0; j < taps; ++j) {
-            const T* const source = part.data + j * across_.dilation * in_;
-            T* const of_tap = to + j * group_in_ * out_;
-            if (is_depthwise_)
+            const T* const source = part.data + j * across_.dilation * channels_.in;
+            T* const of_tap = to + j * channels_.group_in * channels_.out;
+            if (channels_.depthwise())
                 add_depthwise(source, segments, d, of_tap);
             else
                 for (int64_t group = 0; group < op_.groups; ++group)
-                    add_group(source + group * group_in_, segments, d + group * group_out_,
-                              of_tap + group * group_out_);
+                    add_group(source + group * channels_.group_in, segments, d + group * channels_.group_out,
+                              of_tap + group * channels_.group_out);
         }
     }
 
     void add_group(const T* source, const Segments& segments, const T* d, T* to) const {
-        const int64_t height = joins_taps_ ? across_.size * in_ : group_in_;
+        const int64_t height = joins_taps_ ? across_.size * channels_.in : channels_.group_in;
         const int64_t tiles = (height + kRows - 1) / kRows;
-        for (int64_t j = 0; j < group_out_; j += kCols) {
-            const int cols = static_cast<int>(group_out_ - j < kCols ? group_out_ - j : kCols);
+        for (int64_t j = 0; j < channels_.group_out; j += kCols) {
+            const int cols = static_cast<int>(channels_.group_out - j < kCols ? channels_.group_out - j : kCols);
             for (int64_t t = 0; t < tiles; ++t) {
                 const int64_t m = height * t / tiles;
                 const int rows = static_cast<int>(height * (t + 1) / tiles - m);
-                multiply_tile(rows, cols, width_, source + m, 1, across_.stride * in_, d + j, out_, to + m * out_ + j,
-                              out_, true, false, segments);
+                multiply_tile(rows, cols, width_, source + m, 1, across_.stride * channels_.in, d + j, channels_.out,
+                              to + m * channels_.out + j, channels_.out, true, false, segments);
             }
         }
     }
 
     void add_depthwise(const T* source, const Segments& segments, const T* d, T* to) const {
         using V = Vec<T>;
-        for_each_vector<T>(0, out_, [&](int64_t j, int lanes) {
+        for_each_vector<T>(0, channels_.out, [&](int64_t j, int lanes) {
             V even(0), odd(0);
             for (int64_t s = 0; s < segments.count; ++s) {
                 const T* const from = source + segments.offset[s] + j;
-                const T* const gradients = d + s * width_ * out_ + j;
+                const T* const gradients = d + s * width_ * channels_.out + j;
                 const auto product = [&](int64_t p, V sum) {
-                    return fma(load_items(from + p * across_.stride * in_, 1, lanes),
-                               load_items(gradients + p * out_, 1, lanes), sum);
+                    return fma(load_items(from + p * across_.stride * channels_.in, 1, lanes),
+                               load_items(gradients + p * channels_.out, 1, lanes), sum);
                 };
                 int64_t p = 0;
                 for (; p + 2 <= width_; p += 2) even = product(p, even), odd = product(p + 1, odd);
@@ -164,8 +170,9 @@ class WeightGradient {
     const ops::Conv2dWeightGradient<T>& op_;
     Team& team_;
     TapAxis down_, across_;
-    int64_t in_, out_, height_, width_, group_in_, group_out_;
-    bool is_depthwise_, joins_taps_;
+    ChannelGroups channels_;
+    int64_t height_, width_;
+    bool joins_taps_;
     Range columns_;  // of the sources
     int64_t chunks_, band_ = 1;
     T* totals_;

@@ -158,7 +158,7 @@ int parts_of(Precision precision, int64_t m, int64_t n, int64_t k) {
     const Bfloat16Unit* const unit = bfloat16_unit();
     if (!unit) return 0;
     if (precision == Precision::kBfloat16) return 1;
-    return unit->is_third ? 2 : 0;
+    return unit->pays_for_three ? 2 : 0;
 }
 
 void pack_left_parts(const MatrixView<const float>& a, int64_t i0, int rows, int64_t k0, int64_t kn,

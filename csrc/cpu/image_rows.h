@@ -19,6 +19,37 @@ constexpr int64_t kLongestSum = 1024;  // products that are summed in registers 
 
 STEEPEST_HD int64_t floor_of(int64_t a, int64_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
 
+// The channels of a convolution. A depthwise one has a group, and so one weight a tap, for each channel.
+struct ChannelGroups {
+    int64_t groups, in, out, group_in, group_out;
+
+    ChannelGroups(int64_t groups, int64_t in, int64_t out)
+        : groups(groups), in(in), out(out), group_in(in / groups), group_out(out / groups) {}
+    bool depthwise() const { return groups > 1 && group_in == 1 && group_out == 1; }
+
+    // Calls f(group, first, width, source) for panels of at most `most` outputs: those from `first` on of a group, and
+    // its first source. A depthwise kernel takes all groups together, and each output has a source of its own.
+    template <class F>
+    void for_each_panel(int64_t most, F&& f) const {
+        const int64_t walked = depthwise() ? 1 : groups, outputs = depthwise() ? out : group_out;
+        for (int64_t group = 0; group < walked; ++group)
+            for (int64_t first = 0; first < outputs; first += most)
+                f(group, first, static_cast<int>(outputs - first < most ? outputs - first : most),
+                  depthwise() ? first : group * group_in);
+    }
+};
+
+// Memory for eight-byte numbers behind `n` items, which begin on a cache line; scratch_bytes() says how much all takes.
+template <class T>
+int64_t* numbers_behind(T* items, int64_t n) {
+    return reinterpret_cast<int64_t*>(items + (n + 1) / 2 * 2);
+}
+template <class T>
+size_t scratch_bytes(int64_t items, int64_t numbers) {
+    return static_cast<size_t>((items + 1) * static_cast<int64_t>(sizeof(T)) +
+                               numbers * static_cast<int64_t>(sizeof(int64_t)));
+}
+
 // Part of an image: channel c of pixel (row, column), counted from the part's first, is at
 // data[row * row_stride + column * channels + c].
 template <class T>
@@ -32,6 +63,15 @@ struct ImagePart {
 template <class T>
 ImagePart<T> part_of_image(const TensorView<const T>& x, int64_t image, Range rows, Range columns, bool gapless,
                            T* buffer);
+
+// Whether the items of an array follow one another in C order.
+template <class T>
+bool is_dense(const TensorView<T>& view) {
+    int64_t stride = 1;
+    for (int d = view.axes - 1; d >= 0; stride *= view.extent[d], --d)
+        if (view.extent[d] != 1 && view.stride[d] != stride) return false;
+    return true;
+}
 
 // How the rows of an image are divided into bands, by the image's shape alone: a band's sources stay in the caches.
 struct Bands {

@@ -1,7 +1,7 @@
 #include <numeric>
 
+#include "cuda/convolution_lines.h"
 #include "cuda/run.h"
-#include "cuda/window_lines.h"
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
@@ -37,7 +37,7 @@ void launch(const ops::Conv2dTranspose<T>& op, Stream& stream) {
     if (op.out.size() == 0) return;
     const auto &x = op.x, &w = op.weight;
     const int64_t group_in = w.extent[3] / op.groups, group_out = w.extent[2];
-    WindowProduct<T> product;
+    ConvolutionProduct<T> product;
     product.a = x.data, product.height = x.extent[1], product.width = x.extent[2],
     product.a_group = group_in * x.stride[3];
     product.b = w.data, product.b_stride = w.stride[2], product.b_group = group_in * w.stride[3];
@@ -70,7 +70,7 @@ void launch(const ops::Conv2dTranspose<T>& op, Stream& stream) {
     lines.b_inner = taps_of_weight(w, w.stride[3], group_in);
     lines.b_inner.step[0] *= down.tap_step, lines.b_inner.step[1] *= across.tap_step;
     for (int d = 0; d < 2; ++d) lines.b_inner.extent[d] = lines.a_inner.extent[d];
-    window_product(product, stream);
+    convolution_product(product, stream);
 }
 
 }  // namespace STEEPEST_TARGET

@@ -1,5 +1,5 @@
+#include "cuda/convolution_lines.h"
 #include "cuda/run.h"
-#include "cuda/window_lines.h"
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
@@ -11,7 +11,7 @@ void launch(const ops::Conv2dWeightGradient<T>& op, Stream& stream) {
     if (op.weight.size() == 0) return;
     const auto &x = op.x, &w = op.weight, &d = op.d_out;
     const int64_t group_in = w.extent[2], group_out = w.extent[3] / op.groups;
-    WindowProduct<T> product;
+    ConvolutionProduct<T> product;
     product.a = x.data, product.height = x.extent[1], product.width = x.extent[2],
     product.a_group = group_in * x.stride[3];
     product.b = d.data, product.b_stride = d.stride[3], product.b_group = group_out * d.stride[3];
@@ -28,7 +28,7 @@ void launch(const ops::Conv2dWeightGradient<T>& op, Stream& stream) {
         product.lines.beside_rows = taps_of_weight(w, w.stride[2], group_in);
     }
     product.b_sums = op.d_bias;
-    window_product(product, stream);
+    convolution_product(product, stream);
 }
 
 }  // namespace STEEPEST_TARGET

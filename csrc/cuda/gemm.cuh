@@ -88,6 +88,56 @@ struct RowPasses {
 template <class Tile>
 constexpr int64_t kPartItems = Tile::kRows * Tile::kCols + Tile::kCols;
 
+// Multiplies `tiles` tiles while later ones are fetched; fetch(place) fetches the next tile into a place of the ring. One
+// thread for each column of b sums it into b_sum.
+template <class Tile, class Ring, class Fetch>
+__device__ __forceinline__ void multiply_tiles(Tile& product, typename Tile::T& b_sum, bool sums_b, Ring& ring,
+                                               int64_t tiles, Fetch&& fetch) {
+    int64_t fetched = 0;
+    int place = 0;  // place in the ring of the tile that is fetched next
+    const auto fetch_next = [&] {
+        if (fetched < tiles) fetch(place);
+        ++fetched;
+        place = place + 1 == kStages ? 0 : place + 1;
+        copy_async_commit();  // an empty group keeps the count of groups right
+    };
+    for (int t = 0; t < kStages - 1; ++t) fetch_next();
+    int now = 0;
+    for (int64_t t = 0; t < tiles; ++t) {
+        copy_async_wait<kStages - 2>();  // this thread's share of tile t has arrived
+        __syncthreads();                 // and that of all others; all have multiplied tile t - 1
+        fetch_next();                    // tile t + kStages - 1, into the place of tile t - 1
+        product.multiply(ring.a, now * Ring::kATile, ring.b, now * Ring::kBTile);
+        if (sums_b)
+            for (int k = 0; k < Tile::kInner; ++k)
+                b_sum += ring.b[now * Ring::kBTile + k * Ring::kBStride + threadIdx.x];
+        now = now + 1 == kStages ? 0 : now + 1;
+    }
+}
+
+// Stores the sums of this part of the inner dimension. The last block of a tile to come here adds all parts in their
+// order; returns whether this is it.
+template <class Tile, class T>
+__device__ __forceinline__ bool add_parts(Tile& product, T& b_sum, bool sums_b, T* partials, int64_t part,
+                                          int64_t parts, unsigned* ticket, SharedArray<int, 1>& last) {
+    const int thread = static_cast<int>(threadIdx.x);
+    T* const mine = partials + part * kPartItems<Tile>;
+#pragma unroll
+    for (int e = 0; e < Tile::kItems; ++e) mine[e * Tile::kThreads + thread] = product.sum[e];
+    if (sums_b) mine[Tile::kRows * Tile::kCols + thread] = b_sum;
+    if (!is_last_block(ticket, static_cast<unsigned>(parts), last)) return false;
+#pragma unroll
+    for (int e = 0; e < Tile::kItems; ++e) product.sum[e] = T(0);
+    b_sum = T(0);
+    for (int64_t p = 0; p < parts; ++p) {
+        const T* const theirs = partials + p * kPartItems<Tile>;
+#pragma unroll
+        for (int e = 0; e < Tile::kItems; ++e) product.sum[e] += theirs[e * Tile::kThreads + thread];
+        if (sums_b) b_sum += theirs[Tile::kRows * Tile::kCols + thread];
+    }
+    return true;
+}
+
 // W neighbouring items of row i, of which `left` exist.
 template <int W, class T>
 __device__ __forceinline__ Vector<T, W> load_run(const MatrixView<T>& m, int64_t i, int64_t j, int64_t left,
@@ -159,52 +209,18 @@ __global__ void __launch_bounds__(Tile::kThreads)
 
     TileLoader<T, Tile::kRows, Tile::kInner, Memory::kAStride, Tile::kThreads> load_a(g.a, g.a_walk, row, begin, end);
     TileLoader<T, Tile::kCols, Tile::kInner, Memory::kBStride, Tile::kThreads> load_b(g.b_t, g.b_walk, col, begin, end);
-    int64_t fetched = 0;
-    int place = 0;  // place in the ring of the tile that is fetched next
-    const auto fetch = [&] {
-        if (fetched < tiles) {
-            load_a.fetch(memory.a, place * Memory::kATile);
-            load_b.fetch(memory.b, place * Memory::kBTile);
-        }
-        ++fetched;
-        place = place + 1 == kStages ? 0 : place + 1;
-        copy_async_commit();  // an empty group keeps the count of groups right
-    };
-
     Tile product;
     // One thread sums each column of b, in the tiles of the first row.
     static_assert(Tile::kCols <= Tile::kThreads);
     const bool sums_b = g.b_sums && tile_down == 0 && thread < Tile::kCols;
     T b_sum = T(0);
-    for (int t = 0; t < kStages - 1; ++t) fetch();
-    int now = 0;
-    for (int64_t t = 0; t < tiles; ++t) {
-        copy_async_wait<kStages - 2>();  // this thread's share of tile t has arrived
-        __syncthreads();                 // and that of all others; all have multiplied tile t - 1
-        fetch();                         // tile t + kStages - 1, into the place of tile t - 1
-        product.multiply(memory.a, now * Memory::kATile, memory.b, now * Memory::kBTile);
-        if (sums_b)
-            for (int k = 0; k < Tile::kInner; ++k)
-                b_sum += memory.b[now * Memory::kBTile + k * Memory::kBStride + thread];
-        now = now + 1 == kStages ? 0 : now + 1;
-    }
-
+    multiply_tiles(product, b_sum, sums_b, memory, tiles, [&](int place) {
+        load_a.fetch(memory.a, place * Memory::kATile);
+        load_b.fetch(memory.b, place * Memory::kBTile);
+    });
     if (g.parts > 1) {
-        T* const tile_partials = g.partials + tile * g.parts * kPartItems<Tile>;
-        T* const mine = tile_partials + part * kPartItems<Tile>;
-#pragma unroll
-        for (int e = 0; e < Tile::kItems; ++e) mine[e * Tile::kThreads + thread] = product.sum[e];
-        if (sums_b) mine[Tile::kRows * Tile::kCols + thread] = b_sum;
-        if (!is_last_block(g.tickets + tile, static_cast<unsigned>(g.parts), memory.last)) return;
-#pragma unroll
-        for (int e = 0; e < Tile::kItems; ++e) product.sum[e] = T(0);
-        b_sum = T(0);
-        for (int64_t p = 0; p < g.parts; ++p) {
-            const T* const theirs = tile_partials + p * kPartItems<Tile>;
-#pragma unroll
-            for (int e = 0; e < Tile::kItems; ++e) product.sum[e] += theirs[e * Tile::kThreads + thread];
-            if (sums_b) b_sum += theirs[Tile::kRows * Tile::kCols + thread];
-        }
+        T* const partials = g.partials + tile * g.parts * kPartItems<Tile>;
+        if (!add_parts(product, b_sum, sums_b, partials, part, g.parts, g.tickets + tile, memory.last)) return;
     }
 
     // The tile goes through shared memory, some rows at a time. Neighbouring threads then store neighbouring items, and

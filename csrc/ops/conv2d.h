@@ -1,9 +1,8 @@
 // Convolutions of images, their transposes, and the gradients of their weights.
 //
 // Images are (n, rows, columns, channels). Weights are (taps down, taps across, channels of x / groups, channels of
-// out): out(y, x, k) sums, over taps (i, j) and
-// the channels c of k's group, the items of x at row rows.first(y) + i dilation and column columns.first(x) + j
-// dilation, times weight(i, j, c, k).
+// out): out(y, x, k) sums, over taps (i, j) and the channels c of k's group, the items of x at row rows.first(y) + i
+// dilation and column columns.first(x) + j dilation, times weight(i, j, c, k).
 #pragma once
 
 #include "common/activations.h"
@@ -44,6 +43,12 @@ void check_convolution(const char* name, const char* x_name, const TensorView<X>
 }
 
 template <class T>
+void check_bias(const char* name, const VectorView<const T>& bias, const TensorView<T>& out) {
+    require(!bias || bias.size == out.extent[3], name, "bias has shape ", shape_of(bias), ", but out has ",
+            out.extent[3], " channels");
+}
+
+template <class T>
 double convolution_flops(const TensorView<T>& weight, const Taps& window, int64_t images, int64_t places) {
     return 2.0 * images * places * window.taps() * weight.extent[2] * weight.extent[3];
 }
@@ -67,8 +72,7 @@ struct Conv2d {
 
     void check() const {
         check_convolution(kName, "x", x, weight, "out", out, window, groups);
-        require(!bias || bias.size == out.extent[3], kName, "bias has shape ", shape_of(bias), ", but out has ",
-                out.extent[3], " channels");
+        check_bias(kName, bias, out);
     }
 
     double flops() const { return convolution_flops(weight, window, out.extent[0], out.extent[1] * out.extent[2]); }
@@ -96,15 +100,14 @@ struct Conv2dTranspose {
 
     void check() const {
         check_convolution(kName, "out", out, weight, "x", x, window, groups);
-        require(!bias || bias.size == out.extent[3], kName, "bias has shape ", shape_of(bias), ", but out has ",
-                out.extent[3], " channels");
+        check_bias(kName, bias, out);
     }
 
     double flops() const { return convolution_flops(weight, window, x.extent[0], x.extent[1] * x.extent[2]); }
 };
 
 // d_weight = sum over places of x d_out + l2 weight, d_bias = sum over places of d_out; or both added to what is there.
-// Images are summed in chunks, and the chunks in order.
+// On the CPU images are summed in chunks, and the chunks in order.
 template <class T>
 struct Conv2dWeightGradient {
     static constexpr const char* kName = "conv2d_backward";
@@ -114,7 +117,7 @@ struct Conv2dWeightGradient {
     TensorView<const T> x;
     TensorView<const T> weight;
     TensorView<T> d_weight;
-    VectorView<T> d_bias;          // or absent
+    VectorView<T> d_bias;
     VectorView<double> workspace;  // at least workspace_items() long
     Taps window;
     int64_t groups = 1;
@@ -141,7 +144,10 @@ struct Conv2dWeightGradient {
         if (most > images) most = images;
         return most < 1 ? 1 : most;
     }
+    // The size of the workspace in numbers of float64: the CPU stores the sums of all chunks.
+    template <bool kOnGpu>
     int64_t workspace_items() const {
+        if (kOnGpu) return 0;
         return (chunks() * chunk_items() * static_cast<int64_t>(sizeof(T)) + 7) / static_cast<int64_t>(sizeof(double));
     }
 

@@ -100,6 +100,14 @@ def test_frozen_layers_and_batches_in_pieces(rng, name):
         np.testing.assert_allclose(p.grad, whole[p.name], rtol=1e-11, atol=1e-12)
 
 
+def test_the_summary_counts_products():
+    convolution = nn.Network([nn.Input((10, 10, 50)), nn.Conv2d(50, 20, 3, stride=3)])
+    back = nn.Network([nn.Input((3, 3, 20)), nn.ConvTranspose2d(20, 50, 3, stride=3, output_padding=1)])
+    # 3 x 3 places and 9,000 weights, both ways
+    for net in (convolution, back):
+        assert net.summary().splitlines()[1].endswith(" 0.162")
+
+
 def test_a_sequence_is_an_image_of_one_row(rng):
     x = rng.standard_normal((3, 11, 4))
     one = nn.Network([nn.Input((11, 4)), nn.Conv1d(4, 6, 3, stride=2, padding=2)], dtype=np.float64)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import pickle
 
+import backends
 import numpy as np
 import pytest
-from backends import assert_close
 
 import steepest
+from steepest import _cpu, nn
 from steepest import kernels as K
-from steepest import nn
 from steepest.neural_network import Autoencoder, MLPClassifier, MLPRegressor
 
 N, WIDTHS = 80, (90, 70, 40)
@@ -94,9 +94,13 @@ def test_estimators(rng, estimator):
     model = estimator(precision="bfloat16", warm_start=True, **options).fit(X, y)
     assert model._network.precision == "bfloat16"
     first = estimator(**options).fit(X, y)
-    for mine, theirs in zip(model.coefs_, first.coefs_, strict=True):
-        assert mine.dtype == np.float32
-        # Adam moves an item by about the learning rate of 0.001 a step, here four, in one direction or the other.
-        assert_close(mine, theirs, np.full(mine.shape, 0.01), "weights")
+    # Each of the four steps of Adam moves an item by about the learning rate of 0.001, in another direction only where
+    # the gradient is below its rounding error: most items are within a tenth of a step.
+    pairs = zip(model.coefs_, first.coefs_, strict=True)
+    apart = np.concatenate([abs(mine - theirs).ravel() for mine, theirs in pairs])
+    assert apart.dtype == np.float32
+    assert np.median(apart) < 1e-4
+    if backends.ON_CPU:
+        assert apart.any() == (_cpu.info()["bfloat16"] != "none")
     model.set_params(precision="float32").fit(X, y)
     assert model._network.precision == "float32"

@@ -11,18 +11,8 @@ namespace steepest {
 // How many zeros surround an image, or "same": as many as an output for each stride of the image needs.
 struct Padding {
     bool is_same = false;
-    std::array<std::array<int64_t, 2>, 2> sides{};  // before and after the rows, and the columns
+    std::array<arg::Pair, 2> sides{};  // before and after the rows, and the columns
 };
-
-template <class B>
-std::array<int64_t, 2> pair_of(const Call<B>& call, const char* what, py::handle given) {
-    const std::vector<int64_t> numbers = call.shape(what, given);
-    if (numbers.size() == 1) return {numbers[0], numbers[0]};
-    if (numbers.size() != 2)
-        ops::reject(call.name(), what, " has ", numbers.size(),
-                    " numbers; one, or two for rows and columns are needed");
-    return {numbers[0], numbers[1]};
-}
 
 template <class B>
 Padding padding_of(const Call<B>& call, const char* what, py::handle given) {
@@ -38,11 +28,13 @@ Padding padding_of(const Call<B>& call, const char* what, py::handle given) {
         (PyTuple_Check(given.ptr()) || PyList_Check(given.ptr())) && py::len(given) == 2 &&
         (PyTuple_Check(py::object(given[py::int_(0)]).ptr()) || PyList_Check(py::object(given[py::int_(0)]).ptr()));
     if (has_sides) {
-        for (int d = 0; d < 2; ++d) padding.sides[d] = pair_of(call, what, py::object(given[py::int_(d)]));
-        return padding;
+        for (int d = 0; d < 2; ++d) padding.sides[d] = arg::read_pair(call, what, py::object(given[py::int_(d)]));
+    } else {
+        const arg::Pair both = arg::read_pair(call, what, given);
+        for (int d = 0; d < 2; ++d) padding.sides[d] = {both[d], both[d]};
     }
-    const std::array<int64_t, 2> both = pair_of(call, what, given);
-    for (int d = 0; d < 2; ++d) padding.sides[d] = {both[d], both[d]};
+    for (const arg::Pair& side : padding.sides)
+        if (side[0] < 0 || side[1] < 0) ops::reject(call.name(), what, " must not be negative");
     return padding;
 }
 
@@ -179,7 +171,8 @@ void export_convolutions(py::module_& m) {
                 ops::Conv2dWeightGradient<T> op{
                     gradient, image, weights,   d_weight.tensor<T>(), d_bias.vector<T>(), {}, window,
                     groups,   l2,    accumulate};
-                op.workspace = call.workspace(op.workspace_items()).template vector<double>();
+                if (const int64_t items = op.template workspace_items<B::kOnGpu>())
+                    op.workspace = call.workspace(items).template vector<double>();
                 call.submit(op);
                 if (!input_grad) return;
                 const TensorView<const T> output = activation.is_identity() ? TensorView<const T>{} : image;

@@ -16,3 +16,5 @@ Int64Array: TypeAlias = npt.NDArray[np.int64]
 
 # The name of an activation function, alone or with its parameter.
 Activation: TypeAlias = str | tuple[str, float]
+# A number for rows and columns, or one for each.
+IntOrPair: TypeAlias = int | Sequence[int]

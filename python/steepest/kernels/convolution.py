@@ -17,13 +17,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from steepest._runtime.arrays import Activation, Array
+from steepest._runtime.arrays import Activation, Array, IntOrPair
 from steepest._runtime.backends import backend_of
 
 __all__ = ["conv2d", "conv2d_backward", "conv2d_transpose"]
 
-Pair: TypeAlias = int | Sequence[int]
-Padding: TypeAlias = int | Sequence[int] | Sequence[Sequence[int]] | str
+Padding: TypeAlias = IntOrPair | Sequence[Sequence[int]] | str
 
 
 def conv2d(
@@ -33,9 +32,9 @@ def conv2d(
     activation: Activation = "identity",
     out: Array | None = None,
     *,
-    stride: Pair = 1,
+    stride: IntOrPair = 1,
     padding: Padding = 0,
-    dilation: Pair = 1,
+    dilation: IntOrPair = 1,
     groups: int = 1,
 ) -> Array:
     """Return f(x * weight + bias): a convolution of images with its activation, in one pass.
@@ -102,10 +101,10 @@ def conv2d_transpose(
     activation: Activation = "identity",
     out: Array | None = None,
     *,
-    stride: Pair = 1,
+    stride: IntOrPair = 1,
     padding: Padding = 0,
-    output_padding: Pair = 0,
-    dilation: Pair = 1,
+    output_padding: IntOrPair = 0,
+    dilation: IntOrPair = 1,
     groups: int = 1,
 ) -> Array:
     """Return f(the transposed convolution of x + bias), which enlarges images by the stride.
@@ -167,9 +166,9 @@ def conv2d_backward(
     d_weight: Array | None = None,
     d_bias: Array | None = None,
     accumulate: bool = False,
-    stride: Pair = 1,
+    stride: IntOrPair = 1,
     padding: Padding = 0,
-    dilation: Pair = 1,
+    dilation: IntOrPair = 1,
     groups: int = 1,
 ) -> tuple[Array | None, Array, Array]:
     """Return the gradients (d_x, d_weight, d_bias) of a convolution.

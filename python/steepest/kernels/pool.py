@@ -9,14 +9,10 @@ or pairs (rows, columns).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from steepest._runtime.arrays import Array
+from steepest._runtime.arrays import Array, IntOrPair
 from steepest._runtime.backends import backend_of
 
 __all__ = ["avg_pool2d", "avg_pool2d_backward", "max_pool2d", "max_pool2d_backward", "max_pool2d_gather"]
-
-IntOrPair = int | Sequence[int]
 
 
 def max_pool2d(

@@ -23,11 +23,10 @@ from .gradient import (
     mark_accumulation,
     without_dead_gradients,
 )
+from .ops.kept import KEPT_BATCH_SIZES
 from .prediction import PredictionPlan, plan_prediction
 from .program import Program, differs_at_prediction, for_prediction, optimized
 
-# `forward` keeps the buffers of this many batch sizes: full and last mini-batches, and some for validation.
-_KEPT_BATCH_SIZES = 8
 # Backward passes of a batch size that are kept with their arrays, one for each strength of a penalty.
 _KEPT_PASSES = 8
 
@@ -147,7 +146,7 @@ class Compiled:
         found = self._buffers.get(n)
         if found is None:
             found = self._buffers[n] = Buffers(value_buffers(self.training, n, allocate))
-            if len(self._buffers) > _KEPT_BATCH_SIZES:
+            if len(self._buffers) > KEPT_BATCH_SIZES:
                 self._buffers.popitem(last=False)
         self._buffers.move_to_end(n)
         return found

@@ -21,8 +21,8 @@ def program_text(compiled: Compiled, wanted: Wanted) -> str:
 def summary_of(program: Program, specs: Mapping[str, ParameterSpec], frozen: Iterable[str] = ()) -> str:
     """Return a table of the operations of a program, a line each, with totals.
 
-    A linear map takes two operations (a multiplication and an addition) for each weight and position that it is applied
-    to; other operations are not counted.
+    A linear map or a convolution takes two operations (a multiplication and an addition) for each weight and position
+    that it is applied to; a weight of a norm as well. Other operations are not counted.
 
     Parameters
     ----------
@@ -42,9 +42,10 @@ def summary_of(program: Program, specs: Mapping[str, ParameterSpec], frozen: Ite
         counted |= names
         shape = program.shape(node.output)
         work = 0.0
-        if "weight" in node.parameters and None not in shape:
+        places = program.shape(node.inputs[0]) if node.operation.weights_act_on_inputs else shape
+        if "weight" in node.parameters and None not in places:
             weights = math.prod(specs[node.parameters["weight"].name].shape)
-            work = 2e-6 * weights * math.prod(shape[:-1])
+            work = 2e-6 * weights * math.prod(places[:-1])
         total += work
         rows.append((node.path, repr(node.operation), str(shape), f"{sizes:,}", f"{work:.3f}"))
     n_parameters = sum(math.prod(spec.shape) for spec in specs.values())

@@ -82,6 +82,13 @@ class Window:
         ]
         return tuple((total // 2, total - total // 2) for total in lacking)
 
+    def covered(self, outputs: tuple[int, ...], sides: tuple[Pair, ...]) -> tuple[int, ...]:
+        """Return the sizes of the smallest image, without its zeros, on which so many windows have a place."""
+        return tuple(
+            (n - 1) * s + (k - 1) * d + 1 - sum(side)
+            for n, s, k, d, side in zip(outputs, self.stride, self.size, self.dilation, sides, strict=True)
+        )
+
     def outputs(self, sizes: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the number of places along each axis; ValueError, whose message goes on, if there is none."""
         found: list[int | None] = []

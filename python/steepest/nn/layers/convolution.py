@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from steepest.nn.initializers import Initializer, check_initializer
 from steepest.nn.ops.convolution import ConvolutionOperation, Geometry, TransposedConvolutionOperation
@@ -48,6 +47,13 @@ class _Convolution(Layer):
     def _window(self) -> Window:
         name = type(self).__name__
         return Window.of(name, self.axes, self.kernel_size, self.stride, self.padding, self.dilation)
+
+    def _geometry(self, image: tuple[int, ...], outputs: tuple[int, ...]) -> Geometry:
+        """Return how the convolution's window lies on an image, which gives so many outputs along each axis."""
+        window = self._window()
+        sides = window.sides(image)
+        rest = tuple(n - c for n, c in zip(image, window.covered(outputs, sides), strict=True))
+        return Geometry(self.axes, window.stride, window.dilation, sides, self.groups, rest)
 
     def _sizes(self, shape: Shape) -> tuple[int | None, ...]:
         """Return the sizes of an image without its channels; ValueError for anything else."""
@@ -117,16 +123,7 @@ class Conv2d(_Convolution):
 
     def lower(self, build: Builder, inputs: tuple[int, ...]) -> int:
         sizes = build.known_shape(inputs[0])[:-1]
-        window = self._window()
-        outputs = window.outputs(sizes)
-        sides = window.sides(sizes)
-        rest = tuple(
-            n + sum(side) - (k - 1) * d - 1 - (o - 1) * s
-            for n, side, k, d, o, s in zip(
-                sizes, sides, window.size, window.dilation, outputs, window.stride, strict=True
-            )
-        )
-        geometry = Geometry(self.axes, window.stride, window.dilation, sides, self.groups, rest)
+        geometry = self._geometry(sizes, cast("tuple[int, ...]", self._window().outputs(sizes)))
         return build.node(self, ConvolutionOperation(geometry), inputs)
 
 
@@ -200,13 +197,12 @@ class ConvTranspose2d(_Convolution):
         if window.padding == "same":
             return tuple(None if n is None else n * s for n, s in zip(sizes, window.stride, strict=True))
         extra = numbers_of("ConvTranspose2d", "output_padding", self.output_padding, 2, least=0)
-        image = tuple(
-            None if n is None else (n - 1) * s - sum(side) + (k - 1) * d + 1 + more
-            for n, s, side, k, d, more in zip(
-                sizes, window.stride, window.padding, window.size, window.dilation, extra, strict=True
-            )
-        )
-        if any(n is not None and n < 1 for n in image):
+        if None in sizes:
+            return (None,) * len(sizes)
+        known = cast("tuple[int, ...]", sizes)
+        covered = window.covered(known, window.padding)
+        image = tuple(n + more for n, more in zip(covered, extra, strict=True))
+        if min(image) < 1:
             raise ValueError(f"has more padding than what images of {sizes[0]} by {sizes[1]} pixels become")
         return image
 
@@ -217,15 +213,6 @@ class ConvTranspose2d(_Convolution):
         return self._spec(self.out_channels // self.groups, self.in_channels)
 
     def lower(self, build: Builder, inputs: tuple[int, ...]) -> int:
-        sizes, window = build.known_shape(inputs[0])[:-1], self._window()
-        image = self._image(sizes)
-        assert math.prod(n or 0 for n in image) > 0
-        sides = window.sides(image)  # type: ignore[arg-type]
-        rest = tuple(
-            n - ((o - 1) * s - sum(side) + (k - 1) * d + 1)
-            for n, o, s, side, k, d in zip(
-                image, sizes, window.stride, sides, window.size, window.dilation, strict=True
-            )
-        )
-        geometry = Geometry(self.axes, window.stride, window.dilation, sides, self.groups, rest)
+        sizes = build.known_shape(inputs[0])[:-1]
+        geometry = self._geometry(cast("tuple[int, ...]", self._image(sizes)), sizes)
         return build.node(self, TransposedConvolutionOperation(geometry), inputs)

@@ -26,23 +26,23 @@ class _Pool(Layer):
     padding: int | tuple[int, int] = 0
 
     def __post_init__(self) -> None:
-        name, window = type(self).__name__, self._window()
-        padding = numbers_of(name, "padding", self.padding, 2, least=0)
-        if any(p >= size for p, size in zip(padding, window.size, strict=True)):
+        window = self._arguments()
+        if any(p >= size for p, size in zip(window["padding"], window["size"], strict=True)):
             raise ValueError(
-                f"[{name}] padding must be less than kernel_size, or a window would have no item, "
+                f"[{type(self).__name__}] padding must be less than kernel_size, or a window would have no item, "
                 f"got {self.padding} and {self.kernel_size}"
             )
 
     def _window(self) -> Window:
-        stride = self.kernel_size if self.stride is None else self.stride
-        padding = numbers_of(type(self).__name__, "padding", self.padding, 2, least=0)
-        return Window.of(type(self).__name__, 2, self.kernel_size, stride, padding)
+        name, stride = type(self).__name__, self.kernel_size if self.stride is None else self.stride
+        return Window.of(
+            name, 2, self.kernel_size, stride, numbers_of(name, "padding", self.padding, 2, least=0)
+        )
 
     def _arguments(self) -> dict[str, Any]:
         """Return the window as kernels take it."""
         window = self._window()
-        padding = numbers_of(type(self).__name__, "padding", self.padding, 2, least=0)
+        padding = tuple(before for before, _ in window.sides(()))
         return {"size": window.size, "stride": window.stride, "padding": padding}
 
     def output_shape(self, *shapes: Shape) -> Shape:

@@ -55,6 +55,8 @@ class Operation(ABC):
 
     ends_in: Function = "identity"
     """The activation at the end, whose derivative is left to others."""
+    weights_act_on_inputs: ClassVar[bool] = False
+    """Whether each place of the input is multiplied with all weights, not each place of the output."""
     draws: ClassVar[bool] = False
     """Whether `forward` draws random numbers, other ones in each pass."""
     is_view: ClassVar[bool] = False

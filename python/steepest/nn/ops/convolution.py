@@ -127,6 +127,8 @@ class ConvolutionOperation(AffineOperation):
 class TransposedConvolutionOperation(ConvolutionOperation):
     """The transpose of a convolution, with an activation; the geometry is that of the convolution."""
 
+    weights_act_on_inputs = True
+
     def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
         g = self.geometry
         weight = g.weight(parameters["weight"])

@@ -9,8 +9,8 @@ from steepest._runtime.arrays import Array
 
 from .base import Operation
 
-# As many batch sizes as a network keeps buffers for.
-_KEPT_BATCH_SIZES = 8
+# A network keeps buffers for this many batch sizes: full and last mini-batches, and some for validation.
+KEPT_BATCH_SIZES = 8
 
 
 class KeepingOperation(Operation):
@@ -27,7 +27,7 @@ class KeepingOperation(Operation):
         found = self._kept.get(n)
         if found is None:
             found = self._kept[n] = allocate()
-            if len(self._kept) > _KEPT_BATCH_SIZES:
+            if len(self._kept) > KEPT_BATCH_SIZES:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(n)
         return found

@@ -28,7 +28,7 @@ struct PhaseAxis {
 
 // A product for each group of channels, and for each phase.
 template <class T>
-struct WindowProduct {
+struct ConvolutionProduct {
     const T* a = nullptr;
     int64_t height = 1, width = 1;  // of a's image
     const T* b = nullptr;
@@ -46,7 +46,7 @@ struct WindowProduct {
 };
 
 template <class T>
-void window_product(const WindowProduct<T>& product, Stream& stream);
+void convolution_product(const ConvolutionProduct<T>& product, Stream& stream);
 
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest

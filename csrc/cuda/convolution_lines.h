@@ -1,7 +1,7 @@
 // The lines of convolutions: places of a window, and its taps.
 #pragma once
 
-#include "cuda/window_product.h"
+#include "cuda/convolution_product.h"
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {

@@ -1,6 +1,6 @@
 // Products of windows over images, as implicit matrix products: the rows of a are gathered from the image while tiles
 // are fetched, so that no window is copied to memory. Groups of few columns have a kernel of their own.
-#include "cuda/window_product.h"
+#include "cuda/convolution_product.h"
 
 #include "cuda/device/line_loader.cuh"
 #include "cuda/gemm_launch.cuh"
@@ -27,7 +27,7 @@ struct Phase {
 };
 
 template <class T>
-__device__ ProductLines lines_of(const WindowProduct<T>& p, int64_t phase) {
+__device__ ProductLines lines_of(const ConvolutionProduct<T>& p, int64_t phase) {
     ProductLines lines = p.lines;
     if (!p.has_phases) return lines;
     const int64_t row = phase / p.across.phases(), column = phase % p.across.phases();
@@ -44,12 +44,12 @@ __device__ ProductLines lines_of(const WindowProduct<T>& p, int64_t phase) {
 }
 
 template <class T>
-__device__ __forceinline__ bool is_within(const WindowProduct<T>& p, const Spot& spot) {
+__device__ __forceinline__ bool is_within(const ConvolutionProduct<T>& p, const Spot& spot) {
     return spot.row >= 0 && spot.row < p.height && spot.column >= 0 && spot.column < p.width;
 }
 
 // How the work is divided over blocks: every unit is a tile, or some items, and each of its parts a block.
-struct WindowPlan {
+struct ConvolutionPlan {
     int64_t units, parts, inner_per_part;
     int64_t down, across;  // tiles of a group and phase
     Walk a_walk, b_walk;
@@ -62,7 +62,7 @@ struct WindowPlan {
 // ------------------------------------------------------------------------------------------------------------ tiles
 
 template <class Tile>
-struct WindowMemory {
+struct ConvolutionMemory {
     GemmMemory<Tile, NoUpdate> ring;
     SharedArray<Spot, Tile::kRows> a_rows;
     SharedArray<int64_t, Tile::kRows> c_rows, beside_rows;
@@ -73,13 +73,13 @@ struct WindowMemory {
 
 template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads)
-    window_kernel(Guard guard, WindowProduct<typename Tile::T> p, WindowPlan plan) {
+    convolution_kernel(Guard guard, ConvolutionProduct<typename Tile::T> p, ConvolutionPlan plan) {
     using T = typename Tile::T;
     using Ring = GemmMemory<Tile, NoUpdate>;
     using LoadA = LineLoader<T, Spot, Tile::kRows, Tile::kInner, Ring::kAStride, Tile::kThreads>;
     using LoadB = LineLoader<T, int64_t, Tile::kCols, Tile::kInner, Ring::kBStride, Tile::kThreads>;
     if (is_stopped(guard)) return;
-    auto& memory = shared_memory<WindowMemory<Tile>>();
+    auto& memory = shared_memory<ConvolutionMemory<Tile>>();
     Ring& ring = memory.ring;
     const int thread = static_cast<int>(threadIdx.x);
     const int64_t unit = blockIdx.x % plan.units, part = blockIdx.x / plan.units;
@@ -124,51 +124,18 @@ __global__ void __launch_bounds__(Tile::kThreads)
     const int64_t tiles = begin < end ? (end - begin + Tile::kInner - 1) / Tile::kInner : 0;
     LoadA load_a(plan.a_walk, lines.a_inner, begin, end);
     LoadB load_b(plan.b_walk, lines.b_inner, begin, end);
-    int64_t fetched = 0;
-    int place = 0;  // place in the ring of the tile that is fetched next
-    const auto fetch = [&] {
-        if (fetched < tiles) {
-            load_a.fetch(ring.a, place * Ring::kATile, memory.a_walking[0], find_a);
-            load_b.fetch(ring.b, place * Ring::kBTile, memory.b_walking[0], find_b);
-        }
-        ++fetched;
-        place = place + 1 == kStages ? 0 : place + 1;
-        copy_async_commit();  // an empty group keeps the count of groups right
-    };
-
     Tile product;
     // One thread sums each column of b, in the tiles of the first row.
     static_assert(Tile::kCols <= Tile::kThreads);
     const bool sums_b = p.b_sums && tile_down == 0 && thread < Tile::kCols;
     T b_sum = T(0);
-    for (int t = 0; t < kStages - 1; ++t) fetch();
-    int now = 0;
-    for (int64_t t = 0; t < tiles; ++t) {
-        copy_async_wait<kStages - 2>();  // this thread's share of tile t has arrived
-        __syncthreads();                 // and that of all others; all have multiplied tile t - 1
-        fetch();                         // tile t + kStages - 1, into the place of tile t - 1
-        product.multiply(ring.a, now * Ring::kATile, ring.b, now * Ring::kBTile);
-        if (sums_b)
-            for (int k = 0; k < Tile::kInner; ++k) b_sum += ring.b[now * Ring::kBTile + k * Ring::kBStride + thread];
-        now = now + 1 == kStages ? 0 : now + 1;
-    }
-
+    multiply_tiles(product, b_sum, sums_b, ring, tiles, [&](int place) {
+        load_a.fetch(ring.a, place * Ring::kATile, memory.a_walking[0], find_a);
+        load_b.fetch(ring.b, place * Ring::kBTile, memory.b_walking[0], find_b);
+    });
     if (plan.parts > 1) {
-        T* const unit_partials = static_cast<T*>(plan.partials) + unit * plan.parts * kPartItems<Tile>;
-        T* const mine = unit_partials + part * kPartItems<Tile>;
-#pragma unroll
-        for (int e = 0; e < Tile::kItems; ++e) mine[e * Tile::kThreads + thread] = product.sum[e];
-        if (sums_b) mine[Tile::kRows * Tile::kCols + thread] = b_sum;
-        if (!is_last_block(plan.tickets + unit, static_cast<unsigned>(plan.parts), ring.last)) return;
-#pragma unroll
-        for (int e = 0; e < Tile::kItems; ++e) product.sum[e] = T(0);
-        b_sum = T(0);
-        for (int64_t q = 0; q < plan.parts; ++q) {
-            const T* const theirs = unit_partials + q * kPartItems<Tile>;
-#pragma unroll
-            for (int e = 0; e < Tile::kItems; ++e) product.sum[e] += theirs[e * Tile::kThreads + thread];
-            if (sums_b) b_sum += theirs[Tile::kRows * Tile::kCols + thread];
-        }
+        T* const partials = static_cast<T*>(plan.partials) + unit * plan.parts * kPartItems<Tile>;
+        if (!add_parts(product, b_sum, sums_b, partials, part, plan.parts, plan.tickets + unit, ring.last)) return;
     }
 
     // The tile goes through shared memory, as in gemm_kernel.
@@ -220,7 +187,8 @@ struct NarrowMemory {
 
 // A thread for each slice of the sum of an item; the first slice adds up the others.
 template <class T, int Slices>
-__global__ void __launch_bounds__(kNarrowThreads) narrow_kernel(Guard guard, WindowProduct<T> p, WindowPlan plan) {
+__global__ void __launch_bounds__(kNarrowThreads)
+    narrow_kernel(Guard guard, ConvolutionProduct<T> p, ConvolutionPlan plan) {
     constexpr int kItems = kNarrowThreads / Slices;
     if (is_stopped(guard)) return;
     auto& memory = shared_memory<NarrowMemory<T>>();
@@ -282,7 +250,7 @@ __global__ void __launch_bounds__(kNarrowThreads) narrow_kernel(Guard guard, Win
 // --------------------------------------------------------------------------------------------------------- launching
 
 template <class T>
-int64_t phases_of(const WindowProduct<T>& p) {
+int64_t phases_of(const ConvolutionProduct<T>& p) {
     return p.has_phases ? p.down.phases() * p.across.phases() : 1;
 }
 
@@ -295,7 +263,7 @@ bool are_vectors(const T* data, std::initializer_list<int64_t> steps) {
 
 // Along the rows of a, only channels follow one another in one row of the image.
 template <class T>
-Walk a_walk_of(const WindowProduct<T>& p) {
+Walk a_walk_of(const ConvolutionProduct<T>& p) {
     const Line<Spot>&rows = p.lines.a_rows, &inner = p.lines.a_inner;
     const bool in_row = rows.step[2].offset == 1 && rows.step[2].column == 0 && rows.extent[2] % kVectorWidth<T> == 0;
     if (in_row &&
@@ -306,7 +274,7 @@ Walk a_walk_of(const WindowProduct<T>& p) {
 }
 
 template <class T>
-Walk b_walk_of(const WindowProduct<T>& p) {
+Walk b_walk_of(const ConvolutionProduct<T>& p) {
     const Line<int64_t>& inner = p.lines.b_inner;
     if (p.b_stride == 1 && are_vectors(p.b, {p.columns, p.b_group, inner.step[0], inner.step[1], inner.step[2],
                                              p.down.weight_stride, p.across.weight_stride}))
@@ -316,16 +284,16 @@ Walk b_walk_of(const WindowProduct<T>& p) {
 
 // Gives the parts their memory and returns the number of blocks.
 template <class T>
-unsigned hand_out_memory(WindowPlan& plan, int64_t part_items, Stream& stream) {
+unsigned hand_out_memory(ConvolutionPlan& plan, int64_t part_items, Stream& stream) {
     plan.tickets = stream.state.tickets();
     if (plan.parts > 1) plan.partials = stream.state.workspace(plan.units * plan.parts * part_items * sizeof(T));
     return static_cast<unsigned>(plan.units * plan.parts);
 }
 
 template <class Tile, class T>
-void launch_tiles(const WindowProduct<T>& p, const GemmPlan& of_gemm, Stream& stream) {
+void launch_tiles(const ConvolutionProduct<T>& p, const GemmPlan& of_gemm, Stream& stream) {
     const int64_t rows = p.lines.a_rows.size(), inner = p.lines.a_inner.size();
-    WindowPlan plan{};
+    ConvolutionPlan plan{};
     plan.down = blocks_for(rows, Tile::kRows), plan.across = blocks_for(p.columns, Tile::kCols);
     plan.units = plan.down * plan.across * p.groups * phases_of(p);
     plan.parts = of_gemm.parts, plan.inner_per_part = of_gemm.inner_per_part;
@@ -335,15 +303,15 @@ void launch_tiles(const WindowProduct<T>& p, const GemmPlan& of_gemm, Stream& st
     plan.vector_stores = p.c_stride == 1 && are_vectors(p.c, {p.columns, c.step[0], c.step[1], c.step[2],
                                                               p.down.c_stride, p.across.c_stride});
     const unsigned blocks = hand_out_memory<T>(plan, kPartItems<Tile>, stream);
-    launch_kernel(stream, window_kernel<Tile>, dim3(blocks), dim3(Tile::kThreads), sizeof(WindowMemory<Tile>),
+    launch_kernel(stream, convolution_kernel<Tile>, dim3(blocks), dim3(Tile::kThreads), sizeof(ConvolutionMemory<Tile>),
                   stream.guard(), p, plan);
 }
 
 template <int Slices, class T>
-void launch_narrow(const WindowProduct<T>& p, Stream& stream) {
+void launch_narrow(const ConvolutionProduct<T>& p, Stream& stream) {
     constexpr int64_t kItems = kNarrowThreads / Slices, kMostParts = 64, kLeast = 16;  // items of each thread's part
     const int64_t rows = p.lines.a_rows.size(), inner = p.lines.a_inner.size();
-    WindowPlan plan{};
+    ConvolutionPlan plan{};
     plan.down = blocks_for(rows * p.groups * p.columns, kItems);
     plan.units = plan.down * phases_of(p);
     plan.parts = 1;
@@ -360,7 +328,7 @@ void launch_narrow(const WindowProduct<T>& p, Stream& stream) {
 }  // namespace
 
 template <class T>
-void window_product(const WindowProduct<T>& p, Stream& stream) {
+void convolution_product(const ConvolutionProduct<T>& p, Stream& stream) {
     using Kinds = Tiles<T, Precision::kFloat32>;
     using Large = typename Kinds::Large;
     using Medium = typename Kinds::Medium;
@@ -382,8 +350,8 @@ void window_product(const WindowProduct<T>& p, Stream& stream) {
     }
 }
 
-template void window_product(const WindowProduct<float>& product, Stream& stream);
-template void window_product(const WindowProduct<double>& product, Stream& stream);
+template void convolution_product(const ConvolutionProduct<float>& product, Stream& stream);
+template void convolution_product(const ConvolutionProduct<double>& product, Stream& stream);
 
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest
