@@ -29,16 +29,21 @@ from pathlib import Path
 REGISTERS = 65_536  # registers of a multiprocessor; a thread gets a multiple of eight
 MOST_THREADS = 1024  # threads of a block, unless the kernel sets a lower limit
 
-# Known bytes of local memory per kernel: for an indexed counter in sampling kernels, for register spills in the others.
-# A kernel that takes more needs a closer look.
+# Known bytes of local memory per kernel: for an indexed counter in sampling kernels, around the slow path of a division
+# in pooling, for register spills in the others. A kernel that takes more needs a closer look.
 LOCAL_BYTES = {
     "activation_backward_kernel": 8,  # for Mish
+    "avg_pool2d_backward_kernel": 24,
+    "convolution_kernel": 16,
+    "differentiate_rows_kernel": 8,
     "divergence_of_items_kernel": 16,
     "draw_counts_kernel": 40,
     "draw_items_kernel": 40,
     "gemm_kernel": 32,
     "item_loss_kernel": 8,
     "linear_sgd_kernel": 16,  # for log-cosh
+    "max_pool2d_backward_kernel": 16,
+    "max_pool2d_gather_kernel": 8,
     "multiply_classes_kernel": 64,
     "multiply_inputs_kernel": 40,
     "multiply_items_kernel": 16,
@@ -49,7 +54,7 @@ LOCAL_BYTES = {
 FENCE, TICKET = 0x192, 0x1A8
 
 STRING = re.compile(rb"[\x20-\x7e]{4,}\x00")
-KERNEL = re.compile(r"\d([a-z_]+_kernel)")
+LENGTH = re.compile(r"\d+")
 
 
 @dataclass
@@ -65,8 +70,14 @@ class Kernel:
     @property
     def name(self) -> str:
         """The kernel's name in the source."""
-        found = KERNEL.search(self.symbol)
-        return found[1] if found else self.symbol
+        # In a mangled name, the length of an identifier stands before it. Other digits can stand before the length.
+        for digits in LENGTH.finditer(self.symbol):
+            for start in range(digits.start(), digits.end()):
+                end = digits.end() + int(self.symbol[start : digits.end()])
+                identifier = self.symbol[digits.end() : end]
+                if identifier.endswith("_kernel") and identifier[0].isalpha():
+                    return identifier
+        return self.symbol
 
     def instructions(self) -> list[int]:
         """Return the operation codes of the instructions in order."""

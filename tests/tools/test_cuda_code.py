@@ -15,11 +15,21 @@ OTHER = 0x981
 
 def kernel(instructions=(), registers=32, local_bytes=0, threads=256, name="sum_kernel"):
     code = b"".join(struct.pack("<QQ", 0xABC00000 | i, 0) for i in instructions)
-    return Kernel(f"_ZN8steepest4cuda10{name}IfEEvv", registers, local_bytes, threads, code)
+    return Kernel(f"_ZN8steepest4cuda{len(name)}{name}IfEEvv", registers, local_bytes, threads, code)
 
 
-def test_name_of_a_kernel():
-    assert kernel().name == "sum_kernel"
+@pytest.mark.parametrize(
+    ("symbol", "name"),
+    [
+        ("_ZN8steepest4cuda10sum_kernelIfEEvv", "sum_kernel"),
+        ("_ZN8steepest4cuda17max_pool2d_kernelILi4EfEEvv", "max_pool2d_kernel"),
+        ("_ZN4cuda31_GLOBAL__N__27_13_sum_cu_b7_3516_10sum_kernelIfEEvv", "sum_kernel"),
+        ("_ZN4cuda30_GLOBAL__N__27_13_sum_cu_b7_35110sum_kernelIfEEvv", "sum_kernel"),
+        ("sum", "sum"),
+    ],
+)
+def test_name_of_a_kernel(symbol, name):
+    assert Kernel(symbol, 32, 0, 256, b"").name == name
 
 
 @pytest.mark.parametrize(
@@ -33,9 +43,9 @@ def test_registers(registers, threads, fits):
 
 
 def test_local_memory():
-    assert list(faults_of(kernel(local_bytes=32, name="gemm_kernel"))) == []
-    (fault,) = faults_of(kernel(local_bytes=40, name="gemm_kernel"))
-    assert fault == "40 bytes of local memory, where 32 are known"
+    assert list(faults_of(kernel(local_bytes=40, name="draw_items_kernel"))) == []
+    (fault,) = faults_of(kernel(local_bytes=48, name="draw_items_kernel"))
+    assert fault == "48 bytes of local memory, where 40 are known"
     assert len(list(faults_of(kernel(local_bytes=8)))) == 1
 
 

@@ -84,25 +84,30 @@ struct MmaTile {
     static constexpr int kAStride = kRows + kPadding, kBStride = kCols + kPadding;
     static constexpr int kStep = P == Precision::kBfloat16 ? 16 : 8;  // items along k of one instruction
     static constexpr int kParts = P == Precision::kHigh ? 2 : 1;
+    static constexpr uint32_t kInfinite = 0x7F800000u;  // the exponent of infinity and NaN
 
     // An operand's registers: its rounded numbers; for three products also the rounding errors, and the rounded numbers
     // that are multiplied with the other operand's rounding errors. The latter are 0 where a number is infinite or NaN:
     // its product with a rounding error would have an arbitrary sign.
     template <int Count>
     struct Fragment {
-        uint32_t whole[Count], rest[kParts > 1 ? Count : 1], finite[kParts > 1 ? Count : 1];
+        uint32_t whole[Count], rest[kParts > 1 ? Count : 1];
 
         __device__ void set(int r, float x) {
             whole[r] = round_to_tf32(x);
             if constexpr (kParts > 1) {
                 // The largest numbers would be rounded to infinity.
-                const bool overflows = (whole[r] & 0x7F800000u) == 0x7F800000u && x - x == 0;
+                const bool overflows = (whole[r] & kInfinite) == kInfinite && x - x == 0;
                 if (overflows) whole[r] = __float_as_uint(x) & 0xFFFFE000u;
                 const float left = x - __uint_as_float(whole[r]);
-                const bool is_finite = left - left == 0;
-                rest[r] = is_finite ? round_to_tf32(left) : 0;
-                finite[r] = is_finite ? whole[r] : 0;
+                rest[r] = left - left == 0 ? round_to_tf32(left) : 0;
             }
+        }
+
+        // Computed where it is needed, since registers are scarce.
+        __device__ void copy_finite(uint32_t (&to)[Count]) const {
+#pragma unroll
+            for (int r = 0; r < Count; ++r) to[r] = (whole[r] & kInfinite) == kInfinite ? 0 : whole[r];
         }
     };
 
@@ -140,7 +145,11 @@ struct MmaTile {
         if constexpr (P == Precision::kBfloat16) {
             mma_bf16(d, a.whole, b.whole);
         } else {
-            if constexpr (kParts > 1) mma_tf32(d, a.rest, b.finite), mma_tf32(d, a.finite, b.rest);
+            if constexpr (kParts > 1) {
+                uint32_t finite_a[4], finite_b[2];
+                a.copy_finite(finite_a), b.copy_finite(finite_b);
+                mma_tf32(d, a.rest, finite_b), mma_tf32(d, finite_a, b.rest);
+            }
             mma_tf32(d, a.whole, b.whole);
         }
     }

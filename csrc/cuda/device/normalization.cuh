@@ -15,7 +15,7 @@ inline namespace STEEPEST_TARGET {
 constexpr int kNormThreads = 256;
 constexpr int kNormWidth = 32;  // threads along the channels
 constexpr int kNormHeight = kNormThreads / kNormWidth;
-constexpr int kNormBlocks = 4;  // blocks at once on a multiprocessor, which limits the registers of a thread
+constexpr int kNormBlocks = 3;  // blocks at once on a multiprocessor: with more, registers spill
 
 using NormColumns = ColumnsMemory<double, kNormThreads, 2>;
 
