@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from estimator_cases import ALL_ESTIMATORS, outputs, small_data
+from estimator_cases import ALL_ESTIMATORS, outputs, small_data, small_model
 from sklearn.base import is_classifier, is_regressor
 
 from steepest.linear_model import LinearRegression
@@ -46,8 +46,7 @@ every_layout = pytest.mark.parametrize("layout", LAYOUTS)
 
 def make(estimator, **options):
     defaults = {"max_iter": 3, "random_state": 0, "tol": 1e-3, "hidden_layer_sizes": (4,)}
-    known = estimator().get_params()
-    return estimator(**{name: v for name, v in {**defaults, **options}.items() if name in known})
+    return small_model(estimator, **{**defaults, **options})
 
 
 def assert_same_fit(model, same, X):

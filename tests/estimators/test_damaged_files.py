@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from backends import run_python
-from estimator_cases import ALL_ESTIMATORS, outputs, small_data
+from estimator_cases import ALL_ESTIMATORS, outputs, small_data, small_model
 from memory import PEAK
 from model_files import parts, rewrite, save_as_first_versions
 from safetensors.numpy import load_file, save_file
@@ -66,7 +66,7 @@ def test_what_another_program_has_changed_is_noticed(path):
 def test_files_of_the_first_versions_are_read(estimator, path):
     """Such files have no checksum, and the package safetensors wrote them."""
     X, *targets = small_data(estimator)
-    model = estimator().set_params(**({"max_iter": 3} if "max_iter" in estimator().get_params() else {}))
+    model = small_model(estimator, max_iter=3)
     save_as_first_versions(model.fit(X, *targets), path)
     for expected, found in zip(outputs(model, X), outputs(steepest.load(path), X), strict=True):
         assert found.tobytes() == expected.tobytes()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
 import scipy.sparse
 from perceptrons import arena_bytes, both, data_for, weights
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from steepest import kernels as K
 from steepest import nn, optim
@@ -328,3 +330,14 @@ def test_copies_of_random_states(kind):
     assert seed == copied(generator).randint(np.iinfo(np.int32).max)
     expected = generator.standard_normal(5)
     np.testing.assert_array_equal(twin.standard_normal(5), expected)
+
+
+@both
+def test_a_planned_schedule_ends_without_a_warning(estimator):
+    """It has been chosen for the number of epochs, so that more of them are no remedy."""
+    X, y = data_for(estimator)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        estimator(max_iter=2, learning_rate="one_cycle").fit(X, y)
+        with pytest.raises(ConvergenceWarning):
+            estimator(max_iter=2).fit(X, y)

@@ -12,7 +12,7 @@ import joblib
 import numpy as np
 import pytest
 from backends import run_python
-from estimator_cases import ALL_ESTIMATORS, outputs, small_data
+from estimator_cases import ALL_ESTIMATORS, outputs, small_data, small_model
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from sklearn.linear_model import LinearRegression
@@ -51,8 +51,7 @@ def by_pickle(model, folder):
 
 def fast(estimator):
     """Make an estimator that takes few epochs to fit."""
-    options = {"max_iter": 3, "random_state": 0}
-    return estimator().set_params(**{k: v for k, v in options.items() if k in estimator().get_params()})
+    return small_model(estimator, max_iter=3, random_state=0)
 
 
 # ----------------------------------------------------------------------------------------------------- round trips

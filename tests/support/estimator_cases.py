@@ -27,6 +27,14 @@ def small_data(estimator, n=60, dtype=np.float32):
     return (X, score) if is_regressor(estimator()) else (X,)
 
 
+def small_model(estimator, **options):
+    """Make an estimator for `small_data`, with those options that it has."""
+    model = estimator()
+    known = model.get_params()
+    images = {"blocks": [(4, 2)], "image_shape": (2, 3)} if "image_shape" in known else {}
+    return model.set_params(**{name: v for name, v in {**images, **options}.items() if name in known})
+
+
 def outputs(model, X):
     """Return the predictions of a fitted model for X."""
     methods = ("predict", "predict_proba", "decision_function", "transform")

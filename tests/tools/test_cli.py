@@ -17,6 +17,7 @@ from test_datasets import NAMES, digits, idx
 import steepest
 from steepest import cli, datasets
 from steepest.neural_network import MLPClassifier
+from steepest.neural_network._blocks import ARCHITECTURES
 
 
 def run(*arguments, **options):
@@ -58,6 +59,21 @@ def test_train(tmp_path):
     X, y = datasets.load_digits()
     assert model.score(X, y) > 0.8
     assert len(model.loss_curve_) == len(model.validation_loss_curve_) == 2
+
+
+def test_train_a_convolutional_network(tmp_path, capsys):
+    out = ["--epochs", "2", "--output", str(tmp_path)]
+    assert cli.main(["train", "--model", "resnet8", *out]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("360 test images; network resnet8")
+    model = steepest.load(tmp_path / "model.safetensors")
+    assert (model.blocks, model.image_shape_) == ("resnet8", (8, 8, 1))
+    assert model.validation_scores_[-1] > 0.6
+    assert cli.main(["train", "--model", "lenet", *out]) == 2
+    assert "--model lenet takes larger images than 8 x 8: pass --data" in capsys.readouterr().err
+
+
+def test_models_are_the_architectures():
+    assert ("mlp", *ARCHITECTURES) == cli._MODELS
 
 
 def test_train_by_the_natural_gradient(tmp_path, capsys):

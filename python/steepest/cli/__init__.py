@@ -18,6 +18,8 @@ from steepest._version import __version__
 
 from ._errors import CommandError
 
+# kept by hand: the architectures of ConvClassifier, whose module would load scikit-learn
+_MODELS = ("mlp", "lenet", "small", "resnet8")
 _SEED_LIMIT = 2**32  # seeds of a NumPy RandomState are below this
 
 
@@ -62,12 +64,19 @@ def _build_parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser(
         "train",
-        help="train a classifier of handwritten digits",
-        description="Train a ReLU network with a softmax on images of handwritten digits; "
-        "a fifth of the training images is held out for validation. Writes the model (model.safetensors, "
-        "an MLPClassifier for steepest.load) and, where Matplotlib is installed, learning_curve.png.",
+        help="train a classifier of images",
+        description="Train a network with a softmax on handwritten digits, or on other images in the format of MNIST; "
+        "a fifth of the training images is held out for validation. Writes the model (model.safetensors, an "
+        "MLPClassifier or a ConvClassifier for steepest.load) and, where Matplotlib is installed, learning_curve.png.",
     )
     _add_shared(train)
+    train.add_argument(
+        "--model",
+        choices=_MODELS,
+        default="mlp",
+        help="layers of ReLU units, or a convolutional network: LeNet-5, two convolutions, or three residual blocks "
+        "(default mlp)",
+    )
     train.add_argument(
         "--solver",
         choices=["adam", "natural"],
@@ -76,13 +85,17 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--epochs", metavar="N", type=_count, default=5, help="(default 5)")
     train.add_argument(
-        "--batch-size", metavar="N", type=_count, help="(default 32; with --solver natural 200, and growing)"
+        "--batch-size",
+        metavar="N",
+        type=_count,
+        help="(default 32, for convolutional networks 128; with --solver natural 200, and growing)",
     )
     train.add_argument(
         "--lr",
         metavar="RATE",
         type=_rate,
-        help="learning rate of Adam (default 0.001); not with --solver natural",
+        help="learning rate of Adam (default 0.001; for convolutional networks 0.005, the peak of one cycle); not with "
+        "--solver natural",
     )
     train.add_argument(
         "--output", metavar="DIR", default="steepest-output", help="where to write (default %(default)s)"
@@ -118,10 +131,16 @@ def _build_parser() -> argparse.ArgumentParser:
 def _add_shared(command: argparse.ArgumentParser) -> None:
     """Add the arguments that `train` and `compare` share."""
     command.add_argument(
-        "--data", metavar="DIR", help="folder of the four MNIST files (default: scikit-learn's 8 x 8 digits)"
+        "--data",
+        metavar="DIR",
+        help="folder of the four files of MNIST or Fashion-MNIST (default: scikit-learn's 8 x 8 digits)",
     )
     command.add_argument(
-        "--hidden", metavar="N", nargs="+", type=_count, default=[128, 64], help="units of the hidden layers"
+        "--hidden",
+        metavar="N",
+        nargs="+",
+        type=_count,
+        help="units of the hidden layers (default 128 64; behind convolutions, those of the architecture)",
     )
     command.add_argument("--seed", metavar="N", type=_seed, default=0, help="(default 0)")
     command.add_argument(

@@ -14,7 +14,7 @@ from steepest._cpu import DivergenceError
 from steepest.discriminant_analysis import LinearDiscriminantAnalysis
 from steepest.neural_network import MLPClassifier
 
-from .train import Data, load_images, require_device
+from .train import DEFAULT_HIDDEN, Data, load_images, require_device
 
 _PATIENCE, _MOST_EPOCHS = 5, 100
 _NETWORKS: dict[str, Literal["adam", "natural"]] = {"Adam": "adam", "natural gradient": "natural"}
@@ -40,11 +40,12 @@ def compare_command(arguments: argparse.Namespace) -> int:
     """
     require_device(arguments.device)
     data = load_images(arguments.data, arguments.seed)
-    print(data.describe(arguments.hidden), flush=True)
+    hidden = tuple(arguments.hidden or DEFAULT_HIDDEN)
+    print(data.describe(data.layer_sizes(hidden)), flush=True)
     print(f"{'':34}{'test accuracy':>13}{'epochs':>8}{'seconds':>9}", flush=True)
     for name, solver in _NETWORKS.items():
         model = MLPClassifier(
-            tuple(arguments.hidden),
+            hidden,
             solver=solver,
             max_iter=_MOST_EPOCHS,
             early_stopping=True,

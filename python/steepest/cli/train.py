@@ -6,6 +6,7 @@ import argparse
 import math
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ from steepest._runtime.arrays import Array
 from steepest._runtime.backends import cuda_problem
 from steepest._saving.files import save
 from steepest.callbacks import Epoch, open_bar
-from steepest.neural_network import MLPClassifier
+from steepest.neural_network import ConvClassifier, MLPClassifier
+from steepest.neural_network._blocks import placed_layers
 from steepest.training.loop import Monitor
 
 from ._errors import CommandError
@@ -26,6 +28,7 @@ from ._errors import CommandError
 # Training has diverged if the last loss exceeds this multiple of the loss of random guessing, log(n_classes), which is
 # about the loss of an untrained network.
 DIVERGED = 2.0
+DEFAULT_HIDDEN = (128, 64)
 HELD_OUT = 0.2  # proportion of the training images for validation, and of the digits for the test
 MODEL_FILE, CURVE_FILE = "model.safetensors", "learning_curve.png"
 
@@ -46,13 +49,22 @@ class Data(NamedTuple):
         """The number of classes among the training images."""
         return len(set(self.y_train.tolist()))
 
-    def describe(self, hidden: list[int]) -> str:
-        """Return a line with the numbers of images, and the layer sizes of a network for them."""
-        units = [self.X_train.shape[1], *hidden, 1 if self.n_classes == 2 else self.n_classes]
+    @property
+    def side(self) -> int:
+        """Height and width of the images, which are squares."""
+        return math.isqrt(self.X_train.shape[1])
+
+    def describe(self, network: str) -> str:
+        """Return a line with the numbers of images, and what network they are for."""
         return (
             f"{self.name}: {len(self.X_train)} training, {len(self.X_validation)} validation, "
-            f"{len(self.X_test)} test images; network {'-'.join(map(str, units))}"
+            f"{len(self.X_test)} test images; network {network}"
         )
+
+    def layer_sizes(self, hidden: Sequence[int]) -> str:
+        """Return the layer sizes of a perceptron for the images."""
+        units = [self.X_train.shape[1], *hidden, 1 if self.n_classes == 2 else self.n_classes]
+        return "-".join(map(str, units))
 
 
 def load_images(folder: str | None, seed: int) -> Data:
@@ -162,18 +174,7 @@ def train_command(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise CommandError(f"cannot make the folder {output}: {error.strerror}") from error
 
-    model = MLPClassifier(
-        tuple(arguments.hidden),
-        solver=arguments.solver,
-        alpha=0.0,
-        batch_size=arguments.batch_size or ("auto" if natural else 32),
-        learning_rate_init=arguments.lr or 1e-3,
-        max_iter=arguments.epochs,
-        n_iter_no_change=arguments.epochs,
-        random_state=arguments.seed,
-        device=arguments.device,
-    )
-    print(data.describe(arguments.hidden), flush=True)
+    model = _model(arguments, data)
     terminal = _Terminal(data, arguments.epochs)
     try:
         with warnings.catch_warnings():
@@ -205,6 +206,41 @@ def train_command(arguments: argparse.Namespace) -> int:
     print(f"test accuracy {model.score(data.X_test, data.y_test):.4f}")
     _save(model, terminal.accuracies, output)
     return 130 if interrupted else 0
+
+
+def _model(arguments: argparse.Namespace, data: Data) -> MLPClassifier:
+    """Return the classifier to train, and print what it is and what it is trained on."""
+    natural, convolutional = arguments.solver == "natural", arguments.model != "mlp"
+    shared: dict[str, Any] = {
+        "solver": arguments.solver,
+        "alpha": 0.0,
+        "batch_size": arguments.batch_size or ("auto" if natural else 128 if convolutional else 32),
+        "learning_rate_init": arguments.lr or (5e-3 if convolutional else 1e-3),
+        "max_iter": arguments.epochs,
+        "n_iter_no_change": arguments.epochs,
+        "random_state": arguments.seed,
+        "device": arguments.device,
+    }
+    if not convolutional:
+        hidden = tuple(arguments.hidden or DEFAULT_HIDDEN)
+        print(data.describe(data.layer_sizes(hidden)), flush=True)
+        return MLPClassifier(hidden, **shared)
+    model = ConvClassifier(
+        arguments.model,
+        tuple(arguments.hidden) if arguments.hidden else "auto",
+        image_shape=(data.side, data.side),
+        learning_rate="constant" if natural else "one_cycle",
+        **shared,
+    )
+    try:
+        placed_layers(model, (data.side, data.side, 1))
+    except ValueError as error:
+        raise CommandError(
+            f"--model {arguments.model} takes larger images than {data.side} x {data.side}: pass --data "
+            "with a folder of MNIST, or take --model resnet8"
+        ) from error
+    print(data.describe(arguments.model), flush=True)
+    return model
 
 
 def _save(model: MLPClassifier, accuracies: list[float], output: Path) -> None:

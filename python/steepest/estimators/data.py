@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -128,6 +128,11 @@ def in_library_of(X: Any, result: Array) -> Array:
 def is_number(value: object) -> bool:
     """Whether a value is a real number of Python or NumPy."""
     return isinstance(value, Real)
+
+
+def is_size(value: Any) -> bool:
+    """Whether a value is a positive whole number of Python or NumPy."""
+    return isinstance(value, Integral) and value is not True and int(value) > 0
 
 
 def resume(optimizer: Optimizer | NaturalGradient, state: Mapping[str, Any]) -> None:

@@ -19,6 +19,11 @@ from .data import as_items, first_missing, locate_nonfinite, refuse_masked_items
 FLOATS = (np.float64, np.float32)
 
 
+def float_dtype(X: Any) -> np.dtype[Any]:
+    """Return the dtype to compute in for a validated X: its own, and float32 for bytes."""
+    return np.dtype(np.float32) if X.dtype == np.uint8 else np.dtype(X.dtype)
+
+
 def validate(
     estimator: BaseEstimator,
     X: Any,
@@ -28,6 +33,7 @@ def validate(
     accept_sparse: bool = False,
     finite: bool = True,
     dtype: np.dtype[Any] | None = None,
+    keeps_bytes: bool = False,
     **options: Any,
 ) -> Any:
     """Validate X, and y if it is given; messages are those of scikit-learn after the estimator's name.
@@ -48,6 +54,8 @@ def validate(
         Whether to check a dense NumPy X for NaN and infinity. False saves a pass over X if the computation finds them.
     dtype : dtype or None, default=None
         Dtype of the returned X; None keeps float32 and converts any other dtype to float64.
+    keeps_bytes : bool, default=False
+        Whether an X of uint8 stays as it is.
     **options
         Options of scikit-learn's `validate_data`, for y.
 
@@ -74,14 +82,15 @@ def validate(
             # None can be neither sorted with labels nor converted to a number.
             raise ValueError("Every sample needs a target.")
         if is_cupy(X):
-            return validate_cupy(estimator, X, y, dtype=dtype, reset=reset, **options)
+            kept = X.dtype if keeps_bytes and X.dtype == np.uint8 else dtype
+            return validate_cupy(estimator, X, y, dtype=kept, reset=reset, **options)
         if not finite and not hasattr(X, "tocsr"):
             options = {**options, "ensure_all_finite": False}
         return validate_data(
             estimator,
             X,
             y,
-            dtype=FLOATS if dtype is None else dtype,
+            dtype=(*(FLOATS if dtype is None else (dtype,)), *((np.uint8,) if keeps_bytes else ())),
             order="C",
             reset=reset,
             accept_sparse="csr" if accept_sparse else False,
@@ -196,7 +205,7 @@ def labels_of_stream(estimator: BaseEstimator, classes: Any, known: Array | None
 def validate_weights(
     estimator: BaseEstimator, sample_weight: Any, X: Any, *, all_zero: bool = False
 ) -> Array | None:
-    """Return the sample weights as a NumPy array in the dtype of X, or None.
+    """Return the sample weights as a NumPy array in the dtype to compute in, or None.
 
     Parameters
     ----------
@@ -218,13 +227,13 @@ def validate_weights(
         return None
     name = type(estimator).__name__
     weights = to_host(sample_weight)
-    n_samples = X.shape[0]
+    n_samples, dtype = X.shape[0], float_dtype(X)
     refuse_masked_items(name, sample_weight=weights)
     if all_zero and np.shape(weights) == (n_samples,) and not np.any(weights):
-        return np.zeros(n_samples, X.dtype)
+        return np.zeros(n_samples, dtype)
     try:
         checked: Array = _check_sample_weight(
-            weights, np.empty((n_samples, 0), X.dtype), dtype=X.dtype, ensure_non_negative=True
+            weights, np.empty((n_samples, 0), dtype), dtype=dtype, ensure_non_negative=True
         )
     except ValueError as error:
         raise ValueError(f"[{name}] {first_missing('sample_weight', weights)}{error}") from error

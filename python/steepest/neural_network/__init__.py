@@ -1,7 +1,17 @@
-"""Multilayer perceptrons and autoencoders with scikit-learn's interface, trained by captured graphs of kernels."""
+"""Neural networks with scikit-learn's interface, trained by captured graphs of kernels."""
 
 from ._autoencoder import Autoencoder
 from ._classifier import MLPClassifier
+from ._conv_autoencoder import ConvAutoencoder
+from ._conv_classifier import ConvClassifier
+from ._conv_regressor import ConvRegressor
 from ._regressor import MLPRegressor
 
-__all__ = ["Autoencoder", "MLPClassifier", "MLPRegressor"]
+__all__ = [
+    "Autoencoder",
+    "ConvAutoencoder",
+    "ConvClassifier",
+    "ConvRegressor",
+    "MLPClassifier",
+    "MLPRegressor",
+]

@@ -48,7 +48,7 @@ def make_layers(model: PerceptronParameters, n_in: int, n_out: int) -> tuple[nn.
         If a parameter is not valid, or a list has the wrong length.
     """
     sizes = hidden_sizes(model)
-    activations, rates = _activations(model, len(sizes)), _dropout_rates(model, len(sizes))
+    activations, rates = _activations(model, len(sizes)), dropout_rates(model, len(sizes))
     init = initializer(model)
     layers: list[nn.layers.Layer] = []
     for (before, after), activation, rate in zip(pairwise([n_in, *sizes]), activations, rates, strict=True):
@@ -56,6 +56,16 @@ def make_layers(model: PerceptronParameters, n_in: int, n_out: int) -> tuple[nn.
         if rate > 0:
             layers.append(nn.Dropout(rate))
     return (*layers, nn.Linear(sizes[-1] if sizes else n_in, n_out, init=init))
+
+
+def depth_of(layers: Iterable[nn.layers.Layer]) -> int:
+    """Return the number of layers with matrices of weights, dense or convolutions; shortcuts do not count."""
+    return sum(
+        depth_of(layer.layers)
+        if isinstance(layer, nn.Residual)
+        else isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))
+        for layer in layers
+    )
 
 
 def initializer(model: PerceptronParameters) -> Initializer | float:
@@ -76,14 +86,19 @@ def _activations(model: PerceptronParameters, n: int) -> list[nn.Activation]:
     return [make_activation(model, one) for one in listed]
 
 
-def _dropout_rates(model: PerceptronParameters, n: int) -> list[float]:
+def dropout_rates(model: PerceptronParameters, n: int, places: str = "hidden layers") -> list[float]:
+    """Return the `dropout` of the model for n places.
+
+    Raises
+    ------
+    ValueError
+        If a list has another number of items, or a rate is not in [0, 1).
+    """
     given: Any = model.dropout
     rates: list[Any] = list(given) if isinstance(given, Iterable) else [given] * n
     if len(rates) != n:
         raise ValueError(
-            prefixed(
-                model, f"dropout has {len(rates)} items, but there are {n} hidden layers: one each is needed"
-            )
+            prefixed(model, f"dropout has {len(rates)} items, but there are {n} {places}: one each is needed")
         )
     if not all(is_number(rate) and 0 <= rate < 1 for rate in rates):
         raise ValueError(prefixed(model, f"dropout must be in [0, 1), got {given}"))

@@ -271,7 +271,7 @@ class Autoencoder(
             The encoder's output, in the network's dtype and the library of X.
         """
         check_is_fitted(self)
-        encoder, _ = encoder_and_decoder(self._network.layers)
+        encoder, _ = self._parts(self._network.layers)
         return in_library_of(X, self._decision(X, encoder))
 
     def inverse_transform(self, X: Any) -> Array:
@@ -295,7 +295,7 @@ class Autoencoder(
         check_is_fitted(self)
         code = validate_transformed(self, X, self._n_features_out, self._network.dtype)
         network = self._network_for(X)
-        _, decoder = encoder_and_decoder(network.layers)
+        _, decoder = self._parts(network.layers)
         output = network.predict(to_device(code, network.device), layers=decoder)
         return in_library_of(X, self._activated(output))
 
@@ -372,6 +372,10 @@ class Autoencoder(
 
     def _make_layers(self, n_in: int, n_out: int) -> tuple[nn.layers.Layer, ...]:
         return autoencoder_layers(self, n_in)
+
+    def _parts(self, layers: tuple[nn.layers.Layer, ...]) -> tuple[slice, slice]:
+        """Return which layers are the encoder, and which the decoder."""
+        return encoder_and_decoder(layers)
 
     @property
     def _n_features_out(self) -> int:

@@ -20,14 +20,14 @@ from steepest.callbacks import Callback, Epoch
 from steepest.estimators.data import in_library_of, resume, to_estimator_device
 from steepest.estimators.device import resolve_device
 from steepest.estimators.random_states import copied, seed_of
-from steepest.estimators.validation import validate, validate_weights
+from steepest.estimators.validation import float_dtype, validate, validate_weights
 from steepest.nn.losses import Loss
 from steepest.optim import NaturalGradient, Optimizer
 from steepest.training.batches import Samples, predict
 from steepest.training.loop import Monitor
 from steepest.training.sparse_rows import SparseRows, is_sparse
 
-from ._architecture import draw_initial_values, make_layers
+from ._architecture import depth_of, draw_initial_values, make_layers
 from ._full_batch import fit_lbfgs
 from ._optimizers import make_optimizer
 from ._parameter_list import ParameterList
@@ -124,6 +124,10 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         """Return the layers of the network, without the activation of its output."""
         return make_layers(self, n_in, n_out)
 
+    def _inputs(self) -> tuple[nn.Input, ...]:
+        """Return what stands in front of layers that need the shape of their input."""
+        return ()
+
     def _weigh(self, y: Array, sample_weight: Array | None, dtype: Any) -> Array | None:
         """Return the weights of the samples, multiplied by the weights of their classes if there are any."""
         return sample_weight
@@ -141,6 +145,15 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
 
     _validation_options: ClassVar[dict[str, Any]]
     _accepts_sparse: ClassVar[bool] = False
+    _keeps_bytes: ClassVar[bool] = (
+        False  # whether X may be uint8, which the first layer then sees divided by 255
+    )
+    _shaping: ClassVar[tuple[str, ...]] = (
+        "hidden_layer_sizes",
+        "activation",
+        "dropout",
+        "init",
+    )  # the layers
     _fewest_scored: ClassVar[int] = 1  # smallest number of samples for which the score is defined
 
     # ---------------------------------------------------------------------------------------------- checking
@@ -155,7 +168,16 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         """
         options = {} if isinstance(y, str) else self._validation_options
         dtype = None if reset else self._network.dtype
-        return validate(self, X, y, reset=reset, accept_sparse=self._accepts_sparse, dtype=dtype, **options)
+        return validate(
+            self,
+            X,
+            y,
+            reset=reset,
+            accept_sparse=self._accepts_sparse,
+            dtype=dtype,
+            keeps_bytes=self._keeps_bytes,
+            **options,
+        )
 
     def _on_device(self, X: Any, y: Array, sample_weight: Array | None) -> Samples:
         """Return validated data on the device of the network."""
@@ -168,8 +190,9 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         """Validate X and return the output of the network, or of its first layers, on the device that computed it."""
         if "_network" not in self.__dict__:
             check_is_fitted(self)
-        if self._needs_no_validation(X):
-            return cast("Array", self._network.predict(X, layers=layers))
+        rows = self._valid_rows(X)
+        if rows is not None:
+            return cast("Array", self._network.predict(rows, layers=layers))
         network = self._network_for(X)
         X = self._check_data(X, "no_validation", reset=False)
         if is_sparse(X):
@@ -182,10 +205,10 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
             return self._network
         return self._network.to(resolve_device(self.device, type(self).__name__, X))
 
-    def _needs_no_validation(self, X: Any) -> bool:
-        """Whether X is a small valid array, for which scikit-learn's validation would take longer than predicting."""
+    def _valid_rows(self, X: Any) -> Array | None:
+        """Return a small valid X, for which scikit-learn's validation would take longer than predicting, or None."""
         network = self._network
-        return (
+        is_valid = (
             type(X) is np.ndarray
             and X.dtype == network.dtype
             and X.ndim == 2
@@ -196,6 +219,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
             and "feature_names_in_" not in self.__dict__
             and bool(np.isfinite(X).all())
         )
+        return X if is_valid else None
 
     def _predict(self, X: Any, function: Callable[[Array], Array]) -> Array:
         """Return a function of the network's output, in the library of X."""
@@ -239,17 +263,18 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         cupy_inputs, cupy_labels = is_cupy(X), is_cupy(y)
         X, y = self._check_data(X, y, reset=first_pass)
         y = self._validate_targets(y, X, first_pass, incremental)
-        sample_weight = self._weigh(y, validate_weights(self, sample_weight, X), X.dtype)
+        dtype = float_dtype(X)
+        sample_weight = self._weigh(y, validate_weights(self, sample_weight, X), dtype)
 
         n_outputs, out_activation = self._output_shape(y)
         layers = self._make_layers(X.shape[1], n_outputs)
         if first_pass:
             self.n_outputs_, self.out_activation_ = n_outputs, out_activation
-            self._build_network(layers, X.dtype, device, self.__dict__.pop("_given", {}) if goes_on else {})
+            self._build_network(layers, dtype, device, self.__dict__.pop("_given", {}) if goes_on else {})
         elif layers != self._network.layers:
             raise ValueError(
                 self._prefix(
-                    "hidden_layer_sizes, activation, dropout, init and the number of outputs cannot change once fitted"
+                    f"{', '.join(self._shaping)} and the number of outputs cannot change once fitted"
                 )
             )
         self._move_to(device)
@@ -257,7 +282,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         # The libraries of X and y decide the library of coefs_, classes_ and predictions.
         self._cupy_inputs, self._cupy_labels = cupy_inputs, cupy_labels
         samples = self._on_device(X, y, sample_weight)
-        validation = self._validation_samples(eval_set, X.dtype)
+        validation = self._validation_samples(eval_set)
         callbacks = [*(self.callbacks or ()), *([] if monitor is None else [monitor])]
         try:
             for callback in callbacks:
@@ -325,7 +350,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         tags.input_tags.sparse = self._accepts_sparse
         return tags
 
-    def _validation_samples(self, eval_set: Any, dtype: Any) -> Samples | None:
+    def _validation_samples(self, eval_set: Any) -> Samples | None:
         if eval_set is None:
             return None
         if not (isinstance(eval_set, (tuple, list)) and len(eval_set) in (2, 3)):
@@ -354,7 +379,8 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         # initial weights and shuffles those of scikit-learn.
         split_state = copied(random_state)
         seed = seed_of(split_state)
-        network = nn.Network(layers, seed=seed, dtype=dtype, device=device, precision=self.precision)
+        chain: list[Any] = [*self._inputs(), *layers]
+        network = nn.Network(chain, seed=seed, dtype=dtype, device=device, precision=self.precision)
         if len(given) == 2:
             for attribute, role in (("coefs_", "weight"), ("intercepts_", "bias")):
                 own = [p.value for p in network.parameters() if p.name.endswith(role)]
@@ -362,7 +388,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         elif self.init == "auto":
             draw_initial_values(network, random_state, self.activation)
         self._network = network
-        self.n_layers_ = sum(isinstance(layer, nn.Linear) for layer in layers) + 1
+        self.n_layers_ = depth_of(layers) + 1
         Progress.begun(random_state, split_state, self.early_stopping).publish(self)
 
     def _move_to(self, device: str) -> None:

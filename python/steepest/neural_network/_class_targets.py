@@ -14,7 +14,7 @@ from steepest._runtime.arrays import Array
 from steepest._runtime.memory import array_namespace, to_device
 from steepest.estimators.class_weights import class_weights
 from steepest.estimators.labels import number_labels
-from steepest.estimators.validation import labels_of_stream, validate_labels
+from steepest.estimators.validation import float_dtype, labels_of_stream, validate_labels
 from steepest.nn.losses import Loss
 from steepest.training.sparse_rows import is_sparse
 
@@ -80,7 +80,7 @@ class ClassTargets(BaseMultilayerPerceptron):
         self._check_classes(classes, multilabel, not (first_pass or incremental))
         if not multilabel:
             ids = np.searchsorted(self._classes, classes)[ids]
-        return encode(ids, len(self._classes), self._task, self.loss, X.dtype)
+        return encode(ids, len(self._classes), self._task, self.loss, float_dtype(X))
 
     def _check_classes(self, classes: Array, multilabel: bool, warm_start: bool) -> None:
         """Raise ValueError if the kind of targets or their classes differ from those of the model."""

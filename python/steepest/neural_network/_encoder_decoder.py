@@ -40,8 +40,6 @@ def autoencoder_layers(model: AutoencoderParameters, n_features: int) -> tuple[n
     ValueError
         If a parameter is not valid, or a list has the wrong length.
     """
-    if model.dropout:
-        require_stochastic(model, "dropout")
     units = [n_features, *hidden_sizes(model)]
     depth = len(units) - 1
     if depth == 0:
@@ -52,14 +50,13 @@ def autoencoder_layers(model: AutoencoderParameters, n_features: int) -> tuple[n
     decoder = (
         encoder[::-1] if model.decoder_activation is None else _listed(model, "decoder_activation", depth - 1)
     )
-    rate: Any = model.dropout
     init = initializer(model)
-    layers: list[nn.layers.Layer] = [nn.Dropout(float(rate))] if rate else []
+    layers = noise_layers(model)
     positions = []
     for i, activation in enumerate([*encoder, model.code_activation]):
         positions.append(len(layers))
         layers += [nn.Linear(units[i], units[i + 1], init=init), make_activation(model, activation)]
-    for i, activation in zip(range(depth, 0, -1), [*decoder, _last_activation(model)], strict=True):
+    for i, activation in zip(range(depth, 0, -1), [*decoder, last_activation(model)], strict=True):
         tied_to = positions[i - 1] if model.tied_weights else None
         layers += [
             nn.Linear(units[i], units[i - 1], init=init, tied_to=tied_to),
@@ -68,7 +65,15 @@ def autoencoder_layers(model: AutoencoderParameters, n_features: int) -> tuple[n
     return tuple(layers)
 
 
-def _last_activation(model: AutoencoderParameters) -> Any:
+def noise_layers(model: AutoencoderParameters) -> list[nn.layers.Layer]:
+    """Return the dropout of the input, if there is any."""
+    rate: Any = model.dropout
+    if rate:
+        require_stochastic(model, "dropout")
+    return [nn.Dropout(float(rate))] if rate else []
+
+
+def last_activation(model: AutoencoderParameters) -> Any:
     """Return the activation of the network's last layer; for the log loss, the identity, since it takes logits."""
     given = model.output_activation
     if model.loss != "log_loss":

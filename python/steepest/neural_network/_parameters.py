@@ -105,6 +105,28 @@ class PerceptronParameters:
     precision: str
 
 
+class ConvolutionalParameters(PerceptronParameters):
+    """Parameters that estimators of images have in addition; `ConvClassifier` describes them."""
+
+    _image_constraints: ClassVar[dict[str, list[Any]]] = {
+        "blocks": [str, list, tuple],
+        "hidden_layer_sizes": [
+            StrOptions({"auto"}),
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "activation": [StrOptions(set(ACTIVATIONS)), tuple],
+        "batch_norm": ["boolean"],
+        "image_shape": [tuple, list, None],
+        "init": [StrOptions(set(get_args(Initializer)))],
+    }
+
+    hidden_layer_sizes: Any
+    blocks: Any
+    batch_norm: bool
+    image_shape: tuple[int, ...] | None
+
+
 def prefixed(model: object, text: object) -> str:
     """Return an error message that starts with the name of the estimator."""
     return f"[{type(model).__name__}] {text}"

@@ -16,6 +16,7 @@ from steepest._runtime.arrays import Array
 from steepest._runtime.memory import array_namespace, to_host
 from steepest.callbacks import Callback
 from steepest.estimators.data import in_library_of
+from steepest.estimators.validation import float_dtype
 from steepest.nn.losses import Loss
 from steepest.optim.schedules import Schedule
 
@@ -254,9 +255,9 @@ class MLPRegressor(RegressorMixin, BaseMultilayerPerceptron):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         with np.errstate(over="ignore"):
-            y = y.reshape(len(y), -1).astype(X.dtype, order="C")
+            y = y.reshape(len(y), -1).astype(float_dtype(X), order="C")
         if not np.isfinite(y).all():
-            raise ValueError(self._prefix(f"y has a value too large for {X.dtype}"))
+            raise ValueError(self._prefix(f"y has a value too large for {float_dtype(X)}"))
         if loss_name(self.loss) == "poisson" and (y < 0).any():
             raise ValueError(
                 self._prefix("y has a negative value, but loss='poisson' needs targets that are >= 0")

@@ -29,6 +29,7 @@ from ._progress import Progress
 from ._records import Recorder
 
 _SMALLEST_ADAPTIVE_RATE = 1e-6
+PLANNED = ("cosine", "one_cycle")  # schedules that end with the last epoch
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class StochasticFit:
         if interrupted:
             warn_of_interrupt(stacklevel=5)
         if progress.best_parameters is not None and (progress.stopped_early or not self.incremental):
-            assign(self.network.arena, progress.best_parameters)
+            self._restore(progress.best_parameters)
             progress.best_parameters = None
         if progress.stopped_early and progress.best_validation_score == -math.inf:
             warnings.warn(
@@ -139,7 +140,9 @@ class StochasticFit:
                 ConvergenceWarning,
                 stacklevel=5,
             )
-        if not (self.incremental or self.stopped or interrupted):
+        # A schedule that ends with the last epoch has been planned for this number of epochs.
+        planned = model.learning_rate in PLANNED
+        if not (self.incremental or self.stopped or interrupted or planned):
             with above_bars():
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached "
@@ -189,7 +192,7 @@ class StochasticFit:
         model, given, rate = self.model, self.model.learning_rate, float(self.model.learning_rate_init)
         if isinstance(given, Schedule):
             return _Rest(given, self.progress.steps_taken)
-        if given not in ("cosine", "one_cycle"):
+        if given not in PLANNED:
             return None
         if self.incremental:
             raise ValueError(
@@ -256,8 +259,16 @@ class StochasticFit:
         if is_best:
             progress.best_parameters = self._parameters()
 
+    def _kept(self) -> list[Array]:
+        """Return what a prediction depends on: the parameters, and the averages that norms keep."""
+        return [self.network.arena, *self.network.states.values()]
+
     def _parameters(self) -> Array:
-        return np.array(to_host(self.network.arena))
+        return np.concatenate([np.ravel(to_host(array)) for array in self._kept()])
+
+    def _restore(self, parameters: Array) -> None:
+        for array, values in zip(self._kept(), _parts(parameters, self._kept()), strict=True):
+            assign(array, values)
 
     def _stop_or_slow_down(self) -> bool:
         model, optimizer = self.model, self.optimizer
@@ -273,3 +284,9 @@ class StochasticFit:
             with above_bars():
                 print(f"{what} did not improve more than {patience}. {action}")
         return stop
+
+
+def _parts(values: Array, like: list[Array]) -> list[Array]:
+    """Return consecutive parts of a flat array with the shapes of other arrays."""
+    ends = np.cumsum([array.size for array in like])
+    return [part.reshape(array.shape) for part, array in zip(np.split(values, ends[:-1]), like, strict=True)]

@@ -216,6 +216,11 @@ class Network(Copyable):
         self._main = self._compile(self._lower(self._shapes))
 
     @property
+    def states(self) -> dict[str, Array]:
+        """What layers write while training, such as the averages of `BatchNorm`, by name: views, as parameters are."""
+        return dict(self._arena.states)
+
+    @property
     def draws(self) -> bool:
         """Whether `forward` draws masks, and so differs from `predict`."""
         return self._main.draws
