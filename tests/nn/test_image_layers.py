@@ -10,6 +10,7 @@ import pytest
 
 import steepest
 from steepest import nn, optim
+from steepest.fisher._tape import compiled_for
 
 IMAGE = (6, 8, 4)
 # Layers between an image of shape IMAGE and a Flatten.
@@ -160,6 +161,40 @@ def test_fisher_matrices_see_the_network_as_predictions_do(rng, name):
     ratios = [v @ (F @ v) / (change(v) ** 2).sum() for v in directions]
     np.testing.assert_allclose(ratios, ratios[0], rtol=1e-6)
     np.testing.assert_allclose(F.to_dense() @ directions[0], F @ directions[0], rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("activation", [None, nn.ReLU(), nn.Tanh()], ids=str)
+@pytest.mark.parametrize(
+    "before",
+    [
+        (nn.Conv2d(4, 6, 3),),
+        (nn.Conv2d(4, 6, 3, stride=2, groups=2, bias=False),),
+        (nn.Flatten(), nn.Linear(192, 6)),
+        (nn.ConvTranspose2d(4, 6, 3),),
+        (nn.Conv2d(4, 6, 3), nn.Tanh()),
+    ],
+    ids=lambda layers: str(layers[-1]),
+)
+@pytest.mark.parametrize("affine", [True, False])
+def test_folded_norms(rng, before, activation, affine):
+    """A prediction has the values that it has where the norm's input is an output, too, and cannot be folded."""
+    x = nn.Input(IMAGE)
+    inner = x
+    for layer in before:
+        inner = layer(inner)
+    normed = nn.BatchNorm(6, affine=affine)(inner)
+    last = normed if activation is None else activation(normed)
+    folded, apart = nn.Network(x, last, dtype=np.float64), nn.Network(x, [inner, last], dtype=np.float64)
+    for p, q in zip(folded.parameters(), apart.parameters(), strict=True):
+        p.value[...] = q.value[...] = rng.uniform(0.5, 1.5, p.value.shape)
+    for name, state in folded.states.items():
+        state[...] = apart.states[name][...] = rng.uniform(0.5, 1.5, state.shape)
+    for n in (1, 40):  # for one row, the dense weights have more items than the output
+        given = images(rng, n)
+        np.testing.assert_allclose(folded.predict(given), apart.predict(given)[1], rtol=1e-12, atol=1e-12)
+    is_folded = (len(before) == 1 and isinstance(before[0], nn.Conv2d)) or isinstance(before[-1], nn.Linear)
+    assert ("+ batch norm" in str(compiled_for(folded).folded)) == is_folded
+    assert "+ batch norm" not in str(compiled_for(apart).folded)
 
 
 def test_kept_arrays_are_released(rng):

@@ -25,7 +25,7 @@ from .gradient import (
 )
 from .ops.kept import KEPT_BATCH_SIZES
 from .prediction import PredictionPlan, plan_prediction
-from .program import Program, differs_at_prediction, for_prediction, optimized
+from .program import PASSES, Program, differs_at_prediction, fold_norms, for_prediction, optimized
 
 # Backward passes of a batch size that are kept with their arrays, one for each strength of a penalty.
 _KEPT_PASSES = 8
@@ -96,6 +96,11 @@ class Compiled:
         if differs_at_prediction(plain):
             self.predicting = optimized(for_prediction(plain))
             self.predicting_steps = bound(self.predicting, values)
+        # What predictions run. Derivatives of predictions, as Fisher matrices take them, are of the unfolded program.
+        self.folded, self.folded_steps = self.predicting, self.predicting_steps
+        if self.predicting is not self.training:
+            self.folded = optimized(for_prediction(plain), (fold_norms, *PASSES))
+            self.folded_steps = bound(self.folded, values)
         self.step_of = {step.node.output: step for step in self.training_steps}
         self._backwards: dict[Wanted, tuple[Backward, Places]] = {}
         self._buffers: OrderedDict[int, Buffers] = OrderedDict()
@@ -115,7 +120,7 @@ class Compiled:
     @cached_property
     def prediction_plan(self) -> PredictionPlan:
         """Where a prediction writes its values."""
-        return plan_prediction(self.predicting)
+        return plan_prediction(self.folded)
 
     @cached_property
     def to_parameters(self) -> tuple[Backward, Places]:

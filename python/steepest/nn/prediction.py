@@ -91,7 +91,7 @@ def predict_in_blocks(
     device : {"cpu", "cuda"}
         Device of the network.
     """
-    program, n = compiled.predicting, len(inputs[0])
+    program, n = compiled.folded, len(inputs[0])
     results: dict[int, Array] = {}
     for number in program.outputs:
         if number in program.inputs:
@@ -127,10 +127,10 @@ def _predict_block(
     """Compute the outputs for n rows into arrays by number."""
     arrays, plan = compiled.arrays(inputs), compiled.prediction_plan
     flats = [short_lived_empty((n * size,), dtype, device) for size in plan.sizes]
-    for step, (buffer, shape, size) in zip(compiled.predicting_steps, plan.places, strict=True):
+    for step, (buffer, shape, size) in zip(compiled.folded_steps, plan.places, strict=True):
         out = results.get(step.output) if buffer is None else flats[buffer][: n * size].reshape(n, *shape)
         read = [arrays[i] for i in step.inputs]
         arrays[step.output] = step.forward(read, step.parameters, out)  # type: ignore[arg-type]
     for number, result in results.items():
-        if arrays[number] is not result and number not in compiled.predicting.inputs:
+        if arrays[number] is not result and number not in compiled.folded.inputs:
             K.copy(arrays[number], out=result)

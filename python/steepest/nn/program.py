@@ -12,6 +12,9 @@ import numpy as np
 from steepest._runtime.arrays import Array
 
 from .ops import ActivationOperation, Operation
+from .ops.affine import AffineOperation
+from .ops.folded import FoldedNormOperation
+from .ops.normalization import RunningNormOperation
 from .values import Shape
 
 
@@ -142,6 +145,39 @@ def for_prediction(program: Program) -> Program:
             nodes.append(replace(node, operation=operation, inputs=inputs))
     outputs = tuple(renamed.get(number, number) for number in program.outputs)
     return replace(program, nodes=tuple(nodes), outputs=outputs)
+
+
+def fold_norms(program: Program) -> Program:
+    """Let an affine map scale and shift as the batch norm behind it does in a prediction, if nothing else reads it."""
+    uses, nodes, folded = program.uses(), [], set()
+    by_input = {node.inputs[0]: node for node in program.nodes if len(node.inputs) == 1}
+    for node in program.nodes:
+        if node.output in folded:
+            continue
+        follower = by_input.get(node.output)
+        if (
+            isinstance(node.operation, AffineOperation)
+            and not node.operation.weights_act_on_inputs
+            and node.operation.ends_in == "identity"
+            and uses[node.output] == 1
+            and follower is not None
+            and isinstance(follower.operation, RunningNormOperation)
+        ):
+            folded.add(follower.output)
+            parameters = {
+                **node.parameters,
+                **{f"norm_{role}": reference for role, reference in follower.parameters.items()},
+            }
+            operation = FoldedNormOperation(node.operation, follower.operation.eps)
+            node = replace(
+                node,
+                operation=operation,
+                output=follower.output,
+                parameters=parameters,
+                states=follower.states,
+            )
+        nodes.append(node)
+    return replace(program, nodes=tuple(nodes))
 
 
 def fuse_activations(program: Program) -> Program:
