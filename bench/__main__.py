@@ -33,6 +33,7 @@ TITLES = {
     "adam": "Adam update",
     "update": "Other update rules",
     "train_step": "Training step of 784-128-64-10",
+    "convnet": "Convolutional networks",
     "fit": "Whole fit of 784-128-64-10",
     "regression": "Whole fit of MLPRegressor, 8-100-1",
     "class_scatter": "Scatter of ten classes",
@@ -51,6 +52,7 @@ NAMES = tuple(TITLES)
 # kept by hand: benchmarks with targets run first, in case the time on the device runs out
 CUDA_ORDER = (
     "train_step",
+    "convnet",
     "fit",
     "regression",
     "softmax_cross_entropy",

@@ -29,6 +29,7 @@ HEADLINES = (
     ("train_step", "batch 32", "Adam step of 784-128-64-10, batch 32"),
     ("train_step", "batch 2048", "the same, batch 2048"),
     ("fit", "MNIST, 48000 rows, 5 epochs, batch 32", "fit of that network on MNIST, 5 epochs"),
+    ("convnet", "training step of LeNet-5, batch 128", "Adam step of LeNet-5, batch 128"),
     ("regression", "20000 rows, 10 epochs, batch 200, float32", "fit of MLPRegressor, 20,000 × 8"),
     ("linear_model", "logistic regression, 100,000 × 100, float32", "logistic regression, 100,000 × 100"),
     ("linear_model", "least squares, 100,000 × 100, float32", "least squares, 100,000 × 100"),
