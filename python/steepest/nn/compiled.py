@@ -25,7 +25,16 @@ from .gradient import (
 )
 from .ops.kept import KEPT_BATCH_SIZES
 from .prediction import PredictionPlan, plan_prediction
-from .program import PASSES, Program, differs_at_prediction, fold_norms, for_prediction, optimized
+from .program import (
+    PASSES,
+    Program,
+    differs_at_prediction,
+    fold_norms,
+    for_prediction,
+    optimized,
+    with_known_size,
+)
+from .replayed import Replays
 
 # Backward passes of a batch size that are kept with their arrays, one for each strength of a penalty.
 _KEPT_PASSES = 8
@@ -123,6 +132,14 @@ class Compiled:
         return plan_prediction(self.folded)
 
     @cached_property
+    def replays(self) -> Replays:
+        """The captured predictions."""
+        ends = sum(
+            with_known_size(self.folded.shapes[i]) for i in (*self.folded.inputs, *self.folded.outputs)
+        )
+        return Replays(self.folded, ends + sum(self.prediction_plan.sizes))
+
+    @cached_property
     def to_parameters(self) -> tuple[Backward, Places]:
         """The backward pass of a prediction to every parameter."""
         return made_ready(self.predicting, Wanted(inputs=False, parameters=True, frozen=frozenset()))
@@ -184,6 +201,7 @@ class Compiled:
     def release(self) -> None:
         """Free all buffers."""
         self._buffers.clear()
+        self.__dict__.pop("replays", None)
         for node in self.training.nodes:
             node.operation.release()
 

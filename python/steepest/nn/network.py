@@ -279,7 +279,9 @@ class Network(Copyable):
         return self._outputs([arrays[number] for number in compiled.training.outputs])
 
     def predict(self, *inputs: Array, layers: slice | None = None) -> Any:
-        """Compute the output without dropout, and keep nothing.
+        """Compute the output without dropout, and keep no values.
+
+        For few rows, as often as the same number of them comes on the CPU, the operations are replayed from a graph.
 
         Parameters
         ----------
