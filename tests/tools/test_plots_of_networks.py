@@ -32,35 +32,42 @@ def test_filters_of_one_channel():
     assert ax.get_title() == "layer 0, convolution: 3 of 4 filters of 3 × 3"
 
 
-def test_filters_of_several_channels_have_a_row_each():
+def test_filters_of_several_channels_have_a_column_each():
     net = convolutional()
     weight = {p.name: p.value for p in net.parameters()}["2.0.weight"]
     ax = draw(plots.filters(net, "2.0", n_channels=2))
     image = image_of(ax)
-    assert image.shape == (4 * 4 - 1, 2 * 4 - 1)
-    np.testing.assert_array_equal(image[8:11, 4:], weight[:, :, 1, 2])
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("input channel", "filter")
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["0", "1", "2", "3"]
-    np.testing.assert_array_equal(ax.get_yticks(), [1, 5, 9, 13])
+    assert image.shape == (2 * 4 - 1, 4 * 4 - 1)
+    np.testing.assert_array_equal(image[4:, 8:11], weight[:, :, 1, 2])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("filter", "input channel")
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["0", "1", "2", "3"]
+    np.testing.assert_array_equal(ax.get_xticks(), [1, 5, 9, 13])
+    # Each image has a frame, from the edge of its first pixel to that of its last.
+    (frames,) = ax.collections
+    assert len(frames.get_paths()) == 8
+    extent = frames.get_paths()[6].get_extents()
+    np.testing.assert_array_equal([extent.x0, extent.x1, extent.y0, extent.y1], [7.5, 10.5, 3.5, 6.5])
 
 
 def test_filters_of_sequences_transposes_and_groups():
     sequences = nn.Network([nn.Input((9, 2)), nn.Conv1d(2, 3, 5)])
     weight = sequences.parameters()[0].value
     ax = plots.filters(sequences)
-    np.testing.assert_array_equal(image_of(ax)[2, 6:], weight[:, 1, 1])
+    np.testing.assert_array_equal(image_of(ax)[2, 6:11], weight[:, 1, 1])
     assert ax.get_title() == "layer 0, convolution: 3 filters of 5 taps"
     back = nn.Network([nn.Input((3, 3, 2)), nn.ConvTranspose2d(2, 5, 3, stride=2)])
     ax = plots.filters(back)
-    np.testing.assert_array_equal(image_of(ax)[4:, 16:], back.parameters()[0].value[:, :, 4, 1])
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("output channel", "input channel")
+    np.testing.assert_array_equal(image_of(ax)[16:, 4:], back.parameters()[0].value[:, :, 4, 1])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("input channel", "output channel")
     depthwise = nn.Network([nn.Input((5, 5, 20)), nn.Conv2d(20, 20, 3, groups=20)])
     assert image_of(plots.filters(depthwise)).shape == (11, 31)
-    # Of many rows and columns, every second one has a number.
+    single = nn.Network([nn.Input((5, 5, 2)), nn.Conv2d(2, 1, 3)])
+    assert plots.filters(single).get_title() == "layer 0, convolution: 1 filter of 3 × 3"
+    # Of many rows and columns, every second or third one has a number.
     wide = nn.Network([nn.Input((5, 5, 40)), nn.Conv2d(40, 20, 3)])
     ax = draw(plots.filters(wide, n_channels=40))
-    assert [t.get_text() for t in ax.get_yticklabels()] == [str(i) for i in range(0, 20, 2)]
-    assert [t.get_text() for t in ax.get_xticklabels()] == [str(i) for i in range(0, 40, 3)]
+    assert [t.get_text() for t in ax.get_xticklabels()] == [str(i) for i in range(0, 20, 2)]
+    assert [t.get_text() for t in ax.get_yticklabels()] == [str(i) for i in range(0, 40, 3)]
 
 
 def test_feature_maps():

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_TICKS = 16
+_WIDEST, _HIGHEST = 7.5, 6.5  # inches of a mosaic in a new figure
 
 
 def filters(
@@ -34,7 +35,7 @@ def filters(
 ) -> Axes:
     """Draw the filters of a convolution, its weights, as images: the patterns that its outputs respond to.
 
-    Filters of one input channel are images side by side. Filters of several have a row each, with an image for each
+    Filters of one input channel are images side by side. Filters of several have a column each, with an image for each
     input channel. Filters of sequences are images of one row. A transposed convolution has a filter for each input
     channel, the pattern that this channel adds to the output, with an image for each output channel.
 
@@ -80,27 +81,24 @@ def filters(
     if weight.ndim == 3:
         weight = weight[None]
     height, width, total_channels, total = weight.shape
-    shown = weight[:, :, :n_channels, :n_filters].transpose(3, 2, 0, 1)
-    n, channels = shown.shape[:2]
+    shown = weight[:, :, :n_channels, :n_filters].transpose(2, 3, 0, 1)
+    channels, n = shown.shape[:2]
     is_grid = total_channels > 1
-    across = channels if is_grid else min(columns, n)
-    mosaic = mosaic_of(shown.reshape(n * channels, -1), (height, width), across, "filters")
-    ax = make_axes(ax, _size(mosaic, across))
+    across = n if is_grid else min(columns, n)
+    mosaic = mosaic_of(shown.reshape(channels * n, -1), (height, width), across, "filters")
     limit = float(np.abs(shown).max()) or 1.0
-    drawn = ax.imshow(mosaic, cmap=WEIGHTS, vmin=-limit, vmax=limit, interpolation="nearest")
-    ax.figure.colorbar(drawn, ax=ax, shrink=0.8, label="weight")
-    _without_frame(ax)
+    ax = _draw(ax, mosaic, (height, width), 0.6, "weight", cmap=WEIGHTS, vmin=-limit, vmax=limit)
+    _frame(ax, n * channels, (height, width), across)
     if is_grid:
         is_transposed = isinstance(node.operation, TransposedConvolutionOperation)
         ax.set(
-            xlabel="output channel" if is_transposed else "input channel",
-            ylabel="input channel" if is_transposed else "filter",
+            xlabel="input channel" if is_transposed else "filter",
+            ylabel="output channel" if is_transposed else "input channel",
         )
-        ax.set_xticks(*_ticks(channels, width))
-        ax.set_yticks(*_ticks(n, height))
+        ax.set_xticks(*_ticks(n, width))
+        ax.set_yticks(*_ticks(channels, height))
     size = f"{height} × {width}" if height > 1 else f"{width} taps"
-    number = f"{total} filters" if n == total else f"{n} of {total} filters"
-    ax.set_title(f"{_named(network, node)}: {number} of {size}", fontsize="medium")
+    ax.set_title(f"{_named(network, node)}: {_count(n, total, 'filter')} of {size}", fontsize="medium")
     return ax
 
 
@@ -174,22 +172,14 @@ def feature_maps(
     rows = output.reshape(height * width, total).T[:n_maps]
     across = min(columns, len(rows)) if height > 1 else 1
     mosaic = mosaic_of(rows, (height, width), across, "feature_maps")
-    ax = make_axes(ax, _size(mosaic, 2 * across) if height > 1 else (6.0, 0.3 * len(rows) + 1.2))
     largest = float(np.abs(rows).max()) or 1.0
     has_signs = bool((rows < 0).any())
-    scale: dict[str, Any] = {"cmap": WEIGHTS if has_signs else AMOUNTS, "vmax": largest}
-    drawn = ax.imshow(
-        mosaic,
-        vmin=-largest if has_signs else 0.0,
-        aspect="equal" if height > 1 else "auto",
-        interpolation="nearest",
-        **scale,
-    )
-    ax.figure.colorbar(drawn, ax=ax, shrink=0.8, label="output")
-    _without_frame(ax)
+    look = {"cmap": WEIGHTS, "vmin": -largest} if has_signs else {"cmap": AMOUNTS, "vmin": 0.0}
+    ax = _draw(ax, mosaic, (height, width), 1.0, "output", vmax=largest, **look)
+    _frame(ax, len(rows), (height, width), across)
     size = f"{height} × {width}" if height > 1 else f"{width} places"
-    number = f"{total} maps" if len(rows) == total else f"{len(rows)} of {total} maps"
-    ax.set_title(f"layer {at}, {type(network.layers[at]).__name__}: {number} of {size}", fontsize="medium")
+    name = type(network.layers[at]).__name__
+    ax.set_title(f"layer {at}, {name}: {_count(len(rows), total, 'map')} of {size}", fontsize="medium")
     return ax
 
 
@@ -216,10 +206,25 @@ def _named(network: nn.Network, node: Node) -> str:
     return f"layer {node.path}, {kind}"
 
 
-def _size(mosaic: Array, across: int) -> tuple[float, float]:
-    """Return the width and height in inches of a picture of a mosaic with so many images in a row."""
-    width = min(max(0.55 * across, 2.4), 6.0)
-    return width + 1.4, min(max(width * mosaic.shape[0] / mosaic.shape[1], 1.0), 9.0) + 0.8
+def _count(shown: int, total: int, what: str) -> str:
+    """Return how many filters or maps there are, and how many of them are shown."""
+    number = str(total) if shown == total else f"{shown} of {total}"
+    return f"{number} {what}" + "s" * (total > 1)
+
+
+def _draw(
+    ax: Axes | None, mosaic: Array, size: tuple[int, int], inches: float, label: str, **scale: Any
+) -> Axes:
+    """Draw a mosaic of images of a size, each of about so many inches in a new figure, and its colour scale."""
+    lines, columns = mosaic.shape
+    inch = min(inches / max(size), _WIDEST / columns, _HIGHEST / lines)  # of a pixel
+    # Sequences, which are images of one row, are as high as they can be told apart.
+    is_image = size[0] > 1
+    high = max(inch * lines if is_image else 0.15 * (lines + 1), 1.0)
+    ax = make_axes(ax, (max(inch * columns, 2.8) + 1.4, high + 0.9))
+    drawn = ax.imshow(mosaic, aspect="equal" if is_image else "auto", interpolation="nearest", **scale)
+    ax.figure.colorbar(drawn, ax=ax, shrink=0.8, label=label)
+    return ax
 
 
 def _ticks(n: int, size: int) -> tuple[list[float], list[str]]:
@@ -229,9 +234,21 @@ def _ticks(n: int, size: int) -> tuple[list[float], list[str]]:
     return [i * (size + 1) + (size - 1) / 2 for i in numbers], [str(i) for i in numbers]
 
 
-def _without_frame(ax: Axes) -> None:
-    """Leave out ticks and frame, and set images apart from each other, which may be white at their edges."""
-    ax.set_facecolor("#dddddd")
+def _frame(ax: Axes, n: int, size: tuple[int, int], across: int) -> None:
+    """Frame each image of a mosaic, whose edges may be white, instead of the axes."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    height, width = size
+    corners = [((width + 1) * (i % across) - 0.5, (height + 1) * (i // across) - 0.5) for i in range(n)]
+    frames = PatchCollection(
+        [Rectangle(corner, width, height) for corner in corners],
+        facecolor="none",
+        edgecolor="#888888",
+        linewidth=0.6,
+        clip_on=False,
+    )
+    ax.add_collection(frames, autolim=False)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.tick_params(length=0)
