@@ -275,9 +275,42 @@ def check_norm(name, make, dtype):
         np.testing.assert_array_equal(net.predict(x), found[0])
 
 
+def check_network():
+    """The weights of a network of PyTorch, with its axes in the order of docs/convolution.md, predict the same."""
+    module = theirs.Sequential(
+        *(theirs.Conv2d(2, 4, 3, padding=1, groups=2), theirs.ReLU(), theirs.MaxPool2d(2)),
+        *(theirs.ConvTranspose2d(4, 3, (2, 3), stride=2), theirs.BatchNorm2d(3), theirs.Flatten()),
+        theirs.Linear(3 * 6 * 9, 5),
+    ).double()
+    layers = [
+        *(nn.Conv2d(2, 4, 3, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.ConvTranspose2d(4, 3, (2, 3), stride=2), nn.BatchNorm(3), nn.Flatten()),
+        nn.Linear(6 * 9 * 3, 5),
+    ]
+    net = nn.Network([nn.Input((7, 8, 2)), *layers], dtype=np.float64)
+    weights = [p.detach().numpy() for p in module.parameters()]
+    for p, weight in zip(net.parameters(), weights, strict=True):
+        if weight.ndim == 4:
+            p.value[...] = weight.transpose(2, 3, 1, 0)
+        elif weight.ndim == 2:
+            p.value[...] = weight.reshape(5, 3, 6, 9).transpose(2, 3, 1, 0).reshape(-1, 5)
+        else:
+            p.value[...] = weight
+    x = RNG.standard_normal((4, 7, 8, 2))
+    module(second_axis(x))
+    net.forward(x)
+    expected = module.eval()(second_axis(x)).detach().numpy()
+    # Some hundred terms in each of three sums.
+    np.testing.assert_allclose(net.predict(x), expected, rtol=0, atol=200 * tolerances.eps(np.float64))
+
+
 def check(kind):
     """Compare all layers of a kind."""
     torch.set_num_threads(1)
+    torch.manual_seed(0)
+    if kind == "network":
+        check_network()
+        return
     for dtype in (np.float64, np.float32):
         if kind == "norms":
             for name, make in NORMS.items():

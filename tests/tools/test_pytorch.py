@@ -114,6 +114,7 @@ CODES = {
     "losses": LOSSES,
     "convolutions": "import pytorch_layers; pytorch_layers.check('sums')",
     "max pools": "import pytorch_layers; pytorch_layers.check('maxima')",
+    "a network": "import pytorch_layers; pytorch_layers.check('network')",
     "norms": "import pytorch_layers; pytorch_layers.check('norms')",
 }
 
