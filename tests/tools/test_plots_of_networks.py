@@ -8,7 +8,7 @@ from perceptrons import blobs
 from pictures import convolutional, draw, halves, image_of
 
 from steepest import nn, plots
-from steepest.neural_network import MLPClassifier
+from steepest.neural_network import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -140,6 +140,17 @@ def test_saliency_of_estimators():
         plots.saliency(model, X[:2], ["left", "up"], shape=(1, 2))
 
 
+def test_saliency_of_a_regressor_is_that_of_an_output():
+    X = np.random.default_rng(0).standard_normal((30, 4))
+    model = MLPRegressor(hidden_layer_sizes=(), max_iter=5).fit(X, X[:, :2])
+    weight = np.abs(model.coefs_[0])
+    for y, column in ((None, 0), ([1], 1)):
+        ax = plots.saliency(model, X[:1], y)
+        np.testing.assert_allclose(drawn(ax, 1).ravel(), weight[:, column] / weight[:, column].max())
+        assert [t.get_text() for t in ax.get_xticklabels()] == [str(column)]
+        assert ax.get_xlabel() == "output"
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -162,6 +173,7 @@ def test_saliency_of_estimators():
             lambda net: plots.feature_maps(net, np.eye(5)),
             r"\[feature_maps\] samples of shape \(1, 5, 5\) do not fit the network, which takes \(n, 6, 6, 1\)",
         ),
+        (lambda net: plots.saliency(net, np.ones((0, 6, 6))), r"\[saliency\] X must have at least one image"),
         (
             lambda net: plots.saliency(net, np.ones((2, 6, 6)), [1]),
             r"\[saliency\] y has shape \(1,\), but X has 2",

@@ -45,7 +45,7 @@ def saliency(
         The images.
     y : array-like of shape (n,) or None, default=None
         The class whose score is differentiated, for each image, from the estimator's `classes_` or as the number of an
-        output; None for the predicted class. It stands above the image.
+        output; None for the predicted class, or the first output of a regressor. It stands above the image.
     shape : (int, int) or None, default=None
         Height and width of images that are given as rows of pixels to a network without an image as input; None if
         they are square.
@@ -66,8 +66,8 @@ def saliency(
     TypeError
         If the model has no network, or is not fitted.
     ValueError
-        If the images do not fit the network, the network has several outputs, or y has another length than X or
-        classes that the model does not know.
+        If there is no image, the images do not fit the network, the network has several outputs, or y has another
+        length than X or classes that the model does not know.
 
     References
     ----------
@@ -77,12 +77,17 @@ def saliency(
     n = checked_integer(_NAME, "n", n, 1)
     network = network_of(_NAME, model)
     given = np.asarray(to_host(X))
-    if y is not None and np.shape(to_host(y)) != given.shape[:1]:
-        raise ValueError(f"[{_NAME}] y has shape {np.shape(to_host(y))}, but X has {len(given)} samples")
+    if not len(given):
+        raise ValueError(f"[{_NAME}] X must have at least one image")
+    if y is not None:
+        y = np.asarray(to_host(y))
+        if y.shape != given.shape[:1]:
+            raise ValueError(f"[{_NAME}] y has shape {y.shape}, but X has {len(given)} samples")
+        y = y[:n]
     given = given[:n]
     batch = as_batch(_NAME, network, given)
-    scores, targets, layers = _scores(network, batch)
-    ids = targets if y is None else _outputs_of(model, np.asarray(to_host(y))[:n], max(2, scores.shape[1]))
+    scores, layers = _scores(network, batch)
+    ids, labels, what = _targets(model, scores, y)
     weights = np.zeros_like(scores)
     weights[np.arange(len(scores)), ids if scores.shape[1] > 1 else 0] = 1
     gradient = to_host(nn.input_gradient(network, batch, to_device(weights, network.device), layers=layers))
@@ -96,16 +101,15 @@ def saliency(
     _draw(ax, images, salient, size)
     width = size[1]
     middles = [i * (width + 1) + (width - 1) / 2 for i in range(len(images))]
-    classes = getattr(model, "classes_", None)
-    ax.set_xticks(middles, names(ids if classes is None else np.asarray(to_host(classes))[ids]))
+    ax.set_xticks(middles, labels)
     ax.tick_params(length=0, labeltop=True, labelbottom=False)
-    ax.set_xlabel("predicted class" if y is None else "class")
+    ax.set_xlabel(what)
     ax.xaxis.set_label_position("top")
     return ax
 
 
-def _scores(network: nn.Network, batch: Array) -> tuple[Array, Array, slice | None]:
-    """Return the scores of the classes, the number of the predicted class, and the layers that compute the scores."""
+def _scores(network: nn.Network, batch: Array) -> tuple[Array, slice | None]:
+    """Return the scores of the classes, of shape (n, n_outputs), and the layers that compute them."""
     layers = None
     if network._is_sequence and len(network.layers) > 1 and isinstance(network.layers[-1], nn.Softmax):
         layers = slice(len(network.layers) - 1)
@@ -113,21 +117,30 @@ def _scores(network: nn.Network, batch: Array) -> tuple[Array, Array, slice | No
     if isinstance(output, tuple) or output.ndim != 2:
         what = f"{len(output)} outputs" if isinstance(output, tuple) else f"an output of shape {output.shape}"
         raise ValueError(f"[{_NAME}] the network has {what}, but one score for each class is needed")
-    scores: Array = to_host(output)
-    # A single output is the score of the second of two classes, or the prediction of a number.
-    predicted = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0).astype(np.intp)
-    return scores, predicted, layers
+    return to_host(output), layers
 
 
-def _outputs_of(model: Any, y: Array, n_outputs: int) -> Array:
-    """Return the numbers of the outputs that are the scores of classes."""
+def _targets(model: Any, scores: Array, y: Array | None) -> tuple[Array, list[str], str]:
+    """Return the number of the class whose score is differentiated for each image, its name, and what it is."""
     known = getattr(model, "classes_", None)
-    classes = np.arange(n_outputs) if known is None else np.asarray(to_host(known))
-    ids = np.searchsorted(classes, y)
-    is_known = classes[np.minimum(ids, len(classes) - 1)] == y
-    for row in np.flatnonzero(~is_known)[:1]:
-        raise ValueError(f"[{_NAME}] y is {y[row]} at row {row}, which is no class of the model")
-    return ids
+    n_outputs = scores.shape[1]
+    is_regressor = known is None and not isinstance(model, nn.Network)
+    if is_regressor:
+        classes = np.arange(n_outputs)
+    else:
+        # A single output is the score of the second of two classes.
+        classes = np.arange(max(2, n_outputs)) if known is None else np.asarray(to_host(known))
+    if y is not None:
+        ids = np.searchsorted(classes, y)
+        is_known = classes[np.minimum(ids, len(classes) - 1)] == y
+        for row in np.flatnonzero(~is_known)[:1]:
+            raise ValueError(f"[{_NAME}] y is {y[row]} at row {row}, which is no class of the model")
+    elif is_regressor:
+        ids = np.zeros(len(scores), np.intp)
+    else:
+        ids = scores.argmax(axis=1) if n_outputs > 1 else (scores[:, 0] > 0).astype(np.intp)
+    what = "output" if is_regressor else "class" if y is not None else "predicted class"
+    return ids, names(classes[ids]), what
 
 
 def _with_channels(array: Array, sample: tuple[int, ...]) -> Array:
