@@ -18,6 +18,11 @@ def drawn(ax, i=0):
     return np.ma.filled(ax.images[i].get_array(), np.nan)
 
 
+def forked():
+    x = nn.Input((6, 6, 1))
+    return nn.Network(x, nn.Add()(nn.Conv2d(1, 1, 3, padding=1)(x), x))
+
+
 def test_filters_of_one_channel():
     net = convolutional()
     weight = net.parameters()[0].value
@@ -63,6 +68,8 @@ def test_filters_of_sequences_transposes_and_groups():
     assert image_of(plots.filters(depthwise)).shape == (11, 31)
     single = nn.Network([nn.Input((5, 5, 2)), nn.Conv2d(2, 1, 3)])
     assert plots.filters(single).get_title() == "layer 0, convolution: 1 filter of 3 × 3"
+    points = nn.Network([nn.Input((5, 5, 2)), nn.Conv2d(2, 3, 1)])
+    assert plots.filters(points).get_title() == "layer 0, convolution: 3 filters of 1 × 1"
     # Of many rows and columns, every second or third one has a number.
     wide = nn.Network([nn.Input((5, 5, 40)), nn.Conv2d(40, 20, 3)])
     ax = draw(plots.filters(wide, n_channels=40))
@@ -168,6 +175,10 @@ def test_saliency_of_a_regressor_is_that_of_an_output():
         (
             lambda net: plots.feature_maps(net, np.eye(6), 4),
             r"\[feature_maps\] layer 4, Flatten, gives samples of shape \(16,\), not images",
+        ),
+        (
+            lambda net: plots.feature_maps(forked(), np.eye(6)),
+            r"\[feature_maps\] the network must be a chain of layers",
         ),
         (
             lambda net: plots.feature_maps(net, np.eye(5)),

@@ -78,8 +78,9 @@ def filters(
     network = network_of("filters", model)
     node = _convolution(network, layer)
     weight = to_host(node.parameters["weight"].of(network._values)).astype(np.float64)
-    if weight.ndim == 3:
-        weight = weight[None]
+    is_sequence = weight.ndim == 3
+    if is_sequence:
+        weight = weight[None]  # a sequence is an image of one row
     height, width, total_channels, total = weight.shape
     shown = weight[:, :, :n_channels, :n_filters].transpose(2, 3, 0, 1)
     channels, n = shown.shape[:2]
@@ -87,7 +88,7 @@ def filters(
     across = n if is_grid else min(columns, n)
     mosaic = mosaic_of(shown.reshape(channels * n, -1), (height, width), across, "filters")
     limit = float(np.abs(shown).max()) or 1.0
-    ax = _draw(ax, mosaic, (height, width), 0.6, "weight", cmap=WEIGHTS, vmin=-limit, vmax=limit)
+    ax = _draw(ax, mosaic, (height, width), 0.6, is_sequence, "weight", cmap=WEIGHTS, vmin=-limit, vmax=limit)
     _frame(ax, n * channels, (height, width), across)
     if is_grid:
         is_transposed = isinstance(node.operation, TransposedConvolutionOperation)
@@ -97,7 +98,7 @@ def filters(
         )
         ax.set_xticks(*_ticks(n, width))
         ax.set_yticks(*_ticks(channels, height))
-    size = f"{height} × {width}" if height > 1 else f"{width} taps"
+    size = f"{width} taps" if is_sequence else f"{height} × {width}"
     ax.set_title(f"{_named(network, node)}: {_count(n, total, 'filter')} of {size}", fontsize="medium")
     return ax
 
@@ -141,7 +142,8 @@ def feature_maps(
     TypeError
         If the model has no network, or is not fitted.
     ValueError
-        If the image does not fit the network, the layer's output is no image, or a number is out of range.
+        If the network is no chain or has no convolution, the image does not fit it, the layer's output is no image, or
+        a number is out of range.
 
     References
     ----------
@@ -160,9 +162,12 @@ def feature_maps(
     else:
         n = len(network.layers)
         at = checked_integer("feature_maps", "layer", layer, -n, n - 1) % n
+    if not network._is_sequence:
+        raise ValueError("[feature_maps] the network must be a chain of layers")
     output = to_host(network.predict(batch, layers=slice(at + 1)))[0].astype(np.float64)
-    if output.ndim == 2:
-        output = output[None]  # a sequence is an image of one row
+    is_sequence = output.ndim == 2
+    if is_sequence:
+        output = output[None]
     if output.ndim != 3:
         raise ValueError(
             f"[feature_maps] layer {at}, {type(network.layers[at]).__name__}, gives samples of shape {output.shape}, "
@@ -170,14 +175,14 @@ def feature_maps(
         )
     height, width, total = output.shape
     rows = output.reshape(height * width, total).T[:n_maps]
-    across = min(columns, len(rows)) if height > 1 else 1
+    across = 1 if is_sequence else min(columns, len(rows))
     mosaic = mosaic_of(rows, (height, width), across, "feature_maps")
     largest = float(np.abs(rows).max()) or 1.0
     has_signs = bool((rows < 0).any())
     look = {"cmap": WEIGHTS, "vmin": -largest} if has_signs else {"cmap": AMOUNTS, "vmin": 0.0}
-    ax = _draw(ax, mosaic, (height, width), 1.0, "output", vmax=largest, **look)
+    ax = _draw(ax, mosaic, (height, width), 1.0, is_sequence, "output", vmax=largest, **look)
     _frame(ax, len(rows), (height, width), across)
-    size = f"{height} × {width}" if height > 1 else f"{width} places"
+    size = f"{width} places" if is_sequence else f"{height} × {width}"
     name = type(network.layers[at]).__name__
     ax.set_title(f"layer {at}, {name}: {_count(len(rows), total, 'map')} of {size}", fontsize="medium")
     return ax
@@ -213,16 +218,21 @@ def _count(shown: int, total: int, what: str) -> str:
 
 
 def _draw(
-    ax: Axes | None, mosaic: Array, size: tuple[int, int], inches: float, label: str, **scale: Any
+    ax: Axes | None,
+    mosaic: Array,
+    size: tuple[int, int],
+    inches: float,
+    is_sequence: bool,
+    label: str,
+    **scale: Any,
 ) -> Axes:
     """Draw a mosaic of images of a size, each of about so many inches in a new figure, and its colour scale."""
     lines, columns = mosaic.shape
     inch = min(inches / max(size), _WIDEST / columns, _HIGHEST / lines)  # of a pixel
-    # Sequences, which are images of one row, are as high as they can be told apart.
-    is_image = size[0] > 1
-    high = max(inch * lines if is_image else 0.15 * (lines + 1), 1.0)
+    # Sequences are higher than their pixels are wide, so that they can be told apart.
+    high = max(0.15 * (lines + 1) if is_sequence else inch * lines, 1.0)
     ax = make_axes(ax, (max(inch * columns, 2.8) + 1.4, high + 0.9))
-    drawn = ax.imshow(mosaic, aspect="equal" if is_image else "auto", interpolation="nearest", **scale)
+    drawn = ax.imshow(mosaic, aspect="auto" if is_sequence else "equal", interpolation="nearest", **scale)
     ax.figure.colorbar(drawn, ax=ax, shrink=0.8, label=label)
     return ax
 
