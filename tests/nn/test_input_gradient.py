@@ -33,7 +33,7 @@ def folded(net):
     """The network of the same predictions without dropout, and with the running averages in the convolution."""
     layers = [nn.Conv2d(2, 3, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(36, 2)]
     twin = nn.Network([nn.Input(IMAGE), *layers], dtype=net.dtype)
-    mean, variance = (net._arena.states[f"1.{name}"] for name in ("running_mean", "running_var"))
+    mean, variance = (net.states[f"1.{name}"] for name in ("running_mean", "running_var"))
     weight, bias, scale, shift, *last = (p.value for p in net.parameters())
     factor = scale / np.sqrt(variance + 1e-5)
     for p, value in zip(
@@ -62,11 +62,9 @@ def test_the_network_stays_as_it_is(rng):
     for net in (network(), pooled):
         d = rng.standard_normal(net.forward(x).shape)
         expected = net.backward(d, inputs=True)
-        kept = [array.copy() for array in (net.grad_arena, net._passes, *net._arena.states.values())]
+        kept = [array.copy() for array in (net.grad_arena, net._passes, *net.states.values())]
         nn.input_gradient(net, 2 - x, 3 * d)
-        for array, before in zip(
-            (net.grad_arena, net._passes, *net._arena.states.values()), kept, strict=True
-        ):
+        for array, before in zip((net.grad_arena, net._passes, *net.states.values()), kept, strict=True):
             np.testing.assert_array_equal(array, before)
         # What the forward pass has kept, such as the places of the largest pixels, is still there.
         np.testing.assert_array_equal(net.backward(d, inputs=True), expected)

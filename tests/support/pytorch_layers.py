@@ -259,7 +259,7 @@ def check_norm(name, make, dtype):
         bounds = [2 * of_y, *(4 * bound for bound in of_gradients)]
         compare(name, found, expected, bounds)
     if kind == "batch":
-        states = {key.partition(".")[2]: value for key, value in net._arena.states.items()}
+        states = {key.partition(".")[2]: value for key, value in net.states.items()}
         np.testing.assert_allclose(
             states["running_mean"], module.running_mean, rtol=0, atol=2 * of_statistics[0].max()
         )

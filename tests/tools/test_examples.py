@@ -32,7 +32,7 @@ EXPECTED = {
     "fit_a_curve": "learning rate 0.001: mean squared error ",
     "kl_balls": "σ = 1.0: F = diag(1.00, 2.00); a step of (0.1, 0.1) has the divergence 0.0127, and by F 0.0150",
     "lda_and_pca": "LDA: 68.9% of new digits right along 2 axes, 96.4% along 9",
-    "lenet": "digits, LeNet: 61706 parameters, test accuracy 0.9",
+    "lenet": "digits, ConvClassifier: 61706 parameters, test accuracy 0.9",
     "many_features": "58 features: LDA 100% right in training, 5",
     "batch_modes": "mini-batch of 32: within 10 % of it after",
     "regularization": "dropout: training loss 0.0",

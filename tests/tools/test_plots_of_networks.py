@@ -8,7 +8,7 @@ from perceptrons import blobs
 from pictures import convolutional, draw, halves, image_of
 
 from steepest import nn, plots
-from steepest.neural_network import MLPClassifier, MLPRegressor
+from steepest.neural_network import ConvClassifier, MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -145,6 +145,21 @@ def test_saliency_of_estimators():
         plots.saliency(model, X)
     with pytest.raises(ValueError, match=r"\[saliency\] y is up at row 1, which is no class of the model"):
         plots.saliency(model, X[:2], ["left", "up"], shape=(1, 2))
+
+
+def test_estimators_of_images():
+    """Their networks take flat rows, which are images again in the plots, and bytes, divided by 255."""
+    X = np.random.default_rng(0).integers(0, 256, (12, 6, 5, 3), np.uint8)
+    rows = X.reshape(12, -1).astype(np.float32) / 255
+    model = ConvClassifier([(4, 3), "pool"], max_iter=1, image_shape=(6, 5, 3)).fit(rows, np.arange(12) % 2)
+    assert plots.filters(model).get_title() == "layer 1, convolution: 4 filters of 3 × 3"
+    maps, expected = (image_of(plots.feature_maps(model, image)) for image in (X[0], rows[0]))
+    np.testing.assert_allclose(maps, expected, rtol=1e-6)
+    shown, flat = plots.saliency(model, X[:2]), plots.saliency(model, rows[:2])
+    assert drawn(shown).shape == (6, 11, 3)
+    for i in range(2):
+        np.testing.assert_allclose(drawn(shown, i), drawn(flat, i), rtol=1e-4, atol=1e-6)
+    assert [t.get_text() for t in shown.get_xticklabels()] == [str(c) for c in model.predict(rows[:2])]
 
 
 def test_saliency_of_a_regressor_is_that_of_an_output():

@@ -154,7 +154,7 @@ def feature_maps(
         for name, number in (("n_maps", n_maps), ("columns", columns))
     )
     network = network_of("feature_maps", model)
-    batch = as_batch("feature_maps", network, np.asarray(to_host(image))[None])
+    batch = as_batch("feature_maps", model, network, np.asarray(to_host(image))[None])
     if layer is None:
         at = int(_convolution(network, None, "feature_maps").path.partition(".")[0])
         follower = network.layers[at + 1 : at + 2]

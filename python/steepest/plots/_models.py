@@ -31,15 +31,30 @@ def network_of(name: str, model: Any) -> nn.Network:
     return network
 
 
-def as_batch(name: str, network: nn.Network, X: Any) -> Array:
+def image_shape_of(network: nn.Network) -> tuple[int, ...] | None:
+    """Return the shape (height, width, channels) of the images that a network takes.
+
+    They are its input, or what its first layer makes of flat rows. None if there are no images.
+    """
+    program = network._main.training
+    shape = program.shapes[program.inputs[0]]
+    first = network.layers[0]
+    if len(shape) == 1 and isinstance(first, nn.Reshape):
+        shape = tuple(first.shape)
+    return shape if len(shape) == 3 and None not in shape else None  # type: ignore[return-value]
+
+
+def as_batch(name: str, model: Any, network: nn.Network, X: Any) -> Array:
     """Return samples in the shape, the dtype and on the device that a network of one input takes.
 
     Parameters
     ----------
     name : str
         Name of the plot, for messages.
+    model : Network or fitted estimator
+        The model that was given; the bytes that an estimator of images takes are divided by 255, as it does.
     network : Network
-        The network.
+        Its network.
     X : array-like of shape (n, ...)
         Samples, with as many numbers as those of the network: rows of pixels are images of the network's shape.
 
@@ -50,7 +65,9 @@ def as_batch(name: str, network: nn.Network, X: Any) -> Array:
     """
     if network._n_inputs != 1:
         raise ValueError(f"[{name}] the network has {network._n_inputs} inputs, but 1 is needed")
-    X = np.asarray(to_host(X), dtype=network.dtype)
+    X = np.asarray(to_host(X))
+    is_scaled = X.dtype == np.uint8 and getattr(model, "_keeps_bytes", False)
+    X = X.astype(network.dtype) / 255 if is_scaled else X.astype(network.dtype)
     program = network._main.training
     shape = program.shapes[program.inputs[0]]
     n_items = math.prod(X.shape[1:])

@@ -11,7 +11,7 @@ from steepest._runtime.arguments import checked_integer
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import to_device, to_host
 
-from ._models import as_batch, network_of
+from ._models import as_batch, image_shape_of, network_of
 from ._mosaic import AMOUNTS, mosaic_of, shape_of
 from ._style import make_axes, names
 
@@ -85,13 +85,13 @@ def saliency(
             raise ValueError(f"[{_NAME}] y has shape {y.shape}, but X has {len(given)} samples")
         y = y[:n]
     given = given[:n]
-    batch = as_batch(_NAME, network, given)
+    batch = as_batch(_NAME, model, network, given)
     scores, layers = _scores(network, batch)
     ids, labels, what = _targets(model, scores, y)
     weights = np.zeros_like(scores)
     weights[np.arange(len(scores)), ids if scores.shape[1] > 1 else 0] = 1
     gradient = to_host(nn.input_gradient(network, batch, to_device(weights, network.device), layers=layers))
-    sample = batch.shape[1:] if batch.ndim > 2 or given.ndim < 3 else given.shape[1:]
+    sample = image_shape_of(network) or (given.shape[1:] if batch.ndim == 2 < given.ndim else batch.shape[1:])
     images, maps = (_with_channels(array, sample) for array in (to_host(batch), np.abs(gradient)))
     size = images.shape[1:3] if len(sample) > 1 else shape_of(images.shape[1], shape, _NAME)
     images = images.reshape(len(images), -1, images.shape[-1]).astype(np.float64)
