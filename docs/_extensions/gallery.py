@@ -5,11 +5,13 @@ from pathlib import Path
 from sphinx_gallery.scrapers import figure_rst
 
 # From the first that a newcomer should read; others follow by name.
-SECTIONS = ("functions", "descent", "networks", "natural_gradient", "discriminants")
+SECTIONS = ("functions", "descent", "networks", "images", "natural_gradient", "discriminants")
 EXAMPLES = (
     "train_digits",
     "fit_a_curve",
     "custom_step",
+    "convolution",
+    "lenet",
     "kl_balls",
     "score_and_hessian",
     "reparametrisation",

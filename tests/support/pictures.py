@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from perceptrons import blobs
 
+from steepest import nn
 from steepest.decomposition import PCA
 from steepest.discriminant_analysis import LinearDiscriminantAnalysis
 from steepest.neural_network import MLPClassifier
@@ -39,3 +40,17 @@ def two_models():
     X, y = blobs()
     X = X[:, :4]
     return X, y, [PCA(2).fit(X), LinearDiscriminantAnalysis().fit(X, y)]
+
+
+def convolutional():
+    """A small network of images of 6 x 6 pixels in one channel, with three classes."""
+    layers = [
+        nn.Conv2d(1, 4, 3),
+        nn.ReLU(),
+        nn.Residual(nn.Conv2d(4, 4, 3, padding="same"), nn.Tanh()),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(16, 3),
+    ]
+    return nn.Network([nn.Input((6, 6, 1)), *layers], seed=2)

@@ -10,7 +10,7 @@ from backends import run_python
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from perceptrons import blobs
-from pictures import draw, halves, image_of, two_models, two_normal_classes
+from pictures import convolutional, draw, halves, image_of, two_models, two_normal_classes
 
 from steepest import nn, plots
 from steepest.decomposition import PCA
@@ -20,11 +20,15 @@ from steepest.plots import _style
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
+# kept by hand: a call of each plot, which a test compares with the plots that there are
 CALLS = {
     "learning_curve": lambda **o: plots.learning_curve({"loss": [3.0, 2.0]}, **o),
     "decision_regions": lambda **o: plots.decision_regions(halves()[2], *halves()[:2], **o),
     "projection": lambda **o: plots.projection(*blobs(), **o),
     "confusion_matrix": lambda **o: plots.confusion_matrix([1, 2, 2], [1, 1, 2], **o),
+    "filters": lambda **o: plots.filters(convolutional(), **o),
+    "feature_maps": lambda **o: plots.feature_maps(convolutional(), np.eye(6), **o),
+    "saliency": lambda **o: plots.saliency(convolutional(), np.eye(36)[:3], **o),
     "weight_images": lambda **o: plots.weight_images(np.eye(9), **o),
     "reconstructions": lambda **o: plots.reconstructions(np.eye(9), np.eye(9), **o),
     "network_topology": lambda **o: plots.network_topology(nn.Network([nn.Linear(3, 2)]), **o),

@@ -305,3 +305,20 @@ def test_confusion_matrix():
     assert [t.get_text() for t in ax.get_xticklabels()] == ["bird", "cat", "dog"]
     percent = plots.confusion_matrix(truth, predicted, normalize=True, labels=["B", "C", "D"])
     assert sorted(t.get_text() for t in percent.texts) == ["100", "100", "33", "67"]
+
+
+def test_confusion_matrix_of_a_classifier():
+    X, y, model = halves()
+    ax = plots.confusion_matrix(y[::-1], model, X)
+    expected = [
+        [np.sum((y[::-1] == a) & (model.predict(X) == b)) for b in model.classes_] for a in model.classes_
+    ]
+    written = {(t.get_position()[1], t.get_position()[0]): int(t.get_text()) for t in ax.texts}
+    assert written == {(i, j): n for (i, j), n in np.ndenumerate(expected) if n}
+    for arguments in ((y, model), (y, y, X)):
+        with pytest.raises(TypeError, match=r"\[confusion_matrix\] X must be given with a classifier"):
+            plots.confusion_matrix(*arguments)
+    with pytest.raises(ValueError, match=r"must have one shape \(n,\), got \(40,\) and \(39,\)"):
+        plots.confusion_matrix(y, y[1:])
+    with pytest.raises(ValueError, match=r"\[confusion_matrix\] there are 3 labels for 2 classes"):
+        plots.confusion_matrix(y, y, labels=["a", "b", "c"])

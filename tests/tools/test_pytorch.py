@@ -1,4 +1,4 @@
-"""Activations, losses and their gradients agree with PyTorch's, if it is installed."""
+"""Activations, losses, layers of images and their gradients agree with PyTorch's, if it is installed."""
 
 from __future__ import annotations
 
@@ -109,7 +109,17 @@ for dtype in (np.float32, np.float64):
 """
 
 
-@pytest.mark.parametrize("code", [ACTIVATIONS, LOSSES], ids=["activations", "losses"])
+CODES = {
+    "activations": ACTIVATIONS,
+    "losses": LOSSES,
+    "convolutions": "import pytorch_layers; pytorch_layers.check('sums')",
+    "max pools": "import pytorch_layers; pytorch_layers.check('maxima')",
+    "a network": "import pytorch_layers; pytorch_layers.check('network')",
+    "norms": "import pytorch_layers; pytorch_layers.check('norms')",
+}
+
+
+@pytest.mark.parametrize("code", CODES.values(), ids=CODES)
 def test_values_and_gradients(code):
     if importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is not installed")

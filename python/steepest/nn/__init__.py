@@ -4,6 +4,7 @@ from types import ModuleType as _ModuleType
 
 from .activations import *
 from .checking import *
+from .input_gradient import *
 from .layers import *
 from .losses import Loss as Loss
 from .losses.classification import *

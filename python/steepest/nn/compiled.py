@@ -145,6 +145,11 @@ class Compiled:
         return made_ready(self.predicting, Wanted(inputs=False, parameters=True, frozen=frozenset()))
 
     @cached_property
+    def to_inputs(self) -> tuple[Backward, Places]:
+        """The backward pass of a prediction to its inputs."""
+        return made_ready(self.predicting, Wanted(inputs=True, parameters=False, frozen=frozenset()))
+
+    @cached_property
     def to_operations(self) -> tuple[Backward, Places]:
         """The same, as far as the operations that have parameters: what reaches them is kept."""
         backward, _ = self.to_parameters

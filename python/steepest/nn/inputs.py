@@ -105,9 +105,9 @@ def _check_input(
 
 
 def checked_gradients(
-    given: Sequence[Array | None], outputs: Sequence[Array], dtype: np.dtype[Any], device: str
+    name: str, given: Sequence[Array | None], outputs: Sequence[Array], dtype: np.dtype[Any], device: str
 ) -> list[Array]:
-    """Return the gradients of the outputs that `Network.backward` was given, with zeros for None.
+    """Return the gradients of the outputs that a method or function `name` was given, with zeros for None.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def checked_gradients(
         if isinstance(only, np.ndarray) and only.dtype == dtype and only.shape == shape and len(shape) <= 2:
             return [only]
     if len(given) != len(outputs):
-        raise ValueError(f"[Network.backward] there are {len(outputs)} outputs, but {len(given)} gradients")
+        raise ValueError(f"[{name}] there are {len(outputs)} outputs, but {len(given)} gradients")
     found = []
     for i, (d, output) in enumerate(zip(given, outputs, strict=True)):
         which = "" if len(outputs) == 1 else f" {i}"
@@ -129,12 +129,12 @@ def checked_gradients(
             continue
         if not hasattr(d, "shape") or d.dtype != dtype:  # type: ignore[union-attr]
             what = getattr(d, "dtype", type(d).__name__)
-            raise TypeError(f"[Network.backward] d_output{which} is {what}, but the network is {dtype}")
+            raise TypeError(f"[{name}] d_output{which} is {what}, but the network is {dtype}")
         assert d is not None
         if d.shape != output.shape:
             raise ValueError(
-                f"[Network.backward] d_output{which} has shape {d.shape}, "
-                f"but the output{which} of the last forward pass has shape {output.shape}"
+                f"[{name}] d_output{which} has shape {d.shape}, "
+                f"but the output{which} has shape {output.shape}"
             )
         found.append(as_contiguous((d,))[0])
     return found

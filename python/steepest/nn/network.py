@@ -264,7 +264,7 @@ class Network(Copyable):
         ValueError, TypeError
             If there are too few or too many inputs, or a shape or a dtype does not fit.
         """
-        self._check_inputs("forward", inputs)
+        self._check_inputs("Network.forward", inputs)
         inputs = as_contiguous(inputs)
         self._last = None  # its buffers are written over
         compiled = self._program_for(inputs)
@@ -304,22 +304,7 @@ class Network(Copyable):
         if layers is None and len(inputs) == self._n_inputs + 1 and not hasattr(inputs[-1], "dtype"):
             *arguments, layers = inputs  # type: ignore[assignment]
             inputs = tuple(arguments)
-        if layers is None:
-            self._check_inputs("predict", inputs)
-            inputs = as_contiguous(inputs)
-            compiled = self._program_for(inputs)
-        else:
-            if not isinstance(layers, slice) or layers.step not in (None, 1):
-                raise ValueError(
-                    f"[Network.predict] layers must be a slice of layers that follow each other, got {layers!r}"
-                )
-            if not (self._is_sequence and self._has_one_output):
-                raise ValueError(
-                    "[Network.predict] layers takes a slice of a chain of layers, which this network is not"
-                )
-            self._check_inputs("predict", inputs, starts_inside=layers.indices(len(self.layers))[0] > 0)
-            inputs = as_contiguous(inputs)
-            compiled = self._compile(self._lower((inputs[0].shape[1:],), layers))
+        compiled, inputs = self._to_predict("Network.predict", inputs, layers)
         return self._outputs(
             predict_in_blocks(compiled, inputs, _PREDICT_ROWS[self.device], self.dtype, self.device)
         )
@@ -370,7 +355,7 @@ class Network(Copyable):
         program = compiled.training
         given = (d_output,) if self._has_one_output else tuple(d_output)
         outputs = [arrays[number] for number in program.outputs]
-        d_outputs = checked_gradients(given, outputs, self.dtype, self.device)
+        d_outputs = checked_gradients("Network.backward", given, outputs, self.dtype, self.device)
         wanted = self._usual
         if inputs or not parameters:
             wanted = Wanted(inputs, parameters, self.frozen if parameters else frozenset())
@@ -456,9 +441,27 @@ class Network(Copyable):
     def _allocate(self, shape: tuple[int, ...]) -> Array:
         return aligned_empty(shape, self.dtype, self.device)
 
-    def _check_inputs(self, method: str, inputs: tuple[Array, ...], *, starts_inside: bool = False) -> None:
+    def _to_predict(
+        self, name: str, inputs: tuple[Array, ...], layers: slice | None
+    ) -> tuple[Compiled, tuple[Array, ...]]:
+        """Return the program of a network, or of some layers of a chain, and its inputs, checked and contiguous."""
+        if layers is None:
+            self._check_inputs(name, inputs)
+            inputs = as_contiguous(inputs)
+            return self._program_for(inputs), inputs
+        if not isinstance(layers, slice) or layers.step not in (None, 1):
+            raise ValueError(
+                f"[{name}] layers must be a slice of layers that follow each other, got {layers!r}"
+            )
+        if not (self._is_sequence and self._has_one_output):
+            raise ValueError(f"[{name}] layers takes a slice of a chain of layers, which this network is not")
+        self._check_inputs(name, inputs, starts_inside=layers.indices(len(self.layers))[0] > 0)
+        inputs = as_contiguous(inputs)
+        return self._compile(self._lower((inputs[0].shape[1:],), layers)), inputs
+
+    def _check_inputs(self, name: str, inputs: tuple[Array, ...], *, starts_inside: bool = False) -> None:
         if len(inputs) != self._n_inputs:
-            raise ValueError(f"[Network.{method}] takes {self._n_inputs} inputs, got {len(inputs)}")
+            raise ValueError(f"[{name}] takes {self._n_inputs} inputs, got {len(inputs)}")
         declared, x = self._architecture.inputs, inputs[0]
         # The usual case, in which checks take as long as a kernel.
         if (
@@ -472,7 +475,7 @@ class Network(Copyable):
         if starts_inside and declared:
             # Of a value between layers the shape is looked at by the next layer.
             declared = (Input(x.shape[1:] if np.ndim(x) else ()),)
-        check_inputs(f"Network.{method}", declared, inputs, self.dtype, self.device)
+        check_inputs(name, declared, inputs, self.dtype, self.device)
 
     def __repr__(self) -> str:
         device = "" if self.device == "cpu" else f", device={self.device!r}"

@@ -8,20 +8,25 @@ their axes. Classes differ by the form of their markers and by colour, from a pa
 """
 
 from ._classes import confusion_matrix, decision_regions
+from ._convolution import feature_maps, filters
 from ._fisher import fisher_discriminant
 from ._images import reconstructions, weight_images
 from ._learning_curve import learning_curve
 from ._projections import projection, projections
+from ._saliency import saliency
 from ._topology import network_topology
 
 __all__ = [
     "confusion_matrix",
     "decision_regions",
+    "feature_maps",
+    "filters",
     "fisher_discriminant",
     "learning_curve",
     "network_topology",
     "projection",
     "projections",
     "reconstructions",
+    "saliency",
     "weight_images",
 ]

@@ -135,6 +135,7 @@ def _draw_numbers(ax: Axes, predicted: Array, image: dict[str, Any], points: Arr
 def confusion_matrix(
     y_true: Any,
     y_predicted: Any,
+    X: Any = None,
     *,
     ax: Axes | None = None,
     labels: Sequence[str] | None = None,
@@ -144,8 +145,12 @@ def confusion_matrix(
 
     Parameters
     ----------
-    y_true, y_predicted : array-like of shape (n,)
-        True and predicted classes.
+    y_true : array-like of shape (n,)
+        True classes.
+    y_predicted : array-like of shape (n,), or fitted classifier
+        Predicted classes, or a classifier that predicts them for X.
+    X : array-like of shape (n, ...), default=None
+        Samples, for a classifier.
     ax : Axes or None, default=None
         Axes to draw into; None for a new figure.
     labels : sequence of str or None, default=None
@@ -162,11 +167,26 @@ def confusion_matrix(
     ------
     ImportError
         If Matplotlib is not installed.
+    TypeError
+        If there is a classifier without X, or X without a classifier.
+    ValueError
+        If the numbers of true and predicted classes differ, or those of labels and classes.
     """
     from sklearn.metrics import confusion_matrix as count
 
+    if hasattr(y_predicted, "predict") != (X is not None):
+        raise TypeError("[confusion_matrix] X must be given with a classifier as y_predicted, and only then")
+    if X is not None:
+        y_predicted = y_predicted.predict(X)
     y_true, y_predicted = np.asarray(to_host(y_true)), np.asarray(to_host(y_predicted))
+    if y_true.shape != y_predicted.shape or y_true.ndim != 1:
+        raise ValueError(
+            f"[confusion_matrix] true and predicted classes must have one shape (n,), got {y_true.shape} and "
+            f"{y_predicted.shape}"
+        )
     classes = np.unique(np.concatenate([y_true, y_predicted]))
+    if labels is not None and len(labels) != len(classes):
+        raise ValueError(f"[confusion_matrix] there are {len(labels)} labels for {len(classes)} classes")
     counts = count(y_true, y_predicted, labels=classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = max(3.2, 0.45 * len(classes) + 1.4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import to_host
 
+from ._mosaic import WEIGHTS, mosaic_of
 from ._style import make_axes
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ def weight_images(
         If the shape does not match the number of pixels.
     """
     rows = _weights_of(weights).T[:n_units]
-    mosaic = _mosaic(rows, shape, min(columns, len(rows)), "weight_images")
+    mosaic = mosaic_of(rows, shape, min(columns, len(rows)), "weight_images")
     ax = make_axes(ax, (6.0, 6.0 * mosaic.shape[0] / mosaic.shape[1] + 0.2))
     limit = float(np.abs(rows).max()) or 1.0
-    drawn = ax.imshow(mosaic, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    drawn = ax.imshow(mosaic, cmap=WEIGHTS, vmin=-limit, vmax=limit, interpolation="nearest")
     ax.figure.colorbar(drawn, ax=ax, shrink=0.8, label="weight")
     ax.set_axis_off()
     return ax
@@ -93,7 +93,7 @@ def reconstructions(
     given, made = (np.asarray(to_host(array), dtype=np.float64)[:n] for array in (X, reconstructed))
     if given.shape != made.shape:
         raise ValueError(f"[reconstructions] X has shape {given.shape}, its reconstruction {made.shape}")
-    mosaic = _mosaic(np.concatenate([given, made]), shape, len(given), "reconstructions")
+    mosaic = mosaic_of(np.concatenate([given, made]), shape, len(given), "reconstructions")
     ax = make_axes(ax, (0.7 * len(given) + 1.2, 1.8))
     # The grey scale spans the range of the data; values of the reconstruction outside it are clipped.
     ax.imshow(
@@ -118,21 +118,3 @@ def _weights_of(weights: Any) -> Array:
         weights = weights.coef_.T
     array: Array = np.asarray(to_host(weights), dtype=np.float64)
     return array.reshape(len(array), -1)
-
-
-def _mosaic(rows: Array, shape: tuple[int, int] | None, columns: int, name: str) -> Array:
-    """Return the rows as images side by side, separated by one pixel of NaN, which is not drawn."""
-    n, n_pixels = rows.shape
-    if shape is None:
-        side = math.isqrt(n_pixels)
-        shape = (side, side)
-    height, width = shape
-    if height * width != n_pixels:
-        raise ValueError(
-            f"[{name}] {n_pixels} pixels are no image of {height} x {width}: pass shape=(height, width)"
-        )
-    lines = -(-n // columns)
-    mosaic = np.full((lines, columns, height + 1, width + 1), np.nan)
-    mosaic.reshape(-1, height + 1, width + 1)[:n, :height, :width] = rows.reshape(n, height, width)
-    whole = mosaic.transpose(0, 2, 1, 3).reshape(lines * (height + 1), columns * (width + 1))
-    return whole[:-1, :-1]

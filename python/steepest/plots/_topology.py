@@ -11,6 +11,7 @@ from steepest import nn
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import to_host
 
+from ._models import find_network
 from ._program import draw_program
 from ._style import NEGATIVE, POSITIVE, make_axes
 
@@ -63,7 +64,7 @@ def network_topology(model: Any, *, ax: Axes | None = None, max_units: int = 12)
     """
     if max_units < 2:
         raise ValueError(f"[network_topology] max_units must be at least 2, got {max_units}")
-    network = model if isinstance(model, nn.Network) else getattr(model, "_network", None)
+    network = find_network(model)
     if network is not None and not _is_drawn_by_units(network):
         return draw_program(network._main.training, ax)
     weights, labels = _weights_and_labels(model)
@@ -147,7 +148,7 @@ def _is_drawn_by_units(network: nn.Network) -> bool:
 
 def _weights_and_labels(model: Any) -> tuple[list[Array], list[str]]:
     """Return the weights between layers, and the label of each layer of units."""
-    network = model if isinstance(model, nn.Network) else getattr(model, "_network", None)
+    network = find_network(model)
     if network is None:
         if not hasattr(model, "coefs_"):
             raise TypeError(
