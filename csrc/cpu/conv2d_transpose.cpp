@@ -1,3 +1,4 @@
+#include "cpu/added_products.h"
 #include "cpu/bias_activation.h"
 #include "cpu/image_rows.h"
 #include "cpu/run.h"
@@ -177,25 +178,30 @@ class TransposedConvolution {
     int64_t* offsets_;
 };
 
+template <template <class> class Way, class T>
+void run_by(const ops::Conv2dTranspose<T>& op, Team& team) {
+    Way<T> way(op, team);
+    if (!op.output) {
+        const BiasActivation<T> epilogue = bias_activation(op.bias, op.activation);
+        return way.run([&](int64_t, int64_t, int64_t, int64_t) { return epilogue; });
+    }
+    if (op.activation.is_identity()) return way.run([](int64_t, int64_t, int64_t, int64_t) { return NoEpilogue(); });
+    const TensorView<const T>& y = op.output;
+    TimesDerivative<T> epilogue = times_derivative(MatrixView<const T>{}, op.activation);
+    way.run([&](int64_t image, int64_t row, int64_t column, int64_t step) {
+        epilogue.output = {y.data + image * y.stride[0] + row * y.stride[1] + column * y.stride[2],
+                           (y.extent[2] - column + step - 1) / step, y.extent[3], step * y.stride[2], y.stride[3]};
+        return epilogue;
+    });
+}
+
 }  // namespace
 
 template <class T>
 void run(const ops::Conv2dTranspose<T>& op, Team& team) {
     if (op.out.size() == 0) return;
-    TransposedConvolution<T> convolution(op, team);
-    if (!op.output) {
-        const BiasActivation<T> epilogue = bias_activation(op.bias, op.activation);
-        return convolution.run([&](int64_t, int64_t, int64_t, int64_t) { return epilogue; });
-    }
-    if (op.activation.is_identity())
-        return convolution.run([](int64_t, int64_t, int64_t, int64_t) { return NoEpilogue(); });
-    const TensorView<const T>& y = op.output;
-    TimesDerivative<T> epilogue = times_derivative(MatrixView<const T>{}, op.activation);
-    convolution.run([&](int64_t image, int64_t row, int64_t column, int64_t step) {
-        epilogue.output = {y.data + image * y.stride[0] + row * y.stride[1] + column * y.stride[2],
-                           (y.extent[2] - column + step - 1) / step, y.extent[3], step * y.stride[2], y.stride[3]};
-        return epilogue;
-    });
+    if (AddedProducts<T>::suits(op)) return run_by<AddedProducts>(op, team);
+    run_by<TransposedConvolution>(op, team);
 }
 
 }  // namespace STEEPEST_TARGET
