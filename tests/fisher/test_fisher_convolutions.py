@@ -141,6 +141,7 @@ def test_float32(name):
     assert_close(single @ v, double @ v, 64 * np.finfo(np.float32).eps)
 
 
+@pytest.mark.not_when_slow("it takes thousands of gradients")
 def test_samples_of_the_exact_matrix(rng):
     """Sampled labels give the exact matrix in the mean, with an error of 1 / sqrt(samples)."""
     F = exact("grouped")[0]

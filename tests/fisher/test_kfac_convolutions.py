@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from convolutional_networks import CASES
+from convolutional_networks import CASES, Window
 from fisher_cases import KINDS, STRUCTURES, assert_close
 
 from steepest import fisher, nn, optim
@@ -152,6 +152,7 @@ def test_where_kfac_is_exact(structure, head, rng):
     assert np.abs(exact.with_structure(other).to_dense() - exact.to_dense()).max() > 0.01
 
 
+@pytest.mark.not_when_slow("it takes thousands of gradients")
 def test_samples_of_the_factors(rng):
     """The factors of sampled labels tend to those of the exact kind, with an error of 1 / sqrt(samples)."""
     for name in ("grouped", "transposed"):
@@ -178,6 +179,25 @@ def test_factors_in_blocks_of_samples(structure, monkeypatch):
             F = matrix(name, structure, n=7)[0]
             assert len(list(F._batch.factors_by_blocks())) > 1
             assert_close(F.to_dense(), whole)
+
+
+@pytest.mark.parametrize("structure", ["kfac", "kfac_reduce"])
+def test_the_factors_of_a_convolution_that_is_called_twice(structure, rng):
+    """The positions of both calls count as those of one."""
+    x, conv = nn.Input((4, 3, 2)), nn.Conv2d(2, 2, 3, padding=1)
+    h = nn.Tanh()(conv(nn.Tanh()(conv(x))))
+    net = nn.Network(x, nn.Linear(24, 3)(nn.Flatten()(h)), dtype=np.float64, seed=3)
+    X, window = rng.standard_normal((5, 4, 3, 2)), Window(((1, 1), (1, 1)))
+    w, b = (p.value for p in net.parameters()[:2])
+    F = fisher.FisherMatrix(net, LOSS, X, structure=structure)
+    seen = [window.windows(image, (3, 3))[0] for image in (X, np.tanh(window.convolved(X, w, b)))]
+    inputs = np.concatenate([np.concatenate(seen, axis=1), np.ones((5, 24, 1))], axis=-1)
+    grads = np.concatenate([use.d.reshape(15, 12, 2) for use in F._batch.factors.blocks[0].passes], axis=1)
+    if structure == "kfac_reduce":
+        inputs, grads = inputs.mean(axis=1, keepdims=True), grads.sum(axis=1, keepdims=True)
+    A, G = F._structure.kronecker[0]
+    assert_close(A, np.einsum("nti,ntj->ij", inputs, inputs) / (5 * inputs.shape[1]))
+    assert_close(G, np.einsum("nti,ntj->ij", grads, grads))
 
 
 @pytest.mark.parametrize("structure", ["kfac", "ekfac"])
@@ -248,6 +268,26 @@ def test_a_convolution_of_many_parameters(rng):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_cuda(cupy, name, structure, rng):
+    on_cpu, X = CASES[name].network(), CASES[name].inputs()
+    on_cuda, y = on_cpu.to("cuda"), np.arange(6) % 3
+    expected = fisher.FisherMatrix(on_cpu, LOSS, X, structure=structure)
+    F = fisher.FisherMatrix(on_cuda, LOSS, cupy.asarray(X), structure=structure)
+    v = rng.standard_normal(F.size)
+    assert_close(F.to_dense(), expected.to_dense())
+    assert_close(F @ v, expected @ v)
+    assert_close(F.solve(v, 0.1), expected.solve(v, 0.1), 1e-8)
+    norms = fisher.score_norms(on_cuda, LOSS, cupy.asarray(X), cupy.asarray(y))
+    assert_close(cupy.asnumpy(norms), fisher.score_norms(on_cpu, LOSS, X, y))
+    optimizer, other = (optim.NaturalGradient(n, LOSS, 0.1, structure=structure) for n in (on_cuda, on_cpu))
+    done, by_cpu = optimizer.step(cupy.asarray(X), cupy.asarray(y)), other.step(X, y)
+    assert done.new_loss < done.loss
+    assert done.new_loss == pytest.approx(by_cpu.new_loss, rel=1e-9)
+
+
+@pytest.mark.not_when_slow("it takes many steps")
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_training(structure, rng):
     """Images with a bright quarter, by convolutions with groups, pooling and norms, and from a saved state."""
@@ -276,3 +316,14 @@ def test_training(structure, rng):
     for i in range(3):
         assert twin.step(X[i::3], y[i::3]) == optimizer.step(X[i::3], y[i::3])
     np.testing.assert_array_equal(other.arena, net.arena)
+
+
+def test_the_rank_of_a_group(rng):
+    """Two equal channels of the first group leave 6 of its 12 window items and the 1 of the bias: in float32, too."""
+    net, X = CASES["grouped"].network(np.float32), CASES["grouped"].inputs().astype(np.float32)
+    X[..., 1] = X[..., 0]
+    structure = fisher.FisherMatrix(net, LOSS, X, structure="kfac")._structure
+    kept = structure.nonzero(structure.values)[0]
+    assert kept.shape == (2, 13, 3)
+    assert kept.any(axis=2).sum(axis=1).tolist() == [7, 13]
+    assert kept.any(axis=1).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array
@@ -50,9 +50,11 @@ class ExactFactors(LayerFactors):
         assert isinstance(block, ExplicitRows)
         columns = [stack.of(block.matrix)[..., 0] for stack in self.part.stacks]
         fresh = [moments(rows[None] if rows.ndim == 2 else rows.swapaxes(0, 1), 1.0) for rows in columns]
-        for total, moment in zip(self._moments, fresh, strict=False):
+        if not self._moments:
+            self._moments = fresh
+            return
+        for total, moment in zip(self._moments, fresh, strict=True):
             total += moment
-        self._moments = self._moments or fresh
 
     def factors(self) -> list[tuple[Array, Array]]:
         return [(moment, _ones_beside(moment)) for moment in self._moments]
@@ -81,7 +83,6 @@ class ConvolutionFactors(LayerFactors):
     def add(self, block: Block) -> None:
         assert isinstance(block, ConvolutionRows)
         passes, is_transposed = block.passes, self.part.form == "transposed convolution"
-        ones = self.part.has_bias and not is_transposed
         shares = self.batch.device_shares
         if shares is not None:
             shares = shares[self._done : self._done + block.n]
@@ -90,40 +91,34 @@ class ConvolutionFactors(LayerFactors):
         scale = (1.0 if self.batch.is_weighted else 1.0 / len(self.batch.shares)) / (
             positions**2 if self.sums_positions else positions
         )
-        in_a_block = samples_in_a_block(positions, passes[0].width + ones)
-
-        def windows(use: ConvolutionPass, rows: slice) -> Array:
-            return use.patches(rows, ones=ones)
-
-        of_inputs, of_grads = (scale, shares), (1.0, None)
-        self._of_windows = self._added(
-            self._of_windows, passes, windows, in_a_block, *(of_grads if is_transposed else of_inputs)
-        )
-        self._of_pixels = self._added(
-            self._of_pixels,
-            passes,
-            ConvolutionPass.pixels,
-            max(len(use.other) for use in passes),
-            *(of_inputs if is_transposed else of_grads),
-        )
+        windows, pixels = self._windows(passes, positions), [(slice(None), [use.pixels() for use in passes])]
+        if is_transposed:
+            self._of_pixels = self._added(self._of_pixels, pixels, scale, shares)
+            self._of_windows = self._added(self._of_windows, windows, 1.0, None)
+        else:
+            self._of_windows = self._added(self._of_windows, windows, scale, shares)
+            self._of_pixels = self._added(self._of_pixels, pixels, 1.0, None)
         if is_transposed and self.part.has_bias:
-            sums = sum_of(use.d.reshape(len(use.d), -1, use.d.shape[-1]).sum(axis=1) for use in passes)
+            sums = sum_of(use.sums() for use in passes)
             self._of_bias = _sum(self._of_bias, moments(sums[None], 1.0))
+
+    def _windows(self, passes: list[ConvolutionPass], positions: int) -> Iterator[tuple[slice, list[Array]]]:
+        """Yield the windows of all passes, for some rows of the images at a time."""
+        ones = self.part.has_bias and self.part.form == "convolution"
+        rows, size = len(passes[0].windowed), samples_in_a_block(positions, passes[0].width + ones)
+        for start in range(0, rows, size):
+            block = slice(start, min(start + size, rows))
+            yield block, [use.patches(block, ones=ones) for use in passes]
 
     def _added(
         self,
         total: Array | None,
-        passes: list[ConvolutionPass],
-        side: Callable[[ConvolutionPass, slice], Array],
-        in_a_block: int,
+        blocks: Iterable[tuple[slice, list[Array]]],
         scale: float,
         shares: Array | None,
     ) -> Array:
-        """Return a sum of moments with that of one side of the passes, block by block."""
-        n = len(passes[0].windowed if side is not ConvolutionPass.pixels else passes[0].other)
-        for start in range(0, n, in_a_block):
-            rows = slice(start, min(start + in_a_block, n))
-            found = [side(use, rows) for use in passes]
+        """Return a sum of moments with those of windows or pixels, of shape (groups, rows, positions, items)."""
+        for rows, found in blocks:
             if self.sums_positions:
                 found = [sum_of(array.sum(axis=2, keepdims=True) for array in found)]
             for array in found:

@@ -67,12 +67,18 @@ class ConvolutionPass(NamedTuple):
         images, w = self.windowed[samples], self.w
         return patches(images, self.operation.geometry, w.shape[:-2], self.other.shape[1:-1], ones=ones)
 
-    def pixels(self, samples: slice) -> Array:
+    def pixels(self, samples: slice = slice(None)) -> Array:
         """Return some rows of `other`, of shape (groups, rows, windows, channels of a group)."""
         images = self.other[samples]
         by_group = images.reshape(len(images), self.windows, self.groups, -1).transpose(2, 0, 1, 3)
         pixels: Array = array_namespace(images).ascontiguousarray(by_group)
         return pixels
+
+    def sums(self, rows: slice = slice(None)) -> Array:
+        """Return the gradients of the bias, of shape (rows, channels)."""
+        d = self.d[rows]
+        sums: Array = d.reshape(len(d), -1, d.shape[-1]).sum(axis=1)
+        return sums
 
 
 class ConvolutionRows(Block):
@@ -80,7 +86,8 @@ class ConvolutionRows(Block):
 
     For a transposed convolution, the windows are those of ``d[i, s]``, and the pixels those of ``x[i]``. Products with
     vectors are convolutions, which copy no windows. Otherwise gradients of single samples are formed and used in blocks
-    of 2^22 items, that is 32 MiB in float64, or of one sample where that has more.
+    of 2^22 items, that is 32 MiB in float64, or of one sample where that has more. Only the Gram matrix, and `rows`,
+    take what belongs to all samples at once.
 
     Parameters
     ----------
@@ -168,16 +175,9 @@ class ConvolutionRows(Block):
             else:
                 places[...] = matrices
             if self.part.has_bias:
-                sums, bias = self._sums(use, rows), found[:, self._size_of_weights :]
+                sums, bias = use.sums(rows), found[:, self._size_of_weights :]
                 bias[...] = bias + sums if i else sums
         return found
-
-    @staticmethod
-    def _sums(use: ConvolutionPass, rows: slice) -> Array:
-        """Return the gradients of the bias."""
-        d = use.d[rows]
-        sums: Array = d.reshape(len(d), -1, d.shape[-1]).sum(axis=1)
-        return sums
 
     def squares(self) -> Array:
         total: Array = sum_of((rows * rows).sum(axis=0) for _, rows in self.gradients())
@@ -285,7 +285,7 @@ class ConvolutionRows(Block):
         """Return the gradients of the bias in float64, if there is one."""
         if not self.part.has_bias:
             return None
-        return sum_of(self._sums(use, rows).astype(np.float64) for use in self.passes)
+        return sum_of(use.sums(rows).astype(np.float64) for use in self.passes)
 
 
 def sum_of(arrays: Iterable[Array]) -> Array:
