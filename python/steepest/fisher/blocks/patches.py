@@ -31,7 +31,7 @@ def samples_in_a_block(windows: int, width: int) -> int:
 def patches(
     images: Array, geometry: Geometry, taps: tuple[int, ...], places: tuple[int, ...], *, ones: bool = False
 ) -> Array:
-    """Return copies of what the window of a convolution sees at each place.
+    """Return copies of what the window of a convolution sees at each place, with whichever strides are faster.
 
     Parameters
     ----------
@@ -68,11 +68,19 @@ def patches(
             by_item,
         ),
     )
-    window = math.prod(taps) * channels
-    rows: Array = array_namespace(images).empty((groups, n, math.prod(places), window + ones), images.dtype)
-    # The windows' axes are those of a view of the rows, which assignment fills.
-    seen = rows[..., :window].reshape(view.shape)
-    seen[...] = view
+    window, xp = math.prod(taps) * channels, array_namespace(images)
+    if places[1] > channels * (taps[1] if spread == 1 else 1):
+        # The items of a window that follow one another are fewer than the windows that do: items come first in memory.
+        turned: Array = xp.empty((groups, window + ones, n, math.prod(places)), images.dtype)
+        rows, seen = (
+            turned.transpose(0, 2, 3, 1),
+            turned[:, :window].reshape(groups, *taps, channels, n, *places),
+        )
+        seen[...] = view.transpose(0, 4, 5, 6, 1, 2, 3)
+    else:
+        rows = xp.empty((groups, n, math.prod(places), window + ones), images.dtype)
+        seen = rows[..., :window].reshape(view.shape)
+        seen[...] = view
     if ones:
         rows[..., -1] = 1
     return rows
