@@ -324,3 +324,14 @@ def test_training_in_pieces():
         model.partial_fit(X[:1000], y[:1000], classes=np.arange(10))
     assert model.score(X[1000:], y[1000:]) > 0.7
     assert model.t_ == 5000
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("estimator", [ConvClassifier, ConvAutoencoder])
+def test_the_natural_gradient_gains_more_in_an_epoch(estimator, batch_norm):
+    """Convolutions, transposed ones and batch norms have blocks, and the solver nothing to tune."""
+    X, y = digits()
+    options = {"blocks": [8, "pool", 12], "batch_norm": batch_norm, "batch_size": 128, "max_iter": 4}
+    natural = fitted(estimator, X[:640], y[:640], solver="natural", **options)
+    adam = fitted(estimator, X[:640], y[:640], **options)
+    assert natural.loss_curve_[-1] < 0.9 * adam.loss_curve_[-1]

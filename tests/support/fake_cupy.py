@@ -246,6 +246,13 @@ vdot = _function("vdot")
 where = _function("where")
 
 
+lib = SimpleNamespace(
+    stride_tricks=SimpleNamespace(
+        as_strided=lambda x, shape, strides: ndarray(np.lib.stride_tricks.as_strided(x._host, shape, strides))
+    )
+)
+
+
 def _factorisation(name):
     """The function `name` of np.linalg, for fake CuPy arrays; it returns one array or a tuple of arrays."""
     function = getattr(np.linalg, name)

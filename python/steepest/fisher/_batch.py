@@ -86,7 +86,7 @@ class Batch:
             How many float64 numbers the caller needs for each row of the factors.
         """
         n, n_outputs = len(self.shares), self.tape.output.shape[1]
-        explicit = sum(part.size for part in self.layout.blocks if part.is_shared or not part.is_linear)
+        explicit = sum(part.size for part in self.layout.blocks if part.holds_rows)
         numbers = self.tape.numbers_of_a_row + explicit + 2 * n_outputs + more
         size = _BLOCK_BYTES // (8 * self.expectation.repeats(n_outputs) * numbers)
         if "factors" in self.__dict__ or size >= n:

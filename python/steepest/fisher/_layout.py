@@ -20,7 +20,7 @@ from steepest.nn import Network
 from steepest.nn.compiled import Compiled
 
 from ._tape import compiled_for
-from .blocks.base import parts_of
+from .blocks.parts import parts_of
 
 # Number of products that `dot` adds in the vectors' own dtype, before it adds these sums in float64.
 _BLOCK = 2048
@@ -73,6 +73,11 @@ class Layout:
     def parts(self, flat: Array) -> list[Array]:
         """Return views as one matrix per layer, whose last row is the bias if there is one."""
         return [flat[place].reshape(shape) for place, shape in self._matrices]
+
+    def stacks(self, flat: Array) -> list[Array]:
+        """Return views as the matrices that K-FAC replaces by Kronecker products, in the shapes of the stacks."""
+        parts = zip(self.blocks, self.parts(flat), strict=True)
+        return [stack.of(matrix.reshape(-1)) for part, matrix in parts for stack in part.stacks]
 
     def tensors(self, flat: Array) -> list[Array]:
         """Return views in the shapes of the parameters."""
@@ -194,7 +199,7 @@ def dot(a: Array, b: Array) -> float:
 def require_finite(what: str, array: Array) -> None:
     """Raise a ValueError that names the first item that is not finite."""
     # If the sum is finite, so is every item. If it is not, the sum may only have overflowed.
-    if math.isfinite(float(K.sum(array))):
+    if math.isfinite(float(K.sum(array.reshape(len(array), -1) if array.ndim > 2 else array))):
         return
     finite = array_namespace(array).isfinite(array)
     if not bool(finite.all()):

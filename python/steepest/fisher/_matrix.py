@@ -43,7 +43,7 @@ class FisherMatrix(MatrixForSteps):
     Parameters
     ----------
     net : Network
-        A network whose outputs are vectors; dropout does nothing.
+        A network whose outputs are vectors; dropout does nothing, and batch norms take their running averages.
     loss : Loss, or tuple of Loss
         `SoftmaxCrossEntropy`, `BinaryCrossEntropy`, `MeanSquaredError`, `Gaussian` or `Poisson`. For a network of
         several outputs a tuple with a loss for each, whose sum is the loss: targets of different outputs are
@@ -60,8 +60,8 @@ class FisherMatrix(MatrixForSteps):
         where the network fits the targets (F. Kunstner, L. Balles, P. Hennig, "Limitations of the empirical Fisher
         approximation for natural gradient descent", 2019).
     structure : {"dense", "block", "kfac", "ekfac", "diagonal"}, default="dense"
-        The whole matrix; one block per layer; one Kronecker product per layer (K-FAC [1]_); K-FAC with corrected
-        eigenvalues (EKFAC [2]_); or the diagonal.
+        The whole matrix; one block per layer; one Kronecker product per layer (K-FAC [1]_), or for each group of a
+        convolution (KFC [3]_); K-FAC with corrected eigenvalues (EKFAC [2]_); or the diagonal.
     solver : {"auto", "cholesky", "gram", "cg"}, default="auto"
         How `solve` works with the dense structure. ``"cholesky"`` factorises the matrix. ``"gram"`` factorises the Gram
         matrix of the n × r scores, with r outputs (or `n_samples`, or 1) per row. ``"cg"`` uses conjugate residuals,
@@ -95,6 +95,8 @@ class FisherMatrix(MatrixForSteps):
        2015.
     .. [2] T. George et al., "Fast approximate natural gradient descent in a Kronecker-factored eigenbasis", NeurIPS
        2018.
+
+    .. [3] R. Grosse, J. Martens, "A Kronecker-factored approximate Fisher matrix for convolution layers", ICML 2016.
 
     S. Amari, "Natural gradient works efficiently in learning", Neural Computation 10, 1998.
 

@@ -8,8 +8,9 @@ from steepest import kernels as K
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import array_namespace
 from steepest.fisher._batch import Batch
-from steepest.fisher._layout import Layout
 from steepest.fisher.blocks import Block, Part, SharedLinearRows
+
+from .layer_factors import LayerFactors
 
 
 def input_rows(inputs: list[Array], shares: Array | None, sums_positions: bool) -> tuple[Array, Array | None]:
@@ -40,53 +41,44 @@ def gradient_rows(grads: list[Array], sums_positions: bool) -> Array:
     return rows
 
 
-class TiedFactors:
+class TiedFactors(LayerFactors):
     """The factors of weights w that some uses take as they are, and others transposed.
 
     The gradient of a sample is ``sum a d^T`` over the first, of inputs a and gradients d, and ``sum e b^T`` over the
     others, of inputs b and gradients e. Without the terms between both kinds of uses, the second moment is ``E[a a^T] x
     E[d d^T] + E[e e^T] x E[b b^T]``, a sum of two Kronecker products. It is replaced by one: the traces of both factors
     of each product are made equal, the factors are added, and the product is scaled to the trace of the sum.
-
-    Parameters
-    ----------
-    layout : Layout
-        Layout of the vectors.
-    sums_positions : bool
-        Whether positions are summed before the moments, instead of after.
     """
 
-    def __init__(self, layout: Layout, sums_positions: bool) -> None:
-        self._layout, self._sums_positions = layout, sums_positions
+    def __init__(self, part: Part, batch: Batch, sums_positions: bool) -> None:
+        super().__init__(part, batch, sums_positions)
         self._of_grads: dict[bool, Array] = {}
 
     def add(self, block: Block) -> None:
-        """Add the moments of the gradients of some samples."""
         assert isinstance(block, SharedLinearRows)
         for transposed in (False, True):
             grads = [use.d for use in block.passes if use.transposed == transposed]
             if grads:
-                rows = gradient_rows(grads, self._sums_positions)
+                rows = gradient_rows(grads, self.sums_positions)
                 moment = K.second_moment(rows, scale=len(rows))
                 known = self._of_grads.get(transposed)
                 self._of_grads[transposed] = moment if known is None else known + moment
 
-    def factors(self, batch: Batch, part: Part) -> tuple[Array, Array]:
-        """Return the factors of the rows and of the columns of the part as a matrix."""
-        pairs = []
+    def factors(self) -> list[tuple[Array, Array]]:
+        pairs, batch, part = [], self.batch, self.part
         for transposed in self._of_grads:
             inputs = [
                 batch.tape.input_of(use.value)
                 for use in part.uses
                 if use.references["weight"].transposed == transposed
             ]
-            x, shares = input_rows(inputs, batch.device_shares, self._sums_positions)
+            x, shares = input_rows(inputs, batch.device_shares, self.sums_positions)
             of_inputs = K.second_moment(x, shares, ones=part.has_bias and not transposed)
             of_grads = self._of_grads[transposed]
             pairs.append(
                 (self._with_bias(of_grads, part), of_inputs) if transposed else (of_inputs, of_grads)
             )
-        return _one_product(pairs)
+        return [_one_product(pairs)]
 
     def _with_bias(self, moment: Array, part: Part) -> Array:
         """Return a moment of rows of the weights with a row and a column of zeros for the bias, if there is one."""

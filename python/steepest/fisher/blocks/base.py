@@ -7,15 +7,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import array_namespace, to_host
-from steepest.nn.layers import ParameterSpec
-from steepest.nn.ops import LinearOperation
-from steepest.nn.program import Node, Program, Reference
+from steepest.nn.program import Reference
+
+# Parameters of a normalisation whose exact block K-FAC takes; of longer ones it takes a block for each channel.
+_LARGEST_EXACT_NORM = 1024
+
+Form = Literal["linear", "convolution", "transposed convolution", "normalization", "other"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,41 @@ class Use:
 
     value: int
     references: Mapping[str, Reference]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Matrices of one shape that make up some of a part; K-FAC has a Kronecker product for each of them.
+
+    The columns of the matrices stand side by side, as the groups of a convolution do in its weights.
+
+    Attributes
+    ----------
+    start : int
+        Where the stack begins in the part.
+    rows, columns : int
+        Shape of a matrix.
+    groups : int
+        Number of matrices.
+    """
+
+    start: int
+    rows: int
+    columns: int
+    groups: int = 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of `of` a vector: without the axis of the groups if there is a single one."""
+        return (self.rows, self.columns) if self.groups == 1 else (self.groups, self.rows, self.columns)
+
+    def of(self, part: Array) -> Array:
+        """Return a view of the matrices in vectors of the part, which run along the last axis."""
+        before, size = part.shape[:-1], self.rows * self.groups * self.columns
+        view = part[..., self.start : self.start + size]
+        if self.groups == 1:
+            return view.reshape(*before, self.rows, self.columns)
+        return view.reshape(*before, self.rows, self.groups, self.columns).swapaxes(-2, -3)
 
 
 @dataclass(frozen=True)
@@ -38,21 +77,25 @@ class Part:
         Their shapes.
     uses : tuple of Use
         The operations that use them: several for a layer that is called several times, or for tied weights.
-    is_linear : bool
-        Whether all of these are linear maps with these weights, so that the part of a vector is a matrix of the weights
-        with the bias as its last row. Where the weights are used transposed, the bias is not used.
+    form : str
+        What all of these are: ``"linear"`` for linear maps with these weights, so that the part of a vector is a matrix
+        of the weights with the bias as its last row. Where the weights are used transposed, the bias is not used.
+        ``"convolution"``, ``"transposed convolution"`` and ``"normalization"`` say the same of others.
     is_shared : bool
         Whether a sample passes these several times, by several uses or at several positions.
     is_tied : bool
         Whether the weights are used transposed, too.
+    groups : int
+        Groups of channels of a convolution.
     """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     uses: tuple[Use, ...]
-    is_linear: bool
+    form: Form
     is_shared: bool
     is_tied: bool
+    groups: int = 1
 
     @property
     def size(self) -> int:
@@ -60,9 +103,24 @@ class Part:
         return sum(math.prod(shape) for shape in self.shapes)
 
     @property
+    def is_linear(self) -> bool:
+        """Whether all uses are linear maps."""
+        return self.form == "linear"
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether all uses are convolutions, or transposed ones."""
+        return self.form in ("convolution", "transposed convolution")
+
+    @property
+    def holds_rows(self) -> bool:
+        """Whether a block of this part forms the gradients of all samples at once."""
+        return self.is_shared if self.is_linear else not self.is_convolution
+
+    @property
     def has_bias(self) -> bool:
-        """Whether a linear part has a bias."""
-        return self.is_linear and len(self.names) == 2
+        """Whether a linear map or a convolution has a bias."""
+        return (self.is_linear or self.is_convolution) and len(self.names) == 2
 
     @property
     def matrix(self) -> tuple[int, int]:
@@ -72,33 +130,24 @@ class Part:
         rows, columns = self.shapes[0]
         return rows + self.has_bias, columns
 
+    @property
+    def stacks(self) -> tuple[Stack, ...]:
+        """The matrices that K-FAC replaces by Kronecker products, in the order of the part.
 
-def parts_of(program: Program, specs: Mapping[str, ParameterSpec]) -> list[Part]:
-    """Return the parts of a vector of the parameters of a program, a part for each layer that has some."""
-    by_layer: dict[str, list[str]] = {}
-    for name in specs:
-        by_layer.setdefault(name.rpartition(".")[0], []).append(name)
-    parts = []
-    for names in by_layer.values():
-        nodes = [n for n in program.nodes if any(r.name in names for r in n.parameters.values())]
-        uses = tuple(
-            Use(n.output, {role: r for role, r in n.parameters.items() if r.name in names}) for n in nodes
-        )
-        is_linear = bool(nodes) and all(_is_linear(node, names) for node in nodes)
-        is_tied = is_linear and any(node.parameters["weight"].transposed for node in nodes)
-        is_shared = len(nodes) != 1 or len(program.shapes[nodes[0].output]) != 1
-        shapes = tuple(specs[name].shape for name in names)
-        parts.append(Part(tuple(names), shapes, uses, is_linear, is_shared, is_tied))
-    return parts
-
-
-def _is_linear(node: Node, names: list[str]) -> bool:
-    """Return whether a node is a linear map with the weights, and the bias if they are not transposed, of a part."""
-    if not isinstance(node.operation, LinearOperation):
-        return False
-    weight = node.parameters["weight"]
-    used = [reference.name for reference in node.parameters.values()]
-    return weight.name == names[0] if weight.transposed else used == names
+        The bias of a transposed convolution, and the parameters of other layers, are columns: their factors are the
+        exact matrix and 1.
+        """
+        if self.form in ("other", "normalization"):
+            count = len(self.names)
+            if self.form == "normalization" and self.size > _LARGEST_EXACT_NORM:
+                return (Stack(0, count, 1, self.size // count),)
+            return (Stack(0, self.size, 1),)
+        *inner, outer = self.shapes[0]
+        rows, columns = math.prod(inner), outer // self.groups
+        if self.form != "transposed convolution":
+            return (Stack(0, rows + self.has_bias, columns, self.groups),)
+        weights = Stack(0, rows, columns, self.groups)
+        return (weights, Stack(rows * outer, self.size - rows * outer, 1)) if self.has_bias else (weights,)
 
 
 class Block(ABC):
@@ -136,8 +185,8 @@ class Block(ABC):
         """Return the sums of the squares of the columns, as a matrix of the part."""
 
     @abstractmethod
-    def moments_along(self, u: Array, v: Array) -> Array:
-        """Return the sums over the rows, as matrices G, of the squares of ``u^T G v``."""
+    def moments_along(self, u: Array, v: Array, stack: Stack) -> Array:
+        """Return the sums over the rows of the squares of ``u^T G v``, with a stack's matrices G of a row."""
 
     @abstractmethod
     def rows(self) -> Array:
@@ -189,11 +238,8 @@ class ExplicitRows(Block):
         total: Array = (self.matrix * self.matrix).sum(axis=0).reshape(self.part.matrix)
         return total
 
-    def moments_along(self, u: Array, v: Array) -> Array:
-        xp = array_namespace(self.matrix)
-        along = xp.matmul(xp.matmul(u.T, self.matrix.reshape(-1, *self.part.matrix)), v)
-        moments: Array = (along * along).sum(axis=0)
-        return moments
+    def moments_along(self, u: Array, v: Array, stack: Stack) -> Array:
+        return moments_of_rows(self.matrix, u, v, stack)
 
     def rows(self) -> Array:
         rows: Array = to_host(self.matrix)
@@ -201,3 +247,11 @@ class ExplicitRows(Block):
 
     def in_float64(self) -> Block:
         return ExplicitRows(self.part, self.n, self.matrix.astype(np.float64, copy=False))
+
+
+def moments_of_rows(rows: Array, u: Array, v: Array, stack: Stack) -> Array:
+    """Return the sums over rows of the squares of ``u^T G v``, with a stack's matrices G of a row."""
+    xp = array_namespace(rows)
+    along = xp.matmul(xp.matmul(u.swapaxes(-1, -2), stack.of(rows)), v)
+    moments: Array = (along * along).sum(axis=0)
+    return moments

@@ -13,7 +13,7 @@ from steepest._runtime.backends import device_of
 from steepest._runtime.memory import aligned_empty, array_namespace, to_host
 from steepest.nn.program import Reference
 
-from .base import Block, ExplicitRows, Part
+from .base import Block, ExplicitRows, Part, Stack
 
 
 class LinearRows(Block):
@@ -69,7 +69,7 @@ class LinearRows(Block):
         x = self._inputs_with_ones()
         return K.matmul((x * x).T, self._by_sample(self.d * self.d))
 
-    def moments_along(self, u: Array, v: Array) -> Array:
+    def moments_along(self, u: Array, v: Array, stack: Stack) -> Array:
         along = K.linear(self.x, u[: self.x.shape[1]], u[-1].copy() if self._has_bias else None)
         back = K.matmul(self.d, v)
         along *= along

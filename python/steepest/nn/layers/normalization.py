@@ -53,7 +53,7 @@ class BatchNorm(_Norm):
     While training, mean and variance are those of the batch, and running averages of them are kept; a prediction uses
     the averages (S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal
     covariate shift", 2015). Penalties act on neither weights nor biases. Fisher matrices and the natural gradient see
-    the network as predictions do, with the averages as constants.
+    the network as predictions do, with the averages as constants; a step of the natural gradient updates them first.
 
     Parameters
     ----------

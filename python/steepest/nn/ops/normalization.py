@@ -65,6 +65,12 @@ class NormalizationOperation(KeepingOperation):
         self._normalize(inputs[0], parameters, out, self._statistics(inputs[0]))
         return out
 
+    def standardised(self, x: Array, parameters: Parameters) -> Array:
+        """Return x with the mean 0 and the variance 1, without weight and bias, in a new array."""
+        out = aligned_empty(x.shape, x.dtype, device_of(x))
+        self._normalize(x, {}, out, self._statistics(x))
+        return out
+
     def _seen(self, inputs: Sequence[Array], parameters: Parameters) -> tuple[Array, ...]:
         """Return the statistics of the last forward pass."""
         statistics = self._statistics(inputs[0])
@@ -240,18 +246,19 @@ class RunningNormOperation(Operation):
         variance, weight = parameters["running_var"], parameters.get("weight")
         return K.batch_norm_inference(rows, zeros, variance, weight, eps=self.eps, out=out)
 
-    def _standardised(self, x: Array, parameters: Parameters) -> Array:
-        """Return the rows of x without weight and bias."""
-        return K.batch_norm_inference(
+    def standardised(self, x: Array, parameters: Parameters) -> Array:
+        """Return x less the running mean, over the running standard deviation, in a new array."""
+        rows = K.batch_norm_inference(
             as_rows(x), parameters["running_mean"], parameters["running_var"], eps=self.eps
         )
+        return rows.reshape(x.shape)
 
     def vjp(
         self, d: Array, inputs: Sequence[Array], output: Array, parameters: Parameters, into: Reverse
     ) -> Sequence[Array | None]:
         rows, (d_x,) = as_rows(d), into.d_inputs
         if (d_weight := into.d_parameters.get("weight")) is not None:
-            standardised = self._standardised(inputs[0], parameters)
+            standardised = as_rows(self.standardised(inputs[0], parameters))
             K.sum(K.multiply(standardised, rows, out=standardised), axis=0, out=d_weight)
         if (d_bias := into.d_parameters.get("bias")) is not None:
             K.sum(rows, axis=0, out=d_bias)
@@ -271,7 +278,7 @@ class RunningNormOperation(Operation):
         if moved_inputs[0] is not None:
             parts.append(self._scaled(as_rows(moved_inputs[0]), parameters))
         if (v := moved_parameters.get("weight")) is not None:
-            standardised = self._standardised(inputs[0], parameters)
+            standardised = as_rows(self.standardised(inputs[0], parameters))
             parts.append(K.multiply(standardised, v, out=standardised))
         if (c := moved_parameters.get("bias")) is not None:
             # Into another array: a captured addition would start from the last replay's sum.

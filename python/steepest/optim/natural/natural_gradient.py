@@ -23,6 +23,7 @@ from steepest.nn.inputs import Inputs, as_inputs
 
 from .batch_objective import BatchLoss, L2Penalty, QuadraticModel
 from .curvature import LEAST_DAMPING, Curvature
+from .running_statistics import kept_statistics, updated_statistics
 from .state import ResumableNaturalGradient
 from .step_diagnostics import StepDiagnostics
 from .step_rules import MOMENTUM_RULES, LastStep, NaturalStep, bounded
@@ -242,7 +243,7 @@ class NaturalGradient(ResumableNaturalGradient):
         self._rule = MOMENTUM_RULES[momentum_rule](lr, momentum)
 
     def step(self, X: Inputs, y: Targets, sample_weight: Array | None = None) -> StepDiagnostics:
-        """Take a step on a batch.
+        """Take a step on a batch; one more forward pass first updates the running averages of batch norms, if any.
 
         Parameters
         ----------
@@ -272,6 +273,11 @@ class NaturalGradient(ResumableNaturalGradient):
             "NaturalGradient.step", "call it outside of the block, as often as there are steps"
         )
         self._require_nothing_frozen()
+        with updated_statistics(self.net, X):
+            return self._step(X, y, sample_weight)
+
+    def _step(self, X: Inputs, y: Targets, sample_weight: Array | None) -> StepDiagnostics:
+        """Take a step with the running statistics as they are."""
         whole = FisherMatrix(
             self.net,
             self.loss,
@@ -458,7 +464,8 @@ class NaturalGradient(ResumableNaturalGradient):
     def _gradient(self, whole: FisherMatrix, d: Array, loss: BatchLoss) -> Array:
         """Return the gradient of the penalised loss, with dropout, as a flat array on the device."""
         if self.net.draws:
-            outputs = side_by_side(self.net.forward(*as_inputs(loss.X)))
+            with kept_statistics(self.net):
+                outputs = side_by_side(self.net.forward(*as_inputs(loss.X)))
             _, d = self._joint_loss(outputs, loss.y, loss.sample_weight)
             widths = whole.layout.widths
             self.net.backward(apart(d, widths) if len(widths) > 1 else d)
