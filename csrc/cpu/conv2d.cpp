@@ -25,20 +25,37 @@ class Convolution {
         const int64_t source_rows = (bands_.height - 1) * window_.rows.stride + window_.rows.extent();
         const int64_t source = source_rows * (columns_.end - columns_.begin) * channels_.in;
         const bool packs = !is_dense(op.weight);
-        const int64_t weights = packs ? op.weight.size() : 0;
-        source_ = static_cast<T*>(team.scratch(scratch_bytes<T>(source + weights, taps)));
+        const int64_t weights = packs ? op.weight.size() : 0, row = is_flat() ? op.out.extent[2] * channels_.out : 0;
+        source_ = static_cast<T*>(team.scratch(scratch_bytes<T>(source + weights + row, taps)));
         weights_ = packs ? source_ + source : op.weight.data;
-        offsets_ = numbers_behind(source_, source + weights);
+        row_bias_ = source_ + source + weights;
+        offsets_ = numbers_behind(source_, source + weights + row);
         if (packs) pack(source_ + source);
     }
 
-    template <class Epilogue>
-    void run(const Epilogue& epilogue) {
+    // Whether the items of a row of outputs follow one another, and its pixels do not fill vectors.
+    bool is_flat() const {
+        const TensorView<T>& out = op_.out;
+        return op_.groups == 1 && channels_.out <= kCols && channels_.out % Vec<T>::kSize != 0 && out.stride[3] == 1 &&
+               out.stride[2] == channels_.out;
+    }
+
+    // The bias for each item of a row of outputs, where that is flat.
+    VectorView<const T> row_bias() {
+        if (!op_.bias) return op_.bias;
+        const int64_t items = op_.out.extent[2] * channels_.out;
+        for (int64_t i = 0; i < items; ++i) row_bias_[i] = op_.bias[i % channels_.out];
+        return {row_bias_, items, 1};
+    }
+
+    // `of_tile` follows each tile while it is in the L1 cache, and `of_row` each row, as a tile of a single row.
+    template <class OfTile, class OfRow>
+    void run(const OfTile& of_tile, const OfRow& of_row) {
         const Range mine = team_.split(op_.x.extent[0] * bands_.count, 1);
         for (int64_t unit = mine.begin; unit < mine.end; ++unit) {
             team_.checkpoint();
             const int64_t image = unit / bands_.count;
-            put_band(image, bands_.rows(unit % bands_.count, op_.out.extent[1]), epilogue);
+            put_band(image, bands_.rows(unit % bands_.count, op_.out.extent[1]), of_tile, of_row);
         }
     }
 
@@ -52,8 +69,8 @@ class Convolution {
                         *to++ = w.data[i * w.stride[0] + j * w.stride[1] + c * w.stride[2] + k * w.stride[3]];
     }
 
-    template <class Epilogue>
-    void put_band(int64_t image, Range rows, const Epilogue& epilogue) {
+    template <class OfTile, class OfRow>
+    void put_band(int64_t image, Range rows, const OfTile& of_tile, const OfRow& of_row) {
         const TapAxis& down = window_.rows;
         const int64_t first = down.first(rows.begin);
         const Range sources{first, down.first(rows.end - 1) + down.extent()};
@@ -67,7 +84,9 @@ class Convolution {
             panel.weights = weights_ + panel.channel;
             for (int64_t y = rows.begin; y < rows.end; ++y) {
                 const T* const at = part.data + (down.first(y) - first) * part.row_stride + source;
-                put_row(panel, at, row_of(image, y), channels_.depthwise(), epilogue);
+                const OutputRow<T> row = row_of(image, y);
+                put_row(panel, at, row, channels_.depthwise(), of_tile);
+                of_row(Tile<T>{row.data, 0, 0, 1, 0, row.size * channels_.out});
             }
         });
     }
@@ -96,6 +115,7 @@ class Convolution {
     Bands bands_;
     T* source_;
     const T* weights_;
+    T* row_bias_;
     int64_t* offsets_;
 };
 
@@ -105,8 +125,10 @@ template <class T>
 void run(const ops::Conv2d<T>& op, Team& team) {
     if (op.out.size() == 0) return;
     Convolution<T> convolution(op, team);
-    if (!op.bias && op.activation.is_identity()) return convolution.run(NoEpilogue());
-    convolution.run(bias_activation(op.bias, op.activation));
+    if (!op.bias && op.activation.is_identity()) return convolution.run(NoEpilogue(), NoEpilogue());
+    if (convolution.is_flat())
+        return convolution.run(NoEpilogue(), bias_activation(convolution.row_bias(), op.activation));
+    convolution.run(bias_activation(op.bias, op.activation), NoEpilogue());
 }
 
 }  // namespace STEEPEST_TARGET
