@@ -27,6 +27,7 @@ TITLES = {
     "unary": "Functions of one item",
     "pool": "Pooling of images",
     "normalization": "Layer, RMS, group and batch norm",
+    "take_images": "Mini-batches of images",
     "softmax_cross_entropy": "Softmax-cross-entropy",
     "loss": "Losses of single predictions",
     "linear_loss": "Losses and steps of linear models",
@@ -75,6 +76,7 @@ CUDA_ORDER = (
     "convolution",
     "pool",
     "normalization",
+    "take_images",
 )
 # Benchmarks that run on the host alone: they measure processes, or compare with libraries there.
 HOST_ONLY = ("products", "discriminant_memory", "natural", "fisher")

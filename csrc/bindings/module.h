@@ -7,6 +7,7 @@
 #include "bindings/operations/counters.h"
 #include "bindings/operations/distributions.h"
 #include "bindings/operations/elementwise.h"
+#include "bindings/operations/images.h"
 #include "bindings/operations/linear.h"
 #include "bindings/operations/linear_models.h"
 #include "bindings/operations/losses.h"
@@ -39,6 +40,7 @@ void export_operations(py::module_& m) {
     export_updates<B>(m);
     export_reductions<B>(m);
     export_rows<B>(m);
+    export_images<B>(m);
     export_counters<B>(m);
     export_random_numbers<B>(m);
 }

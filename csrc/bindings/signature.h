@@ -2,6 +2,7 @@
 // definition, the conversion and checks of the caller's value, and the line of the type stubs.
 #pragma once
 
+#include <optional>
 #include <tuple>
 
 #include "bindings/call.h"
@@ -172,6 +173,18 @@ inline auto word(const char* name, int64_t standard) {
 
 inline auto word_or_array(const char* name) {
     return required(name, "int | Int64Array",
+                    [](auto& call, const char* what, py::handle given) { return call.word_or_array(what, given); });
+}
+
+// An empty optional for None.
+inline auto word_or_none(const char* name) {
+    return optional(name, "int | None", py::none(), [](auto& call, const char* what, py::handle given) {
+        return given.is_none() ? std::optional<uint64_t>() : call.word(what, given);
+    });
+}
+
+inline auto word_or_array(const char* name, int64_t standard) {
+    return optional(name, "int | Int64Array", py::int_(standard),
                     [](auto& call, const char* what, py::handle given) { return call.word_or_array(what, given); });
 }
 

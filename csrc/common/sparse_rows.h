@@ -3,8 +3,7 @@
 
 #include <type_traits>
 
-#include "common/failure.h"
-#include "common/views.h"
+#include "common/row_indices.h"
 
 namespace steepest {
 inline namespace STEEPEST_TARGET {
@@ -63,14 +62,6 @@ STEEPEST_HD void with_sparse_rows(const Op& op, int64_t start, F&& f) {
     };
     if (op.indices.type == IntegerType::kInt32) return call(int32_t());
     call(int64_t());
-}
-
-// The failure of a mini-batch that does not lie within the `size` items of `rows`.
-STEEPEST_HD Failure start_failure(OperationNumber operation, int64_t start, int64_t batch, int64_t size) {
-    Failure f;
-    f.kind = Failure::kStart, f.operation = operation;
-    f.value = start, f.position = batch, f.limit = size;
-    return f;
 }
 
 }  // namespace STEEPEST_TARGET

@@ -21,6 +21,7 @@
 #include "ops/linear_tangent.h"
 #include "ops/matmul.h"
 #include "ops/max_pool2d.h"
+#include "ops/mix_rows.h"
 #include "ops/normalize.h"
 #include "ops/output_divergence.h"
 #include "ops/output_fisher.h"
@@ -33,6 +34,7 @@
 #include "ops/softmax.h"
 #include "ops/softmax_backward.h"
 #include "ops/softmax_cross_entropy.h"
+#include "ops/take_images.h"
 #include "ops/take_rows.h"
 #include "ops/take_sparse_rows.h"
 #include "ops/unary.h"
@@ -83,6 +85,8 @@
     X(GradientNorms)                 \
     X(SecondMoment)                  \
     X(TakeSparseRows)                \
+    X(TakeImages)                    \
+    X(MixRows)                       \
     X(RandomUniform)
 
 // X(operation): operations that exist in one form.

@@ -63,11 +63,20 @@ FAULTS = [
     Fault(
         "take_rows: an item too early turns to the next row",
         "cuda/take_rows.cu",
-        "rows.index_of(e / row_vectors)",
-        "rows.index_of((e + 1) / row_vectors)",
+        "rows.taken.index_of(e / row_vectors)",
+        "rows.taken.index_of((e + 1) / row_vectors)",
         "take_rows.cu",
         "test_take_rows.py",
         WRONG,
+    ),
+    Fault(
+        "take_images: placements are read before they are drawn",
+        "cuda/take_images.cu",
+        "__syncthreads();  // placements and weight are drawn",
+        "",
+        "take_images.cu",
+        "test_take_images.py",
+        RACE,
     ),
     Fault(
         "copy: a tile is written before it is there",

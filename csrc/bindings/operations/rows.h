@@ -20,6 +20,16 @@ void require_sparse_index(const Call<B>& call, const char* what, const Array& ar
         reject_type(call.name(), what, " has dtype ", name_of(array.dtype), "; int32 or int64 is needed");
 }
 
+// The number of rows from `start` on, of a call without `out`.
+template <class B>
+int64_t rows_from(const Call<B>& call, const Array& indices, const ScalarView<int64_t>& start) {
+    if (start.data) reject_type(call.name(), "out is required if start is an array: its length is the number of rows");
+    if (start.value < 0 || start.value > indices.shape[0])
+        throw py::index_error("[" + std::string(call.name()) + "] start " + std::to_string(start.value) +
+                              " is outside 0.." + std::to_string(indices.shape[0]));
+    return indices.shape[0] - start.value;
+}
+
 template <class B>
 void export_rows(py::module_& m) {
     define<B>(
@@ -33,15 +43,8 @@ void export_rows(py::module_& m) {
             if (x.ndim != 1 && x.ndim != 2)
                 ops::reject(call.name(), "x must be 1-D or 2-D, but has shape ", x.shape_text());
             if (!x.has_contiguous_rows()) ops::reject(call.name(), "the rows of x must be contiguous");
-            if (start.data && !out_.is_given())
-                reject_type(call.name(), "out is required if start is an array: its length is the number of rows");
             std::vector<int64_t> shape = x.shape_vector();
-            if (!out_.is_given()) {
-                if (start.value < 0 || start.value > indices.shape[0])
-                    throw py::index_error("[take_rows] start " + std::to_string(start.value) + " is outside 0.." +
-                                          std::to_string(indices.shape[0]));
-                shape[0] = indices.shape[0] - start.value;
-            }
+            if (!out_.is_given()) shape[0] = rows_from(call, indices, start);
             Array out = out_.is_given() ? call.borrow("out", out_.given) : call.new_like(x, shape);
             shape[0] = out.ndim > 0 ? out.shape[0] : 0;
             if (out.ndim != x.ndim || (x.ndim == 2 && out.shape[1] != x.shape[1]))

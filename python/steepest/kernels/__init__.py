@@ -49,6 +49,7 @@ from steepest.kernels.reduce import *
 from steepest.kernels.regression_loss import *
 from steepest.kernels.second_moment import *
 from steepest.kernels.softmax import *
+from steepest.kernels.take_images import *
 from steepest.kernels.take_rows import *
 from steepest.kernels.unary import *
 from steepest.kernels.update import *

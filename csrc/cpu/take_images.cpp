@@ -1,0 +1,253 @@
+#include "common/augmentation.h"
+#include "cpu/row_indices.h"
+#include "cpu/rows.h"
+#include "cpu/run.h"
+
+namespace steepest {
+inline namespace STEEPEST_TARGET {
+namespace {
+
+constexpr int64_t kGrain = 4096;  // smallest number of items that a thread takes
+
+template <class T>
+STEEPEST_HD Vec<T> load_pixels(const uint8_t* p, int lanes) {
+    return load_bytes<T>(p, lanes);
+}
+template <class T>
+STEEPEST_HD Vec<T> load_pixels(const T* p, int lanes) {
+    return lanes == Vec<T>::kSize ? Vec<T>::load(p) : Vec<T>::load(p, lanes);
+}
+
+// The numbers of the channels, repeated so often that a vector may begin with any channel.
+template <class T>
+struct ChannelPattern {
+    static constexpr int kSize = Vec<T>::kSize;
+    T item[ops::kMostChannels + kSize];
+
+    ChannelPattern(const ops::ChannelNumbers<T>& numbers, int64_t period) {
+        for (int64_t j = 0; j < period + kSize; ++j) item[j] = numbers.of(j % period);
+    }
+    STEEPEST_HD Vec<T> from(int64_t channel) const { return Vec<T>::load(item + channel); }
+};
+
+// Converts runs of pixels of c channels, forwards or in reverse order.
+template <class T, class S>
+class Converter {
+    using V = Vec<T>;
+    static constexpr int kSize = V::kSize;
+
+  public:
+    Converter(const ops::TakeImages<T>& op, int64_t channels)
+        : channels_(channels),
+          period_(op.scale.count > 1 || op.offset.count > 1 ? channels : 1),
+          scale_(op.scale, period_),
+          offset_(op.offset, period_),
+          pixels_of_vector_(kSize / channels),
+          last_reversed_(reversing(channels, pixels_of_vector_, kSize - pixels_of_vector_ * channels).lane),
+          first_reversed_(reversing(channels, pixels_of_vector_, 0).lane) {}
+
+    // n items, of which the first belongs to channel 0.
+    STEEPEST_HD void forwards(const S* from, T* to, int64_t n) const {
+        const V scale = scale_.from(0), offset = offset_.from(0);
+        if (n < kSize) {
+            const int lanes = static_cast<int>(n);
+            return converted(load_pixels<T>(from, lanes), scale, offset).store(to, lanes);
+        }
+        int64_t j = 0;
+        if (period_ == 1) {
+            for (; j + kSize <= n; j += kSize) converted(load_pixels<T>(from + j, kSize), scale, offset).store(to + j);
+        } else {
+            const int64_t period = period_, step = kSize % period;
+            for (int64_t channel = 0; j + kSize <= n; j += kSize) {
+                vector(from + j, channel).store(to + j);
+                channel += channel + step < period ? step : step - period;
+            }
+        }
+        // The last vector ends with the run, and computes some items twice.
+        if (j < n) vector(from + n - kSize, (n - kSize) % period_).store(to + n - kSize);
+    }
+
+    STEEPEST_HD void backwards(const S* from, T* to, int64_t pixels) const {
+        const int64_t c = channels_, n = pixels_of_vector_;
+        if (n == 0 || pixels * c < kSize) {
+            for (int64_t p = pixels - 1; p >= 0; --p, to += c) forwards(from + p * c, to, c);
+            return;
+        }
+        const Picker<T> last_reversed = last_reversed_;
+        const int64_t channel = period_ == 1 ? 0 : (c - (kSize - n * c) % c) % c;
+        const V scale = scale_.from(channel), offset = offset_.from(channel);
+        T* const end = to + pixels * c;
+        int64_t left = pixels;  // of those before the pixels that are written
+        // A vector that ends with the last of these pixels is loaded. What it holds beside whole pixels is written, too,
+        // and then overwritten.
+        for (; left * c >= kSize; left -= n, to += n * c) {
+            const V items = converted(load_pixels<T>(from + left * c - kSize, kSize), scale, offset);
+            last_reversed(items, items).store(to);
+        }
+        if (left <= 0) return;
+        const V items = vector(from, 0);
+        first_reversed_(items, items).store(end - n * c, static_cast<int>(n * c));
+    }
+
+  private:
+    STEEPEST_HD V vector(const S* from, int64_t channel) const {
+        return converted(load_pixels<T>(from, kSize), scale_.from(channel), offset_.from(channel));
+    }
+
+    struct LaneNumbers {
+        int32_t lane[kSize];
+    };
+    // Lanes of the whole pixels that begin with lane `first` of a vector, the last pixel first.
+    static LaneNumbers reversing(int64_t channels, int64_t pixels, int64_t first) {
+        LaneNumbers numbers{};
+        for (int64_t p = 0; p < pixels; ++p)
+            for (int64_t k = 0; k < channels; ++k)
+                numbers.lane[p * channels + k] = static_cast<int32_t>(first + (pixels - 1 - p) * channels + k);
+        return numbers;
+    }
+
+    int64_t channels_, period_;
+    ChannelPattern<T> scale_, offset_;
+    int64_t pixels_of_vector_;
+    Picker<T> last_reversed_, first_reversed_;  // of the last and of the first pixels of a vector
+};
+
+template <class T>
+STEEPEST_HD void fill_items(T* to, int64_t n, T fill) {
+    for (int64_t j = 0; j < n; ++j) to[j] = fill;
+}
+
+// Whether the items of a row of pixels follow one another.
+template <class S>
+bool has_runs(const TensorView<S>& images) {
+    return (images.extent[3] == 1 || images.stride[3] == 1) &&
+           (images.extent[2] <= 1 || images.stride[2] == images.extent[3]);
+}
+
+// Images whose rows follow one another have a single row.
+template <class S>
+bool joins_rows(const TensorView<S>& images) {
+    return has_runs(images) && (images.extent[1] <= 1 || images.stride[1] == images.extent[2] * images.extent[3]);
+}
+template <class S>
+void join_rows(TensorView<S>& images) {
+    images.extent[2] *= images.extent[1], images.extent[1] = 1;
+    images.stride[2] = images.extent[3], images.stride[3] = 1;
+}
+
+// Writes rows of the result, before they are mixed.
+template <class T, class S>
+struct RowWriter {
+    TensorView<const S> images;
+    int64_t out_rows, out_columns;
+    Converter<T, S> convert;
+    T fill;
+    S* gathered;  // room for a row of an image, or null if the images have runs
+
+    STEEPEST_HD const S* row(int64_t image, int64_t y) const {
+        return images.data + image * images.stride[0] + y * images.stride[1];
+    }
+
+    // Items of the columns first .. end - 1 of a row, contiguous.
+    STEEPEST_HD const S* run(int64_t image, int64_t y, int64_t first, int64_t end) const {
+        const int64_t c = images.extent[3];
+        const S* const from = row(image, y) + first * images.stride[2];
+        if (!gathered) return from;
+        for (int64_t x = 0; x < end - first; ++x)
+            for (int64_t k = 0; k < c; ++k) gathered[x * c + k] = from[x * images.stride[2] + k * images.stride[3]];
+        return gathered;
+    }
+
+    void operator()(int64_t image, const ImagePlacement& at, int64_t y, T* to) const {
+        const int64_t w = images.extent[2], c = images.extent[3];
+        const int64_t from_row = at.top + (at.flips_rows ? out_rows - 1 - y : y);
+        // The window's columns that lie within the image.
+        const int64_t first = clipped(-at.left, out_columns), end = clipped(w - at.left, out_columns);
+        if (from_row < 0 || from_row >= images.extent[1] || first >= end) {
+            fill_items(to, out_columns * c, fill);
+        } else {
+            const S* const from = run(image, from_row, at.left + first, at.left + end);
+            const int64_t before = at.flips_columns ? out_columns - end : first;
+            fill_items(to, before * c, fill);
+            T* const behind = to + (before + end - first) * c;
+            if (at.flips_columns)
+                convert.backwards(from, to + before * c, end - first);
+            else
+                convert.forwards(from, to + before * c, (end - first) * c);
+            fill_items(behind, to + out_columns * c - behind, fill);
+        }
+        if (at.cuts_row(y)) fill_items(to + at.cut_left * c, (at.cut_right - at.cut_left) * c, fill);
+    }
+};
+
+template <class T, class S>
+void take(const ops::TakeImages<T>& op, TensorView<const S> images, Team& team) {
+    using V = Vec<T>;
+    TensorView<T> out = op.out;
+    const RowIndices taken{op.rows, op.start, out.extent[0], images.extent[0], number_of(op)};
+    if (!check_rows(taken, team)) return;
+    if (out.size() == 0) return;
+    const bool whole = out.extent[1] == images.extent[1] && out.extent[2] == images.extent[2];
+    if (whole && !op.rules.is_random && joins_rows(images) && joins_rows(out)) join_rows(images), join_rows(out);
+
+    const int64_t n = out.extent[0], h = out.extent[1], items = out.extent[2] * out.extent[3];
+    const int64_t image_items = images.extent[2] * images.extent[3];
+    const bool gathers = !has_runs(images), scatters = !has_runs(out);
+    // A row of the next image, one of the result, and one of an image.
+    auto* const next_row =
+        static_cast<T*>(team.scratch(2 * items * sizeof(T) + (gathers ? image_items * sizeof(S) : 0)));
+    T* const own_row = next_row + items;
+    const RowWriter<T, S> write{images,        h,
+                                out.extent[2], {op, images.extent[3]},
+                                op.fill,       gathers ? reinterpret_cast<S*>(own_row + items) : nullptr};
+    const int64_t start = op.start.get(), stream = op.stream.get();
+    const auto place = [&](int64_t i) {
+        return place_image(op.rules, stream, start + i, {images.extent[1], images.extent[2]}, {h, out.extent[2]});
+    };
+
+    const Range mine = team.split(n * h, 1 + kGrain / items);
+    ImagePlacement own{}, next{};
+    T weight(1);
+    for (int64_t r = mine.begin; r < mine.end; ++r) {
+        const int64_t i = r / h, y = r - i * h, after = i + 1 < n ? i + 1 : 0;
+        if (y == 0 || r == mine.begin) {
+            own = place(i);
+            const int64_t ahead = i + kRowsAhead;
+            if (ahead < n) fetch_row(write.row(taken.index_of(ahead), 0), images.extent[1] * image_items * sizeof(S));
+            if (op.mixes()) {
+                next = place(after);
+                weight = static_cast<T>(mixing_weight(op.rules, stream, start + i));
+                if (y == 0) op.mix_weights[i] = weight;
+            }
+        }
+        T* const at = out.data + i * out.stride[0] + y * out.stride[1];
+        T* const to = scatters ? own_row : at;
+        write(taken.index_of(i), own, y, to);
+        if (op.mixes()) {
+            write(taken.index_of(after), next, y, next_row);
+            const V own_weight(weight), next_weight(1 - weight);
+            for_each_vector<T>(0, items, [&](int64_t j, int lanes) {
+                const V both =
+                    mixed(load_items(to + j, 1, lanes), load_items(next_row + j, 1, lanes), own_weight, next_weight);
+                store_items(both, to + j, 1, lanes);
+            });
+        }
+        if (!scatters) continue;
+        for (int64_t x = 0; x < out.extent[2]; ++x)
+            for (int64_t k = 0; k < out.extent[3]; ++k)
+                at[x * out.stride[2] + k * out.stride[3]] = own_row[x * out.extent[3] + k];
+    }
+}
+
+}  // namespace
+
+template <class T>
+void run(const ops::TakeImages<T>& op, Team& team) {
+    if (op.pixels) return take(op, op.pixels, team);
+    take(op, op.images, team);
+}
+
+}  // namespace STEEPEST_TARGET
+}  // namespace steepest
+
+STEEPEST_INSTANTIATE(TakeImages)
