@@ -1,4 +1,4 @@
-"""Training data on a device, and batches of their rows in the order of an epoch."""
+"""Training data on a device, and batches of their rows in the order of an epoch, images augmented at random."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array
@@ -13,7 +14,11 @@ from steepest._runtime.backends import device_of
 from steepest._runtime.memory import aligned_empty, aligned_zeros, array_namespace, assign, to_device, to_host
 from steepest.nn import Network
 
+from .images import Augmentation, Images
 from .sparse_rows import SparseRows
+
+# Random streams of augmentation begin here; those below belong to the shuffles, which have the same seed.
+_AUGMENTATION_STREAMS = 1 << 62
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +27,12 @@ class Samples:
 
     Attributes
     ----------
-    X : ndarray or SparseRows of shape (n, n_in)
-        Inputs.
+    X : ndarray or SparseRows of shape (n, n_in), or ndarray of shape (n, h, w, c)
+        Inputs. Those of uint8 are images, which are divided by 255 when they become batches.
     y : ndarray of shape (n,) or (n, m)
         Targets, as the loss takes them.
     sample_weight : ndarray of shape (n,) or None
-        Weights, of the dtype of X.
+        Weights, of the dtype of the network.
     """
 
     X: Array | SparseRows
@@ -83,10 +88,24 @@ class Batches:
     shuffle : bool
         Whether to shuffle the rows in each epoch.
     seed : int
-        Seed of the shuffles; epoch e uses stream e.
+        Seed of the shuffles and of the augmentation; epoch e uses stream e.
     random_state : RandomState or None
         Generator of the shuffles in place of `seed`, on the host. Each epoch shuffles the order of the previous one, as
         in scikit-learn's multilayer perceptrons.
+    dtype : data-type
+        Dtype of the inputs in batches if X is of uint8; otherwise they have that of X.
+    augmentation : Augmentation or None
+        Random changes of the images.
+    image_shape : (h, w, c) or None
+        Shape of the images in the rows of X, if these are flat.
+    n_classes : int or None
+        Number of classes of targets that are class ids. With mix-up these become rows of probabilities, since a mixture
+        belongs to two classes: accuracies cannot be counted then.
+
+    Raises
+    ------
+    ValueError
+        If the images' shape is missing or does not fit, or mix-up has sparse inputs, or class ids without `n_classes`.
     """
 
     def __init__(
@@ -97,6 +116,10 @@ class Batches:
         shuffle: bool = True,
         seed: int = 0,
         random_state: np.random.RandomState | None = None,
+        dtype: npt.DTypeLike = np.float32,
+        augmentation: Augmentation | None = None,
+        image_shape: tuple[int, int, int] | None = None,
+        n_classes: int | None = None,
     ) -> None:
         self.samples, self.device = samples, samples.device
         rows = np.arange(len(samples)) if rows is None else rows
@@ -104,7 +127,11 @@ class Batches:
         self._rows = to_device(rows, self.device).astype(np.int64)
         self._shuffle, self._seed, self._random_state = shuffle, seed, random_state
         self.order = self._rows.copy()
-        self._cursor = aligned_zeros((), np.int64, self.device)
+        self._cursor, self._stream = (aligned_zeros((), np.int64, self.device) for _ in range(2))
+        self._images = _images_of(samples.X, dtype, image_shape, augmentation, seed)
+        self._targets, self._one_hot = samples.y, None
+        if self._images is not None and augmentation is not None and augmentation.mixup:
+            self._targets, self._one_hot = _mixable(samples.y, n_classes, self._images.dtype)
 
     def __len__(self) -> int:
         """Return the number of rows of an epoch."""
@@ -123,23 +150,34 @@ class Batches:
     def take(self, length: int) -> Batch:
         """Return the next rows of the order, and move the cursor behind them; both can be captured."""
         X, weight = self.samples.X, self.samples.sample_weight
+        mix_weights = None
         if isinstance(X, SparseRows):
             out = aligned_empty((length, X.shape[1]), X.dtype, self.device)
             x = X.take(self.order, out, start=self._cursor)
+        elif self._images is not None:
+            x, mix_weights = self._images.take(self.order, length, start=self._cursor, stream=self._stream)
         else:
             x = self._rows_of(X, length)
-        y = self._rows_of(self.samples.y, length)
-        batch = Batch(x, y, None if weight is None else self._rows_of(weight, length))
+        y = self._rows_of(self._targets, length)
+        taken = None if weight is None else self._rows_of(weight, length)
+        if mix_weights is not None:
+            y = K.mix_rows(self._as_rows(y), mix_weights)
+            taken = None if taken is None else K.mix_rows(taken, mix_weights)
         K.increment(self._cursor, by=length)
-        return batch
+        return Batch(x, y, taken)
+
+    def _as_rows(self, y: Array) -> Array:
+        """Return targets that can be mixed: class ids become rows of probabilities."""
+        return y if self._one_hot is None else K.take_rows(self._one_hot, y)
 
     def _rows_of(self, source: Array, length: int) -> Array:
         out = aligned_empty((length, *source.shape[1:]), source.dtype, self.device)
         return K.take_rows(source, self.order, out=out, start=self._cursor)
 
     def begin(self, stream: int) -> None:
-        """Begin an epoch: shuffle the rows with this random stream, and move the cursor to the first one."""
+        """Begin an epoch of this random stream: shuffle the rows, and move the cursor to the first one."""
         self._cursor[...] = 0
+        self._stream[...] = _AUGMENTATION_STREAMS + stream
         if self._shuffle:
             self._draw_order(stream)
 
@@ -165,9 +203,59 @@ class Batches:
         assign(self.order, rows)
 
 
-def predict(network: Network, X: Array | SparseRows) -> Array:
-    """Return the output of a network for all rows."""
-    if not isinstance(X, SparseRows):
+def _images_of(
+    X: Array | SparseRows,
+    dtype: npt.DTypeLike,
+    shape: tuple[int, int, int] | None,
+    augmentation: Augmentation | None,
+    seed: int = 0,
+) -> Images | None:
+    """Return inputs as images, if they must be converted or augmented; else None."""
+    if isinstance(X, SparseRows):
+        if augmentation is not None:
+            raise ValueError("[Augmentation] the images must be dense, not a sparse matrix")
+        return None
+    if X.dtype != np.uint8 and augmentation is None:
+        return None
+    return Images(X, dtype, shape=shape, augmentation=augmentation, seed=seed)
+
+
+def _mixable(y: Array, n_classes: int | None, dtype: npt.DTypeLike) -> tuple[Array, Array | None]:
+    """Return targets for mix-up and, if they are class ids, the row of probabilities of each class."""
+    if y.dtype.kind == "f":
+        return y, None
+    if y.ndim != 1 or n_classes is None:
+        raise ValueError(
+            "[Augmentation] mixup takes numbers or probabilities as targets, or class ids together with n_classes"
+        )
+    return y.astype(np.int64), to_device(np.eye(n_classes, dtype=dtype), device_of(y))
+
+
+def predict(
+    network: Network,
+    X: Array | SparseRows,
+    *,
+    augmentation: Augmentation | None = None,
+    image_shape: tuple[int, int, int] | None = None,
+) -> Array:
+    """Return the output of a network for all rows.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    X : ndarray or SparseRows
+        Inputs. Those of uint8 are images, which are divided by 255.
+    augmentation : Augmentation or None
+        What the network was trained with: if it crops images, their middle is taken, and nothing else is changed.
+    image_shape : (h, w, c) or None
+        Shape of the images in the rows of X, if these are flat.
+    """
+    crops = augmentation is not None and augmentation.crop is not None
+    images = _images_of(X, network.dtype, image_shape, augmentation if crops else None)
+    if images is None and not isinstance(X, SparseRows):
         return cast("Array", network.predict(X))
-    output: Array = array_namespace(network.arena).concatenate([network.predict(x) for _, x in X.blocks()])
+    blocks = images.blocks() if images is not None else (x for _, x in cast("SparseRows", X).blocks())
+    outputs = [network.predict(x) for x in blocks]
+    output: Array = array_namespace(network.arena).concatenate(outputs)
     return output
