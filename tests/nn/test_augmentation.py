@@ -177,6 +177,9 @@ def test_predictions(rng, dtype, flat):
     scaled = given.astype(dtype) * dtype(1 / 255)
     assert_close(predict(net, given), net.predict(scaled), 20 * np.finfo(dtype).eps)
     assert identical(predict(net, scaled), net.predict(scaled))
+    chain = nn.Network([nn.Linear(90, 5), nn.Linear(5, 4)], seed=0, dtype=dtype)
+    first = chain.predict(scaled.reshape(2500, -1), layers=slice(1))
+    assert_close(predict(chain, X.reshape(2500, -1), layers=slice(1)), first, 20 * np.finfo(dtype).eps)
     # Only a crop matters: its middle is taken.
     assert identical(predict(net, given, augmentation=ALL, image_shape=shape), predict(net, given))
     small = linear_network(36 if flat else (3, 4, 3), dtype)

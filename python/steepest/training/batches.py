@@ -235,6 +235,7 @@ def predict(
     network: Network,
     X: Array | SparseRows,
     *,
+    layers: slice | None = None,
     augmentation: Augmentation | None = None,
     image_shape: tuple[int, int, int] | None = None,
 ) -> Array:
@@ -246,6 +247,8 @@ def predict(
         The network.
     X : ndarray or SparseRows
         Inputs. Those of uint8 are images, which are divided by 255.
+    layers : slice or None
+        Which layers of a chain to compute; None for all.
     augmentation : Augmentation or None
         What the network was trained with: if it crops images, their middle is taken, and nothing else is changed.
     image_shape : (h, w, c) or None
@@ -254,8 +257,8 @@ def predict(
     crops = augmentation is not None and augmentation.crop is not None
     images = _images_of(X, network.dtype, image_shape, augmentation if crops else None)
     if images is None and not isinstance(X, SparseRows):
-        return cast("Array", network.predict(X))
+        return cast("Array", network.predict(X, layers=layers))
     blocks = images.blocks() if images is not None else (x for _, x in cast("SparseRows", X).blocks())
-    outputs = [network.predict(x) for x in blocks]
+    outputs = [network.predict(x, layers=layers) for x in blocks]
     output: Array = array_namespace(network.arena).concatenate(outputs)
     return output
