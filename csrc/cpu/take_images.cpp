@@ -135,6 +135,14 @@ void join_rows(TensorView<S>& images) {
     images.stride[2] = images.extent[3], images.stride[3] = 1;
 }
 
+// An image of the result: where its pixels come from, and which of its columns lie within the image.
+template <class S>
+struct Window {
+    const S* image;
+    ImagePlacement at;
+    int64_t first, end;  // columns, before the flip
+};
+
 // Writes rows of the result, before they are mixed.
 template <class T, class S>
 struct RowWriter {
@@ -144,45 +152,54 @@ struct RowWriter {
     T fill;
     S* gathered;  // room for a row of an image, or null if the images have runs
 
-    STEEPEST_HD const S* row(int64_t image, int64_t y) const {
-        return images.data + image * images.stride[0] + y * images.stride[1];
+    Window<S> window(int64_t image, const ImagePlacement& at) const {
+        return {images.data + image * images.stride[0], at, clipped(-at.left, out_columns),
+                clipped(images.extent[2] - at.left, out_columns)};
     }
 
-    // Items of the columns first .. end - 1 of a row, contiguous.
-    STEEPEST_HD const S* run(int64_t image, int64_t y, int64_t first, int64_t end) const {
-        const int64_t c = images.extent[3];
-        const S* const from = row(image, y) + first * images.stride[2];
+    // Items of a number of pixels of a row, contiguous.
+    STEEPEST_HD const S* run(const S* from, int64_t pixels) const {
         if (!gathered) return from;
-        for (int64_t x = 0; x < end - first; ++x)
+        const int64_t c = images.extent[3];
+        for (int64_t x = 0; x < pixels; ++x)
             for (int64_t k = 0; k < c; ++k) gathered[x * c + k] = from[x * images.stride[2] + k * images.stride[3]];
         return gathered;
     }
 
-    void operator()(int64_t image, const ImagePlacement& at, int64_t y, T* to) const {
-        const int64_t w = images.extent[2], c = images.extent[3];
-        const int64_t from_row = at.top + (at.flips_rows ? out_rows - 1 - y : y);
-        // The window's columns that lie within the image.
-        const int64_t first = clipped(-at.left, out_columns), end = clipped(w - at.left, out_columns);
-        if (from_row < 0 || from_row >= images.extent[1] || first >= end) {
+    STEEPEST_HD void operator()(const Window<S>& window, int64_t y, T* to) const {
+        const ImagePlacement& at = window.at;
+        const int64_t c = images.extent[3], pixels = window.end - window.first;
+        const int64_t row = at.top + (at.flips_rows ? out_rows - 1 - y : y);
+        if (row < 0 || row >= images.extent[1] || pixels <= 0) {
             fill_items(to, out_columns * c, fill);
         } else {
-            const S* const from = run(image, from_row, at.left + first, at.left + end);
-            const int64_t before = at.flips_columns ? out_columns - end : first;
+            const S* const from =
+                run(window.image + row * images.stride[1] + (at.left + window.first) * images.stride[2], pixels);
+            const int64_t before = at.flips_columns ? out_columns - window.end : window.first;
             fill_items(to, before * c, fill);
-            T* const behind = to + (before + end - first) * c;
             if (at.flips_columns)
-                convert.backwards(from, to + before * c, end - first);
+                convert.backwards(from, to + before * c, pixels);
             else
-                convert.forwards(from, to + before * c, (end - first) * c);
-            fill_items(behind, to + out_columns * c - behind, fill);
+                convert.forwards(from, to + before * c, pixels * c);
+            fill_items(to + (before + pixels) * c, (out_columns - before - pixels) * c, fill);
         }
         if (at.cuts_row(y)) fill_items(to + at.cut_left * c, (at.cut_right - at.cut_left) * c, fill);
     }
 };
 
+// own = own weight + next (1 - weight)
+template <class T>
+STEEPEST_HD void mix_row(T* own, const T* next, int64_t n, T weight) {
+    const Vec<T> own_weight(weight), next_weight(1 - weight);
+    for_each_vector<T>(0, n, [&](int64_t j, int lanes) {
+        const Vec<T> both =
+            mixed(load_items(own + j, 1, lanes), load_items(next + j, 1, lanes), own_weight, next_weight);
+        store_items(both, own + j, 1, lanes);
+    });
+}
+
 template <class T, class S>
 void take(const ops::TakeImages<T>& op, TensorView<const S> images, Team& team) {
-    using V = Vec<T>;
     TensorView<T> out = op.out;
     const RowIndices taken{op.rows, op.start, out.extent[0], images.extent[0], number_of(op)};
     if (!check_rows(taken, team)) return;
@@ -190,52 +207,46 @@ void take(const ops::TakeImages<T>& op, TensorView<const S> images, Team& team) 
     const bool whole = out.extent[1] == images.extent[1] && out.extent[2] == images.extent[2];
     if (whole && !op.rules.is_random && joins_rows(images) && joins_rows(out)) join_rows(images), join_rows(out);
 
-    const int64_t n = out.extent[0], h = out.extent[1], items = out.extent[2] * out.extent[3];
+    const int64_t n = out.extent[0], h = out.extent[1], w = out.extent[2], items = w * out.extent[3];
     const int64_t image_items = images.extent[2] * images.extent[3];
     const bool gathers = !has_runs(images), scatters = !has_runs(out);
     // A row of the next image, one of the result, and one of an image.
     auto* const next_row =
         static_cast<T*>(team.scratch(2 * items * sizeof(T) + (gathers ? image_items * sizeof(S) : 0)));
     T* const own_row = next_row + items;
-    const RowWriter<T, S> write{images,        h,
-                                out.extent[2], {op, images.extent[3]},
-                                op.fill,       gathers ? reinterpret_cast<S*>(own_row + items) : nullptr};
+    const RowWriter<T, S> write{
+        images, h, w, {op, images.extent[3]}, op.fill, gathers ? reinterpret_cast<S*>(own_row + items) : nullptr};
     const int64_t start = op.start.get(), stream = op.stream.get();
-    const auto place = [&](int64_t i) {
-        return place_image(op.rules, stream, start + i, {images.extent[1], images.extent[2]}, {h, out.extent[2]});
+    const auto window_of = [&](int64_t i) {
+        const ImageShape image{images.extent[1], images.extent[2]};
+        return write.window(taken.index_of(i), place_image(op.rules, stream, start + i, image, {h, w}));
     };
 
     const Range mine = team.split(n * h, 1 + kGrain / items);
-    ImagePlacement own{}, next{};
-    T weight(1);
-    for (int64_t r = mine.begin; r < mine.end; ++r) {
-        const int64_t i = r / h, y = r - i * h, after = i + 1 < n ? i + 1 : 0;
-        if (y == 0 || r == mine.begin) {
-            own = place(i);
-            const int64_t ahead = i + kRowsAhead;
-            if (ahead < n) fetch_row(write.row(taken.index_of(ahead), 0), images.extent[1] * image_items * sizeof(S));
-            if (op.mixes()) {
-                next = place(after);
-                weight = static_cast<T>(mixing_weight(op.rules, stream, start + i));
-                if (y == 0) op.mix_weights[i] = weight;
-            }
-        }
-        T* const at = out.data + i * out.stride[0] + y * out.stride[1];
-        T* const to = scatters ? own_row : at;
-        write(taken.index_of(i), own, y, to);
+    for (int64_t r = mine.begin; r < mine.end;) {
+        const int64_t i = r / h, first = r - i * h, end = mine.end - i * h < h ? mine.end - i * h : h;
+        r += end - first;
+        if (i + kRowsAhead < n)
+            fetch_row(images.data + taken.index_of(i + kRowsAhead) * images.stride[0],
+                      images.extent[1] * image_items * static_cast<int64_t>(sizeof(S)));
+        const Window<S> own = window_of(i);
+        Window<S> next{};
+        T weight(1);
         if (op.mixes()) {
-            write(taken.index_of(after), next, y, next_row);
-            const V own_weight(weight), next_weight(1 - weight);
-            for_each_vector<T>(0, items, [&](int64_t j, int lanes) {
-                const V both =
-                    mixed(load_items(to + j, 1, lanes), load_items(next_row + j, 1, lanes), own_weight, next_weight);
-                store_items(both, to + j, 1, lanes);
-            });
+            next = window_of(i + 1 < n ? i + 1 : 0);
+            weight = static_cast<T>(mixing_weight(op.rules, stream, start + i));
+            if (first == 0) op.mix_weights[i] = weight;
         }
-        if (!scatters) continue;
-        for (int64_t x = 0; x < out.extent[2]; ++x)
-            for (int64_t k = 0; k < out.extent[3]; ++k)
-                at[x * out.stride[2] + k * out.stride[3]] = own_row[x * out.extent[3] + k];
+        for (int64_t y = first; y < end; ++y) {
+            T* const at = out.data + i * out.stride[0] + y * out.stride[1];
+            T* const to = scatters ? own_row : at;
+            write(own, y, to);
+            if (op.mixes()) write(next, y, next_row), mix_row(to, next_row, items, weight);
+            if (!scatters) continue;
+            for (int64_t x = 0; x < w; ++x)
+                for (int64_t k = 0; k < out.extent[3]; ++k)
+                    at[x * out.stride[2] + k * out.stride[3]] = own_row[x * out.extent[3] + k];
+        }
     }
 }
 
