@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from steepest import nn
 from steepest.callbacks import Callback
-from steepest.neural_network import ConvAutoencoder, ConvClassifier, ConvRegressor
+from steepest.neural_network import Augmentation, ConvAutoencoder, ConvClassifier, ConvRegressor
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -335,3 +335,88 @@ def test_the_natural_gradient_gains_more_in_an_epoch(estimator, batch_norm):
     natural = fitted(estimator, X[:640], y[:640], solver="natural", **options)
     adam = fitted(estimator, X[:640], y[:640], **options)
     assert natural.loss_curve_[-1] < 0.9 * adam.loss_curve_[-1]
+
+
+# ------------------------------------------------------------------------------------ bytes and augmentation
+
+
+@every
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_bytes_are_divided_by_255(estimator, solver):
+    X, y = digits()
+    given = np.round(X[:300] * 255).astype(np.uint8)
+    floats = given.astype(np.float32) / np.float32(255)
+    model, same = (fitted(estimator, x, y[:300], solver=solver) for x in (given, floats))
+    assert model._network.dtype == np.float32
+    # The kernel multiplies by 1 / 255, which rounds the pixels another way.
+    for x in (given, floats, given[:1], given.reshape(300, 64)):
+        np.testing.assert_allclose(output(model, x), output(same, floats[: len(x)]), rtol=0, atol=1e-4)
+    assert model.score(given, y[:300]) == pytest.approx(same.score(floats, y[:300]), abs=0.01)
+    # A model of float64 computes in float64.
+    double = fitted(estimator, floats.astype(np.float64), y[:300], solver=solver)
+    expected = output(double, given.astype(np.float64) / 255)
+    assert output(double, given).dtype == np.float64
+    np.testing.assert_array_equal(output(double, given), expected)
+    early = fitted(estimator, given, y[:300], early_stopping=True) if solver == "adam" else model
+    assert np.isfinite(output(early, given)).all()
+
+
+def test_shifted_images_are_learned_from_augmented_ones():
+    X, y = digits()
+    wide = np.pad(X, ((0, 0), (3, 3), (3, 3)))
+    rng = np.random.default_rng(0)
+    shifted = np.stack([np.roll(x, rng.integers(-3, 4, 2), (0, 1)) for x in wide])
+    scores = {}
+    for rules in (None, Augmentation(shift=3)):
+        model = make(
+            ConvClassifier,
+            blocks=[8, "pool", 16, "pool"],
+            learning_rate_init=0.01,
+            max_iter=15,
+            augment=rules,
+        ).fit(wide[:1000], y[:1000])
+        scores[rules] = model.score(shifted[1000:], y[1000:])
+    assert scores[Augmentation(shift=3)] > scores[None] + 0.1
+
+
+def test_augmentation_is_drawn_anew_and_only_for_training():
+    X, y = digits()
+    rules = Augmentation(shift=2, flip=True, cutout=3)
+    model, twin, other = (
+        fitted(ConvClassifier, X, y, augment=rules, random_state=seed, warm_start=True, shuffle=False)
+        for seed in (0, 0, 1)
+    )
+    assert model.loss_curve_ == twin.loss_curve_ != other.loss_curve_
+    np.testing.assert_array_equal(model.predict_proba(X), twin.predict_proba(X))
+    # With a learning rate of nearly zero, losses differ from epoch to epoch by what is drawn alone.
+    still = make(ConvClassifier, augment=rules, shuffle=False, learning_rate_init=1e-12, tol=0.0)
+    parts = [still.partial_fit(X, y, classes=np.arange(10)).loss_ for _ in range(3)]
+    losses = [
+        *fitted(ConvClassifier, X, y, augment=rules, learning_rate_init=1e-12, max_iter=3).loss_curve_,
+        *parts,
+    ]
+    assert len(set(losses)) == len(losses)
+
+
+@pytest.mark.parametrize("estimator", [ConvClassifier, ConvRegressor])
+def test_mixed_images(estimator):
+    X, y = digits()
+    weight = np.where(y == 3, 2.0, 1.0)
+    model = make(estimator, augment=Augmentation(mixup=0.2), max_iter=15, learning_rate_init=0.01)
+    target = y if estimator is ConvClassifier else X.mean(axis=(1, 2))
+    assert model.fit(X, target, sample_weight=weight).score(X, target) > 0.7
+    two = make(ConvClassifier, augment=Augmentation(mixup=0.2), max_iter=10, learning_rate_init=0.02)
+    assert two.fit(X, y > 4).score(X, y > 4) > 0.7
+
+
+def test_augmentation_that_cannot_be():
+    X, y = digits()
+    for options, message in (
+        ({"augment": Augmentation(crop=4)}, "augment.crop changes the size of the images"),
+        ({"augment": Augmentation(shift=1), "solver": "lbfgs"}, "augment needs a stochastic solver"),
+        ({"augment": {"shift": 1}}, "'augment' parameter of ConvClassifier must be an instance of"),
+        ({"augment": Augmentation(shift=-1)}, "shift"),
+        ({"augment": Augmentation(mixup=-0.5)}, "mixup"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(ConvClassifier, **options).fit(X, y)

@@ -21,6 +21,7 @@ import steepest
 from steepest import nn, optim
 from steepest._saving.model_state import encode_model
 from steepest.neural_network import MLPClassifier, MLPRegressor
+from steepest.training import images
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
@@ -179,6 +180,7 @@ def parts():
     """Make one object of each layer, loss and schedule class; files name these classes."""
     schedules = optim.schedules
     without_defaults = {
+        images.Augmentation: (2, True, False, None, 3, 0.2),
         nn.Activation: ("elu", 0.5),
         nn.AvgPool2d: ((2, 3), None, 1, True),
         nn.BatchNorm: (4, 1e-3, False, 0.2),
@@ -202,7 +204,7 @@ def parts():
         schedules.WarmUp: (5, schedules.Constant(0.5)),
     }
     not_in_files = nn.Parameter | nn.Value | nn.GradientReport | nn.TensorReport | nn.ComparedDerivative
-    kinds = [getattr(module, name) for module in (nn, schedules) for name in module.__all__]
+    kinds = [getattr(module, name) for module in (nn, schedules, images) for name in module.__all__]
     kinds = [kind for kind in kinds if dataclasses.is_dataclass(kind) and not issubclass(kind, not_in_files)]
     return [kind(*without_defaults.get(kind, ())) for kind in kinds]
 

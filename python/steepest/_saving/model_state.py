@@ -32,7 +32,7 @@ ESTIMATOR_MODULES = (
     "steepest.decomposition",
     "steepest.discriminant_analysis",
 )
-PART_MODULES = ("steepest.nn", "steepest.optim", "steepest.optim.schedules")
+PART_MODULES = ("steepest.nn", "steepest.optim", "steepest.optim.schedules", "steepest.training.images")
 
 # NumPy dtype kinds that the file format stores as tensors: bool, signed and unsigned integers, floating point.
 _TENSOR_KINDS = "biuf"
@@ -125,10 +125,15 @@ def _find_class(name: Any, modules: tuple[str, ...]) -> type:
 
 
 def _exports(module: str) -> dict[str, type]:
-    """Return the classes that a module exports, by name."""
+    """Return the classes that a module exports, by name; of a module of estimators no parts."""
     exported = importlib.import_module(module)
     values = {name: getattr(exported, name) for name in exported.__all__}
-    return {name: value for name, value in values.items() if isinstance(value, type)}
+    parts_too = module in PART_MODULES
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, type) and (parts_too or not dataclasses.is_dataclass(value))
+    }
 
 
 def _dtype(text: Any) -> np.dtype[Any]:

@@ -1,5 +1,7 @@
 """Neural networks with scikit-learn's interface, trained by captured graphs of kernels."""
 
+from steepest.training.images import Augmentation
+
 from ._autoencoder import Autoencoder
 from ._classifier import MLPClassifier
 from ._conv_autoencoder import ConvAutoencoder
@@ -8,6 +10,7 @@ from ._conv_regressor import ConvRegressor
 from ._regressor import MLPRegressor
 
 __all__ = [
+    "Augmentation",
     "Autoencoder",
     "ConvAutoencoder",
     "ConvClassifier",

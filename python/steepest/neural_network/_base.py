@@ -124,6 +124,10 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         """Return the layers of the network, without the activation of its output."""
         return make_layers(self, n_in, n_out)
 
+    def _augmentation(self, y: Array) -> dict[str, Any]:
+        """Return the arguments of `Batches` that augment the samples, for targets as the loss takes them."""
+        return {}
+
     def _inputs(self) -> tuple[nn.Input, ...]:
         """Return what stands in front of layers that need the shape of their input."""
         return ()
@@ -195,9 +199,8 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
             return cast("Array", self._network.predict(rows, layers=layers))
         network = self._network_for(X)
         X = self._check_data(X, "no_validation", reset=False)
-        if is_sparse(X):
-            return predict(network, SparseRows(X, network.device))
-        return cast("Array", network.predict(to_device(X, network.device), layers=layers))
+        on_device = SparseRows(X, network.device) if is_sparse(X) else to_device(X, network.device)
+        return predict(network, on_device, layers=layers)
 
     def _network_for(self, X: Any) -> nn.Network:
         """Return the network, on CUDA for a CuPy X; an unpickled network is on the CPU until it is fitted again."""
@@ -326,6 +329,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
                 rows, validation = hold_out(self, samples, random_state, self._strata)
             validates = None if validation is None else partial(validate, validation)
             recorder = Recorder(progress, validates, call_back, bool(self.verbose))
+            augmentation = self._augmentation(samples.y)
             if self.solver == "lbfgs":
                 return fit_lbfgs(self, network, loss, progress, samples, recorder, name)
             monitors = [callback for callback in callbacks if isinstance(callback, Monitor)]
@@ -337,6 +341,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
                 samples,
                 rows,
                 recorder,
+                augmentation=augmentation,
                 incremental=incremental,
                 # Errors are counted by the largest of several outputs, which a single output does not have.
                 track_accuracy=self.out_activation_ == "softmax" and any(m.track_accuracy for m in monitors),

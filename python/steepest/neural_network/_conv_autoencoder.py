@@ -12,12 +12,13 @@ from steepest._runtime.arrays import Array
 from steepest.callbacks import Callback
 from steepest.nn.initializers import Initializer
 from steepest.optim.schedules import Schedule
+from steepest.training.images import as_floats
 
 from ._architecture import make_activation
 from ._autoencoder import Autoencoder
 from ._blocks import ArchitectureName
 from ._encoder_decoder import last_activation, noise_layers
-from ._images import ImageInputs, as_floats, as_rows, shape_of
+from ._images import ImageInputs, as_rows, shape_of
 from ._mirrored import decoder_layers, encoder_layers
 from ._parameters import ConvolutionalParameters, Device, LearningRate, Precision, Solver
 
@@ -96,11 +97,7 @@ class ConvAutoencoder(ImageInputs, Autoencoder):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Autoencoder._parameter_constraints,
-        **{
-            n: allowed
-            for n, allowed in ConvolutionalParameters._image_constraints.items()
-            if n != "hidden_layer_sizes"
-        },
+        **ConvolutionalParameters._layer_constraints,
     }
 
     def __init__(

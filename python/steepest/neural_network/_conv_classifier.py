@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from steepest.callbacks import Callback
 from steepest.nn.initializers import Initializer
 from steepest.optim.schedules import Schedule
+from steepest.training.images import Augmentation
 
 from ._blocks import ArchitectureName
 from ._classifier import MLPClassifier
@@ -48,6 +49,8 @@ class ConvClassifier(ImageInputs, MLPClassifier):
         Shape of the images, for an X of flat rows; other X know it.
     batch_norm : bool, default=False
         Whether each convolution that a list gives by numbers is followed by batch normalisation, before its activation.
+    augment : Augmentation or None, default=None
+        Random shifts, flips and more of the images during training; see `Augmentation`. Not with ``"lbfgs"``.
     loss : {"log_loss", "hinge", "squared_hinge", "exponential"}, default="log_loss"
         The loss. For this and all parameters below, see `MLPClassifier`.
     solver, alpha : str and float, default="adam" and 1e-4
@@ -128,6 +131,7 @@ class ConvClassifier(ImageInputs, MLPClassifier):
         *,
         image_shape: tuple[int, ...] | None = None,
         batch_norm: bool = False,
+        augment: Augmentation | None = None,
         loss: LossName = "log_loss",
         solver: Solver = "adam",
         alpha: float = 0.0001,
@@ -164,6 +168,7 @@ class ConvClassifier(ImageInputs, MLPClassifier):
         self.activation = activation
         self.image_shape = image_shape
         self.batch_norm = batch_norm
+        self.augment = augment
         self.loss = loss
         self.solver = solver
         self.alpha = alpha

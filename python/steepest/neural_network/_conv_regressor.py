@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from steepest.callbacks import Callback
 from steepest.nn.initializers import Initializer
 from steepest.optim.schedules import Schedule
+from steepest.training.images import Augmentation
 
 from ._blocks import ArchitectureName
 from ._images import ImageInputs
@@ -24,8 +25,8 @@ class ConvRegressor(ImageInputs, MLPRegressor):
 
     Parameters
     ----------
-    blocks, hidden_layer_sizes, activation, image_shape, batch_norm : object
-        The layers, and the shape of the images; see `ConvClassifier`.
+    blocks, hidden_layer_sizes, activation, image_shape, batch_norm, augment : object
+        The layers, the shape of the images, and what augments them; see `ConvClassifier`.
     loss : str or pair, default="squared_error"
         The loss. For this and all parameters below, see `MLPRegressor`.
     solver, alpha : str and float, default="adam" and 1e-4
@@ -92,6 +93,7 @@ class ConvRegressor(ImageInputs, MLPRegressor):
         *,
         image_shape: tuple[int, ...] | None = None,
         batch_norm: bool = False,
+        augment: Augmentation | None = None,
         loss: LossName | tuple[Literal["huber", "quantile"], float] = "squared_error",
         solver: Solver = "adam",
         alpha: float = 0.0001,
@@ -127,6 +129,7 @@ class ConvRegressor(ImageInputs, MLPRegressor):
         self.activation = activation
         self.image_shape = image_shape
         self.batch_norm = batch_norm
+        self.augment = augment
         self.loss = loss
         self.solver = solver
         self.alpha = alpha

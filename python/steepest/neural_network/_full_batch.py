@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from dataclasses import replace
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -12,6 +13,7 @@ from steepest.callbacks import Epoch, above_bars
 from steepest.nn.losses import Loss
 from steepest.training.batches import Samples
 from steepest.training.full_batch import minimize_lbfgs
+from steepest.training.images import as_floats
 from steepest.training.loop import warn_of_interrupt
 
 from ._parameters import PerceptronParameters
@@ -61,7 +63,7 @@ def fit_lbfgs(
         minimum = minimize_lbfgs(
             network,
             loss,
-            samples,
+            replace(samples, X=as_floats(samples.X)),
             alpha=model.alpha,
             tol=model.tol,
             max_iter=model.max_iter,

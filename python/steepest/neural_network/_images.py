@@ -17,7 +17,7 @@ from steepest.nn.layers import Layer
 
 from ._base import BaseMultilayerPerceptron
 from ._blocks import ImageShape, convolutional_layers
-from ._parameters import ConvolutionalParameters, prefixed
+from ._parameters import ConvolutionalParameters, prefixed, require_stochastic
 
 # Where the validation has found an item that is not finite, in flat rows.
 _PLACE = re.compile(r"at row (\d+), column (\d+)\b")
@@ -99,6 +99,24 @@ class ImageInputs(ConvolutionalParameters, BaseMultilayerPerceptron):
     def _make_layers(self, n_in: int, n_out: int) -> tuple[Layer, ...]:
         return convolutional_layers(self, self.image_shape_, n_out)
 
+    def _augmentation(self, y: Array) -> dict[str, Any]:
+        rules = self.augment
+        if rules is None:
+            return {}
+        require_stochastic(self, "augment")
+        if rules.crop is not None:
+            raise ValueError(
+                self._prefix(
+                    "augment.crop changes the size of the images, which predictions do not: use shift"
+                )
+            )
+        is_class_id = y.dtype.kind != "f"
+        return {
+            "augmentation": rules,
+            "image_shape": self.image_shape_,
+            "n_classes": self.n_outputs_ if is_class_id else None,
+        }
+
     def _inputs(self) -> tuple[nn.Input, ...]:
         return (nn.Input(math.prod(self.image_shape_)),)
 
@@ -128,11 +146,6 @@ def as_image_shape(model: object, name: str, sizes: Sequence[Any]) -> ImageShape
         )
     height, width, *channels = (int(n) for n in sizes)
     return height, width, channels[0] if channels else 1
-
-
-def as_floats(X: Any) -> Any:
-    """Return images of bytes in [0, 1] as float32, and any other X as it is."""
-    return X.astype(np.float32) / np.float32(255) if getattr(X, "dtype", None) == np.uint8 else X
 
 
 def as_rows(X: Any) -> Any:

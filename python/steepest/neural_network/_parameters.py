@@ -13,6 +13,7 @@ from steepest import kernels as K
 from steepest.callbacks import Callback
 from steepest.nn.initializers import Initializer
 from steepest.optim.schedules import Schedule
+from steepest.training.images import Augmentation
 
 # scikit-learn's name of an activation -> name in `kernels.ACTIVATIONS`.
 ALIASES = {"logistic": "sigmoid"}
@@ -108,23 +109,28 @@ class PerceptronParameters:
 class ConvolutionalParameters(PerceptronParameters):
     """Parameters that estimators of images have in addition; `ConvClassifier` describes them."""
 
-    _image_constraints: ClassVar[dict[str, list[Any]]] = {
+    _layer_constraints: ClassVar[dict[str, list[Any]]] = {
         "blocks": [str, list, tuple],
+        "activation": [StrOptions(set(ACTIVATIONS)), tuple],
+        "batch_norm": ["boolean"],
+        "image_shape": [tuple, list, None],
+        "init": [StrOptions(set(get_args(Initializer)))],
+    }
+    _image_constraints: ClassVar[dict[str, list[Any]]] = {
+        **_layer_constraints,
         "hidden_layer_sizes": [
             StrOptions({"auto"}),
             "array-like",
             Interval(Integral, 1, None, closed="left"),
         ],
-        "activation": [StrOptions(set(ACTIVATIONS)), tuple],
-        "batch_norm": ["boolean"],
-        "image_shape": [tuple, list, None],
-        "init": [StrOptions(set(get_args(Initializer)))],
+        "augment": [Augmentation, None],
     }
 
     hidden_layer_sizes: Any
     blocks: Any
     batch_norm: bool
     image_shape: tuple[int, ...] | None
+    augment: Augmentation | None = None
 
 
 def prefixed(model: object, text: object) -> str:

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -15,6 +16,7 @@ from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import assign, to_host
 from steepest.callbacks import Epoch, above_bars
 from steepest.estimators.data import resume
+from steepest.estimators.random_states import copied, seed_of
 from steepest.nn.losses import Loss
 from steepest.optim import schedules
 from steepest.optim.schedules import Schedule
@@ -62,6 +64,8 @@ class StochasticFit:
         The rows to train on; None for all.
     recorder : Recorder
         Records each epoch, and calls the callbacks.
+    augmentation : dict
+        Arguments of `Batches` that augment the samples.
     incremental : bool
         Whether this is `partial_fit`: one epoch, with the optimizer of the last call.
     track_accuracy : bool
@@ -78,13 +82,24 @@ class StochasticFit:
         rows: Array | None,
         recorder: Recorder,
         *,
+        augmentation: dict[str, Any],
         incremental: bool,
         track_accuracy: bool,
     ) -> None:
         self.model, self.network, self.loss, self.progress = model, network, loss, progress
         self.recorder, self.incremental = recorder, incremental
         self._early_stopping = model.early_stopping  # which a callback may change
-        batches = Batches(samples, rows=rows, shuffle=model.shuffle, random_state=progress.random_state)
+        batches = Batches(
+            samples,
+            rows=rows,
+            shuffle=model.shuffle,
+            random_state=progress.random_state,
+            # The state of a copy, so that shuffles are those of fits without augmentation.
+            seed=(seed_of(copied(progress.random_state)) + progress.t) % 2**31 if augmentation else 0,
+            **augmentation,
+        )
+        # A mixture has no single class that a prediction could miss.
+        track_accuracy = track_accuracy and not batches.mixes
         batch_size = self._batch_size(len(batches))
         self.epochs = 1 if incremental else model.max_iter
         self._steps_per_epoch = -(-len(batches) // batch_size)

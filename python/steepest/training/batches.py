@@ -79,6 +79,11 @@ class Batch:
 class Batches:
     """Samples, and the order of their rows in each epoch.
 
+    Attributes
+    ----------
+    mixes : bool
+        Whether inputs and targets of different samples are mixed.
+
     Parameters
     ----------
     samples : Samples
@@ -130,7 +135,8 @@ class Batches:
         self._cursor, self._stream = (aligned_zeros((), np.int64, self.device) for _ in range(2))
         self._images = _images_of(samples.X, dtype, image_shape, augmentation, seed)
         self._targets, self._one_hot = samples.y, None
-        if self._images is not None and augmentation is not None and augmentation.mixup:
+        self.mixes = augmentation is not None and augmentation.mixup > 0
+        if self.mixes and self._images is not None:
             self._targets, self._one_hot = _mixable(samples.y, n_classes, self._images.dtype)
 
     def __len__(self) -> int:

@@ -15,6 +15,8 @@ from steepest._runtime.arrays import Array
 from steepest._runtime.backends import device_of
 from steepest._runtime.memory import aligned_empty, to_device
 
+__all__ = ["Augmentation"]
+
 # Largest number of images and of items of a block for predictions; 1 << 22 items are 32 MiB of float64.
 _BLOCK_IMAGES, _BLOCK_ITEMS = 2048, 1 << 22
 
@@ -52,7 +54,7 @@ class Augmentation:
 
     Examples
     --------
-    >>> from steepest.training.images import Augmentation
+    >>> from steepest.neural_network import Augmentation
     >>> Augmentation(shift=4, flip=True, cutout=8)
     Augmentation(shift=4, flip=True, flip_vertical=False, crop=None, cutout=8, mixup=0.0, fill=0.0)
     """
@@ -175,3 +177,8 @@ class Images:
             windows = block.reshape(len(block), *self._window)
             K.take_images(self._images, rows, windows, start=start, crop=self._window[:2])
             yield block
+
+
+def as_floats(X: Any) -> Any:
+    """Return images of uint8 in [0, 1] as float32, and any other X as it is."""
+    return X.astype(np.float32) / np.float32(255) if getattr(X, "dtype", None) == np.uint8 else X
