@@ -11,6 +11,8 @@ import pytest
 import steepest
 from steepest import nn, optim
 from steepest.fisher._tape import compiled_for
+from steepest.nn.compiled import Wanted
+from steepest.nn.gradient import Pull
 
 IMAGE = (6, 8, 4)
 # Layers between an image of shape IMAGE and a Flatten.
@@ -205,6 +207,15 @@ def test_kept_arrays_are_released(rng):
     assert all(pool._kept for pool in pools)
     net.release_buffers()
     assert not any(pool._kept for pool in pools)
+
+
+def test_the_derivative_before_a_maximum_acts_on_the_pooled_gradient():
+    wanted = Wanted(inputs=False, parameters=True, frozen=frozenset())
+    for name in ("overlapping max pool", "global pool"):
+        backward, _ = made(name)._main.backward(wanted)
+        pulls = [i for i in backward.instructions if isinstance(i, Pull) and "pool" in repr(i.node.operation)]
+        # A mean of pixels has no pixel whose derivative would be its own.
+        assert [pull.derivative for pull in pulls] == ["relu" if "max" in name else "identity"]
 
 
 def test_upsampling_repeats_pixels(rng):
