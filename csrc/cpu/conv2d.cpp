@@ -78,6 +78,7 @@ class Convolution {
         TapPanel<T> panel{};
         panel.stride = channels_.out, panel.step = window_.columns.stride * channels_.in;
         panel.segments = segments(part.row_stride);
+        if (window_.columns.dilation == window_.columns.stride) panel.run = window_.columns.size;
         panel.k = joins_taps_ ? window_.columns.size * channels_.in : channels_.group_in;
         channels_.for_each_panel(kCols, [&](int64_t group, int64_t first_output, int width, int64_t source) {
             panel.channel = group * channels_.group_out + first_output, panel.channels = width;

@@ -128,6 +128,7 @@ class TransposedConvolution {
         TapPanel<T> panel{};
         panel.segments = segments(down, across, part.row_stride, panel.k);
         panel.step = channels_.in;
+        if (across_.stride == 1 && across_.dilation == 1) panel.run = across.count();
         panel.stride = channels_.depthwise() ? channels_.out : channels_.group_out;
         const int64_t column = across.source(x) - columns_.begin;
         const int64_t group_weights = taps * channels_.group_in * channels_.group_out;
@@ -181,11 +182,12 @@ class TransposedConvolution {
 template <template <class> class Way, class T>
 void run_by(const ops::Conv2dTranspose<T>& op, Team& team) {
     Way<T> way(op, team);
+    if (op.activation.is_identity() && !op.bias)
+        return way.run([](int64_t, int64_t, int64_t, int64_t) { return NoEpilogue(); });
     if (!op.output) {
         const BiasActivation<T> epilogue = bias_activation(op.bias, op.activation);
         return way.run([&](int64_t, int64_t, int64_t, int64_t) { return epilogue; });
     }
-    if (op.activation.is_identity()) return way.run([](int64_t, int64_t, int64_t, int64_t) { return NoEpilogue(); });
     const TensorView<const T>& y = op.output;
     TimesDerivative<T> epilogue = times_derivative(MatrixView<const T>{}, op.activation);
     way.run([&](int64_t image, int64_t row, int64_t column, int64_t step) {

@@ -121,6 +121,8 @@ class WeightGradient {
         const ImagePart<T> part = part_of_image(op_.x, image, sources, columns_, false, source_);
         for (int64_t s = 0; s < n; ++s) offsets_[s] = s * down_.stride * part.row_stride;
         const Segments segments{n, offsets_};
+        if (channels_.depthwise() && across_.size == 3 && across_.dilation == across_.stride)
+            return add_depthwise_rows<3>(part.data, segments, d, to);
         const int64_t taps = joins_taps_ ? 1 : across_.size;
         for (int64_t j = 0; j < taps; ++j) {
             const T* const source = part.data + j * across_.dilation * channels_.in;
@@ -164,6 +166,38 @@ class WeightGradient {
                 if (p < width_) even = product(p, even);
             }
             store_items(load_items(to + j, 1, lanes) + (even + odd), to + j, 1, lanes);
+        });
+    }
+
+    // The products of kTaps taps, over which neighbouring places read the same sources: each is loaded once.
+    template <int kTaps>
+    void add_depthwise_rows(const T* source, const Segments& segments, const T* d, T* to) const {
+        using V = Vec<T>;
+        const int64_t step = across_.stride * channels_.in;
+        for_each_vector<T>(0, channels_.out, [&](int64_t j, int lanes) {
+            constexpr int kChains = 2;  // sums of a tap that run beside one another
+            V sum[kChains][kTaps];
+            for (auto& chain : sum)
+                for (V& of_tap : chain) of_tap = V(0);
+            for (int64_t s = 0; s < segments.count; ++s) {
+                const T* const from = source + segments.offset[s] + j;
+                const T* const gradients = d + s * width_ * channels_.out + j;
+                V read[kTaps];
+                for (int t = 0; t + 1 < kTaps; ++t) read[t + 1] = load_items(from + t * step, 1, lanes);
+                for (int64_t p = 0; p < width_; p += kChains)
+#pragma GCC unroll 2
+                    for (int c = 0; c < kChains; ++c) {
+                        if (p + c >= width_) break;
+                        const V gradient = load_items(gradients + (p + c) * channels_.out, 1, lanes);
+                        for (int t = 0; t + 1 < kTaps; ++t) read[t] = read[t + 1];
+                        read[kTaps - 1] = load_items(from + (p + c + kTaps - 1) * step, 1, lanes);
+                        for (int t = 0; t < kTaps; ++t) sum[c][t] = fma(read[t], gradient, sum[c][t]);
+                    }
+            }
+            for (int t = 0; t < kTaps; ++t) {
+                T* const at = to + t * channels_.out + j;
+                store_items(load_items(at, 1, lanes) + (sum[0][t] + sum[1][t]), at, 1, lanes);
+            }
         });
     }
 
