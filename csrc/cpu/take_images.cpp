@@ -201,7 +201,7 @@ STEEPEST_HD void mix_row(T* own, const T* next, int64_t n, T weight) {
 template <class T, class S>
 void take(const ops::TakeImages<T>& op, TensorView<const S> images, Team& team) {
     TensorView<T> out = op.out;
-    const RowIndices taken{op.rows, op.start, out.extent[0], images.extent[0], number_of(op)};
+    const RowIndices taken{op.rows, {nullptr, op.start.get()}, out.extent[0], images.extent[0], number_of(op)};
     if (!check_rows(taken, team)) return;
     if (out.size() == 0) return;
     const bool whole = out.extent[1] == images.extent[1] && out.extent[2] == images.extent[2];

@@ -9,7 +9,8 @@ inline namespace STEEPEST_TARGET {
 
 void run(const ops::TakeRows& op, Team& team) {
     const int64_t n = op.out.rows;
-    const RowIndices taken{op.indices, op.start, n, op.x.rows, number_of(op)};
+    // The start is read once.
+    const RowIndices taken{op.indices, {nullptr, op.start.get()}, n, op.x.rows, number_of(op)};
     if (!check_rows(taken, team)) return;
     // A few long rows are divided by columns, like the inputs of the products that read them.
     const bool by_columns = n <= kFewRows && op.out.cols >= 1024;
