@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 
 import numpy as np
@@ -12,7 +13,7 @@ import steepest
 from steepest import nn, optim
 from steepest.fisher._tape import compiled_for
 from steepest.nn.compiled import Wanted
-from steepest.nn.gradient import Pull
+from steepest.nn.gradient import Derive, Pull
 
 IMAGE = (6, 8, 4)
 # Layers between an image of shape IMAGE and a Flatten.
@@ -210,12 +211,28 @@ def test_kept_arrays_are_released(rng):
 
 
 def test_the_derivative_before_a_maximum_acts_on_the_pooled_gradient():
+    """Of the activation between a convolution and a maximum, in the kernel of the layer behind the maximum."""
     wanted = Wanted(inputs=False, parameters=True, frozen=frozenset())
-    for name in ("overlapping max pool", "global pool"):
-        backward, _ = made(name)._main.backward(wanted)
-        pulls = [i for i in backward.instructions if isinstance(i, Pull) and "pool" in repr(i.node.operation)]
-        # A mean of pixels has no pixel whose derivative would be its own.
-        assert [pull.derivative for pull in pulls] == ["relu" if "max" in name else "identity"]
+    for pool, folded in ((nn.MaxPool2d(2), True), (nn.AvgPool2d(2), False)):
+        layers = [nn.Input(IMAGE), nn.Conv2d(4, 5, 3), nn.ReLU(), pool, nn.Conv2d(5, 2, 1), nn.Flatten()]
+        backward, _ = nn.Network(layers)._main.backward(wanted)
+        pulls = {i.node.path: i.derivative for i in backward.instructions if isinstance(i, Pull)}
+        derives = [i for i in backward.instructions if isinstance(i, Derive)]
+        assert (pulls["3"], len(derives)) == (("relu", 0) if folded else ("identity", 1))
+
+
+def test_buffers_of_gradients_are_used_again():
+    """Gradients grow on the way back: a larger buffer takes the place of a smaller one whose readers have run."""
+    layers = [nn.Input(IMAGE)]
+    for _ in range(4):
+        layers += [nn.Upsample(1), nn.Conv2d(4, 4, 2)]
+    net = nn.Network([*layers, nn.Flatten()])
+    wanted = Wanted(inputs=True, parameters=True, frozen=frozenset())
+    backward, places = net._main.backward(wanted)
+    assert len(places.buffers) > 6
+    sizes = sorted(math.prod(net._main.training.shape(backward.values[n])) for n in places.buffers)
+    assert sum(places.sizes) <= sum(sizes[-2:])
+    assert sum(net._main.prediction_plan.sizes) <= sum(sizes[-2:])
 
 
 def test_upsampling_repeats_pixels(rng):

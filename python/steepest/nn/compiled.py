@@ -18,6 +18,7 @@ from .gradient import (
     Pull,
     assign_buffers,
     backward_of,
+    derive_selected,
     fold_accumulation,
     fold_derivatives,
     mark_accumulation,
@@ -220,7 +221,7 @@ def made_ready(program: Program, wanted: Wanted) -> tuple[Backward, Places]:
     """Return the backward pass of a program after all passes over it, and where it writes."""
     frozen = wanted.frozen if wanted.parameters else None
     backward = without_dead_gradients(backward_of(program), inputs=wanted.inputs, frozen=frozen)
-    backward = fold_accumulation(mark_accumulation(fold_derivatives(backward)))
+    backward = fold_accumulation(mark_accumulation(fold_derivatives(derive_selected(backward))))
     return backward, assign_buffers(backward, program)
 
 

@@ -214,8 +214,31 @@ def without_dead_gradients(
     return replace(backward, instructions=tuple(kept[::-1]), of_inputs=of_inputs)
 
 
-def fold_derivatives(backward: Backward) -> Backward:
-    """Let the kernel that writes a gradient apply the derivative of the activation before it, if it can."""
+def derive_selected(backward: Backward) -> Backward:
+    """Take the derivative of an activation at what an operation such as a maximum selects, and not at all items.
+
+    The gradient of the output has fewer items, and the kernel that writes it may apply the derivative.
+    """
+    derived, values = _derived_alone(backward), dict(backward.values)
+    instructions: list[Instruction] = []
+    done: set[int] = set()
+    for instruction in backward.instructions:
+        if isinstance(instruction, Derive) and instruction.result in done:
+            continue
+        if isinstance(instruction, Pull) and instruction.node.operation.passes_items:
+            then = derived.get(instruction.d_inputs[0])
+            if then is not None:
+                done.add(then.result)
+                result = len(values)
+                values[result] = output = instruction.node.output
+                instructions.append(Derive(output, then.function, instruction.d, result))
+                instruction = replace(instruction, d=result, d_inputs=(then.result,))
+        instructions.append(instruction)
+    return replace(backward, instructions=tuple(instructions), values=values)
+
+
+def _derived_alone(backward: Backward) -> dict[int | None, Derive]:
+    """Return the derivatives of activations by the gradient that they multiply, if nothing else reads that."""
     uses: dict[int, int] = {}
     for instruction in backward.instructions:
         for number in instruction.reads:
@@ -223,7 +246,12 @@ def fold_derivatives(backward: Backward) -> Backward:
     for of_input in backward.of_inputs:
         if of_input is not None:
             uses[of_input] = uses.get(of_input, 0) + 1
-    folded = {i.d: i for i in backward.instructions if isinstance(i, Derive) and uses[i.d] == 1}
+    return {i.d: i for i in backward.instructions if isinstance(i, Derive) and uses[i.d] == 1}
+
+
+def fold_derivatives(backward: Backward) -> Backward:
+    """Let the kernel that writes a gradient apply the derivative of the activation before it, if it can."""
+    folded = _derived_alone(backward)
     instructions: list[Instruction] = []
     done: set[int] = set()
     for instruction in backward.instructions:
@@ -329,6 +357,12 @@ def assign_buffers(
         if fitting:
             buffer = min(fitting, key=lambda b: (sizes[b], b))
             free.remove(buffer)
+            return buffer
+        if free and reuse:
+            # A larger buffer in the place of the largest free one takes less memory than both.
+            buffer = max(free, key=lambda b: (sizes[b], b))
+            free.remove(buffer)
+            sizes[buffer] = size
             return buffer
         sizes.append(size)
         return len(sizes) - 1

@@ -62,6 +62,11 @@ def plan_prediction(program: Program) -> PredictionPlan:
             if fitting:
                 buffer = min(fitting, key=lambda b: sizes[b])
                 free.remove(buffer)
+            elif free:
+                # A larger buffer in the place of the largest free one takes less memory than both.
+                buffer = max(free, key=lambda b: sizes[b])
+                free.remove(buffer)
+                sizes[buffer] = size
             else:
                 buffer = len(sizes)
                 sizes.append(size)

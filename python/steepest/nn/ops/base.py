@@ -69,6 +69,8 @@ class Operation(ABC):
     """Whether inputs may be integers; the output of a view or a permutation of integers are integers, too."""
     folds_derivative: bool = False
     """Whether `vjp` can apply the derivative of the activation before it."""
+    passes_items: ClassVar[bool] = False
+    """Whether each item of the output is an item of the input, to which its gradient goes back, as with maxima."""
     accumulates: ClassVar[bool] = False
     """Whether `vjp` can add to gradients of parameters, and add the gradient of an L2 penalty."""
     fuses_activation: ClassVar[bool] = False

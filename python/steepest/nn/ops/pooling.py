@@ -27,46 +27,39 @@ class MaxPoolOperation(KeepingOperation):
         Whether `forward` keeps the places of the largest items; otherwise derivatives find them again.
     """
 
-    # The derivative at the largest item follows from it: a window's, not each item's.
-    folds_derivative = True
-    gradient_reads = frozenset({"output"})
+    passes_items = True
+    gradient_reads = frozenset()
 
     def __init__(self, window: dict[str, Any], *, keeps: bool = True) -> None:
         super().__init__()
         self.window, self._keeps = window, keeps
         if not keeps:
-            self.gradient_reads = frozenset({"inputs", "output"})
+            self.gradient_reads = frozenset({"inputs"})
 
     def at_prediction(self) -> MaxPoolOperation:
         return MaxPoolOperation(self.window, keeps=False) if self._keeps else self
 
     def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
-        index = self._kept_arrays(out)[0] if self._keeps else None
+        index = self._kept_index(out) if self._keeps else None
         K.max_pool2d(inputs[0], **self.window, out=out, index=index)
         return out
 
-    def _kept_arrays(self, like: Array) -> tuple[Array, Array]:
-        """Return arrays for the places of the largest items, and for gradients, in the shape of the output."""
+    def _kept_index(self, like: Array) -> Array:
+        def allocate() -> tuple[Array]:
+            return (aligned_empty(like.shape, np.uint8, device_of(like)),)
 
-        def allocate() -> tuple[Array, Array]:
-            device = device_of(like)
-            return aligned_empty(like.shape, np.uint8, device), aligned_empty(like.shape, like.dtype, device)
-
-        index, gradients = self.arrays_for(len(like), allocate)
-        return index, gradients
+        (index,) = self.arrays_for(len(like), allocate)
+        return index
 
     def _index(self, inputs: Sequence[Array], like: Array) -> Array:
         """Return the places of the largest items of the last forward pass, in the shape of the output."""
-        return self._kept_arrays(like)[0] if self._keeps else K.max_pool2d(inputs[0], **self.window)[1]
+        return self._kept_index(like) if self._keeps else K.max_pool2d(inputs[0], **self.window)[1]
 
     def vjp(
         self, d: Array, inputs: Sequence[Array], output: Array, parameters: Parameters, into: Reverse
     ) -> Sequence[Array | None]:
         (d_x,) = into.d_inputs
         assert d_x is not None
-        if into.derivative != "identity":
-            out = self._kept_arrays(d)[1] if self._keeps else None
-            d = K.activation_backward(d, output, into.derivative, out=out)
         return (K.max_pool2d_backward(d, self._index(inputs, d), **self.window, d_x=d_x),)
 
     def jvp(
