@@ -129,6 +129,36 @@ def test_threads_predict_with_one_network(rng):
     assert not wrong
 
 
+def test_threads_capture_the_same_number_of_rows(rng, monkeypatch):
+    # All of them capture before the first one is done.
+    meeting, made = threading.Barrier(3, timeout=60), nn.replayed._Replayed
+
+    def wait_and_make(*arguments):
+        meeting.wait()
+        return made(*arguments)
+
+    net, x = network(), images(rng, 2)
+    expected, found = copy.deepcopy(net).predict(x).tobytes(), []
+    for _ in range(2):
+        net.predict(x)
+    monkeypatch.setattr(nn.replayed, "_Replayed", wait_and_make)
+    threads = [threading.Thread(target=lambda: found.append(net.predict(x).tobytes())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 3
+
+
+def test_inputs_of_a_wrong_width_are_refused_after_a_capture(rng):
+    net = nn.Network([nn.Linear(4, 3)])
+    for _ in range(4):
+        net.predict(rng.standard_normal((2, 4)).astype(np.float32))
+    assert is_replayed(net, 2)
+    with pytest.raises(ValueError, match=r"x has shape \(2, 1\)"):
+        net.predict(np.ones((2, 1), np.float32))
+
+
 def test_graphs_are_freed_and_not_copied(rng):
     net, x = network(), images(rng, 1)
     for _ in range(4):

@@ -35,7 +35,10 @@ class _Replayed:
             self._outputs = compute(self._inputs)
 
     def outputs(self, inputs: tuple[Array, ...]) -> list[Array] | None:
-        """Return the outputs in new arrays; None while another thread uses these arrays."""
+        """Return the outputs in new arrays; None for other shapes, and while another thread uses these arrays."""
+        # Copying would repeat a single column, where the operations find it too narrow.
+        if any(own.shape != x.shape for own, x in zip(self._inputs, inputs, strict=True)):
+            return None
         if not self._lock.acquire(blocking=False):
             return None
         try:
@@ -89,7 +92,7 @@ class Replays:
             if uses < _USES:
                 return None
             found = self._kept[n] = _Replayed(inputs, compute)
-            del self._uses[n]
+            self._uses.pop(n, None)  # another thread may have captured this number of rows too
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return found.outputs(inputs)
