@@ -183,6 +183,9 @@ def test_images_that_are_others_than_at_fit(estimator):
     model.warm_start = True
     with pytest.raises(ValueError, match=r"blocks, batch_norm, image_shape, .* cannot change once fitted"):
         model.set_params(blocks=[5, "pool"]).fit(X[:50], y[:50])
+    model.set_params(blocks=[4, "pool"], image_shape=(4, 16))
+    with pytest.raises(ValueError, match=r"image_shape, .* cannot change once fitted"):
+        model.fit(X[:50].reshape(-1, 64), y[:50])
 
 
 # ------------------------------------------------------------------------------------------------ networks

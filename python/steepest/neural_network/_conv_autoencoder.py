@@ -248,7 +248,7 @@ class ConvAutoencoder(ImageInputs, Autoencoder):
         return super()._validate_targets(y, as_floats(X), first_pass, incremental)
 
     def _make_layers(self, n_in: int, n_out: int) -> tuple[nn.layers.Layer, ...]:
-        shape = self.image_shape_
+        shape = self._layers_shape()
         code, output = (make_activation(self, each) for each in (self.code_activation, last_activation(self)))
         return (*noise_layers(self), *encoder_layers(self, shape), code, *decoder_layers(self, shape), output)
 

@@ -97,7 +97,11 @@ class ImageInputs(ConvolutionalParameters, BaseMultilayerPerceptron):
         return super()._valid_rows(as_rows(X) if is_one_of_ours else X)
 
     def _make_layers(self, n_in: int, n_out: int) -> tuple[Layer, ...]:
-        return convolutional_layers(self, self.image_shape_, n_out)
+        return convolutional_layers(self, self._layers_shape(), n_out)
+
+    def _layers_shape(self) -> ImageShape:
+        """Return the shape for which layers are made, by which a fit that goes on finds a change of `image_shape`."""
+        return self._wanted_shape() or self.image_shape_
 
     def _augmentation(self, y: Array) -> dict[str, Any]:
         rules = self.augment
