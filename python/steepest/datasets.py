@@ -232,6 +232,8 @@ def _require_images_and_labels(images: _Idx, labels: _Idx) -> None:
         if len(file.shape) != n_dims:
             raise file.bad(3, f"wrong magic number: there are {len(file.shape)} dimensions, not {n_dims}")
     n, *side = images.shape
+    if n == 0:
+        raise images.bad(4, "there are no images")
     if side != [_MNIST_SIDE, _MNIST_SIDE]:
         raise images.bad(8, f"images are {side[0]} x {side[1]} pixels, not 28 x 28")
     if labels.shape != (n,):

@@ -159,7 +159,7 @@ def test_colours_and_heights():
         ((8, 8, 8), {"blocks": "lenet"}, r"block 3, Conv2d\(6, 16, 5\), has windows that cover 5 rows"),
         ((0, 8, 8), {}, "0 sample"),
         ((8, 0, 8), {}, "X must have a shape"),
-        ((2, 2, 2, 2, 2), {}, "Expected 2D array|dim 5"),
+        ((2, 2, 2, 2, 2), {}, r"X must have shape \(n, height, width\), .* got \(2, 2, 2, 2, 2\)"),
     ],
 )
 def test_images_that_do_not_fit(estimator, shape, options, message):
@@ -424,3 +424,5 @@ def test_augmentation_that_cannot_be():
     ):
         with pytest.raises(ValueError, match=message):
             make(ConvClassifier, **options).fit(X, y)
+    with pytest.raises(TypeError, match="mixup must be a number"):
+        make(ConvClassifier, augment=Augmentation(mixup="0.2")).fit(X, y)

@@ -123,6 +123,7 @@ IMAGES, LABELS = NAMES["train_images"], NAMES["train_labels"]
             8,
             "images are 28 x 27 pixels, not 28 x 28",
         ),
+        (IMAGES, lambda c: idx(np.zeros((0, 28, 28), np.uint8)), 4, "there are no images"),
         (
             LABELS,
             lambda c: idx(np.zeros((11,), np.uint8)),

@@ -60,7 +60,14 @@ class ImageInputs(ConvolutionalParameters, BaseMultilayerPerceptron):
     def _shape_of_images(self, X: Any, reset: bool) -> ImageShape | None:
         """Return the shape of the images of an X that is not flat; ValueError if it is not that at fit."""
         sizes = shape_of(X)
-        if len(sizes) not in (3, 4):
+        if len(sizes) > 4:
+            raise ValueError(
+                self._prefix(
+                    "X must have shape (n, height, width), (n, height, width, channels) or (n, n_features), got "
+                    f"{sizes}"
+                )
+            )
+        if len(sizes) < 3:
             return None
         found = as_image_shape(self, "X", sizes[1:])
         expected = self.image_shape_ if not reset else self._wanted_shape()

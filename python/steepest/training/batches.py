@@ -135,7 +135,7 @@ class Batches:
         self._cursor, self._stream = (aligned_zeros((), np.int64, self.device) for _ in range(2))
         self._images = _images_of(samples.X, dtype, image_shape, augmentation, seed)
         self._targets, self._one_hot = samples.y, None
-        self.mixes = augmentation is not None and augmentation.mixup > 0
+        self.mixes = augmentation is not None and bool(augmentation.mixup)
         if self.mixes and self._images is not None:
             self._targets, self._one_hot = _mixable(samples.y, n_classes, self._images.dtype)
 
