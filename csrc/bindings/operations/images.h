@@ -89,10 +89,7 @@ void export_images(py::module_& m) {
                     images_of<T>(out), channel_numbers_of<T>(scale, bytes ? 1 / 255.0 : 1),
                     channel_numbers_of<T>(offset, 0), static_cast<T>(fill), rules, stream, weights.vector<T>()});
             };
-            if (type == DType::kFloat32)
-                submit(float());
-            else
-                submit(double());
+            type == DType::kFloat32 ? submit(0.0F) : submit(0.0);
             return out.object;
         });
 
