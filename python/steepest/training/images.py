@@ -42,7 +42,8 @@ class Augmentation:
         Side, in pixels, of a square at a random place that becomes `fill`; 0 for none.
     mixup : float, default=0.0
         Parameter alpha of mix-up: an image and its target become averages with another image of the batch and its
-        target, with weights w and 1 - w, w from Beta(alpha, alpha). Usual values are 0.1 to 0.4; 0 for none.
+        target, with weights w and 1 - w, w from Beta(alpha, alpha). Usual values are 0.1 to 0.4; 0 for none. Sample
+        weights are averaged in the same way, but do not change w. The other image is the next one of the batch.
     fill : float, default=0.0
         Value of pixels from outside and of the square. Images of uint8 are scaled to 0..1 before.
 
