@@ -37,8 +37,9 @@ class _Replayed:
     def outputs(self, inputs: tuple[Array, ...]) -> list[Array] | None:
         """Return the outputs in new arrays; None for other shapes, and while another thread uses these arrays."""
         # Copying would repeat a single column, where the operations find it too narrow.
-        if any(own.shape != x.shape for own, x in zip(self._inputs, inputs, strict=True)):
-            return None
+        for own, x in zip(self._inputs, inputs, strict=True):
+            if own.shape != x.shape:
+                return None
         if not self._lock.acquire(blocking=False):
             return None
         try:
