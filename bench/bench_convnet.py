@@ -15,7 +15,7 @@ from bench import convnet, convnet_torch
 from bench.bench_train_step import Epoch, flatten
 from bench.convnet import NETS, Net
 from bench.harness import OURS, Case, Contestant, Options
-from bench.peers import Peers, jax_contestant
+from bench.peers import Peers, jax_adam, jax_contestant
 
 ROWS = 12_800
 CHECKED_STEPS = 2
@@ -167,16 +167,8 @@ def build_jax_step(name: str, jax, epoch: Epoch, error, net: Net) -> Contestant:
         return -jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], 1).mean()
 
     def step(state, batch):
-        params, m, v, t = state
-        value, grads = jax.value_and_grad(mean_loss)(params, *batch)
-        t = t + 1
-        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, grads)
-        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, grads)
-        m_scale, v_scale = 1 / (1 - 0.9**t), 1 / (1 - 0.999**t)
-        params = jax.tree.map(
-            lambda p, m, v: p - convnet.LR * (m * m_scale) / (jnp.sqrt(v * v_scale) + 1e-8), params, m, v
-        )
-        return (params, m, v, t), value
+        value, grads = jax.value_and_grad(mean_loss)(state[0], *batch)
+        return jax_adam(jax, state, grads, convnet.LR), value
 
     train = jax.jit(lambda state, xs, ys: jax.lax.scan(step, state, (xs, ys)), donate_argnums=0)
 

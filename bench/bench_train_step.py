@@ -17,7 +17,7 @@ import numpy as np
 from bench import network, torch_step
 from bench.device import to_host
 from bench.harness import OURS, Case, Contestant, Options
-from bench.peers import Peers, jax_contestant
+from bench.peers import Peers, jax_adam, jax_contestant
 
 LR = network.LR
 CHECKED_STEPS = torch_step.CHECKED_STEPS
@@ -185,16 +185,8 @@ def build_jax(name: str, jax, epoch: Epoch, error, gather: bool) -> Contestant:
         return -jnp.take_along_axis(jax.nn.log_softmax(x), y[:, None], 1).mean()
 
     def step(state, x, y):
-        params, m, v, t = state
-        value, grads = jax.value_and_grad(mean_loss)(params, x, y)
-        t = t + 1
-        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, grads)
-        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, grads)
-        m_scale, v_scale = 1 / (1 - 0.9**t), 1 / (1 - 0.999**t)
-        params = jax.tree.map(
-            lambda p, m, v: p - LR * (m * m_scale) / (jnp.sqrt(v * v_scale) + 1e-8), params, m, v
-        )
-        return (params, m, v, t), value
+        value, grads = jax.value_and_grad(mean_loss)(state[0], x, y)
+        return jax_adam(jax, state, grads, LR), value
 
     if gather:
         x, y = jnp.asarray(epoch.x), jnp.asarray(epoch.y.astype(np.int32))

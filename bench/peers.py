@@ -86,6 +86,19 @@ def jax_contestant(device: Cpu | Cuda, name: str, jax, start: Callable[[], objec
     return Contestant(name, call, result, wait=lambda: jax.block_until_ready(last), **rest)
 
 
+def jax_adam(jax, state, grads, lr: float):
+    """The state (parameters, first and second moments, steps) after a step of Adam."""
+    params, m, v, t = state
+    t = t + 1
+    m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, grads)
+    v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, grads)
+    m_scale, v_scale = 1 / (1 - 0.9**t), 1 / (1 - 0.999**t)
+    params = jax.tree.map(
+        lambda p, m, v: p - lr * (m * m_scale) / (jax.numpy.sqrt(v * v_scale) + 1e-8), params, m, v
+    )
+    return params, m, v, t
+
+
 def compiled(torch, function: Callable, mode: str | None = None) -> Callable:
     """`function` compiled by torch.compile for the shapes of its calls.
 

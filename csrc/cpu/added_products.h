@@ -61,14 +61,10 @@ class AddedProducts {
     // epilogue_of(image, y, x, step) is the epilogue of a row of outputs that begins at x, `step` pixels apart.
     template <class EpilogueOf>
     void run(const EpilogueOf& epilogue_of) {
-        const Range mine = team_.split(op_.x.extent[0] * bands_.count, 1);
-        for (int64_t unit = mine.begin; unit < mine.end; ++unit) {
-            team_.checkpoint();
-            const Range rows = bands_.rows(unit % bands_.count, op_.out.extent[1]);
-            const int64_t image = unit / bands_.count;
+        for_each_band(team_, op_.x.extent[0], op_.out.extent[1], bands_, [&](int64_t image, Range rows) {
             add_products(image, rows);
             for (int64_t y = rows.begin; y < rows.end; ++y) put(image, y, rows.begin, epilogue_of(image, y, 0, 1));
-        }
+        });
     }
 
   private:

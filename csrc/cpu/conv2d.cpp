@@ -51,12 +51,8 @@ class Convolution {
     // `of_tile` follows each tile while it is in the L1 cache, and `of_row` each row, as a tile of a single row.
     template <class OfTile, class OfRow>
     void run(const OfTile& of_tile, const OfRow& of_row) {
-        const Range mine = team_.split(op_.x.extent[0] * bands_.count, 1);
-        for (int64_t unit = mine.begin; unit < mine.end; ++unit) {
-            team_.checkpoint();
-            const int64_t image = unit / bands_.count;
-            put_band(image, bands_.rows(unit % bands_.count, op_.out.extent[1]), of_tile, of_row);
-        }
+        for_each_band(team_, op_.x.extent[0], op_.out.extent[1], bands_,
+                      [&](int64_t image, Range rows) { put_band(image, rows, of_tile, of_row); });
     }
 
   private:

@@ -66,18 +66,14 @@ class TransposedConvolution {
     // epilogue_of(image, y, x, step) is the epilogue of a row of outputs that begins at x, `step` pixels apart.
     template <class EpilogueOf>
     void run(const EpilogueOf& epilogue_of) {
-        const Range mine = team_.split(op_.x.extent[0] * bands_.count, 1);
-        for (int64_t unit = mine.begin; unit < mine.end; ++unit) {
-            team_.checkpoint();
-            const Range rows = bands_.rows(unit % bands_.count, op_.out.extent[1]);
-            const int64_t image = unit / bands_.count;
+        for_each_band(team_, op_.x.extent[0], op_.out.extent[1], bands_, [&](int64_t image, Range rows) {
             const Range from = sources(down_, rows);
             const ImagePart<T> part = part_of_image(op_.x, image, from, columns_, false, source_);
             const T* weights = weights_;
             for_each_phase([&](const PhaseTaps& down, const PhaseTaps& across) {
                 weights = put_phase(down, across, image, rows, from.begin, part, weights, epilogue_of);
             });
-        }
+        });
     }
 
   private:

@@ -95,6 +95,16 @@ inline Bands bands_of(int64_t images, int64_t all, int64_t row_items, int64_t it
     return {(all + count - 1) / count, count};
 }
 
+// Calls f(image, rows) for the bands of one thread.
+template <class F>
+void for_each_band(Team& team, int64_t images, int64_t rows, const Bands& bands, F&& f) {
+    const Range mine = team.split(images * bands.count, 1);
+    for (int64_t unit = mine.begin; unit < mine.end; ++unit) {
+        team.checkpoint();
+        f(unit / bands.count, bands.rows(unit % bands.count, rows));
+    }
+}
+
 // The weights of some neighbouring output channels, and where their taps read.
 template <class T>
 struct TapPanel {

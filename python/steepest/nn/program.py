@@ -147,37 +147,48 @@ def for_prediction(program: Program) -> Program:
     return replace(program, nodes=tuple(nodes), outputs=outputs)
 
 
-def fold_norms(program: Program) -> Program:
-    """Let an affine map scale and shift as the batch norm behind it does in a prediction, if nothing else reads it."""
-    uses, nodes, folded = program.uses(), [], set()
+Join = Callable[[Node, Node], Node | None]
+"""Returns one node for a node and the one behind it, or None for two that stay apart."""
+
+
+def _joined(program: Program, join: Join) -> Program:
+    """Put one node in the place of two, where nothing but the second reads what the first writes."""
+    uses, nodes, done = program.uses(), list[Node](), set[int]()
     by_input = {node.inputs[0]: node for node in program.nodes if len(node.inputs) == 1}
     for node in program.nodes:
-        if node.output in folded:
+        if node.output in done:
             continue
         follower = by_input.get(node.output)
-        if (
-            isinstance(node.operation, AffineOperation)
-            and not node.operation.weights_act_on_inputs
-            and node.operation.ends_in == "identity"
-            and uses[node.output] == 1
-            and follower is not None
-            and isinstance(follower.operation, RunningNormOperation)
-        ):
-            folded.add(follower.output)
-            parameters = {
-                **node.parameters,
-                **{f"norm_{role}": reference for role, reference in follower.parameters.items()},
-            }
-            operation = FoldedNormOperation(node.operation, follower.operation.eps)
-            node = replace(
-                node,
-                operation=operation,
-                output=follower.output,
-                parameters=parameters,
-                states=follower.states,
-            )
+        both = join(node, follower) if follower is not None and uses[node.output] == 1 else None
+        if both is not None:
+            done.add(both.output)
+            node = both
         nodes.append(node)
     return replace(program, nodes=tuple(nodes))
+
+
+def fold_norms(program: Program) -> Program:
+    """Let an affine map scale and shift as the batch norm behind it does in a prediction, if nothing else reads it."""
+
+    def fold(node: Node, norm: Node) -> Node | None:
+        affine = node.operation
+        if (
+            not isinstance(affine, AffineOperation)
+            or affine.weights_act_on_inputs
+            or affine.ends_in != "identity"
+            or not isinstance(norm.operation, RunningNormOperation)
+        ):
+            return None
+        of_norm = {f"norm_{role}": reference for role, reference in norm.parameters.items()}
+        return replace(
+            node,
+            operation=FoldedNormOperation(affine, norm.operation.eps),
+            output=norm.output,
+            parameters={**node.parameters, **of_norm},
+            states=norm.states,
+        )
+
+    return _joined(program, fold)
 
 
 def fuse_activations(program: Program) -> Program:
@@ -185,25 +196,20 @@ def fuse_activations(program: Program) -> Program:
 
     The derivative of such an activation has to follow from its output, since its input is not kept.
     """
-    uses, nodes, fused = program.uses(), [], set()
-    by_input = {node.inputs[0]: node for node in program.nodes if len(node.inputs) == 1}
-    for node in program.nodes:
-        if node.output in fused:
-            continue
-        follower = by_input.get(node.output)
+
+    def fuse(node: Node, behind: Node) -> Node | None:
         if (
-            node.operation.fuses_activation
-            and node.operation.ends_in == "identity"
-            and follower is not None
-            and uses[node.output] == 1
-            and isinstance(follower.operation, ActivationOperation)
-            and follower.operation.passes_gradient
+            not node.operation.fuses_activation
+            or node.operation.ends_in != "identity"
+            or not isinstance(behind.operation, ActivationOperation)
+            or not behind.operation.passes_gradient
         ):
-            fused.add(follower.output)
-            operation = node.operation.ending_in(follower.operation.function)
-            node = replace(node, operation=operation, output=follower.output)
-        nodes.append(node)
-    return replace(program, nodes=tuple(nodes))
+            return None
+        return replace(
+            node, operation=node.operation.ending_in(behind.operation.function), output=behind.output
+        )
+
+    return _joined(program, fuse)
 
 
 def at_precision(program: Program, precision: str) -> Program:
