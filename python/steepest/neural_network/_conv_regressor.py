@@ -12,7 +12,7 @@ from steepest.training.images import Augmentation
 
 from ._blocks import ArchitectureName
 from ._images import ImageInputs
-from ._parameters import ConvolutionalParameters, Device, LearningRate, Precision, Solver
+from ._parameters import ConvolutionalParameters, Device, LearningRate, Precision, Solver, store_parameters
 from ._regression_losses import LossName
 from ._regressor import MLPRegressor
 
@@ -124,38 +124,4 @@ class ConvRegressor(ImageInputs, MLPRegressor):
         device: Device = "auto",
         precision: Precision = "float32",
     ) -> None:
-        self.blocks = blocks
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.image_shape = image_shape
-        self.batch_norm = batch_norm
-        self.augment = augment
-        self.loss = loss
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.l1_ratio = l1_ratio
-        self.max_norm = max_norm
-        self.dropout = dropout
-        self.init = init
-        self.callbacks = callbacks
-        self.device = device
-        self.precision = precision
+        store_parameters(self, locals())

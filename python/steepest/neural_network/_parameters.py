@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
@@ -131,6 +131,21 @@ class ConvolutionalParameters(PerceptronParameters):
     batch_norm: bool
     image_shape: tuple[int, ...] | None
     augment: Augmentation | None = None
+
+
+def store_parameters(model: object, arguments: Mapping[str, Any]) -> None:
+    """Set the attributes of an estimator to the arguments of its constructor, as scikit-learn's `clone` requires.
+
+    Parameters
+    ----------
+    model : estimator
+        The estimator.
+    arguments : mapping
+        The local variables of the constructor.
+    """
+    for name, value in arguments.items():
+        if name != "self":
+            setattr(model, name, value)
 
 
 def prefixed(model: object, text: object) -> str:
