@@ -14,6 +14,7 @@ from steepest import nn
 from steepest._runtime.arrays import Array
 from steepest.estimators.data import is_size
 from steepest.nn.layers import Layer
+from steepest.training.images import as_floats
 
 from ._base import BaseMultilayerPerceptron
 from ._blocks import ImageShape, convolutional_layers
@@ -46,8 +47,8 @@ class ImageInputs(ConvolutionalParameters, BaseMultilayerPerceptron):
 
     def _check_data(self, X: Any, y: Any, reset: bool) -> Any:
         shape, rows = self._shape_of_images(X, reset), as_rows(X)
-        if not reset and getattr(rows, "dtype", None) == np.uint8 and self._network.dtype != np.float32:
-            rows = rows.astype(self._network.dtype) / 255  # batches of bytes are made float32
+        if not reset and self._network.dtype != np.float32:
+            rows = as_floats(rows, self._network.dtype)  # bytes that stay become float32 in batches
         try:
             checked = super()._check_data(rows, y, reset)
         except ValueError as error:

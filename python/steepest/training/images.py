@@ -180,6 +180,6 @@ class Images:
             yield block
 
 
-def as_floats(X: Any) -> Any:
-    """Return images of uint8 in [0, 1] as float32, and any other X as it is."""
-    return X.astype(np.float32) / np.float32(255) if getattr(X, "dtype", None) == np.uint8 else X
+def as_floats(X: Any, dtype: npt.DTypeLike = np.float32) -> Any:
+    """Return images of uint8 in [0, 1] as floats of a dtype, and any other X as it is."""
+    return X.astype(dtype) / np.dtype(dtype).type(255) if getattr(X, "dtype", None) == np.uint8 else X
