@@ -67,11 +67,11 @@ class Call {
         return object.is_none() ? Array() : floats(what, object, ndim);
     }
 
-    Array integers(const char* what, py::handle object) {
+    Array integers(const char* what, py::handle object, int ndim = 1) {
         Array array = borrow(what, object);
         if (!is_integer(array.dtype))
             reject_type(name_, what, " has dtype ", dtype_text(array), "; an integer dtype is needed");
-        require_dims(what, array, 1);
+        require_dims(what, array, ndim);
         return array;
     }
 
@@ -82,8 +82,8 @@ class Call {
         return array;
     }
 
-    Array int64s(const char* what, py::handle object) {
-        Array array = integers(what, object);
+    Array int64s(const char* what, py::handle object, int ndim = 1) {
+        Array array = integers(what, object, ndim);
         if (array.dtype != DType::kInt64)
             reject_type(name_, what, " has dtype ", name_of(array.dtype), "; int64 is needed");
         return array;

@@ -54,6 +54,10 @@ inline const char* name_of(OperationNumber operation) {
             text << "indptr is " << f.value << " at position " << f.position << ": it must not decrease, and lie in 0.."
                  << f.limit;
             throw py::value_error(text.str());
+        case Failure::kSpan:
+            text << "sequence " << f.position << " has " << static_cast<int64_t>(f.number) << " rows from row "
+                 << f.value << " on, which are not within the " << f.limit << " rows";
+            throw py::value_error(text.str());
         default:
             // The sign of NaN has no meaning, but would be printed.
             text << "a value became " << (std::isnan(f.number) ? std::abs(f.number) : f.number) << " in step " << step;
