@@ -28,6 +28,7 @@ TITLES = {
     "pool": "Pooling of images",
     "normalization": "Layer, RMS, group and batch norm",
     "take_images": "Mini-batches of images",
+    "recurrence": "Recurrent layers, forwards and backwards",
     "softmax_cross_entropy": "Softmax-cross-entropy",
     "loss": "Losses of single predictions",
     "linear_loss": "Losses and steps of linear models",
@@ -55,6 +56,7 @@ NAMES = tuple(TITLES)
 CUDA_ORDER = (
     "train_step",
     "convnet",
+    "recurrence",
     "fit",
     "convnet_fit",
     "regression",

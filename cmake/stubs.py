@@ -48,6 +48,7 @@ class Backend(Protocol):
     UPDATE_RULES: dict[str, tuple[str, tuple[str, ...]]]
     # Name -> (distribution, name of the parameter, its default).
     PRECISIONS: tuple[str, ...]
+    RECURRENT_CELLS: tuple[str, ...]
     POINTWISE_LOSSES: Mapping[str, tuple[str | None, str | None, float]]
     # Name of an operation -> the signature of its function.
     SIGNATURES: Mapping[str, str]
@@ -105,6 +106,7 @@ def exports(extension: ModuleType) -> str:
         "ACTIVATIONS",
         "POINTWISE_LOSSES",
         "PRECISIONS",
+        "RECURRENT_CELLS",
         "SIGNATURES",
         "UNARY_FUNCTIONS",
         "UPDATE_RULES",

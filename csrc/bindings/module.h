@@ -14,6 +14,7 @@
 #include "bindings/operations/normalization.h"
 #include "bindings/operations/pooling.h"
 #include "bindings/operations/random.h"
+#include "bindings/operations/recurrence.h"
 #include "bindings/operations/reductions.h"
 #include "bindings/operations/rows.h"
 #include "bindings/operations/updates.h"
@@ -32,6 +33,7 @@ void export_operations(py::module_& m) {
     export_softmax<B>(m);
     export_pooling<B>(m);
     export_normalization<B>(m);
+    export_recurrence<B>(m);
     export_pointwise_losses<B>(m);
     export_class_losses<B>(m);
     export_distributions<B>(m);

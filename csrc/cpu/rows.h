@@ -69,6 +69,14 @@ STEEPEST_HD void put_row(const MatrixView<T>& m, int64_t i, const T* items) {
     for (int64_t j = 0; j < m.cols; ++j) m(i, j) = items[j];
 }
 
+// Contiguous items of a vector: in place, or in `buffer`, which an absent vector fills with `rest`.
+template <class T>
+const T* contiguous_items(const VectorView<const T>& v, int64_t n, T rest, T* buffer) {
+    if (v && v.stride == 1) return v.data;
+    for (int64_t j = 0; j < n; ++j) buffer[j] = v ? v[j] : rest;
+    return buffer;
+}
+
 // Calls f(j, lanes) for the vectors of a row of n items.
 template <class T, class F>
 STEEPEST_HD void for_each_vector(int64_t begin, int64_t end, F&& f) {

@@ -28,6 +28,7 @@
 #include "ops/pointwise_loss.h"
 #include "ops/prelu.h"
 #include "ops/random.h"
+#include "ops/recurrence.h"
 #include "ops/reduce.h"
 #include "ops/sampled_score.h"
 #include "ops/second_moment.h"
@@ -65,6 +66,9 @@
     X(Normalize)                     \
     X(NormalizeBackward)             \
     X(NormalizeTangent)              \
+    X(Recurrence)                    \
+    X(RecurrenceBackward)            \
+    X(RecurrenceTangent)             \
     X(Prelu)                         \
     X(PreluBackward)                 \
     X(Softmax)                       \

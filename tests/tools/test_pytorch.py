@@ -116,6 +116,7 @@ CODES = {
     "max pools": "import pytorch_layers; pytorch_layers.check('maxima')",
     "a network": "import pytorch_layers; pytorch_layers.check('network')",
     "norms": "import pytorch_layers; pytorch_layers.check('norms')",
+    "recurrent layers": "import pytorch_sequences; pytorch_sequences.check('recurrent')",
 }
 
 

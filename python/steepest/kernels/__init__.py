@@ -45,6 +45,7 @@ from steepest.kernels.linear_model import *
 from steepest.kernels.loss import *
 from steepest.kernels.pool import *
 from steepest.kernels.random import *
+from steepest.kernels.recurrence import *
 from steepest.kernels.reduce import *
 from steepest.kernels.regression_loss import *
 from steepest.kernels.second_moment import *

@@ -345,7 +345,7 @@ class Builder:
         if integers and not operation.takes_integers:
             raise ValueError("takes floating-point numbers, but integers come out")
         output = self.value(layer.output_shape(*shapes) if shape is None else shape, path, layer)
-        if integers and not operation.allocates:
+        if integers and operation.passes_integers:
             self.integers[output] = integers[0]
         self.nodes.append(Node(operation, inputs, output, references, path, states))
         return output

@@ -15,7 +15,7 @@ from steepest._runtime.memory import aligned_empty, aligned_zeros, to_device
 
 from ._arena import Arena
 from .compiled import Buffers, Compiled, Wanted
-from .copying import Copyable, checked_precision, require_device
+from .copying import checked_precision, require_device
 from .execution import Arrays, Targets, run_forward, run_tangent
 from .inputs import (
     as_contiguous,
@@ -30,6 +30,7 @@ from .layers.base import initialize_parameter
 from .lowering import Architecture, Lowered, between, chain, input_shapes, lower
 from .prediction import predict_in_blocks
 from .program import at_precision
+from .stream import Streamable
 from .summary import program_text, summary_of
 from .values import Input, Shape, Value
 
@@ -40,7 +41,7 @@ _PREDICT_ROWS = {"cpu": 2048, "cuda": 65536}
 _KEPT_PROGRAMS = 8
 
 
-class Network(Copyable):
+class Network(Streamable):
     """Layers that compute outputs from inputs: a chain, ``y = f_k(… f_1(x))``, or whatever lies between values.
 
     ``Network([nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)])`` is a chain. Otherwise layers are called on values, and

@@ -134,17 +134,40 @@ def differs_at_prediction(program: Program) -> bool:
 
 def for_prediction(program: Program) -> Program:
     """Let each operation do what it does in a prediction; leave out those that do nothing there, such as dropout."""
+    return _with_operations(program, lambda node: node.operation.at_prediction())
+
+
+def _with_operations(program: Program, operation_of: Callable[[Node], Operation | None]) -> Program:
+    """Put another operation in the place of each, or its first input in that of its output."""
     renamed: dict[int, int] = {}
     nodes = []
     for node in program.nodes:
         inputs = tuple(renamed.get(i, i) for i in node.inputs)
-        operation = node.operation.at_prediction()
+        operation = operation_of(node)
         if operation is None:
             renamed[node.output] = inputs[0]
         else:
             nodes.append(replace(node, operation=operation, inputs=inputs))
     outputs = tuple(renamed.get(number, number) for number in program.outputs)
     return replace(program, nodes=tuple(nodes), outputs=outputs)
+
+
+def for_streaming(program: Program) -> Program:
+    """Let each operation compute the next step of a sequence after those before.
+
+    Raises
+    ------
+    ValueError
+        If an operation needs whole sequences.
+    """
+
+    def streaming(node: Node) -> Operation | None:
+        try:
+            return node.operation.streaming()
+        except ValueError as error:
+            raise ValueError(f"[Network.stream] layer {node.path}, {node.operation!r}, {error}") from None
+
+    return _with_operations(program, streaming)
 
 
 Join = Callable[[Node, Node], Node | None]

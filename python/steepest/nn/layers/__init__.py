@@ -14,11 +14,15 @@ from .merge import Add, Concatenate, Multiply
 from .normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Upsample
 from .prelu import PReLU
+from .recurrent import GRU, LSTM, RNN
 from .residual import Residual
 from .shape import Flatten, Permute, Reshape
 from .softmax import Softmax
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "Activation",
     "Add",
     "AvgPool2d",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, ClassVar
 
 from steepest._runtime.arrays import Array
@@ -158,7 +158,7 @@ class Layer(ABC):
     def __str__(self) -> str:
         """Return the layer with those of its settings that are not the defaults, for messages."""
         settings: list[str] = []
-        for setting in vars(type(self)).get("__dataclass_fields__", {}).values():
+        for setting in fields(self) if "__dataclass_fields__" in vars(type(self)) else ():  # type: ignore[arg-type]
             value = getattr(self, setting.name)
             if setting.default is MISSING:
                 settings.append(repr(value))

@@ -27,6 +27,8 @@ class ActivationOperation(Operation):
         The activation.
     """
 
+    each_step = True
+
     def __init__(self, function: Function) -> None:
         self.function = function
         self.passes_gradient = self.folds_derivative = has_output_derivative(function)

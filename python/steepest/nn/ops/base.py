@@ -66,7 +66,9 @@ class Operation(ABC):
     allocates: ClassVar[bool] = False
     """Whether `forward` and `vjp` return other arrays than those that they are given; `vjp` may return views of d."""
     takes_integers: ClassVar[bool] = False
-    """Whether inputs may be integers; the output of a view or a permutation of integers are integers, too."""
+    """Whether inputs may be integers."""
+    passes_integers: ClassVar[bool] = False
+    """Whether the output is integers if an input is."""
     folds_derivative: bool = False
     """Whether `vjp` can apply the derivative of the activation before it."""
     passes_items: ClassVar[bool] = False
@@ -142,6 +144,24 @@ class Operation(ABC):
     def at_prediction(self) -> Operation | None:
         """Return what a prediction computes in place of this operation; None if the input is the output there."""
         return self
+
+    each_step: bool = False
+    """Whether a step of a sequence, along the first axis of a sample, depends on that step of the inputs alone."""
+
+    def streaming(self) -> Operation | None:
+        """Return what computes the next step of a sequence, or None if the input is the output there.
+
+        Raises
+        ------
+        ValueError
+            If a step depends on more than the steps before it.
+        """
+        if not self.each_step:
+            raise ValueError("needs whole sequences")
+        return self.at_prediction()
+
+    def forget_state(self) -> None:  # noqa: B027 - most operations carry nothing from pass to pass
+        """Set what `forward` carries from one pass to the next to zero."""
 
     def release(self) -> None:  # noqa: B027 - most operations keep nothing
         """Free what `forward` keeps for derivatives."""

@@ -23,6 +23,7 @@ class DropoutOperation(Operation):
         Number of the forward pass, which is the random stream.
     """
 
+    each_step = True
     draws = True
     gradient_reads = frozenset()
 

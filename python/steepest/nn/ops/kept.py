@@ -20,16 +20,21 @@ class KeepingOperation(Operation):
     """
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[int, tuple[Array, ...]] = OrderedDict()
+        self._kept: OrderedDict[int, dict[str, tuple[Array, ...]]] = OrderedDict()
 
-    def arrays_for(self, n: int, allocate: Callable[[], tuple[Array, ...]]) -> tuple[Array, ...]:
-        """Return the arrays of a batch size, which a forward pass fills."""
-        found = self._kept.get(n)
-        if found is None:
-            found = self._kept[n] = allocate()
+    def arrays_for(
+        self, n: int, allocate: Callable[[], tuple[Array, ...]], part: str = ""
+    ) -> tuple[Array, ...]:
+        """Return the arrays of a batch size, which a pass fills; an operation may keep several parts of them."""
+        parts = self._kept.get(n)
+        if parts is None:
+            parts = self._kept[n] = {}
             if len(self._kept) > KEPT_BATCH_SIZES:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(n)
+        found = parts.get(part)
+        if found is None:
+            found = parts[part] = allocate()
         return found
 
     def release(self) -> None:

@@ -23,6 +23,8 @@ class LinearOperation(AffineOperation):
         Precision of the products, one of `kernels.PRECISIONS`.
     """
 
+    each_step = True
+
     def __init__(self, activation: Function = "identity", precision: str = "float32") -> None:
         super().__init__(activation)
         self.precision = precision

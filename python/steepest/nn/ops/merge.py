@@ -16,6 +16,7 @@ from .base import Moved, Operation, Parameters, Reverse
 class AddOperation(Operation):
     """The sum of two or more inputs."""
 
+    each_step = True
     passes_gradient = True
     gradient_reads = frozenset()
 
@@ -48,6 +49,7 @@ class AddOperation(Operation):
 class MultiplyOperation(Operation):
     """The product of two inputs, item by item."""
 
+    each_step = True
     gradient_reads = frozenset({"inputs"})
 
     def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
@@ -87,6 +89,7 @@ class ConcatenateOperation(Operation):
         Lengths of the last axes of the inputs.
     """
 
+    each_step = True
     gradient_reads = frozenset()
 
     def __init__(self, widths: Sequence[int]) -> None:

@@ -34,6 +34,7 @@ class NormalizationOperation(KeepingOperation):
     def __init__(self, kind: str, eps: float, groups: int = 1, *, keeps: bool = True) -> None:
         super().__init__()
         self.kind, self.eps, self.groups, self._keeps = kind, eps, groups, keeps
+        self.each_step = kind != "group"
 
     def at_prediction(self) -> NormalizationOperation:
         if not self._keeps:
@@ -138,6 +139,7 @@ class BatchNormOperation(KeepingOperation):
         Share of a batch in the running averages.
     """
 
+    each_step = True
     gradient_reads = frozenset({"inputs"})
 
     def __init__(self, eps: float, momentum: float) -> None:

@@ -14,6 +14,7 @@ from .base import Moved, Operation, Parameters, Reverse, as_rows
 class PReLUOperation(Operation):
     """x where x > 0, and ``slope x`` elsewhere."""
 
+    each_step = True
     gradient_reads = frozenset({"inputs"})
 
     def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:

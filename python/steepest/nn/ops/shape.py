@@ -24,6 +24,7 @@ class ReshapeOperation(Operation):
     is_view = True
     passes_gradient = True
     takes_integers = True
+    passes_integers = True
     gradient_reads = frozenset()
 
     def __init__(self, old: tuple[int, ...], new: tuple[int, ...]) -> None:
@@ -69,6 +70,7 @@ class PermuteOperation(Operation):
 
     gradient_reads = frozenset()
     takes_integers = True
+    passes_integers = True
 
     def __init__(self, axes: tuple[int, ...]) -> None:
         self.axes = axes

@@ -13,6 +13,7 @@ from .base import Moved, Operation, Parameters, Reverse, as_rows
 class SoftmaxOperation(Operation):
     """``exp(x_j) / sum_k exp(x_k)`` along the last axis."""
 
+    each_step = True
     gradient_reads = frozenset({"output"})
 
     def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
