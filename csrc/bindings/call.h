@@ -262,6 +262,13 @@ class Call {
         return array.dtype == DType::kOther ? std::string(py::str(array.object.attr("dtype"))) : name_of(array.dtype);
     }
 
+    // Whether an object is an array, also one of another device: it must not pass for a number, whose value a graph
+    // would fix.
+    static bool is_array(py::handle object) {
+        return !PyFloat_Check(object.ptr()) && !PyLong_Check(object.ptr()) &&
+               (Backend::is_array(object) || py::hasattr(object, "__dlpack_device__"));
+    }
+
   private:
     template <class Make>
     Array made(const char* what, const std::vector<int64_t>& shape, Make&& make) {
@@ -273,13 +280,6 @@ class Call {
             if (!error.matches(PyExc_ValueError)) throw;
             ops::reject(name_, what, " of shape ", shape_text(shape), " would be too large for any memory");
         }
-    }
-
-    // Whether an object is an array, also one of another device: it must not pass for a number, whose value a graph
-    // would fix.
-    static bool is_array(py::handle object) {
-        return !PyFloat_Check(object.ptr()) && !PyLong_Check(object.ptr()) &&
-               (Backend::is_array(object) || py::hasattr(object, "__dlpack_device__"));
     }
 
     static bool is_real(py::handle object) {

@@ -17,6 +17,7 @@
 #include "bindings/operations/recurrence.h"
 #include "bindings/operations/reductions.h"
 #include "bindings/operations/rows.h"
+#include "bindings/operations/sequences.h"
 #include "bindings/operations/updates.h"
 
 namespace steepest {
@@ -43,6 +44,8 @@ void export_operations(py::module_& m) {
     export_reductions<B>(m);
     export_rows<B>(m);
     export_images<B>(m);
+    export_embeddings<B>(m);
+    export_pooled_spans<B>(m);
     export_counters<B>(m);
     export_random_numbers<B>(m);
 }

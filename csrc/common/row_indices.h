@@ -16,7 +16,7 @@ STEEPEST_HD Failure start_failure(OperationNumber operation, int64_t start, int6
 }
 
 struct RowIndices {
-    VectorView<const int64_t> rows;
+    IntegerVectorView rows;
     ScalarView<int64_t> start;
     int64_t count;  // of the mini-batch
     int64_t limit;  // indices are 0 .. limit - 1

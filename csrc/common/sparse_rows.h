@@ -14,7 +14,7 @@ struct SparseRows {
     VectorView<const T> data;
     VectorView<const Index> indices;
     IntegerVectorView indptr;
-    VectorView<const int64_t> rows;  // row numbers, from the start of the mini-batch on
+    IntegerVectorView rows;  // row numbers, from the start of the mini-batch on
     int64_t start, columns;
     OperationNumber operation;
 

@@ -11,6 +11,7 @@
 #include "ops/counters.h"
 #include "ops/cumsum.h"
 #include "ops/dropout.h"
+#include "ops/embedding_backward.h"
 #include "ops/gaussian_loss.h"
 #include "ops/gradient_gram.h"
 #include "ops/gradient_norms.h"
@@ -26,10 +27,13 @@
 #include "ops/output_divergence.h"
 #include "ops/output_fisher.h"
 #include "ops/pointwise_loss.h"
+#include "ops/pool_spans.h"
+#include "ops/positions.h"
 #include "ops/prelu.h"
 #include "ops/random.h"
 #include "ops/recurrence.h"
 #include "ops/reduce.h"
+#include "ops/rotary.h"
 #include "ops/sampled_score.h"
 #include "ops/second_moment.h"
 #include "ops/softmax.h"
@@ -91,11 +95,17 @@
     X(TakeSparseRows)                \
     X(TakeImages)                    \
     X(MixRows)                       \
+    X(EmbeddingBackward)             \
+    X(Rotary)                        \
+    X(PoolSpans)                     \
+    X(PoolSpansBackward)             \
+    X(PoolSpansGather)               \
     X(RandomUniform)
 
 // X(operation): operations that exist in one form.
 #define STEEPEST_OTHER_OPERATIONS(X) \
     X(TakeRows)                      \
+    X(Positions)                     \
     X(Copy)                          \
     X(Increment)                     \
     X(Accumulate)                    \

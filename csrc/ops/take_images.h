@@ -26,7 +26,7 @@ struct TakeImages {
     static constexpr int64_t kLargestSide = (int64_t{1} << 31) - 1;
     TensorView<const uint8_t> pixels;  // (n, h, w, c), or absent
     TensorView<const T> images;        // the same of numbers: one of the two is there
-    VectorView<const int64_t> rows;    // (m,)
+    IntegerVectorView rows;            // (m,)
     ScalarView<int64_t> start;
     TensorView<T> out;  // (batch, out_h, out_w, c), disjoint from all inputs
     ChannelNumbers<T> scale, offset;

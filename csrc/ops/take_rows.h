@@ -8,8 +8,8 @@ namespace steepest::ops {
 struct TakeRows {
     static constexpr const char* kName = "take_rows";
     static constexpr bool kMayFail = true;
-    MatrixView<const char> x;           // (n, bytes in a row), rows contiguous
-    VectorView<const int64_t> indices;  // (m,)
+    MatrixView<const char> x;   // (n, bytes in a row), rows contiguous
+    IntegerVectorView indices;  // (m,)
     ScalarView<int64_t> start;
     MatrixView<char> out;  // (batch, bytes in a row), disjoint from x
 

@@ -11,10 +11,10 @@ template <class T>
 struct TakeSparseRows {
     static constexpr const char* kName = "take_sparse_rows";
     static constexpr bool kMayFail = true;
-    VectorView<const T> data;        // (items,)
-    IntegerVectorView indices;       // (items,) of int32 or int64
-    IntegerVectorView indptr;        // (n + 1,) of int32 or int64
-    VectorView<const int64_t> rows;  // (m,)
+    VectorView<const T> data;   // (items,)
+    IntegerVectorView indices;  // (items,) of int32 or int64
+    IntegerVectorView indptr;   // (n + 1,) of int32 or int64
+    IntegerVectorView rows;     // (m,)
     ScalarView<int64_t> start;
     MatrixView<T> out;  // (batch, d), disjoint from all inputs
 

@@ -20,6 +20,7 @@ WITHOUT_FLOAT_INPUTS = {
     "look_up",
     "take_rows",
     "take_images/uint8",
+    "positions",
     "random_uniform",
 }
 FLOAT_CASES = [name for name in cases.CASES if name not in WITHOUT_FLOAT_INPUTS]

@@ -331,7 +331,11 @@ MIXED = {"mixup": 1.0, "mix_weights": np.full(4, 7.0, np.float32), "seed": 0}
             ValueError,
             "images must be (n, h, w) or (n, h, w, c), but has shape",
         ),
-        (lambda: K.take_images(X, ROWS.astype(np.int32)), TypeError, "rows has dtype int32; int64 is needed"),
+        (
+            lambda: K.take_images(X, ROWS * 1.0),
+            TypeError,
+            "rows has dtype float64; an integer dtype is needed",
+        ),
         (
             lambda: K.take_images(X, ROWS, OUT[:, :4]),
             ValueError,

@@ -170,7 +170,7 @@ def test_start_out_of_range(start, as_array):
         ("indices", np.array([0, 3, 1]), ValueError),
         ("indptr", np.zeros(0, np.int32), ValueError),
         ("rows", np.array([0, 1]), ValueError),
-        ("rows", np.array([2, 0, 1], np.int32), TypeError),
+        ("rows", np.array([2.0, 0.0, 1.0]), TypeError),
         ("indices", np.zeros(6, np.uint32), TypeError),
         ("indptr", np.zeros(4, np.int16), TypeError),
         ("data", np.arange(6), TypeError),

@@ -88,7 +88,7 @@ class Maker:
 CASES = {name: make for module in MODULES for name, make in getattr(module, "CASES", {}).items()}
 
 # Kernels that write no array; their own test files test them.
-WITHOUT_OUTPUT = {"require_finite", "random_bits", "permutation"}
+WITHOUT_OUTPUT = {"require_finite", "random_bits", "permutation", "sinusoidal"}
 
 
 def make(name, dtype=np.float32, large=False):

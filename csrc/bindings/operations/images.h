@@ -48,7 +48,7 @@ void export_images(py::module_& m) {
 
     define<B>(
         m,
-        signature("take_images", "Array", arg::any_array("images"), arg::int64s("rows"), arg::output("out"),
+        signature("take_images", "Array", arg::any_array("images"), arg::integers("rows"), arg::output("out"),
                   arg::keywords_only(), arg::start_or_array("start"),
                   arg::channel_numbers("scale", "float | Sequence[float] | None", py::none()),
                   arg::channel_numbers("offset", "float | Sequence[float]", py::float_(0.0)), arg::pair_or_none("crop"),
@@ -85,7 +85,7 @@ void export_images(py::module_& m) {
             const auto submit = [&]<class T>(T) {
                 call.submit(ops::TakeImages<T>{
                     bytes ? images_of<const uint8_t>(images) : TensorView<const uint8_t>(),
-                    bytes ? TensorView<const T>() : images_of<const T>(images), rows.vector<const int64_t>(), start,
+                    bytes ? TensorView<const T>() : images_of<const T>(images), rows.integers(), start,
                     images_of<T>(out), channel_numbers_of<T>(scale, bytes ? 1 / 255.0 : 1),
                     channel_numbers_of<T>(offset, 0), static_cast<T>(fill), rules, stream, weights.vector<T>()});
             };

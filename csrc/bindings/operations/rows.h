@@ -34,7 +34,7 @@ template <class B>
 void export_rows(py::module_& m) {
     define<B>(
         m,
-        signature("take_rows", "Array", arg::any_array("x"), arg::int64s("indices"), arg::output("out"),
+        signature("take_rows", "Array", arg::any_array("x"), arg::integers("indices"), arg::output("out"),
                   arg::keywords_only(), arg::start_or_array("start")),
         [](Call<B>& call, const Array& x, const Array& indices, const Output& out_, ScalarView<int64_t> start) {
             if (py::cast<bool>(x.object.attr("dtype").attr("hasobject")))
@@ -53,26 +53,24 @@ void export_rows(py::module_& m) {
                 reject_type(call.name(), "out has dtype ", call.dtype_text(out), ", but x has ", call.dtype_text(x));
             if (!out.has_contiguous_rows()) ops::reject(call.name(), "the rows of out must be contiguous");
             call.require_writeable("out", out);
-            call.submit(
-                ops::TakeRows{row_bytes<const char>(x), indices.vector<const int64_t>(), start, row_bytes<char>(out)});
+            call.submit(ops::TakeRows{row_bytes<const char>(x), indices.integers(), start, row_bytes<char>(out)});
             return out.object;
         });
 
-    define<B>(
-        m,
-        signature("take_sparse_rows", "Array", arg::vector("data"), arg::integers("indices"), arg::integers("indptr"),
-                  arg::int64s("rows"), arg::changed_array("out", 2), arg::keywords_only(),
-                  arg::start_or_array("start")),
-        [](Call<B>& call, const Array& data, const Array& indices, const Array& indptr, const Array& rows,
-           const Array& out, ScalarView<int64_t> start) {
-            require_sparse_index(call, "indices", indices), require_sparse_index(call, "indptr", indptr);
-            call.submit_float([&]<class T>() {
-                return ops::TakeSparseRows<T>{
-                    data.vector<const T>(), indices.integers(), indptr.integers(), rows.vector<const int64_t>(), start,
-                    out.matrix<T>()};
-            });
-            return out.object;
-        });
+    define<B>(m,
+              signature("take_sparse_rows", "Array", arg::vector("data"), arg::integers("indices"),
+                        arg::integers("indptr"), arg::integers("rows"), arg::changed_array("out", 2),
+                        arg::keywords_only(), arg::start_or_array("start")),
+              [](Call<B>& call, const Array& data, const Array& indices, const Array& indptr, const Array& rows,
+                 const Array& out, ScalarView<int64_t> start) {
+                  require_sparse_index(call, "indices", indices), require_sparse_index(call, "indptr", indptr);
+                  call.submit_float([&]<class T>() {
+                      return ops::TakeSparseRows<T>{
+                          data.vector<const T>(), indices.integers(), indptr.integers(), rows.integers(), start,
+                          out.matrix<T>()};
+                  });
+                  return out.object;
+              });
 }
 
 }  // namespace steepest

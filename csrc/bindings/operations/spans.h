@@ -22,6 +22,15 @@ Spans spans_of(const Call<B>& call, const char* what, const Array& table, int64_
     return {{}, sequences, rows};
 }
 
+// The caller's array for a result with a row for each step, or a new one, whose rows in no sequence are zeros.
+template <class B>
+Array output_of_steps(Call<B>& call, const Output& out, const std::vector<int64_t>& shape, DType dtype,
+                      const Array& spans) {
+    Array array = call.output(out, shape, dtype);
+    if (spans && !out.is_given()) array.object.attr("fill")(0);
+    return array;
+}
+
 namespace arg {
 
 inline auto spans(const char* name) {

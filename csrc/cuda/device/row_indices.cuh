@@ -57,12 +57,17 @@ __device__ inline bool rows_are_valid(const Guard& guard, const RowIndices& rows
     return false;
 }
 
-// Checks many rows by a kernel of their own. Returns whether it does; if not, each of the `blocks` blocks must.
-inline bool check_rows_before(const RowIndices& rows, int64_t blocks, Stream& stream) {
-    if (every_block_looks(rows.count, blocks)) return false;
+// Checks the rows by a kernel of their own.
+inline void check_rows(const RowIndices& rows, Stream& stream) {
     auto* const found = static_cast<int64_t*>(stream.state.workspace(kMaxScanBlocks * sizeof(int64_t)));
     launch_kernel(stream, check_rows_kernel, scan_grid(rows.count), dim3(kScanThreads), sizeof(RowCheckMemory),
                   stream.guard(), rows, found, stream.state.tickets());
+}
+
+// The same if there are many. Returns whether it does; if not, each of the `blocks` blocks must.
+inline bool check_rows_before(const RowIndices& rows, int64_t blocks, Stream& stream) {
+    if (every_block_looks(rows.count, blocks)) return false;
+    check_rows(rows, stream);
     return true;
 }
 

@@ -32,6 +32,32 @@ inline void check_spans(const Spans& spans, OperationNumber operation, Stream& s
                   spans, operation);
 }
 
+// The steps of a sequence, each with `items` items, are divided among as many blocks for every sequence. How many rows a
+// sequence has is known on the device alone, so that the number of blocks follows from the average.
+struct SpanBlocks {
+    int64_t count;  // for each sequence
+    int64_t items;  // of a step
+
+    SpanBlocks(const Spans& spans, int64_t items, const Stream& stream) : count(1), items(items) {
+        constexpr int64_t kBlocksOfMultiprocessor = 16;
+        if (spans.count == 0) return;
+        const int64_t useful = blocks_for(blocks_for(spans.rows, spans.count) * items, kSpanThreads);
+        const int64_t most = kBlocksOfMultiprocessor * stream.device.multiprocessors / spans.count;
+        const int64_t wanted = useful < most ? useful : most;
+        if (wanted > 1) count = wanted;
+    }
+
+    dim3 grid(const Spans& spans) const { return dim3(static_cast<unsigned>(items == 0 ? 0 : spans.count * count)); }
+};
+
+// Calls f(sequence, place in the sequence, item) for the items of this thread, in a grid of SpanBlocks::grid().
+template <class F>
+__device__ __forceinline__ void for_my_items(const Spans& spans, const SpanBlocks& blocks, F f) {
+    const int64_t i = blockIdx.x / blocks.count, n = spans.length(i) * blocks.items;
+    for (int64_t e = blockIdx.x % blocks.count * kSpanThreads + threadIdx.x; e < n; e += blocks.count * kSpanThreads)
+        f(i, e / blocks.items, e % blocks.items);
+}
+
 }  // namespace
 }  // namespace STEEPEST_TARGET
 }  // namespace steepest

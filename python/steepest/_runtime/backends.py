@@ -83,6 +83,17 @@ def backend_on(device: str, operation: str) -> Backend:
     return _cpu_backend() if device == "cpu" else _cuda_backend()
 
 
+def backend_for(operation: str, array: object, device: str | None, what: str = "out") -> Backend:
+    """Return the backend of an array, or of `device` if there is none; `what` is the array's name in messages."""
+    if array is None:
+        return backend_on("cpu" if device is None else device, operation)
+    if device is not None:
+        check_device(device, operation)
+        if device != device_of(array):
+            raise ValueError(f"[{operation}] device is {device!r}, but {what} lies on {device_of(array)!r}")
+    return backend_of(array)
+
+
 def check_device(device: str, operation: str) -> None:
     """Raise ValueError unless `device` is "cpu" or "cuda"."""
     if device not in DEVICES:

@@ -44,6 +44,8 @@ from steepest.kernels.linear import *
 from steepest.kernels.linear_model import *
 from steepest.kernels.loss import *
 from steepest.kernels.pool import *
+from steepest.kernels.pool_spans import *
+from steepest.kernels.positions import *
 from steepest.kernels.random import *
 from steepest.kernels.recurrence import *
 from steepest.kernels.reduce import *

@@ -7,20 +7,15 @@ threads.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
 from steepest import _cpu
 from steepest._runtime.arguments import checked_integer
 from steepest._runtime.arrays import Array, Int64Array
-from steepest._runtime.backends import backend_of, backend_on, check_device, device_of, import_cupy
+from steepest._runtime.backends import backend_for, check_device, import_cupy
 
 __all__ = ["permutation", "random_bits", "random_uniform"]
-
-if TYPE_CHECKING:
-    from steepest._operations import Backend
 
 
 def random_uniform(
@@ -70,7 +65,7 @@ def random_uniform(
         name = np.dtype(dtype).name
     except TypeError:
         raise TypeError(f"[random_uniform] dtype {dtype!r} is not float32 or float64") from None
-    return _backend("random_uniform", out, device).random_uniform(
+    return backend_for("random_uniform", out, device).random_uniform(
         shape, low, high, seed=seed, stream=stream, dtype=name, out=out
     )
 
@@ -84,7 +79,7 @@ def random_bits(
     device: str | None = None,
 ) -> npt.NDArray[np.uint64]:
     """Return n random 64-bit integers as uint64; other parameters as in `random_uniform`."""
-    return _backend("random_bits", out, device).random_bits(n, seed=seed, stream=stream, out=out)
+    return backend_for("random_bits", out, device).random_bits(n, seed=seed, stream=stream, out=out)
 
 
 def permutation(n: int, *, seed: int, stream: int = 0, device: str = "cpu") -> Int64Array:
@@ -122,14 +117,3 @@ def permutation(n: int, *, seed: int, stream: int = 0, device: str = "cpu") -> I
     keys = random_bits(n, seed=seed, stream=stream, device=device)
     order: Int64Array = (np if device == "cpu" else import_cupy()).argsort(keys).astype(np.int64, copy=False)
     return order
-
-
-def _backend(operation: str, out: Array | None, device: str | None) -> Backend:
-    """Return the backend of `out`, or of a new array on `device`."""
-    if out is None:
-        return backend_on("cpu" if device is None else device, operation)
-    if device is not None:
-        check_device(device, operation)
-        if device != device_of(out):
-            raise ValueError(f"[{operation}] device is {device!r}, but out lies on {device_of(out)!r}")
-    return backend_of(out)

@@ -12,7 +12,7 @@ __all__ = ["mix_rows", "take_images"]
 
 def take_images(
     images: Array,
-    rows: Int64Array,
+    rows: Array,
     out: Array | None = None,
     *,
     start: int | Int64Array | None = None,
@@ -48,7 +48,7 @@ def take_images(
     ----------
     images : ndarray of uint8, float32 or float64 of shape (n, h, w) or (n, h, w, c)
         Images of one or of c channels.
-    rows : ndarray of int64 of shape (m,)
+    rows : ndarray of integers of shape (m,)
         Indices of images.
     out : ndarray of shape (batch, h_out, w_out) or (batch, h_out, w_out, c), optional
         Receives the mini-batch, in float32 or float64 for images of uint8, else in the dtype of the images. Without

@@ -1,15 +1,15 @@
-"""Gathering of mini-batches: rows of a dense or sparse matrix by index."""
+"""Gathering of mini-batches: rows of a dense or sparse matrix by index, and the gradient of such a gathering."""
 
 from __future__ import annotations
 
 from steepest._runtime.arrays import Array, Int64Array
 from steepest._runtime.backends import backend_of
 
-__all__ = ["take_rows", "take_sparse_rows"]
+__all__ = ["embedding_backward", "take_rows", "take_sparse_rows"]
 
 
 def take_rows(
-    x: Array, indices: Int64Array, out: Array | None = None, *, start: int | Int64Array | None = None
+    x: Array, indices: Array, out: Array | None = None, *, start: int | Int64Array | None = None
 ) -> Array:
     """Return ``x[indices[start : start + len(out)]]``, a shuffled mini-batch.
 
@@ -17,8 +17,8 @@ def take_rows(
     ----------
     x : ndarray of shape (n,) or (n, d)
         Samples with contiguous rows, of any dtype without references to Python objects.
-    indices : ndarray of int64 of shape (m,)
-        Rows of x.
+    indices : ndarray of integers of shape (m,)
+        Rows of x. With a table of embeddings as x, the indices are ids, and `embedding_backward` is the gradient.
     out : ndarray of shape (batch,) or (batch, d), optional
         Receives the rows. Without `out`, the mini-batch runs from `start` to the last index.
     start : int or 0-d int64 ndarray, optional
@@ -40,11 +40,52 @@ def take_rows(
     return backend_of(x).take_rows(x, indices, out, start=start)
 
 
+def embedding_backward(d_out: Array, ids: Array, out: Array, *, accumulate: bool = False) -> Array:
+    """Return the gradient of ``take_rows(table, ids)`` with respect to the table, an embedding.
+
+    out[r] = the sum of d_out[i] over the rows i with ids[i] = r, added in the order of i. A row of the table that no id
+    names gets 0.
+
+    Parameters
+    ----------
+    d_out : ndarray of shape (n, d)
+        Gradient with respect to the rows that were taken.
+    ids : ndarray of integers of shape (n,)
+        Row of the table for each row of d_out.
+    out : ndarray of shape (rows, d)
+        Receives the gradient; its shape is that of the table.
+    accumulate : bool, default=False
+        Add to what `out` holds. Rows that no id names then stay as they are.
+
+    Returns
+    -------
+    ndarray of shape (rows, d)
+        `out`.
+
+    Raises
+    ------
+    IndexError
+        If an id is outside 0..rows-1.
+    TypeError, ValueError
+        See the package's conventions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from steepest import kernels as K
+    >>> K.embedding_backward(np.array([[1.0], [2.0], [4.0]]), np.array([2, 0, 2]), np.empty((3, 1)))
+    array([[2.],
+           [0.],
+           [5.]])
+    """
+    return backend_of(d_out).embedding_backward(d_out, ids, out, accumulate=accumulate)
+
+
 def take_sparse_rows(
     data: Array,
     indices: Array,
     indptr: Array,
-    rows: Int64Array,
+    rows: Array,
     out: Array,
     *,
     start: int | Int64Array | None = None,
@@ -63,7 +104,7 @@ def take_sparse_rows(
         Column of each item.
     indptr : ndarray of int32 or int64 of shape (n + 1,)
         Position in `data` of each row's first item, and the end of the last row.
-    rows : ndarray of int64 of shape (m,)
+    rows : ndarray of integers of shape (m,)
         Indices of rows of the matrix.
     out : ndarray of shape (batch, d)
         Receives the rows; d is the number of columns of the matrix.
