@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/normalization.h"
+#include "cpu/pieces.h"
 #include "cpu/rows.h"
 #include "cpu/tensor_rows.h"
 #include "cpu/wide_sum.h"
@@ -16,27 +17,6 @@ inline int block_rows(int64_t channels) {
     const int64_t rows = kItems / (channels + 1) / 4 * 4;
     return static_cast<int>(rows < kLeastRows ? kLeastRows : rows > kMostRows ? kMostRows : rows);
 }
-
-// Hands out the pieces of one block of memory, each aligned to 64 bytes.
-class Pieces {
-  public:
-    explicit Pieces(void* memory) : at_(static_cast<char*>(memory)) {}
-
-    template <class T>
-    static size_t bytes(int64_t items) {
-        return (static_cast<size_t>(items) * sizeof(T) + 63) / 64 * 64;
-    }
-
-    template <class T>
-    T* take(int64_t items) {
-        char* const taken = at_;
-        at_ += bytes<T>(items);
-        return reinterpret_cast<T*>(taken);
-    }
-
-  private:
-    char* at_;
-};
 
 // Contiguous items of a vector: in place, or in `buffer`, which an absent vector fills with `rest`.
 template <class T>
