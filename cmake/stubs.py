@@ -25,7 +25,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from steepest._runtime.arrays import Activation, Array, Arrays, Float64Array, Int64Array
+from steepest._runtime.arrays import Activation, Array, Arrays, BoolArray, Float64Array, Int64Array
 
 ActivationName: TypeAlias = Literal[{activation_names}]
 

@@ -58,6 +58,10 @@ inline const char* name_of(OperationNumber operation) {
             text << "sequence " << f.position << " has " << static_cast<int64_t>(f.number) << " rows from row "
                  << f.value << " on, which are not within the " << f.limit << " rows";
             throw py::value_error(text.str());
+        case Failure::kMask:
+            text << "sequence " << f.position << " has " << f.value << (f.number == 0 ? " queries" : " keys")
+                 << ", but a mask has only " << f.limit;
+            throw py::value_error(text.str());
         default:
             // The sign of NaN has no meaning, but would be printed.
             text << "a value became " << (std::isnan(f.number) ? std::abs(f.number) : f.number) << " in step " << step;

@@ -3,6 +3,7 @@
 
 #include <pybind11/stl.h>
 
+#include "bindings/operations/attention.h"
 #include "bindings/operations/convolutions.h"
 #include "bindings/operations/counters.h"
 #include "bindings/operations/distributions.h"
@@ -32,6 +33,7 @@ void export_operations(py::module_& m) {
     export_tensors<B>(m);
     export_activations<B>(m);
     export_softmax<B>(m);
+    export_attention<B>(m);
     export_pooling<B>(m);
     export_normalization<B>(m);
     export_recurrence<B>(m);

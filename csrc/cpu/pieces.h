@@ -9,10 +9,11 @@
 namespace steepest {
 inline namespace STEEPEST_TARGET {
 
-// Hands out the pieces of one block of memory, each aligned to 64 bytes.
+// Takes pieces one after the other, each aligned to a line of the cache. Without memory, it only counts them.
 class Pieces {
   public:
-    explicit Pieces(void* memory) : at_(static_cast<char*>(memory)) {}
+    explicit Pieces(void* memory = nullptr)
+        : begin_(reinterpret_cast<uintptr_t>(memory)), at_(reinterpret_cast<uintptr_t>(memory)) {}
 
     template <class T>
     static size_t bytes(int64_t items) {
@@ -21,13 +22,15 @@ class Pieces {
 
     template <class T>
     T* take(int64_t items) {
-        char* const taken = at_;
+        T* const taken = reinterpret_cast<T*>(at_);
         at_ += bytes<T>(items);
-        return reinterpret_cast<T*>(taken);
+        return taken;
     }
 
+    size_t used() const { return at_ - begin_; }
+
   private:
-    char* at_;
+    uintptr_t begin_, at_;
 };
 
 }  // namespace STEEPEST_TARGET

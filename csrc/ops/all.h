@@ -3,6 +3,7 @@
 
 #include "common/failure.h"
 #include "ops/activation.h"
+#include "ops/attention.h"
 #include "ops/avg_pool2d.h"
 #include "ops/binary.h"
 #include "ops/class_scatter.h"
@@ -78,6 +79,9 @@
     X(Softmax)                       \
     X(SoftmaxBackward)               \
     X(SoftmaxCrossEntropy)           \
+    X(Attention)                     \
+    X(AttentionBackward)             \
+    X(AttentionTangent)              \
     X(PointwiseLoss)                 \
     X(GaussianLoss)                  \
     X(OutputFisher)                  \

@@ -11,6 +11,7 @@ import numpy.typing as npt
 # CuPy has no type stubs; for type checkers its arrays are NumPy arrays.
 Array: TypeAlias = npt.NDArray[Any]
 Arrays: TypeAlias = Array | Sequence[Array]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
 Float64Array: TypeAlias = npt.NDArray[np.float64]
 Int64Array: TypeAlias = npt.NDArray[np.int64]
 

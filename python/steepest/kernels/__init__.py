@@ -28,6 +28,7 @@ from types import ModuleType as _ModuleType
 
 from steepest.kernels.activation import *
 from steepest.kernels.activation_functions import *
+from steepest.kernels.attention import *
 from steepest.kernels.batch_norm import *
 from steepest.kernels.class_scatter import *
 from steepest.kernels.classification_loss import *
