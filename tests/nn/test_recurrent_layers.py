@@ -312,12 +312,13 @@ def test_a_stream_gives_the_bits_of_the_whole_sequence(rng, dtype, layers):
 
 def test_streams_that_cannot_be(rng):
     x, lengths = inputs()
+    whole = "needs whole sequences"
     for make, text in (
-        (lambda: nn.Network([nn.Input((T, D)), nn.GRU(D, H, bidirectional=True)]), "needs whole sequences: it walks from"),
-        (lambda: nn.Network([nn.Input((T, D)), nn.Conv1d(D, H, 3, padding="same")]), "convolution, needs whole sequences"),
-        (lambda: nn.Network([x, lengths], nn.GRU(D, H)(x, lengths=lengths)), "the network must take one sequence"),
-        (lambda: nn.Network([nn.Input(D), nn.Linear(D, H), nn.Flatten()]), "layer 0"),
-    ):  # fmt: skip
+        (lambda: nn.Network([nn.Input((T, D)), nn.GRU(D, H, bidirectional=True)]), f"{whole}: it walks from"),
+        (lambda: nn.Network([nn.Input((T, D)), nn.Conv1d(D, H, 3, padding="same")]), f"convolution, {whole}"),
+        (lambda: nn.Network([x, lengths], nn.GRU(D, H)(x, lengths=lengths)), "must take one sequence"),
+        (lambda: nn.Network([nn.Input((T, D)), nn.Reshape((D, T))]), whole),
+    ):
         with pytest.raises(ValueError, match=re.escape(text)):
             make().stream()
     stream = nn.Network([nn.Input((T, D)), nn.GRU(D, H)]).stream(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from steepest._runtime.graph import capture
 from steepest._runtime.memory import aligned_zeros, to_device
 
 from .copying import Copyable
-from .execution import bound, run_forward, value_buffers
+from .execution import Arrays, bound, run_forward, value_buffers
 from .inputs import check_inputs, constant_in
+from .ops.stream import StreamOperation
 from .program import PASSES, Program, at_precision, fold_norms, for_streaming, optimized
 from .values import Input, Shape
 
@@ -65,14 +67,16 @@ class Stream:
         self._declared = Input(declared.shape[1:], declared.dtype, declared.name)  # type: ignore[arg-type]
         self._x = aligned_zeros((n, *program.shape(number)), own, device)
         self._operations = [node.operation for node in program.nodes]
-        arrays = [constants.get(i) for i in range(len(program.shapes))]
+        arrays: Arrays = [constants.get(i) for i in range(len(program.shapes))]
         arrays[number] = self._x
         outs = value_buffers(program, n, lambda shape: aligned_zeros(shape, dtype, device))
-        with capture() as self._graph:
-            run_forward(steps, arrays, outs)
-        self._outputs = [arrays[i] for i in program.outputs]
-        # The graph refers to these arrays; the steps keep the others.
-        self._kept = steps, arrays, outs
+        self._run = partial(run_forward, steps, arrays, outs)
+        operations = [o for o in self._operations if isinstance(o, StreamOperation)]
+        if all(operation.capturable for operation in operations):
+            with capture() as graph:
+                self._run()
+            self._run = graph.replay
+        self._arrays, self._places = arrays, program.outputs
 
     def step(self, x: Array) -> Any:
         """Return the output for the next step of each sequence.
@@ -96,8 +100,8 @@ class Stream:
         if len(x) != self._n:
             raise ValueError(f"[Stream.step] x has {len(x)} rows, but there are {self._n} sequences")
         K.copy(x.reshape(self._x.shape), out=self._x)
-        self._graph.replay()
-        found = [K.copy(_without_steps(output)) for output in self._outputs]  # type: ignore[arg-type]
+        self._run()
+        found = [K.copy(_without_steps(self._arrays[place])) for place in self._places]
         return found[0] if len(found) == 1 else tuple(found)
 
     def reset(self) -> None:

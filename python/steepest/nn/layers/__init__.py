@@ -5,10 +5,12 @@ and values.
 """
 
 from .activation import Activation
+from .attention import MultiHeadAttention, TransformerDecoder, TransformerEncoder
 from .base import Layer, ParameterSpec
 from .convolution import Conv1d, Conv2d, ConvTranspose2d
 from .custom import CustomLayer
 from .dropout import Dropout
+from .embedding import Embedding, PositionalEncoding
 from .linear import Linear
 from .merge import Add, Concatenate, Multiply
 from .normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
@@ -33,6 +35,7 @@ __all__ = [
     "ConvTranspose2d",
     "CustomLayer",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GlobalAvgPool2d",
     "GroupNorm",
@@ -40,13 +43,17 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "MaxPool2d",
+    "MultiHeadAttention",
     "Multiply",
     "PReLU",
     "ParameterSpec",
     "Permute",
+    "PositionalEncoding",
     "RMSNorm",
     "Reshape",
     "Residual",
     "Softmax",
+    "TransformerDecoder",
+    "TransformerEncoder",
     "Upsample",
 ]

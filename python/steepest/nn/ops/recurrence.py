@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from steepest import kernels as K
 from steepest._cpu import is_capturing
 from steepest._runtime.arrays import Array, Int64Array
 from steepest._runtime.backends import device_of
-from steepest._runtime.memory import aligned_empty, aligned_zeros, array_namespace, short_lived_empty, to_host
+from steepest._runtime.memory import aligned_empty, aligned_zeros, short_lived_empty
 
 from .base import Moved, Parameters, Reverse, as_rows
 from .kept import KEPT_BATCH_SIZES, KeepingOperation
 from .linear import LinearOperation
+from .spans import check_lengths, clear, packed_spans, padded_spans
 
 _STATES = {"lstm": 2}
 
@@ -127,7 +126,7 @@ class RecurrentOperation(KeepingOperation):
     def forget_state(self) -> None:
         """Set the states that are carried from batch to batch to zero."""
         for state in self._carried.values():
-            _clear(state)
+            clear(state)
 
     def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
         output, units = self.recurrence.output, len(parameters["recurrent_weight"])
@@ -162,7 +161,7 @@ class RecurrentOperation(KeepingOperation):
         buffers = self.arrays_for(n, allocate, "backward") if self._keeps and not is_packed else allocate()
         if self.recurrence.has_lengths and not is_packed:
             for buffer in buffers:
-                _clear(buffer)  # large products run over the padding
+                clear(buffer)  # large products run over the padding
         d_gates, before, inner_or_none = buffers
         given: dict[str, Any] = {}
         d_out = None
@@ -301,11 +300,13 @@ class RecurrentOperation(KeepingOperation):
         if out is not None and lengths is None:
             hidden = as_rows(out)
         if lengths is not None:
-            places, spans = _spans(lengths, steps, is_packed=is_packed)
-            walked = {"spans": spans}
-            if places is None:
-                _clear(hidden)
+            if is_packed:
+                places, spans = packed_spans(lengths, steps)
             else:
+                spans = padded_spans(lengths, steps)
+                clear(hidden)
+            walked = {"spans": spans}
+            if places is not None:
                 gates, hidden, kept = gates[: len(places)], hidden[: len(places)], kept[: len(places)]
                 rows = K.take_rows(rows, places, packed[: len(places)])
         states: dict[str, Any] = {}
@@ -332,13 +333,8 @@ class RecurrentOperation(KeepingOperation):
         """Return the lengths of the sequences, which are checked unless a graph is being captured."""
         if not self.recurrence.has_lengths:
             return None
-        lengths = inputs[1]
-        if not is_capturing() and len(lengths) and (int(lengths.min()) < 1 or int(lengths.max()) > steps):
-            wrong = int(to_host((lengths < 1) | (lengths > steps)).argmax())
-            raise ValueError(
-                f"[{self!r}] sequence {wrong} has the length {int(lengths[wrong])}; lengths must be in 1..{steps}"
-            )
-        return lengths
+        check_lengths(repr(self), inputs[1], steps)
+        return inputs[1]
 
     def _carry(self, x: Array, units: int) -> Array:
         """Return the states that one batch of n sequences leaves to the next; zeros at first."""
@@ -359,22 +355,6 @@ def _parts(states: Array, units: int, *names: str) -> dict[str, Any]:
     return {name: states[:, i * units : (i + 1) * units] for i, name in enumerate(names[:count])}
 
 
-def _spans(lengths: Int64Array, steps: int, *, is_packed: bool) -> tuple[Int64Array | None, Int64Array]:
-    """Return where the steps of padded sequences lie among all rows, and the spans of the sequences.
-
-    Spans are those among the gathered rows or, without gathering, in the padded array, and the first result is None.
-    """
-    xp, n = array_namespace(lengths), len(lengths)
-    spans = xp.empty((n, 2), np.int64)
-    if is_packed:
-        spans[:, 1] = lengths
-        spans[:, 0] = xp.cumsum(lengths) - lengths
-        return xp.flatnonzero(xp.arange(steps) < lengths[:, None]), spans
-    spans[:, 0] = xp.arange(n) * steps
-    K.copy(lengths, out=spans[:, 1])  # in a graph, with every replay
-    return None, spans
-
-
 def _gathered(walk: _Walk, rows: Array) -> Array:
     """Return the rows of a padded array that belong to sequences, in a new array if there are others."""
     return rows if walk.places is None else K.take_rows(rows, walk.places)
@@ -387,10 +367,3 @@ def _spread(walk: _Walk, rows: Array, padded: Array) -> None:
         return
     padded[...] = 0
     as_rows(padded)[walk.places] = rows
-
-
-def _clear(array: Array) -> None:
-    """Set an array to zero, in a graph too."""
-    if array.size:
-        zero = aligned_zeros((1,) * array.ndim, array.dtype, device_of(array))
-        K.copy(array_namespace(array).broadcast_to(zero, array.shape), out=array)

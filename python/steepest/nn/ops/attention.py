@@ -1,0 +1,298 @@
+"""Attention of several heads, over queries, keys and values that lie beside one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from steepest import kernels as K
+from steepest._runtime.arrays import Array
+from steepest._runtime.backends import device_of
+from steepest._runtime.memory import aligned_zeros, short_lived_empty, to_device
+
+from .base import Moved, Operation, Parameters, Reverse, as_rows
+from .kept import KeepingOperation
+from .spans import check_lengths, clear, padded_spans
+from .stream import StreamOperation
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What attention of several heads computes.
+
+    Attributes
+    ----------
+    heads, key_heads : int
+        Numbers of heads of the queries, and of keys and values.
+    causal : bool
+        Whether no step attends to a later one.
+    rotary : bool
+        Whether queries and keys are rotated by their positions.
+    has_memory : bool
+        Whether queries are the first input, and keys and values another one; otherwise one input has all three.
+    has_lengths : bool
+        Whether the last input is the lengths of the keys' sequences.
+    """
+
+    heads: int
+    key_heads: int
+    causal: bool = False
+    rotary: bool = False
+    has_memory: bool = False
+    has_lengths: bool = False
+
+
+class _Parts(NamedTuple):
+    """Queries, keys and values, or arrays of their shapes: rows of all sequences; None for what does not change."""
+
+    q: Array
+    k: Array
+    v: Array
+
+
+class AttentionOperation(KeepingOperation):
+    """Scaled dot-product attention; see `kernels.attention`.
+
+    Inputs are (steps, (heads + 2 key_heads) d) for attention of a sequence to itself, with queries, keys and values
+    side by side; otherwise (steps, heads d) and (key steps, 2 key_heads d).
+
+    Parameters
+    ----------
+    attention : Attention
+        What is computed.
+    keeps : bool, default=True
+        Whether `forward` keeps the logarithms that derivatives need; otherwise they compute them again.
+    """
+
+    takes_integers = True
+
+    def __init__(self, attention: Attention, *, keeps: bool = True) -> None:
+        super().__init__()
+        self.attention, self._keeps = attention, keeps
+
+    def at_prediction(self) -> AttentionOperation:
+        return AttentionOperation(self.attention, keeps=False) if self._keeps else self
+
+    def streaming(self) -> Operation:
+        if not self.attention.causal or self.attention.has_memory:
+            raise ValueError("needs whole sequences: causal attention of a sequence to itself does not")
+        return CachedAttentionOperation(self.attention)
+
+    def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
+        options = self._options(inputs)
+        if "spans" in options:
+            clear(out)
+        parts = self._rotated(self._parts(inputs), options)
+        self._attend(parts, out, self._logarithms(out), options)
+        return out
+
+    def vjp(
+        self, d: Array, inputs: Sequence[Array], output: Array, parameters: Parameters, into: Reverse
+    ) -> Sequence[Array | None]:
+        options = self._options(inputs)
+        parts = self._rotated(self._parts(inputs), options)
+        logarithms = self._logarithms(output)
+        if not self._keeps:
+            again = short_lived_empty(output.shape, output.dtype, device_of(output))
+            self._attend(parts, again, logarithms, options)
+        count = 2 if self.attention.has_memory else 1
+        grads = [
+            short_lived_empty(x.shape, x.dtype, device_of(x)) if d_x is None else d_x
+            for x, d_x in zip(inputs[:count], into.d_inputs, strict=False)
+        ]
+        if self.attention.has_lengths:
+            for grad in grads:
+                clear(grad)
+        d_parts = self._parts(grads)
+        K.attention_backward(
+            as_rows(d),
+            *parts,
+            as_rows(output),
+            logarithms,
+            self.attention.heads,
+            **options,
+            d_q=d_parts.q,
+            d_k=d_parts.k,
+            d_v=d_parts.v,
+        )
+        self._rotate(d_parts, d_parts, options, inverse=True)
+        return (*into.d_inputs[:count], *([None] * (len(inputs) - count)))
+
+    def jvp(
+        self,
+        inputs: Sequence[Array],
+        output: Array,
+        parameters: Parameters,
+        moved_inputs: Moved,
+        moved_parameters: Parameters,
+    ) -> Array:
+        options = self._options(inputs)
+        parts, logarithms = self._rotated(self._parts(inputs), options), self._logarithms(output)
+        result = aligned_zeros(output.shape, output.dtype, device_of(output))
+        if not self._keeps:
+            self._attend(
+                parts, short_lived_empty(output.shape, output.dtype, device_of(output)), logarithms, options
+            )
+        changes: list[Array | None] = [None, None, None]
+        first, *rest = moved_inputs[: 2 if self.attention.has_memory else 1]
+        if not self.attention.has_memory:
+            changes = list(self._rotated(self._parts([first]), options))
+        else:
+            if first is not None:
+                changes[0] = self._with_positions(as_rows(first), self.attention.heads, options, "spans")
+            if rest[0] is not None:
+                k, v = self._keys_and_values(as_rows(rest[0]))
+                changes[1:] = self._with_positions(k, self.attention.key_heads, options, "key_spans"), v
+        K.attention_tangent(
+            *changes,
+            *parts,
+            as_rows(output),
+            logarithms,
+            self.attention.heads,
+            **options,
+            out=as_rows(result),
+        )
+        return result
+
+    def _attend(self, parts: _Parts, out: Array, logarithms: Array, options: dict[str, Any]) -> None:
+        K.attention(*parts, self.attention.heads, **options, out=as_rows(out), log_sum_exp=logarithms)
+
+    def _logarithms(self, output: Array) -> Array:
+        shape = output.shape[0] * output.shape[1], self.attention.heads
+
+        def allocate() -> tuple[Array, ...]:
+            return (short_lived_empty(shape, output.dtype, device_of(output)),)
+
+        part = f"{output.shape[1]} steps"
+        return (self.arrays_for(len(output), allocate, part) if self._keeps else allocate())[0]
+
+    def _options(self, inputs: Sequence[Array]) -> dict[str, Any]:
+        """Return what the kernels take beside arrays."""
+        own = self.attention
+        options: dict[str, Any] = {"key_heads": own.key_heads, "causal": own.causal}
+        keys = inputs[1 if own.has_memory else 0]
+        if own.has_lengths:
+            check_lengths(repr(self), inputs[-1], keys.shape[1])
+            options["key_spans"] = spans = padded_spans(inputs[-1], keys.shape[1])
+            if not own.has_memory:
+                options["spans"] = spans
+        elif own.has_memory:
+            options["key_spans"] = to_device(_equal_spans(len(keys), keys.shape[1]), device_of(keys))
+        if own.has_memory:
+            options["spans"] = to_device(_equal_spans(*inputs[0].shape[:2]), device_of(inputs[0]))
+        if not options.keys() & {"spans", "key_spans"}:
+            options["sequences"] = len(inputs[0])
+        return options
+
+    def _parts(self, inputs: Sequence[Any]) -> _Parts:
+        """Return views of queries, keys and values."""
+        rows = as_rows(inputs[0])
+        if self.attention.has_memory:
+            return _Parts(rows, *self._keys_and_values(as_rows(inputs[1])))
+        own = self.attention
+        end = own.heads * (rows.shape[1] // (own.heads + 2 * own.key_heads))
+        return _Parts(rows[:, :end], *self._keys_and_values(rows[:, end:]))
+
+    @staticmethod
+    def _keys_and_values(rows: Array) -> tuple[Array, Array]:
+        half = rows.shape[1] // 2
+        return rows[:, :half], rows[:, half:]
+
+    def _rotated(self, parts: _Parts, options: dict[str, Any]) -> _Parts:
+        """Return queries and keys that are rotated by their positions, in new arrays, if they are to be."""
+        if not self.attention.rotary:
+            return parts
+        q = self._with_positions(parts.q, self.attention.heads, options, "spans")
+        return _Parts(
+            q, self._with_positions(parts.k, self.attention.key_heads, options, "key_spans"), parts.v
+        )
+
+    def _rotate(self, parts: _Parts, out: _Parts, options: dict[str, Any], *, inverse: bool) -> None:
+        if self.attention.rotary:
+            self._with_positions(parts.q, self.attention.heads, options, "spans", out.q, inverse=inverse)
+            self._with_positions(
+                parts.k, self.attention.key_heads, options, "key_spans", out.k, inverse=inverse
+            )
+
+    def _with_positions(
+        self,
+        rows: Array,
+        heads: int,
+        options: dict[str, Any],
+        which: str,
+        out: Array | None = None,
+        *,
+        inverse: bool = False,
+    ) -> Array:
+        if not self.attention.rotary:
+            return rows
+        spans = options.get(which, options.get("spans"))
+        return K.rotary(rows, heads, spans, options.get("sequences", 1), inverse=inverse, out=out)
+
+    def __repr__(self) -> str:
+        kind = "causal attention" if self.attention.causal else "attention"
+        return f"{kind} of {self.attention.heads} heads"
+
+
+def _equal_spans(n: int, steps: int) -> Any:
+    return np.stack([np.arange(n) * steps, np.full(n, steps)], axis=1)
+
+
+class CachedAttentionOperation(StreamOperation):
+    """Causal attention of the next step of each sequence to itself and to those before, whose keys are kept.
+
+    Parameters
+    ----------
+    attention : Attention
+        What is computed.
+    """
+
+    capturable = False
+
+    def __init__(self, attention: Attention) -> None:
+        self._attention, self._steps, self._capacity = attention, 0, 0
+        self._cache: Array | None = None
+
+    def forget_state(self) -> None:
+        self._steps = 0
+
+    def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
+        own, rows = self._attention, as_rows(inputs[0])
+        n, width = len(rows), rows.shape[1] // (own.heads + 2 * own.key_heads)
+        end, both = own.heads * width, (own.heads + own.key_heads) * width
+        if own.rotary:
+            K.rotary(
+                rows[:, :both], own.heads + own.key_heads, sequences=n, first=self._steps, out=rows[:, :both]
+            )
+        cache = self._with_room(n, rows[:, end:])
+        K.copy(rows[:, end:], out=cache[:, self._steps])
+        self._steps += 1
+        keys = cache.reshape(-1, cache.shape[2])
+        half = own.key_heads * width
+        spans = np.stack([np.arange(n) * self._capacity, np.full(n, self._steps)], axis=1)
+        K.attention(
+            rows[:, :end],
+            keys[:, :half],
+            keys[:, half:],
+            own.heads,
+            spans=to_device(np.stack([np.arange(n), np.ones(n, np.int64)], axis=1), device_of(rows)),
+            key_spans=to_device(spans, device_of(rows)),
+            key_heads=own.key_heads,
+            out=as_rows(out),
+        )
+        return out
+
+    def _with_room(self, n: int, like: Array) -> Array:
+        """Return the cache (n, capacity, keys and values), with room for another step: twice as much if it is full."""
+        if self._cache is None or self._steps == self._capacity:
+            old, self._capacity = self._cache, max(2 * self._capacity, 64)
+            self._cache = aligned_zeros((n, self._capacity, like.shape[1]), like.dtype, device_of(like))
+            if old is not None:
+                K.copy(old, out=self._cache[:, : self._steps])
+        return self._cache
+
+    def __repr__(self) -> str:
+        return f"cached attention of {self._attention.heads} heads"
