@@ -115,7 +115,7 @@ class WeightGradient {
         const Range images = images_of(chunk);
         for (int64_t image = images.begin; image < images.end; ++image) {
             team_.checkpoint();
-            for_walked_rows({0, height_}, [&](int64_t y, int n) {
+            for_walked_rows({0, height_}, walk.size, [&](int64_t y, int n) {
                 const Range rows{y, y + n};
                 const ImagePart<T> d = part_of_image(op_.d_out, image, rows, Range{0, width_}, false, gradient_);
                 sources.take(image, rows);

@@ -12,7 +12,7 @@ struct HeldSums {
     using V = Vec<T>;
     static constexpr bool kLeavesOut = false;
 
-    const PixelRows<T>& to;
+    const PixelRows<T> to;
     const V start;
 
     STEEPEST_HD V begin(int, int64_t, Lanes...) const { return start; }
@@ -28,7 +28,7 @@ struct HeldGradients {
     using V = Vec<T>;
     static constexpr bool kLeavesOut = true;
 
-    const PixelRows<const T>& from;
+    const PixelRows<const T> from;
     V bias;
 
     STEEPEST_HD V begin(int row, int64_t x, Lanes... lanes) {
@@ -57,7 +57,8 @@ struct Walker {
     }
 
     template <class Holder, class... Lanes>
-    STEEPEST_HD void run(const WalkedSources<T>& sources, int64_t outputs, Holder& holder, Lanes... lanes) {
+    STEEPEST_HD void run(const WalkedSources<T>& from, int64_t outputs, Holder& holder, Lanes... lanes) {
+        const WalkedSources<T> sources = from;  // which no store can change
         for (int64_t x = 1 - kHeld; x < outputs; ++x)
             if (sizeof...(Lanes) == 0 && x >= 0 && x + kHeld <= outputs)
                 step<false>(sources, x, outputs, holder, lanes...);
@@ -103,7 +104,7 @@ template <class T, int kSize, int kStride, int kRows, class... Lanes>
 void put_outputs(const Walk<T>& walk, const WalkedSources<T>& sources, const T* weights, Vec<T> start,
                  const PixelRows<T>& outputs, Lanes... lanes) {
     Walker<T, kSize, kSize, kStride, kRows> walker;
-#pragma GCC unroll 32
+#pragma GCC unroll 64
     for (int t = 0; t < kSize * kSize; ++t)
         walker.tap[t / kSize][t % kSize] = Vec<T>::load(weights + t * walk.channels, lanes...);
     HeldSums<T, Lanes...> holder{outputs, start};
@@ -129,7 +130,7 @@ void add_gradients(const Walk<T>& walk, WalkedSources<T> sources, const PixelRow
     }
 }
 
-// Calls f<kSize, kStride, kRows>() with the numbers of a walk.
+// Calls f<kSize, kStride, kRows>() with the numbers of a walk: as constants, they lay sums and weights in registers.
 template <int kSize, int kStride, int kRows, class T, class F>
 STEEPEST_HD void with_rows(const Walk<T>& walk, F&& f) {
     if constexpr (kRows > 1)
@@ -140,6 +141,7 @@ template <class T, class F>
 STEEPEST_HD void with_numbers(const Walk<T>& walk, F&& f) {
     if (walk.size == 3 && walk.stride == 1) return with_rows<3, 1, kWalkedRows>(walk, f);
     if (walk.size == 3) return with_rows<3, 2, kWalkedRows>(walk, f);
+    if (walk.size == 7) return with_rows<7, 1, walked_rows(7)>(walk, f);
     if (walk.stride == 1) return with_rows<5, 1, kWalkedRows>(walk, f);
     with_rows<5, 2, kWalkedRows>(walk, f);
 }

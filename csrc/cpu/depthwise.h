@@ -12,12 +12,14 @@ inline namespace STEEPEST_TARGET {
 
 // Rows that are walked along together: the sums of three of their columns lie in registers, beside nine weights.
 constexpr int kWalkedRows = kTileRows > 8 ? 4 : 2;
+constexpr int walked_rows(int64_t size) { return size <= 5 ? kWalkedRows : 2; }
 
 // Whether the window is one that is walked. Others are taken row by row (image_rows.h).
 inline bool walks(const ChannelGroups& channels, const Taps& window) {
     const TapAxis &down = window.rows, &across = window.columns;
-    return channels.depthwise() && down.size == across.size && down.stride == across.stride && down.dilation == 1 &&
-           across.dilation == 1 && (down.size == 3 || down.size == 5) && down.stride <= 2;
+    const bool fits = down.size == 3 || down.size == 5 ? down.stride <= 2 : down.size == 7 && down.stride == 1;
+    return channels.depthwise() && fits && down.size == across.size && down.stride == across.stride &&
+           down.dilation == 1 && across.dilation == 1;
 }
 
 // Neighbouring rows of an image.
@@ -30,7 +32,7 @@ struct PixelRows {
 // What some neighbouring rows of outputs read.
 template <class T>
 struct WalkedSources {
-    static constexpr int kMost = (kWalkedRows - 1) * 2 + 5;
+    static constexpr int kMost = (kWalkedRows - 1) * 2 + 7;  // for a stride of 2 and 7 taps
 
     const T* row[kMost];
     int64_t columns;  // that exist
@@ -105,10 +107,10 @@ class WalkedImage {
     WalkedSources<T> sources_{};
 };
 
-// Calls f(y, n) for a range of rows, kWalkedRows at most at a time, evenly divided.
+// Calls f(y, n) for a range of rows that are walked along by a window of this size, evenly divided.
 template <class F>
-STEEPEST_HD void for_walked_rows(Range rows, F&& f) {
-    const int64_t n = rows.end - rows.begin, walks = (n + kWalkedRows - 1) / kWalkedRows;
+STEEPEST_HD void for_walked_rows(Range rows, int64_t size, F&& f) {
+    const int64_t n = rows.end - rows.begin, most = walked_rows(size), walks = (n + most - 1) / most;
     for (int64_t w = 0; w < walks; ++w) {
         const int64_t begin = n * w / walks;
         f(rows.begin + begin, static_cast<int>(n * (w + 1) / walks - begin));
@@ -142,7 +144,7 @@ class DepthwiseConvolution {
     void run(const EpilogueOf& epilogue_of) {
         for_each_band(team_, out_.extent[0], out_.extent[1], bands_, [&](int64_t image, Range rows) {
             image_.take(image, rows);
-            for_walked_rows(rows, [&](int64_t y, int n) {
+            for_walked_rows(rows, walk_.size, [&](int64_t y, int n) {
                 walk_.rows = n;
                 for_each_vector<T>(0, out_.extent[3], [&](int64_t channel, int lanes) {
                     walk_.lanes = lanes;
