@@ -29,10 +29,13 @@ struct HeldGradients {
     static constexpr bool kLeavesOut = true;
 
     const PixelRows<const T> from;
+    const int64_t ahead;  // items between these rows and those of the next walk
     V bias;
 
     STEEPEST_HD V begin(int row, int64_t x, Lanes... lanes) {
-        const V gradient = V::load(from.data + row * from.row_stride + x * from.pixel_stride, lanes...);
+        const T* const at = from.data + row * from.row_stride + x * from.pixel_stride;
+        __builtin_prefetch(at + ahead, 0, 2);
+        const V gradient = V::load(at, lanes...);
         bias = bias + gradient;
         return gradient;
     }
@@ -46,6 +49,10 @@ template <class T, int kHigh, int kWide, int kStride, int kRows>
 struct Walker {
     using V = Vec<T>;
     static constexpr int kSources = (kRows - 1) * kStride + kHigh, kHeld = (kWide + kStride - 1) / kStride;
+
+    // The first of them are also the last of the walk before. The others are brought into the second-level cache by that
+    // walk: pixels with many channels lie too far apart for the processor to foresee them.
+    static constexpr int kShared = kHigh > kStride ? kHigh - kStride : 0;
 
     V tap[kHigh][kWide], held[kRows][kHeld];
 
@@ -84,6 +91,10 @@ struct Walker {
             V source[kSources];
 #pragma GCC unroll 16
             for (int s = 0; s < kSources; ++s) source[s] = V::load(sources.row[s] + column * sources.step, lanes...);
+            if constexpr (!kEdge)
+#pragma GCC unroll 8
+                for (int s = kShared; s < kSources; ++s)
+                    __builtin_prefetch(sources.row[s] + column * sources.step + sources.ahead, 0, 2);
 #pragma GCC unroll 8
             for (int d = 0; d < kHeld; ++d) {
                 const int t = q - d * kStride;
@@ -121,7 +132,7 @@ void add_gradients(const Walk<T>& walk, WalkedSources<T> sources, const PixelRow
         Walker<T, kHigh, kSize, kStride, kRows> walker;
 #pragma GCC unroll 16
         for (int t = 0; t < kTaps; ++t) walker.tap[t / kSize][t % kSize] = V::load(sums + t * walk.channels, lanes...);
-        HeldGradients<T, Lanes...> holder{gradients, V::load(bias, lanes...)};
+        HeldGradients<T, Lanes...> holder{gradients, kRows * gradients.row_stride, V::load(bias, lanes...)};
         walker.run(sources, walk.outputs, holder, lanes...);
 #pragma GCC unroll 16
         for (int t = 0; t < kTaps; ++t) walker.tap[t / kSize][t % kSize].store(sums + t * walk.channels, lanes...);

@@ -38,6 +38,7 @@ struct WalkedSources {
     int64_t columns;  // that exist
     int64_t step;     // items between neighbouring columns
     int64_t first;    // the column that the first tap of the first output reads
+    int64_t ahead;    // items between these rows and those of the next walk
 };
 
 // Some rows of outputs, kWalkedRows at most, for some neighbouring channels, a vector at most.
@@ -92,6 +93,7 @@ class WalkedImage {
             const bool exists = first + s >= held_.begin && first + s < held_.end;
             sources_.row[s] = (exists ? part_.data + (first + s - held_.begin) * part_.row_stride : zeros_) + channel;
         }
+        sources_.ahead = rows * down_.stride * part_.row_stride;
         return sources_;
     }
 
