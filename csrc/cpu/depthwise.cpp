@@ -23,7 +23,7 @@ struct HeldSums {
 };
 
 // For each output whose window has begun, its gradient. What a tap holds is then a sum of products.
-template <class T, class... Lanes>
+template <class T, bool kAhead, class... Lanes>
 struct HeldGradients {
     using V = Vec<T>;
     static constexpr bool kLeavesOut = true;
@@ -34,7 +34,7 @@ struct HeldGradients {
 
     STEEPEST_HD V begin(int row, int64_t x, Lanes... lanes) {
         const T* const at = from.data + row * from.row_stride + x * from.pixel_stride;
-        __builtin_prefetch(at + ahead, 0, 2);
+        if constexpr (kAhead) __builtin_prefetch(at + ahead, 0, 2);
         const V gradient = V::load(at, lanes...);
         bias = bias + gradient;
         return gradient;
@@ -51,7 +51,9 @@ struct Walker {
     static constexpr int kSources = (kRows - 1) * kStride + kHigh, kHeld = (kWide + kStride - 1) / kStride;
 
     // The first of them are also the last of the walk before. The others are brought into the second-level cache by that
-    // walk: pixels with many channels lie too far apart for the processor to foresee them.
+    // walk: pixels with many channels lie too far apart for the processor to foresee them. Walks with one row of taps
+    // after the other do so little work for a prefetch that it does not pay.
+    static constexpr bool kAhead = kHigh == kWide;
     static constexpr int kShared = kHigh > kStride ? kHigh - kStride : 0;
 
     V tap[kHigh][kWide], held[kRows][kHeld];
@@ -91,7 +93,7 @@ struct Walker {
             V source[kSources];
 #pragma GCC unroll 16
             for (int s = 0; s < kSources; ++s) source[s] = V::load(sources.row[s] + column * sources.step, lanes...);
-            if constexpr (!kEdge)
+            if constexpr (kAhead && !kEdge)
 #pragma GCC unroll 8
                 for (int s = kShared; s < kSources; ++s)
                     __builtin_prefetch(sources.row[s] + column * sources.step + sources.ahead, 0, 2);
@@ -132,7 +134,8 @@ void add_gradients(const Walk<T>& walk, WalkedSources<T> sources, const PixelRow
         Walker<T, kHigh, kSize, kStride, kRows> walker;
 #pragma GCC unroll 16
         for (int t = 0; t < kTaps; ++t) walker.tap[t / kSize][t % kSize] = V::load(sums + t * walk.channels, lanes...);
-        HeldGradients<T, Lanes...> holder{gradients, kRows * gradients.row_stride, V::load(bias, lanes...)};
+        HeldGradients<T, walker.kAhead, Lanes...> holder{gradients, kRows * gradients.row_stride,
+                                                         V::load(bias, lanes...)};
         walker.run(sources, walk.outputs, holder, lanes...);
 #pragma GCC unroll 16
         for (int t = 0; t < kTaps; ++t) walker.tap[t / kSize][t % kSize].store(sums + t * walk.channels, lanes...);
