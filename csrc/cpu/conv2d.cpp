@@ -1,5 +1,5 @@
 #include "cpu/bias_activation.h"
-#include "cpu/image_rows.h"
+#include "cpu/depthwise.h"
 #include "cpu/run.h"
 
 namespace steepest {
@@ -74,7 +74,6 @@ class Convolution {
         TapPanel<T> panel{};
         panel.stride = channels_.out, panel.step = window_.columns.stride * channels_.in;
         panel.segments = segments(part.row_stride);
-        if (window_.columns.dilation == window_.columns.stride) panel.run = window_.columns.size;
         panel.k = joins_taps_ ? window_.columns.size * channels_.in : channels_.group_in;
         channels_.for_each_panel(kCols, [&](int64_t group, int64_t first_output, int width, int64_t source) {
             panel.channel = group * channels_.group_out + first_output, panel.channels = width;
@@ -116,11 +115,20 @@ class Convolution {
     int64_t* offsets_;
 };
 
+template <class T>
+void run_depthwise(const ops::Conv2d<T>& op, Team& team) {
+    DepthwiseConvolution<T> convolution(op.x, op.weight, false, op.bias, op.out, op.window, team);
+    if (op.activation.is_identity()) return convolution.run([](int64_t, int64_t) { return NoEpilogue(); });
+    const BiasActivation<T> activation = bias_activation(VectorView<const T>{}, op.activation);
+    convolution.run([&](int64_t, int64_t) { return activation; });
+}
+
 }  // namespace
 
 template <class T>
 void run(const ops::Conv2d<T>& op, Team& team) {
     if (op.out.size() == 0) return;
+    if (walks(ChannelGroups(op.groups, op.x.extent[3], op.out.extent[3]), op.window)) return run_depthwise(op, team);
     Convolution<T> convolution(op, team);
     if (!op.bias && op.activation.is_identity()) return convolution.run(NoEpilogue(), NoEpilogue());
     if (convolution.is_flat())

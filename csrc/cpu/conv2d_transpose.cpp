@@ -1,6 +1,6 @@
 #include "cpu/added_products.h"
 #include "cpu/bias_activation.h"
-#include "cpu/image_rows.h"
+#include "cpu/depthwise.h"
 #include "cpu/run.h"
 
 namespace steepest {
@@ -124,7 +124,6 @@ class TransposedConvolution {
         TapPanel<T> panel{};
         panel.segments = segments(down, across, part.row_stride, panel.k);
         panel.step = channels_.in;
-        if (across_.stride == 1 && across_.dilation == 1) panel.run = across.count();
         panel.stride = channels_.depthwise() ? channels_.out : channels_.group_out;
         const int64_t column = across.source(x) - columns_.begin;
         const int64_t group_weights = taps * channels_.group_in * channels_.group_out;
@@ -175,6 +174,32 @@ class TransposedConvolution {
     int64_t* offsets_;
 };
 
+// With a stride of 1, the transpose of a depthwise convolution is one whose taps are turned.
+template <class T>
+class TurnedConvolution {
+  public:
+    static bool suits(const ops::Conv2dTranspose<T>& op) {
+        return walks(ChannelGroups(op.groups, op.x.extent[3], op.out.extent[3]), op.window) &&
+               op.window.rows.stride == 1;
+    }
+
+    TurnedConvolution(const ops::Conv2dTranspose<T>& op, Team& team)
+        : convolution_(op.x, op.weight, true, VectorView<const T>{}, op.out, turned(op.window), team) {}
+
+    template <class EpilogueOf>
+    void run(const EpilogueOf& epilogue_of) {
+        convolution_.run([&](int64_t image, int64_t y) { return epilogue_of(image, y, 0, 1); });
+    }
+
+  private:
+    static Taps turned(Taps window) {
+        for (TapAxis* axis : {&window.rows, &window.columns}) axis->before = axis->size - 1 - axis->before;
+        return window;
+    }
+
+    DepthwiseConvolution<T> convolution_;
+};
+
 template <template <class> class Way, class T>
 void run_by(const ops::Conv2dTranspose<T>& op, Team& team) {
     Way<T> way(op, team);
@@ -199,6 +224,7 @@ template <class T>
 void run(const ops::Conv2dTranspose<T>& op, Team& team) {
     if (op.out.size() == 0) return;
     if (AddedProducts<T>::suits(op)) return run_by<AddedProducts>(op, team);
+    if (TurnedConvolution<T>::suits(op)) return run_by<TurnedConvolution>(op, team);
     run_by<TransposedConvolution>(op, team);
 }
 

@@ -1,4 +1,4 @@
-#include "cpu/image_rows.h"
+#include "cpu/depthwise.h"
 #include "cpu/run.h"
 
 namespace steepest {
@@ -36,6 +36,7 @@ class WeightGradient {
     }
 
     void sum() {
+        if (walks(channels_, op_.window)) return sum_depthwise();
         const Range mine = team_.split(chunks_ * down_.size, 1);
         for (int64_t unit = mine.begin; unit < mine.end; ++unit) {
             const int64_t chunk = unit / down_.size, i = unit % down_.size;
@@ -81,15 +82,62 @@ class WeightGradient {
         }
     }
 
+    Range images_of(int64_t chunk) const {
+        const int64_t images = op_.x.extent[0];
+        return {images * chunk / chunks_, images * (chunk + 1) / chunks_};
+    }
+
+    // Few chunks are shared out by vectors of channels, whose sums are independent.
+    void sum_depthwise() {
+        constexpr int kSize = Vec<T>::kSize;
+        const int64_t image = WalkedImage<T>::scratch_items(op_.x, op_.window, kWalkedRows);
+        const int64_t gradients = kWalkedRows * width_ * channels_.out;
+        T* const scratch = static_cast<T*>(team_.scratch(scratch_bytes<T>(image + gradients, 0)));
+        WalkedImage<T> sources(op_.x, op_.window, scratch);
+        gradient_ = scratch + image;
+        const int64_t vectors = (channels_.out + kSize - 1) / kSize;
+        const int64_t parts = chunks_ < ops::Conv2dWeightGradient<T>::kMostChunks ? vectors : 1;
+        const Range mine = team_.split(chunks_ * parts, 1);
+        for (int64_t unit = mine.begin; unit < mine.end; ++unit) {
+            const int64_t part = unit % parts, end = vectors * (part + 1) / parts * kSize;
+            sum_walks(unit / parts, {vectors * part / parts * kSize, end < channels_.out ? end : channels_.out},
+                      sources);
+        }
+    }
+
+    // Sums a chunk of images for some of the channels.
+    void sum_walks(int64_t chunk, Range channels, WalkedImage<T>& sources) {
+        T* const to = total(chunk);
+        T* const bias = to + op_.weight.size();
+        for (int64_t t = 0; t <= op_.window.taps(); ++t)
+            for (int64_t c = channels.begin; c < channels.end; ++c) to[t * channels_.out + c] = T(0);
+        Walk<T> walk{across_.size, across_.stride, 0, width_, 0, channels_.out};
+        const Range images = images_of(chunk);
+        for (int64_t image = images.begin; image < images.end; ++image) {
+            team_.checkpoint();
+            for_walked_rows({0, height_}, walk.size, [&](int64_t y, int n) {
+                const Range rows{y, y + n};
+                const ImagePart<T> d = part_of_image(op_.d_out, image, rows, Range{0, width_}, false, gradient_);
+                sources.take(image, rows);
+                walk.rows = n;
+                for_each_vector<T>(channels.begin, channels.end, [&](int64_t c, int lanes) {
+                    walk.lanes = lanes;
+                    walk_gradients(walk, sources.sources(y, n, c),
+                                   PixelRows<const T>{d.data + c, d.row_stride, channels_.out}, to + c, bias + c);
+                });
+            });
+        }
+    }
+
     void sum_chunk(int64_t chunk, int64_t i) {
-        const int64_t images = op_.x.extent[0], first = images * chunk / chunks_, end = images * (chunk + 1) / chunks_;
+        const Range images = images_of(chunk);
         const int64_t row_items = across_.size * channels_.group_in * channels_.out;
         T* const to = total(chunk) + i * row_items;
         T* const bias = total(chunk) + op_.weight.size();
         for (int64_t item = 0; item < row_items; ++item) to[item] = T(0);
         if (i == 0)
             for (int64_t k = 0; k < channels_.out; ++k) bias[k] = T(0);
-        for (int64_t image = first; image < end; ++image) {
+        for (int64_t image = images.begin; image < images.end; ++image) {
             team_.checkpoint();
             for (int64_t y = 0; y < height_; y += band_) {
                 const Range rows{y, height_ - y < band_ ? height_ : y + band_};
@@ -121,8 +169,6 @@ class WeightGradient {
         const ImagePart<T> part = part_of_image(op_.x, image, sources, columns_, false, source_);
         for (int64_t s = 0; s < n; ++s) offsets_[s] = s * down_.stride * part.row_stride;
         const Segments segments{n, offsets_};
-        if (channels_.depthwise() && across_.size == 3 && across_.dilation == across_.stride)
-            return add_depthwise_rows<3>(part.data, segments, d, to);
         const int64_t taps = joins_taps_ ? 1 : across_.size;
         for (int64_t j = 0; j < taps; ++j) {
             const T* const source = part.data + j * across_.dilation * channels_.in;
@@ -166,38 +212,6 @@ class WeightGradient {
                 if (p < width_) even = product(p, even);
             }
             store_items(load_items(to + j, 1, lanes) + (even + odd), to + j, 1, lanes);
-        });
-    }
-
-    // The products of kTaps taps, over which neighbouring places read the same sources: each is loaded once.
-    template <int kTaps>
-    void add_depthwise_rows(const T* source, const Segments& segments, const T* d, T* to) const {
-        using V = Vec<T>;
-        const int64_t step = across_.stride * channels_.in;
-        for_each_vector<T>(0, channels_.out, [&](int64_t j, int lanes) {
-            constexpr int kChains = 2;  // sums of a tap that run beside one another
-            V sum[kChains][kTaps];
-            for (auto& chain : sum)
-                for (V& of_tap : chain) of_tap = V(0);
-            for (int64_t s = 0; s < segments.count; ++s) {
-                const T* const from = source + segments.offset[s] + j;
-                const T* const gradients = d + s * width_ * channels_.out + j;
-                V read[kTaps];
-                for (int t = 0; t + 1 < kTaps; ++t) read[t + 1] = load_items(from + t * step, 1, lanes);
-                for (int64_t p = 0; p < width_; p += kChains)
-#pragma GCC unroll 2
-                    for (int c = 0; c < kChains; ++c) {
-                        if (p + c >= width_) break;
-                        const V gradient = load_items(gradients + (p + c) * channels_.out, 1, lanes);
-                        for (int t = 0; t + 1 < kTaps; ++t) read[t] = read[t + 1];
-                        read[kTaps - 1] = load_items(from + (p + c + kTaps - 1) * step, 1, lanes);
-                        for (int t = 0; t < kTaps; ++t) sum[c][t] = fma(read[t], gradient, sum[c][t]);
-                    }
-            }
-            for (int t = 0; t < kTaps; ++t) {
-                T* const at = to + t * channels_.out + j;
-                store_items(load_items(at, 1, lanes) + (sum[0][t] + sum[1][t]), at, 1, lanes);
-            }
         });
     }
 

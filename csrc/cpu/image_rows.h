@@ -115,7 +115,6 @@ struct TapPanel {
     int64_t k;          // products of each segment
     Segments segments;  // places relative to an output's first source
     int64_t step;       // items between the sources of neighbouring outputs
-    int64_t run = 1;    // taps that follow one another with as much between their sources
 };
 
 // A row of outputs: output x is at data[x * stride], its channels channel_stride apart.
@@ -144,41 +143,28 @@ STEEPEST_HD void multiply_taps(const TapPanel<T>& panel, const T* source, int ro
     } while (s < panel.segments.count);
 }
 
-// One weight for each tap and channel: output j of a place sums over the taps source(j) weights(tap, j). The taps come in
-// runs of kRun, over which neighbouring outputs read the same sources: each is loaded once.
-template <class T, int kRun>
+// One weight for each tap and channel: output j of a place sums over the taps source(j) weights(tap, j).
+template <class T>
 STEEPEST_HD void multiply_depthwise(const TapPanel<T>& panel, const T* source, int rows, T* to, int64_t to_stride) {
     using V = Vec<T>;
-    constexpr int kTogether = kRun == 3 ? 8 : 4;  // outputs whose sums run beside one another
+    constexpr int kTogether = 4;  // outputs whose sums run beside one another
     for (int i0 = 0; i0 < rows; i0 += kTogether) {
         const int together = rows - i0 < kTogether ? rows - i0 : kTogether;
         for_each_vector<T>(0, panel.channels, [&](int64_t j, int lanes) {
             V sum[kTogether];
             for (int i = 0; i < kTogether; ++i) sum[i] = V(0);
-            for (int64_t s = 0; s < panel.segments.count; s += kRun) {
+            for (int64_t s = 0; s < panel.segments.count; ++s) {
                 const T* const at = source + i0 * panel.step + panel.segments.offset[s] + j;
-                V weight[kRun], read[kRun];
-                for (int t = 0; t < kRun; ++t)
-                    weight[t] = load_items(panel.weights + (s + t) * panel.stride + j, 1, lanes);
-                for (int t = 0; t + 1 < kRun; ++t) read[t] = load_items(at + t * panel.step, 1, lanes);
-#pragma GCC unroll 8
+                const V weight = load_items(panel.weights + s * panel.stride + j, 1, lanes);
+#pragma GCC unroll 4
                 for (int i = 0; i < kTogether; ++i) {
                     if (i >= together) break;
-                    read[(i + kRun - 1) % kRun] = load_items(at + (i + kRun - 1) * panel.step, 1, lanes);
-#pragma GCC unroll 8
-                    for (int t = 0; t < kRun; ++t) sum[i] = fma(read[(i + t) % kRun], weight[t], sum[i]);
+                    sum[i] = fma(load_items(at + i * panel.step, 1, lanes), weight, sum[i]);
                 }
             }
             for (int i = 0; i < together; ++i) store_items(sum[i], to + (i0 + i) * to_stride + j, 1, lanes);
         });
     }
-}
-
-template <class T>
-STEEPEST_HD void multiply_depthwise(const TapPanel<T>& panel, const T* source, int rows, T* to, int64_t to_stride) {
-    if (panel.run == 3) return multiply_depthwise<T, 3>(panel, source, rows, to, to_stride);
-    if (panel.run == 5) return multiply_depthwise<T, 5>(panel, source, rows, to, to_stride);
-    multiply_depthwise<T, 1>(panel, source, rows, to, to_stride);
 }
 
 // Computes the panel's channels of a row of outputs, the first of which has its sources at `source`, and calls
