@@ -18,8 +18,9 @@ from steepest._version import __version__
 
 from ._errors import CommandError
 
-# kept by hand: the architectures of ConvClassifier, whose module would load scikit-learn
-_MODELS = ("mlp", "lenet", "small", "resnet8")
+# kept by hand: the architectures of ConvClassifier and LanguageModel, whose modules would load scikit-learn
+_IMAGE_MODELS = ("mlp", "lenet", "small", "resnet8")
+TEXT_MODELS = ("transformer", "gru", "lstm", "rnn")
 _SEED_LIMIT = 2**32  # seeds of a NumPy RandomState are below this
 
 
@@ -64,18 +65,23 @@ def _build_parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser(
         "train",
-        help="train a classifier of images",
+        help="train a classifier of images, or a model of text",
         description="Train a network with a softmax on handwritten digits, or on other images in the format of MNIST; "
-        "a fifth of the training images is held out for validation. Writes the model (model.safetensors, an "
-        "MLPClassifier or a ConvClassifier for steepest.load) and, where Matplotlib is installed, learning_curve.png.",
+        "a fifth of the training images is held out for validation. With --text, train a model of the characters of "
+        "a file, and print what it writes as it learns; the last tenth of the text is for validation. Writes the model "
+        "(model.safetensors, an MLPClassifier, a ConvClassifier or a LanguageModel for steepest.load) and, where "
+        "Matplotlib is installed, learning_curve.png.",
     )
     _add_shared(train)
     train.add_argument(
         "--model",
-        choices=_MODELS,
-        default="mlp",
-        help="layers of ReLU units, or a convolutional network: LeNet-5, two convolutions, or three residual blocks "
-        "(default mlp)",
+        choices=(*_IMAGE_MODELS, *TEXT_MODELS),
+        help="for images, layers of ReLU units, or a convolutional network: LeNet-5, two convolutions, or three "
+        "residual blocks (default mlp); for text, layers of attention or recurrent layers (default transformer)",
+    )
+    train.add_argument("--text", metavar="FILE", help="a text in UTF-8, for a model of text")
+    train.add_argument(
+        "--steps", metavar="N", type=_count, help="training steps of a model of text (default 2000)"
     )
     train.add_argument(
         "--solver",
@@ -83,12 +89,12 @@ def _build_parser() -> argparse.ArgumentParser:
         default="adam",
         help="Adam, or the natural gradient (default adam)",
     )
-    train.add_argument("--epochs", metavar="N", type=_count, default=5, help="(default 5)")
+    train.add_argument("--epochs", metavar="N", type=_count, help="epochs on images (default 5)")
     train.add_argument(
         "--batch-size",
         metavar="N",
         type=_count,
-        help="(default 32, for convolutional networks 128; with --solver natural 200, and growing)",
+        help="(default 32, for convolutional networks 128, for text 12; with --solver natural 200, and growing)",
     )
     train.add_argument(
         "--lr",
@@ -173,7 +179,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         if arguments.command == "train":
-            # Imported here because it loads scikit-learn, which the other commands do not need.
+            # Imported here because these load scikit-learn, which the other commands do not need.
+            if arguments.text is not None or arguments.model in TEXT_MODELS:
+                from .text import train_on_text
+
+                return train_on_text(arguments)
             from .train import train_command
 
             return train_command(arguments)

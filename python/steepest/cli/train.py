@@ -29,6 +29,7 @@ from ._errors import CommandError
 # about the loss of an untrained network.
 DIVERGED = 2.0
 DEFAULT_HIDDEN = (128, 64)
+DEFAULT_EPOCHS = 5
 HELD_OUT = 0.2  # proportion of the training images for validation, and of the digits for the test
 MODEL_FILE, CURVE_FILE = "model.safetensors", "learning_curve.png"
 
@@ -140,6 +141,16 @@ def require_device(device: str) -> None:
         raise CommandError(f"--device cuda is not available: {problem}")
 
 
+def made_folder(name: str) -> Path:
+    """Return the folder to write to, which is made if it is not there."""
+    output = Path(name)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"cannot make the folder {output}: {error.strerror}") from error
+    return output
+
+
 def train_command(arguments: argparse.Namespace) -> int:
     """Train a classifier, report its progress, and save the model and the learning curve.
 
@@ -160,7 +171,11 @@ def train_command(arguments: argparse.Namespace) -> int:
         not available.
     """
     require_device(arguments.device)
+    if arguments.steps is not None:
+        raise CommandError("--steps is for models of text, with --text; images have --epochs")
     natural = arguments.solver == "natural"
+    arguments.model = arguments.model or "mlp"
+    arguments.epochs = arguments.epochs or DEFAULT_EPOCHS
     if natural and arguments.lr is not None:
         raise CommandError("--lr is not for --solver natural, which chooses its step sizes itself")
     data = load_images(arguments.data, arguments.seed)
@@ -168,11 +183,7 @@ def train_command(arguments: argparse.Namespace) -> int:
         raise CommandError(
             f"--batch-size {arguments.batch_size} is more than the {len(data.X_train)} training images"
         )
-    output = Path(arguments.output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandError(f"cannot make the folder {output}: {error.strerror}") from error
+    output = made_folder(arguments.output)
 
     model = _model(arguments, data)
     terminal = _Terminal(data, arguments.epochs)
@@ -204,7 +215,9 @@ def train_command(arguments: argparse.Namespace) -> int:
         )
         return 1
     print(f"test accuracy {model.score(data.X_test, data.y_test):.4f}")
-    _save(model, terminal.accuracies, output)
+    scores = {"training accuracy": terminal.accuracies} if terminal.accuracies else {}
+    scores["validation accuracy"] = model.validation_scores_ or []
+    save_results(model, scores, output)
     return 130 if interrupted else 0
 
 
@@ -243,14 +256,28 @@ def _model(arguments: argparse.Namespace, data: Data) -> MLPClassifier:
     return model
 
 
-def _save(model: MLPClassifier, accuracies: list[float], output: Path) -> None:
+def save_results(model: Any, scores: dict[str, list[float]] | None, output: Path) -> None:
+    """Write the model and its learning curve to a folder.
+
+    Parameters
+    ----------
+    model : estimator
+        The model.
+    scores : dict of str to list of float, or None
+        Curves beside those of the losses.
+    output : Path
+        The folder.
+
+    Raises
+    ------
+    CommandError
+        If they cannot be written.
+    """
     try:
         save(model, output / MODEL_FILE)
         print(f"model written to {output / MODEL_FILE} (steepest.load reads it)")
         if not model.loss_curve_:
             return
-        scores = {"training accuracy": accuracies} if accuracies else {}
-        scores["validation accuracy"] = model.validation_scores_ or []
         plots.learning_curve(model, output / CURVE_FILE, scores=scores)
         print(f"learning curve written to {output / CURVE_FILE}")
     except ImportError as error:

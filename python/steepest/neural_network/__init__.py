@@ -7,6 +7,7 @@ from ._classifier import MLPClassifier
 from ._conv_autoencoder import ConvAutoencoder
 from ._conv_classifier import ConvClassifier
 from ._conv_regressor import ConvRegressor
+from ._language_model import LanguageModel
 from ._regressor import MLPRegressor
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "ConvAutoencoder",
     "ConvClassifier",
     "ConvRegressor",
+    "LanguageModel",
     "MLPClassifier",
     "MLPRegressor",
 ]

@@ -70,9 +70,9 @@ class MultiHeadAttention(_OfSequences):
     """Attention of several heads: of a sequence to itself, or to a memory.
 
     Queries, keys and values are linear maps of the steps. In each head, a step's output is the mean of all values, with
-    weights ``softmax(q @ k.T / sqrt(d))``, d = n_units / n_heads; another linear map takes all heads together (A. Vaswani
-    et al., "Attention is all you need", NeurIPS 2017). Called on values: ``attention(x)``, ``attention(x, memory)``,
-    ``attention(x, lengths=lengths)``.
+    weights ``softmax(q @ k.T / sqrt(d))``, d = n_units / n_heads; another linear map takes all heads together (A.
+    Vaswani et al., "Attention is all you need", NeurIPS 2017). Called on values: ``attention(x)``,
+    ``attention(x, memory)``, ``attention(x, lengths=lengths)``.
 
     Parameters
     ----------
@@ -232,9 +232,9 @@ class TransformerEncoder(_Transformer):
     """Layers of attention of a sequence to itself, each followed by a perceptron with one hidden layer.
 
     Around each of both is a residual connection with a layer norm: before it, ``x + f(norm(x))``, or behind,
-    ``norm(x + f(x))``, as in A. Vaswani et al., "Attention is all you need", NeurIPS 2017. The norm before trains more easily (R. Xiong et
-    al., "On layer normalization in the transformer architecture", ICML 2020); it then stands once more at the end. With
-    ``causal=True``, this is the body of a language model.
+    ``norm(x + f(x))``, as in A. Vaswani et al., "Attention is all you need", NeurIPS 2017. The norm before trains more
+    easily (R. Xiong et al., "On layer normalization in the transformer architecture", ICML 2020); it then stands once
+    more at the end. With ``causal=True``, this is the body of a language model.
 
     Parameters
     ----------

@@ -45,21 +45,37 @@ class SoftmaxCrossEntropy(KernelLoss):
 
         Parameters
         ----------
-        prediction : ndarray of shape (n, c)
+        prediction : ndarray of shape (n, c), or (n, ..., c) for a class at each place of a sample
             Logits.
-        target : ndarray of shape (n,) or (n, c)
+        target : ndarray of shape (n, ...) or (n, ..., c)
             Class ids of an integer dtype, or probabilities of the logits' dtype.
-        sample_weight : ndarray of shape (n,) or None
-            Weights of the rows, of the logits' dtype.
+        sample_weight : ndarray of shape (n, ...) or None
+            Weights of the rows, and of their places, of the logits' dtype.
 
         Returns
         -------
         value : ndarray of shape (), float64
             The loss.
-        d_prediction : ndarray of shape (n, c)
+        d_prediction : ndarray of the logits' shape
             Its gradient.
         """
-        return K.softmax_cross_entropy(prediction, target, sample_weight, ignore_label=self.ignore_label)
+        if prediction.ndim == 2:
+            return K.softmax_cross_entropy(prediction, target, sample_weight, ignore_label=self.ignore_label)
+        shape, weight = prediction.shape, sample_weight
+        for what, array in (("target", target), ("sample_weight", weight)):
+            if array is not None and array.shape not in (
+                shape[:-1],
+                shape[: len(shape) * (what == "target")],
+            ):
+                raise ValueError(
+                    f"[softmax_cross_entropy] {what} has shape {array.shape}, but the logits have {shape}: "
+                    "each place needs one"
+                )
+        rows = prediction.reshape(-1, shape[-1])
+        labels = target.reshape(rows.shape if target.ndim == len(shape) else -1)
+        weights = None if weight is None else weight.reshape(-1)
+        value, d = K.softmax_cross_entropy(rows, labels, weights, ignore_label=self.ignore_label)
+        return value, d.reshape(shape)
 
 
 @dataclass(frozen=True)
