@@ -9,6 +9,15 @@ template <class T>
 void run(const ops::EmbeddingBackward<T>& op, Team& team) {
     const RowIndices ids{op.ids, {nullptr, 0}, op.d_out.rows, op.out.rows, number_of(op)};
     if (!check_rows(ids, team)) return;
+    if (!op.accumulate) {
+        const Range cleared = team.split(op.out.rows, 1 + 4096 / (op.out.cols + 1));
+        const int64_t step = op.out.col_stride;
+        for (int64_t r = cleared.begin; r < cleared.end; ++r)
+            for_each_vector<T>(0, op.out.cols, [&](int64_t j, int lanes) {
+                store_items(Vec<T>(0), op.out.row(r) + j * step, step, lanes);
+            });
+        team.barrier();  // the table is cleared
+    }
     // Threads take columns, of which all ids need the same number of additions. If there are too few columns, they take
     // rows of the table. No two threads write to the same item.
     constexpr int64_t kLine = 64 / sizeof(T);
@@ -18,11 +27,6 @@ void run(const ops::EmbeddingBackward<T>& op, Team& team) {
     if (columns.empty() || rows.empty()) return;
     const int64_t n = columns.end - columns.begin, stride = op.out.col_stride, d_stride = op.d_out.col_stride;
     const auto out_of = [&](int64_t row) { return &op.out(row, columns.begin); };
-    if (!op.accumulate) {
-        for (int64_t r = rows.begin; r < rows.end; ++r)
-            for_each_vector<T>(
-                0, n, [&](int64_t j, int lanes) { store_items(Vec<T>(0), out_of(r) + j * stride, stride, lanes); });
-    }
     const int64_t bytes = stride == 1 ? n * static_cast<int64_t>(sizeof(T)) : 0;
     for (int64_t i = 0; i < ids.count; ++i) {
         if (i + kRowsAhead < ids.count) fetch_row(out_of(ids.index_of(i + kRowsAhead)), bytes);
