@@ -1,3 +1,5 @@
+#include <type_traits>
+
 #include "cpu/rows.h"
 #include "cpu/run.h"
 #include "cpu/spans.h"
@@ -30,16 +32,32 @@ void average(const MatrixView<const T>& x, T* out) {
     for (int64_t j = 0; j < x.cols; ++j) out[j] = static_cast<T>(sum[j] / static_cast<double>(x.rows));
 }
 
-// The largest item of each column, and its row: the first of several, or the first NaN.
+// Whether an item is larger than the largest so far, of which the first NaN stays.
+template <class T>
+STEEPEST_HD bool is_larger(T item, T largest) {
+    return !(item <= largest) & (largest == largest);
+}
+
+// The largest item of each column, and its row: the first of several, or the first NaN. Within a piece of the rows, a
+// row is numbered by an integer of the width of an item, so that one vector instruction compares and one selects.
 template <class T>
 void find_largest(const MatrixView<const T>& x, T* out, int64_t* row) {
-    for (int64_t j = 0; j < x.cols; ++j) out[j] = x(0, j), row[j] = 0;
-    for (int64_t r = 1; r < x.rows; ++r) {
-        for (int64_t j = 0; j < x.cols; ++j) {
-            const T item = x(r, j);
-            if (item <= out[j] || out[j] != out[j]) continue;
-            out[j] = item, row[j] = r;
+    using Place = std::conditional_t<sizeof(T) == sizeof(int32_t), int32_t, int64_t>;
+    constexpr int64_t kPiece = 1 << 20;
+    T largest[kBlock], copy[kBlock];
+    Place place[kBlock];
+    for (int64_t begin = 0; begin < x.rows; begin += kPiece) {
+        const Place rows = static_cast<Place>(x.rows - begin < kPiece ? x.rows - begin : kPiece);
+        for (int64_t j = 0; j < x.cols; ++j) largest[j] = x(begin, j), place[j] = 0;
+        for (Place r = 1; r < rows; ++r) {
+            const T* const items = contiguous_row(x, begin + r, copy);
+            for (int64_t j = 0; j < x.cols; ++j) {
+                const bool found = is_larger(items[j], largest[j]);
+                largest[j] = found ? items[j] : largest[j], place[j] = found ? r : place[j];
+            }
         }
+        for (int64_t j = 0; j < x.cols; ++j)
+            if (begin == 0 || is_larger(largest[j], out[j])) out[j] = largest[j], row[j] = begin + place[j];
     }
 }
 
