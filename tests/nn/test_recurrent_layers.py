@@ -317,7 +317,7 @@ def test_streams_that_cannot_be(rng):
         (lambda: nn.Network([nn.Input((T, D)), nn.GRU(D, H, bidirectional=True)]), f"{whole}: it walks from"),
         (lambda: nn.Network([nn.Input((T, D)), nn.Conv1d(D, H, 3, padding="same")]), f"convolution, {whole}"),
         (lambda: nn.Network([x, lengths], nn.GRU(D, H)(x, lengths=lengths)), "must take one sequence"),
-        (lambda: nn.Network([nn.Input((T, D)), nn.Reshape((D, T))]), whole),
+        (lambda: nn.Network([nn.Input((T, D)), nn.Flatten()]), whole),
     ):
         with pytest.raises(ValueError, match=re.escape(text)):
             make().stream()

@@ -15,6 +15,8 @@ ALL_ESTIMATORS = [
     for name in module.__all__
     if isinstance(getattr(module, name), type) and issubclass(getattr(module, name), BaseEstimator)
 ]
+# Models of text have tests of their own.
+ALL_ESTIMATORS = [e for e in ALL_ESTIMATORS if e().__sklearn_tags__().input_tags.two_d_array]
 
 
 def small_data(estimator, n=60, dtype=np.float32):

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.utils._param_validation import StrOptions
 from test_datasets import NAMES, digits, idx
 
 import steepest
 from steepest import cli, datasets
-from steepest.neural_network import MLPClassifier
+from steepest.neural_network import LanguageModel, MLPClassifier
 from steepest.neural_network._blocks import ARCHITECTURES
 
 
@@ -73,7 +74,32 @@ def test_train_a_convolutional_network(tmp_path, capsys):
 
 
 def test_models_are_the_architectures():
-    assert ("mlp", *ARCHITECTURES) == cli._MODELS
+    assert ("mlp", *ARCHITECTURES) == cli.IMAGE_MODELS
+    assert StrOptions(set(cli.TEXT_MODELS)).options == LanguageModel._parameter_constraints["body"][0].options
+
+
+def test_train_on_text(tmp_path):
+    (tmp_path / "poem.txt").write_text("a rose is a rose is a rose.\n" * 60, encoding="utf-8")
+    done = run(
+        *("train", "--text", "poem.txt", "--model", "gru", "--steps", 40, "--output", "out"), cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0] == "poem.txt: 1680 characters, 9 different ones; gru"
+    assert lines[1].split() == ["step", "loss", "validation", "tokens/s"]
+    assert lines[2].split()[0] == "2"
+    assert (
+        sum(line.startswith("    ") and bool(set(line)) and set(line) <= set("arosei. ") for line in lines)
+        >= 4
+    )
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "learning_curve.png",
+        "model.safetensors",
+    ]
+    model = steepest.load(tmp_path / "out" / "model.safetensors")
+    assert model.body == "gru"
+    assert model.perplexity("a rose is a rose") < 8
 
 
 def test_train_by_the_natural_gradient(tmp_path, capsys):
@@ -156,6 +182,19 @@ def test_the_same_seed_gives_the_same_model(tmp_path):
         (["train", "--data", "."], "has neither train-images-idx3-ubyte nor"),
         (["train", "--solver", "natural", "--lr", "1"], "--lr is not for --solver natural"),
         (["train", "--solver", "newton"], "invalid choice: 'newton'"),
+        (["train", "--steps", "5"], "--steps is for models of text"),
+        (["train", "--model", "gru"], "--model gru needs a text: pass --text with a file"),
+        (
+            ["train", "--text", "taken", "--model", "lenet"],
+            "--model lenet is for images; --text takes one of",
+        ),
+        (["train", "--text", "taken", "--epochs", "2"], "--epochs is for images, not for --text"),
+        (
+            ["train", "--text", "taken", "--solver", "natural"],
+            "--solver natural is for images, not for --text",
+        ),
+        (["train", "--text", "nowhere"], "cannot read nowhere: No such file"),
+        (["train", "--text", "bytes"], "bytes is not a text in UTF-8"),
         (["compare", "--data", "nowhere"], "there is no folder nowhere"),
         (["train", "--output", "taken"], "cannot make the folder taken"),
         (["train", "--frobnicate"], "unrecognized arguments: --frobnicate"),
@@ -165,6 +204,7 @@ def test_the_same_seed_gives_the_same_model(tmp_path):
 def test_bad_input_gives_one_line(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").write_text("a file")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     try:
         code = cli.main(arguments)
     except SystemExit as error:

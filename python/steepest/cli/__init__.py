@@ -17,10 +17,8 @@ from steepest._runtime.config import show_config
 from steepest._version import __version__
 
 from ._errors import CommandError
+from ._models import IMAGE_MODELS, TEXT_MODELS
 
-# kept by hand: the architectures of ConvClassifier and LanguageModel, whose modules would load scikit-learn
-_IMAGE_MODELS = ("mlp", "lenet", "small", "resnet8")
-TEXT_MODELS = ("transformer", "gru", "lstm", "rnn")
 _SEED_LIMIT = 2**32  # seeds of a NumPy RandomState are below this
 
 
@@ -75,7 +73,7 @@ def _build_parser() -> argparse.ArgumentParser:
     _add_shared(train)
     train.add_argument(
         "--model",
-        choices=(*_IMAGE_MODELS, *TEXT_MODELS),
+        choices=(*IMAGE_MODELS, *TEXT_MODELS),
         help="for images, layers of ReLU units, or a convolutional network: LeNet-5, two convolutions, or three "
         "residual blocks (default mlp); for text, layers of attention or recurrent layers (default transformer)",
     )

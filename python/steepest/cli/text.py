@@ -15,6 +15,7 @@ from steepest.neural_network import LanguageModel
 from steepest.training.loop import Monitor
 
 from ._errors import CommandError
+from ._models import TEXT_MODELS
 from .train import made_folder, require_device, save_results
 
 _SAMPLES = 4  # times that the model writes while it learns
@@ -56,8 +57,6 @@ def train_on_text(arguments: argparse.Namespace) -> int:
         If an argument is not valid, the text cannot be read, the output cannot be written, or CUDA is requested and not
         available.
     """
-    from . import TEXT_MODELS
-
     require_device(arguments.device)
     models = ", ".join(TEXT_MODELS)
     if arguments.text is None:

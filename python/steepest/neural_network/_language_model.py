@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -250,7 +250,7 @@ class LanguageModel(BaseEstimator):
         return interrupted
 
     def _network(self, n_tokens: int, seed: int, device: str) -> nn.Network:
-        layers: list[nn.layers.Layer] = [nn.Embedding(n_tokens, self.n_units)]
+        layers: list[Any] = [nn.Input(self.context, dtype=np.int64), nn.Embedding(n_tokens, self.n_units)]
         if self.body == "transformer":
             layers += [
                 nn.PositionalEncoding(self.context, "learned"),
@@ -262,12 +262,7 @@ class LanguageModel(BaseEstimator):
             kind = _RECURRENT[self.body]
             layers.append(kind(self.n_units, self.n_units, self.n_layers, dropout=self.dropout))
         layers.append(nn.Linear(self.n_units, n_tokens))
-        return nn.Network(
-            [nn.Input(self.context, dtype=np.int64), *layers],
-            seed=seed,
-            device=device,
-            precision=self.precision,
-        )
+        return nn.Network(layers, seed=seed, device=device, precision=self.precision)
 
     def _trainer(self, ids: Int64Array, seed: int, device: str) -> tuple[Trainer, int]:
         """Return the trainer, whose epochs are parts of the fit, and their number."""
@@ -412,7 +407,7 @@ class LanguageModel(BaseEstimator):
         check_is_fitted(self)
         name = type(self).__name__
         n = checked_integer(name, "n", n, high=2**31)
-        if not (isinstance(temperature, Real) and 0 <= temperature < math.inf):
+        if not 0 <= temperature < math.inf:
             raise ValueError(
                 prefixed(self, f"temperature is {temperature}; it must be finite and not negative")
             )
@@ -435,6 +430,11 @@ class LanguageModel(BaseEstimator):
             written.append(_drawn(writer.scores, float(temperature), top_k, float(draw)))
             writer.write(written[-1])
         return vocabulary.text_of(written)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.string = False, True
+        return tags
 
     @property
     def _vocabulary(self) -> Vocabulary:

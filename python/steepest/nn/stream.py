@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,7 @@ class Stream:
         arrays: Arrays = [constants.get(i) for i in range(len(program.shapes))]
         arrays[number] = self._x
         outs = value_buffers(program, n, lambda shape: aligned_zeros(shape, dtype, device))
-        self._run = partial(run_forward, steps, arrays, outs)
+        self._run: Callable[[], object] = partial(run_forward, steps, arrays, outs)
         operations = [o for o in self._operations if isinstance(o, StreamOperation)]
         if all(operation.capturable for operation in operations):
             with capture() as graph:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -161,7 +161,7 @@ class _Transformer(_OfSequences):
     n_layers: int = 1
     n_hidden: int | None = None
     norm: Literal["pre", "post"] = "pre"
-    activation: str = "gelu"
+    activation: Any = "gelu"
     dropout: float = 0.0
     causal: bool = False
     rotary: bool = False

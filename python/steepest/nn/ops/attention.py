@@ -136,19 +136,14 @@ class AttentionOperation(KeepingOperation):
             self._attend(
                 parts, short_lived_empty(output.shape, output.dtype, device_of(output)), logarithms, options
             )
-        changes: list[Array | None] = [None, None, None]
-        first, *rest = moved_inputs[: 2 if self.attention.has_memory else 1]
-        if not self.attention.has_memory:
-            changes = list(self._rotated(self._parts([first]), options))
-        else:
-            if first is not None:
-                changes[0] = self._with_positions(as_rows(first), self.attention.heads, options, "spans")
-            if rest[0] is not None:
-                k, v = self._keys_and_values(as_rows(rest[0]))
-                changes[1:] = self._with_positions(k, self.attention.key_heads, options, "key_spans"), v
+        dq, dk, dv = self._changes(moved_inputs, options)
         K.attention_tangent(
-            *changes,
-            *parts,
+            dq,
+            dk,
+            dv,
+            parts.q,
+            parts.k,
+            parts.v,
             as_rows(output),
             logarithms,
             self.attention.heads,
@@ -156,6 +151,20 @@ class AttentionOperation(KeepingOperation):
             out=as_rows(result),
         )
         return result
+
+    def _changes(self, moved_inputs: Moved, options: dict[str, Any]) -> tuple[Array | None, ...]:
+        """Return the changes of queries, keys and values, None for those that do not change."""
+        if not self.attention.has_memory:
+            return self._rotated(self._parts([moved_inputs[0]]), options)
+        dq: Array | None = None
+        keys: tuple[Array | None, ...] = (None, None)
+        moved, moved_memory = moved_inputs[:2]
+        if moved is not None:
+            dq = self._with_positions(as_rows(moved), self.attention.heads, options, "spans")
+        if moved_memory is not None:
+            k, v = self._keys_and_values(as_rows(moved_memory))
+            keys = self._with_positions(k, self.attention.key_heads, options, "key_spans"), v
+        return (dq, *keys)
 
     def _attend(self, parts: _Parts, out: Array, logarithms: Array, options: dict[str, Any]) -> None:
         K.attention(*parts, self.attention.heads, **options, out=as_rows(out), log_sum_exp=logarithms)
