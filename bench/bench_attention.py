@@ -1,4 +1,4 @@
-"""Scaled dot-product attention, float32: whole sequences, with and without gradients, and steps beside a cache of keys."""
+"""Scaled dot-product attention, float32: sequences, with and without gradients, and steps beside a cache of keys."""
 
 from __future__ import annotations
 
