@@ -29,6 +29,7 @@ TITLES = {
     "normalization": "Layer, RMS, group and batch norm",
     "take_images": "Mini-batches of images",
     "recurrence": "Recurrent layers, forwards and backwards",
+    "attention": "Attention",
     "softmax_cross_entropy": "Softmax-cross-entropy",
     "loss": "Losses of single predictions",
     "linear_loss": "Losses and steps of linear models",
@@ -83,6 +84,7 @@ CUDA_ORDER = (
     "pool",
     "normalization",
     "take_images",
+    "attention",
 )
 # Benchmarks that run on the host alone: they measure processes, or compare with libraries there.
 HOST_ONLY = ("products", "discriminant_memory", "natural", "fisher")

@@ -32,7 +32,11 @@ template <class T>
 class AttentionRun {
   public:
     AttentionRun(const ops::Attention<T>& op, const AttentionUnit& unit, int64_t begin, int64_t end, Team& team)
-        : op_(op), run_(op.in.pattern, unit, begin, end), most_keys_(keys_of_block(op, unit)), memory_(carve(team)) {}
+        : op_(op),
+          run_(op.in.pattern, unit, begin, end),
+          most_keys_(keys_of_block<T>(unit, op.in.width() + op.in.value_width())),
+          memory_(take_memory<AttentionMemory<T>>(team, op.in.width(), op.in.value_width(), most_keys_, run_.count(),
+                                                  run_.is_direct())) {}
 
     void compute(Team& team) {
         const ops::AttentionInputs<T>& in = op_.in;
@@ -48,22 +52,6 @@ class AttentionRun {
     }
 
   private:
-    static int64_t keys_of_block(const ops::Attention<T>& op, const AttentionUnit& unit) {
-        const int64_t all = keys_at_once<T>(op.in.width() + op.in.value_width());
-        return unit.keys < 1 ? 1 : unit.keys < all ? unit.keys : all;
-    }
-
-    AttentionMemory<T> carve(Team& team) const {
-        const auto take = [&](Pieces& pieces) {
-            return AttentionMemory<T>(pieces, op_.in.width(), op_.in.value_width(), most_keys_, run_.count(),
-                                      run_.is_direct());
-        };
-        Pieces measure;
-        take(measure);
-        Pieces pieces(team.scratch(measure.used()));
-        return take(pieces);
-    }
-
     // Adds the keys j0 .. j0 + n to the sums of a tile, and divides these by the sums of the exponentials in the end.
     void attend(const QueryTile& tile, int64_t j0, int64_t n, const KeyOperand<T>& keys,
                 const KeyOperand<T>& values) const {

@@ -233,12 +233,23 @@ class QueryRun {
     int64_t begin_, end_;
 };
 
-// The keys of a block that all tiles of queries read from the second-level cache, by the widths of keys and values.
+// The keys of a block of a unit: as many as all tiles of queries read from the second-level cache, if the operands of a
+// key have `widths` items in all.
 template <class T>
-STEEPEST_HD int64_t keys_at_once(int64_t widths) {
+STEEPEST_HD int64_t keys_of_block(const AttentionUnit& unit, int64_t widths) {
     constexpr int64_t kBytes = 256 << 10, kMost = 512, kLeast = 64;
     const int64_t fitting = kBytes / static_cast<int64_t>(sizeof(T)) / widths / 32 * 32;
-    return fitting < kLeast ? kLeast : fitting < kMost ? fitting : kMost;
+    const int64_t most = fitting < kLeast ? kLeast : fitting < kMost ? fitting : kMost;
+    return unit.keys < 1 ? 1 : unit.keys < most ? unit.keys : most;
+}
+
+// A Memory of pieces of the thread's scratch memory, whose constructor takes them.
+template <class Memory, class... Sizes>
+STEEPEST_HD Memory take_memory(Team& team, const Sizes&... sizes) {
+    Pieces counted;
+    Memory(counted, sizes...);
+    Pieces pieces(team.scratch(counted.used()));
+    return Memory(pieces, sizes...);
 }
 
 // Divides the tiles of queries of all units among the threads by the number of their scores, and calls f(unit, begin,

@@ -32,7 +32,11 @@ template <class T>
 class TangentRun {
   public:
     TangentRun(const ops::AttentionTangent<T>& op, const AttentionUnit& unit, int64_t begin, int64_t end, Team& team)
-        : op_(op), run_(op.in.pattern, unit, begin, end), most_keys_(keys_of_block(op, unit)), memory_(carve(team)) {}
+        : op_(op),
+          run_(op.in.pattern, unit, begin, end),
+          most_keys_(keys_of_block<T>(unit, 2 * (op.in.width() + op.in.value_width()))),
+          memory_(take_memory<TangentMemory<T>>(team, op.in.width(), op.in.value_width(), most_keys_, run_.count(),
+                                                run_.is_direct())) {}
 
     void compute(Team& team) {
         const ops::AttentionInputs<T>& in = op_.in;
@@ -58,22 +62,6 @@ class TangentRun {
     struct Operands {
         KeyOperand<T> keys, d_keys, values, d_values;
     };
-
-    static int64_t keys_of_block(const ops::AttentionTangent<T>& op, const AttentionUnit& unit) {
-        const int64_t all = keys_at_once<T>(2 * (op.in.width() + op.in.value_width()));
-        return unit.keys < 1 ? 1 : unit.keys < all ? unit.keys : all;
-    }
-
-    TangentMemory<T> carve(Team& team) const {
-        const auto take = [&](Pieces& pieces) {
-            return TangentMemory<T>(pieces, op_.in.width(), op_.in.value_width(), most_keys_, run_.count(),
-                                    run_.is_direct());
-        };
-        Pieces measure;
-        take(measure);
-        Pieces pieces(team.scratch(measure.used()));
-        return take(pieces);
-    }
 
     // Adds what the keys j0 .. j0 + n contribute.
     void change_tile(const QueryTile& tile, int64_t j0, int64_t n, const Operands& operands) const {

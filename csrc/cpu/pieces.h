@@ -12,8 +12,7 @@ inline namespace STEEPEST_TARGET {
 // Takes pieces one after the other, each aligned to a line of the cache. Without memory, it only counts them.
 class Pieces {
   public:
-    explicit Pieces(void* memory = nullptr)
-        : begin_(reinterpret_cast<uintptr_t>(memory)), at_(reinterpret_cast<uintptr_t>(memory)) {}
+    explicit Pieces(void* memory = nullptr) : memory_(static_cast<char*>(memory)) {}
 
     template <class T>
     static size_t bytes(int64_t items) {
@@ -22,15 +21,16 @@ class Pieces {
 
     template <class T>
     T* take(int64_t items) {
-        T* const taken = reinterpret_cast<T*>(at_);
-        at_ += bytes<T>(items);
-        return taken;
+        char* const taken = memory_ ? memory_ + used_ : nullptr;
+        used_ += bytes<T>(items);
+        return reinterpret_cast<T*>(taken);
     }
 
-    size_t used() const { return at_ - begin_; }
+    size_t used() const { return used_; }
 
   private:
-    uintptr_t begin_, at_;
+    char* memory_;
+    size_t used_ = 0;
 };
 
 }  // namespace STEEPEST_TARGET

@@ -13,7 +13,6 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_kernel(Guard guar
     auto& memory = shared_memory<AttentionMemory<T>>();
     const ops::AttentionInputs<T>& in = op.in;
     const int64_t c0 = int64_t{blockIdx.z} * Tile::kSide;
-    constexpr T kLowest = -std::numeric_limits<T>::infinity();
     TilePlace place;
     for (int64_t slot = blockIdx.x; place.find(in.pattern.queries, slot, Tile::kSide); slot += gridDim.x) {
         const AttentionHead<T> head(in, place.sequence, blockIdx.y);
@@ -23,7 +22,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_kernel(Guard guar
         T maximum[Tile::kItems], total[Tile::kItems];
         sums.clear();
 #pragma unroll
-        for (int r = 0; r < Tile::kItems; ++r) maximum[r] = kLowest, total[r] = 0;
+        for (int r = 0; r < Tile::kItems; ++r) maximum[r] = kLowest<T>, total[r] = 0;
         for (int64_t j0 = 0; j0 < seen; j0 += Tile::kSide) {
             const int64_t n = head.keys_of_tile(j0, seen);
             scores.clear();
@@ -37,7 +36,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_kernel(Guard guar
                 here = combine_row(here, Larger());
                 const T before = maximum[r];
                 maximum[r] = here > before ? here : before;
-                const T shift = maximum[r] == kLowest ? T(0) : maximum[r], kept = exp(before - shift);
+                const T shift = maximum[r] == kLowest<T> ? T(0) : maximum[r], kept = exp(before - shift);
 #pragma unroll
                 for (int c = 0; c < Tile::kItems; ++c) {
                     scores.item[r][c] = exp(scores.item[r][c] - shift), added += scores.item[r][c];

@@ -155,6 +155,7 @@ OPTIONAL = {
     "rms_norm_backward": (3,),
     **{f"{kind}_norm_tangent": (0, 4, 5, 6) for kind in ("layer", "group", "batch")},
     "rms_norm_tangent": (0, 3, 4),
+    "attention_tangent": (0, 1, 2),
 }
 
 

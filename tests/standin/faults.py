@@ -97,6 +97,15 @@ FAULTS = [
         WRONG,
     ),
     Fault(
+        "attention: a chunk is read before it is loaded",
+        "cuda/device/attention.cuh",
+        "__syncthreads();  // the chunks are loaded",
+        "",
+        "attention.cu",
+        "test_attention.py",
+        RACE,
+    ),
+    Fault(
         "copy: a tile is written before it is there",
         "cuda/copy.cu",
         "__syncthreads();  // the tile is there",

@@ -1,4 +1,4 @@
-"""Activations, losses, layers of images and their gradients agree with PyTorch's, if it is installed."""
+"""Activations, losses, attention, layers of images and their gradients agree with PyTorch's, if it is installed."""
 
 from __future__ import annotations
 
@@ -109,9 +109,50 @@ for dtype in (np.float32, np.float64):
 """
 
 
+ATTENTION = """
+import numpy as np
+import torch
+
+from steepest import kernels as K
+
+torch.set_num_threads(1)
+rng = np.random.default_rng(0)
+sequences, queries, keys, heads, d = 3, 20, 33, 4, 16
+for dtype in (np.float32, np.float64):
+    mask = rng.random((queries, keys)) < 0.7
+    mask[:, 0] = True  # PyTorch has NaN for a query without keys
+    for key_heads, shared_mask, causal in ((4, None, False), (2, None, False), (4, mask, False), (4, None, True)):
+        # PyTorch's causal mask begins at the first key.
+        n = queries if causal else keys
+        shapes = ((queries, heads), (n, key_heads), (n, key_heads), (queries, heads))
+        q, k, v, d_y = (rng.standard_normal((sequences * rows, h * d)).astype(dtype) for rows, h in shapes)
+        tensors = [
+            torch.from_numpy(a.copy()).reshape(sequences, rows, h, d).transpose(1, 2)
+            for a, (rows, h) in zip((q, k, v, d_y), shapes)
+        ]
+        leaves = [t.detach().requires_grad_() for t in tensors[:3]]
+        out = torch.nn.functional.scaled_dot_product_attention(
+            *leaves,
+            attn_mask=None if shared_mask is None else torch.from_numpy(shared_mask),
+            is_causal=causal,
+            enable_gqa=key_heads < heads,
+        )
+        out.backward(tensors[3])
+        given = dict(sequences=sequences, key_heads=key_heads, causal=causal, shared_mask=shared_mask)
+        y, sums = K.attention(q, k, v, heads, **given)
+        gradients = K.attention_backward(d_y, q, k, v, y, sums, heads, **given)
+        theirs = [out.detach(), *(t.grad for t in leaves)]
+        for ours, other in zip((y, *gradients), theirs):
+            expected = other.transpose(1, 2).reshape(ours.shape).numpy()
+            # Sums of some ten terms of size 1, each of which errs by a few units.
+            np.testing.assert_allclose(ours, expected, rtol=0, atol=100 * np.finfo(dtype).eps)
+"""
+
+
 CODES = {
     "activations": ACTIVATIONS,
     "losses": LOSSES,
+    "attention": ATTENTION,
     "convolutions": "import pytorch_layers; pytorch_layers.check('sums')",
     "max pools": "import pytorch_layers; pytorch_layers.check('maxima')",
     "a network": "import pytorch_layers; pytorch_layers.check('network')",

@@ -14,7 +14,7 @@ namespace arg {
 inline auto optional_mask(const char* name) {
     return optional(name, "BoolArray | None", py::none(), [](auto& call, const char* what, py::handle given) {
         if (given.is_none()) return Array();
-        const Array mask = call.borrow(what, given);
+        Array mask = call.borrow(what, given);
         if (mask.dtype != DType::kUint8 && call.dtype_text(mask) != "bool")
             reject_type(call.name(), what, " has dtype ", call.dtype_text(mask), "; bool is needed");
         call.require_dims(what, mask, 2);

@@ -2,11 +2,9 @@
 // through tiles of its keys (or queries). Products of two tiles are summed in registers from chunks in shared memory.
 #pragma once
 
-#include <limits>
-
 #include "common/attention.h"
 #include "cuda/device/guard.cuh"
-#include "cuda/device/warp.cuh"
+#include "cuda/device/softmax_row.cuh"
 #include "cuda/launch.h"
 #include "ops/all.h"
 
@@ -233,7 +231,7 @@ struct AttentionHead {
         scores.for_each([&](int r, int c, T& score) {
             const int64_t i = i0 + scores.row() + r, j = j0 + scores.column() + c;
             const bool allowed = i < queries && j < visible(i) && in.pattern.passes_masks(first_query, i, j);
-            score = allowed ? in.scale * score : -std::numeric_limits<T>::infinity();
+            score = allowed ? in.scale * score : kLowest<T>;
         });
     }
 };
@@ -241,7 +239,7 @@ struct AttentionHead {
 // exp(score - sum), where the scores of a query without keys and their sum are -infinity.
 template <class T>
 __device__ __forceinline__ T probability(T score, T sum) {
-    return exp(score - (sum == -std::numeric_limits<T>::infinity() ? T(0) : sum));
+    return exp(score - (sum == kLowest<T> ? T(0) : sum));
 }
 
 // Combines the values of the threads that share the rows of a tile.

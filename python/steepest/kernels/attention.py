@@ -29,9 +29,9 @@ def attention(
     out: Array | None = None,
     log_sum_exp: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Return ``softmax(scale * q @ k.T) @ v`` for each head of each sequence (scaled dot-product attention [1]_).
+    """Return ``softmax(scale * q @ k.T) @ v`` for each head of each sequence.
 
-    A query attends to the keys of its sequence that `causal` and both masks allow. The result of a query that may
+    This is scaled dot-product attention [1]_. A query attends to the keys of its sequence that `causal` and both masks allow. The result of a query that may
     attend to no key is 0. The scores are computed in blocks and never stored as a whole [2]_, so that memory grows with
     the number of rows and not with its square.
 
