@@ -5,13 +5,14 @@ from pathlib import Path
 from sphinx_gallery.scrapers import figure_rst
 
 # From the first that a newcomer should read; others follow by name.
-SECTIONS = ("functions", "descent", "networks", "images", "natural_gradient", "discriminants")
+SECTIONS = ("functions", "descent", "networks", "images", "sequences", "natural_gradient", "discriminants")
 EXAMPLES = (
     "train_digits",
     "fit_a_curve",
     "custom_step",
     "convolution",
     "lenet",
+    "memory",
     "kl_balls",
     "score_and_hessian",
     "reparametrisation",
