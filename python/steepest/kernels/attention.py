@@ -31,9 +31,9 @@ def attention(
 ) -> tuple[Array, Array]:
     """Return ``softmax(scale * q @ k.T) @ v`` for each head of each sequence.
 
-    This is scaled dot-product attention [1]_. A query attends to the keys of its sequence that `causal` and both masks allow. The result of a query that may
-    attend to no key is 0. The scores are computed in blocks and never stored as a whole [2]_, so that memory grows with
-    the number of rows and not with its square.
+    This is scaled dot-product attention [1]_. A query attends to the keys of its sequence that `causal` and both masks
+    allow. The result of a query that may attend to no key is 0. The scores are computed in blocks and never stored as a
+    whole [2]_, so that memory grows with the number of rows and not with its square.
 
     Parameters
     ----------
