@@ -125,9 +125,9 @@ def network(job: Job, data: Data, device):
     x = nn.Input((job.steps, INPUTS))
     if job.mixed:
         lengths = nn.Input((), dtype=np.int64, name="lengths")
-        net = nn.Network([x, lengths], layer(x, lengths=lengths), device=device.name)
+        net = nn.Network([x, lengths], layer(x, lengths=lengths), device=device.compute)
     else:
-        net = nn.Network(x, layer(x), device=device.name)
+        net = nn.Network(x, layer(x), device=device.compute)
     values = {p.role: p.value for p in net.parameters()}
     for role, value in (("weight", data.w), ("recurrent_weight", data.u), ("bias", data.b)):
         values[role][...] = device.xp.asarray(value)

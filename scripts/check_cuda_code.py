@@ -48,6 +48,9 @@ LOCAL_BYTES = {
     "multiply_inputs_kernel": 40,
     "multiply_items_kernel": 16,
     "softmax_backward_kernel": 8,
+    "walk_back_kernel": 16,
+    "walk_kernel": 16,
+    "walk_tangent_kernel": 24,
 }
 
 # Operation codes: the lowest nine bits of an instruction, from compute capability 7.0 on.

@@ -218,7 +218,7 @@ struct GruResetBefore {
 
 // Calls f(cell) with the cell of a kind, so that loops are compiled once for each.
 template <class F>
-STEEPEST_HD auto with_cell(CellKind kind, F&& f) {
+auto with_cell(CellKind kind, F&& f) {
     switch (kind) {
 #define STEEPEST_CASE(Name) \
     case CellKind::k##Name: return f(Name{});

@@ -14,7 +14,7 @@ __global__ void __launch_bounds__(kStepThreads)
     constexpr int kGates = Cell::kGates, kPlain = Cell::kResetsFirst ? kGates - 1 : kGates;
     const auto& layer = op.layer;
     const int64_t units = layer.units();
-    const BlockSequences block(layer.spans);
+    const BlockSequences<T> block(layer.spans);
     const auto hidden = [&](int i, int64_t t, int64_t k) {
         return before_step(op.out, layer.h0, block, i, t, layer.reverse, k);
     };
@@ -25,7 +25,8 @@ __global__ void __launch_bounds__(kStepThreads)
             add_products(sum, 0, kPlain, layer.weight, units, j, block, t,
                          [&](int i, int64_t k) { return hidden(i, t, k); });
             if (j >= units) return;
-            for (int i = 0; i < block.count; ++i) {
+#pragma unroll
+            for (int i = 0; i < kBlockSequences; ++i) {
                 if (!block.active(i, t)) continue;
                 const int64_t row = block.row(i, t, layer.reverse);
                 V a[kGates], s[kGates], gate[kGates];
@@ -59,7 +60,8 @@ __global__ void __launch_bounds__(kStepThreads)
                 add_products(sum, kPlain, kGates, layer.weight, units, j, block, t,
                              [&](int i, int64_t k) { return reset(block.begin + i, k); });
                 if (j >= units) return;
-                for (int i = 0; i < block.count; ++i) {
+#pragma unroll
+                for (int i = 0; i < kBlockSequences; ++i) {
                     if (!block.active(i, t)) continue;
                     const int64_t row = block.row(i, t, layer.reverse);
                     V a[kGates], s[kGates], gate[kGates], number;
@@ -76,9 +78,9 @@ __global__ void __launch_bounds__(kStepThreads)
     for_each_unit(units, [&](int64_t j) {
         for (int i = 0; j < units && i < block.count; ++i) {
             const int64_t sequence = block.begin + i;
-            if (op.h_last) op.h_last(sequence, j) = hidden(i, block.length[i], j);
+            if (op.h_last) op.h_last(sequence, j) = hidden(i, block.length(i), j);
             if (op.c_last)
-                op.c_last(sequence, j) = block.length[i] > 0 ? c(sequence, j) : layer.c0 ? layer.c0(sequence, j) : T(0);
+                op.c_last(sequence, j) = block.length(i) > 0 ? c(sequence, j) : layer.c0 ? layer.c0(sequence, j) : T(0);
         }
     });
 }

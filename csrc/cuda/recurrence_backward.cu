@@ -25,7 +25,7 @@ __global__ void __launch_bounds__(kStepThreads)
     constexpr bool kInnerBias = Cell::kInfo.has_inner_bias;
     const auto& layer = op.layer;
     const int64_t units = layer.units();
-    const BlockSequences block(layer.spans);
+    const BlockSequences<T> block(layer.spans);
     for_each_unit(units, [&](int64_t j) {
         for (int i = 0; j < units && i < block.count; ++i) {
             const int64_t sequence = block.begin + i;
@@ -35,8 +35,9 @@ __global__ void __launch_bounds__(kStepThreads)
     });
     for (int64_t t = block.steps - 1; t >= 0; --t) {
         for_each_unit(units, [&](int64_t j) {
-            for (int i = 0; j < units && i < block.count; ++i) {
-                if (!block.active(i, t)) continue;
+#pragma unroll
+            for (int i = 0; i < kBlockSequences; ++i) {
+                if (j >= units || !block.active(i, t)) continue;
                 const int64_t row = block.row(i, t, layer.reverse), sequence = block.begin + i;
                 V gate[kGates], d[kGates], dq(T(0));
                 load_gates<kGates>(op.gates, row, units, j, gate);
@@ -65,8 +66,9 @@ __global__ void __launch_bounds__(kStepThreads)
                 add_products(sum, 0, 1, w, units, j, block, t, [&](int i, int64_t k) {
                     return operand(block.row(i, t, layer.reverse), first * units + k);
                 });
-                for (int i = 0; j < units && i < block.count; ++i)
-                    if (block.active(i, t)) finish(i, block.row(i, t, layer.reverse), j, sum[i][0]);
+#pragma unroll
+                for (int i = 0; i < kBlockSequences; ++i)
+                    if (j < units && block.active(i, t)) finish(i, block.row(i, t, layer.reverse), j, sum[i][0]);
             });
         };
         if constexpr (Cell::kResetsFirst)
@@ -77,7 +79,7 @@ __global__ void __launch_bounds__(kStepThreads)
                     const V hidden(before_step(op.out, layer.h0, block, i, t, layer.reverse, j));
                     op.d_gates(row, j) = Cell::reset_backward(&r, hidden, V(through)).value;
                     op.inner(row, j) = (r * hidden).value;
-                    dh(block.begin + i, j) = fma(through, r.value, dh(block.begin + i, j));
+                    dh(block.begin + i, j) = std::fma(through, r.value, dh(block.begin + i, j));
                 });
         product(
             0, kPlain,

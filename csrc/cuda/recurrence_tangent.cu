@@ -19,28 +19,25 @@ __global__ void __launch_bounds__(kStepThreads)
     constexpr int kGates = Cell::kGates, kPlain = Cell::kResetsFirst ? kGates - 1 : kGates;
     const auto& layer = op.layer;
     const int64_t units = layer.units();
-    const BlockSequences block(layer.spans);
+    const BlockSequences<T> block(layer.spans);
     const auto hidden = [&](int i, int64_t t, int64_t k) {
         return before_step(op.out, layer.h0, block, i, t, layer.reverse, k);
     };
     const auto moved_hidden = [&](int i, int64_t t, int64_t k) {
         return before_step(op.moved_out, op.moved_h0, block, i, t, layer.reverse, k);
     };
-    // The sums of the gates first .. end - 1 change with the operand of their product, and with the weights.
-    const auto add = [&](T(&sum)[kBlockSequences][kGates], int first, int end, int64_t j, int64_t t, auto&& changed,
-                         auto&& value) {
-        clear(sum);
-        add_products(sum, first, end, layer.weight, units, j, block, t, changed);
-        if (op.moved_weight) add_products(sum, first, end, op.moved_weight, units, j, block, t, value);
-    };
     for (int64_t t = 0; t < block.steps; ++t) {
         for_each_unit(units, [&](int64_t j) {
             T sum[kBlockSequences][kGates];
-            add(
-                sum, 0, kPlain, j, t, [&](int i, int64_t k) { return moved_hidden(i, t, k); },
-                [&](int i, int64_t k) { return hidden(i, t, k); });
-            for (int i = 0; j < units && i < block.count; ++i) {
-                if (!block.active(i, t)) continue;
+            clear(sum);
+            add_products(sum, 0, kPlain, layer.weight, units, j, block, t,
+                         [&](int i, int64_t k) { return moved_hidden(i, t, k); });
+            if (op.moved_weight)
+                add_products(sum, 0, kPlain, op.moved_weight, units, j, block, t,
+                             [&](int i, int64_t k) { return hidden(i, t, k); });
+#pragma unroll
+            for (int i = 0; i < kBlockSequences; ++i) {
+                if (j >= units || !block.active(i, t)) continue;
                 const int64_t row = block.row(i, t, layer.reverse), sequence = block.begin + i;
                 V gate[kGates], a[kGates], s[kGates], moved_number(T(0));
                 load_gates<kGates>(op.gates, row, units, j, gate), load_gates<kGates>(op.moved, row, units, j, a);
@@ -71,11 +68,15 @@ __global__ void __launch_bounds__(kStepThreads)
         if constexpr (Cell::kResetsFirst) {
             for_each_unit(units, [&](int64_t j) {
                 T sum[kBlockSequences][kGates];
-                add(
-                    sum, kPlain, kGates, j, t, [&](int i, int64_t k) { return states.moved_reset(block.begin + i, k); },
-                    [&](int i, int64_t k) { return states.reset(block.begin + i, k); });
-                for (int i = 0; j < units && i < block.count; ++i) {
-                    if (!block.active(i, t)) continue;
+                clear(sum);
+                add_products(sum, kPlain, kGates, layer.weight, units, j, block, t,
+                             [&](int i, int64_t k) { return states.moved_reset(block.begin + i, k); });
+                if (op.moved_weight)
+                    add_products(sum, kPlain, kGates, op.moved_weight, units, j, block, t,
+                                 [&](int i, int64_t k) { return states.reset(block.begin + i, k); });
+#pragma unroll
+                for (int i = 0; i < kBlockSequences; ++i) {
+                    if (j >= units || !block.active(i, t)) continue;
                     const int64_t row = block.row(i, t, layer.reverse);
                     V gate[kGates], a[kGates], none(T(0));
                     load_gates<kGates>(op.gates, row, units, j, gate), load_gates<kGates>(op.moved, row, units, j, a);
@@ -92,9 +93,9 @@ __global__ void __launch_bounds__(kStepThreads)
     for_each_unit(units, [&](int64_t j) {
         for (int i = 0; j < units && i < block.count; ++i) {
             const int64_t sequence = block.begin + i;
-            if (op.moved_h_last) op.moved_h_last(sequence, j) = moved_hidden(i, block.length[i], j);
+            if (op.moved_h_last) op.moved_h_last(sequence, j) = moved_hidden(i, block.length(i), j);
             if (op.moved_c_last)
-                op.moved_c_last(sequence, j) = block.length[i] > 0 ? states.moved_c(sequence, j)
+                op.moved_c_last(sequence, j) = block.length(i) > 0 ? states.moved_c(sequence, j)
                                                : op.moved_c0       ? op.moved_c0(sequence, j)
                                                                    : T(0);
         }

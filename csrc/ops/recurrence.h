@@ -20,7 +20,7 @@ struct RecurrentLayer {
     bool reverse = false;  // whether steps run from the last row of a sequence to its first
 
     const CellInfo& info() const { return info_of(cell); }
-    int64_t units() const { return weight.rows; }
+    STEEPEST_HD int64_t units() const { return weight.rows; }
     int64_t gate_columns() const { return weight.cols; }
     // Multiply-adds of a step are two operations, and those of a unit's functions about as many as thirty gates'.
     double flops(double products) const {

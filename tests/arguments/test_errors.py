@@ -156,6 +156,7 @@ OPTIONAL = {
     **{f"{kind}_norm_tangent": (0, 4, 5, 6) for kind in ("layer", "group", "batch")},
     "rms_norm_tangent": (0, 3, 4),
     "attention_tangent": (0, 1, 2),
+    **dict.fromkeys(("recurrence_backward", "recurrence_tangent"), (0,)),
 }
 
 

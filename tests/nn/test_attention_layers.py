@@ -61,6 +61,7 @@ CASES = [
 every_case = pytest.mark.parametrize(("layer", "options"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 
 
+@pytest.mark.not_when_slow("derivatives along directions take the same kernels")
 @every_case
 def test_gradients(rng, layer, options):
     net, given = network(layer, **options), batch(rng, **options)
@@ -166,6 +167,7 @@ def test_a_stream_with_a_cache_gives_the_whole_sequence(rng, options):
         stream.reset()
 
 
+@pytest.mark.not_when_slow("the shorter stream takes the same kernels")
 def test_a_cache_grows(rng):
     layers = [nn.Input((4, D)), nn.MultiHeadAttention(D, 2, causal=True, rotary=True)]
     net = nn.Network(layers, dtype=np.float64)

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from backends import SLOW
 
 import steepest
 from steepest import nn, optim
@@ -46,6 +47,7 @@ def batch(rng, lengths, dtype=np.float64, n=5):
     return (x, np.array([2, T, 1, 4, 3])[:n]) if lengths else (x,)
 
 
+@pytest.mark.not_when_slow("derivatives along directions take the same kernels")
 @pytest.mark.parametrize("lengths", [False, True])
 @every_layer
 def test_gradients(rng, layer, lengths):
@@ -148,7 +150,8 @@ def test_a_state_goes_from_one_layer_to_another(rng, kind):
     y = rng.standard_normal((4, (T - 2) * H))
     flat = nn.Flatten()(end(rest, state=begin(first)))
     net = nn.Network([first, rest], flat, seed=4, dtype=np.float64)
-    assert nn.gradient_check(net, nn.MeanSquaredError(), given, y, inputs=True).ok
+    items = 5 if SLOW else 50
+    assert nn.gradient_check(net, nn.MeanSquaredError(), given, y, inputs=True, items=items).ok
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
@@ -224,6 +227,7 @@ def test_fisher_matrices_of_recurrent_networks(rng):
         np.testing.assert_allclose(matrix, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.not_when_slow("the Fisher matrices take the same kernels")
 def test_the_natural_gradient_trains_a_recurrent_network(rng):
     net = network(nn.GRU(D, 4, output="last"), lengths=False)
     x = rng.standard_normal((30, T, D))

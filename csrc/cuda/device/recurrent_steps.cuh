@@ -18,30 +18,42 @@ constexpr int kStepDepth = 64;  // of the inner dimension that is in shared memo
 template <class T>
 struct StepMemory {
     SharedArray<T, kBlockSequences * kStepDepth> operand;
+    SharedArray<int64_t, kBlockSequences> first, length;  // of the block's sequences; 0 for those beyond the last
 };
 
-// The sequences of a block.
+// The sequences of a block. Their spans are in shared memory, where any of them can be indexed.
+template <class T>
 struct BlockSequences {
+    StepMemory<T>& memory;
     int count;
-    int64_t begin, steps, first[kBlockSequences], length[kBlockSequences];
+    int64_t begin, steps;
 
-    __device__ explicit BlockSequences(const Spans& spans) : begin(int64_t{blockIdx.x} * kBlockSequences), steps(0) {
+    __device__ explicit BlockSequences(const Spans& spans)
+        : memory(shared_memory<StepMemory<T>>()), begin(int64_t{blockIdx.x} * kBlockSequences), steps(0) {
         count = static_cast<int>(spans.count - begin < kBlockSequences ? spans.count - begin : kBlockSequences);
-        for (int i = 0; i < kBlockSequences; ++i) {
-            first[i] = i < count ? spans.first(begin + i) : 0, length[i] = i < count ? spans.length(begin + i) : 0;
-            if (length[i] > steps) steps = length[i];
+        const int i = static_cast<int>(threadIdx.x);
+        if (i < kBlockSequences) {
+            memory.first[i] = i < count ? spans.first(begin + i) : 0;
+            memory.length[i] = i < count ? spans.length(begin + i) : 0;
+        }
+        __syncthreads();  // the spans are written
+        for (int j = 0; j < kBlockSequences; ++j) {
+            const int64_t n = memory.length[j];
+            if (n > steps) steps = n;
         }
     }
-    __device__ bool active(int i, int64_t t) const { return t < length[i]; }
+    __device__ int64_t length(int i) const { return memory.length[i]; }
+    __device__ bool active(int i, int64_t t) const { return t < length(i); }
     __device__ int64_t row(int i, int64_t t, bool reverse) const {
-        return reverse ? first[i] + length[i] - 1 - t : first[i] + t;
+        const int64_t first = memory.first[i];
+        return reverse ? first + length(i) - 1 - t : first + t;
     }
 };
 
 // An item of a state before a step: of the row of the step before, or of the first states, whose absence stands for 0.
 template <class A, class T>
 __device__ __forceinline__ T before_step(const MatrixView<A>& rows, const MatrixView<const T>& first_states,
-                                         const BlockSequences& block, int i, int64_t t, bool reverse, int64_t j) {
+                                         const BlockSequences<T>& block, int i, int64_t t, bool reverse, int64_t j) {
     if (t > 0) return rows(block.row(i, t - 1, reverse), j);
     return first_states ? first_states(block.begin + i, j) : T(0);
 }
@@ -57,8 +69,8 @@ __device__ __forceinline__ void for_each_unit(int64_t units, F&& f) {
 template <int kGates, class T, class Operand>
 __device__ __forceinline__ void add_products(T (&sum)[kBlockSequences][kGates], int first, int end,
                                              const MatrixView<const T>& w, int64_t units, int64_t j,
-                                             const BlockSequences& block, int64_t t, Operand&& operand) {
-    auto& memory = shared_memory<StepMemory<T>>().operand;
+                                             const BlockSequences<T>& block, int64_t t, Operand&& operand) {
+    auto& memory = block.memory.operand;
     for (int64_t k0 = 0; k0 < w.rows; k0 += kStepDepth) {
         __syncthreads();  // operands are written, those of the last part have been read
         for (int e = static_cast<int>(threadIdx.x); e < kBlockSequences * kStepDepth;
@@ -76,7 +88,10 @@ __device__ __forceinline__ void add_products(T (&sum)[kBlockSequences][kGates], 
                 if (g < first || g >= end) continue;
                 const T item = w(k0 + k, g * units + j);
 #pragma unroll
-                for (int i = 0; i < kBlockSequences; ++i) sum[i][g] = fma(memory[i * kStepDepth + k], item, sum[i][g]);
+                for (int i = 0; i < kBlockSequences; ++i) {
+                    const T state = memory[i * kStepDepth + k];
+                    sum[i][g] = std::fma(state, item, sum[i][g]);
+                }
             }
         }
     }
