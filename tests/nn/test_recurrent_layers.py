@@ -124,6 +124,11 @@ def test_what_is_behind_a_sequence_does_not_matter(rng, layer):
     np.testing.assert_allclose(captured, net.predict(clean, lengths), rtol=1e-12)
 
 
+def test_the_summary_counts_products():
+    net = nn.Network([nn.Input((100, 30)), nn.LSTM(30, 40, output="last")])
+    assert net.summary().splitlines()[1].split()[-1] == f"{2 * 100 * 160 * (30 + 40) / 1e6:.3f}"
+
+
 def test_equal_lengths_are_no_lengths(rng):
     for layer in LAYERS.values():
         x = batch(rng, False)[0]
@@ -284,6 +289,10 @@ def network_of_ids(layer):
 
 def test_lengths_that_do_not_fit(rng):
     net, (x, lengths) = network(LAYERS["gru"], lengths=True), batch(rng, True)
+    with pytest.raises(TypeError, match=re.escape("lengths is int32, but this input is int64")):
+        net.predict(x, lengths.astype(np.int32))
+    with pytest.raises(ValueError, match=re.escape("lengths has shape (5, 1): it must be (n,)")):
+        net.predict(x, lengths[:, None])
     for wrong in (0, T + 1, -1):
         lengths[3] = wrong
         for call in (net.forward, net.predict):

@@ -93,10 +93,11 @@ def _check_input(
         if x.ndim != 2:
             raise ValueError(f"[{name}] {what} has shape {x.shape}: it must be (n, n_in)")
     elif x.ndim == 0 or x.shape[1:] != shape:
-        wanted = ", ".join(["n", *(str(size) for size in shape)])
+        wanted = ", ".join(["n", *(str(size) for size in shape)]) if shape else "n,"
         raise ValueError(f"[{name}] {what} has shape {x.shape}: it must be ({wanted})")
     if x.dtype != dtype:
-        raise TypeError(f"[{name}] {what} is {x.dtype}, but the network is {dtype}")
+        owner = "the network" if dtype.kind == "f" else "this input"
+        raise TypeError(f"[{name}] {what} is {x.dtype}, but {owner} is {dtype}")
     if device_of(x) != device:
         raise TypeError(
             f"[{name}] {what} lies on {device_of(x)!r}, but the network on {device!r}: "

@@ -43,8 +43,9 @@ def summary_of(program: Program, specs: Mapping[str, ParameterSpec], frozen: Ite
         shape = program.shape(node.output)
         work = 0.0
         places = program.shape(node.inputs[0]) if node.operation.weights_act_on_inputs else shape
-        if "weight" in node.parameters and None not in places:
-            weights = math.prod(specs[node.parameters["weight"].name].shape)
+        roles = node.operation.multiplies & node.parameters.keys()
+        if roles and None not in places:
+            weights = sum(math.prod(specs[node.parameters[role].name].shape) for role in roles)
             work = 2e-6 * weights * math.prod(places[:-1])
         total += work
         rows.append((node.path, repr(node.operation), str(shape), f"{sizes:,}", f"{work:.3f}"))

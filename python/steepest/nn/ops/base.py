@@ -57,6 +57,8 @@ class Operation(ABC):
     """The activation at the end, whose derivative is left to others."""
     weights_act_on_inputs: ClassVar[bool] = False
     """Whether each place of the input is multiplied with all weights, not each place of the output."""
+    multiplies: ClassVar[frozenset[str]] = frozenset({"weight"})
+    """Roles of the parameters that are multiplied at each place."""
     draws: ClassVar[bool] = False
     """Whether `forward` draws random numbers, other ones in each pass."""
     is_view: ClassVar[bool] = False

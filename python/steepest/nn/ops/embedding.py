@@ -20,6 +20,7 @@ class EmbeddingOperation(Operation):
     """The rows of a table at ids."""
 
     takes_integers = True
+    multiplies = frozenset()
     gradient_reads = frozenset({"inputs"})
     each_step = True
 
@@ -64,6 +65,7 @@ class PositionOperation(Operation):
 
     gradient_reads = frozenset()
     passes_gradient = True
+    multiplies = frozenset()
 
     def __init__(self, positions: int, *, learned: bool) -> None:
         self.positions, self.learned = positions, learned

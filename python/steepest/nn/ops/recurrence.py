@@ -96,6 +96,8 @@ class RecurrentOperation(KeepingOperation):
     """
 
     takes_integers = True
+    weights_act_on_inputs = True
+    multiplies = frozenset({"weight", "recurrent_weight"})
 
     def __init__(self, recurrence: Recurrence, precision: str = "float32", *, keeps: bool = True) -> None:
         super().__init__()
