@@ -153,6 +153,7 @@ STEEPEST_HD void with_rows(const Walk<T>& walk, F&& f) {
 }
 template <class T, class F>
 STEEPEST_HD void with_numbers(const Walk<T>& walk, F&& f) {
+    if constexpr (!kWalks) return;
     if (walk.size == 3 && walk.stride == 1) return with_rows<3, 1, kWalkedRows>(walk, f);
     if (walk.size == 3) return with_rows<3, 2, kWalkedRows>(walk, f);
     if (walk.size == 7) return with_rows<7, 1, walked_rows(7)>(walk, f);

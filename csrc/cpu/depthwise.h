@@ -14,8 +14,12 @@ inline namespace STEEPEST_TARGET {
 constexpr int kWalkedRows = kTileRows > 8 ? 4 : 2;
 constexpr int walked_rows(int64_t size) { return size <= 5 ? kWalkedRows : 2; }
 
+// Narrow vectors gain nothing by it, and their code would be as long.
+constexpr bool kWalks = Vec<float>::kSize > 4;
+
 // Whether the window is one that is walked. Others are taken row by row (image_rows.h).
 inline bool walks(const ChannelGroups& channels, const Taps& window) {
+    if (!kWalks) return false;
     const TapAxis &down = window.rows, &across = window.columns;
     const bool fits = down.size == 3 || down.size == 5 ? down.stride <= 2 : down.size == 7 && down.stride == 1;
     return channels.depthwise() && fits && down.size == across.size && down.stride == across.stride &&

@@ -17,6 +17,8 @@ inline namespace STEEPEST_TARGET {
 // Two tiles of rows: the sums of their gates stay in the first-level cache.
 constexpr int kBlockSequences = 2 * kTileRows;
 
+// What runs once a step or less stands once, not in the loops of every cell: [[gnu::noinline]].
+
 // Items between neighbouring rows of n items in scratch memory: rows of whole kibibytes would compete for the same sets
 // of the cache.
 STEEPEST_HD int64_t spread(int64_t n) { return (n + 15) / 16 * 16 + 16; }
@@ -33,7 +35,7 @@ class StateProduct {
     static int64_t items(const MatrixView<const T>& w) { return w.rows * padded(w.cols); }
 
     // `sequences` are all that the operation has. For a few, weights are read where they are, in the order of memory.
-    StateProduct(const MatrixView<const T>& w, int64_t sequences, T* packed)
+    [[gnu::noinline]] StateProduct(const MatrixView<const T>& w, int64_t sequences, T* packed)
         : w_(w),
           packed_(packed),
           streams_(sequences <= kStreamedRows && w.col_stride == 1),
@@ -44,7 +46,7 @@ class StateProduct {
     }
 
     // c = a w, or c + a w, for the first rows of a block.
-    void operator()(int rows, const T* a, int64_t a_row, T* c, int64_t c_row, bool accumulate) const {
+    [[gnu::noinline]] void operator()(int rows, const T* a, int64_t a_row, T* c, int64_t c_row, bool accumulate) const {
         if (rows == 0) return;
         if (streams_ && !accumulate)
             return multiply_rows(rows, w_.cols, w_.rows, a, a_row, 1, w_.data, w_.row_stride, c, c_row);
@@ -83,7 +85,7 @@ class SequencesOfThread {
   public:
     static size_t bytes(const Spans& spans) { return spans.table ? Pieces::bytes<int64_t>(spans.count) : 0; }
 
-    SequencesOfThread(const Spans& spans, Pieces& pieces, const Team& team) {
+    [[gnu::noinline]] SequencesOfThread(const Spans& spans, Pieces& pieces, const Team& team) {
         if (!spans.table) {
             const Range mine = team.split(spans.count, 1);
             first_ = mine.begin, count_ = mine.end - mine.begin;
@@ -118,7 +120,7 @@ struct SequenceBlock {
     int count;
     int64_t sequence[kBlockSequences], first[kBlockSequences], length[kBlockSequences];
 
-    SequenceBlock(const Spans& spans, const SequencesOfThread& mine, int64_t from, int64_t end)
+    [[gnu::noinline]] SequenceBlock(const Spans& spans, const SequencesOfThread& mine, int64_t from, int64_t end)
         : count(static_cast<int>(end - from)) {
         for (int i = 0; i < count; ++i) {
             sequence[i] = mine[from + i];
@@ -145,13 +147,14 @@ void for_each_sequence_block(const Spans& spans, const SequencesOfThread& mine, 
 
 // Copies the states of a block's sequences from a matrix, whose absence stands for zeros, or back into one.
 template <class T>
-void get_states(const SequenceBlock& block, const MatrixView<const T>& states, int64_t units, T* to, int64_t to_row) {
+[[gnu::noinline]] void get_states(const SequenceBlock& block, const MatrixView<const T>& states, int64_t units, T* to,
+                                  int64_t to_row) {
     for (int i = 0; i < block.count; ++i)
         for (int64_t j = 0; j < units; ++j) to[i * to_row + j] = states ? states(block.sequence[i], j) : T(0);
 }
 template <class T>
-void put_states(const SequenceBlock& block, const T* from, int64_t from_row, int64_t units,
-                const MatrixView<T>& states) {
+[[gnu::noinline]] void put_states(const SequenceBlock& block, const T* from, int64_t from_row, int64_t units,
+                                  const MatrixView<T>& states) {
     if (!states) return;
     for (int i = 0; i < block.count; ++i)
         for (int64_t j = 0; j < units; ++j) states(block.sequence[i], j) = from[i * from_row + j];

@@ -28,6 +28,7 @@ EXPECTED = {
     "deep_regression": "three hidden layers: R² 0.9",
     "empirical_fisher": "natural gradient: best learning rate 1, excess loss after 50 steps 1.0e-16",
     "feature_scaling": "standardised: condition number 1.7",
+    "forecast": "values ahead lie in the interval that 90% of the paths keep to",
     "fisher_direction": "Fisher's discriminant: 117.5°, J = 9.21, 6% misclassified",
     "fit_a_curve": "learning rate 0.001: mean squared error ",
     "kl_balls": "σ = 1.0: F = diag(1.00, 2.00); a step of (0.1, 0.1) has the divergence 0.0127, and by F 0.0150",
@@ -44,6 +45,7 @@ EXPECTED = {
     "train_digits": "test accuracy 0.9",
     "update_rules": "Adam: best learning rate 0.01",
     "vanishing_gradients": "ReLU, He                  first / last gradient  ",
+    "writing": "docstrings of NumPy: ",
     "when_they_fail": "small variance: neighbours along the component 48%, along the discriminant axis 99%",
 }
 # Example -> a module beyond the package's dependencies that it needs; the extra `test` installs it.
@@ -55,7 +57,7 @@ def test_every_example_is_here():
 
 
 # The slowest examples; `make docs` also runs them for the gallery.
-LONG = {"autoencoder", "cart_pole", "many_features", "memory", "sorting"}
+LONG = {"autoencoder", "cart_pole", "many_features", "memory", "sorting", "writing"}
 in_the_gallery = pytest.mark.deep("it takes more than 5 s, and the gallery runs it")
 
 
