@@ -22,7 +22,12 @@ struct RowIndices {
     int64_t limit;  // indices are 0 .. limit - 1
     OperationNumber operation;
 
-    STEEPEST_HD int64_t index_of(int64_t i) const { return rows[start.get() + i]; }
+    // The usual type is read without the choice among all.
+    STEEPEST_HD int64_t index_of(int64_t i) const {
+        const int64_t at = start.get() + i;
+        if (rows.type == IntegerType::kInt64) return *reinterpret_cast<const int64_t*>(rows.data + at * rows.stride);
+        return rows[at];
+    }
     STEEPEST_HD bool is_bad(int64_t i) const {
         return static_cast<uint64_t>(index_of(i)) >= static_cast<uint64_t>(limit);
     }
