@@ -11,6 +11,7 @@ from .losses.classification import *
 from .losses.regression import *
 from .network import Network as Network
 from .parameter import Parameter as Parameter
+from .stream import Stream as Stream
 from .values import Constant as Constant
 from .values import Input as Input
 from .values import Value as Value
