@@ -1,4 +1,4 @@
-"""Recurrent layers: gradients, lengths, states, directions, captured steps and messages. The kernels have own tests."""
+"""Recurrent layers and pooling of steps: gradients, lengths, states, directions, captured steps and messages."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ LAYERS = {
     "reverse": nn.LSTM(D, H, reverse=True, output="last"),
     "both": nn.GRU(D, H, bidirectional=True),
     "deep": nn.LSTM(D, H, 2, bidirectional=True, output="last"),
+    "mean": nn.PoolSteps("mean"),
+    "last step": nn.PoolSteps("last"),
+    "maximum": nn.PoolSteps("max"),
 }
 every_layer = pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 

@@ -13,7 +13,7 @@ from steepest._runtime.arrays import Array
 from steepest._runtime.backends import device_of
 from steepest._runtime.memory import aligned_zeros
 
-from .values import Input
+from .values import Input, Shape
 
 Inputs = Array | tuple[Array, ...]
 """The input of a network for a batch, or a tuple of them for a network of several."""
@@ -73,14 +73,14 @@ def check_inputs(
     for value, x in zip(declared, inputs, strict=True):
         is_integer = value.dtype is not None and value.dtype.kind in "iu"
         own = cast("np.dtype[Any]", value.dtype) if is_integer else dtype
-        _check_input(name, value.name, x, cast("tuple[int, ...]", value.shape), own, device)
+        _check_input(name, value.name, x, value.shape, own, device)
     if len({len(x) for x in inputs}) > 1:
         rows = ", ".join(f"{value.name} {len(x)}" for value, x in zip(declared, inputs, strict=True))
         raise ValueError(f"[{name}] the inputs have different numbers of rows: {rows}")
 
 
 def _check_input(
-    name: str, what: str, x: Array, shape: tuple[int, ...] | None, dtype: np.dtype[Any], device: str
+    name: str, what: str, x: Array, shape: Shape | None, dtype: np.dtype[Any], device: str
 ) -> None:
     # Other libraries' arrays have dtypes of their own.
     if not isinstance(getattr(x, "dtype", None), np.dtype) or not hasattr(x, "ndim"):
@@ -92,8 +92,10 @@ def _check_input(
     if shape is None:
         if x.ndim != 2:
             raise ValueError(f"[{name}] {what} has shape {x.shape}: it must be (n, n_in)")
-    elif x.ndim == 0 or x.shape[1:] != shape:
-        wanted = ", ".join(["n", *(str(size) for size in shape)]) if shape else "n,"
+    elif x.ndim == 0 or not _has_shape(x, shape):
+        wanted = (
+            ", ".join(["n", *("any" if size is None else str(size) for size in shape)]) if shape else "n,"
+        )
         raise ValueError(f"[{name}] {what} has shape {x.shape}: it must be ({wanted})")
     if x.dtype != dtype:
         owner = "the network" if dtype.kind == "f" else "this input"
@@ -103,6 +105,16 @@ def _check_input(
             f"[{name}] {what} lies on {device_of(x)!r}, but the network on {device!r}: "
             "move one of them, with cupy.asarray, cupy.asnumpy or Network.to"
         )
+
+
+def _has_shape(x: Array, shape: Shape) -> bool:
+    """Return whether the samples of a batch have a shape; sizes that it leaves open are positive."""
+    if None not in shape:
+        return x.shape[1:] == shape
+    sizes = x.shape[1:]
+    return len(sizes) == len(shape) and all(
+        size == own if own is not None else size > 0 for size, own in zip(sizes, shape, strict=True)
+    )
 
 
 def checked_gradients(

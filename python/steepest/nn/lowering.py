@@ -277,7 +277,7 @@ class Builder:
         shape = self._shapes[number]
         if None in shape:
             raise ValueError(
-                "needs the shape of its input: put nn.Input(shape) in front of the layers, behind one"
+                "needs the shape of its input: put nn.Input(shape), with all sizes, in front of the layers, behind one"
             )
         return shape  # type: ignore[return-value]
 

@@ -64,7 +64,7 @@ class Stream:
         steps, number = bound(program, values), program.inputs[0]
         own = program.integers.get(number, dtype)
         self._dtype, self._device, self._n = dtype, device, n
-        self._declared = Input(declared.shape[1:], declared.dtype, declared.name)  # type: ignore[arg-type]
+        self._declared = Input(declared.shape[1:], declared.dtype, declared.name)
         self._x = aligned_zeros((n, *program.shape(number)), own, device)
         self._operations = [node.operation for node in program.nodes]
         arrays: Arrays = [constants.get(i) for i in range(len(program.shapes))]

@@ -56,8 +56,9 @@ class Input(Value):
 
     Parameters
     ----------
-    shape : int or tuple of int
-        Shape of a sample, such as 784 or (28, 28, 1); () for one number a sample.
+    shape : int or tuple of int or None
+        Shape of a sample, such as 784 or (28, 28, 1); () for one number a sample. None for a size that each batch
+        has its own of, such as the steps of sequences: (None, 3).
     dtype : data-type, optional
         Dtype of the input; the network's own if it is not given. An integer dtype is for layers that look up rows.
     name : str, default="x"
@@ -66,7 +67,7 @@ class Input(Value):
     Raises
     ------
     ValueError, TypeError
-        If a size is not a positive integer, or the dtype is neither floating point nor an integer.
+        If a size is neither a positive integer nor None, or the dtype is neither floating point nor an integer.
 
     Examples
     --------
@@ -77,15 +78,19 @@ class Input(Value):
     """
 
     def __init__(
-        self, shape: int | tuple[int, ...], dtype: npt.DTypeLike | None = None, name: str = "x"
+        self, shape: int | tuple[int | None, ...], dtype: npt.DTypeLike | None = None, name: str = "x"
     ) -> None:
         sizes = shape if isinstance(shape, tuple) else (shape,)
         for size in sizes:
+            if size is None and isinstance(shape, tuple):
+                continue
             if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-                raise ValueError(f"[Input] shape must hold positive integers, got {shape}")
+                raise ValueError(
+                    f"[Input] shape must hold positive integers, or None for a size that batches differ in, got {shape}"
+                )
         if dtype is not None and np.dtype(dtype).kind not in "iuf":
             raise TypeError(f"[Input] dtype must be floating point or an integer, got {np.dtype(dtype)}")
-        super().__init__(tuple(int(size) for size in sizes))
+        super().__init__(tuple(None if size is None else int(size) for size in sizes))
         object.__setattr__(self, "dtype", None if dtype is None else np.dtype(dtype))
         object.__setattr__(self, "name", name)
 

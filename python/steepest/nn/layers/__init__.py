@@ -14,7 +14,7 @@ from .embedding import Embedding, PositionalEncoding
 from .linear import Linear
 from .merge import Add, Concatenate, Multiply
 from .normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
-from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Upsample
+from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, PoolSteps, Upsample
 from .prelu import PReLU
 from .recurrent import GRU, LSTM, RNN
 from .residual import Residual
@@ -48,6 +48,7 @@ __all__ = [
     "PReLU",
     "ParameterSpec",
     "Permute",
+    "PoolSteps",
     "PositionalEncoding",
     "RMSNorm",
     "Reshape",

@@ -129,7 +129,7 @@ class MultiHeadAttention(_OfSequences):
     def lower(self, build: Builder, inputs: tuple[int, ...]) -> int:
         lengths = self.lengths_of(build, inputs)
         sequences = [i for i in inputs if i not in lengths]
-        steps = build.known_shape(inputs[0])[0]
+        steps = build.shape(inputs[0])[0]
         width = self.n_units // self.n_heads
 
         def mapped(part: str, heads: int, number: int) -> int:

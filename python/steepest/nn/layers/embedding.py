@@ -135,5 +135,6 @@ class PositionalEncoding(Layer):
         return {"weight": ParameterSpec((self.n_positions, shapes[0][1]), _normal(self.init), decays=True)}
 
     def lower(self, build: Builder, inputs: tuple[int, ...]) -> int:
-        build.known_shape(inputs[0])
+        if build.shape(inputs[0])[1] is None:
+            build.known_shape(inputs[0])  # raises
         return build.node(self, PositionOperation(self.n_positions, learned=self.kind == "learned"), inputs)

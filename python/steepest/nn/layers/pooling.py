@@ -1,14 +1,17 @@
-"""Layers that make images smaller by pooling, or larger by repeating pixels: images of (height, width, channels)."""
+"""Layers that make images smaller by pooling, or larger by repeating pixels, and that make one step of a sequence."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from steepest.nn.ops.pool_spans import PoolSpansOperation
 from steepest.nn.ops.pooling import AvgPoolOperation, MaxPoolOperation
 from steepest.nn.ops.shape import ReshapeOperation
 from steepest.nn.ops.upsampling import UpsampleOperation
-from steepest.nn.values import Shape
+from steepest.nn.values import Shape, Value
 from steepest.nn.windows import Window, numbers_of
 
 from .base import Layer
@@ -124,6 +127,64 @@ class GlobalAvgPool2d(Layer):
         window = {"size": (height, width), "stride": (1, 1), "padding": (0, 0), "count_padding": False}
         pooled = build.node(self, AvgPoolOperation(window), inputs, shape=(1, 1, channels))
         return build.node(self, ReshapeOperation((1, 1, channels), (channels,)), (pooled,))
+
+
+@dataclass(frozen=True)
+class PoolSteps(Layer):
+    """One step for each sequence: (steps, width) becomes (width,).
+
+    Called on values, the layer may also take the lengths of the sequences, an ``nn.Input((), dtype=np.int64)``:
+    ``nn.PoolSteps()(x, lengths=lengths)``. Steps behind a sequence's length do not count.
+
+    Parameters
+    ----------
+    mode : {"mean", "last", "max"}, default="mean"
+        What is taken: the mean of the steps, the last one, or the largest number of each column. The gradient of a
+        maximum goes to the first of several.
+
+    Raises
+    ------
+    ValueError
+        If the mode is not known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from steepest import nn
+    >>> x, lengths = nn.Input((4, 1)), nn.Input((), dtype=np.int64, name="lengths")
+    >>> net = nn.Network([x, lengths], nn.PoolSteps("mean")(x, lengths=lengths))
+    >>> net.predict(np.array([[[1], [3], [0], [0]]], np.float32), np.array([2]))
+    array([[2.]], dtype=float32)
+    """
+
+    arity = (1, 2)
+    mode: Literal["mean", "last", "max"] = "mean"
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("mean", "last", "max"):
+            raise ValueError(f"[PoolSteps] mode {self.mode!r} is not one of: mean, last, max")
+
+    def __call__(self, *inputs: Value, lengths: Value | None = None) -> Value:
+        """Return the pooled steps of sequences, and of their lengths if they are given."""
+        return super().__call__(*inputs, *(() if lengths is None else (lengths,)))
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        if len(shapes[0]) != 2:
+            raise ValueError(f"takes sequences (steps, width), but samples of shape {shapes[0]} come out")
+        if shapes[1:] not in ((), ((),)):
+            raise ValueError(
+                f"takes lengths of shape () behind the sequences, but {shapes[1]} comes behind what comes out"
+            )
+        return shapes[0][1:]
+
+    def lower(self, build: Builder, inputs: tuple[int, ...]) -> int:
+        if inputs[0] in build.integers:
+            raise ValueError("takes floating-point numbers, but integers come out")
+        if any(build.integers.get(i) != np.int64 for i in inputs[1:]):
+            raise ValueError(
+                "takes lengths that are an nn.Input((), dtype=np.int64), behind the sequences that come out"
+            )
+        return build.node(self, PoolSpansOperation(self.mode, has_lengths=len(inputs) > 1), inputs)
 
 
 @dataclass(frozen=True)

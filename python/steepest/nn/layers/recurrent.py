@@ -133,7 +133,6 @@ class _Recurrent(Layer):
         return 0.0
 
     def lower(self, build: Builder, inputs: tuple[int, ...]) -> int:
-        build.known_shape(inputs[0])
         if inputs[0] in build.integers:
             raise ValueError("takes floating-point numbers, but integers come out")
         lengths = [i for i in inputs[1:] if build.shape(i) == ()]

@@ -54,7 +54,7 @@ class Flatten(Layer):
 
     def output_shape(self, *shapes: Shape) -> Shape:
         shape = shapes[0]
-        return shape if len(shape) == 1 else (math.prod(shape),)  # type: ignore[arg-type]
+        return (None,) if None in shape else (math.prod(shape),)  # type: ignore[arg-type]
 
     def lower(self, build: Builder, inputs: tuple[int, ...]) -> int:
         if len(build.shape(inputs[0])) == 1:
