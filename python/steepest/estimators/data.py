@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -96,9 +96,12 @@ def _is_missing(item: object) -> bool:
 
 
 def to_estimator_device(
-    arrays: tuple[Array, Array, Array | None], device: str, estimator: str
-) -> tuple[Array, Array, Array | None]:
-    """Return X, y and the sample weights on a device.
+    arrays: tuple[Any, Array, Array | None],
+    device: str,
+    estimator: str,
+    move: Callable[[Any, str], Any] = to_device,
+) -> tuple[Any, Array, Array | None]:
+    """Return X, moved by a function of it and the device, y and the sample weights on a device.
 
     Raises
     ------
@@ -108,9 +111,10 @@ def to_estimator_device(
     X, y, sample_weight = arrays
     try:
         weights = None if sample_weight is None else to_device(sample_weight, device)
-        return to_device(X, device), to_device(y, device), weights
+        return move(X, device), to_device(y, device), weights
     except MemoryError as error:
-        gibibytes = (X.nbytes + y.nbytes + (0 if sample_weight is None else sample_weight.nbytes)) / 2**30
+        size = X.data.nbytes if scipy.sparse.issparse(X) else X.nbytes
+        gibibytes = (size + y.nbytes + (0 if sample_weight is None else sample_weight.nbytes)) / 2**30
         raise MemoryError(
             f"[{estimator}] the data, {gibibytes:.2f} GiB, do not fit into the free memory of the GPU ({error}). "
             "Pass X as float32, call partial_fit with parts of the data, or use device='cpu'"

@@ -20,8 +20,8 @@ FLOATS = (np.float64, np.float32)
 
 
 def float_dtype(X: Any) -> np.dtype[Any]:
-    """Return the dtype to compute in for a validated X: its own, and float32 for bytes."""
-    return np.dtype(np.float32) if X.dtype == np.uint8 else np.dtype(X.dtype)
+    """Return the dtype to compute in for a validated X: its own, and float32 for bytes and ids."""
+    return np.dtype(X.dtype if X.dtype.kind == "f" else np.float32)
 
 
 def validate(
@@ -75,12 +75,7 @@ def validate(
     name = type(estimator).__name__
     refuse_masked_items(name, X=X, y=y)
     try:
-        y = to_host(y)
-        if options.get("y_numeric"):
-            y = _as_numbers(y)
-        if as_items(y).dtype == object and first_missing("y", y):
-            # None can be neither sorted with labels nor converted to a number.
-            raise ValueError("Every sample needs a target.")
+        y = _prepared_targets(y, options)
         if is_cupy(X):
             kept = X.dtype if keeps_bytes and X.dtype == np.uint8 else dtype
             return validate_cupy(estimator, X, y, dtype=kept, reset=reset, **options)
@@ -100,6 +95,53 @@ def validate(
         # For CuPy arrays, the error already names the item.
         where = "" if is_cupy(X) else locate_nonfinite(X)
         raise ValueError(f"[{name}] {where or first_missing('y', y)}{error}") from error
+
+
+def validate_targets(estimator: BaseEstimator, y: Any, n_samples: int, **options: Any) -> Array:
+    """Validate targets of samples that scikit-learn does not know, as `validate` does those of others.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Estimator whose name messages start with.
+    y : array-like
+        Targets, of NumPy or CuPy.
+    n_samples : int
+        Number of samples.
+    **options
+        Options of scikit-learn's `validate_data`, for y.
+
+    Returns
+    -------
+    ndarray
+        Targets as a NumPy array.
+
+    Raises
+    ------
+    ValueError
+        If y is not as described, or has another number of samples.
+    """
+    name = type(estimator).__name__
+    refuse_masked_items(name, y=y)
+    try:
+        prepared = _prepared_targets(y, options)
+        checked: Array = validate_data(estimator, y=prepared, reset=False, **options)
+        if len(checked) != n_samples:
+            raise ValueError(f"X has {n_samples} samples, but y has {len(checked)}.")
+    except ValueError as error:
+        raise ValueError(f"[{name}] {first_missing('y', y)}{error}") from error
+    return checked
+
+
+def _prepared_targets(y: Any, options: dict[str, Any]) -> Any:
+    """Return targets on the host, as numbers if options ask for them; ValueError if one is missing."""
+    y = to_host(y)
+    if options.get("y_numeric"):
+        y = _as_numbers(y)
+    if as_items(y).dtype == object and first_missing("y", y):
+        # None can be neither sorted with labels nor converted to a number.
+        raise ValueError("Every sample needs a target.")
+    return y
 
 
 def validate_transformed(

@@ -1,6 +1,7 @@
 """Neural networks with scikit-learn's interface, trained by captured graphs of kernels."""
 
 from steepest.training.images import Augmentation
+from steepest.training.sequences import Sequences
 
 from ._autoencoder import Autoencoder
 from ._classifier import MLPClassifier
@@ -9,6 +10,8 @@ from ._conv_classifier import ConvClassifier
 from ._conv_regressor import ConvRegressor
 from ._language_model import LanguageModel
 from ._regressor import MLPRegressor
+from ._sequence_classifier import SequenceClassifier
+from ._sequence_regressor import SequenceRegressor
 
 __all__ = [
     "Augmentation",
@@ -19,4 +22,7 @@ __all__ = [
     "LanguageModel",
     "MLPClassifier",
     "MLPRegressor",
+    "SequenceClassifier",
+    "SequenceRegressor",
+    "Sequences",
 ]

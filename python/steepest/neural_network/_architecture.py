@@ -59,11 +59,13 @@ def make_layers(model: PerceptronParameters, n_in: int, n_out: int) -> tuple[nn.
 
 
 def depth_of(layers: Iterable[nn.layers.Layer]) -> int:
-    """Return the number of layers with matrices of weights, dense or convolutions; shortcuts do not count."""
+    """Return the number of layers with matrices of weights, dense, convolutions and more; shortcuts do not count."""
     return sum(
         depth_of(layer.layers)
         if isinstance(layer, nn.Residual)
-        else isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))
+        else layer.n_layers
+        if isinstance(layer, (nn.RNN, nn.LSTM, nn.GRU, nn.TransformerEncoder))
+        else isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding))
         for layer in layers
     )
 

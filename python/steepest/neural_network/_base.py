@@ -132,6 +132,11 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         """Return what stands in front of layers that need the shape of their input."""
         return ()
 
+    def _make_network(self, layers: tuple[nn.layers.Layer, ...], **options: Any) -> nn.Network:
+        """Return the network of the layers."""
+        chain: list[Any] = [*self._inputs(), *layers]
+        return nn.Network(chain, **options)
+
     def _weigh(self, y: Array, sample_weight: Array | None, dtype: Any) -> Array | None:
         """Return the weights of the samples, multiplied by the weights of their classes if there are any."""
         return sample_weight
@@ -185,10 +190,15 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
 
     def _on_device(self, X: Any, y: Array, sample_weight: Array | None) -> Samples:
         """Return validated data on the device of the network."""
-        device = self._network.device
-        dense = X.data if is_sparse(X) else X
-        moved, y, weights = to_estimator_device((dense, y, sample_weight), device, type(self).__name__)
-        return Samples(SparseRows(X, device) if is_sparse(X) else moved, y, weights)
+        return Samples(
+            *to_estimator_device(
+                (X, y, sample_weight), self._network.device, type(self).__name__, self._samples_on
+            )
+        )
+
+    def _samples_on(self, X: Any, device: str) -> Any:
+        """Return a validated X on a device, as batches and predictions take it."""
+        return SparseRows(X, device) if is_sparse(X) else to_device(X, device)
 
     def _decision(self, X: Any, layers: slice | None = None) -> Array:
         """Validate X and return the output of the network, or of its first layers, on the device that computed it."""
@@ -199,8 +209,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
             return cast("Array", self._network.predict(rows, layers=layers))
         network = self._network_for(X)
         X = self._check_data(X, "no_validation", reset=False)
-        on_device = SparseRows(X, network.device) if is_sparse(X) else to_device(X, network.device)
-        return predict(network, on_device, layers=layers)
+        return predict(network, self._samples_on(X, network.device), layers=layers)
 
     def _network_for(self, X: Any) -> nn.Network:
         """Return the network, on CUDA for a CuPy X; an unpickled network is on the CPU until it is fitted again."""
@@ -384,8 +393,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         # initial weights and shuffles those of scikit-learn.
         split_state = copied(random_state)
         seed = seed_of(split_state)
-        chain: list[Any] = [*self._inputs(), *layers]
-        network = nn.Network(chain, seed=seed, dtype=dtype, device=device, precision=self.precision)
+        network = self._make_network(layers, seed=seed, dtype=dtype, device=device, precision=self.precision)
         if len(given) == 2:
             for attribute, role in (("coefs_", "weight"), ("intercepts_", "bias")):
                 own = [p.value for p in network.parameters() if p.name.endswith(role)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -26,11 +26,10 @@ from steepest.training.loop import Monitor, train, warn_of_interrupt
 from steepest.training.programs import GradientDescent
 from steepest.training.trainer import Trainer
 
+from ._bodies import BODIES, RECURRENT, Body
 from ._parameters import Device, Precision, prefixed, store_parameters
 from ._tokens import RandomWindows, Vocabulary, tokens_of, windows_of
 
-Body = Literal["transformer", "gru", "lstm", "rnn"]
-_RECURRENT = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 # Epochs of a fit, between which the loss on the validation text is computed and callbacks are called.
 _EPOCHS = 20
 # Windows that are predicted together.
@@ -110,7 +109,7 @@ class LanguageModel(BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "body": [StrOptions({"transformer", *_RECURRENT})],
+        "body": [StrOptions(set(BODIES))],
         **{
             name: [Interval(Integral, 1, None, closed="left")]
             for name in ("n_units", "n_layers", "n_heads", "context", "max_steps", "batch_size")
@@ -259,7 +258,7 @@ class LanguageModel(BaseEstimator):
                 ),
             ]
         else:
-            kind = _RECURRENT[self.body]
+            kind = RECURRENT[self.body]
             layers.append(kind(self.n_units, self.n_units, self.n_layers, dropout=self.dropout))
         layers.append(nn.Linear(self.n_units, n_tokens))
         return nn.Network(layers, seed=seed, device=device, precision=self.precision)

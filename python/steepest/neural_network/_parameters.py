@@ -72,6 +72,8 @@ class PerceptronParameters:
         "precision": [StrOptions(set(K.PRECISIONS))],
     }
 
+    _largest_auto_batch: ClassVar[int] = 200  # samples of a mini-batch with batch_size="auto", at most
+
     # Set by the constructors of the estimators, as scikit-learn's `clone` requires.
     hidden_layer_sizes: int | Iterable[int]
     activation: Any

@@ -227,7 +227,7 @@ class StochasticFit:
     def _batch_size(self, n: int) -> int:
         batch_size = self.model.batch_size
         if isinstance(batch_size, str):
-            return min(200, n)
+            return min(self.model._largest_auto_batch, n)
         if batch_size > n:
             with above_bars():
                 warnings.warn(

@@ -13,8 +13,10 @@ from steepest._runtime.arrays import Array
 from steepest._runtime.backends import device_of
 from steepest._runtime.memory import aligned_empty, aligned_zeros, array_namespace, assign, to_device, to_host
 from steepest.nn import Network
+from steepest.nn.inputs import Inputs
 
 from .images import Augmentation, Images
+from .sequences import Sequences
 from .sparse_rows import SparseRows
 
 # Random streams of augmentation begin here; those below belong to the shuffles, which have the same seed.
@@ -27,7 +29,7 @@ class Samples:
 
     Attributes
     ----------
-    X : ndarray or SparseRows of shape (n, n_in), or ndarray of shape (n, h, w, c)
+    X : ndarray or SparseRows of shape (n, n_in), ndarray of shape (n, h, w, c), or Sequences
         Inputs. Those of uint8 are images, which are divided by 255 when they become batches.
     y : ndarray of shape (n,) or (n, m)
         Targets, as the loss takes them.
@@ -35,7 +37,7 @@ class Samples:
         Weights, of the dtype of the network.
     """
 
-    X: Array | SparseRows
+    X: Array | SparseRows | Sequences
     y: Array
     sample_weight: Array | None = None
 
@@ -61,9 +63,9 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The rows of one step, dense and on the device: inputs, targets, and weights or None."""
+    """The rows of one step, dense and on the device: inputs, one or several, targets, and weights or None."""
 
-    x: Array
+    x: Inputs
     y: Array
     sample_weight: Array | None
 
@@ -73,7 +75,8 @@ class Batch:
     def copy(self) -> Batch:
         """Return the same rows in arrays of their own."""
         weight = self.sample_weight
-        return Batch(self.x.copy(), self.y.copy(), None if weight is None else weight.copy())
+        x = tuple(one.copy() for one in self.x) if isinstance(self.x, tuple) else self.x.copy()
+        return Batch(x, self.y.copy(), None if weight is None else weight.copy())
 
 
 class Batches:
@@ -83,6 +86,8 @@ class Batches:
     ----------
     mixes : bool
         Whether inputs and targets of different samples are mixed.
+    captured : bool
+        Whether `take` may be captured: not for sequences of different lengths, whose batches differ in shape.
 
     Parameters
     ----------
@@ -135,6 +140,7 @@ class Batches:
         self._cursor, self._stream = (aligned_zeros((), np.int64, self.device) for _ in range(2))
         self._images = _images_of(samples.X, dtype, image_shape, augmentation, seed)
         self._targets, self._one_hot = samples.y, None
+        self.captured = not isinstance(samples.X, Sequences) or samples.X.is_even
         self.mixes = augmentation is not None and bool(augmentation.mixup)
         if self.mixes and self._images is not None:
             self._targets, self._one_hot = _mixable(samples.y, n_classes, self._images.dtype)
@@ -154,10 +160,12 @@ class Batches:
         return 1.0 if weight is None else float(weight[self._rows].mean(dtype=np.float64))
 
     def take(self, length: int) -> Batch:
-        """Return the next rows of the order, and move the cursor behind them; both can be captured."""
+        """Return the next rows of the order, and move the cursor behind them."""
         X, weight = self.samples.X, self.samples.sample_weight
-        mix_weights = None
-        if isinstance(X, SparseRows):
+        mix_weights, x = None, cast("Inputs", ())
+        if isinstance(X, Sequences):
+            x = X.take(self.order, length, self._cursor)
+        elif isinstance(X, SparseRows):
             out = aligned_empty((length, X.shape[1]), X.dtype, self.device)
             x = X.take(self.order, out, start=self._cursor)
         elif self._images is not None:
@@ -210,16 +218,16 @@ class Batches:
 
 
 def _images_of(
-    X: Array | SparseRows,
+    X: Array | SparseRows | Sequences,
     dtype: npt.DTypeLike,
     shape: tuple[int, int, int] | None,
     augmentation: Augmentation | None,
     seed: int = 0,
 ) -> Images | None:
     """Return inputs as images, if they must be converted or augmented; else None."""
-    if isinstance(X, SparseRows):
+    if isinstance(X, (SparseRows, Sequences)):
         if augmentation is not None:
-            raise ValueError("[Augmentation] the images must be dense, not a sparse matrix")
+            raise ValueError("[Augmentation] the images must be dense, not a sparse matrix or sequences")
         return None
     if X.dtype != np.uint8 and augmentation is None:
         return None
@@ -239,7 +247,7 @@ def _mixable(y: Array, n_classes: int | None, dtype: npt.DTypeLike) -> tuple[Arr
 
 def predict(
     network: Network,
-    X: Array | SparseRows,
+    X: Array | SparseRows | Sequences,
     *,
     layers: slice | None = None,
     augmentation: Augmentation | None = None,
@@ -251,7 +259,7 @@ def predict(
     ----------
     network : Network
         The network.
-    X : ndarray or SparseRows
+    X : ndarray, SparseRows or Sequences
         Inputs. Those of uint8 are images, which are divided by 255.
     layers : slice or None
         Which layers of a chain to compute; None for all.
@@ -260,6 +268,8 @@ def predict(
     image_shape : (h, w, c) or None
         Shape of the images in the rows of X, if these are flat.
     """
+    if isinstance(X, Sequences):
+        return _predict_sequences(network, X)
     crops = augmentation is not None and augmentation.crop is not None
     images = _images_of(X, network.dtype, image_shape, augmentation if crops else None)
     if images is None and not isinstance(X, SparseRows):
@@ -267,4 +277,16 @@ def predict(
     blocks = images.blocks() if images is not None else (x for _, x in cast("SparseRows", X).blocks())
     outputs = [network.predict(x, layers=layers) for x in blocks]
     output: Array = array_namespace(network.arena).concatenate(outputs)
+    return output
+
+
+def _predict_sequences(network: Network, X: Sequences) -> Array:
+    """Return the output for all sequences, in their order."""
+    output: Array | None = None
+    for rows, inputs in X.blocks():
+        found: Array = network.predict(*inputs)
+        if output is None:
+            output = aligned_empty((len(X), *found.shape[1:]), found.dtype, device_of(found))
+        output[to_device(rows, device_of(found))] = found
+    assert output is not None
     return output

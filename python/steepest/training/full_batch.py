@@ -17,6 +17,7 @@ from steepest.nn.losses import Loss
 
 from .batches import Samples
 from .programs import divergence
+from .sequences import Sequences
 from .sparse_rows import SparseRows
 
 
@@ -27,6 +28,7 @@ class _Objective:
         self._network, self._loss, self._samples = network, loss, samples
         self._total_weight = samples.total_weight
         self._l2 = alpha / self._total_weight
+        assert not isinstance(samples.X, Sequences)  # whose estimators have first-order solvers alone
         if not isinstance(samples.X, SparseRows):
             with capture() as self._graph:
                 self._value, d_output = loss(network.forward(samples.X), samples.y, samples.sample_weight)

@@ -13,6 +13,7 @@ from steepest._cpu import DivergenceError
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import aligned_zeros, array_namespace, to_host
 from steepest.nn import Network
+from steepest.nn.inputs import as_inputs
 from steepest.nn.losses import Loss
 from steepest.optim import NaturalGradient, Optimizer
 
@@ -120,7 +121,7 @@ class GradientDescent(Program):
     def step(self, batch: Batch) -> None:
         """Take a step on a batch."""
         length = len(batch)
-        output = self.network.forward(batch.x)
+        output = self.network.forward(*as_inputs(batch.x))
         value, d_output = self.loss(output, batch.y, batch.sample_weight)
         K.require_finite(value)
         K.accumulate(self._loss_total, value, scale=length)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from steepest._cpu import DivergenceError
 from steepest._runtime.graph import capture
@@ -137,7 +138,7 @@ class Trainer:
         if len(self.programs) > 1:
             return _repeated(self._make_turn(length))
         (program,) = self.programs.values()
-        if not program.captured:
+        if not (program.captured and self.batches.captured):
             return _repeated(lambda: program.step(self.batches.take(length)))
         with capture() as graph:
             program.step(self.batches.take(length))
@@ -145,13 +146,23 @@ class Trainer:
 
     def _make_turn(self, length: int) -> Callable[[], None]:
         """Return a function that takes one step with each program, all on the same batch."""
-        with capture() as take:
-            batch = self.batches.take(length)
-        steps = {name: _step_on(batch, program) for name, program in self.programs.items()}
+        if not self.batches.captured:
+
+            def steps_of_turn() -> Mapping[str, Callable[[], None]]:
+                batch = self.batches.take(length)
+                return {name: partial(program.step, batch) for name, program in self.programs.items()}
+
+        else:
+            with capture() as take:
+                batch = self.batches.take(length)
+            steps = {name: _step_on(batch, program) for name, program in self.programs.items()}
+
+            def steps_of_turn() -> Mapping[str, Callable[[], None]]:
+                take.replay()
+                return steps
 
         def turn() -> None:
-            take.replay()
-            for name, step in steps.items():
+            for name, step in steps_of_turn().items():
                 try:
                     step()
                 except DivergenceError as error:

@@ -11,6 +11,7 @@ import copy
 from steepest import kernels as K
 from steepest._runtime.arrays import Array
 from steepest.nn import Network
+from steepest.nn.inputs import as_inputs
 from steepest.nn.losses import Loss
 from steepest.optim import Optimizer
 from steepest.training.batches import Batch
@@ -35,7 +36,7 @@ class VarianceReducedDescent(GradientDescent):
         self._anchor.grad_arena[...] = -self.network.grad_arena
 
     def _backward(self, batch: Batch, d_output: Array, l2: float) -> None:
-        _, d_anchor = self.loss(self._anchor.forward(batch.x), batch.y, None)
+        _, d_anchor = self.loss(self._anchor.forward(*as_inputs(batch.x)), batch.y, None)
         K.sgd_update([d_output], [d_anchor], lr=1.0)
         super()._backward(batch, d_output, l2)
         gradients = ([p.grad for p in network.parameters()] for network in (self.network, self._anchor))
