@@ -10,7 +10,7 @@ namespace steepest {
 inline namespace STEEPEST_TARGET {
 namespace {
 
-constexpr int64_t kSmallWeights = 128 << 10;  // bytes that every thread can read without waiting for memory
+constexpr int64_t kSmallWeights = 512 << 10;  // bytes that every thread can read without waiting for memory
 
 // Bytes of b from which a product of so many rows takes longer to read b than to multiply.
 constexpr int64_t kLeastStreamed[kStreamedRows + 1] = {0, 64 << 10, 512 << 10, 1 << 20};
