@@ -109,6 +109,7 @@
 // X(operation): operations that exist in one form.
 #define STEEPEST_OTHER_OPERATIONS(X) \
     X(TakeRows)                      \
+    X(PutRows)                       \
     X(Positions)                     \
     X(Copy)                          \
     X(Increment)                     \

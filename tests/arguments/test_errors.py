@@ -19,6 +19,7 @@ WITHOUT_FLOAT_INPUTS = {
     "accumulate",
     "look_up",
     "take_rows",
+    "put_rows",
     "take_images/uint8",
     "positions",
     "random_uniform",

@@ -1,4 +1,4 @@
-"""`take_rows`: rows gathered by index, for every dtype."""
+"""`take_rows` and `put_rows`: rows gathered by index, and put into places, for every dtype."""
 
 from __future__ import annotations
 
@@ -159,3 +159,65 @@ def test_a_bad_index_further_down_than_there_are_columns(n):
     indices[n - 3] = 9
     with pytest.raises(IndexError, match=rf"^\[take_rows\] index 9 at position {n - 3} is outside 0\.\.4"):
         K.take_rows(np.zeros((5, 2), np.float32), indices)
+
+
+# --------------------------------------------------------------------------------------------------- put_rows
+
+
+@pytest.mark.parametrize("any_dtype", NAMES.split())
+@pytest.mark.parametrize("shape", [(60,), (60, 1), (60, 3), (60, 33), (60, 300), (1, 7)], ids=str)
+def test_rows_are_put_into_their_places(rng, any_dtype, shape, threads):
+    out = rng.integers(0, 100, shape).astype(any_dtype)
+    indices = rng.permutation(len(out))[: 1 + len(out) // 2]
+    x = rng.integers(0, 100, (len(indices), *shape[1:])).astype(any_dtype)
+    expected = out.copy()
+    expected[indices] = x
+    assert K.put_rows(x, indices, out) is out
+    assert out.tobytes() == expected.tobytes()
+    assert K.take_rows(out, indices).tobytes() == x.tobytes()
+
+
+def test_rows_are_put_at_a_cursor(rng, dtype):
+    places, cursor, out = rng.permutation(30).astype(np.int32), np.array(0), np.zeros((30, 5), dtype)
+    x = rng.standard_normal((3, 5)).astype(dtype)
+    with steepest.capture() as graph:
+        K.put_rows(x, places, out[::-1], start=cursor)
+        K.increment(cursor, by=3)
+    graph.replay(4)
+    expected = np.zeros((30, 5), dtype)
+    expected[places[:12]] = np.tile(x, (4, 1))
+    assert (out[::-1] == expected).all()
+    assert (K.put_rows(x, places, out, start=27)[places[27:]] == x).all()
+
+
+@pytest.mark.parametrize("n", [5, 40_000])
+def test_nothing_is_put_if_a_place_is_wrong(n):
+    out, places = np.full((n, 2), 7.0), np.arange(n)
+    for index, position in ((n, n - 1), (-1, 2)):
+        places[position] = index
+        with pytest.raises(
+            IndexError, match=rf"^\[put_rows\] index {index} at position {position} is outside 0\.\.{n - 1}"
+        ):
+            K.put_rows(np.ones((n, 2)), places, out)
+    assert (out == 7.0).all()
+    places = np.arange(4)
+    for start in (-1, 1, np.array(1)):
+        with pytest.raises((IndexError, ValueError), match=r"^\[put_rows\] "):
+            K.put_rows(np.ones((4, 2)), places, out, start=start)
+    assert (out == 7.0).all()
+
+
+def test_rows_that_cannot_be_put():
+    places, out = np.arange(2), np.zeros((3, 2))
+    for x, into, error, text in (
+        (np.ones((2, 3)), out, ValueError, r"out has shape \(3, 2\), but x has shape \(2, 3\)"),
+        (np.ones((2, 2), np.float32), out, TypeError, "out has dtype float64, but x has float32"),
+        (np.ones((3, 2)), out, ValueError, "x has 3 rows, but there are only 2 indices"),
+        (np.ones((2, 2)), np.zeros((3, 4))[:, ::2], ValueError, "the rows of out must be contiguous"),
+        (out[:2], out, ValueError, "overlap|share"),
+    ):
+        with pytest.raises(error, match=rf"^\[put_rows\] .*({text})"):
+            K.put_rows(x, places, into)
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match=r"^\[put_rows\] out is read-only|not writeable|writeable"):
+        K.put_rows(np.ones((2, 2)), places, out)

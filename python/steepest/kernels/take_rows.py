@@ -1,11 +1,11 @@
-"""Gathering of mini-batches: rows of a dense or sparse matrix by index, and the gradient of such a gathering."""
+"""Rows by index: gathered from a dense or sparse matrix, the gradient of such a gathering, and rows put into places."""
 
 from __future__ import annotations
 
 from steepest._runtime.arrays import Array, Int64Array
 from steepest._runtime.backends import backend_of
 
-__all__ = ["embedding_backward", "take_rows", "take_sparse_rows"]
+__all__ = ["embedding_backward", "put_rows", "take_rows", "take_sparse_rows"]
 
 
 def take_rows(
@@ -38,6 +38,43 @@ def take_rows(
         See the package's conventions.
     """
     return backend_of(x).take_rows(x, indices, out, start=start)
+
+
+def put_rows(x: Array, indices: Array, out: Array, *, start: int | Int64Array | None = None) -> Array:
+    """Write rows into places of an array: ``out[indices[start : start + len(x)]] = x``.
+
+    Parameters
+    ----------
+    x : ndarray of shape (batch,) or (batch, d)
+        The rows, contiguous, of any dtype without references to Python objects.
+    indices : ndarray of integers of shape (m,)
+        Places in `out`. Those of one call must differ: of two rows in one place, either may stay.
+    out : ndarray of shape (n,) or (n, d)
+        Receives the rows; its other rows stay as they are.
+    start : int or 0-d int64 ndarray, optional
+        Position in `indices` of the first row's place, 0 by default. A scalar array serves as the cursor of a captured
+        step.
+
+    Returns
+    -------
+    ndarray
+        `out`.
+
+    Raises
+    ------
+    IndexError
+        If an index is outside 0..n-1, or the rows go beyond the indices. Nothing is written then.
+    TypeError, ValueError
+        See the package's conventions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from steepest import kernels as K
+    >>> K.put_rows(np.array([1.0, 2.0]), np.array([2, 0]), np.zeros(3))
+    array([2., 0., 1.])
+    """
+    return backend_of(x).put_rows(x, indices, out, start=start)
 
 
 def embedding_backward(d_out: Array, ids: Array, out: Array, *, accumulate: bool = False) -> Array:

@@ -1,4 +1,4 @@
-"""Oracles of `take_rows`, `take_sparse_rows` and `embedding_backward`, from NumPy's indexing."""
+"""Oracles of `take_rows`, `put_rows`, `take_sparse_rows` and `embedding_backward`, from NumPy's indexing."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def _take_rows(m):
     return m.case("take_rows", args, {"out": m.empty(m.n - 2, m.k)}, start=np.array(2))
 
 
+def _put_rows(m):
+    args = (m.normal(m.n - 2, m.k), m.rng.permutation(m.n), out := m.normal(m.n, m.k))
+    return m.in_place("put_rows", args, [out], start=np.array(2))
+
+
 def _take_sparse_rows(m):
     per_row = min(m.k, 17)
     indices = np.concatenate([m.rng.permutation(m.k)[:per_row] for _ in range(m.n)]).astype(np.int32)
@@ -46,6 +51,7 @@ def _embedding_backward(**options):
 CASES = {
     "embedding_backward": _embedding_backward(),
     "embedding_backward/accumulate": _embedding_backward(accumulate=True),
+    "put_rows": _put_rows,
     "take_rows": _take_rows,
     "take_sparse_rows": _take_sparse_rows,
 }
