@@ -70,13 +70,15 @@ class Stream:
         arrays: Arrays = [constants.get(i) for i in range(len(program.shapes))]
         arrays[number] = self._x
         outs = value_buffers(program, n, lambda shape: aligned_zeros(shape, dtype, device))
-        self._run: Callable[[], object] = partial(run_forward, steps, arrays, outs)
-        operations = [o for o in self._operations if isinstance(o, StreamOperation)]
-        if all(operation.capturable for operation in operations):
-            with capture() as graph:
-                self._run()
-            self._run = graph.replay
-        self._arrays, self._places = arrays, program.outputs
+        self._compute: Callable[[], object] = partial(run_forward, steps, arrays, outs)
+        self._with_room = [o for o in self._operations if isinstance(o, StreamOperation)]
+        self._arrays, self._places, self._done = arrays, program.outputs, 0
+        self._replay = self._captured()
+
+    def _captured(self) -> Callable[[], object]:
+        with capture() as graph:
+            self._compute()
+        return graph.replay
 
     def step(self, x: Array) -> Any:
         """Return the output for the next step of each sequence.
@@ -99,13 +101,18 @@ class Stream:
         check_inputs("Stream.step", (self._declared,), (x,), self._dtype, self._device)
         if len(x) != self._n:
             raise ValueError(f"[Stream.step] x has {len(x)} rows, but there are {self._n} sequences")
+        grown = [operation.make_room(self._done + 1) for operation in self._with_room]
+        if True in grown:
+            self._replay = self._captured()
         K.copy(x.reshape(self._x.shape), out=self._x)
-        self._run()
+        self._replay()
+        self._done += 1
         found = [K.copy(_without_steps(self._arrays[place])) for place in self._places]
         return found[0] if len(found) == 1 else tuple(found)
 
     def reset(self) -> None:
         """Begin new sequences."""
+        self._done = 0
         for operation in self._operations:
             operation.forget_state()
 

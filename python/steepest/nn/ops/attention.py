@@ -18,6 +18,9 @@ from .kept import KeepingOperation
 from .spans import check_lengths, clear, padded_spans
 from .stream import StreamOperation
 
+# Steps that a new cache has room for; twice as many whenever they have been taken.
+_LEAST_ROOM = 64
+
 
 @dataclass(frozen=True)
 class Attention:
@@ -253,55 +256,90 @@ def _equal_spans(n: int, steps: int) -> Any:
 class CachedAttentionOperation(StreamOperation):
     """Causal attention of the next step of each sequence to itself and to those before, whose keys are kept.
 
+    What changes from step to step lies in arrays, so that a step can be captured: a cursor into tables that hold, step
+    after step, the places of the new keys in the cache and the spans of the sequences' keys.
+
     Parameters
     ----------
     attention : Attention
         What is computed.
     """
 
-    capturable = False
-
     def __init__(self, attention: Attention) -> None:
-        self._attention, self._steps, self._capacity = attention, 0, 0
-        self._cache: Array | None = None
+        self._attention = attention
+        self._cache: _Cache | None = None
 
     def forget_state(self) -> None:
-        self._steps = 0
+        if self._cache is not None:
+            self._cache.step[...] = 0
+            self._cache.place[...] = 0
+
+    def make_room(self, steps: int) -> bool:
+        old = self._cache
+        if old is None or steps <= old.capacity:
+            return False
+        n, _, width = old.keys.shape
+        new = _Cache(n, 2 * old.capacity, width, old.keys.dtype, device_of(old.keys))
+        K.copy(old.keys, out=new.keys[:, : old.capacity])
+        new.step[...], new.place[...] = old.step, old.place
+        self._cache = new
+        return True
 
     def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
         own, rows = self._attention, as_rows(inputs[0])
         n, width = len(rows), rows.shape[1] // (own.heads + 2 * own.key_heads)
-        end, both = own.heads * width, (own.heads + own.key_heads) * width
+        end, both, half = own.heads * width, (own.heads + own.key_heads) * width, own.key_heads * width
+        if self._cache is None:
+            self._cache = _Cache(n, _LEAST_ROOM, 2 * half, rows.dtype, device_of(rows))
+        cache = self._cache
         if own.rotary:
             K.rotary(
-                rows[:, :both], own.heads + own.key_heads, sequences=n, first=self._steps, out=rows[:, :both]
+                rows[:, :both], own.heads + own.key_heads, sequences=n, first=cache.step, out=rows[:, :both]
             )
-        cache = self._with_room(n, rows[:, end:])
-        K.copy(rows[:, end:], out=cache[:, self._steps])
-        self._steps += 1
-        keys = cache.reshape(-1, cache.shape[2])
-        half = own.key_heads * width
-        spans = np.stack([np.arange(n) * self._capacity, np.full(n, self._steps)], axis=1)
+        keys = cache.keys.reshape(-1, 2 * half)
+        K.put_rows(rows[:, end:], cache.places, keys, start=cache.place)
+        K.take_rows(cache.spans_of_steps, cache.steps, cache.spans.reshape(1, -1), start=cache.step)
+        K.increment(cache.step)
+        K.increment(cache.place, by=n)
         K.attention(
             rows[:, :end],
             keys[:, :half],
             keys[:, half:],
             own.heads,
-            spans=to_device(np.stack([np.arange(n), np.ones(n, np.int64)], axis=1), device_of(rows)),
-            key_spans=to_device(spans, device_of(rows)),
+            spans=cache.queries,
+            key_spans=cache.spans,
             key_heads=own.key_heads,
             out=as_rows(out),
         )
         return out
 
-    def _with_room(self, n: int, like: Array) -> Array:
-        """Return the cache (n, capacity, keys and values), with room for another step: twice as much if it is full."""
-        if self._cache is None or self._steps == self._capacity:
-            old, self._capacity = self._cache, max(2 * self._capacity, 64)
-            self._cache = aligned_zeros((n, self._capacity, like.shape[1]), like.dtype, device_of(like))
-            if old is not None:
-                K.copy(old, out=self._cache[:, : self._steps])
-        return self._cache
-
     def __repr__(self) -> str:
         return f"cached attention of {self._attention.heads} heads"
+
+
+class _Cache:
+    """The keys and values of the steps so far, and where they lie.
+
+    Parameters
+    ----------
+    n, capacity, width : int
+        Number of sequences, of steps that find room, and of the numbers of a step's keys and values together.
+    dtype : dtype
+        Dtype of the keys.
+    device : {"cpu", "cuda"}
+        Where everything lies.
+    """
+
+    def __init__(self, n: int, capacity: int, width: int, dtype: np.dtype[Any], device: str) -> None:
+        self.capacity = capacity
+        self.keys = aligned_zeros((n, capacity, width), dtype, device)
+        # The number of steps before, and of places that they took.
+        self.step, self.place = (aligned_zeros((), np.int64, device) for _ in range(2))
+        sequences, steps = np.arange(n), np.arange(capacity)
+        spans = np.empty((capacity, n, 2), np.int64)
+        spans[:, :, 0], spans[:, :, 1] = sequences * capacity, 1 + steps[:, None]
+        self.steps = to_device(steps, device)
+        self.places = to_device((sequences * capacity + steps[:, None]).reshape(-1), device)
+        self.spans_of_steps = to_device(spans.reshape(capacity, -1), device)
+        self.spans = aligned_zeros((n, 2), np.int64, device)
+        self.queries = to_device(np.stack([sequences, np.ones(n, np.int64)], axis=1), device)

@@ -12,8 +12,9 @@ from .base import Moved, Operation, Parameters, Reverse
 class StreamOperation(Operation):
     """Base of operations that remember the steps before, and have no derivatives."""
 
-    capturable = True
-    """Whether a step can be captured once and replayed."""
+    def make_room(self, steps: int) -> bool:
+        """Make room for so many steps, and return whether arrays are others now than a graph has captured."""
+        return False
 
     def vjp(
         self, d: Array, inputs: Sequence[Array], output: Array, parameters: Parameters, into: Reverse
