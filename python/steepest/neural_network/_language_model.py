@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from steepest import kernels as K
 from steepest import nn, optim
 from steepest._runtime.arguments import checked_integer
-from steepest._runtime.arrays import Array, Float64Array, Int64Array
+from steepest._runtime.arrays import Array, Int64Array
 from steepest._runtime.memory import to_device, to_host
 from steepest.callbacks import Callback, Epoch, above_bars
 from steepest.estimators.device import resolve_device
@@ -29,9 +29,12 @@ from steepest.training.trainer import Trainer
 from ._bodies import BODIES, RECURRENT, Body
 from ._parameters import Device, Precision, prefixed, store_parameters
 from ._tokens import RandomWindows, Vocabulary, tokens_of, windows_of
+from ._writer import Writer, drawn
 
 # Epochs of a fit, between which the loss on the validation text is computed and callbacks are called.
 _EPOCHS = 20
+# The validation takes at most so many windows for one that is trained on between.
+_VALIDATED = 0.3
 # Windows that are predicted together.
 _PREDICTED_WINDOWS = 64
 
@@ -71,8 +74,8 @@ class LanguageModel(BaseEstimator):
     max_norm : float or None, default=1.0
         Largest norm of all gradients together in a step.
     validation_fraction : float, default=0.1
-        Proportion of the text, at its end, on which the loss is computed a few times in a fit, and which is not trained
-        on; 0 for none.
+        Proportion of the text, at its end, which is not trained on; 0 for none. A few times in a fit, the loss is
+        computed on windows of it: on all, or on so many at equal distances that this takes little time.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random.
     verbose : bool, default=False
@@ -214,6 +217,7 @@ class LanguageModel(BaseEstimator):
         if held_out <= self.context:
             held_out = 0  # too short for a window
         trained, validation = ids[: len(ids) - held_out], ids[len(ids) - held_out :]
+        windows = self._validation_windows(validation)
         if len(trained) <= self.context:
             raise ValueError(
                 f"[{name}] the text to train on has {len(trained)} tokens, but context={self.context} needs at least "
@@ -233,7 +237,7 @@ class LanguageModel(BaseEstimator):
             interrupted = train(
                 trainer,
                 epochs,
-                lambda epoch: self._after_epoch(epoch, validation, callbacks, trainer.steps),
+                lambda epoch: self._after_epoch(epoch, windows, callbacks, trainer.steps),
                 name=name,
                 on_progress=None if monitor is None else monitor.steps_done,
             )
@@ -282,13 +286,20 @@ class LanguageModel(BaseEstimator):
         program = GradientDescent(self.network_, nn.SoftmaxCrossEntropy(), optimizer)
         return Trainer({"network": program}, batches, self.batch_size), epochs
 
+    def _validation_windows(self, ids: Int64Array) -> Int64Array:
+        """Return windows of the validation text and the token behind each, of which there are few beside the steps."""
+        whole = (len(ids) - 1) // self.context if len(ids) else 0
+        most = max(_VALIDATED * self.max_steps * self.batch_size // _EPOCHS, _PREDICTED_WINDOWS)
+        chosen = np.linspace(0, whole - 1, min(int(most), whole)).astype(np.int64) if whole else np.arange(0)
+        return ids[chosen[:, None] * self.context + np.arange(self.context + 1)]
+
     def _after_epoch(
         self, epoch: Epoch, validation: Int64Array, callbacks: list[Callback], steps: int
     ) -> bool:
         """Record a part of the fit, and return whether a callback ends it."""
         self.n_steps_ += steps
         self.loss_curve_.append(epoch.loss)
-        held_out = self._loss(validation) if len(validation) else None
+        held_out = self._loss_of_windows(validation) if len(validation) else None
         if held_out is not None:
             self.validation_loss_curve_.append(held_out)
         if self.verbose:
@@ -346,13 +357,9 @@ class LanguageModel(BaseEstimator):
 
     def _loss(self, ids: Int64Array) -> float:
         """Return the mean negative log-likelihood of the tokens behind the first of each window."""
-        whole, total, loss = (len(ids) - 1) // self.context, 0.0, nn.SoftmaxCrossEntropy()
-        ends = whole * self.context
-        for start in range(0, whole, _PREDICTED_WINDOWS):
-            stop = min(start + _PREDICTED_WINDOWS, whole)
-            part = ids[start * self.context : stop * self.context + 1]
-            x, y = (part[i : len(part) - 1 + i].reshape(-1, self.context) for i in (0, 1))
-            total += y.size * float(loss(self._predict(x), to_device(y, self.network_.device))[0])
+        ends = (len(ids) - 1) // self.context * self.context
+        windows = np.arange(0, ends, self.context)[:, None] + np.arange(self.context + 1)
+        total = ends * self._loss_of_windows(ids[windows]) if ends else 0.0
         rest = ids[ends:]
         if len(rest) > 1:
             # The last window is filled up with tokens that no other one of it sees.
@@ -360,8 +367,17 @@ class LanguageModel(BaseEstimator):
             x[0, : len(rest) - 1] = rest[:-1]
             z = self._predict(x)[:, : len(rest) - 1]
             rows = np.ascontiguousarray(to_host(z)).reshape(len(rest) - 1, -1)
-            total += (len(rest) - 1) * float(loss(rows, rest[1:])[0])
+            total += (len(rest) - 1) * float(nn.SoftmaxCrossEntropy()(rows, rest[1:])[0])
         return total / (len(ids) - 1)
+
+    def _loss_of_windows(self, windows: Int64Array) -> float:
+        """Return the mean negative log-likelihood of the tokens behind the first of windows (n, context + 1)."""
+        total, loss = 0.0, nn.SoftmaxCrossEntropy()
+        for start in range(0, len(windows), _PREDICTED_WINDOWS):
+            part = windows[start : start + _PREDICTED_WINDOWS]
+            y = to_device(np.ascontiguousarray(part[:, 1:]), self.network_.device)
+            total += len(part) * float(loss(self._predict(part[:, :-1]), y)[0])
+        return total / len(windows)
 
     def _predict(self, ids: Int64Array) -> Array:
         z: Array = self.network_.predict(to_device(np.ascontiguousarray(ids), self.network_.device))
@@ -424,9 +440,9 @@ class LanguageModel(BaseEstimator):
             else checked_integer(name, "seed", seed)
         )
         draws = K.random_uniform((max(n, 1),), seed=seed, dtype="float64")
-        writer, written = _Writer(self, before), list[int]()
+        writer, written = Writer(self, before), list[int]()
         for draw in draws[:n]:
-            written.append(_drawn(writer.scores, float(temperature), top_k, float(draw)))
+            written.append(drawn(writer.scores, float(temperature), top_k, float(draw)))
             writer.write(written[-1])
         return vocabulary.text_of(written)
 
@@ -441,46 +457,3 @@ class LanguageModel(BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return "network_" in self.__dict__
-
-
-class _Writer:
-    """The scores of the next token, while a text is written."""
-
-    def __init__(self, model: LanguageModel, before: list[int]) -> None:
-        self._network, self._limit = model.network_, model.context
-        # Recurrent layers have no positions, and go on for ever.
-        self._is_limited = model.body == "transformer"
-        self._stream = model.network_.stream()
-        self._text, self._steps = list[int](), 0
-        for token in before[-self._limit :]:
-            self.write(token)
-
-    scores: Float64Array
-
-    def write(self, token: int) -> None:
-        """Add a token to the text."""
-        self._text.append(token)
-        if self._is_limited and self._steps == self._limit:
-            # The window is full: go on from its second half.
-            self._stream.reset()
-            self._steps = 0
-            for earlier in self._text[-self._limit // 2 : -1]:
-                self._step(earlier)
-        self._step(token)
-
-    def _step(self, token: int) -> None:
-        ids = to_device(np.array([token], np.int64), self._network.device)
-        self.scores = to_host(self._stream.step(ids))[0].astype(np.float64)
-        self._steps += 1
-
-
-def _drawn(scores: Float64Array, temperature: float, top_k: int | None, draw: float) -> int:
-    """Return the token at which the cumulative probability passes a number in [0, 1)."""
-    if temperature == 0 or top_k == 1:
-        return int(scores.argmax())
-    if top_k is not None and top_k < len(scores):
-        scores = np.where(scores >= np.sort(scores)[-top_k], scores, -np.inf)
-    with np.errstate(over="ignore"):
-        shares = np.exp((scores - scores.max()) / temperature)
-    ends = np.cumsum(shares)
-    return int(min(np.searchsorted(ends, draw * ends[-1], side="right"), np.flatnonzero(shares)[-1]))
