@@ -28,17 +28,17 @@ class Size:
         return 2.0 * tokens * (weights + self.layers * self.units * self.context)
 
 
-def network(size: Size, device: str = "cpu"):
+def network(size: Size, device: str = "cpu", tokens: int = TOKENS):
     """The model as a user of this package writes it."""
     from steepest import nn
 
     return nn.Network(
         [
             nn.Input(size.context, dtype=np.int64),
-            nn.Embedding(TOKENS, size.units),
+            nn.Embedding(tokens, size.units),
             nn.PositionalEncoding(size.context, "learned"),
             nn.TransformerEncoder(size.units, size.heads, size.layers, causal=True),
-            nn.Linear(size.units, TOKENS),
+            nn.Linear(size.units, tokens),
         ],
         device=device,
     )
@@ -85,7 +85,7 @@ def loss(size: Size, p: dict[str, np.ndarray], ids: np.ndarray, targets: np.ndar
     return float(-np.take_along_axis(z, targets[..., None], axis=-1).mean())
 
 
-def torch_model(torch, size: Size, p: dict[str, np.ndarray]):
+def torch_model(torch, size: Size, p: dict[str, np.ndarray], tokens: int = TOKENS):
     """The model as a user of PyTorch writes it, with these weights, and its parameters by our names."""
     F, theirs = torch.nn.functional, torch.nn
 
@@ -115,10 +115,10 @@ def torch_model(torch, size: Size, p: dict[str, np.ndarray]):
     class Model(theirs.Module):
         def __init__(self):
             super().__init__()
-            self.tokens = theirs.Embedding(TOKENS, size.units)
+            self.tokens = theirs.Embedding(tokens, size.units)
             self.positions = theirs.Embedding(size.context, size.units)
             self.blocks = theirs.ModuleList(Block() for _ in range(size.layers))
-            self.norm, self.head = theirs.LayerNorm(size.units), theirs.Linear(size.units, TOKENS)
+            self.norm, self.head = theirs.LayerNorm(size.units), theirs.Linear(size.units, tokens)
 
         def forward(self, ids, caches=None, first=0):
             x = self.tokens(ids) + self.positions(torch.arange(first, first + ids.shape[1]))
