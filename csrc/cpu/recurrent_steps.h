@@ -80,7 +80,9 @@ class StateProduct {
     bool streams_, dots_;
 };
 
-// The sequences of a thread, the longest first. Those of different lengths are dealt out like cards.
+// The sequences of a thread, the longest first. Those of different lengths that follow one another stay together, since
+// the thread that has computed the products of their inputs has their rows in its caches. If that divides the steps too
+// unevenly, they are dealt out like cards, the longest first, and every other time around in the opposite direction.
 class SequencesOfThread {
   public:
     static size_t bytes(const Spans& spans) { return spans.table ? Pieces::bytes<int64_t>(spans.count) : 0; }
@@ -92,14 +94,41 @@ class SequencesOfThread {
             return;
         }
         order_ = pieces.take<int64_t>(spans.count);
-        first_ = team.rank(), step_ = team.size();
-        count_ = first_ < spans.count ? (spans.count - first_ + step_ - 1) / step_ : 0;
+        const int64_t size = team.size(), rank = team.rank(), steps = steps_of(spans);
+        // The thread whose equal share of all steps holds the middle of a sequence.
+        int64_t before = 0, thread = 0, load = 0, heaviest = 0;
+        for (int64_t i = 0; i < spans.count; ++i) {
+            const int64_t length = spans.length(i), owner = (2 * before + length) * size / (2 * steps + 1);
+            load = owner == thread ? load + length : length;
+            thread = owner, before += length;
+            if (load > heaviest) heaviest = load;
+            if (owner == rank) order_[count_++] = i;
+        }
+        if (8 * size * heaviest > 9 * steps) deal(spans, size, rank);
+        sort(spans, count_);
+    }
+
+    int64_t count() const { return count_; }
+    int64_t operator[](int64_t i) const { return order_ ? order_[i] : first_ + i; }
+
+  private:
+    void deal(const Spans& spans, int64_t size, int64_t rank) {
         for (int64_t i = 0; i < spans.count; ++i) order_[i] = i;
+        sort(spans, spans.count);
+        count_ = 0;
+        for (int64_t i = 0; i < spans.count; ++i) {
+            const int64_t round = i / size, place = i % size;
+            if ((round % 2 == 0 ? place : size - 1 - place) == rank) order_[count_++] = order_[i];
+        }
+    }
+
+    // By Shell's method.
+    void sort(const Spans& spans, int64_t count) {
         const auto behind = [&](int64_t a, int64_t b) {
             return spans.length(a) != spans.length(b) ? spans.length(a) < spans.length(b) : a > b;
         };
-        for (int64_t gap = spans.count / 2; gap > 0; gap = gap == 2 ? 1 : gap * 5 / 11)
-            for (int64_t i = gap; i < spans.count; ++i) {
+        for (int64_t gap = count / 2; gap > 0; gap = gap == 2 ? 1 : gap * 5 / 11)
+            for (int64_t i = gap; i < count; ++i) {
                 const int64_t moved = order_[i];
                 int64_t at = i;
                 for (; at >= gap && behind(order_[at - gap], moved); at -= gap) order_[at] = order_[at - gap];
@@ -107,12 +136,8 @@ class SequencesOfThread {
             }
     }
 
-    int64_t count() const { return count_; }
-    int64_t operator[](int64_t i) const { return order_ ? order_[first_ + i * step_] : first_ + i; }
-
-  private:
     int64_t* order_ = nullptr;
-    int64_t first_, step_ = 1, count_;
+    int64_t first_ = 0, count_ = 0;
 };
 
 // Sequences that are walked together.

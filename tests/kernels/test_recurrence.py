@@ -284,21 +284,27 @@ def test_cells_that_gates_close_keep_their_state(rng, dtype):
 
 
 @every_cell
-def test_numbers_of_threads(rng, dtype, cell):
-    a, spans = numbers(rng, dtype, 300, GATES[cell] * 21), spans_of(rng.integers(1, 9, 60))
-    made = layer(rng, dtype, cell, 21, 60)
+@pytest.mark.parametrize("longest", [9, 60])
+def test_numbers_of_threads(rng, dtype, cell, longest):
+    """Threads take neighbouring sequences or, if that is uneven, as with one long one, whichever."""
+    units, lengths = 48, rng.integers(1, 9, 60)
+    lengths[rng.integers(59)] = longest
+    lengths[-1] = 0  # its state is copied
+    spans = spans_of(lengths)
+    a = numbers(rng, dtype, int(lengths.sum()), GATES[cell] * units)
+    made = layer(rng, dtype, cell, units, 60)
     args, given = split(made, cell)
-
-    def run():
-        gates = a.copy()
-        out, kept = K.recurrence(gates, *args, spans=spans, **given)
-        states = {k: v for k, v in given.items() if k != "bias"}
-        inside = within(300, spans, 60)
+    states = {k: v for k, v in given.items() if k != "bias"}
+    results = []
+    for _ in on_each_number_of_threads((1, 2, 3, 5)):
+        gates, last = a.copy(), np.full((60, units), 7, dtype)
+        out, kept = K.recurrence(gates, *args, spans=spans, h_last=last, **given)
         back = K.recurrence_backward(out, gates, out, kept, *args, spans=spans, **states)
         moved = K.recurrence_tangent(a, gates, out, kept, *args, spans=spans, moved_weight=args[0], **states)
-        return [x[inside] for x in (gates, out, *back[:2], moved)]
-
-    on_each_number_of_threads(run)
+        results.append([gates, last, out, *back[:2], moved])
+    for found in results[1:]:
+        for array, expected in zip(found, results[0], strict=True):
+            assert identical(array, expected)
 
 
 # -------------------------------------------------------------------------------------------------- bad input

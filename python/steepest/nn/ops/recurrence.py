@@ -10,12 +10,12 @@ from steepest import kernels as K
 from steepest._cpu import is_capturing
 from steepest._runtime.arrays import Array, Int64Array
 from steepest._runtime.backends import device_of
-from steepest._runtime.memory import aligned_empty, aligned_zeros, short_lived_empty
+from steepest._runtime.memory import aligned_empty, aligned_zeros
 
 from .base import Moved, Parameters, Reverse, as_rows
 from .kept import KEPT_BATCH_SIZES, KeepingOperation
 from .linear import LinearOperation
-from .spans import check_lengths, clear, packed_spans, padded_spans
+from .spans import Packing, check_lengths, clear, packed, padded_spans
 
 _STATES = {"lstm": 2}
 
@@ -58,7 +58,9 @@ class _Walk(NamedTuple):
     ----------
     x, gates, hidden, kept
         Inputs of the steps, and what `kernels.recurrence` makes of them.
-    places : ndarray of shape (rows,), or None
+    and_more : ndarray
+        The array that begins with the rows of `hidden`; if there is a packing, it has another row behind them.
+    packing : Packing or None
         Where in a padded array each row lies; None for rows that are those of such an array.
     steps : dict
         Spans or number of the sequences, for the kernels.
@@ -70,7 +72,8 @@ class _Walk(NamedTuple):
     gates: Array
     hidden: Array
     kept: Array | None
-    places: Int64Array | None
+    and_more: Array
+    packing: Packing | None
     steps: dict[str, Any]
     states: dict[str, Any]
 
@@ -142,7 +145,7 @@ class RecurrentOperation(KeepingOperation):
                 self._walks.pop(next(iter(self._walks)))
         if output == "sequence":
             if walk.hidden is not out and self.recurrence.has_lengths:
-                _spread(walk, walk.hidden, out)
+                _spread(walk, walk.and_more, out)
         elif last is not None and last is not out:
             K.copy(last[:, : out.shape[1]], out=out)
         return out
@@ -153,22 +156,25 @@ class RecurrentOperation(KeepingOperation):
         recurrent, d_parameters = parameters["recurrent_weight"], into.d_parameters
         (n, units), cell = (len(inputs[0]), len(recurrent)), self.recurrence.cell
         walk = self._walks[n] if self._keeps else self._walked(inputs, parameters)
-        rows = len(walk.x)
-
-        def allocate() -> tuple[Array, ...]:
-            shapes = [walk.gates.shape, walk.hidden.shape, (rows if cell.startswith("gru") else 0, units)]
-            return tuple(aligned_empty(shape, d.dtype, device_of(d)) for shape in shapes)
-
-        is_packed = walk.places is not None
-        buffers = self.arrays_for(n, allocate, "backward") if self._keeps and not is_packed else allocate()
+        rows, padded_rows, n_in = len(walk.x), len(as_rows(inputs[0])), walk.x.shape[1]
+        is_packed, is_sequence = walk.packing is not None, self.recurrence.output == "sequence"
+        d_x = into.d_inputs[0]
+        shapes = [
+            (padded_rows, walk.gates.shape[1]),
+            (padded_rows, units),
+            (padded_rows * cell.startswith("gru"), units),
+            (padded_rows * (is_packed and is_sequence), units),
+            ((padded_rows + 1) * (is_packed and d_x is not None), n_in),
+        ]
+        buffers = self._arrays(n, f"backward, {is_packed}, {d_x is not None}", shapes, d)
         if self.recurrence.has_lengths and not is_packed:
             for buffer in buffers:
                 clear(buffer)  # large products run over the padding
-        d_gates, before, inner_or_none = buffers
+        d_gates, before, inner_or_none, d_out_or_none = (buffer[:rows] for buffer in buffers[:4])
         given: dict[str, Any] = {}
         d_out = None
-        if self.recurrence.output == "sequence":
-            d_out = _gathered(walk, as_rows(d))
+        if is_sequence:
+            d_out = _gathered(walk, as_rows(d), d_out_or_none)
         else:
             given |= _parts(d, units, "d_h_last", "d_c_last")
         d_state = into.d_inputs[-1] if self.recurrence.has_state else None
@@ -189,14 +195,13 @@ class RecurrentOperation(KeepingOperation):
             inner=inner_or_none if len(inner_or_none) else None,
         )
         self._put_gradients(d_gates, before, inner, d_parameters)
-        d_x = into.d_inputs[0]
-        d_rows = None if d_x is None else short_lived_empty(walk.x.shape, d.dtype, device_of(d))
-        if d_x is not None and not is_packed:
-            d_rows = as_rows(d_x)
+        d_rows = None
+        if d_x is not None:
+            d_rows = buffers[4][:rows] if is_packed else as_rows(d_x)
         of_inputs = {role: d_parameters[role] for role in ("weight", "bias") if role in d_parameters}
         self._product.vjp(d_gates, (walk.x,), walk.gates, parameters, Reverse((d_rows,), of_inputs))
-        if d_x is not None and d_rows is not None and is_packed:
-            _spread(walk, d_rows, d_x)
+        if d_x is not None and is_packed:
+            _spread(walk, buffers[4], d_x)
         others = [None] * self.recurrence.has_lengths + [d_state] * self.recurrence.has_state
         return (d_x, *others)
 
@@ -237,10 +242,15 @@ class RecurrentOperation(KeepingOperation):
         if self.recurrence.has_state and moved_inputs[-1] is not None:
             given |= _parts(moved_inputs[-1], units, "moved_h0", "moved_c0")
         result = aligned_zeros(output.shape, output.dtype, device_of(output))
-        is_sequence = self.recurrence.output == "sequence"
-        if not is_sequence:
+        if self.recurrence.output != "sequence":
+            moved_out, and_more = None, None
             given |= _parts(result, units, "moved_h_last", "moved_c_last")
-        moved_out = K.recurrence_tangent(
+        elif walk.packing is None:
+            moved_out, and_more = as_rows(result), None
+        else:
+            and_more = aligned_empty((len(walk.x) + 1, units), output.dtype, device_of(output))
+            moved_out = and_more[:-1]
+        K.recurrence_tangent(
             moved,
             walk.gates,
             walk.hidden,
@@ -252,10 +262,10 @@ class RecurrentOperation(KeepingOperation):
             **given,
             moved_weight=moved_parameters.get("recurrent_weight"),
             moved_bias=moved_parameters.get("recurrent_bias"),
-            moved_out=as_rows(result) if is_sequence and walk.places is None else None,
+            moved_out=moved_out,
         )
-        if is_sequence and walk.places is not None:
-            _spread(walk, moved_out, result)
+        if and_more is not None:
+            _spread(walk, and_more, result)
         return result
 
     def _walked(
@@ -282,35 +292,30 @@ class RecurrentOperation(KeepingOperation):
         is_packed = lengths is not None and not is_capturing()
         has_own = out is None or lengths is not None
 
-        def allocate() -> tuple[Array, ...]:
-            kept, rows = n * steps * (cell in ("lstm", "gru")), n * steps
-            state = (n if self.recurrence.carries else 0, self.recurrence.states * units)
-            shapes = [
-                (rows, width),
-                (rows * has_own, units),
-                (kept, units),
-                (rows * is_packed, x.shape[2]),
-                state,
-            ]
-            return tuple(aligned_empty(shape, x.dtype, device_of(x)) for shape in shapes)
-
+        shapes = [
+            (n * steps, width),
+            ((n * steps + is_packed) * has_own, units),
+            (n * steps * (cell in ("lstm", "gru")), units),
+            (n * steps * is_packed, x.shape[2]),
+            (n if self.recurrence.carries else 0, self.recurrence.states * units),
+        ]
         part = f"{steps} steps, {is_packed}, {has_own}"
-        found = self.arrays_for(n, allocate, part) if self._keeps else allocate()
-        gates, hidden, kept, packed, start = found
-        rows, places = as_rows(x), None
+        gates, and_more, kept, gathered, start = self._arrays(n, part, shapes, x)
+        rows, packing = as_rows(x), None
         walked: dict[str, Any] = {"sequences": n}
         if out is not None and lengths is None:
-            hidden = as_rows(out)
+            and_more = as_rows(out)
+        hidden = and_more
         if lengths is not None:
             if is_packed:
-                places, spans = packed_spans(lengths, steps)
+                packing = packed(lengths, steps)
+                count = len(packing.places)
+                gates, hidden, kept = gates[:count], hidden[:count], kept[:count]
+                rows = K.take_rows(rows, packing.places, gathered[:count])
+                walked = {"spans": packing.spans}
             else:
-                spans = padded_spans(lengths, steps)
+                walked = {"spans": padded_spans(lengths, steps)}
                 clear(hidden)
-            walked = {"spans": spans}
-            if places is not None:
-                gates, hidden, kept = gates[: len(places)], hidden[: len(places)], kept[: len(places)]
-                rows = K.take_rows(rows, places, packed[: len(places)])
         states: dict[str, Any] = {}
         if self.recurrence.has_state:
             states = _parts(inputs[-1], units, "h0", "c0")
@@ -329,7 +334,15 @@ class RecurrentOperation(KeepingOperation):
             kept=kept if cell in ("lstm", "gru") else None,
             **({} if last is None else _parts(last, units, "h_last", "c_last")),
         )
-        return _Walk(rows, gates, hidden, number, places, walked, states)
+        return _Walk(rows, gates, hidden, number, and_more, packing, walked, states)
+
+    def _arrays(self, n: int, part: str, shapes: Sequence[tuple[int, ...]], like: Array) -> tuple[Array, ...]:
+        """Return arrays of these shapes, which a later pass over as many sequences may use again."""
+
+        def allocate() -> tuple[Array, ...]:
+            return tuple(aligned_empty(shape, like.dtype, device_of(like)) for shape in shapes)
+
+        return self.arrays_for(n, allocate, part) if self._keeps else allocate()
 
     def _lengths(self, inputs: Sequence[Array], steps: int) -> Int64Array | None:
         """Return the lengths of the sequences, which are checked unless a graph is being captured."""
@@ -357,15 +370,16 @@ def _parts(states: Array, units: int, *names: str) -> dict[str, Any]:
     return {name: states[:, i * units : (i + 1) * units] for i, name in enumerate(names[:count])}
 
 
-def _gathered(walk: _Walk, rows: Array) -> Array:
-    """Return the rows of a padded array that belong to sequences, in a new array if there are others."""
-    return rows if walk.places is None else K.take_rows(rows, walk.places)
+def _gathered(walk: _Walk, rows: Array, out: Array | None = None) -> Array:
+    """Return the rows of a padded array that belong to sequences: in `out`, or in a new array, if there are others."""
+    return rows if walk.packing is None else K.take_rows(rows, walk.packing.places, out)
 
 
 def _spread(walk: _Walk, rows: Array, padded: Array) -> None:
-    """Write rows to their places in a padded array, with zeros in the others."""
-    if walk.places is None:
+    """Write rows to their places in a padded array, and zeros to the others; rows are those with one more behind."""
+    if walk.packing is None:
         K.copy(rows.reshape(padded.shape), out=padded)
         return
-    padded[...] = 0
-    as_rows(padded)[walk.places] = rows
+    count = len(walk.packing.places)
+    rows[count] = 0
+    K.take_rows(rows[: count + 1], walk.packing.sources, as_rows(padded))

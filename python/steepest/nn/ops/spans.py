@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,13 +35,34 @@ def padded_spans(lengths: Int64Array, steps: int) -> Int64Array:
     return spans
 
 
-def packed_spans(lengths: Int64Array, steps: int) -> tuple[Int64Array, Int64Array]:
-    """Return the rows of a padded array that belong to sequences, and the spans of the sequences among these rows."""
+class Packing(NamedTuple):
+    """How the steps of padded sequences become rows without padding, and rows become padded sequences again.
+
+    Attributes
+    ----------
+    spans : ndarray of shape (n, 2)
+        First row and number of rows of each sequence.
+    places : ndarray of shape (rows,)
+        The row of the padded array that each row is.
+    sources : ndarray of shape (n * steps,)
+        The row that each row of the padded array is; `rows` in the padding.
+    """
+
+    spans: Int64Array
+    places: Int64Array
+    sources: Int64Array
+
+
+def packed(lengths: Int64Array, steps: int) -> Packing:
+    """Return the packing of padded sequences."""
     xp: Any = array_namespace(lengths)
     spans: Int64Array = xp.empty((len(lengths), 2), np.int64)
     spans[:, 1] = lengths
     spans[:, 0] = xp.cumsum(lengths) - lengths
-    return xp.flatnonzero(xp.arange(steps) < lengths[:, None]), spans
+    step = xp.arange(steps)
+    inside = step < spans[:, 1:]
+    places = xp.flatnonzero(inside)
+    return Packing(spans, places, xp.where(inside, spans[:, :1] + step, len(places)).ravel())
 
 
 def clear(array: Array) -> None:
