@@ -14,6 +14,7 @@ from steepest._runtime.arrays import Array, Int64Array
 from steepest._runtime.memory import aligned_empty, aligned_zeros, to_device
 
 from ._arena import Arena
+from .architecture import Architecture, between, chain
 from .compiled import Buffers, Compiled, Wanted
 from .copying import checked_precision, require_device
 from .execution import Arrays, Targets, run_forward, run_tangent
@@ -27,7 +28,7 @@ from .inputs import (
 )
 from .layers import Layer
 from .layers.base import initialize_parameter
-from .lowering import Architecture, Lowered, between, chain, input_shapes, lower
+from .lowering import Lowered, input_shapes, lower
 from .prediction import predict_in_blocks
 from .program import at_precision
 from .stream import Streamable

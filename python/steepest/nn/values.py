@@ -21,6 +21,10 @@ class ConstantShape(tuple[int, ...]):
     """Shape of a constant, which has no batch axis: it is broadcast to the samples of a batch."""
 
 
+class MaskShape(tuple[int, ...]):
+    """Shape of a sample of an input of booleans."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Value:
     """A value of a network that is being put together: for every sample of a batch an array of one shape.
@@ -59,14 +63,15 @@ class Input(Value):
     shape : int or tuple of int
         Shape of a sample, such as 784 or (28, 28, 1); () for one number a sample.
     dtype : data-type, optional
-        Dtype of the input; the network's own if it is not given. An integer dtype is for layers that look up rows.
+        Dtype of the input; the network's own if it is not given. An integer dtype is for layers that look up rows, and
+        bool for masks of attention.
     name : str, default="x"
         What messages call it.
 
     Raises
     ------
     ValueError, TypeError
-        If a size is not a positive integer, or the dtype is neither floating point nor an integer.
+        If a size is not a positive integer, or the dtype is neither floating point, nor an integer, nor bool.
 
     Examples
     --------
@@ -83,9 +88,12 @@ class Input(Value):
         for size in sizes:
             if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
                 raise ValueError(f"[Input] shape must hold positive integers, got {shape}")
-        if dtype is not None and np.dtype(dtype).kind not in "iuf":
-            raise TypeError(f"[Input] dtype must be floating point or an integer, got {np.dtype(dtype)}")
-        super().__init__(tuple(int(size) for size in sizes))
+        if dtype is not None and np.dtype(dtype).kind not in "iufb":
+            raise TypeError(
+                f"[Input] dtype must be floating point, an integer or bool, got {np.dtype(dtype)}"
+            )
+        own = MaskShape if dtype is not None and np.dtype(dtype).kind == "b" else tuple
+        super().__init__(own(int(size) for size in sizes))
         object.__setattr__(self, "dtype", None if dtype is None else np.dtype(dtype))
         object.__setattr__(self, "name", name)
 
@@ -104,12 +112,12 @@ class Input(Value):
 
 
 class Constant(Value):
-    """A value that is the same for every sample, such as a mask; `Add` and `Multiply` take one.
+    """A value that is the same for every sample: `Add` and `Multiply` take one, and attention a mask of booleans.
 
     Parameters
     ----------
     array : array_like
-        The value, without a batch axis; the network keeps a copy of it in its own dtype.
+        The value, without a batch axis; the network keeps a copy of it in its own dtype, or as booleans for a mask.
 
     Raises
     ------
@@ -120,7 +128,8 @@ class Constant(Value):
     array: Array
 
     def __init__(self, array: npt.ArrayLike) -> None:
-        held: Array = np.array(array, np.float64)
+        held: Array = np.array(array)
+        held = held if held.dtype.kind == "b" else held.astype(np.float64)
         if not np.isfinite(held).all():
             raise ValueError("[Constant] array must hold finite numbers only")
         super().__init__(ConstantShape(held.shape))
