@@ -33,8 +33,9 @@ Body = Literal["transformer", "gru", "lstm", "rnn"]
 _RECURRENT = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 # Epochs of a fit, between which the loss on the validation text is computed and callbacks are called.
 _EPOCHS = 20
-# Windows that are predicted together.
+# Windows that are predicted together, and scores, unless a single window has more.
 _PREDICTED_WINDOWS = 64
+_PREDICTED_SCORES = 1 << 23
 
 
 class LanguageModel(BaseEstimator):
@@ -349,8 +350,10 @@ class LanguageModel(BaseEstimator):
         """Return the mean negative log-likelihood of the tokens behind the first of each window."""
         whole, total, loss = (len(ids) - 1) // self.context, 0.0, nn.SoftmaxCrossEntropy()
         ends = whole * self.context
-        for start in range(0, whole, _PREDICTED_WINDOWS):
-            stop = min(start + _PREDICTED_WINDOWS, whole)
+        fitting = _PREDICTED_SCORES // (self.context * len(self.vocabulary_))
+        windows = min(max(fitting, 1), _PREDICTED_WINDOWS)
+        for start in range(0, whole, windows):
+            stop = min(start + windows, whole)
             part = ids[start * self.context : stop * self.context + 1]
             x, y = (part[i : len(part) - 1 + i].reshape(-1, self.context) for i in (0, 1))
             total += y.size * float(loss(self._predict(x), to_device(y, self.network_.device))[0])

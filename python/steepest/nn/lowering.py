@@ -12,6 +12,7 @@ from steepest._runtime.arrays import Array
 
 from .architecture import Architecture, Call
 from .layers.base import Layer, ParameterSpec
+from .layers.embedding import Embedding
 from .layers.linear import Linear
 from .ops import Operation
 from .program import Node, Program, Reference
@@ -174,7 +175,7 @@ class Builder:
         return {role: Reference(f"{path}.{role}") for role in asked}
 
     def tied_weight(self, layer: Linear) -> Reference:
-        """Return the weights that a linear layer takes from another one, transposed."""
+        """Return the weights that a linear layer takes from another one, or from an embedding, transposed."""
         tied_to, path = layer.tied_to, ".".join(self._path)
         here = int(self._path[0])
         if len(self._path) > 1 or not isinstance(tied_to, int):
@@ -183,14 +184,17 @@ class Builder:
             )
         other = self._layers[tied_to] if 0 <= tied_to < len(self._layers) and tied_to != here else None
         name = f"{tied_to}.weight"
-        if not isinstance(other, Linear) or other.tied_to is not None or name not in self.specs:
+        is_tied_itself = isinstance(other, Linear) and other.tied_to is not None
+        if not isinstance(other, (Linear, Embedding)) or is_tied_itself or name not in self.specs:
             raise ValueError(
-                f"[Network] layer {path} is tied to {tied_to}, which is not an earlier Linear with weights of its own"
+                f"[Network] layer {path} is tied to {tied_to}, which is not an earlier Linear with weights of its own "
+                "or an Embedding"
             )
-        if (other.n_in, other.n_out) != (layer.n_out, layer.n_in):
+        shape = self.specs[name].shape
+        if shape != (layer.n_out, layer.n_in):
             raise ValueError(
-                f"[Network] layer {path} is tied to layer {tied_to}, whose weights have shape "
-                f"({other.n_in}, {other.n_out}): it must have n_in={other.n_out} and n_out={other.n_in}"
+                f"[Network] layer {path} is tied to layer {tied_to}, whose weights have shape {shape}: it must have "
+                f"n_in={shape[1]} and n_out={shape[0]}"
             )
         return Reference(name, transposed=True)
 
