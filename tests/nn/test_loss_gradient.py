@@ -174,12 +174,15 @@ def test_networks_that_change_between_calls(rng):
     x, y = batch(rng, net)
     net.loss_gradient(loss, x, y)
     before = net.grad_arena.copy()
+    body = net._main.head.body
     net.freeze("0.weight")
+    assert not body._backwards
     net.grad_arena[...] = 0
     net.loss_gradient(loss, x, y)
     first = next(p for p in net.parameters() if p.name == "0.weight")
     assert not first.grad.any()
     net.release_buffers()
+    assert not body.holds_buffers
     net.unfreeze("0.weight")
     net.loss_gradient(loss, x, y)
     np.testing.assert_array_equal(net.grad_arena, before)

@@ -47,6 +47,8 @@ for dtype in (np.float32, np.float64):
         scale = np.abs(d_y) + tolerance
         # Its 1/6 is rounded to float32, whatever the dtype.
         near = max(tolerance, 2.0**-24) if name == "hard_sigmoid" else tolerance
+        # Its 1 - tanh(u)**2 errs by an ulp of 1, which it multiplies by x / 2 and the slope of u, about 9.
+        near = 2 * tolerance if name == "gelu_tanh" else near
         np.testing.assert_allclose(gradient / scale, z.grad.numpy() / scale, rtol=0, atol=near, err_msg=name)
 
     for slopes in (1, 7):
