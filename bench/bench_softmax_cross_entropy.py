@@ -1,12 +1,18 @@
-"""Softmax cross-entropy with integer labels: mean loss and gradient with respect to the logits, float32."""
+"""Softmax cross-entropy with integer labels: mean loss and gradient with respect to the logits, float32.
+
+With a linear layer before it, as at the end of a language model, also the memory that a library takes beyond its
+inputs: this package computes the logits in blocks of rows.
+"""
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 
 import numpy as np
 from bench.harness import OURS, Case, Contestant, Options
 from bench.oracle import reference, tolerances
+from bench.peak_memory import RESET, resident
 from bench.peers import Peers, PeerUnavailableError, compiled, jax_contestant
 
 SHAPES = {
@@ -15,6 +21,9 @@ SHAPES = {
     "cuda": ((4096, 32768), (131072, 1024), (32, 10), (4096, 10)),
 }
 QUICK = ((32, 10), (4096, 10))
+# Rows, inputs of the layer, and tokens of the vocabulary.
+LINEAR = (4096, 128, 16384)
+QUICK_LINEAR = (512, 32, 10000)
 # Largest number of logits whose gradients are all checked; in larger arrays every n-th row is, n odd.
 ALL_CHECKED = 1 << 23
 ORACLE_ROWS = 256
@@ -23,6 +32,104 @@ ORACLE_ROWS = 256
 def cases(options: Options, peers: Peers) -> Iterator[Case]:
     for n, c in QUICK if options.quick else SHAPES[options.device.name]:
         yield loss_case(n, c, options, peers)
+    yield linear_case(*(QUICK_LINEAR if options.quick else LINEAR), options, peers)
+
+
+def linear_case(n: int, n_in: int, c: int, options: Options, peers: Peers) -> Case:
+    from steepest import kernels as K
+
+    device, xp = options.device, options.device.xp
+    rng = np.random.default_rng(c)
+    host = [rng.standard_normal(shape, dtype=np.float32) for shape in ((n, n_in), (n_in, c), (c,))]
+    host[0] *= 3 / np.sqrt(n_in)
+    labels = rng.integers(0, c, n)
+    names = ("loss", "d_x", "d_w", "d_b")
+
+    def measured(call, free):
+        """Return a function that measures what a call that allocates its results takes at its peak, on the host."""
+
+        def finish():
+            if device.name != "cpu":
+                return {}
+            free()
+            ctypes.CDLL(None).malloc_trim(0)  # what has been freed before does not count
+            RESET.write_text("5")
+            before = resident("VmRSS")
+            call()
+            return {"peak_mib": round(resident("VmHWM") - before, 1)}
+
+        return finish
+
+    def build_ours(label, rows):
+        x, w, b, y = (xp.asarray(a) for a in (*host, labels))
+        results = {
+            "loss": xp.zeros(()),
+            **{f"d_{k}": xp.empty_like(a) for k, a in zip("xwb", (x, w, b), strict=True)},
+        }
+
+        def memory():
+            return {} if rows is None else {"logits": xp.empty((rows, c), np.float32)}
+
+        held = memory()
+
+        def call():
+            return K.linear_cross_entropy(x, w, b, y, **results, **held)
+
+        def alone():
+            return K.linear_cross_entropy(x, w, b, y, **memory())
+
+        def result():
+            return dict(zip(names, call(), strict=True))
+
+        return Contestant(label, call, result, finish=measured(alone, held.clear))
+
+    def build_torch(label, torch):
+        if options.quick and "compiled" in label:
+            raise PeerUnavailableError("not compiled in a quick run")
+        x, w, b, y = (device.tensor(torch, a) for a in (*host, labels))
+        leaves = [x.requires_grad_(), w.T.contiguous().requires_grad_(), b.requires_grad_()]
+        F = torch.nn.functional
+
+        def loss_of():
+            return F.cross_entropy(F.linear(*leaves), y)
+
+        run = compiled(torch, loss_of) if "compiled" in label else loss_of
+
+        def cleared():
+            for leaf in leaves:
+                leaf.grad = None
+
+        def call():
+            cleared()
+            value = run()
+            value.backward()
+            return value
+
+        def result():
+            value = call()
+            return dict(zip(names, (value, leaves[0].grad, leaves[1].grad.T, leaves[2].grad), strict=True))
+
+        return Contestant(label, call, result, finish=measured(call, cleared))
+
+    z = reference.linear(*host)
+    oracle = dict(zip(("loss", "d"), reference.softmax_cross_entropy(z, labels), strict=True))
+    gradients = reference.linear_backward(oracle["d"], host[0], host[1])
+    # A rounding error of the products for each of some dozen steps of their sums.
+    bounds = [1e-4 * np.abs(g).max() for g in gradients]
+    return Case(
+        f"linear layer, loss and gradients, {n} × {n_in} × {c}",
+        [
+            build_ours(OURS, None),
+            build_ours(f"{OURS}, all logits", n),
+            peers.contestant("PyTorch", "torch", build_torch),
+            peers.contestant("PyTorch compiled", "torch", build_torch),
+        ],
+        oracle=dict(zip(names, (np.asarray(oracle["loss"]), *gradients), strict=True)),
+        tolerance=dict(zip(names, (np.asarray(1e-5 * oracle["loss"]), *bounds), strict=True)),
+        flops=6.0 * n * n_in * c,
+        params={"n": n, "n_in": n_in, "c": c, "dtype": "float32", "labels": "int64"},
+        peer_tolerance=1.0,
+    )
 
 
 def loss_case(n: int, c: int, options: Options, peers: Peers) -> Case:

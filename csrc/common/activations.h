@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "common/gelu_tanh.h"
 #include "common/macros.h"
 #include "common/normal_distribution.h"
 
@@ -23,6 +24,7 @@
     X(Tanh)                     \
     X(Softplus)                 \
     X(Gelu)                     \
+    X(GeluTanh)                 \
     X(Silu)                     \
     X(Mish)
 
@@ -245,11 +247,42 @@ struct ExponentialTail {
 
     STEEPEST_HD explicit ExponentialTail(V at)
         : x(at), down(max(V(-kRange), minus_abs(at))), factored(factored_exp(down)) {}
+    // The same with exp(exponent + rest) in place of exp(-|x|).
+    STEEPEST_HD ExponentialTail(V at, V exponent, V rest)
+        : x(at), down(exponent), factored(factored_exp(exponent, rest)) {}
 
     STEEPEST_HD V e() const { return factored.value(); }    // exp(-|x|)
     STEEPEST_HD V bounded() const { return max(down, x); }  // x, but not below -kRange
     STEEPEST_HD V choose(V below, V above) const { return select(V(0) > x, below, above); }
     STEEPEST_HD V times(V quotient) const { return choose(factored.times(quotient), quotient); }
+};
+
+// x (1 + tanh(u)) / 2 = x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x³), an approximation of x Phi(x).
+struct GeluTanh {
+    static constexpr ActivationInfo kInfo{
+        .name = "gelu_tanh",
+        .layer = "GELUTanh",
+        .value = "x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3)",
+        .derivative = "s (1 + 2 x (1 - s) sqrt(2 / pi) (1 + 0.134145 x^2)), s = 1 / (1 + exp(-2 u))",
+        .range = "[-0.18, inf)",
+        .source = "D. Hendrycks, K. Gimpel, \"Gaussian error linear units\", 2016",
+        .derivative_at = DerivativeAt::kInput};
+
+    template <class V>
+    STEEPEST_HD V value(V x) const {
+        const GeluTanhExponent<V> exponent(x);
+        const ExponentialTail<V> tail(x, exponent.down, exponent.rest);
+        return tail.times(max(-exponent.distance, x) / (V(1) + tail.e()));
+    }
+    // With e = exp(-2 |u|) and w = |x| d(2 u) / dx: (1 + e + w e) / (1 + e)² for x >= 0, and e (1 + e - w) / (1 + e)²
+    // for x < 0.
+    template <class V>
+    STEEPEST_HD V derivative(V x) const {
+        const GeluTanhExponent<V> exponent(x);
+        const ExponentialTail<V> tail(x, exponent.down, exponent.rest);
+        const V e = tail.e(), sum = V(1) + e, w = exponent.distance * exponent.slope;
+        return tail.times(tail.choose(sum - w, fma(w, e, sum)) / (sum * sum));
+    }
 };
 
 // x sigmoid(x), which is x / (1 + exp(-|x|)) times exp(x) where x < 0.

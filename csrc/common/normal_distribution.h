@@ -27,7 +27,7 @@ struct NormalTail<V<T>> {
     // v exp(-a² / 2). The rounding error of a² would become a relative error of the exponential, so it is added to the
     // exponent.
     STEEPEST_HD V<T> times_density(V<T> v) const {
-        const V<T> square = distance * distance, lost = rounding_of_square(distance, square), half(-0.5);
+        const V<T> square = distance * distance, lost = rounding_of_product(distance, distance, square), half(-0.5);
         return factored_exp(square * half, lost * half).times(v);
     }
 

@@ -156,9 +156,9 @@ STEEPEST_HD Range my_chunks(const Team& team) { return team.split(kChunks, 1); }
 constexpr int64_t kRowsAtOnce = 16;  // rows that a loss takes together
 
 // Calls row_sum(range of rows) -> double for fixed chunks of n rows, which the threads divide. One thread stores scale
-// * (the sum of all chunks).
+// * (the sum of all chunks), or adds it.
 template <class F>
-STEEPEST_HD void sum_over_rows(int64_t n, double scale, double* out, Team& team, F&& row_sum) {
+STEEPEST_HD void sum_over_rows(int64_t n, double scale, double* out, Team& team, F&& row_sum, bool adds = false) {
     const int64_t groups = (n + kRowsAtOnce - 1) / kRowsAtOnce;
     const int64_t chunks = groups < kChunks ? groups : kChunks;
     const Range mine = team.split(chunks, 1);
@@ -170,7 +170,7 @@ STEEPEST_HD void sum_over_rows(int64_t n, double scale, double* out, Team& team,
     if (team.rank() != 0) return;
     double total = 0;
     for (int64_t c = 0; c < chunks; ++c) total += team.chunks()[c];
-    *out = scale * total;
+    *out = (adds ? *out : 0) + scale * total;
 }
 
 }  // namespace STEEPEST_TARGET

@@ -25,7 +25,7 @@ class Gradient {
             for (int r = count; r < kRowsAtOnce; ++r) sums[r] = T(1);
             for (int r = 0; r < count; ++r) {
                 const int64_t i = i0 + r;
-                const T scale = static_cast<T>(weights_[i] * inverse_total_);
+                const T scale = static_cast<T>(weights_[op_.first + i] * inverse_total_);
                 T* const d = writable_row(op_.d_logits, i, scratch_ + n);
                 target_sum[r] = T(1), sums[r] = T(1), shifted[r] = T(0);
                 if (scale == 0) {
@@ -33,7 +33,7 @@ class Gradient {
                 } else {
                     const T* z = contiguous_row(op_.logits, i, scratch_);
                     if (op_.labels)
-                        class_row(z, op_.labels[i], scale, d, sums[r], shifted[r]);
+                        class_row(z, op_.labels[op_.first + i], scale, d, sums[r], shifted[r]);
                     else
                         probability_row(z, contiguous_row(op_.targets, i, scratch_ + 2 * n), scale, d, sums[r],
                                         shifted[r], target_sum[r]);
@@ -42,7 +42,7 @@ class Gradient {
             }
             log_of_sums(sums, count);
             for (int r = 0; r < count; ++r) {
-                const double w = weights_[i0 + r];
+                const double w = weights_[op_.first + i0 + r];
                 // A row of weight 0 is skipped, even if its own loss is infinite.
                 if (w != 0)
                     loss += w * (static_cast<double>(shifted[r]) + static_cast<double>(target_sum[r]) * sums[r]);
@@ -122,11 +122,13 @@ void run(const ops::SoftmaxCrossEntropy<T>& op, Team& team) {
     const RowWeights<T> weights{op.sample_weight, op.labels, op.has_ignore_label, op.ignore_label};
     if (op.labels && !check_labels(weights, op.logits.cols, number_of(op), team)) return;
     const FlushSubnormals flush;
-    const double total = weights.sum(op.logits.rows);
+    const double total = weights.sum(op.batch_rows());
     const double inverse_total = total != 0 ? 1 / total : 0;
     const Gradient<T> gradient(op, weights, inverse_total,
                                static_cast<T*>(team.scratch(3 * op.logits.cols * sizeof(T))));
-    sum_over_rows(op.logits.rows, inverse_total, op.loss, team, [&](Range r) { return gradient.rows(r.begin, r.end); });
+    sum_over_rows(
+        op.logits.rows, inverse_total, op.loss, team, [&](Range r) { return gradient.rows(r.begin, r.end); },
+        op.first > 0);
 }
 
 }  // namespace STEEPEST_TARGET

@@ -94,15 +94,15 @@ __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 1280>
     }
     const int64_t first = int64_t{blockIdx.x} * Shape::kRows;
     // A group past the last row still runs the loop: its lanes share a warp with other groups.
-    for (int64_t i0 = first; i0 < rows.size; i0 += int64_t{gridDim.x} * Shape::kRows) {
+    for (int64_t i0 = first; i0 < op.logits.rows; i0 += int64_t{gridDim.x} * Shape::kRows) {
         const int64_t i = i0 + threadIdx.x / Shape::kLanes;
         const VectorView<const T> row = row_of(op.logits, i);
         if constexpr (!Shape::kLong) z.load(row, 0, kLowest<T>);
         if constexpr (kLoadsFirst) {
             if (i0 == first && !begin()) return;
         }
-        const int64_t label = i < rows.size ? rows.label_of(i) : 0;
-        const double weight = i < rows.size ? rows.weight_of(i, label) : 0;
+        const int64_t label = i < op.logits.rows ? rows.label_of(op.first + i) : 0;
+        const double weight = i < op.logits.rows ? rows.weight_of(op.first + i, label) : 0;
         const T scale = static_cast<T>(weight * inverse_total);
         target.begin(op, i, label);
         const T target_sum = target.sum(memory.group);
@@ -146,19 +146,19 @@ __global__ void __launch_bounds__(Shape::kThreads, kBlocksAtOnce<T, Shape, 1280>
         }
     }
     if (sum_over_grid<Shape::kThreads>(loss, partial, ticket, memory.loss) && threadIdx.x == 0)
-        *op.loss = loss * inverse_total;
+        *op.loss = (op.first > 0 ? *op.loss : 0) + loss * inverse_total;
 }
 
 template <class T, int Most, template <class, class> class Target>
 void launch_with(const ops::SoftmaxCrossEntropy<T>& op, Stream& stream) {
     BatchRows<T> rows{{op.sample_weight, op.labels, op.has_ignore_label, op.ignore_label},
-                      op.logits.rows,
+                      op.batch_rows(),
                       op.logits.cols,
                       number_of(op)};
     const bool in_vectors = has_vector_rows(op.logits) && has_vector_rows(op.targets) && has_vector_rows(op.d_logits);
     with_row_shape<T, Most>(op.logits.cols, [&](auto shape) {
         using Shape = decltype(shape);
-        const unsigned blocks = row_blocks(rows.size, Shape::kRows);
+        const unsigned blocks = row_blocks(op.logits.rows, Shape::kRows);
         const LossWorkspace workspace(rows, blocks, stream);
         launch_kernel(stream, softmax_cross_entropy_kernel<T, Shape, Target>, dim3(blocks), dim3(Shape::kThreads),
                       sizeof(CrossEntropyMemory<T, Shape>), stream.guard(), op, rows, in_vectors, workspace.partial,

@@ -230,8 +230,14 @@ X = nn.Input((T, D))
             lambda: nn.MultiHeadAttention(8, 2)(nn.Input(8)),
             "takes sequences (steps, 8), but samples of shape (8,)",
         ),
-        (lambda: nn.MultiHeadAttention(8, 2)(X, X, X), "takes sequences, a memory and lengths, but 3 inputs"),
-        (lambda: nn.TransformerEncoder(8, 2)(X, X), "takes sequences and their lengths, but 2 inputs"),
+        (
+            lambda: nn.MultiHeadAttention(8, 2)(X, X, X),
+            "takes sequences, a memory, lengths and a mask, but 3 inputs",
+        ),
+        (
+            lambda: nn.TransformerEncoder(8, 2)(X, X),
+            "takes sequences, their lengths and a mask, but 2 inputs",
+        ),
         (lambda: nn.TransformerDecoder(8, 2)(X), "[TransformerDecoder] takes at least 2 inputs"),
         (
             lambda: nn.TransformerEncoder(8, 2, norm="no"),

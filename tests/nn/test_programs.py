@@ -263,7 +263,7 @@ def test_what_cannot_be_built():
         (lambda: nn.Network(x, nn.Add()(x, nn.Constant(1e300))), ValueError, "numbers above 3.4e"),
         (lambda: nn.Residual("relu"), TypeError, "an object of type str"),
         (lambda: nn.Input(0), ValueError, "positive integers"),
-        (lambda: nn.Input(3, dtype=bool), TypeError, "floating point or an integer"),
+        (lambda: nn.Input(3, dtype=complex), TypeError, "floating point, an integer or bool"),
         (lambda: nn.Constant([np.nan]), ValueError, "finite"),
         (lambda: nn.Network(x, h, device="gpu"), ValueError, "device"),
         (lambda: nn.Network([x, other], h), ValueError, "no output depends on the input other"),

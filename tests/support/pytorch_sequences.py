@@ -102,6 +102,11 @@ def check_recurrent(name, kind, options, dtype, *, with_lengths):
     exact = their_results(module, data, d, lengths, names, torch.float64)
     rounded = their_results(module, data, d, lengths, names, torch.float32)
     found = our_results(net, data.astype(dtype), d.astype(dtype), lengths)
+    compare(name, found, exact, rounded, dtype)
+
+
+def compare(name, found, exact, rounded, dtype):
+    """Compare with float64 results, by the errors of rounded ones."""
     units = np.finfo(dtype).eps / np.finfo(np.float32).eps
     for what, expected in exact.items():
         error = np.sqrt(((rounded[what] - expected) ** 2).mean())
@@ -109,12 +114,56 @@ def check_recurrent(name, kind, options, dtype, *, with_lengths):
         assert excess <= 1, f"{name}, {dtype.__name__}: {what} differs by {excess:.2g} times its bound"
 
 
+def check_masks(dtype, *, causal, shared):
+    """A mask for all samples or for each, beside PyTorch's, where True forbids."""
+    units, heads, n = 8, 2, 6
+    module = theirs.MultiheadAttention(units, heads, batch_first=True).double()
+    names = {
+        "0.query_key_value.weight": "in_proj_weight",
+        "0.query_key_value.bias": "in_proj_bias",
+        "0.output.weight": "out_proj.weight",
+        "0.output.bias": "out_proj.bias",
+    }
+    allowed = RNG.random((STEPS, STEPS) if shared else (n, STEPS, STEPS)) < 0.5
+    allowed[..., 0] = True  # PyTorch has NaN for a step without keys
+    x, m = nn.Input((STEPS, units)), nn.Input((STEPS, STEPS), dtype=bool, name="mask")
+    layer = nn.MultiHeadAttention(units, heads, causal=causal)
+    value = layer(x, mask=nn.Constant(allowed) if shared else m)
+    net = nn.Network([x] if shared else [x, m], value, dtype=dtype)
+    for p in net.parameters():
+        p.value[...] = module.get_parameter(names[p.name]).detach().numpy().T
+    data, d = RNG.standard_normal((2, n, STEPS, units))
+    seen = allowed & np.tril(np.ones((STEPS, STEPS), bool)) if causal else allowed
+    forbidden = torch.from_numpy(~seen if shared else np.repeat(~seen, heads, axis=0))
+
+    def of_torch(precision):
+        own = module.to(precision)
+        own.zero_grad()
+        leaf = torch.from_numpy(data).to(precision).requires_grad_()
+        out = own(leaf, leaf, leaf, attn_mask=forbidden, need_weights=False)[0]
+        out.backward(torch.from_numpy(d).to(precision))
+        found = {"output": out, "d_x": leaf.grad}
+        found |= {ours: own.get_parameter(name).grad.T for ours, name in names.items()}
+        return {key: value.detach().double().numpy() for key, value in found.items()}
+
+    exact, rounded = of_torch(torch.float64), of_torch(torch.float32)
+    found = {"output": net.forward(data.astype(dtype), *([] if shared else [allowed])).copy()}
+    d_x = net.backward(d.astype(dtype), inputs=True)
+    found |= {"d_x": d_x if shared else d_x[0]} | {p.name: p.grad for p in net.parameters()}
+    compare("masks", found, exact, rounded, dtype)
+
+
 def check(kind):
     """Compare all layers of a kind."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    assert kind == "recurrent"
+    assert kind in {"recurrent", "masks"}
     for dtype in (np.float64, np.float32):
+        if kind == "masks":
+            for causal in (False, True):
+                for shared in (False, True):
+                    check_masks(dtype, causal=causal, shared=shared)
+            continue
         for name, (layer, options) in RECURRENT.items():
             for with_lengths in (False, True):
                 check_recurrent(name, layer, options, dtype, with_lengths=with_lengths)

@@ -49,10 +49,15 @@ struct Targets {
 
 namespace arg {
 
-inline auto ignore_label() {
-    return optional("ignore_label", "int | None", py::none(),
+inline auto optional_integer(const char* name) {
+    return optional(name, "int | None", py::none(),
                     [](auto&, const char* what, py::handle given) { return Output{what, given}; });
 }
+
+inline auto ignore_label() { return optional_integer("ignore_label"); }
+
+// The row of a batch at which a part of it begins.
+inline auto first_row() { return optional_integer("first"); }
 
 // The parameter of a loss: `loss_parameter` reads it once the loss is known.
 inline auto loss_parameter() { return as_given("parameter", "float | None", py::none()); }
@@ -120,12 +125,17 @@ void export_class_losses(py::module_& m) {
     define<B>(m,
               signature("softmax_cross_entropy", "tuple[Float64Array, Array]", arg::matrix("logits"),
                         arg::as_given("labels", "Array"), arg::optional_vector("sample_weight"), arg::ignore_label(),
-                        arg::output("loss", "Float64Array | None"), arg::output("d_logits")),
+                        arg::output("loss", "Float64Array | None"), arg::output("d_logits"), arg::first_row()),
               [](Call<B>& call, const Array& logits, py::handle labels_, const Array& weight, const Output& ignore,
-                 const Output& loss_, const Output& d_logits_) {
+                 const Output& loss_, const Output& d_logits_, const Output& first_) {
                   const Targets<B> given(call, "labels", labels_, 2);
                   if (ignore.is_given() && given.targets)
                       ops::reject(call.name(), "ignore_label requires class ids, but labels are probabilities");
+                  const int64_t first = first_.is_given() ? call.integer(first_.what, first_.given) : 0;
+                  if (first_.is_given() && given.targets)
+                      ops::reject(call.name(), "first requires class ids, but labels are probabilities");
+                  if (first > 0 && !loss_.is_given())
+                      ops::reject(call.name(), "first is ", first, ": pass the loss to add to");
                   const Array loss = call.output(loss_, {}, DType::kFloat64);
                   const Array d_logits = call.output(d_logits_, logits.shape_vector());
                   const auto ignored = ignored_label(call, ignore, given.labels);
@@ -137,7 +147,9 @@ void export_class_losses(py::module_& m) {
                                                          ignored.first,
                                                          ignored.second,
                                                          reinterpret_cast<double*>(loss.data),
-                                                         d_logits.matrix<T>()};
+                                                         d_logits.matrix<T>(),
+                                                         first_.is_given(),
+                                                         first};
                   });
                   return py::make_tuple(loss.object, d_logits.object);
               });

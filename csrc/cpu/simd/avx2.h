@@ -143,10 +143,10 @@ STEEPEST_HD Vec<double> split_exponent(Vec<double> x, Vec<double>& e) {
                                                _mm256_set1_epi64x(0x3FF0000000000000)));
 }
 
-// The rounding error a² - square, for `square` = a² rounded.
+// The rounding error a b - product, for `product` = a b rounded.
 template <class T>
-STEEPEST_HD Vec<T> rounding_of_square(Vec<T> a, Vec<T> square) {
-    return fma(a, a, -square);
+STEEPEST_HD Vec<T> rounding_of_product(Vec<T> a, Vec<T> b, Vec<T> product) {
+    return fma(a, b, -product);
 }
 
 STEEPEST_HD Vec<float> quotient(Vec<float> a, Vec<float> b) { return a / b; }

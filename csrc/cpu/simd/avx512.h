@@ -107,10 +107,10 @@ STEEPEST_HD Vec<double> split_exponent(Vec<double> x, Vec<double>& e) {
     return _mm512_getmant_pd(x.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
 }
 
-// The rounding error a² - square, for `square` = a² rounded.
+// The rounding error a b - product, for `product` = a b rounded.
 template <class T>
-STEEPEST_HD Vec<T> rounding_of_square(Vec<T> a, Vec<T> square) {
-    return fma(a, a, -square);
+STEEPEST_HD Vec<T> rounding_of_product(Vec<T> a, Vec<T> b, Vec<T> product) {
+    return fma(a, b, -product);
 }
 
 // a / b within 1 ulp. The divider is the bottleneck where a square root also uses it. This runs beside it on the

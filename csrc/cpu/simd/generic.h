@@ -163,12 +163,18 @@ struct Picker {
     }
 };
 
-// The rounding error a² - square: the two halves of a's digits (Veltkamp) have exact products.
+// The upper half of a's digits (Veltkamp).
 template <class T>
-STEEPEST_HD Vec<T> rounding_of_square(Vec<T> a, Vec<T> square) {
+STEEPEST_HD Vec<T> upper_half(Vec<T> a) {
     const Vec<T> shifted = a * Vec<T>(sizeof(T) == 4 ? 0x1.001p12 : 0x1.0000002p27);
-    const Vec<T> high = shifted - (shifted - a), low = a - high;
-    return ((high * high - square) + high * (low + low)) + low * low;
+    return shifted - (shifted - a);
+}
+
+// The rounding error a b - product, for `product` = a b rounded: halves of the digits have exact products (Dekker).
+template <class T>
+STEEPEST_HD Vec<T> rounding_of_product(Vec<T> a, Vec<T> b, Vec<T> product) {
+    const Vec<T> high = upper_half(a), low = a - high, b_high = upper_half(b), b_low = b - b_high;
+    return ((high * b_high - product) + (high * b_low + low * b_high)) + low * b_low;
 }
 
 // Rounds to the nearest integer, for |a| below 2^22 (2^51): adding 1.5 2^23 (1.5 2^52) drops the fraction.

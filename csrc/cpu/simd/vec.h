@@ -1,7 +1,7 @@
 // Vec<T>: the one vector interface of the CPU kernels. Each kernel source is compiled once per instruction set, and
 // includes the one that STEEPEST_SIMD names:
 //     Vec<T>::kSize, load(p), load(p, n), load(p, n, rest), store(p), store(p, n), stream(p)
-//     + - * /, fma, min, max, abs, minus_abs, sqrt, select, >, ==, any_greater, quotient, rounding_of_square,
+//     + - * /, fma, min, max, abs, minus_abs, sqrt, select, >, ==, any_greater, quotient, rounding_of_product,
 //     scale_by_power_of_two, split_exponent, transpose, any_nan, exceeds, load_bytes, store_bytes, Picker
 //     NarrowVec<T>: the same of half the width where that is faster, or Vec<T>
 //     reduce_add, reduce_max, reduce_add_wide, widen_low, widen_high, first_lane, and the register tile of the matrix

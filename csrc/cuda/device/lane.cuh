@@ -39,8 +39,8 @@ STEEPEST_LANE(exp(Lane<T> a), std::exp(a.value))
 STEEPEST_LANE(exp_nonpositive(Lane<T> a), std::exp(a.value))
 STEEPEST_LANE(log(Lane<T> a), std::log(a.value))
 STEEPEST_LANE(log1p_unit(Lane<T> a), std::log1p(a.value))
-// The rounding error a² - square, for `square` = a² rounded.
-STEEPEST_LANE(rounding_of_square(Lane<T> a, Lane<T> square), std::fma(a.value, a.value, -square.value))
+// The rounding error a b - product, for `product` = a b rounded.
+STEEPEST_LANE(rounding_of_product(Lane<T> a, Lane<T> b, Lane<T> product), std::fma(a.value, b.value, -product.value))
 STEEPEST_LANE(expm1(Lane<T> a), std::expm1(a.value))
 STEEPEST_LANE(erf(Lane<T> a), std::erf(a.value))
 STEEPEST_LANE(select(bool condition, Lane<T> a, Lane<T> b), condition ? a.value : b.value)

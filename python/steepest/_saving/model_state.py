@@ -23,7 +23,8 @@ from steepest._saving.random_states import checked_state
 from steepest._saving.tensor_file import StoredTensor
 from steepest.kernels import PRECISIONS
 from steepest.nn import Constant, Input, Network
-from steepest.nn.lowering import Architecture, asked_of_layers, chain
+from steepest.nn.architecture import Architecture, chain
+from steepest.nn.lowering import asked_of_layers
 
 # Modules of the classes that a file may name. In files, a class has the name of the first module that exports it.
 ESTIMATOR_MODULES = (

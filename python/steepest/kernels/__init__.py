@@ -42,6 +42,7 @@ from steepest.kernels.gradient_gram import *
 from steepest.kernels.gradient_norms import *
 from steepest.kernels.layer_norm import *
 from steepest.kernels.linear import *
+from steepest.kernels.linear_cross_entropy import *
 from steepest.kernels.linear_model import *
 from steepest.kernels.loss import *
 from steepest.kernels.pool import *

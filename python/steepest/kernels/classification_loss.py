@@ -23,6 +23,7 @@ def softmax_cross_entropy(
     ignore_label: int | None = None,
     loss: Float64Array | None = None,
     d_logits: Array | None = None,
+    first: int | None = None,
 ) -> tuple[Float64Array, Array]:
     """Return the softmax cross-entropy of a mini-batch and its gradient, in one pass over the logits.
 
@@ -44,6 +45,10 @@ def softmax_cross_entropy(
         Receives the loss.
     d_logits : ndarray of shape (n, c), optional
         Receives the gradient; it may be `logits`.
+    first : int, optional
+        The logits are rows `first`, `first` + 1, … of a larger batch, and `labels`, which must be class ids, and
+        `sample_weight` are those of the whole batch. Losses and gradients are then parts of the batch's: the part from
+        row 0 sets `loss`, and the others add to it. See `linear_cross_entropy`.
 
     Returns
     -------
@@ -71,7 +76,7 @@ def softmax_cross_entropy(
     """
     try:
         return backend_of(logits).softmax_cross_entropy(
-            logits, labels, sample_weight, ignore_label, loss, d_logits
+            logits, labels, sample_weight, ignore_label, loss, d_logits, first
         )
     except (TypeError, ValueError) as error:
         if getattr(labels, "ndim", 0) == 1 and labels.dtype.kind == "f":

@@ -35,8 +35,9 @@ from ._writer import Writer, drawn
 _EPOCHS = 20
 # The validation takes at most so many windows for one that is trained on between.
 _VALIDATED = 0.3
-# Windows that are predicted together.
+# Windows that are predicted together, and scores, unless a single window has more.
 _PREDICTED_WINDOWS = 64
+_PREDICTED_SCORES = 1 << 23
 
 
 class LanguageModel(BaseEstimator):
@@ -373,8 +374,10 @@ class LanguageModel(BaseEstimator):
     def _loss_of_windows(self, windows: Int64Array) -> float:
         """Return the mean negative log-likelihood of the tokens behind the first of windows (n, context + 1)."""
         total, loss = 0.0, nn.SoftmaxCrossEntropy()
-        for start in range(0, len(windows), _PREDICTED_WINDOWS):
-            part = windows[start : start + _PREDICTED_WINDOWS]
+        fitting = _PREDICTED_SCORES // (self.context * len(self.vocabulary_))
+        together = min(max(fitting, 1), _PREDICTED_WINDOWS)
+        for start in range(0, len(windows), together):
+            part = windows[start : start + together]
             y = to_device(np.ascontiguousarray(part[:, 1:]), self.network_.device)
             total += len(part) * float(loss(self._predict(part[:, :-1]), y)[0])
         return total / len(windows)

@@ -10,8 +10,9 @@ import numpy as np
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import CACHE_LINE, aligned_zeros, assign, to_host
 
+from .architecture import Architecture, chain
 from .layers.base import Layer, ParameterSpec
-from .lowering import Architecture, Asked, asked_of_layers, chain
+from .lowering import Asked, asked_of_layers
 from .parameter import Parameter
 
 

@@ -24,16 +24,19 @@ from .gradient import (
     mark_accumulation,
     without_dead_gradients,
 )
+from .ops import LinearOperation
 from .ops.kept import KEPT_BATCH_SIZES
 from .prediction import PredictionPlan, plan_prediction
 from .program import (
     PASSES,
+    Node,
     Program,
     differs_at_prediction,
     fold_norms,
     for_prediction,
     optimized,
     with_known_size,
+    without_last_linear,
 )
 from .replayed import Replays
 
@@ -64,12 +67,15 @@ class Buffers:
         An array for each gradient that a backward pass writes, by what it computes.
     spare : dict of int to ndarray
         At most one array a value: an output of the network that its caller may still hold.
+    head : tuple of ndarray or None
+        What the loss of a `Head` writes: the gradient of its input, and the logits of a block of rows.
     """
 
     outs: Arrays
     ready: dict[tuple[Wanted, float, bool], tuple[Backward, Ready]] = field(default_factory=dict)
     grads: dict[Wanted, Arrays] = field(default_factory=dict)
     spare: dict[int, Array] = field(default_factory=dict)
+    head: tuple[Array, Array] | None = None
 
     def renew_if_held(self, value: int, allocate: Callable[[tuple[int, ...]], Array]) -> None:
         """Put another array in the place of an output that its caller still holds.
@@ -95,10 +101,19 @@ class Compiled:
         The parameters and states by name.
     constants : mapping of int to ndarray
         The constants of the program in the network's dtype, on its device.
+    written_before : frozenset of str, default=frozenset()
+        Names of the parameters whose first gradients are written before a backward pass.
     """
 
-    def __init__(self, plain: Program, values: Mapping[str, Array], constants: Mapping[int, Array]) -> None:
-        self.plain, self.constants = plain, constants
+    def __init__(
+        self,
+        plain: Program,
+        values: Mapping[str, Array],
+        constants: Mapping[int, Array],
+        written_before: frozenset[str] = frozenset(),
+    ) -> None:
+        self.plain, self.constants, self._written_before = plain, constants, written_before
+        self._values = values
         self.training = optimized(plain)
         self.training_steps = bound(self.training, values)
         self.draws = any(node.operation.draws for node in self.training.nodes)
@@ -126,6 +141,16 @@ class Compiled:
         for number, array in zip(self.plain.inputs, inputs, strict=True):
             arrays[number] = array
         return arrays
+
+    @cached_property
+    def head(self) -> Head | None:
+        """The linear map that computes the only output, apart from what lies before it; None if there is none."""
+        parts = without_last_linear(self.plain)
+        if parts is None:
+            return None
+        body, last = parts
+        names = frozenset(reference.name for reference in last.parameters.values())
+        return Head(Compiled(body, self._values, self.constants, names), last, names)
 
     @cached_property
     def prediction_plan(self) -> PredictionPlan:
@@ -166,7 +191,7 @@ class Compiled:
         """Return the backward pass that computes what is wanted, and where it writes."""
         known = self._backwards.get(wanted)
         if known is None:
-            known = self._backwards[wanted] = made_ready(self.training, wanted)
+            known = self._backwards[wanted] = made_ready(self.training, wanted, self._written_before)
         return known
 
     def buffers(self, n: int, allocate: Callable[[tuple[int, ...]], Array]) -> Buffers:
@@ -203,6 +228,8 @@ class Compiled:
         for buffers in self._buffers.values():
             buffers.ready.clear()
             buffers.grads.clear()
+        if self._body is not None:
+            self._body.forget_backward()
 
     def release(self) -> None:
         """Free all buffers."""
@@ -210,18 +237,54 @@ class Compiled:
         self.__dict__.pop("replays", None)
         for node in self.training.nodes:
             node.operation.release()
+        if self._body is not None:
+            self._body.release()
 
     @property
     def holds_buffers(self) -> bool:
         """Whether there are buffers of a batch size."""
-        return bool(self._buffers)
+        return bool(self._buffers) or (self._body is not None and self._body.holds_buffers)
+
+    @property
+    def _body(self) -> Compiled | None:
+        """What lies before the head, if that has been asked for."""
+        head: Head | None = self.__dict__.get("head")
+        return None if head is None else head.body
 
 
-def made_ready(program: Program, wanted: Wanted) -> tuple[Backward, Places]:
+@dataclass(frozen=True)
+class Head:
+    """The linear map that computes the only output of a program, apart from what lies before it.
+
+    Attributes
+    ----------
+    body : Compiled
+        The program without the map.
+    node : Node
+        The map.
+    names : frozenset of str
+        Names of its parameters.
+    """
+
+    body: Compiled
+    node: Node
+    names: frozenset[str]
+
+    @property
+    def precision(self) -> str:
+        """Precision of the products of the map."""
+        assert isinstance(self.node.operation, LinearOperation)
+        return self.node.operation.precision
+
+
+def made_ready(
+    program: Program, wanted: Wanted, written_before: frozenset[str] = frozenset()
+) -> tuple[Backward, Places]:
     """Return the backward pass of a program after all passes over it, and where it writes."""
     frozen = wanted.frozen if wanted.parameters else None
     backward = without_dead_gradients(backward_of(program), inputs=wanted.inputs, frozen=frozen)
-    backward = fold_accumulation(mark_accumulation(fold_derivatives(derive_selected(backward))))
+    backward = mark_accumulation(fold_derivatives(derive_selected(backward)), written_before)
+    backward = fold_accumulation(backward)
     return backward, assign_buffers(backward, program)
 
 

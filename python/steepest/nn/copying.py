@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._arena import Arena
-    from .lowering import Architecture
+    from .architecture import Architecture
 
 
 class Copyable(Freezable):

@@ -269,9 +269,17 @@ def fold_derivatives(backward: Backward) -> Backward:
     return replace(backward, instructions=tuple(instructions))
 
 
-def mark_accumulation(backward: Backward) -> Backward:
-    """Let the first gradient of a parameter be written, and later ones of a shared parameter be added to it."""
-    written: set[str] = set()
+def mark_accumulation(backward: Backward, before: frozenset[str] = frozenset()) -> Backward:
+    """Let the first gradient of a parameter be written, and later ones of a shared parameter be added to it.
+
+    Parameters
+    ----------
+    backward : Backward
+        The pass.
+    before : frozenset of str, default=frozenset()
+        Names of the parameters whose first gradients are written before this pass.
+    """
+    written = set(before)
     instructions: list[Instruction] = []
     for instruction in backward.instructions:
         if isinstance(instruction, Pull):

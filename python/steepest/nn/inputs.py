@@ -71,8 +71,8 @@ def check_inputs(
         _check_input(name, "x", inputs[0], None, dtype, device)
         return
     for value, x in zip(declared, inputs, strict=True):
-        is_integer = value.dtype is not None and value.dtype.kind in "iu"
-        own = cast("np.dtype[Any]", value.dtype) if is_integer else dtype
+        is_own = value.dtype is not None and value.dtype.kind != "f"
+        own = cast("np.dtype[Any]", value.dtype) if is_own else dtype
         _check_input(name, value.name, x, value.shape, own, device)
     if len({len(x) for x in inputs}) > 1:
         rows = ", ".join(f"{value.name} {len(x)}" for value, x in zip(declared, inputs, strict=True))

@@ -11,12 +11,13 @@ import numpy.typing as npt
 from steepest import kernels as K
 from steepest._runtime.arguments import checked_integer
 from steepest._runtime.arrays import Array, Int64Array
-from steepest._runtime.memory import aligned_empty, aligned_zeros, to_device
+from steepest._runtime.memory import aligned_zeros, to_device
 
 from ._arena import Arena
+from .architecture import Architecture, between, chain
 from .compiled import Buffers, Compiled, Wanted
 from .copying import checked_precision, require_device
-from .execution import Arrays, Targets, run_forward, run_tangent
+from .execution import Arrays, run_tangent
 from .inputs import (
     as_contiguous,
     check_declared_dtypes,
@@ -27,7 +28,8 @@ from .inputs import (
 )
 from .layers import Layer
 from .layers.base import initialize_parameter
-from .lowering import Architecture, Lowered, between, chain, input_shapes, lower
+from .loss_gradient import Differentiable
+from .lowering import Lowered, input_shapes, lower
 from .prediction import predict_in_blocks
 from .program import at_precision
 from .stream import Streamable
@@ -41,7 +43,7 @@ _PREDICT_ROWS = {"cpu": 2048, "cuda": 65536}
 _KEPT_PROGRAMS = 8
 
 
-class Network(Streamable):
+class Network(Streamable, Differentiable):
     """Layers that compute outputs from inputs: a chain, ``y = f_k(… f_1(x))``, or whatever lies between values.
 
     ``Network([nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)])`` is a chain. Otherwise layers are called on values, and
@@ -267,15 +269,8 @@ class Network(Streamable):
         """
         self._check_inputs("Network.forward", inputs)
         inputs = as_contiguous(inputs)
-        self._last = None  # its buffers are written over
         compiled = self._program_for(inputs)
-        buffers = compiled.buffers(len(inputs[0]), self._allocate)
-        for root in compiled.output_roots:
-            buffers.renew_if_held(root, self._allocate)
-        if compiled.draws:
-            K.increment(self._passes)
-        arrays = compiled.arrays(inputs)
-        run_forward(compiled.training_steps, arrays, buffers.outs)
+        arrays, buffers = self._run_forward(compiled, inputs)
         self._last = compiled, arrays, buffers
         return self._outputs([arrays[number] for number in compiled.training.outputs])
 
@@ -352,7 +347,7 @@ class Network(Streamable):
             raise RuntimeError(
                 "[Network.backward] there is no forward pass to differentiate: call forward first"
             )
-        compiled, arrays, buffers = self._last
+        compiled, arrays, _ = self._last
         program = compiled.training
         given = (d_output,) if self._has_one_output else tuple(d_output)
         outputs = [arrays[number] for number in program.outputs]
@@ -360,16 +355,7 @@ class Network(Streamable):
         wanted = self._usual
         if inputs or not parameters:
             wanted = Wanted(inputs, parameters, self.frozen if parameters else frozenset())
-        known = buffers.ready.get((wanted, float(l2), accumulate))
-        if known is None:
-            targets = Targets(self._grads, float(l2), accumulate, self._decaying)
-            known = compiled.make_ready(buffers, wanted, len(outputs[0]), targets, self._allocate)
-        backward, ready = known
-        grads: Arrays = [None] * len(backward.values)
-        for seed, d in zip(backward.seeds, d_outputs, strict=True):
-            grads[seed] = d
-        for run in ready:
-            run(arrays, grads)
+        backward, grads = self._run_backward(self._last, d_outputs, wanted, l2, accumulate=accumulate)
         if not inputs:
             return None
         found = [None if i is None else K.copy(grads[i]) for i in backward.of_inputs]
@@ -438,9 +424,6 @@ class Network(Streamable):
 
     def _outputs(self, arrays: Sequence[Array | None]) -> Any:
         return arrays[0] if self._has_one_output else tuple(arrays)
-
-    def _allocate(self, shape: tuple[int, ...]) -> Array:
-        return aligned_empty(shape, self.dtype, self.device)
 
     def _to_predict(
         self, name: str, inputs: tuple[Array, ...], layers: slice | None

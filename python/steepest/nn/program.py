@@ -14,6 +14,7 @@ from steepest._runtime.arrays import Array
 from .ops import ActivationOperation, Operation
 from .ops.affine import AffineOperation
 from .ops.folded import FoldedNormOperation
+from .ops.linear import LinearOperation
 from .ops.normalization import RunningNormOperation
 from .values import Shape
 
@@ -77,7 +78,7 @@ class Program:
     constants : mapping of int to ndarray
         Values without a batch axis.
     integers : mapping of int to dtype
-        Inputs of integers, which have no gradient.
+        Inputs of integers or booleans, which have no gradient.
     """
 
     inputs: tuple[int, ...]
@@ -233,6 +234,24 @@ def fuse_activations(program: Program) -> Program:
         )
 
     return _joined(program, fuse)
+
+
+def without_last_linear(program: Program) -> tuple[Program, Node] | None:
+    """Return a program up to the linear map that computes its only output, and that map; None if there is no such map.
+
+    Nothing but the output may be the map's result, and an operation has to stand before it.
+    """
+    *others, last = program.nodes
+    if (
+        not others
+        or program.outputs != (last.output,)
+        or not isinstance(last.operation, LinearOperation)
+        or last.operation.ends_in != "identity"
+        or last.inputs[0] in program.inputs
+    ):
+        return None
+    shapes = {number: shape for number, shape in program.shapes.items() if number != last.output}
+    return replace(program, nodes=tuple(others), outputs=last.inputs, shapes=shapes), last
 
 
 def at_precision(program: Program, precision: str) -> Program:

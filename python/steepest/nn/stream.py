@@ -163,7 +163,12 @@ class Streamable(Copyable):
             raise ValueError(
                 "[Network.stream] the network must take one sequence, as with nn.Input((steps, width))"
             )
-        lowered = self._lower(((1, *declared[0].shape[1:]),))
+        try:
+            lowered = self._lower(((1, *declared[0].shape[1:]),))
+        except ValueError as error:
+            raise ValueError(
+                f"[Network.stream] the layers do not take sequences of one step: {error}"
+            ) from None
         program = at_precision(lowered.program, self._precision)
         constants = {
             i: to_device(constant_in(a, self.dtype), self.device) for i, a in program.constants.items()

@@ -21,6 +21,10 @@ class ConstantShape(tuple[int, ...]):
     """Shape of a constant, which has no batch axis: it is broadcast to the samples of a batch."""
 
 
+class MaskShape(tuple[int | None, ...]):
+    """Shape of a sample of an input of booleans."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Value:
     """A value of a network that is being put together: for every sample of a batch an array of one shape.
@@ -60,14 +64,16 @@ class Input(Value):
         Shape of a sample, such as 784 or (28, 28, 1); () for one number a sample. None for a size that each batch
         has its own of, such as the steps of sequences: (None, 3).
     dtype : data-type, optional
-        Dtype of the input; the network's own if it is not given. An integer dtype is for layers that look up rows.
+        Dtype of the input; the network's own if it is not given. An integer dtype is for layers that look up rows, and
+        bool for masks of attention.
     name : str, default="x"
         What messages call it.
 
     Raises
     ------
     ValueError, TypeError
-        If a size is neither a positive integer nor None, or the dtype is neither floating point nor an integer.
+        If a size is neither a positive integer nor None, or the dtype is neither floating point, nor an integer, nor
+        bool.
 
     Examples
     --------
@@ -88,9 +94,12 @@ class Input(Value):
                 raise ValueError(
                     f"[Input] shape must hold positive integers, or None for a size that batches differ in, got {shape}"
                 )
-        if dtype is not None and np.dtype(dtype).kind not in "iuf":
-            raise TypeError(f"[Input] dtype must be floating point or an integer, got {np.dtype(dtype)}")
-        super().__init__(tuple(None if size is None else int(size) for size in sizes))
+        if dtype is not None and np.dtype(dtype).kind not in "iufb":
+            raise TypeError(
+                f"[Input] dtype must be floating point, an integer or bool, got {np.dtype(dtype)}"
+            )
+        own = MaskShape if dtype is not None and np.dtype(dtype).kind == "b" else tuple
+        super().__init__(own(None if size is None else int(size) for size in sizes))
         object.__setattr__(self, "dtype", None if dtype is None else np.dtype(dtype))
         object.__setattr__(self, "name", name)
 
@@ -109,12 +118,12 @@ class Input(Value):
 
 
 class Constant(Value):
-    """A value that is the same for every sample, such as a mask; `Add` and `Multiply` take one.
+    """A value that is the same for every sample: `Add` and `Multiply` take one, and attention a mask of booleans.
 
     Parameters
     ----------
     array : array_like
-        The value, without a batch axis; the network keeps a copy of it in its own dtype.
+        The value, without a batch axis; the network keeps a copy of it in its own dtype, or as booleans for a mask.
 
     Raises
     ------
@@ -125,7 +134,8 @@ class Constant(Value):
     array: Array
 
     def __init__(self, array: npt.ArrayLike) -> None:
-        held: Array = np.array(array, np.float64)
+        held: Array = np.array(array)
+        held = held if held.dtype.kind == "b" else held.astype(np.float64)
         if not np.isfinite(held).all():
             raise ValueError("[Constant] array must hold finite numbers only")
         super().__init__(ConstantShape(held.shape))

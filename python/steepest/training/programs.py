@@ -10,7 +10,7 @@ import numpy as np
 
 from steepest import kernels as K
 from steepest._cpu import DivergenceError
-from steepest._runtime.arrays import Array
+from steepest._runtime.arrays import Float64Array
 from steepest._runtime.memory import aligned_zeros, array_namespace, to_host
 from steepest.nn import Network
 from steepest.nn.inputs import as_inputs
@@ -121,12 +121,6 @@ class GradientDescent(Program):
     def step(self, batch: Batch) -> None:
         """Take a step on a batch."""
         length = len(batch)
-        output = self.network.forward(*as_inputs(batch.x))
-        value, d_output = self.loss(output, batch.y, batch.sample_weight)
-        K.require_finite(value)
-        K.accumulate(self._loss_total, value, scale=length)
-        if self._track_accuracy:
-            K.accumulate(self._error_total, K.zero_one_loss(output, batch.y), scale=length)
         l2 = self._alpha / length
         clipped = self.optimizer.max_norm is not None
         # The backward pass adds the penalty's gradient, which costs nothing. With clipping, the optimizer adds it
@@ -135,12 +129,22 @@ class GradientDescent(Program):
             self.optimizer.l1 = self._l1 / length
         if clipped and l2:
             self.optimizer.l2 = l2
-        self._backward(batch, d_output, 0.0 if clipped else l2)
+        value = self._loss_gradient(batch, 0.0 if clipped else l2)
+        K.accumulate(self._loss_total, value, scale=length)
         self.optimizer.step()
 
-    def _backward(self, batch: Batch, d_output: Array, l2: float) -> None:
-        """Compute the network's gradient of the mean loss of a step, including the penalty."""
+    def _loss_gradient(self, batch: Batch, l2: float) -> Float64Array:
+        """Compute the mean loss of a step, which has to be finite, and its gradient, including the penalty."""
+        if not self._track_accuracy:
+            return self.network.loss_gradient(
+                self.loss, batch.x, batch.y, batch.sample_weight, l2=l2, require_finite=True
+            )
+        output = self.network.forward(*as_inputs(batch.x))
+        value, d_output = self.loss(output, batch.y, batch.sample_weight)
+        K.require_finite(value)
+        K.accumulate(self._error_total, K.zero_one_loss(output, batch.y), scale=len(batch))
         self.network.backward(d_output, l2=l2)
+        return value
 
     def begin(self) -> None:
         """Begin an epoch: reset the totals."""

@@ -41,6 +41,27 @@ def _gelu_derivative(x):
     return np.where(x < 0, below, 1.0 - below)
 
 
+def _twice_u(x):
+    """2 u = 2 sqrt(2 / pi) (x + 0.044715 x**3)."""
+    return 2.0 * np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3)
+
+
+def _gelu_tanh(x):
+    # x (1 + tanh(u)) / 2 = x / (1 + exp(-2 u)); beyond |x| = 40 the tail is 0.
+    near = np.clip(x, -40.0, 40.0)
+    e = np.exp(-np.abs(_twice_u(near)))
+    return np.where(x < 0, _times_exp(near / (1.0 + e), -np.abs(_twice_u(near))), x / (1.0 + e))
+
+
+def _gelu_tanh_derivative(x):
+    # s + x s (1 - s) d(2 u) / dx, s = sigmoid(2 u); 1 - f'(|x|) for negative x
+    near = np.clip(np.abs(x), 0.0, 40.0)
+    s = sigmoid(_twice_u(near))
+    slope = 2.0 * np.sqrt(2.0 / np.pi) * (1.0 + 3 * 0.044715 * near**2)
+    below = _times_exp(s - near * s * s * slope, -_twice_u(near))
+    return np.where(x < 0, below, np.where(np.isnan(x), x, 1.0 - below))
+
+
 def _silu(x):
     e = np.exp(-np.abs(x))
     return np.where(x < 0, _times_exp(x / (1.0 + e), -np.abs(x)), x / (1.0 + e))
@@ -92,8 +113,9 @@ class Activation:
     derivative_roundings, derivative_size : float, callable or None
         Error bound of f': `derivative_roundings` · eps · `derivative_size`. The size is the sum of the magnitudes of
         the terms of f', a function of the point, f' and the parameter.
-    normal_tail : bool
-        Whether the float64 oracle rounds x**2 / 2 in an exponent.
+    exponent : callable or None
+        For a tail that is an exponential of a rounded number: a bound of the error of this number in the oracle, in
+        float64 eps, as a function of min(\\|x\\|, 40).
     """
 
     value: Callable[..., Any]
@@ -106,7 +128,7 @@ class Activation:
     exact: Callable[..., Any] | None = None
     derivative_roundings: float = 2.0
     derivative_size: Callable[..., Any] = lambda at, derivative, _: np.abs(derivative)
-    normal_tail: bool = False
+    exponent: Callable[..., Any] | None = None
 
     @property
     def keeps_signs_of_zeros(self):
@@ -171,7 +193,7 @@ ACTIVATIONS = {
         exact=lambda mp, x: mp.log1p(mp.exp(x)),
         derivative_roundings=4.0,
     ),
-    # The derivatives of gelu and silu multiply a rational function by an exponential within 4 ulp.
+    # The derivatives of gelu, gelu_tanh and silu multiply a rational function by an exponential within 4 ulp.
     "gelu": Activation(
         lambda x, _: _gelu(x),
         lambda x, _: _gelu_derivative(x),
@@ -181,7 +203,20 @@ ACTIVATIONS = {
         exact=lambda mp, x: x * mp.erfc(-x / mp.sqrt(2)) / 2,
         derivative_roundings=8.0,
         derivative_size=lambda x, *_: (1.0 + _size(x)) * np.exp(-0.5 * _size(x) ** 2) + (x > 0),
-        normal_tail=True,
+        exponent=lambda size: size**2,
+    ),
+    "gelu_tanh": Activation(
+        lambda x, _: _gelu_tanh(x),
+        lambda x, _: _gelu_tanh_derivative(x),
+        lines=((0, 0), (0, 0.5), (0, 0.5), (0, 1)),
+        lipschitz=lambda _: 1.13,
+        at_input=True,
+        exact=lambda mp, x: x / (1 + mp.exp(-2 * mp.sqrt(2 / mp.pi) * (x + mp.mpf("0.044715") * x**3))),
+        derivative_roundings=8.0,
+        derivative_size=lambda x, *_: (
+            (1.0 + 2 * _size(x) + _size(x) ** 3) * np.exp(-_twice_u(_size(x))) + (x > 0)
+        ),
+        exponent=lambda size: 3 * _twice_u(size),
     ),
     "silu": Activation(
         lambda x, _: _silu(x),
@@ -240,9 +275,10 @@ def _size(x):
     return np.minimum(absolute(x), 40.0)
 
 
-def _normal_density_error(x):
-    """The relative error of exp(-x**2 / 2) in the float64 arithmetic of the oracle."""
-    return _size(x) ** 2 * eps(np.float64)
+def _tail_error(x, name):
+    """The relative error of the tail in the float64 arithmetic of the oracle, which rounds an exponent."""
+    exponent = ACTIVATIONS[name].exponent
+    return 0.0 if exponent is None else exponent(_size(x)) * eps(np.float64)
 
 
 def activation_tolerance(dtype, x, y, name):
@@ -250,8 +286,8 @@ def activation_tolerance(dtype, x, y, name):
 
     gelu divides two polynomials with errors of 2 ulp each. So does the `erfcx` of its oracle, which rounds x**2 / 2.
     """
-    tail = ACTIVATIONS[name].normal_tail
-    oracle = _normal_density_error(x) + 8.0 * eps(np.float64) if tail else 0.0
+    tail = ACTIVATIONS[name].exponent
+    oracle = _tail_error(x, name) + 8.0 * eps(np.float64) if tail else 0.0
     subnormal = float(np.finfo(dtype).smallest_subnormal)
     return (4.0 * eps(dtype) + oracle) * np.nan_to_num(absolute(y), posinf=0.0) + 4.0 * subnormal
 
@@ -261,8 +297,7 @@ def activation_backward_tolerance(dtype, d_y, at, derivative, name, parameter):
     entry = ACTIVATIONS[name]
     with np.errstate(all="ignore"):
         magnitude = entry.derivative_size(f64(at), f64(derivative), parameter)
-    oracle = _normal_density_error(at) if entry.normal_tail else 0.0
-    relative = entry.derivative_roundings * eps(dtype) + oracle
+    relative = entry.derivative_roundings * eps(dtype) + _tail_error(at, name)
     return relative * absolute(d_y) * np.nan_to_num(magnitude) + tiny(dtype)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 
 from steepest import kernels as K
-from steepest._runtime.arrays import Array
+from steepest._runtime.arrays import Float64Array
 from steepest.nn import Network
 from steepest.nn.inputs import as_inputs
 from steepest.nn.losses import Loss
@@ -35,9 +35,13 @@ class VarianceReducedDescent(GradientDescent):
         self._anchor.arena[...] = self.network.arena
         self._anchor.grad_arena[...] = -self.network.grad_arena
 
-    def _backward(self, batch: Batch, d_output: Array, l2: float) -> None:
-        _, d_anchor = self.loss(self._anchor.forward(*as_inputs(batch.x)), batch.y, None)
+    def _loss_gradient(self, batch: Batch, l2: float) -> Float64Array:
+        x = as_inputs(batch.x)
+        value, d_output = self.loss(self.network.forward(*x), batch.y, batch.sample_weight)
+        K.require_finite(value)
+        _, d_anchor = self.loss(self._anchor.forward(*x), batch.y, None)
         K.sgd_update([d_output], [d_anchor], lr=1.0)
-        super()._backward(batch, d_output, l2)
+        self.network.backward(d_output, l2=l2)
         gradients = ([p.grad for p in network.parameters()] for network in (self.network, self._anchor))
         K.sgd_update(*gradients, lr=1.0)
+        return value

@@ -10,7 +10,7 @@ import numpy as np
 from steepest.nn.initializers import Initializer, check_initializer
 from steepest.nn.ops.attention import Attention, AttentionOperation
 from steepest.nn.ops.merge import AddOperation
-from steepest.nn.values import Shape, Value
+from steepest.nn.values import Constant, ConstantShape, MaskShape, Shape, Value
 from steepest.nn.windows import numbers_of
 
 from .activation import Activation
@@ -23,13 +23,20 @@ if TYPE_CHECKING:
     from steepest.nn.lowering import Builder
 
 
-class _OfSequences(Layer):
-    """What layers share that take sequences, perhaps the sequences of a memory, and lengths."""
+_MASK = "an nn.Input((steps, key_steps), dtype=bool), or an nn.Constant of booleans"
 
-    arity = (1, 3)
+
+class _OfSequences(Layer):
+    """What layers share that take sequences, perhaps the sequences of a memory, lengths, and a mask.
+
+    Inputs follow one another in this order. Those of a mask know it by their shape.
+    """
+
+    arity = (1, 4)
+    takes_constants = True
     n_units: int
 
-    def __call__(self, *inputs: Value, lengths: Value | None = None) -> Value:
+    def __call__(self, *inputs: Value, lengths: Value | None = None, mask: Value | None = None) -> Value:
         """Return the output for sequences (steps, n_units), and for a memory that they attend to.
 
         Parameters
@@ -39,16 +46,43 @@ class _OfSequences(Layer):
         lengths : Value, optional
             An `Input` of shape () and dtype int64: how many steps of each sequence, or of its memory if there is one,
             are attended to, from 1 on.
+        mask : Value, optional
+            Which steps attend to which, beside what `causal` and `lengths` allow: an `Input` of shape
+            (steps, key_steps) and dtype bool for a mask of each sample, or a `Constant` of booleans for all samples.
+            True means that the step may attend to the key. The attention of a step to no key at all is 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a value is not of that kind or shape.
         """
-        return super().__call__(*inputs, *(() if lengths is None else (lengths,)))
+        return self._called(*inputs, lengths, self._checked_mask("mask", mask))
+
+    def _called(self, *inputs: Value | None) -> Value:
+        return super().__call__(*(value for value in inputs if value is not None))
+
+    def _checked_mask(self, what: str, mask: Value | None) -> Value | None:
+        """Return a mask; TypeError unless it is a value of booleans."""
+        is_constant = isinstance(mask, Constant) and mask.array.dtype.kind == "b"
+        if mask is None or is_constant or (isinstance(mask, Value) and isinstance(mask.shape, MaskShape)):
+            return mask
+        raise TypeError(f"[{type(self).__name__}] {what} must be {_MASK}, not {mask!r}")
 
     def check_sequences(self, shapes: tuple[Shape, ...], *, takes_memory: bool) -> None:
         """Raise ValueError unless the inputs are those that the layer takes."""
-        sequences = [shape for shape in shapes if shape != ()]
+        sequences = [shape for shape in shapes if _is_sequence(shape)]
+        masks = [shape for shape in shapes if _is_mask(shape)]
         most = 2 if takes_memory else 1
-        if len(sequences) > most or len(shapes) - len(sequences) > 1:
-            what = "sequences, a memory and lengths" if takes_memory else "sequences and their lengths"
-            raise ValueError(f"takes {what}, but {len(shapes)} inputs of the shapes {shapes} come out")
+        if len(sequences) > most or len(masks) > 1 or shapes.count(()) > 1:
+            what = "sequences, a memory, lengths" if takes_memory else "sequences, their lengths"
+            raise ValueError(
+                f"takes {what} and a mask, but {len(shapes)} inputs of the shapes {shapes} come out"
+            )
+        self._check_steps(sequences)
+        for mask in masks:
+            _check_mask("mask", mask, sequences[0], sequences[-1])
+
+    def _check_steps(self, sequences: list[Shape]) -> None:
         for shape in sequences:
             if len(shape) != 2 or shape[1] not in (None, self.n_units):
                 raise ValueError(
@@ -65,6 +99,26 @@ class _OfSequences(Layer):
         return lengths
 
 
+def _is_mask(shape: Shape) -> bool:
+    return isinstance(shape, (MaskShape, ConstantShape))
+
+
+def _is_sequence(shape: Shape) -> bool:
+    return shape != () and not _is_mask(shape)
+
+
+def _check_mask(what: str, mask: Shape, queries: Shape, keys: Shape) -> None:
+    """Raise ValueError unless a mask has a row for each step and a column for each key; sizes may not be known yet."""
+    wanted = queries[0], keys[0]
+    if len(mask) != 2 or any(
+        size is not None and own != size for own, size in zip(mask, wanted, strict=True)
+    ):
+        raise ValueError(
+            f"takes a {what} of shape {wanted}, a row for each step and a column for each step that it may attend to, "
+            f"but one of shape {tuple(mask)} comes beside the steps"
+        )
+
+
 @dataclass(frozen=True)
 class MultiHeadAttention(_OfSequences):
     """Attention of several heads: of a sequence to itself, or to a memory.
@@ -72,7 +126,7 @@ class MultiHeadAttention(_OfSequences):
     Queries, keys and values are linear maps of the steps. In each head, a step's output is the mean of all values, with
     weights ``softmax(q @ k.T / sqrt(d))``, d = n_units / n_heads; another linear map takes all heads together (A.
     Vaswani et al., "Attention is all you need", NeurIPS 2017). Called on values: ``attention(x)``,
-    ``attention(x, memory)``, ``attention(x, lengths=lengths)``.
+    ``attention(x, memory)``, ``attention(x, lengths=lengths)``, ``attention(x, mask=mask)``.
 
     Parameters
     ----------
@@ -128,7 +182,11 @@ class MultiHeadAttention(_OfSequences):
 
     def lower(self, build: Builder, inputs: tuple[int, ...]) -> int:
         lengths = self.lengths_of(build, inputs)
-        sequences = [i for i in inputs if i not in lengths]
+        sequences = [i for i in inputs if _is_sequence(build.shape(i))]
+        masks = [i for i in inputs if _is_mask(build.shape(i))]
+        shared = [build.constant(i) for i in masks if build.is_constant(i)]
+        if any(mask.dtype.kind != "b" for mask in shared):
+            raise ValueError(f"takes a mask that is {_MASK}, beside the steps")
         steps = build.shape(inputs[0])[0]
         width = self.n_units // self.n_heads
 
@@ -137,8 +195,16 @@ class MultiHeadAttention(_OfSequences):
 
         has_memory = len(sequences) > 1
         attention = Attention(
-            self.n_heads, self.key_heads, self.causal, self.rotary, has_memory, has_lengths=bool(lengths)
+            self.n_heads,
+            self.key_heads,
+            self.causal,
+            self.rotary,
+            has_memory,
+            has_lengths=bool(lengths),
+            has_mask=len(masks) > len(shared),
         )
+        operation = AttentionOperation(attention, shared[0] if shared else None)
+        others = (*lengths, *(i for i in masks if not build.is_constant(i)))
         if has_memory:
             made = [
                 mapped("query", self.n_heads, sequences[0]),
@@ -146,9 +212,7 @@ class MultiHeadAttention(_OfSequences):
             ]
         else:
             made = [mapped("query_key_value", self.n_heads + 2 * self.key_heads, sequences[0])]
-        number = build.node(
-            self, AttentionOperation(attention), (*made, *lengths), shape=(steps, self.n_units)
-        )
+        number = build.node(self, operation, (*made, *others), shape=(steps, self.n_units))
         return build.call("output", Linear(self.n_units, self.n_units, self.bias, self.init), (number,))
 
 
@@ -278,10 +342,10 @@ class TransformerEncoder(_Transformer):
         return (shapes[0][0], self.n_units)
 
     def lower(self, build: Builder, inputs: tuple[int, ...]) -> int:
-        lengths, number = self.lengths_of(build, inputs), inputs[0]
+        number, *others = inputs
         for i in range(self.n_layers):
             attention = self._attention(causal=self.causal)
-            number = self._around(build, f"{i}_attention", number, [(attention, lengths)])
+            number = self._around(build, f"{i}_attention", number, [(attention, tuple(others))])
             number = self._feed_forward(build, f"{i}_perceptron", number)
         return self._end(build, number)
 
@@ -291,7 +355,8 @@ class TransformerDecoder(_Transformer):
     """Layers of causal attention of a sequence to itself, of attention to a memory, and of a perceptron.
 
     It is called on a sequence and the memory, such as the output of a `TransformerEncoder`: ``decoder(y, memory)``,
-    with ``lengths=`` of the memory.
+    with ``lengths=`` of the memory, a ``mask=`` of the sequence's attention to itself, and a ``memory_mask=`` of its
+    attention to the memory.
 
     Parameters
     ----------
@@ -306,22 +371,48 @@ class TransformerDecoder(_Transformer):
         If a number is too small, or an option is not known.
     """
 
-    arity = (2, 3)
+    arity = (2, 5)
     causal: bool = True
 
+    def __call__(
+        self,
+        *inputs: Value,
+        lengths: Value | None = None,
+        mask: Value | None = None,
+        memory_mask: Value | None = None,
+    ) -> Value:
+        """Return the output for sequences (steps, n_units) and a memory (memory steps, n_units).
+
+        Parameters
+        ----------
+        *inputs : Value
+            The sequences and the memory.
+        lengths : Value, optional
+            How many steps of each memory are attended to, as for `TransformerEncoder`.
+        mask, memory_mask : Value, optional
+            Which steps of the sequence, and of the memory, a step may attend to, as for `TransformerEncoder`.
+        """
+        own, others = self._checked_mask("mask", mask), self._checked_mask("memory_mask", memory_mask)
+        # The mask of the sequence stands before the memory, which tells the masks apart.
+        return self._called(*inputs[:1], own, *inputs[1:], lengths, others)
+
     def output_shape(self, *shapes: Shape) -> Shape:
-        self.check_sequences(shapes, takes_memory=True)
-        if len([shape for shape in shapes if shape != ()]) < 2:
-            raise ValueError("takes sequences and a memory, but a single sequence comes out")
+        sequences = [shape for shape in shapes if _is_sequence(shape)]
+        if len(sequences) != 2:
+            raise ValueError(f"takes sequences and a memory, but inputs of the shapes {shapes} come out")
+        own = shapes[1:2] if _is_mask(shapes[1]) else ()
+        self.check_sequences((*sequences, *shapes[2 + len(own) :]), takes_memory=True)
+        for mask in own:
+            _check_mask("mask", mask, sequences[0], sequences[0])
         return (shapes[0][0], self.n_units)
 
     def lower(self, build: Builder, inputs: tuple[int, ...]) -> int:
-        lengths = self.lengths_of(build, inputs)
-        number, memory = (i for i in inputs if i not in lengths)
+        number, *rest = inputs
+        own_mask = [rest.pop(0)] if _is_mask(build.shape(rest[0])) else []
         for i in range(self.n_layers):
             own = self._attention(causal=self.causal)
-            number = self._around(build, f"{i}_attention", number, [(own, ())])
+            number = self._around(build, f"{i}_attention", number, [(own, tuple(own_mask))])
             other = self._attention(causal=False, rotary=False)
-            number = self._around(build, f"{i}_memory", number, [(other, (memory, *lengths))])
+            number = self._around(build, f"{i}_memory", number, [(other, tuple(rest))])
             number = self._feed_forward(build, f"{i}_perceptron", number)
         return self._end(build, number)

@@ -84,10 +84,8 @@ class Embedding(Layer):
         return {"weight": ParameterSpec((self.n_ids, self.n_out), _normal(deviation), decays=True)}
 
     def lower(self, build: Builder, inputs: tuple[int, ...]) -> int:
-        if inputs[0] not in build.integers:
-            raise ValueError(
-                "takes integers, an nn.Input(steps, dtype=np.int64), but floating-point numbers come out"
-            )
+        if inputs[0] not in build.integers or build.integers[inputs[0]].kind == "b":
+            raise ValueError("takes integers, an nn.Input(steps, dtype=np.int64), but other numbers come out")
         return build.node(self, EmbeddingOperation(), inputs)
 
 

@@ -14,6 +14,8 @@ from .base import Layer, ParameterSpec
 if TYPE_CHECKING:
     from steepest.nn.lowering import Builder
 
+    from .embedding import Embedding
+
 
 @dataclass(frozen=True)
 class Linear(Layer):
@@ -30,10 +32,10 @@ class Linear(Layer):
         ``"glorot_normal"`` [1]_), 2 / n_in (``"he_uniform"``, ``"he_normal"`` [2]_: for ReLU) or 1 / n_in
         (``"lecun_uniform"``, ``"lecun_normal"`` [3]_); ``"orthogonal"``: with orthonormal rows or columns [4]_; or a
         number a: uniform in [-a, a).
-    tied_to : int, Linear or None, default=None
+    tied_to : int, Linear, Embedding or None, default=None
         An earlier `Linear` whose weights this one shares, transposed, as in the decoder of an autoencoder with tied
-        weights: its position in a chain of layers, or the layer itself, if layers are called on values. `init` is not
-        used then.
+        weights, or an `Embedding`, whose table then also gives the scores of its ids [5]_: its position in a chain of
+        layers, or the layer itself, if layers are called on values. `init` is not used then.
 
     Raises
     ------
@@ -47,13 +49,14 @@ class Linear(Layer):
     .. [3] Y. LeCun et al., "Efficient BackProp", in Neural Networks: Tricks of the Trade, 1998.
     .. [4] A. Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks",
        ICLR 2014.
+    .. [5] O. Press, L. Wolf, "Using the output embedding to improve language models", EACL 2017.
     """
 
     n_in: int
     n_out: int
     bias: bool = True
     init: Initializer | float = "glorot_uniform"
-    tied_to: int | Linear | None = None
+    tied_to: int | Linear | Embedding | None = None
 
     def __post_init__(self) -> None:
         if self.n_in < 1 or self.n_out < 1:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from steepest import kernels as K
-from steepest._runtime.arrays import Array
+from steepest._runtime.arrays import Array, Float64Array
+from steepest.nn.ops.base import as_rows
 
 from .base import Formula, KernelLoss, OutputLoss, Result, require_between
 
@@ -76,6 +77,56 @@ class SoftmaxCrossEntropy(KernelLoss):
         weights = None if weight is None else weight.reshape(-1)
         value, d = K.softmax_cross_entropy(rows, labels, weights, ignore_label=self.ignore_label)
         return value, d.reshape(shape)
+
+    def of_linear(
+        self,
+        x: Array,
+        w: Array,
+        b: Array | None,
+        target: Array,
+        sample_weight: Array | None = None,
+        **options: Any,
+    ) -> Float64Array:
+        """Compute the loss of the logits ``x @ w + b`` and its gradients, without storing all logits.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n, ..., n_in)
+            Inputs of the linear map.
+        w : ndarray of shape (n_in, c)
+            Its weights.
+        b : ndarray of shape (c,) or None
+            Its biases.
+        target : ndarray of shape (n, ...)
+            Class ids of an integer dtype.
+        sample_weight : ndarray of shape (n, ...) or None
+            Weights of the rows, and of their places.
+        **options
+            Where to write the gradients, and how: those of `steepest.kernels.linear_cross_entropy`. `d_x` has the
+            shape of `x`.
+
+        Returns
+        -------
+        ndarray of shape (), float64
+            The loss.
+        """
+        for what, array in (("target", target), ("sample_weight", sample_weight)):
+            if array is not None and array.shape != x.shape[:-1]:
+                raise ValueError(
+                    f"[linear_cross_entropy] {what} has shape {array.shape}, but the inputs {x.shape}: each place "
+                    "needs one"
+                )
+        weight, d_x = None if sample_weight is None else sample_weight.reshape(-1), options.pop("d_x", None)
+        return K.linear_cross_entropy(
+            as_rows(x),
+            w,
+            b,
+            target.reshape(-1),
+            weight,
+            self.ignore_label,
+            d_x=None if d_x is None else as_rows(d_x),
+            **options,
+        )[0]
 
 
 @dataclass(frozen=True)

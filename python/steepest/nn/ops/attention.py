@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from steepest import kernels as K
-from steepest._runtime.arrays import Array
+from steepest._runtime.arrays import Array, BoolArray
 from steepest._runtime.backends import device_of
 from steepest._runtime.memory import aligned_zeros, short_lived_empty, to_device
 
@@ -37,7 +37,9 @@ class Attention:
     has_memory : bool
         Whether queries are the first input, and keys and values another one; otherwise one input has all three.
     has_lengths : bool
-        Whether the last input is the lengths of the keys' sequences.
+        Whether another input is the lengths of the keys' sequences.
+    has_mask : bool
+        Whether the last input is the masks of the samples.
     """
 
     heads: int
@@ -46,6 +48,12 @@ class Attention:
     rotary: bool = False
     has_memory: bool = False
     has_lengths: bool = False
+    has_mask: bool = False
+
+    @property
+    def sequences(self) -> int:
+        """Number of inputs that are sequences; lengths and masks follow."""
+        return 2 if self.has_memory else 1
 
 
 class _Parts(NamedTuple):
@@ -66,22 +74,29 @@ class AttentionOperation(KeepingOperation):
     ----------
     attention : Attention
         What is computed.
+    shared_mask : ndarray of bool of shape (steps, key steps), optional
+        Which keys the queries of all sequences may attend to.
     keeps : bool, default=True
         Whether `forward` keeps the logarithms that derivatives need; otherwise they compute them again.
     """
 
     takes_integers = True
 
-    def __init__(self, attention: Attention, *, keeps: bool = True) -> None:
+    def __init__(
+        self, attention: Attention, shared_mask: BoolArray | None = None, *, keeps: bool = True
+    ) -> None:
         super().__init__()
-        self.attention, self._keeps = attention, keeps
+        self.attention, self._shared_mask, self._keeps = attention, shared_mask, keeps
 
     def at_prediction(self) -> AttentionOperation:
-        return AttentionOperation(self.attention, keeps=False) if self._keeps else self
+        return AttentionOperation(self.attention, self._shared_mask, keeps=False) if self._keeps else self
 
     def streaming(self) -> Operation:
-        if not self.attention.causal or self.attention.has_memory:
-            raise ValueError("needs whole sequences: causal attention of a sequence to itself does not")
+        own = self.attention
+        if not own.causal or own.has_memory or self._shared_mask is not None:
+            raise ValueError(
+                "needs whole sequences: causal attention of a sequence to itself without a mask does not"
+            )
         return CachedAttentionOperation(self.attention)
 
     def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
@@ -101,7 +116,7 @@ class AttentionOperation(KeepingOperation):
         if not self._keeps:
             again = short_lived_empty(output.shape, output.dtype, device_of(output))
             self._attend(parts, again, logarithms, options)
-        count = 2 if self.attention.has_memory else 1
+        count = self.attention.sequences
         grads = [
             short_lived_empty(x.shape, x.dtype, device_of(x)) if d_x is None else d_x
             for x, d_x in zip(inputs[:count], into.d_inputs, strict=False)
@@ -186,9 +201,15 @@ class AttentionOperation(KeepingOperation):
         own = self.attention
         options: dict[str, Any] = {"key_heads": own.key_heads, "causal": own.causal}
         keys = inputs[1 if own.has_memory else 0]
+        if own.has_mask:
+            options["mask"] = inputs[-1].reshape(-1, keys.shape[1])
+        if self._shared_mask is not None:
+            self._shared_mask = to_device(self._shared_mask, device_of(keys))
+            options["shared_mask"] = self._shared_mask
         if own.has_lengths:
-            check_lengths(repr(self), inputs[-1], keys.shape[1])
-            options["key_spans"] = spans = padded_spans(inputs[-1], keys.shape[1])
+            lengths = inputs[own.sequences]
+            check_lengths(repr(self), lengths, keys.shape[1])
+            options["key_spans"] = spans = padded_spans(lengths, keys.shape[1])
             if not own.has_memory:
                 options["spans"] = spans
         elif own.has_memory:
