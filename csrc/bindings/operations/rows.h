@@ -32,7 +32,7 @@ int64_t rows_from(const Call<B>& call, const Array& indices, const ScalarView<in
 
 // Raises an error unless the rows of x can be copied as bytes.
 template <class B>
-void require_rows_of_bytes(const Call<B>& call, const Array& x) {
+void require_rows_of_bytes(Call<B>& call, const Array& x) {
     if (py::cast<bool>(x.object.attr("dtype").attr("hasobject")))
         reject_type(call.name(), "x has dtype ", call.dtype_text(x),
                     ", which holds references to Python objects; its rows cannot be copied as bytes");
@@ -42,7 +42,7 @@ void require_rows_of_bytes(const Call<B>& call, const Array& x) {
 
 // Raises an error unless rows of x can be written into out.
 template <class B>
-void require_rows_like(const Call<B>& call, const Array& out, const Array& x) {
+void require_rows_like(Call<B>& call, const Array& out, const Array& x) {
     if (out.ndim != x.ndim || (x.ndim == 2 && out.shape[1] != x.shape[1]))
         ops::reject(call.name(), "out has shape ", out.shape_text(), ", but x has shape ", x.shape_text());
     if (!out.object.attr("dtype").equal(x.object.attr("dtype")))
