@@ -63,8 +63,8 @@ FAULTS = [
     Fault(
         "take_rows: an item too early turns to the next row",
         "cuda/take_rows.cu",
-        "rows.taken.index_of(e / row_vectors)",
-        "rows.taken.index_of((e + 1) / row_vectors)",
+        "rows.source<kPuts>(e / row_vectors)",
+        "rows.source<kPuts>((e + 1) / row_vectors)",
         "take_rows.cu",
         "test_take_rows.py",
         WRONG,

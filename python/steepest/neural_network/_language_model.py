@@ -292,7 +292,8 @@ class LanguageModel(BaseEstimator):
         whole = (len(ids) - 1) // self.context if len(ids) else 0
         most = max(_VALIDATED * self.max_steps * self.batch_size // _EPOCHS, _PREDICTED_WINDOWS)
         chosen = np.linspace(0, whole - 1, min(int(most), whole)).astype(np.int64) if whole else np.arange(0)
-        return ids[chosen[:, None] * self.context + np.arange(self.context + 1)]
+        windows: Int64Array = ids[chosen[:, None] * self.context + np.arange(self.context + 1)]
+        return windows
 
     def _after_epoch(
         self, epoch: Epoch, validation: Int64Array, callbacks: list[Callback], steps: int
