@@ -53,20 +53,19 @@ void require_rows_like(Call<B>& call, const Array& out, const Array& x) {
 
 template <class B>
 void export_rows(py::module_& m) {
-    define<B>(
-        m,
-        signature("take_rows", "Array", arg::any_array("x"), arg::integers("indices"), arg::output("out"),
-                  arg::keywords_only(), arg::start_or_array("start")),
-        [](Call<B>& call, const Array& x, const Array& indices, const Output& out_, ScalarView<int64_t> start) {
-            require_rows_of_bytes(call, x);
-            std::vector<int64_t> shape = x.shape_vector();
-            if (!out_.is_given()) shape[0] = rows_from(call, indices, start);
-            Array out = out_.is_given() ? call.borrow("out", out_.given) : call.new_like(x, shape);
-            shape[0] = out.ndim > 0 ? out.shape[0] : 0;
-            require_rows_like(call, out, x);
-            call.submit(ops::TakeRows{row_bytes<const char>(x), indices.integers(), start, row_bytes<char>(out)});
-            return out.object;
-        });
+    define<B>(m,
+              signature("take_rows", "Array", arg::any_array("x"), arg::integers("indices"), arg::output("out"),
+                        arg::keywords_only(), arg::start_or_array("start")),
+              [](Call<B>& call, const Array& x, const Array& indices, const Output& out_, ScalarView<int64_t> start) {
+                  require_rows_of_bytes(call, x);
+                  std::vector<int64_t> shape = x.shape_vector();
+                  if (!out_.is_given()) shape[0] = rows_from(call, indices, start);
+                  Array out = out_.is_given() ? call.borrow("out", out_.given) : call.new_like(x, shape);
+                  shape[0] = out.ndim > 0 ? out.shape[0] : 0;
+                  require_rows_like(call, out, x);
+                  call.submit(ops::TakeRows{row_bytes<const char>(x), indices.integers(), start, row_bytes<char>(out)});
+                  return out.object;
+              });
 
     define<B>(m,
               signature("put_rows", "Array", arg::any_array("x"), arg::integers("indices"), arg::any_array("out"),
