@@ -114,8 +114,11 @@ TASKS = {"adding": run_adding, "copy": run_copy, "digits": run_digits}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tasks", nargs="*", choices=[*TASKS, []], default=list(TASKS))
-    for task in parser.parse_args().tasks:
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"any of {', '.join(TASKS)} (default: all)")
+    tasks = parser.parse_args().tasks
+    if unknown := set(tasks) - set(TASKS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    for task in tasks or TASKS:
         TASKS[task]()
 
 
