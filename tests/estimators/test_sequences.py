@@ -313,6 +313,8 @@ def test_cuts_of_sequences():
     np.testing.assert_array_equal(sequences[-1], X[3])
     with pytest.raises(IndexError):
         sequences[4]
+    again = Sequences(sequences)
+    assert all(np.array_equal(again[i], one) for i, one in enumerate(X))
 
 
 @pytest.mark.parametrize(
@@ -325,6 +327,8 @@ def test_cuts_of_sequences():
         (np.zeros(3), None, ValueError, r"must hold numbers in the shape \(n, steps\)"),
         (np.zeros((0, 3)), None, ValueError, "there is no step"),
         ([], None, ValueError, "there is no sequence"),
+        ([np.zeros(2), np.zeros(3)], [1, 1], ValueError, "lengths are for an array of padded sequences"),
+        (Sequences([np.zeros(2)]), [1], ValueError, "lengths are for an array of padded sequences"),
     ],
 )
 def test_bad_sequences(X, lengths, error, message):

@@ -88,8 +88,6 @@ class SequenceInputs(SequenceParameters, BaseMultilayerPerceptron):
         return sequences, validate_targets(self, y, len(sequences), **self._validation_options)
 
     def _sequences_of(self, X: Any) -> Sequences:
-        if isinstance(X, Sequences):
-            return X
         try:
             return Sequences(X)
         except ValueError as error:
