@@ -428,8 +428,9 @@ class LanguageModel(BaseEstimator):
         check_is_fitted(self)
         name = type(self).__name__
         n = checked_integer(name, "n", n, high=2**31)
-        if not isinstance(temperature, Real):
-            raise TypeError(prefixed(self, f"temperature must be a number, not {type(temperature).__name__}"))
+        given: object = temperature
+        if not isinstance(given, Real):
+            raise TypeError(prefixed(self, f"temperature must be a number, not {type(given).__name__}"))
         if not 0 <= temperature < math.inf:
             raise ValueError(
                 prefixed(self, f"temperature is {temperature}; it must be finite and not negative")
