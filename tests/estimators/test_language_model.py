@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import pickle
 import re
@@ -130,6 +131,18 @@ def test_dropout_trains_and_predictions_do_without(models):
     assert model.perplexity(TEXT[:40]) == model.perplexity(TEXT[:40])
 
 
+@every_body
+@pytest.mark.parametrize(
+    "options", [{"context": 30}, {"context": 4}, {"body": "gru"}, {"body": "transformer"}]
+)
+def test_parameters_after_a_fit_are_those_of_the_next(models, body, options):
+    model = models[body]
+    other = copy.deepcopy(model).set_params(**options)
+    assert other.score(TEXT[:50]) == model.score(TEXT[:50])
+    prompt = TEXT[:25]
+    assert other.sample(40, prompt, temperature=0) == model.sample(40, prompt, temperature=0)
+
+
 # --------------------------------------------------------------------------------------------------- bad input
 
 
@@ -140,10 +153,11 @@ def test_dropout_trains_and_predictions_do_without(models):
         ([], ValueError, "[LanguageModel] the text is empty"),
         ("abcabc", ValueError, "the text to train on has 6 tokens, but context=9 needs at least 10"),
         (np.zeros((3, 40), int), ValueError, "integers of a text must be 1-D, but have shape (3, 40)"),
+        (np.full(40, 2**63, np.uint64), ValueError, "must fit into int64, but there is 9223372036854775808"),
         (np.zeros(40), TypeError, "a text is a string, a list of strings, or integers, not ndarray"),
         (None, TypeError, "a text is a string, a list of strings, or integers, not NoneType"),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_texts_that_do_not_fit(text, error, message):
     with pytest.raises(error, match=re.escape(message)):
@@ -165,12 +179,13 @@ def test_texts_that_do_not_fit(text, error, message):
             "temperature is -1; it must be finite and not negative",
         ),
         (lambda m: m.sample(3, temperature=math.nan), ValueError, "temperature is nan"),
+        (lambda m: m.sample(3, temperature="0.5"), TypeError, "temperature must be a number, not str"),
         (lambda m: m.sample(3, top_k=0), ValueError, "top_k is 0"),
         (lambda m: LanguageModel().sample(3), NotFittedError, "is not fitted yet"),
         (lambda m: LanguageModel("cnn").fit(TEXT), ValueError, "The 'body' parameter of LanguageModel"),
         (lambda m: fitted("transformer", n_heads=3), ValueError, "n_heads=3 must divide n_units=16"),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_calls_that_do_not_fit(models, call, error, message):
     with pytest.raises(error, match=re.escape(message)):

@@ -290,6 +290,21 @@ def test_bad_data_after_a_fit():
     np.testing.assert_array_equal(model.predict_proba(X), before)
 
 
+def test_ids_after_a_fit_are_those_of_the_fit():
+    X = [np.array([0, 4]), np.array([1, 2, 3]), np.array([4])]
+    model = make(n_ids=5).fit(X, [0, 1, 1])
+    before = model.predict_proba(X)
+    for n_ids in (None, 3, 9):
+        model.set_params(n_ids=n_ids)
+        np.testing.assert_array_equal(model.predict_proba(X), before)
+        with pytest.raises(ValueError, match="id 5 in sequence 0 at step 0 is not in 0"):
+            model.predict([[5]])
+    walked, rises = walks(5)
+    model = make().fit(walked, rises)
+    before = model.predict_proba(walked)
+    np.testing.assert_array_equal(model.set_params(n_ids=3).predict_proba(walked), before)
+
+
 # ------------------------------------------------------------------------------------------- Sequences
 
 
@@ -313,6 +328,8 @@ def test_cuts_of_sequences():
     np.testing.assert_array_equal(sequences[-1], X[3])
     with pytest.raises(IndexError):
         sequences[4]
+    again = Sequences(sequences)
+    assert all(np.array_equal(again[i], one) for i, one in enumerate(X))
 
 
 @pytest.mark.parametrize(
@@ -325,6 +342,8 @@ def test_cuts_of_sequences():
         (np.zeros(3), None, ValueError, r"must hold numbers in the shape \(n, steps\)"),
         (np.zeros((0, 3)), None, ValueError, "there is no step"),
         ([], None, ValueError, "there is no sequence"),
+        ([np.zeros(2), np.zeros(3)], [1, 1], ValueError, "lengths are for an array of padded sequences"),
+        (Sequences([np.zeros(2)]), [1], ValueError, "lengths are for an array of padded sequences"),
     ],
 )
 def test_bad_sequences(X, lengths, error, message):

@@ -177,6 +177,21 @@ def test_a_cache_grows(rng):
     np.testing.assert_allclose(steps, long.predict(x), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["sinusoidal", "learned"])
+def test_a_stream_ends_with_its_positions(rng, kind):
+    """Also if a cache has grown for the step that the positions refuse."""
+    attention = nn.MultiHeadAttention(D, 2, causal=True)
+    layers = [nn.Input((64, D)), attention, nn.PositionalEncoding(64, kind), attention]
+    net = nn.Network(layers, dtype=np.float64)
+    x, stream = rng.standard_normal((1, 64, D)), net.stream()
+    for _ in range(2):
+        steps = np.stack([stream.step(x[:, t]) for t in range(64)], axis=1)
+        np.testing.assert_allclose(steps, net.predict(x), rtol=1e-9, atol=1e-12)
+        with pytest.raises(ValueError, match=re.escape(f"[Stream.step] {kind} positions end after 64 steps")):
+            stream.step(x[:, 0])
+        stream.reset()
+
+
 # ----------------------------------------------------------------------------------- embeddings and positions
 
 

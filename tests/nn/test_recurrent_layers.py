@@ -185,6 +185,21 @@ def test_states_are_carried_between_training_steps(rng, kind):
     np.testing.assert_allclose(half.predict(halves[0]), expected[:, : T // 2], rtol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+def test_states_are_carried_over_batches_of_other_lengths(rng, kind):
+    """Pieces of any lengths make up a sequence, whatever else the network has computed in between."""
+    data = rng.standard_normal((3, T, D))
+    net = nn.Network([nn.Input((None, D)), kind(D, H, 2, carries=True)], seed=2, dtype=np.float64)
+    expected, found = net.predict(data), []
+    for i, part in enumerate(np.split(data, [2, 3], axis=1)):
+        found.append(net.forward(np.ascontiguousarray(part)).copy())
+        for steps in range(1, 20 * (i == 0)):
+            net.predict(np.zeros((3, steps, D)))
+    np.testing.assert_allclose(np.concatenate(found, axis=1), expected, rtol=1e-12)
+    net.forget_states()
+    np.testing.assert_allclose(net.forward(data), expected, rtol=1e-12)
+
+
 # -------------------------------------------------------------------------------------------- training, Fisher
 
 

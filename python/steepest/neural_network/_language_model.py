@@ -90,6 +90,8 @@ class LanguageModel(BaseEstimator):
 
     Attributes
     ----------
+    context_ : int
+        Length of the windows in the fit, which predictions use.
     vocabulary_ : list
         The tokens, characters or integers; the position of a token is its id.
     network_ : Network
@@ -226,7 +228,7 @@ class LanguageModel(BaseEstimator):
             )
         random_state = check_random_state(self.random_state)
         seeds = random_state.randint(np.iinfo(np.int32).max, size=2)
-        self.vocabulary_ = vocabulary.tokens
+        self.context_, self.vocabulary_ = int(self.context), vocabulary.tokens
         self.network_ = self._network(len(vocabulary), int(seeds[0]), device)
         self.n_parameters_ = sum(p.value.size for p in self.network_.parameters())
         self.loss_curve_, self.validation_loss_curve_, self.n_steps_ = list[float](), list[float](), 0
@@ -359,13 +361,13 @@ class LanguageModel(BaseEstimator):
 
     def _loss(self, ids: Int64Array) -> float:
         """Return the mean negative log-likelihood of the tokens behind the first of each window."""
-        ends = (len(ids) - 1) // self.context * self.context
-        windows = np.arange(0, ends, self.context)[:, None] + np.arange(self.context + 1)
+        ends = (len(ids) - 1) // self.context_ * self.context_
+        windows = np.arange(0, ends, self.context_)[:, None] + np.arange(self.context_ + 1)
         total = ends * self._loss_of_windows(ids[windows]) if ends else 0.0
         rest = ids[ends:]
         if len(rest) > 1:
             # The last window is filled up with tokens that no other one of it sees.
-            x = np.zeros((1, self.context), np.int64)
+            x = np.zeros((1, self.context_), np.int64)
             x[0, : len(rest) - 1] = rest[:-1]
             z = self._predict(x)[:, : len(rest) - 1]
             rows = np.ascontiguousarray(to_host(z)).reshape(len(rest) - 1, -1)
@@ -375,7 +377,7 @@ class LanguageModel(BaseEstimator):
     def _loss_of_windows(self, windows: Int64Array) -> float:
         """Return the mean negative log-likelihood of the tokens behind the first of windows (n, context + 1)."""
         total, loss = 0.0, nn.SoftmaxCrossEntropy()
-        fitting = _PREDICTED_SCORES // (self.context * len(self.vocabulary_))
+        fitting = _PREDICTED_SCORES // (self.context_ * len(self.vocabulary_))
         together = min(max(fitting, 1), _PREDICTED_WINDOWS)
         for start in range(0, len(windows), together):
             part = windows[start : start + together]
@@ -420,12 +422,15 @@ class LanguageModel(BaseEstimator):
 
         Raises
         ------
-        ValueError
-            If a number is out of range, or a token of the prompt is not in the vocabulary.
+        ValueError, TypeError
+            If a number is out of range or no number, or a token of the prompt is not in the vocabulary.
         """
         check_is_fitted(self)
         name = type(self).__name__
         n = checked_integer(name, "n", n, high=2**31)
+        given: object = temperature
+        if not isinstance(given, Real):
+            raise TypeError(prefixed(self, f"temperature must be a number, not {type(given).__name__}"))
         if not 0 <= temperature < math.inf:
             raise ValueError(
                 prefixed(self, f"temperature is {temperature}; it must be finite and not negative")

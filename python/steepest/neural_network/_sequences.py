@@ -69,7 +69,7 @@ class SequenceInputs(SequenceParameters, BaseMultilayerPerceptron):
     _takes_rows: bool
 
     def _check_data(self, X: Any, y: Any, reset: bool) -> Any:
-        rows = self.n_ids is None and _has_rows(X)
+        rows = self._ids(reset) is None and _has_rows(X)
         if not reset and self._takes_rows and not rows:
             raise ValueError(
                 self._prefix(
@@ -88,8 +88,6 @@ class SequenceInputs(SequenceParameters, BaseMultilayerPerceptron):
         return sequences, validate_targets(self, y, len(sequences), **self._validation_options)
 
     def _sequences_of(self, X: Any) -> Sequences:
-        if isinstance(X, Sequences):
-            return X
         try:
             return Sequences(X)
         except ValueError as error:
@@ -98,8 +96,9 @@ class SequenceInputs(SequenceParameters, BaseMultilayerPerceptron):
     def _checked(self, sequences: Sequences, reset: bool) -> Sequences:
         """Return sequences whose steps are numbers in the dtype of the network, or ids in the vocabulary."""
         items, lengths = sequences.items, sequences.lengths
-        if self.n_ids is not None:
-            check_ids(self, sequences, self.n_ids)
+        n_ids = self._ids(reset)
+        if n_ids is not None:
+            check_ids(self, sequences, n_ids)
             return Sequences.of_items(items.astype(np.int64, copy=False), lengths)
         dtype = None if reset else self._network.dtype
         try:
@@ -107,6 +106,13 @@ class SequenceInputs(SequenceParameters, BaseMultilayerPerceptron):
         except ValueError as error:
             raise ValueError(_in_sequences(str(error), sequences)) from error
         return Sequences.of_items(numbers, lengths)
+
+    def _ids(self, reset: bool) -> int | None:
+        """Return the number of ids: `n_ids` at a fit, and that of the network afterwards."""
+        if reset:
+            return self.n_ids
+        first = self._network.layers[0]
+        return first.n_ids if isinstance(first, nn.Embedding) else None
 
     def _samples_on(self, X: Sequences, device: str) -> Sequences:
         return X.to(device)

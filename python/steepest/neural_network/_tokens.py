@@ -79,6 +79,8 @@ def tokens_of(name: str, text: Any) -> Sequence[Any]:
         )
     if array.ndim != 1:
         raise ValueError(f"[{name}] integers of a text must be 1-D, but have shape {array.shape}")
+    if array.dtype == np.uint64 and int(array.max()) >= 2**63:
+        raise ValueError(f"[{name}] integers of a text must fit into int64, but there is {int(array.max())}")
     tokens: list[int] = array.tolist()
     return tokens
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from steepest import nn
 from steepest._runtime.arrays import Float64Array
 from steepest._runtime.memory import to_device, to_host
 
@@ -17,9 +18,9 @@ class Writer:
     """The scores of the next token, while a text is written."""
 
     def __init__(self, model: LanguageModel, before: list[int]) -> None:
-        self._network, self._limit = model.network_, model.context
+        self._network, self._limit = model.network_, model.context_
         # Recurrent layers have no positions, and go on for ever.
-        self._is_limited = model.body == "transformer"
+        self._is_limited = any(isinstance(layer, nn.PositionalEncoding) for layer in self._network.layers)
         self._stream = model.network_.stream()
         self._text, self._steps = list[int](), 0
         for token in before[-self._limit :]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from .layers.linear import Linear
 from .ops import Operation
 from .program import Node, Program, Reference
 from .values import Constant, Shape
+
+# States of layers that carry them: by path of the layer and number of its call, then by number of sequences.
+Carried = dict[tuple[str, int], dict[int, Array]]
 
 # Weyl's sequence, the fractional parts of multiples of the golden ratio, sends neighbouring seeds and layers far apart.
 _WEYL = 0x9E3779B97F4A7C15
@@ -42,10 +46,17 @@ class Builder:
         Seed of the network.
     passes : 0-d int64 ndarray
         Counts the forward passes of the network.
+    carried : dict
+        States that batches leave to the next ones, by call of a layer and number of sequences.
     """
 
     def __init__(
-        self, layers: tuple[Layer, ...], specs: Mapping[str, ParameterSpec], seed: int, passes: Array
+        self,
+        layers: tuple[Layer, ...],
+        specs: Mapping[str, ParameterSpec],
+        seed: int,
+        passes: Array,
+        carried: Carried,
     ) -> None:
         self.passes = passes
         self.nodes: list[Node] = []
@@ -59,6 +70,8 @@ class Builder:
         self._layers = layers
         self._path: tuple[str, ...] = ()
         self._seeds: dict[tuple[str, ...], int] = {}
+        self._carried = carried
+        self._carrying: Counter[str] = Counter()
 
     def seed(self) -> int:
         """Return the seed of what the present layer draws."""
@@ -70,6 +83,12 @@ class Builder:
         self._seeds[self._path] = calls + 1
         # A layer that is called again draws anew.
         return state if calls == 0 else _mixed(state ^ calls)
+
+    def carried(self) -> dict[int, Array]:
+        """Return the states that the present call of the present layer carries from batch to batch."""
+        path = ".".join(self._path)
+        self._carrying[path] += 1
+        return self._carried.setdefault((path, self._carrying[path]), {})
 
     def shape(self, number: int) -> Shape:
         """Return the shape of a sample of a value."""
@@ -214,10 +233,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Lowered:
-    """A program with what it asks for."""
+    """A program with what it asks for, and the states that it carries from batch to batch."""
 
     program: Program
     asked: Asked
+    carried: Carried
 
 
 def lower(
@@ -227,6 +247,7 @@ def lower(
     passes: Array,
     *,
     specs: Mapping[str, ParameterSpec] | None = None,
+    carried: Carried | None = None,
     part: slice = slice(None),
 ) -> Lowered:
     """Return the program of a network, before all passes over it.
@@ -243,6 +264,8 @@ def lower(
         Counts the forward passes of the network.
     specs : mapping of str to ParameterSpec, optional
         The parameters of the whole network, where a part is lowered.
+    carried : dict, optional
+        The states that other programs of the network carry from batch to batch, and that this one then shares.
     part : slice, optional
         Which calls of a chain to lower.
 
@@ -251,7 +274,8 @@ def lower(
     ValueError
         If a layer cannot take what comes before it; the message names both.
     """
-    build = Builder(architecture.layers, specs or {}, seed, passes)
+    carried = {} if carried is None else carried
+    build = Builder(architecture.layers, specs or {}, seed, passes, carried)
     inputs = architecture.inputs
     origins = [value.origin for value in inputs] or ["the input x"]
     numbers = [build.value(shape, origin) for origin, shape in zip(origins, shapes, strict=True)]
@@ -278,7 +302,7 @@ def lower(
         constants={number: constant.array for number, constant in constants if number in read},
         integers=build.integers,
     )
-    return Lowered(program, Asked(build.specs, build.states))
+    return Lowered(program, Asked(build.specs, build.states), carried)
 
 
 def input_shapes(architecture: Architecture) -> tuple[Shape, ...]:

@@ -29,7 +29,7 @@ from .inputs import (
 from .layers import Layer
 from .layers.base import initialize_parameter
 from .loss_gradient import Differentiable
-from .lowering import Lowered, input_shapes, lower
+from .lowering import Carried, Lowered, input_shapes, lower
 from .prediction import predict_in_blocks
 from .program import at_precision
 from .stream import Streamable
@@ -179,12 +179,22 @@ class Network(Streamable, Differentiable):
         self._n_inputs = len(self._shapes)
         self._has_one_output = len(self._architecture.outputs) == 1
         self._programs: dict[tuple[Shape, ...], Compiled] = {}
+        # Programs for other numbers of steps go on from the same states.
+        self._carried: Carried = {} if lowered is None else lowered.carried
         # The program, the values and the buffers of the last forward pass.
         self._last: tuple[Compiled, Arrays, Buffers] | None = None
         self._main = self._compile(lowered or self._lower(self._shapes))
 
     def _lower(self, shapes: tuple[Shape, ...], part: slice = slice(None)) -> Lowered:
-        return lower(self._architecture, shapes, self.seed, self._passes, specs=self._arena.specs, part=part)
+        return lower(
+            self._architecture,
+            shapes,
+            self.seed,
+            self._passes,
+            specs=self._arena.specs,
+            carried=self._carried,
+            part=part,
+        )
 
     def _compile(self, lowered: Lowered) -> Compiled:
         constants = {

@@ -73,7 +73,7 @@ class Stream:
         self._compute: Callable[[], object] = partial(run_forward, steps, arrays, outs)
         self._with_room = [o for o in self._operations if isinstance(o, StreamOperation)]
         self._arrays, self._places, self._done = arrays, program.outputs, 0
-        self._replay = self._captured()
+        self._replay: Callable[[], object] | None = self._captured()
 
     def _captured(self) -> Callable[[], object]:
         with capture() as graph:
@@ -96,13 +96,16 @@ class Stream:
         Raises
         ------
         ValueError, TypeError
-            If a shape or a dtype does not fit.
+            If a shape or a dtype does not fit, or a positional encoding has no more positions.
         """
         check_inputs("Stream.step", (self._declared,), (x,), self._dtype, self._device)
         if len(x) != self._n:
             raise ValueError(f"[Stream.step] x has {len(x)} rows, but there are {self._n} sequences")
-        grown = [operation.make_room(self._done + 1) for operation in self._with_room]
-        if True in grown:
+        for operation in self._with_room:
+            if operation.make_room(self._done + 1):
+                # Also after an error of another operation, no step may use the arrays of before.
+                self._replay = None
+        if self._replay is None:
             self._replay = self._captured()
         K.copy(x.reshape(self._x.shape), out=self._x)
         self._replay()

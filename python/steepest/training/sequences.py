@@ -26,7 +26,7 @@ class Sequences:
 
     Parameters
     ----------
-    X : list of array-like of shape (T_i, d) or (T_i,), or ndarray of shape (n, T, d) or (n, T)
+    X : list of array-like of shape (T_i, d) or (T_i,), ndarray of shape (n, T, d) or (n, T), or Sequences
         The sequences: T_i steps of d numbers, or of one number or id; or an array that holds them padded at their ends.
     lengths : array-like of int of shape (n,), optional
         Number of steps of each sequence of an array, from 1 on; all of T by default.
@@ -45,7 +45,8 @@ class Sequences:
     Raises
     ------
     ValueError
-        If a sequence has no step, the sequences differ in d, or a length is not in 1..T.
+        If a sequence has no step, the sequences differ in d, a length is not in 1..T, or there are lengths of a list of
+        sequences of different lengths.
     TypeError
         If the lengths are not integers.
 
@@ -60,6 +61,13 @@ class Sequences:
     """
 
     def __init__(self, X: Any, lengths: Any = None) -> None:
+        if lengths is not None and (isinstance(X, Sequences) or _has_arrays(X)):
+            raise ValueError(
+                "[Sequences] lengths are for an array of padded sequences; those of a list have their own"
+            )
+        if isinstance(X, Sequences):
+            self._set(X.items, X.lengths)
+            return
         items, counts = _from_list(X) if _is_list(X) and lengths is None else _from_array(X, lengths)
         self._set(items, counts)
 
@@ -183,6 +191,11 @@ class Sequences:
 
 def _is_list(X: Any) -> bool:
     return isinstance(X, (list, tuple)) or (isinstance(X, np.ndarray) and X.dtype == object)
+
+
+def _has_arrays(X: Any) -> bool:
+    """Return whether X is a list of sequences of different lengths, which are no array."""
+    return _is_list(X) and len({len(item) if hasattr(item, "__len__") else -1 for item in X}) > 1
 
 
 def _from_list(X: Any) -> tuple[Array, Int64Array]:

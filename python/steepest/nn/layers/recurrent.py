@@ -149,7 +149,8 @@ class _Recurrent(Layer):
                 has_state=len(inputs) > 1 + len(lengths),
                 carries=self.carries,
             )
-            return build.node(self, RecurrentOperation(recurrence), inputs)
+            operation = RecurrentOperation(recurrence, carried=build.carried() if self.carries else None)
+            return build.node(self, operation, inputs)
         number = inputs[0]
         for i in range(self.n_layers):
             last = i == self.n_layers - 1

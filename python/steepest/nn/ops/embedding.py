@@ -130,6 +130,14 @@ class NextPositionOperation(StreamOperation):
         if self._step is not None:
             self._step[...] = 0
 
+    def make_room(self, steps: int) -> bool:
+        most = self._positions.positions
+        if steps > most:
+            raise ValueError(
+                f"[Stream.step] {self._positions!r} end after {most} steps: call reset to begin new sequences"
+            )
+        return False
+
     def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
         x, device = inputs[0], device_of(inputs[0])
         table = self._positions.table_for(x, parameters)

@@ -96,18 +96,27 @@ class RecurrentOperation(KeepingOperation):
         Precision of the products over all steps.
     keeps : bool, default=True
         Whether `forward` keeps its arrays; otherwise derivatives compute them again.
+    carried : dict, optional
+        The states that batches leave behind, by number of sequences; programs for different numbers of steps share it.
     """
 
     takes_integers = True
     weights_act_on_inputs = True
     multiplies = frozenset({"weight", "recurrent_weight"})
 
-    def __init__(self, recurrence: Recurrence, precision: str = "float32", *, keeps: bool = True) -> None:
+    def __init__(
+        self,
+        recurrence: Recurrence,
+        precision: str = "float32",
+        *,
+        keeps: bool = True,
+        carried: dict[int, Array] | None = None,
+    ) -> None:
         super().__init__()
         self.recurrence, self.precision, self._keeps = recurrence, precision, keeps
         self._product = LinearOperation(precision=precision)
         self._walks: dict[int, _Walk] = {}
-        self._carried: dict[int, Array] = {}
+        self._carried: dict[int, Array] = {} if carried is None else carried
 
     def at_prediction(self) -> RecurrentOperation:
         if not self._keeps:
@@ -122,7 +131,7 @@ class RecurrentOperation(KeepingOperation):
         return RecurrentOperation(replace(self.recurrence, carries=True), self.precision, keeps=False)
 
     def at_precision(self, precision: str) -> RecurrentOperation:
-        return RecurrentOperation(self.recurrence, precision, keeps=self._keeps)
+        return RecurrentOperation(self.recurrence, precision, keeps=self._keeps, carried=self._carried)
 
     def release(self) -> None:
         super().release()

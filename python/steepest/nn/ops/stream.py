@@ -13,7 +13,13 @@ class StreamOperation(Operation):
     """Base of operations that remember the steps before, and have no derivatives."""
 
     def make_room(self, steps: int) -> bool:
-        """Make room for so many steps, and return whether arrays are others now than a graph has captured."""
+        """Make room for so many steps, and return whether arrays are others now than a graph has captured.
+
+        Raises
+        ------
+        ValueError
+            If there cannot be as many steps.
+        """
         return False
 
     def vjp(
