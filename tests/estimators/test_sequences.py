@@ -238,7 +238,7 @@ SEQUENCES = [np.zeros((3, 2)), np.zeros((2, 2))]
 bad_data = pytest.mark.parametrize(
     ("X", "options", "error", "message"),
     [
-        ([], {}, ValueError, "there is no sequence|Expected 2D array"),
+        ([], {}, ValueError, "there is no sequence"),
         ([np.zeros((3, 2)), np.zeros((0, 2))], {}, ValueError, "sequence 1 has no steps"),
         ([np.zeros((3, 2)), np.zeros((2, 3))], {}, ValueError, "sequence 1 has shape .2, 3., but sequence 0"),
         ([np.zeros((3, 2)), np.zeros(3)], {}, ValueError, "sequence 1 has shape"),
@@ -254,7 +254,7 @@ bad_data = pytest.mark.parametrize(
             ValueError,
             "in sequence 1 at step 1, column 1",
         ),
-        (np.zeros((2, 2, 2, 2)), {}, ValueError, "Found array with dim 4|X must"),
+        (np.zeros((2, 2, 2, 2)), {}, ValueError, "an array must hold numbers in the shape"),
         (SEQUENCES, {"body": "transformer", "n_units": 6, "n_heads": 4}, ValueError, "n_heads=4 must divide n_units=6"),
         (SEQUENCES, {"body": "transformer", "bidirectional": True}, ValueError, "attention looks both ways"),
         (SEQUENCES, {"body": "cnn"}, ValueError, "'body' parameter"),

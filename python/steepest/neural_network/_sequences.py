@@ -184,14 +184,14 @@ def _has_rows(X: Any) -> bool:
     if isinstance(X, Sequences):
         return False
     if isinstance(X, (list, tuple)):
-        if any(getattr(item, "ndim", 0) for item in X):
+        if not X or any(getattr(item, "ndim", 0) for item in X):
             return False
         try:
             return np.ndim(X) <= 2
         except ValueError:  # lists of different lengths
             return False
     of_arrays = getattr(getattr(X, "dtype", None), "kind", "") == "O" and getattr(X, "ndim", 0) == 1
-    return getattr(X, "ndim", 2) != 3 and not of_arrays
+    return getattr(X, "ndim", 2) <= 2 and not of_arrays
 
 
 def check_ids(model: object, sequences: Sequences, n_ids: int) -> None:
