@@ -18,6 +18,7 @@
 #include "ops/gradient_norms.h"
 #include "ops/linear.h"
 #include "ops/linear_backward.h"
+#include "ops/linear_bernoulli.h"
 #include "ops/linear_loss.h"
 #include "ops/linear_sgd.h"
 #include "ops/linear_tangent.h"
@@ -51,6 +52,7 @@
 #define STEEPEST_FLOAT_OPERATIONS(X) \
     X(MatMul)                        \
     X(Linear)                        \
+    X(LinearBernoulli)               \
     X(LinearBackward)                \
     X(LinearTangent)                 \
     X(LinearLoss)                    \

@@ -141,6 +141,7 @@ def test_bad_output(name, spoiler, dtype):
 
 # Positions of optional arrays: biases and row weights.
 OPTIONAL = {
+    "linear_bernoulli": (2, "uniforms"),
     **dict.fromkeys(("linear", "linear_tangent", "conv2d", "conv2d_transpose", *K.LOSSES), (2,)),
     "linear_loss": (2, 4),
     "linear_sgd": (3,),

@@ -33,6 +33,30 @@ void export_products(py::module_& m) {
                   return y.object;
               });
 
+    define<B>(
+        m,
+        signature("linear_bernoulli", "tuple[Array, Array]", arg::matrix("x"), arg::matrix("w"),
+                  arg::optional_vector("b"), arg::optional_matrix("uniforms"), arg::output("means"),
+                  arg::output("draws"), arg::keywords_only(), arg::word("seed", 0), arg::word_or_array("stream", 0),
+                  arg::precision()),
+        [](Call<B>& call, const Array& x, const Array& w, const Array& b, const Array& uniforms, const Output& means_,
+           const Output& draws_, uint64_t seed, ScalarView<int64_t> stream, Precision precision) {
+            const Array means = call.output(means_, {x.shape[0], w.shape[1]});
+            const Array draws = call.output(draws_, {x.shape[0], w.shape[1]});
+            call.submit_float([&]<class T>() {
+                return ops::LinearBernoulli<T>{x.matrix<const T>(),
+                                               w.matrix<const T>(),
+                                               b.vector<const T>(),
+                                               uniforms.matrix<const T>(),
+                                               means.matrix<T>(),
+                                               draws.matrix<T>(),
+                                               seed,
+                                               stream,
+                                               precision};
+            });
+            return py::make_tuple(means.object, draws.object);
+        });
+
     define<B>(m,
               signature("linear_backward", "tuple[Array | None, Array, Array]", arg::matrix("d_out"), arg::matrix("x"),
                         arg::matrix("w"), arg::activation("identity"), arg::number("l2", 0.0),

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "common/bernoulli.h"
 #include "common/philox.h"
 #include "cpu/simd/vec.h"
 
@@ -20,6 +21,10 @@ struct PhiloxWords {
     // `items`, the q-th vector of items that the words belong to, with zeros where their words are below the threshold.
     template <class T>
     STEEPEST_HD Vec<T> zero_below(uint32_t threshold, int q, Vec<T> items) const;
+
+    // The numbers in (0, 1) of the q-th vector of words; common/bernoulli.h has the formula.
+    template <class T>
+    STEEPEST_HD Vec<T> uniforms(int q) const;
 
 #if defined(STEEPEST_SIMD_AVX512)
     STEEPEST_HD void store(uint32_t* to) const {
@@ -55,6 +60,19 @@ STEEPEST_HD Vec<double> PhiloxWords::zero_below(uint32_t threshold, int q, Vec<d
     const unsigned kept = _mm512_cmpge_epu32_mask(half[q / 2], bound);
     return _mm512_maskz_mov_pd(static_cast<__mmask8>(kept >> (q % 2 * 8)), items.v);
 }
+STEEPEST_HD __m512i odd_high_bits(__m512i words) {
+    return _mm512_or_si512(_mm512_srli_epi32(words, 8), _mm512_set1_epi32(1));
+}
+template <>
+STEEPEST_HD Vec<float> PhiloxWords::uniforms(int q) const {
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(odd_high_bits(half[q])), _mm512_set1_ps(0x1p-24f));
+}
+template <>
+STEEPEST_HD Vec<double> PhiloxWords::uniforms(int q) const {
+    const __m512i bits = odd_high_bits(half[q / 2]);
+    const __m256i eight = q % 2 ? _mm512_extracti64x4_epi64(bits, 1) : _mm512_castsi512_si256(bits);
+    return _mm512_mul_pd(_mm512_cvtepi32_pd(eight), _mm512_set1_pd(0x1p-24));
+}
 
 #elif defined(STEEPEST_SIMD_AVX2)
 
@@ -72,6 +90,19 @@ STEEPEST_HD Vec<double> PhiloxWords::zero_below(uint32_t threshold, int q, Vec<d
     const __m128i four = q % 2 ? _mm256_extracti128_si256(kept, 1) : _mm256_castsi256_si128(kept);
     return _mm256_and_pd(_mm256_castsi256_pd(_mm256_cvtepi32_epi64(four)), items.v);
 }
+STEEPEST_HD __m256i odd_high_bits(__m256i words) {
+    return _mm256_or_si256(_mm256_srli_epi32(words, 8), _mm256_set1_epi32(1));
+}
+template <>
+STEEPEST_HD Vec<float> PhiloxWords::uniforms(int q) const {
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(odd_high_bits(half[q])), _mm256_set1_ps(0x1p-24f));
+}
+template <>
+STEEPEST_HD Vec<double> PhiloxWords::uniforms(int q) const {
+    const __m256i bits = odd_high_bits(half[q / 2]);
+    const __m128i four = q % 2 ? _mm256_extracti128_si256(bits, 1) : _mm256_castsi256_si128(bits);
+    return _mm256_mul_pd(_mm256_cvtepi32_pd(four), _mm256_set1_pd(0x1p-24));
+}
 
 #else
 
@@ -80,6 +111,12 @@ STEEPEST_HD Vec<T> PhiloxWords::zero_below(uint32_t threshold, int q, Vec<T> ite
     for (int l = 0; l < Vec<T>::kSize; ++l)
         if (word[q * Vec<T>::kSize + l] < threshold) items.lane[l] = T(0);
     return items;
+}
+template <class T>
+STEEPEST_HD Vec<T> PhiloxWords::uniforms(int q) const {
+    Vec<T> numbers(0);
+    for (int l = 0; l < Vec<T>::kSize; ++l) numbers.lane[l] = open_uniform<T>(word[q * Vec<T>::kSize + l]);
+    return numbers;
 }
 
 #endif

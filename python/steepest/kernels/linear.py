@@ -17,10 +17,10 @@ count as zero in a part. Products of float64 arrays are always computed in float
 from __future__ import annotations
 
 from steepest import _cpu
-from steepest._runtime.arrays import Activation, Array
+from steepest._runtime.arrays import Activation, Array, Int64Array
 from steepest._runtime.backends import backend_of
 
-__all__ = ["PRECISIONS", "linear", "linear_backward", "linear_tangent", "matmul"]
+__all__ = ["PRECISIONS", "linear", "linear_backward", "linear_bernoulli", "linear_tangent", "matmul"]
 
 
 PRECISIONS: tuple[str, ...] = _cpu.PRECISIONS
@@ -99,6 +99,74 @@ def linear(
         See the package's conventions.
     """
     return backend_of(x).linear(x, w, b, activation, out, precision)
+
+
+def linear_bernoulli(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    uniforms: Array | None = None,
+    means: Array | None = None,
+    draws: Array | None = None,
+    *,
+    seed: int = 0,
+    stream: int | Int64Array = 0,
+    precision: str = "float32",
+) -> tuple[Array, Array]:
+    """Return ``sigmoid(x @ w + b)``, and labels that are 1 with these probabilities, in one pass.
+
+    It is half a step of the Gibbs chain of a Boltzmann machine [1]_. A label is 1 if its mean is above a number u,
+    which depends only on `seed`, `stream` and the label's row and column: it is the same on every device and for every
+    number of threads. For label (i, j), ``u = (w // 256 | 1) / 2**24``, where w is word ``j % 4`` of Philox counter
+    ``i * ceil(n_out / 4) + j // 4``. Probabilities hence count in steps of 2**-23. A mean that is NaN gives NaN.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, n_in)
+        Inputs.
+    w : ndarray of shape (n_in, n_out)
+        Weights.
+    b : ndarray of shape (n_out,), optional
+        Bias; 0 by default.
+    uniforms : ndarray of shape (n, n_out), optional
+        The numbers u, instead of those of `seed` and `stream`.
+    means : ndarray of shape (n, n_out), optional
+        Receives the probabilities; it must not overlap another array.
+    draws : ndarray of shape (n, n_out), optional
+        Receives the labels; it must not overlap another array.
+    seed : int
+        Seed of the random numbers, in 0..2**64-1.
+    stream : int in 0..2**64-1, or 0-d int64 ndarray
+        Streams of one seed give independent labels. With a scalar array, a captured step draws anew in each replay.
+    precision : {"float32", "high", "tf32", "bfloat16"}
+        Least accuracy of products of float32 arrays; see the module's description.
+
+    Returns
+    -------
+    means, draws : ndarray of shape (n, n_out)
+        The probabilities, and zeros and ones.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See the package's conventions; a seed, a stream or a precision out of range raises ``ValueError``.
+
+    References
+    ----------
+    .. [1] G. E. Hinton, "Training products of experts by minimizing contrastive divergence", Neural Computation 14,
+       2002.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from steepest import kernels as K
+    >>> means, draws = K.linear_bernoulli(np.zeros((1, 2)), np.ones((2, 3)), uniforms=np.array([[0.2, 0.7, 0.4]]))
+    >>> means, draws
+    (array([[0.5, 0.5, 0.5]]), array([[1., 0., 1.]]))
+    """
+    return backend_of(x).linear_bernoulli(
+        x, w, b, uniforms, means, draws, seed=seed, stream=stream, precision=precision
+    )
 
 
 def linear_backward(
