@@ -12,6 +12,7 @@ from ._language_model import LanguageModel
 from ._regressor import MLPRegressor
 from ._sequence_classifier import SequenceClassifier
 from ._sequence_regressor import SequenceRegressor
+from ._variational_autoencoder import VariationalAutoencoder
 
 __all__ = [
     "Augmentation",
@@ -25,4 +26,5 @@ __all__ = [
     "SequenceClassifier",
     "SequenceRegressor",
     "Sequences",
+    "VariationalAutoencoder",
 ]

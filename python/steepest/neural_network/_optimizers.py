@@ -52,22 +52,62 @@ def make_optimizer(
 
 
 def _make_rule(model: PerceptronParameters, network: nn.Network) -> optim.Optimizer:
-    parameters, lr = network.parameters(), float(model.learning_rate_init)
-    options: dict[str, Any] = {"max_norm": model.max_norm}
-    momentum, solver = float(model.momentum), model.solver
+    return first_order_rule(
+        model.solver,
+        network.parameters(),
+        float(model.learning_rate_init),
+        momentum=float(model.momentum),
+        nesterov=model.nesterovs_momentum,
+        betas=(float(model.beta_1), float(model.beta_2)),
+        eps=float(model.epsilon),
+        max_norm=model.max_norm,
+        weight_decay=float(model.alpha),
+    )
+
+
+def first_order_rule(
+    solver: str,
+    parameters: list[nn.Parameter],
+    lr: float,
+    *,
+    momentum: float,
+    nesterov: bool,
+    betas: tuple[float, float],
+    eps: float,
+    max_norm: float | None,
+    weight_decay: float = 0.0,
+) -> optim.Optimizer:
+    """Return the optimizer that a solver names; of the options it takes those that it has.
+
+    Parameters
+    ----------
+    solver : str
+        Name of the rule.
+    parameters : list of Parameter
+        The parameters to train.
+    lr : float
+        Learning rate.
+    momentum, nesterov : float and bool
+        Momentum, and whether the rule "sgd" uses Nesterov's.
+    betas, eps : (float, float) and float
+        Decays and the smallest denominator of Adam; RMSprop takes the second decay.
+    max_norm : float or None
+        Largest norm of all gradients together.
+    weight_decay : float, default=0.0
+        Decoupled decay of AdamW.
+    """
+    options: dict[str, Any] = {"max_norm": max_norm}
     if solver == "sgd":
-        return optim.SGD(parameters, lr, momentum, model.nesterovs_momentum and momentum > 0, **options)
+        return optim.SGD(parameters, lr, momentum, nesterov and momentum > 0, **options)
     if solver in ("momentum", "nesterov"):
         rule = optim.Momentum if solver == "momentum" else optim.Nesterov
         return rule(parameters, lr, momentum, **options)
-    eps = float(model.epsilon)
     if solver == "adagrad":
         return optim.AdaGrad(parameters, lr, eps, **options)
     if solver == "rmsprop":
-        return optim.RMSprop(parameters, lr, float(model.beta_2), eps, **options)
-    betas = (float(model.beta_1), float(model.beta_2))
+        return optim.RMSprop(parameters, lr, betas[1], eps, **options)
     if solver == "adamw":
-        return optim.AdamW(parameters, lr, betas, eps, weight_decay=float(model.alpha), **options)
+        return optim.AdamW(parameters, lr, betas, eps, weight_decay=weight_decay, **options)
     return optim.Adam(parameters, lr, betas, eps, **options)
 
 

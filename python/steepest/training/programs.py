@@ -22,10 +22,21 @@ from .batches import Batch
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the rows of an epoch: of the losses with their penalties, and of classification errors."""
+    """Sums over the rows of an epoch: of the losses with their penalties, and of classification errors.
+
+    Attributes
+    ----------
+    loss : float
+        Sum of the losses.
+    errors : float or None
+        Number of errors; None if they are not counted.
+    samples : float or None
+        Number of the rows, if the program did not take a step on every batch.
+    """
 
     loss: float
     errors: float | None
+    samples: float | None = None
 
 
 class Program(ABC):
@@ -34,12 +45,19 @@ class Program(ABC):
     Attributes
     ----------
     network : Network
-        The network that it changes.
+        The network that it changes, or the first of them.
     """
 
     captured: ClassVar[bool] = True
     """Whether `step` only launches operations of a graph, which is then captured once and replayed."""
+    period: int = 1
+    """The program takes a step on every batch, or on one of so many, if there are several programs."""
     network: Network
+
+    @property
+    def networks(self) -> list[Network]:
+        """All networks that it changes."""
+        return [self.network]
 
     @property
     @abstractmethod

@@ -20,7 +20,7 @@ _GOOD_EPOCH = 0.95
 
 
 class Trainer:
-    """Trains networks by named programs, each of which takes a step on every batch, in their order.
+    """Trains networks by named programs, each of which takes a step on every batch, or every few, in their order.
 
     A single program is captured together with the gathering of its batch, once for each batch size: an epoch is one
     replay, and one more for a shorter last batch. Several programs are graphs of their own, replayed in turns.
@@ -56,12 +56,14 @@ class Trainer:
         grows: bool = False,
     ) -> None:
         self.programs, self.batches = dict(programs), batches
-        self.networks = list({id(p.network): p.network for p in self.programs.values()}.values())
+        trained = [network for program in self.programs.values() for network in program.networks]
+        self.networks = list({id(network): network for network in trained}.values())
         self.samples = len(batches)
         self.losses: dict[str, float] = {}
         self._batch_size, self._even, self._grows = batch_size, even, grows
         self._lowest = math.inf
         self._replays: dict[int, Callable[[int], None]] = {}
+        self._turns = 0  # batches so far, of several programs
         self._plan_steps()
 
     @property
@@ -110,7 +112,7 @@ class Trainer:
                 if on_progress is not None:
                     on_progress(n * length)
         totals = {name: program.end(self.steps) for name, program in self.programs.items()}
-        self.losses = {name: one.loss / self.samples for name, one in totals.items()}
+        self.losses = {name: one.loss / (one.samples or self.samples) for name, one in totals.items()}
         errors = next((one.errors for one in totals.values() if one.errors is not None), None)
         loss = sum(self.losses.values())
         if self._grows and loss > _GOOD_EPOCH * self._lowest and self._batch_size < self.samples:
@@ -145,7 +147,7 @@ class Trainer:
         return graph.replay
 
     def _make_turn(self, length: int) -> Callable[[], None]:
-        """Return a function that takes one step with each program, all on the same batch."""
+        """Return a function that takes one step with each program whose turn it is, all on the same batch."""
         if not self.batches.captured:
 
             def steps_of_turn() -> Mapping[str, Callable[[], None]]:
@@ -162,7 +164,10 @@ class Trainer:
                 return steps
 
         def turn() -> None:
+            self._turns += 1
             for name, step in steps_of_turn().items():
+                if self._turns % self.programs[name].period:
+                    continue
                 try:
                     step()
                 except DivergenceError as error:

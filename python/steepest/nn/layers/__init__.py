@@ -11,6 +11,7 @@ from .convolution import Conv1d, Conv2d, ConvTranspose2d
 from .custom import CustomLayer
 from .dropout import Dropout
 from .embedding import Embedding, PositionalEncoding
+from .gaussian import LogVariance, SampleGaussian
 from .linear import Linear
 from .merge import Add, Concatenate, Multiply
 from .normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
@@ -42,6 +43,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Linear",
+    "LogVariance",
     "MaxPool2d",
     "MultiHeadAttention",
     "Multiply",
@@ -53,6 +55,7 @@ __all__ = [
     "RMSNorm",
     "Reshape",
     "Residual",
+    "SampleGaussian",
     "Softmax",
     "TransformerDecoder",
     "TransformerEncoder",
