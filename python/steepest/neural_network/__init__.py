@@ -8,6 +8,7 @@ from ._classifier import MLPClassifier
 from ._conv_autoencoder import ConvAutoencoder
 from ._conv_classifier import ConvClassifier
 from ._conv_regressor import ConvRegressor
+from ._gan import GAN
 from ._language_model import LanguageModel
 from ._regressor import MLPRegressor
 from ._sequence_classifier import SequenceClassifier
@@ -15,6 +16,7 @@ from ._sequence_regressor import SequenceRegressor
 from ._variational_autoencoder import VariationalAutoencoder
 
 __all__ = [
+    "GAN",
     "Augmentation",
     "Autoencoder",
     "ConvAutoencoder",

@@ -36,6 +36,7 @@ from ._generative.likelihoods import LIKELIHOODS, Likelihood
 from ._images import shape_of
 from ._parameters import Device, Precision, prefixed, store_parameters
 
+_SCORE_DRAWS = 10  # of the code of each sample
 _BLOCK = 2048  # rows that are decoded at once for scores
 
 
@@ -352,7 +353,7 @@ class VariationalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def score_samples(
         self,
         X: Any,
-        n_draws: int = 10,
+        n_draws: int = 32,
         *,
         bound: Literal["evidence", "importance"] = "evidence",
         seed: int = 0,
@@ -362,13 +363,14 @@ class VariationalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         The evidence lower bound is ``E_q[log p(x | z)] - KL(q(z | x) || p(z))``, whose expectation is estimated by a mean
         over draws and whose divergence is exact. The importance-weighted bound ``log mean_j p(x, z_j) / q(z_j | x)``
         tends to the log-likelihood with the number of draws (Y. Burda, R. Grosse, R. Salakhutdinov, "Importance weighted
-        autoencoders", ICLR 2016).
+        autoencoders", ICLR 2016). All samples share the normal numbers of a draw, so that the bound of one does not depend
+        on the others.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or of images
             Samples.
-        n_draws : int, default=10
+        n_draws : int, default=32
             Draws of a code for each sample.
         bound : {"evidence", "importance"}, default="evidence"
             Which bound.
@@ -391,27 +393,10 @@ class VariationalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         seed = checked_integer(name, "seed", seed)
         if bound not in ("evidence", "importance"):
             raise ValueError(prefixed(self, f"bound must be 'evidence' or 'importance', got {bound!r}"))
-        rows, k = self._on_device(X), self._n_latent
-        xp, code = array_namespace(rows), self._code(rows)
-        mean, s = code[:, :k], code[:, k:]
-        total = xp.full(len(rows), -math.inf if bound == "importance" else 0.0)
-        for draw in range(n_draws):
-            noise = standard_normal((len(rows), k), seed, draw, rows)
-            z = mean + xp.exp(s / 2) * noise
-            likely = self._log_likelihoods(rows, z)
-            if bound == "evidence":
-                total += likely
-                continue
-            # log p(z) - log q(z | x), item by item
-            ratio = 0.5 * (noise.astype(np.float64) ** 2 + s - z.astype(np.float64) ** 2)
-            total = xp.logaddexp(total, likely + ratio.sum(axis=1))
-        if bound == "importance":
-            return in_library_of(X, total - math.log(n_draws))
-        m, s = mean.astype(np.float64), s.astype(np.float64)
-        return in_library_of(X, total / n_draws - 0.5 * (m**2 + xp.expm1(s) - s).sum(axis=1))
+        return in_library_of(X, self._bounds(self._on_device(X), n_draws, bound, seed, shared=True))
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean evidence lower bound of samples, in nats; see `score_samples`.
+        """Return the mean evidence lower bound of samples, in nats, from ten draws of its own for each sample.
 
         Parameters
         ----------
@@ -423,9 +408,10 @@ class VariationalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Returns
         -------
         float
-            The mean of ``score_samples(X)``.
+            The mean; the error of its draws falls with the number of samples.
         """
-        return float(self.score_samples(X).mean())
+        check_is_fitted(self)
+        return float(self._bounds(self._on_device(X), _SCORE_DRAWS, "evidence", 0, shared=False).mean())
 
     @property
     def noise_variance_(self) -> float | None:
@@ -441,6 +427,28 @@ class VariationalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def _code(self, rows: Array) -> Array:
         code: Array = self.encoder_.predict(rows)[0]
         return code
+
+    def _bounds(self, rows: Array, n_draws: int, bound: str, seed: int, *, shared: bool) -> Array:
+        """Return the bounds of `score_samples`, by draws that all rows share or by own ones for each."""
+        xp, k, code = array_namespace(rows), self._n_latent, self._code(rows)
+        mean, s = code[:, :k], code[:, k:]
+        total = xp.full(len(rows), -math.inf if bound == "importance" else 0.0)
+        for draw in range(n_draws):
+            noise = standard_normal((1 if shared else len(rows), k), seed, draw, rows)
+            z = mean + xp.exp(s / 2) * noise
+            likely = self._log_likelihoods(rows, z)
+            if bound == "evidence":
+                total += likely
+                continue
+            # log p(z) - log q(z | x), item by item
+            ratio = 0.5 * (noise.astype(np.float64) ** 2 + s - z.astype(np.float64) ** 2)
+            total = xp.logaddexp(total, likely + ratio.sum(axis=1))
+        if bound == "importance":
+            found: Array = total - math.log(n_draws)
+            return found
+        m, s = mean.astype(np.float64), s.astype(np.float64)
+        found = total / n_draws - 0.5 * (m**2 + xp.expm1(s) - s).sum(axis=1)
+        return found
 
     def _log_likelihoods(self, rows: Array, z: Array) -> Array:
         """Return log p(x | z) of each row in float64."""
