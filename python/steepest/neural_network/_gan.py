@@ -70,8 +70,9 @@ class GAN(GenerativeModel):
         Activation of the generated samples; ``"auto"`` is the logistic function for images in [0, 1], else the identity.
     n_maps : int, default=16
         Maps of the largest convolution.
-    loss : {"non_saturating", "least_squares", "hinge", "wasserstein"}, default="non_saturating"
-        What the two minimise.
+    loss : {"non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"}, default="non_saturating"
+        What the two minimise. The relativistic loss compares a sample with a generated one, and misses parts of the data
+        less often [6]_.
     r1 : float, default=0.0
         Strength of the R1 penalty, half the mean squared length of the gradient of the score at the samples [3]_. With it,
         training converges near the equilibrium; 0.1 to 10 are usual.
@@ -132,6 +133,7 @@ class GAN(GenerativeModel):
     .. [3] L. Mescheder, A. Geiger, S. Nowozin, "Which training methods for GANs do actually converge?", ICML 2018.
     .. [4] M. Arjovsky, S. Chintala, L. Bottou, "Wasserstein generative adversarial networks", ICML 2017.
     .. [5] Y. Yazıcı et al., "The unusual effectiveness of averaging in GAN training", ICLR 2019.
+    .. [6] R. Sun, T. Fang, A. Schwing, "Towards a better global loss landscape of GANs", NeurIPS 2020.
 
     Examples
     --------

@@ -82,6 +82,10 @@ def score_of(outputs: Array, chosen: Array | None) -> Array:
     return K.sum(K.multiply(outputs, chosen), axis=1).reshape(-1, 1)
 
 
+def _negative(array: Array) -> Array:
+    return K.multiply(array, array_namespace(array).full((), -1.0, array.dtype))
+
+
 def _with_ones(labels: Array) -> Array:
     xp, (n, n_classes) = array_namespace(labels), labels.shape
     chosen: Array = xp.empty((n, 1 + n_classes), labels.dtype)
@@ -204,14 +208,21 @@ class DiscriminatorSteps(_Part):
         x, labels, judge = batch.x, labels_of(batch), self.judge
         assert not isinstance(x, tuple)
         fakes = self.latent.fakes(len(batch), labels)
-        of_real, d = self.loss.of_real(judge.scores(x, labels))
-        self.network.backward(judge.spread(d))
-        values = [of_real]
+        if self.loss.compares_pairs:
+            real = K.copy(judge.scores(x, labels))
+            value, d = self.loss.of_pairs(real, judge.scores(fakes, labels))
+            self.network.backward(judge.spread(_negative(d)))
+            judge.scores(x, labels)
+            values = [value]
+        else:
+            of_fake, d_fake = self.loss.of_fake(judge.scores(fakes, labels))
+            self.network.backward(judge.spread(d_fake))
+            of_real, d = self.loss.of_real(judge.scores(x, labels))
+            values = [of_real, of_fake]
+        self.network.backward(judge.spread(d), accumulate=True)
         if self.penalty is not None:
             values.append(self.penalty.add_gradient(x, judge.spread))
-        of_fake, d = self.loss.of_fake(judge.scores(fakes, labels))
-        self.network.backward(judge.spread(d), accumulate=True)
-        self._count([*values, of_fake], len(batch))
+        self._count(values, len(batch))
 
     def update(self) -> None:
         """Change the parameters by the gradients that are there, and clip them."""
@@ -253,9 +264,11 @@ class GeneratorSteps(_Part):
 
     def differentiate(self, batch: Batch) -> None:
         """Compute the gradients by the parameters of the generator."""
-        labels, judge = labels_of(batch), self.judge
+        x, labels, judge = batch.x, labels_of(batch), self.judge
+        assert not isinstance(x, tuple)
+        real = K.copy(judge.scores(x, labels)) if self.loss.compares_pairs else None
         scores = judge.scores(self.latent.fakes(len(batch), labels), labels)
-        value, d = self.loss.of_generator(scores)
+        value, d = self.loss.of_generator(scores) if real is None else self.loss.of_pairs(scores, real)
         self._count([value], len(batch))
         d_fakes = judge.network.backward(judge.spread(d), inputs=True, parameters=False)
         self.network.backward(d_fakes)

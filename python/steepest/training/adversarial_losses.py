@@ -12,7 +12,7 @@ from steepest._runtime.memory import array_namespace
 Result = tuple[Float64Array, Array]
 
 # kept by hand: type checkers take names from the source
-AdversarialName: TypeAlias = Literal["non_saturating", "least_squares", "hinge", "wasserstein"]
+AdversarialName: TypeAlias = Literal["non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"]
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,34 @@ class AdversarialLoss:
     wasserstein       -D                 D                  -D
     ================  =================  =================  ================
 
+    The relativistic loss compares scores in pairs, by `of_pairs`: the discriminator minimises the mean of
+    log(1 + exp(D(G(z)) - D(x))), the generator that of log(1 + exp(D(x) - D(G(z)))). A generator that misses a part of
+    the samples is no local minimum then (R. Sun, T. Fang, A. Schwing, "Towards a better global loss landscape of GANs",
+    NeurIPS 2020).
+
     I. Goodfellow et al., "Generative adversarial nets", NIPS 2014; X. Mao et al., "Least squares generative adversarial
     networks", ICCV 2017; J. H. Lim, J. C. Ye, "Geometric GAN", 2017; M. Arjovsky, S. Chintala, L. Bottou, "Wasserstein
-    generative adversarial networks", ICML 2017.
+    generative adversarial networks", ICML 2017; A. Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019.
 
     Parameters
     ----------
-    name : {"non_saturating", "least_squares", "hinge", "wasserstein"}
+    name : {"non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"}
         The loss.
     """
 
     name: AdversarialName
+
+    @property
+    def compares_pairs(self) -> bool:
+        """Whether `of_pairs` is the loss of both, instead of the three losses of scores alone."""
+        return self.name == "relativistic"
+
+    @staticmethod
+    def of_pairs(better: Array, worse: Array) -> Result:
+        """Return the loss of scores (n, 1), of which the first should be higher, and its gradient by these."""
+        xp = array_namespace(better)
+        difference = K.add(better, K.multiply(worse, xp.full((), -1.0, worse.dtype)))
+        return K.log_loss(difference, xp.ones_like(difference))
 
     def of_real(self, score: Array) -> Result:
         """Return the discriminator's loss of scores (n, 1) of samples, float64, and its gradient by the scores."""
@@ -91,6 +108,7 @@ _AT_EQUILIBRIUM: dict[str, tuple[float, float] | None] = {
     "least_squares": (0.25, 0.125),
     "hinge": (2.0, 0.0),
     "wasserstein": None,
+    "relativistic": (_LOG_2, _LOG_2),
 }
 ADVERSARIAL_LOSSES: tuple[str, ...] = get_args(AdversarialName)
 assert set(_AT_EQUILIBRIUM) == set(ADVERSARIAL_LOSSES)

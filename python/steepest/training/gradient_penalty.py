@@ -11,6 +11,7 @@ from steepest import kernels as K
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.memory import array_namespace
 from steepest.nn import Network
+from steepest.nn.tangent_gradient import add_tangent_gradient, is_piecewise_linear
 
 # Added to squared lengths of gradients, so that a gradient of zeros has a direction: any.
 _TINY = 1e-30
@@ -25,14 +26,17 @@ class GradientPenalty:
     L. Mescheder, A. Geiger, S. Nowozin, "Which training methods for GANs do actually converge?", ICML 2018: R1.
 
     The gradient of the penalty by the parameters is ``strength * mean_i d/dp (g_i . grad_x D(x_i; p))`` with `g_i`
-    held constant. The directional derivative in the bracket is a difference of D along ``u_i = g_i / |g_i|``, so that
+    held constant: that of a directional derivative of D. For networks of linear maps, convolutions and (leaky) ReLU, it
+    is exact: a pass of g_i through the layers, and the backward pass of that (`nn.tangent_gradient`).
+
+    For others, the directional derivative is a difference along ``u_i = g_i / |g_i|``, so that
 
         ``strength * mean_i |g_i| (grad_p D(x_i + h u_i) - grad_p D(x_i - h u_i)) / (2 h)``
 
     is that gradient, by two more passes that any network has. Its relative error is of the order h² for smooth
-    activations, beside rounding errors of the order eps / h; for networks of ReLU or leaky ReLU units, D is linear
-    between x ± h u unless a unit changes its sign there, and the difference is the derivative. h is ``eps^(1/3)`` of the
-    root mean square of the lengths of the samples, where both errors are about ``eps^(2/3)``.
+    activations, beside rounding errors of the order eps / h. h is ``eps^(1/3)`` of the root mean square of the lengths
+    of the samples, where both errors are about ``eps^(2/3)``. Differences are no way for units with a kink: the few
+    samples that lie within h of one would contribute 1 / h each.
 
     Parameters
     ----------
@@ -46,6 +50,7 @@ class GradientPenalty:
 
     def __init__(self, network: Network, strength: float, scale: float) -> None:
         self.network, self.strength = network, strength
+        self._is_exact = is_piecewise_linear(network)
         self.h = float(np.finfo(network.dtype).eps ** (1 / 3)) * (scale if scale > 0 else 1.0)
 
     def add_gradient(self, x: Array, spread: Spread) -> Float64Array:
@@ -64,30 +69,37 @@ class GradientPenalty:
             The penalty.
         """
         xp, n = array_namespace(x), len(x)
+        ones = xp.ones((n, 1), x.dtype)
+        g = self.network.backward(spread(ones), inputs=True, parameters=False)
+        squares = K.add(K.sum_squares(g, axis=1), xp.full((), _TINY, x.dtype))
+        length = K.sqrt(squares).reshape(n, 1)
+        if self._is_exact:
+            weights = K.multiply(ones, xp.full((), self.strength / n, x.dtype))
+            add_tangent_gradient(self.network, g, spread(weights))
+        else:
+            self._add_difference(x, g, length, spread)
+        penalty, _ = K.squared_error(length, xp.zeros((n, 1), x.dtype), half=True)
+        K.accumulate(penalty, penalty, scale=self.strength - 1.0)
+        return penalty
+
+    def _add_difference(self, x: Array, g: Array, length: Array, spread: Spread) -> None:
+        """Add the gradient by a difference along the gradients g, which have these lengths (n, 1)."""
+        xp, n = array_namespace(x), len(x)
 
         def constant(value: float) -> Array:
             scalar: Array = xp.full((), value, x.dtype)
             return scalar
 
-        g = self.network.backward(spread(xp.ones((n, 1), x.dtype)), inputs=True, parameters=False)
-        squares = K.add(K.sum_squares(g, axis=1), constant(_TINY))
-        length = K.sqrt(squares)
-        step = K.multiply(g, K.multiply(K.reciprocal(length), constant(self.h)).reshape(n, 1))
+        step = K.multiply(g, K.multiply(K.reciprocal(length), constant(self.h)))
         both = xp.empty((2 * n, x.shape[1]), x.dtype)
         K.add(x, step, out=both[:n])
         K.add(x, K.multiply(step, constant(-1.0), out=step), out=both[n:])
         self.network.forward(both)
         factor = self.strength / (2.0 * self.h * n)
         d_score = xp.empty((2 * n, 1), x.dtype)
-        K.multiply(length.reshape(n, 1), constant(factor), out=d_score[:n])
-        K.multiply(length.reshape(n, 1), constant(-factor), out=d_score[n:])
+        K.multiply(length, constant(factor), out=d_score[:n])
+        K.multiply(length, constant(-factor), out=d_score[n:])
         self.network.backward(spread(d_score), accumulate=True)
-        value, _ = K.squared_error(g, xp.zeros_like(g), half=True, reduction="sum")
-        penalty: Float64Array = xp.zeros((), np.float64)
-        # The array is a part of a captured step, which adds to it again.
-        K.accumulate(penalty, penalty, scale=-1.0)
-        K.accumulate(penalty, value, scale=self.strength)
-        return penalty
 
 
 def length_of(X: Array) -> float:

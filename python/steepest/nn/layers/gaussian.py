@@ -33,7 +33,7 @@ class SampleGaussian(Layer):
     """
 
     def output_shape(self, *shapes: Shape) -> Shape:
-        width = shapes[0][-1] if len(shapes[0]) == 1 else 1
+        width = shapes[0][0] if len(shapes[0]) == 1 else 1
         if width is not None and width % 2:
             raise ValueError(
                 f"takes samples of means and as many log-variances, but samples of shape {shapes[0]} come out"
