@@ -17,7 +17,7 @@ from steepest._runtime.config import show_config
 from steepest._version import __version__
 
 from ._errors import CommandError
-from ._models import IMAGE_MODELS, TEXT_MODELS
+from ._models import GENERATIVE_MODELS, IMAGE_MODELS, TEXT_MODELS
 
 _SEED_LIMIT = 2**32  # seeds of a NumPy RandomState are below this
 
@@ -63,19 +63,20 @@ def _build_parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser(
         "train",
-        help="train a classifier of images, or a model of text",
+        help="train a classifier or a generator of images, or a model of text",
         description="Train a network with a softmax on handwritten digits, or on other images in the format of MNIST; "
         "a fifth of the training images is held out for validation. With --text, train a model of the characters of "
         "a file, and print what it writes as it learns; the last tenth of the text is for validation. Writes the model "
-        "(model.safetensors, an MLPClassifier, a ConvClassifier or a LanguageModel for steepest.load) and, where "
+        "(model.safetensors, an MLPClassifier, a ConvClassifier, a GAN, a VariationalAutoencoder or a LanguageModel for "
+        "steepest.load) and, where "
         "Matplotlib is installed, learning_curve.png.",
     )
     _add_shared(train)
     train.add_argument(
         "--model",
-        choices=(*IMAGE_MODELS, *TEXT_MODELS),
+        choices=(*IMAGE_MODELS, *GENERATIVE_MODELS, *TEXT_MODELS),
         help="for images, layers of ReLU units, or a convolutional network: LeNet-5, two convolutions, or three "
-        "residual blocks (default mlp); for text, layers of attention or recurrent layers (default transformer)",
+        "residual blocks (default mlp); gan and vae make new images instead, written as samples.png after each epoch; for text, layers of attention or recurrent layers (default transformer)",
     )
     train.add_argument("--text", metavar="FILE", help="a text in UTF-8, for a model of text")
     train.add_argument(
@@ -182,6 +183,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 from .text import train_on_text
 
                 return train_on_text(arguments)
+            if arguments.model in GENERATIVE_MODELS:
+                from .generate import train_generative
+
+                return train_generative(arguments)
             from .train import train_command
 
             return train_command(arguments)

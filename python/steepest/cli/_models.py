@@ -2,4 +2,5 @@
 
 # kept by hand: the architectures of ConvClassifier, and the bodies of LanguageModel
 IMAGE_MODELS = ("mlp", "lenet", "small", "resnet8")
+GENERATIVE_MODELS = ("gan", "vae")
 TEXT_MODELS = ("transformer", "gru", "lstm", "rnn")

@@ -256,7 +256,12 @@ def _model(arguments: argparse.Namespace, data: Data) -> MLPClassifier:
     return model
 
 
-def save_results(model: Any, scores: dict[str, list[float]] | None, output: Path) -> None:
+def save_results(
+    model: Any,
+    scores: dict[str, list[float]] | None,
+    output: Path,
+    losses: dict[str, list[float]] | None = None,
+) -> None:
     """Write the model and its learning curve to a folder.
 
     Parameters
@@ -267,6 +272,8 @@ def save_results(model: Any, scores: dict[str, list[float]] | None, output: Path
         Curves beside those of the losses.
     output : Path
         The folder.
+    losses : dict of str to list of float, or None
+        Losses by name; None for those of the model.
 
     Raises
     ------
@@ -278,7 +285,7 @@ def save_results(model: Any, scores: dict[str, list[float]] | None, output: Path
         print(f"model written to {output / MODEL_FILE} (steepest.load reads it)")
         if not model.loss_curve_:
             return
-        plots.learning_curve(model, output / CURVE_FILE, scores=scores)
+        plots.learning_curve(losses or model, output / CURVE_FILE, scores=scores)
         print(f"learning curve written to {output / CURVE_FILE}")
     except ImportError as error:
         print(f"no learning curve: {error}")

@@ -61,7 +61,7 @@ class GAN(GenerativeModel):
     generator, discriminator : {"auto", "dense", "convolutional"}, sequence of int or list of layers, default="auto"
         Numbers of units of the hidden layers; ``"dense"`` has (128, 128). ``"convolutional"`` is for images: strided
         convolutions that halve height and width, with `n_maps` maps and twice as many each time, and transposed ones in
-        the generator [2]_; ``"auto"`` takes it for images. Layers of `steepest.nn` of the generator take ``n_latent``
+        the generator [2]_; ``"auto"`` takes it for images of 16 x 16 pixels or more. Layers of `steepest.nn` of the generator take ``n_latent``
         numbers, and with labels a one among ``n_classes`` behind them, and make the features of a sample; those of the
         discriminator take rows, or images of `image_shape_`, and have one output, with labels ``1 + n_classes``.
     activation : str or pair, default=("leaky_relu", 0.2)

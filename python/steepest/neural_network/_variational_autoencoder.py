@@ -55,7 +55,7 @@ class VariationalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     encoder : {"auto", "dense", "convolutional"}, sequence of int or list of layers, default="auto"
         Numbers of units of the encoder's hidden layers; ``"dense"`` has (128, 128). ``"convolutional"`` is for images:
         convolutions that halve height and width, with `n_maps` maps and twice as many each time; ``"auto"`` takes it for
-        images. Layers of `steepest.nn` take rows, or images of `image_shape_`, and must have ``2 * n_latent`` outputs.
+        images of 16 x 16 pixels or more. Layers of `steepest.nn` take rows, or images of `image_shape_`, and must have ``2 * n_latent`` outputs.
     decoder : as `encoder`, or None, default=None
         Layers of the decoder; None for those of the encoder in reverse. A list of layers takes ``n_latent`` numbers and
         makes the features: logits for ``likelihood="bernoulli"``.

@@ -10,7 +10,7 @@ their axes. Classes differ by the form of their markers and by colour, from a pa
 from ._classes import confusion_matrix, decision_regions
 from ._convolution import feature_maps, filters
 from ._fisher import fisher_discriminant
-from ._images import reconstructions, weight_images
+from ._images import image_grid, reconstructions, weight_images
 from ._learning_curve import learning_curve
 from ._projections import projection, projections
 from ._saliency import saliency
@@ -22,6 +22,7 @@ __all__ = [
     "feature_maps",
     "filters",
     "fisher_discriminant",
+    "image_grid",
     "learning_curve",
     "network_topology",
     "projection",

@@ -108,6 +108,47 @@ def reconstructions(
     return ax
 
 
+def image_grid(
+    X: Any, shape: tuple[int, int] | None = None, *, ax: Axes | None = None, columns: int = 10
+) -> Axes:
+    """Draw images side by side, such as samples of a generative model.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_pixels) or (n_samples, height, width)
+        The images, dark where the numbers are large.
+    shape : (int, int) or None, default=None
+        Height and width of images that are rows of pixels; None if the images are square.
+    ax : Axes or None, default=None
+        Axes to draw into; None for a new figure.
+    columns : int, default=10
+        Number of images in a row.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ImportError
+        If Matplotlib is not installed.
+    ValueError
+        If there is no image, or `shape` does not match the number of pixels.
+    """
+    images = np.asarray(to_host(X), dtype=np.float64)
+    if not len(images):
+        raise ValueError("[image_grid] X has no images")
+    if images.ndim == 3:
+        shape = images.shape[1:]
+    rows = images.reshape(len(images), -1)
+    mosaic = mosaic_of(rows, shape, min(columns, len(rows)), "image_grid")
+    ax = make_axes(ax, (6.0, 6.0 * mosaic.shape[0] / mosaic.shape[1]))
+    ax.imshow(mosaic, cmap="gray_r", vmin=float(rows.min()), vmax=float(rows.max()), interpolation="nearest")
+    ax.set_axis_off()
+    return ax
+
+
 def _weights_of(weights: Any) -> Array:
     """Return weights of shape (n_pixels, n_units) from an array or an estimator."""
     if hasattr(weights, "coefs_"):

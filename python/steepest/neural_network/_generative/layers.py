@@ -20,6 +20,7 @@ Named: TypeAlias = Literal["auto", "dense", "convolutional"]
 NAMES = ("auto", "dense", "convolutional")
 DENSE = (128, 128)  # units of the hidden layers of "dense"
 _SMALLEST_SIDE = 4  # images are halved as long as they stay at least so large
+_LARGE_SIDE = 16  # from which "auto" takes convolutions
 _WINDOW = 4  # of convolutions with stride 2, which the stride divides
 
 
@@ -140,7 +141,9 @@ def _is_convolutional(model: Any, name: str, given: Any, shape: ImageShape | Non
                 "(n, height, width)",
             )
         )
-    return isinstance(given, str) and given != "dense" and shape is not None
+    if given != "auto":
+        return bool(given == "convolutional")
+    return shape is not None and min(shape[:2]) >= _LARGE_SIDE
 
 
 def _units(model: Any, name: str, given: Any) -> tuple[int, ...]:
