@@ -223,7 +223,7 @@ def test_divergence_leaves_finite_parameters():
         ({"learning_rate_init": 1e-9, "discriminator_learning_rate_init": 0.02}, "discriminator_won"),
         # One sample alone can be made.
         ({"generator": [nn.Linear(3, 4, init=1e-6)], "learning_rate_init": 1e-9, "max_iter": 4}, "mode_collapse"),
-        ({"loss": "wasserstein", "solver": "sgd", "learning_rate_init": 0.3}, "divergence"),
+        ({"loss": "wasserstein", "solver": "sgd", "learning_rate_init": 0.01, "max_iter": 10}, "divergence"),
     ],
 )
 @pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")

@@ -102,6 +102,27 @@ def test_train_on_text(tmp_path):
     assert model.perplexity("a rose is a rose") < 8
 
 
+@pytest.mark.parametrize("model", cli.GENERATIVE_MODELS)
+def test_train_a_generator_of_images(tmp_path, capsys, model):
+    arguments = ["--epochs", "3", "--hidden", "16", "--seed", "2", "--output", str(tmp_path)]
+    assert cli.main(["train", "--model", model, *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(f"360 test images; network {model}")
+    assert [line.split()[0] for line in lines[2:5]] == ["1/3", "2/3", "3/3"]
+    if model == "vae":
+        bound = re.fullmatch(r"evidence lower bound of the test images: (-\d+\.\d\d) nats", lines[5])
+        assert -50 < float(bound[1]) < -20
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "learning_curve.png",
+        "model.safetensors",
+        "samples.png",
+    ]
+    loaded = steepest.load(tmp_path / "model.safetensors")
+    assert loaded.sample(3, seed=0).shape == (3, 8, 8)
+    if model == "gan":
+        assert loaded.classes_.tolist() == list(range(10))
+
+
 def test_train_by_the_natural_gradient(tmp_path, capsys):
     """After three epochs on the digits the natural gradient has a better score than Adam."""
     scores = {}
@@ -183,6 +204,9 @@ def test_the_same_seed_gives_the_same_model(tmp_path):
         (["train", "--solver", "natural", "--lr", "1"], "--lr is not for --solver natural"),
         (["train", "--solver", "newton"], "invalid choice: 'newton'"),
         (["train", "--steps", "5"], "--steps is for models of text"),
+        (["train", "--model", "gan", "--steps", "5"], "--steps is for models of text"),
+        (["train", "--model", "vae", "--solver", "natural"], "--solver natural is for classifiers, not for --model vae"),
+        (["train", "--model", "gan", "--batch-size", "1150"], "--batch-size 1150 is more than the 1149"),
         (["train", "--model", "gru"], "--model gru needs a text: pass --text with a file"),
         (
             ["train", "--text", "taken", "--model", "lenet"],

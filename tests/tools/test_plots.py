@@ -31,6 +31,7 @@ CALLS = {
     "saliency": lambda **o: plots.saliency(convolutional(), np.eye(36)[:3], **o),
     "weight_images": lambda **o: plots.weight_images(np.eye(9), **o),
     "reconstructions": lambda **o: plots.reconstructions(np.eye(9), np.eye(9), **o),
+    "image_grid": lambda **o: plots.image_grid(np.eye(9), **o),
     "network_topology": lambda **o: plots.network_topology(nn.Network([nn.Linear(3, 2)]), **o),
 }
 
@@ -169,6 +170,18 @@ def test_reconstructions():
     np.testing.assert_array_equal(image[3:, 4:7], X[1].reshape(2, 3) + 1)
     with pytest.raises(ValueError, match="reconstruction"):
         plots.reconstructions(X, X[:3])
+
+
+def test_a_grid_of_images():
+    X = np.random.default_rng(0).random((5, 6))
+    for given, shape in ((X, (2, 3)), (X.reshape(5, 2, 3), None)):
+        image = image_of(plots.image_grid(given, shape, columns=3))
+        assert image.shape == (5, 11)
+        np.testing.assert_array_equal(image[3:, 4:7], X[4].reshape(2, 3))
+    with pytest.raises(ValueError, match="has no images"):
+        plots.image_grid(X[:0], (2, 3))
+    with pytest.raises(ValueError, match="6 pixels are no image of 2 x 2"):
+        plots.image_grid(X)
 
 
 def test_every_weight_is_a_line():

@@ -113,6 +113,7 @@ def train_generative(arguments: argparse.Namespace) -> int:
     if arguments.solver != "adam":
         raise CommandError(f"--solver {arguments.solver} is for classifiers, not for --model {arguments.model}")
     data = load_images(arguments.data, arguments.seed)
+    data.require_batch(arguments.batch_size)
     output = made_folder(arguments.output)
     batch_size = arguments.batch_size or _BATCH
     epochs = arguments.epochs or max(-(-_STEPS // -(-len(data.X_train) // batch_size)), _FEWEST_EPOCHS)

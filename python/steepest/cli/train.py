@@ -55,6 +55,11 @@ class Data(NamedTuple):
         """Height and width of the images, which are squares."""
         return math.isqrt(self.X_train.shape[1])
 
+    def require_batch(self, size: int | None) -> None:
+        """Raise a CommandError if a batch size is more than the training images."""
+        if size is not None and size > len(self.X_train):
+            raise CommandError(f"--batch-size {size} is more than the {len(self.X_train)} training images")
+
     def describe(self, network: str) -> str:
         """Return a line with the numbers of images, and what network they are for."""
         return (
@@ -179,10 +184,7 @@ def train_command(arguments: argparse.Namespace) -> int:
     if natural and arguments.lr is not None:
         raise CommandError("--lr is not for --solver natural, which chooses its step sizes itself")
     data = load_images(arguments.data, arguments.seed)
-    if arguments.batch_size is not None and arguments.batch_size > len(data.X_train):
-        raise CommandError(
-            f"--batch-size {arguments.batch_size} is more than the {len(data.X_train)} training images"
-        )
+    data.require_batch(arguments.batch_size)
     output = made_folder(arguments.output)
 
     model = _model(arguments, data)

@@ -364,7 +364,7 @@ class VariationalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         over draws and whose divergence is exact. The importance-weighted bound ``log mean_j p(x, z_j) / q(z_j | x)``
         tends to the log-likelihood with the number of draws (Y. Burda, R. Grosse, R. Salakhutdinov, "Importance weighted
         autoencoders", ICLR 2016). All samples share the normal numbers of a draw, so that the bound of one does not depend
-        on the others.
+        on the others; the errors of the draws do not average out over samples, as they do in `score`.
 
         Parameters
         ----------
