@@ -38,6 +38,7 @@ TITLES = {
     "train_step": "Training step of 784-128-64-10",
     "convnet": "Convolutional networks",
     "language_model": "Language models",
+    "generative": "Generative networks",
     "fit": "Whole fit of 784-128-64-10",
     "convnet_fit": "Whole fit of LeNet-5",
     "regression": "Whole fit of MLPRegressor, 8-100-1",

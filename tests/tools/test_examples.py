@@ -33,12 +33,14 @@ EXPECTED = {
     "fit_a_curve": "learning rate 0.001: mean squared error ",
     "kl_balls": "σ = 1.0: F = diag(1.00, 2.00); a step of (0.1, 0.1) has the divergence 0.0127, and by F 0.0150",
     "lda_and_pca": "LDA: 68.9% of new digits right along 2 axes, 96.4% along 9",
+    "latent_plane": "evidence lower bound -2",
     "lenet": "digits, ConvClassifier: 61706 parameters, test accuracy 0.9",
     "memory": "plain  gradient of the first step / of the last: ",
     "many_features": "58 features: LDA 100% right in training, 5",
     "batch_modes": "mini-batch of 32: within 10 % of it after",
     "regularization": "dropout: training loss 0.0",
     "reparametrisation": "normal distribution: paths of the gradient up to 1.41 apart, natural 5.9e-03",
+    "ring_of_gaussians": "relativistic, with R1: 8 of 8 Gaussians",
     "score_and_hessian": "covariance of the score: relative error 0.010 with 3000 draws a row, falling as n^-0.50",
     "sorting": "of 500 new sequences are sorted without a fault",
     "step_size": "DivergenceError at step ",
@@ -57,7 +59,7 @@ def test_every_example_is_here():
 
 
 # The slowest examples; `make docs` also runs them for the gallery.
-LONG = {"autoencoder", "cart_pole", "many_features", "memory", "sorting", "writing"}
+LONG = {"autoencoder", "cart_pole", "many_features", "memory", "ring_of_gaussians", "sorting", "writing"}
 in_the_gallery = pytest.mark.deep("it takes more than 5 s, and the gallery runs it")
 
 
