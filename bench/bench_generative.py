@@ -1,8 +1,8 @@
 """Training steps of a variational autoencoder and of a generative adversarial network on rows of 784 pixels.
 
 The variational autoencoder is that of PyTorch's examples, 784-400-20 with ReLU and the Bernoulli likelihood, at a batch
-size of 128. The adversarial networks have two hidden layers of 256 units, the relativistic loss and the R1 penalty, which
-PyTorch differentiates twice; a step is one of both. All use Adam, and draw their own normal numbers.
+size of 128. The adversarial networks have two hidden layers of 256 units, the relativistic loss and the R1 penalty,
+which PyTorch differentiates twice; a step is one of both. All use Adam, and draw their own normal numbers.
 """
 
 from __future__ import annotations
@@ -77,9 +77,7 @@ def vae_case(options: Options, peers: Peers) -> Case:
     x = nn.Input(PIXELS)
     code = nn.Linear(*ENCODER[1])(nn.ReLU()(nn.Linear(*ENCODER[0])(x)))
     encoder = nn.Network(x, [code, nn.SampleGaussian()(code)], device=device.compute)
-    decoder = nn.Network(
-        [nn.Linear(*DECODER[0]), nn.ReLU(), nn.Linear(*DECODER[1])], device=device.compute
-    )
+    decoder = nn.Network([nn.Linear(*DECODER[0]), nn.ReLU(), nn.Linear(*DECODER[1])], device=device.compute)
     rule = optim.Adam([*encoder.parameters(), *decoder.parameters()], LR)
     program = VariationalDescent(encoder, decoder, lambda z, t: K.log_loss(z, t, reduction="sum"), rule)
     batch = Batch(device.xp.asarray(X), device.xp.zeros(VAE_BATCH, np.uint8), None)
@@ -174,7 +172,11 @@ def gan_case(options: Options, peers: Peers) -> Case:
         return nn.Network(layers[:-1], device=device.compute)
 
     generator, discriminator = network(GENERATOR), network(DISCRIMINATOR)
-    judge, latent, loss = Judge(discriminator), Latent(generator, GAN_LATENT, 5), AdversarialLoss("relativistic")
+    judge, latent, loss = (
+        Judge(discriminator),
+        Latent(generator, GAN_LATENT, 5),
+        AdversarialLoss("relativistic"),
+    )
     players = (
         DiscriminatorSteps(
             judge,

@@ -5,7 +5,16 @@ from pathlib import Path
 from sphinx_gallery.scrapers import figure_rst
 
 # From the first that a newcomer should read; others follow by name.
-SECTIONS = ("functions", "descent", "networks", "images", "sequences", "generative", "natural_gradient", "discriminants")
+SECTIONS = (
+    "functions",
+    "descent",
+    "networks",
+    "images",
+    "sequences",
+    "generative",
+    "natural_gradient",
+    "discriminants",
+)
 EXAMPLES = (
     "train_digits",
     "fit_a_curve",

@@ -16,7 +16,9 @@ from steepest.neural_network import VariationalAutoencoder
 
 X, y = load_digits(return_X_y=True)
 X = (X / 16).astype(np.float32)
-model = VariationalAutoencoder(2, likelihood="bernoulli", max_iter=100, learning_rate_init=2e-3, random_state=0)
+model = VariationalAutoencoder(
+    2, likelihood="bernoulli", max_iter=100, learning_rate_init=2e-3, random_state=0
+)
 model.fit(X)
 print(f"evidence lower bound {model.score(X):.1f} nats an image")
 

@@ -3,8 +3,8 @@ A ring of Gaussians
 ===================
 
 Eight narrow Gaussians lie on a circle. A plain generative adversarial network finds one or two of them, and follows
-the discriminator from one to the next: its mode collapses. With the relativistic loss, which compares each sample with a
-generated one, and the R1 penalty, which keeps the discriminator flat where the samples lie, the generator finds all.
+the discriminator from one to the next: its mode collapses. With the relativistic loss, which compares each sample with
+a generated one, and the R1 penalty, which keeps the discriminator flat where the samples lie, the generator finds all.
 """
 
 import warnings

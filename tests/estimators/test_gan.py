@@ -93,7 +93,9 @@ def test_images_are_made_in_their_shape():
     assert made.min() >= 0
     assert made.max() <= 1
     assert model.discriminate(X).shape == (40,)
-    np.testing.assert_allclose(model.discriminate(X), model.discriminate(X / np.float32(255)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model.discriminate(X), model.discriminate(X / np.float32(255)), rtol=1e-4, atol=1e-5
+    )
     flat = clone(model).set_params(image_shape=(16, 18)).fit(X.reshape(40, -1))
     np.testing.assert_array_equal(flat.sample(7, seed=0), made.reshape(7, -1))
     coloured = fitted(np.zeros((10, 4, 4, 3), np.float32), generator="convolutional", n_maps=2)
@@ -129,7 +131,9 @@ def test_the_same_seed_gives_the_same_bits_for_any_number_of_threads():
     finally:
         steepest.set_num_threads(before)
     assert found[0] == found[1]
-    other = fitted(samples(2000), r1=1.0, generator=(64,), discriminator=(64,), batch_size=500, random_state=1)
+    other = fitted(
+        samples(2000), r1=1.0, generator=(64,), discriminator=(64,), batch_size=500, random_state=1
+    )
     assert other.generator_.arena.tobytes() != found[0][0]
 
 
@@ -207,9 +211,13 @@ def test_labels_come_back_from_files(tmp_path):
 
 
 def test_divergence_leaves_finite_parameters():
-    with pytest.raises(steepest.DivergenceError, match=r"^\[GAN\] training diverged in epoch \d+, .* or pass r1"):
+    with pytest.raises(
+        steepest.DivergenceError, match=r"^\[GAN\] training diverged in epoch \d+, .* or pass r1"
+    ):
         fitted(1e18 * samples(), loss="least_squares", solver="sgd", learning_rate_init=1e3, max_iter=50)
-    model = GAN(**{**SMALL, "loss": "least_squares", "solver": "sgd", "learning_rate_init": 1e3, "max_iter": 50})
+    model = GAN(
+        **{**SMALL, "loss": "least_squares", "solver": "sgd", "learning_rate_init": 1e3, "max_iter": 50}
+    )
     with pytest.raises(steepest.DivergenceError):
         model.fit(1e18 * samples())
     assert np.isfinite(model.discriminator_.arena).all()
@@ -222,7 +230,10 @@ def test_divergence_leaves_finite_parameters():
         # The generator does not move, and the discriminator learns to tell.
         ({"learning_rate_init": 1e-9, "discriminator_learning_rate_init": 0.02}, "discriminator_won"),
         # One sample alone can be made.
-        ({"generator": [nn.Linear(3, 4, init=1e-6)], "learning_rate_init": 1e-9, "max_iter": 4}, "mode_collapse"),
+        (
+            {"generator": [nn.Linear(3, 4, init=1e-6)], "learning_rate_init": 1e-9, "max_iter": 4},
+            "mode_collapse",
+        ),
         ({"loss": "wasserstein", "solver": "sgd", "learning_rate_init": 0.01, "max_iter": 10}, "divergence"),
     ],
 )
@@ -255,12 +266,18 @@ def test_diagnoses_of_losses():
     [
         ({"loss": "minimax"}, "The 'loss' parameter of GAN must be"),
         ({"generator": "resnet"}, r"^\[GAN\] generator must be one of auto, dense, convolutional"),
-        ({"discriminator": (8, 0)}, r"^\[GAN\] discriminator must be a name, positive numbers of units or layers"),
+        (
+            {"discriminator": (8, 0)},
+            r"^\[GAN\] discriminator must be a name, positive numbers of units or layers",
+        ),
         ({"generator": [nn.Linear(3, 4), 5]}, r"^\[GAN\] generator must have layers only, or numbers only"),
         ({"generator": [nn.Linear(3, 5)]}, r"^\[GAN\] generator has 5 outputs, but must have 4"),
         ({"discriminator": [nn.Linear(5, 1)]}, r"^\[GAN\] discriminator: Linear\(5, 1\) takes"),
         ({"discriminator": [nn.Linear(4, 2)]}, r"^\[GAN\] discriminator has 2 outputs, but must have 1"),
-        ({"generator": "convolutional"}, r"^\[GAN\] generator='convolutional' takes images: pass image_shape"),
+        (
+            {"generator": "convolutional"},
+            r"^\[GAN\] generator='convolutional' takes images: pass image_shape",
+        ),
         ({"image_shape": (3, 3)}, r"^\[GAN\] image_shape=\(3, 3\) has 9 items, but X has 4 features"),
         (
             {"updates": "simultaneous", "discriminator_steps": 2},
@@ -289,7 +306,9 @@ def test_bad_samples_and_labels():
         fitted(X, y[:59])
     with pytest.raises(ValueError, match=r"^\[GAN\] Unknown label type"):
         fitted(X, X[:, 0])
-    with pytest.raises(ValueError, match=r"^\[GAN\] X has images of shape \(3, 3, 1\), but image_shape is \(2, 2, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"^\[GAN\] X has images of shape \(3, 3, 1\), but image_shape is \(2, 2, 1\)"
+    ):
         fitted(np.zeros((5, 3, 3)), image_shape=(2, 2))
     with pytest.raises(ValueError, match=r"^\[GAN\] X must have shape"):
         fitted(np.zeros((5, 3, 3, 1, 1)))
@@ -297,7 +316,10 @@ def test_bad_samples_and_labels():
     for call, message in (
         (lambda: model.sample(-1), "n"),
         (lambda: model.sample(2, "up"), "y has the label .*'up'.*, but the model knows"),
-        (lambda: model.sample(2, ["left"]), r"y must be a label or 2 labels, one for each sample, got shape \(1,\)"),
+        (
+            lambda: model.sample(2, ["left"]),
+            r"y must be a label or 2 labels, one for each sample, got shape \(1,\)",
+        ),
         (lambda: model.discriminate(X), "the model was fitted with labels: pass y"),
         (lambda: fitted(X).sample(2, "left"), "y is for a model that was fitted with labels"),
     ):

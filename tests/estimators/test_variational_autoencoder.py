@@ -101,9 +101,7 @@ def test_bounds_are_their_formulas():
     """The two bounds with their draws, written out in NumPy, for both likelihoods."""
     X = digits()[:7].astype(np.float64)
     for likelihood in ("bernoulli", "gaussian"):
-        model = VariationalAutoencoder(
-            3, (5,), likelihood=likelihood, max_iter=2, random_state=0
-        ).fit(X)
+        model = VariationalAutoencoder(3, (5,), likelihood=likelihood, max_iter=2, random_state=0).fit(X)
         mean, variance = model.posterior(X)
         z, logs, total = [], [], 0.0
         for draw in range(4):
@@ -185,7 +183,9 @@ def test_gradients_of_the_bound_are_differences(beta, rng):
                 network.arena[place] = kept + sign * step
                 values.append(loss_of())
             network.arena[place] = kept
-            np.testing.assert_allclose(found[place], (values[0] - values[1]) / (2 * step), rtol=1e-5, atol=1e-8)
+            np.testing.assert_allclose(
+                found[place], (values[0] - values[1]) / (2 * step), rtol=1e-5, atol=1e-8
+            )
 
 
 def test_a_given_variance_stays():
@@ -290,7 +290,9 @@ def test_callbacks_and_files(tmp_path, capsys):
             numbers.append((epoch.number, model.transform(factors(5)).shape))
             return epoch.number == 2
 
-    model = VariationalAutoencoder(**{**SMALL, "max_iter": 9}, verbose=True, callbacks=[Watch()]).fit(factors(100))
+    model = VariationalAutoencoder(**{**SMALL, "max_iter": 9}, verbose=True, callbacks=[Watch()]).fit(
+        factors(100)
+    )
     assert numbers == [(1, (5, 2)), (2, (5, 2))]
     assert model.n_iter_ == 2
     assert capsys.readouterr().out.splitlines()[1].startswith("Epoch 2, loss ")
@@ -306,7 +308,9 @@ def test_callbacks_and_files(tmp_path, capsys):
 
 def test_divergence_leaves_finite_parameters():
     model = VariationalAutoencoder(**{**SMALL, "max_iter": 50}, solver="sgd", learning_rate_init=1e6)
-    with pytest.raises(steepest.DivergenceError, match=r"^\[VariationalAutoencoder\] training diverged in epoch \d, "):
+    with pytest.raises(
+        steepest.DivergenceError, match=r"^\[VariationalAutoencoder\] training diverged in epoch \d, "
+    ):
         model.fit(1e3 * factors(100))
     for network in (model.encoder_, model.decoder_):
         assert np.isfinite(network.arena).all()
@@ -340,7 +344,10 @@ def test_bad_arguments(linear):
         VariationalAutoencoder().noise_variance_  # noqa: B018
     for call, message in (
         (lambda: model.score_samples(X, 0), "n_draws"),
-        (lambda: model.score_samples(X, bound="upper"), "bound must be 'evidence' or 'importance', got 'upper'"),
+        (
+            lambda: model.score_samples(X, bound="upper"),
+            "bound must be 'evidence' or 'importance', got 'upper'",
+        ),
         (lambda: model.inverse_transform(np.zeros((2, 3))), r"X must have 2 columns, as transform returns"),
         (lambda: model.transform(X[:, :5]), "features"),
         (lambda: model.sample(-1), "n"),

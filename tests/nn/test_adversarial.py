@@ -178,7 +178,7 @@ def penalised(activation, dtype, n_out=1):
 
 
 def exact_penalty(values, activation, x, weights):
-    """``mean_i |g_i|^2`` with the gradient g_i of the weighted outputs, by the chain rule, as a function of parameters."""
+    """``mean_i |g_i|^2`` with the gradient g_i of the weighted outputs, by the chain rule."""
     w1, b1, w2, b2, w3, _ = values
     if activation.name == "tanh":
         f, slope = np.tanh, lambda y: 1 - np.tanh(y) ** 2
@@ -219,7 +219,9 @@ def test_the_gradient_of_the_r1_penalty(activation, dtype, labels, rng):
                 moved[place][item] += sign * step
                 found.append(strength / 2 * exact_penalty(moved, activation, wide, weights))
             expected[item] = (found[0] - found[1]) / (2 * step)
-        np.testing.assert_allclose(parameter.grad, expected, rtol=0, atol=max(tolerance, 1e-9), err_msg=parameter.name)
+        np.testing.assert_allclose(
+            parameter.grad, expected, rtol=0, atol=max(tolerance, 1e-9), err_msg=parameter.name
+        )
 
 
 def test_the_gradient_of_the_r1_penalty_of_convolutions(rng):
@@ -288,7 +290,9 @@ def test_gradients_of_both_players_are_differences(name, rng):
                 arena[place] = kept + sign * step
                 values.append(loss_of())
             arena[place] = kept
-            np.testing.assert_allclose(found[place], (values[0] - values[1]) / (2 * step), rtol=1e-6, atol=1e-9)
+            np.testing.assert_allclose(
+                found[place], (values[0] - values[1]) / (2 * step), rtol=1e-6, atol=1e-9
+            )
 
 
 def test_a_discriminator_that_is_flat_has_no_penalty():

@@ -205,7 +205,10 @@ def test_the_same_seed_gives_the_same_model(tmp_path):
         (["train", "--solver", "newton"], "invalid choice: 'newton'"),
         (["train", "--steps", "5"], "--steps is for models of text"),
         (["train", "--model", "gan", "--steps", "5"], "--steps is for models of text"),
-        (["train", "--model", "vae", "--solver", "natural"], "--solver natural is for classifiers, not for --model vae"),
+        (
+            ["train", "--model", "vae", "--solver", "natural"],
+            "--solver natural is for classifiers, not for --model vae",
+        ),
         (["train", "--model", "gan", "--batch-size", "1150"], "--batch-size 1150 is more than the 1149"),
         (["train", "--model", "gru"], "--model gru needs a text: pass --text with a file"),
         (

@@ -67,16 +67,16 @@ def _build_parser() -> argparse.ArgumentParser:
         description="Train a network with a softmax on handwritten digits, or on other images in the format of MNIST; "
         "a fifth of the training images is held out for validation. With --text, train a model of the characters of "
         "a file, and print what it writes as it learns; the last tenth of the text is for validation. Writes the model "
-        "(model.safetensors, an MLPClassifier, a ConvClassifier, a GAN, a VariationalAutoencoder or a LanguageModel for "
-        "steepest.load) and, where "
-        "Matplotlib is installed, learning_curve.png.",
+        "(model.safetensors, an MLPClassifier, a ConvClassifier, a GAN, a VariationalAutoencoder or a LanguageModel "
+        "for steepest.load) and, where Matplotlib is installed, learning_curve.png.",
     )
     _add_shared(train)
     train.add_argument(
         "--model",
         choices=(*IMAGE_MODELS, *GENERATIVE_MODELS, *TEXT_MODELS),
         help="for images, layers of ReLU units, or a convolutional network: LeNet-5, two convolutions, or three "
-        "residual blocks (default mlp); gan and vae make new images instead, written as samples.png after each epoch; for text, layers of attention or recurrent layers (default transformer)",
+        "residual blocks (default mlp); gan and vae learn to make images, and write samples.png after each epoch; for "
+        "text, layers of attention or recurrent layers (default transformer)",
     )
     train.add_argument("--text", metavar="FILE", help="a text in UTF-8, for a model of text")
     train.add_argument(

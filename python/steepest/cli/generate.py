@@ -70,7 +70,8 @@ class _Pictures(Monitor):
             self.problem = f"no picture of samples: {error}"
             return
         try:
-            axes.figure.savefig(self._path / SAMPLES_FILE, dpi=120, bbox_inches="tight")
+            whole: Any = axes.figure
+            whole.savefig(self._path / SAMPLES_FILE, dpi=120, bbox_inches="tight")
         except OSError as error:
             raise CommandError(f"cannot write to {self._path}: {error.strerror}") from error
 
@@ -111,7 +112,9 @@ def train_generative(arguments: argparse.Namespace) -> int:
     if arguments.steps is not None:
         raise CommandError("--steps is for models of text, with --text; images have --epochs")
     if arguments.solver != "adam":
-        raise CommandError(f"--solver {arguments.solver} is for classifiers, not for --model {arguments.model}")
+        raise CommandError(
+            f"--solver {arguments.solver} is for classifiers, not for --model {arguments.model}"
+        )
     data = load_images(arguments.data, arguments.seed)
     data.require_batch(arguments.batch_size)
     output = made_folder(arguments.output)

@@ -41,7 +41,7 @@ from steepest.training.trainer import Trainer
 from ._architecture import make_activation
 from ._generative.base import GenerativeModel, rows_in_unit_interval
 from ._generative.diagnosis import ADVICE, diagnose, total_variance
-from ._generative.layers import Named, layers_to_features, layers_to_samples, require_valid
+from ._generative.layers import Named, behind, layers_to_features, layers_to_samples, require_valid
 from ._parameters import ACTIVATIONS, Device, Precision, prefixed, store_parameters
 
 _DIAGNOSED = 512  # samples whose variance is compared with that of the data
@@ -51,8 +51,7 @@ class GAN(GenerativeModel):
     """Generative adversarial network: a generator of samples, and a discriminator that it learns to deceive.
 
     The generator makes samples of normal numbers. The discriminator gives scores, high ones for samples of the data and
-    low ones for generated samples. Both are trained in turns [1]_. Where each has a captured graph, a step takes no
-    time in Python.
+    low ones for generated samples. Both are trained in turns [1]_, each by a captured graph.
 
     Parameters
     ----------
@@ -61,21 +60,23 @@ class GAN(GenerativeModel):
     generator, discriminator : {"auto", "dense", "convolutional"}, sequence of int or list of layers, default="auto"
         Numbers of units of the hidden layers; ``"dense"`` has (128, 128). ``"convolutional"`` is for images: strided
         convolutions that halve height and width, with `n_maps` maps and twice as many each time, and transposed ones in
-        the generator [2]_; ``"auto"`` takes it for images of 16 x 16 pixels or more. Layers of `steepest.nn` of the generator take ``n_latent``
-        numbers, and with labels a one among ``n_classes`` behind them, and make the features of a sample; those of the
-        discriminator take rows, or images of `image_shape_`, and have one output, with labels ``1 + n_classes``.
+        the generator [2]_; ``"auto"`` takes it for images of 16 x 16 pixels or more. Layers of `steepest.nn` of the
+        generator take ``n_latent`` numbers, and with labels a one among ``n_classes`` behind them, and make the
+        features of a sample; those of the discriminator take rows, or images of `image_shape_`, and have one output,
+        with labels ``1 + n_classes``.
     activation : str or pair, default=("leaky_relu", 0.2)
         Activation of the hidden layers.
     output_activation : str, pair or "auto", default="auto"
-        Activation of the generated samples; ``"auto"`` is the logistic function for images in [0, 1], else the identity.
+        Activation of the generated samples; ``"auto"`` is the logistic function for images in [0, 1], else the
+        identity.
     n_maps : int, default=16
         Maps of the largest convolution.
     loss : {"non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"}, default="non_saturating"
-        What the two minimise. The relativistic loss compares a sample with a generated one, and misses parts of the data
-        less often [6]_.
+        What the two minimise. The relativistic loss compares a sample with a generated one, and misses parts of the
+        data less often [6]_.
     r1 : float, default=0.0
-        Strength of the R1 penalty, half the mean squared length of the gradient of the score at the samples [3]_. With it,
-        training converges near the equilibrium; 0.1 to 10 are usual.
+        Strength of the R1 penalty, half the mean squared length of the gradient of the score at the samples [3]_. With
+        it, training converges near the equilibrium; 0.1 to 10 are usual.
     clip : float or None, default=None
         Bound of the size of the discriminator's parameters after each step, for ``loss="wasserstein"`` [4]_.
     updates : {"alternating", "simultaneous"}, default="alternating"
@@ -258,10 +259,10 @@ class GAN(GenerativeModel):
             self._last_activation(X),
         ]
         options: dict[str, Any] = {"dtype": dtype, "device": device, "precision": self.precision}
-        generator = nn.Network([nn.Input(n_in), *samples], seed=int(seeds[0]), **options)
-        self.discriminator_ = nn.Network([nn.Input(d), *outputs], seed=int(seeds[1]), **options)
+        generator = nn.Network(behind(n_in, samples), seed=int(seeds[0]), **options)
+        self.discriminator_ = nn.Network(behind(d, outputs), seed=int(seeds[1]), **options)
         # What samples are made with: the averages, beside the network that is trained.
-        self.generator_ = nn.Network([nn.Input(n_in), *samples], seed=int(seeds[0]), **options)
+        self.generator_ = nn.Network(behind(n_in, samples), seed=int(seeds[0]), **options)
         self.device_, self._cupy_inputs = device, cupy_inputs
         self._set_classes(classes, ids)
         self.loss_curve_, self.n_iter_, self.diagnosis_ = [], 0, []
@@ -341,7 +342,7 @@ class GAN(GenerativeModel):
         if given == "auto":
             is_image = self.image_shape_ is not None
             given = "sigmoid" if is_image and rows_in_unit_interval(X) else "identity"
-        return make_activation(self, given)  # type: ignore[arg-type]
+        return make_activation(self, given)
 
     # ------------------------------------------------------------------------------------------------- labels
 
@@ -378,12 +379,16 @@ class GAN(GenerativeModel):
             labels = np.repeat(labels, n)
         if labels.shape != (n,):
             raise ValueError(
-                prefixed(self, f"y must be a label or {n} labels, one for each sample, got shape {labels.shape}")
+                prefixed(
+                    self, f"y must be a label or {n} labels, one for each sample, got shape {labels.shape}"
+                )
             )
         known = np.isin(labels, classes)
         if not known.all():
             raise ValueError(
-                prefixed(self, f"y has the label {labels[~known][0]!r}, but the model knows {classes.tolist()}")
+                prefixed(
+                    self, f"y has the label {labels[~known][0]!r}, but the model knows {classes.tolist()}"
+                )
             )
         rows = np.eye(len(classes), dtype=self._main.dtype)[np.searchsorted(classes, labels)]
         return to_device(rows, self._main.device)

@@ -44,8 +44,8 @@ class VariationalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     """Variational autoencoder: a density of samples, with codes that are normally distributed.
 
     A sample x is made of a code z with the density N(0, I) by a network, the decoder, which gives the mean of each
-    feature. A second network, the encoder, gives mean and variance of a Gaussian q(z | x), which approximates the density
-    of the code of a sample. Both are trained to maximise the evidence lower bound of the log-likelihood,
+    feature. A second network, the encoder, gives mean and variance of a Gaussian q(z | x), which approximates the
+    density of the code of a sample. Both are trained to maximise the evidence lower bound of the log-likelihood,
     ``E_q[log p(x | z)] - beta KL(q(z | x) || p(z))`` [1]_ [2]_.
 
     Parameters
@@ -54,8 +54,9 @@ class VariationalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Numbers in a code.
     encoder : {"auto", "dense", "convolutional"}, sequence of int or list of layers, default="auto"
         Numbers of units of the encoder's hidden layers; ``"dense"`` has (128, 128). ``"convolutional"`` is for images:
-        convolutions that halve height and width, with `n_maps` maps and twice as many each time; ``"auto"`` takes it for
-        images of 16 x 16 pixels or more. Layers of `steepest.nn` take rows, or images of `image_shape_`, and must have ``2 * n_latent`` outputs.
+        convolutions that halve height and width, with `n_maps` maps and twice as many each time; ``"auto"`` takes it
+        for images of 16 x 16 pixels or more. Layers of `steepest.nn` take rows, or images of `image_shape_`, and must
+        have ``2 * n_latent`` outputs.
     decoder : as `encoder`, or None, default=None
         Layers of the decoder; None for those of the encoder in reverse. A list of layers takes ``n_latent`` numbers and
         makes the features: logits for ``likelihood="bernoulli"``.
@@ -93,8 +94,8 @@ class VariationalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     Attributes
     ----------
     encoder_, decoder_ : Network
-        The networks. Those of the encoder have two outputs, means with log-variances and a draw; the decoder's output is
-        the parameters of the likelihood.
+        The networks. Those of the encoder have two outputs, means with log-variances and a draw; the decoder's output
+        is the parameters of the likelihood.
     noise_variance_ : float or None
         Variance of the Gaussian likelihood.
     loss_curve_ : list of float
@@ -246,15 +247,15 @@ class VariationalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """Return the layers of the encoder, and those of the decoder as far as means or logits."""
         encoder = layers_to_features(self, self.encoder, self.image_shape_, d, 2 * self.n_latent, "encoder")
         if self.decoder is not None:
-            return encoder, layers_to_samples(self, self.decoder, self.image_shape_, self.n_latent, d, "decoder")
+            return encoder, layers_to_samples(
+                self, self.decoder, self.image_shape_, self.n_latent, d, "decoder"
+            )
         given: Any = self.encoder
         if any(isinstance(one, Layer) for one in (given if isinstance(given, (list, tuple)) else ())):
             raise ValueError(prefixed(self, "decoder must be given beside an encoder of layers"))
         if isinstance(given, (list, tuple)):
             given = given[::-1]
-        return encoder, layers_to_samples(
-            self, given, self.image_shape_, self.n_latent, d, "decoder"
-        )
+        return encoder, layers_to_samples(self, given, self.image_shape_, self.n_latent, d, "decoder")
 
     # ------------------------------------------------------------------------------------------------- codes
 
@@ -360,11 +361,11 @@ class VariationalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     ) -> Array:
         """Return lower bounds of the log-likelihood of each sample.
 
-        The evidence lower bound is ``E_q[log p(x | z)] - KL(q(z | x) || p(z))``, whose expectation is estimated by a mean
-        over draws and whose divergence is exact. The importance-weighted bound ``log mean_j p(x, z_j) / q(z_j | x)``
-        tends to the log-likelihood with the number of draws (Y. Burda, R. Grosse, R. Salakhutdinov, "Importance weighted
-        autoencoders", ICLR 2016). All samples share the normal numbers of a draw, so that the bound of one does not depend
-        on the others; the errors of the draws do not average out over samples, as they do in `score`.
+        The evidence lower bound is ``E_q[log p(x | z)] - KL(q(z | x) || p(z))``, whose expectation is estimated by a
+        mean over draws and whose divergence is exact. The importance-weighted bound ``log mean_j p(x, z_j) / q(z_j |
+        x)`` tends to the log-likelihood with the number of draws (Y. Burda, R. Grosse, R. Salakhutdinov, "Importance
+        weighted autoencoders", ICLR 2016). All samples share the normal numbers of a draw, so that the bound of one
+        does not depend on the others; the errors of the draws do not average out over samples, as they do in `score`.
 
         Parameters
         ----------
@@ -447,7 +448,8 @@ class VariationalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             found: Array = total - math.log(n_draws)
             return found
         m, s = mean.astype(np.float64), s.astype(np.float64)
-        found = total / n_draws - 0.5 * (m**2 + xp.expm1(s) - s).sum(axis=1)
+        found = total / n_draws
+        found -= 0.5 * (m**2 + xp.expm1(s) - s).sum(axis=1)
         return found
 
     def _log_likelihoods(self, rows: Array, z: Array) -> Array:

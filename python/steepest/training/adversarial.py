@@ -1,4 +1,4 @@
-"""Training of a generator and a discriminator against each other: two programs, or one that takes both steps at once."""
+"""Training of a generator and a discriminator against each other: two programs, or one with both steps."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Judge:
         return score_of(outputs, self._chosen)
 
     def spread(self, d_score: Array) -> Array:
-        """Return the gradient by the outputs from that by the scores, for the samples of the last pass or twice them."""
+        """Return the gradient by the outputs from that by the scores, for the rows of the last pass or twice them."""
         chosen = self._chosen
         if chosen is None:
             return d_score

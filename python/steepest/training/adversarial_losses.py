@@ -12,7 +12,9 @@ from steepest._runtime.memory import array_namespace
 Result = tuple[Float64Array, Array]
 
 # kept by hand: type checkers take names from the source
-AdversarialName: TypeAlias = Literal["non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"]
+AdversarialName: TypeAlias = Literal[
+    "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"
+]
 
 
 @dataclass(frozen=True)

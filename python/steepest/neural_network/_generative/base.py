@@ -164,7 +164,9 @@ class GenerativeModel(BaseEstimator, metaclass=ABCMeta):
         for callback in self.callbacks or ():
             if not isinstance(callback, Callback):
                 raise TypeError(
-                    prefixed(self, f"callbacks must be objects of steepest.callbacks.Callback, got {callback!r}")
+                    prefixed(
+                        self, f"callbacks must be objects of steepest.callbacks.Callback, got {callback!r}"
+                    )
                 )
 
     def _optimizer(self, networks: Iterable[nn.Network], rate: float) -> optim.Optimizer:
@@ -206,7 +208,8 @@ class GenerativeModel(BaseEstimator, metaclass=ABCMeta):
             if self.verbose:
                 with above_bars():
                     print(f"Epoch {epoch.number}, {text}")
-            return any([callback.epoch_done(self, epoch) for callback in callbacks])
+            answers = [callback.epoch_done(self, epoch) for callback in callbacks]
+            return any(answers)
 
         for callback in callbacks:
             callback.fit_begun(self)
@@ -250,4 +253,3 @@ class GenerativeModel(BaseEstimator, metaclass=ABCMeta):
 def rows_in_unit_interval(X: Array) -> bool:
     """Return whether all items lie in [0, 1]; those of uint8 do, since they are divided by 255."""
     return bool(X.dtype == np.uint8) or bool(((X >= 0) & (X <= 1)).all())
-

@@ -22,17 +22,16 @@ _NARROW = 0.1
 
 ADVICE = {
     "discriminator_won": (
-        "the discriminator tells all samples from generated ones, so that the generator learns nothing: pass r1 (such as "
-        "r1=1.0), lower discriminator_learning_rate_init, or take fewer discriminator_steps"
+        "the discriminator tells all samples from generated ones, so that the generator learns nothing: pass r1 "
+        "(such as r1=1.0), lower discriminator_learning_rate_init, or take fewer discriminator_steps"
     ),
     "divergence": (
-        "the losses grow without bounds: lower learning_rate_init, pass r1 (such as r1=1.0), or with loss='wasserstein' "
-        "clip (such as clip=0.05)"
+        "the losses grow without bounds: lower learning_rate_init, pass r1 (such as r1=1.0), or with "
+        "loss='wasserstein' clip (such as clip=0.05)"
     ),
     "mode_collapse": (
-        "the generated samples hardly differ from each other, and the generator follows the discriminator from one kind of "
-        "sample to the next: pass r1 (such as r1=1.0), lower both learning rates, take a larger batch_size or n_latent, or "
-        "more discriminator_steps"
+        "the generated samples hardly differ from each other: pass loss='relativistic' with r1 (such as r1=1.0) and "
+        "beta_1=0, lower both learning rates, or take a larger batch_size or more discriminator_steps"
     ),
 }
 

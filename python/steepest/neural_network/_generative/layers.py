@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from steepest import nn
 from steepest.estimators.data import is_size
+from steepest.nn.initializers import Initializer
 from steepest.nn.layers import Layer
 
 from .._architecture import make_activation
@@ -54,7 +55,7 @@ def layers_to_features(
         found = [*before, *layers, nn.Flatten()]
         _require_outputs(model, name, found, n_in, n_out)
         return found
-    init = "he_uniform"
+    init: Initializer = "he_uniform"
     if not _is_convolutional(model, name, given, shape):
         return _dense([n_in, *_units(model, name, given)], n_out, activation, init)
     assert shape is not None
@@ -81,7 +82,7 @@ def layers_to_samples(
         found = [*layers, nn.Flatten()]
         _require_outputs(model, name, found, n_in, n_out)
         return found
-    init = "he_uniform"
+    init: Initializer = "he_uniform"
     if not _is_convolutional(model, name, given, shape):
         return _dense([n_in, *_units(model, name, given)], n_out, activation, init)
     assert shape is not None
@@ -96,6 +97,11 @@ def layers_to_samples(
     return [*found[:-1], nn.Flatten()]
 
 
+def behind(n_in: int, layers: list[Layer]) -> list[Any]:
+    """Return a chain of layers behind an input of so many numbers."""
+    return [nn.Input(n_in), *layers]
+
+
 def require_valid(model: Any, name: str) -> None:
     """Raise ValueError unless a parameter describes layers; shapes are checked when the layers are made."""
     given: Any = getattr(model, name)
@@ -103,7 +109,8 @@ def require_valid(model: Any, name: str) -> None:
         if given not in NAMES:
             raise ValueError(
                 prefixed(
-                    model, f"{name} must be one of {', '.join(NAMES)}, numbers of units or layers, got {given!r}"
+                    model,
+                    f"{name} must be one of {', '.join(NAMES)}, numbers of units or layers, got {given!r}",
                 )
             )
     elif _own_layers(model, name, given) is None:
@@ -154,7 +161,8 @@ def _units(model: Any, name: str, given: Any) -> tuple[int, ...]:
     if not all(is_size(size) for size in sizes):
         raise ValueError(
             prefixed(
-                model, f"{name} must be a name, positive numbers of units or layers of steepest.nn, got {given!r}"
+                model,
+                f"{name} must be a name, positive numbers of units or layers of steepest.nn, got {given!r}",
             )
         )
     return tuple(int(size) for size in sizes)

@@ -16,6 +16,8 @@ from steepest._runtime.memory import array_namespace
 from steepest.nn.layers import Layer
 from steepest.nn.ops.sample_gaussian import standard_normal
 
+from .layers import behind
+
 LIKELIHOODS = ("gaussian", "bernoulli")
 _SMALLEST_VARIANCE = 1e-6  # initial variance for data that are constant
 
@@ -56,9 +58,9 @@ class Likelihood:
     def network(self, n_latent: int, layers: list[Layer], **options: Any) -> nn.Network:
         """Return the decoder of layers that make means or logits."""
         if self.name == "bernoulli":
-            return nn.Network([nn.Input(n_latent), *layers], **options)
+            return nn.Network(behind(n_latent, layers), **options)
         variance = nn.LogVariance(shared=True, init=math.log(self.variance))
-        network = nn.Network([nn.Input(n_latent), *layers, variance], **options)
+        network = nn.Network(behind(n_latent, [*layers, variance]), **options)
         if self.fixed:
             network.freeze(len(network.layers) - 1)
         return network
@@ -82,7 +84,8 @@ class Likelihood:
             return found
         d = x.shape[1]
         mean, s = z[:, :d], z[:, d:]
-        found = -0.5 * (s + (x - mean) ** 2 * xp.exp(-s) + math.log(2 * math.pi)).sum(axis=1)
+        found = (s + (x - mean) ** 2 * xp.exp(-s) + math.log(2 * math.pi)).sum(axis=1)
+        found *= -0.5
         return found
 
     def mean(self, parameters: Array) -> Array:

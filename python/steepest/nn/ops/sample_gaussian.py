@@ -138,7 +138,8 @@ def _halves(x: Array) -> tuple[Array, Array]:
 
 
 def _half_of(like: Array) -> Array:
-    return array_namespace(like).full((), 0.5, like.dtype)
+    half: Array = array_namespace(like).full((), 0.5, like.dtype)
+    return half
 
 
 def _set_zero(array: Array) -> None:
