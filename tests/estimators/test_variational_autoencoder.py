@@ -354,14 +354,3 @@ def test_bad_arguments(linear):
     ):
         with pytest.raises(ValueError, match=message):
             call()
-
-
-def test_arrays_of_cuda_stay_there(cupy):
-    model = VariationalAutoencoder(**SMALL).fit(cupy.asarray(factors(60)))
-    assert model.device_ == "cuda"
-    X = factors(5)
-    assert isinstance(model.transform(cupy.asarray(X)), cupy.ndarray)
-    assert isinstance(model.sample(2), cupy.ndarray)
-    assert isinstance(model.score_samples(cupy.asarray(X)), cupy.ndarray)
-    twin = VariationalAutoencoder(**SMALL).fit(factors(60))
-    np.testing.assert_allclose(model.score_samples(X), twin.score_samples(X), rtol=1e-6)

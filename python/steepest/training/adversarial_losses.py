@@ -60,7 +60,7 @@ class AdversarialLoss:
         """Return the loss of scores (n, 1), of which the first should be higher, and its gradient by these."""
         xp = array_namespace(better)
         difference = K.add(better, K.multiply(worse, xp.full((), -1.0, worse.dtype)))
-        return K.log_loss(difference, xp.ones_like(difference))
+        return K.log_loss(difference, xp.ones(difference.shape, difference.dtype))
 
     def of_real(self, score: Array) -> Result:
         """Return the discriminator's loss of scores (n, 1) of samples, float64, and its gradient by the scores."""

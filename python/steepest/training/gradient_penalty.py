@@ -104,6 +104,6 @@ class GradientPenalty:
 
 def length_of(X: Array) -> float:
     """Return the root mean square of the lengths of rows; those of uint8 are divided by 255."""
-    xp = array_namespace(X)
-    squares = xp.square(X.astype(np.float32 if X.dtype == np.uint8 else X.dtype)).sum(axis=1)
+    rows = X.astype(np.float32 if X.dtype == np.uint8 else X.dtype)
+    squares = (rows * rows).sum(axis=1)
     return math.sqrt(float(squares.mean(dtype=np.float64))) / (255.0 if X.dtype == np.uint8 else 1.0)

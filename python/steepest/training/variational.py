@@ -40,7 +40,7 @@ def prior_divergence(code: Array, beta: float = 1.0) -> tuple[Float64Array, Arra
         Its gradient times beta.
     """
     xp, n, k = array_namespace(code), len(code), code.shape[1] // 2
-    value = K.output_divergence(code, xp.zeros_like(code), "gaussian_learned_variance")
+    value = K.output_divergence(code, xp.zeros(code.shape, code.dtype), "gaussian_learned_variance")
     d_code = xp.empty(code.shape, code.dtype)
     d_mean, d_log_variance = d_code[:, :k], d_code[:, k:]
     K.multiply(code[:, :k], xp.full((), beta / n, code.dtype), out=d_mean)

@@ -16,6 +16,7 @@ from steepest._runtime.memory import array_namespace
 from steepest.nn.layers import Layer
 from steepest.nn.ops.sample_gaussian import standard_normal
 
+from .diagnosis import total_variance
 from .layers import behind
 
 LIKELIHOODS = ("gaussian", "bernoulli")
@@ -51,9 +52,7 @@ class Likelihood:
             return cls(model.likelihood, float(given), fixed=True)
         if model.likelihood == "bernoulli":
             return cls(model.likelihood)
-        scale = 255.0 if X.dtype == np.uint8 else 1.0
-        variance = float(X.var(axis=0, dtype=np.float64).mean()) / scale**2
-        return cls(model.likelihood, max(variance, _SMALLEST_VARIANCE))
+        return cls(model.likelihood, max(total_variance(X) / X.shape[1], _SMALLEST_VARIANCE))
 
     def network(self, n_latent: int, layers: list[Layer], **options: Any) -> nn.Network:
         """Return the decoder of layers that make means or logits."""
@@ -80,7 +79,7 @@ class Likelihood:
         xp, x = array_namespace(x), x.astype(np.float64)
         z = parameters.astype(np.float64)
         if self.name == "bernoulli":
-            found: Array = (x * z - xp.logaddexp(0.0, z)).sum(axis=1)
+            found: Array = (x * z - K.activation(z, "softplus")).sum(axis=1)
             return found
         d = x.shape[1]
         mean, s = z[:, :d], z[:, d:]

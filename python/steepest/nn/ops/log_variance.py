@@ -46,7 +46,7 @@ class LogVarianceOperation(Operation):
         mean = xp.zeros(inputs[0].shape, output.dtype) if x is None else x
         given = moved_parameters.get("log_variance")
         change = xp.zeros((1,), output.dtype) if given is None else given
-        return _side_by_side(mean, change, xp.empty_like(output))
+        return _side_by_side(mean, change, xp.empty(output.shape, output.dtype))
 
     def __repr__(self) -> str:
         return "log_variance"
@@ -55,5 +55,7 @@ class LogVarianceOperation(Operation):
 def _side_by_side(mean: Array, log_variance: Array, out: Array) -> Array:
     n = mean.shape[1]
     K.copy(mean, out=out[:, :n])
-    K.copy(array_namespace(mean).broadcast_to(log_variance, mean.shape), out=out[:, n:])
+    # A sum is broadcast, which a copy is not.
+    rest = K.multiply(mean, array_namespace(mean).zeros((), mean.dtype), out=out[:, n:])
+    K.add(rest, log_variance, out=rest)
     return out
