@@ -12,6 +12,7 @@ import numpy as np
 
 from steepest._cpu import DivergenceError
 from steepest._runtime.arrays import Float64Array
+from steepest._runtime.memory import to_host
 from steepest.callbacks import Callback, Epoch, above_bars
 
 from ._environments import Environments
@@ -121,14 +122,17 @@ class Learning:
             self._recent.returns.append(own_return)
             self._recent.lengths.append(length)
             agent.episode_returns_.append(own_return)
-        scale = self._reward_scale() if agent.normalize_rewards else 1.0
-        explained = rollout.judge(learned.value, self._discounts, scale)
-        entropy = rollout.entropy(rollout.outputs())
         policy_before, value_before = learned.policy.network.arena.copy(), learned.value.network.arena.copy()
         scale_before = learned.value.mean, learned.value.deviation
         try:
-            outcome = self._updated()
-            error = self._fit_values()
+            with np.errstate(over="ignore", invalid="ignore"):
+                scale = self._reward_scale() if agent.normalize_rewards else 1.0
+                explained = rollout.judge(learned.value, self._discounts, scale)
+                if not np.isfinite(to_host(rollout.pull)).all():
+                    raise DivergenceError("the advantages are not finite")
+                entropy = rollout.entropy(rollout.outputs())
+                outcome = self._updated()
+                error = self._fit_values()
         except DivergenceError as diverged:
             # Both networks go back, so that the agent can go on with other parameters.
             learned.policy.network.arena[...] = policy_before

@@ -23,8 +23,8 @@ class NaturalPolicyGradient(Agent):
 
     The gradient is that of `PolicyGradient`. Divergences KL(old policy || new policy) measure the length of a step, and
     the Fisher matrix F of the policy is their second derivative (S. Kakade, "A natural policy gradient", NIPS 2001).
-    The step goes along ``F^-1 g`` to the edge of the ball ``d^T F d / 2 = max_divergence``. It is halved until the
-    divergence over all observations is within the bound and the probability of good actions has risen (trust region
+    The step goes along ``F^-1 g`` to the edge of the ball ``d^T F d / 2 = max_divergence``. It is shortened until
+    the divergence over all observations is within the bound and the probability of good actions has risen (trust region
     policy optimisation: J. Schulman et al., ICML 2015). There is no learning rate for the policy.
 
     Parameters

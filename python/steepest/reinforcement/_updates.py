@@ -21,8 +21,9 @@ from steepest.fisher._layout import dot
 from ._policy import Policy
 from ._rollout import Rollout
 
-# A natural step is halved at most so many times.
-_MOST_HALVINGS = 10
+# A natural step is shortened at most so many times: by half, or where its divergence is less than four times the bound,
+# to a little less than what the bound allows.
+_MOST_TRIES, _SHORTER, _WITHIN = 10, 0.5, 0.95
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def policy_gradient(policy: Policy, rollout: Rollout, entropy: float) -> Array:
 
 
 class NaturalUpdate(Update):
-    """A step along the natural gradient to the edge of a ball of divergence, and halved until it is within the ball.
+    """A step along the natural gradient to the edge of a ball of divergence, and shortened until it is within the ball.
 
     Parameters
     ----------
@@ -192,16 +193,22 @@ class NaturalUpdate(Update):
         step = direction * math.sqrt(2.0 * self._bound / curvature)
         start = network.arena.copy()
         try:
-            for halvings in range(_MOST_HALVINGS):
-                assign(network.arena, start - step * 0.5**halvings)
+            for _ in range(_MOST_TRIES):
+                assign(network.arena, start - step)
                 outcome = comparison.outcome()
                 if outcome.divergence <= self._bound and outcome.loss < unchanged.loss:
                     return outcome
+                step = step * self._shortening(outcome)
         except BaseException:  # Ctrl-C too
             assign(network.arena, start)
             raise
         assign(network.arena, start)
         return unchanged
+
+    def _shortening(self, outcome: Outcome) -> float:
+        """Return the factor of a step that was too long: the divergence grows with its square."""
+        beyond = self._bound / outcome.divergence if outcome.divergence > self._bound else 0.0
+        return _WITHIN * math.sqrt(beyond) if beyond > _SHORTER**2 else _SHORTER
 
     def _solved(self, gradient: Array) -> Array:
         """Return an approximate solution x of ``(F + damping I) x = gradient``."""
