@@ -8,13 +8,13 @@ import warnings
 
 import numpy as np
 import pytest
-from small_environments import Aim, Bandit, Broken, Chain, Steady
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from small_environments import Aim, Bandit, Broken, Chain, Steady
 
 import steepest
 from steepest.callbacks import Callback, Checkpoint, EarlyStopping
-from steepest.reinforcement import PPO, EnvironmentFailure, NaturalPolicyGradient, PolicyGradient
+from steepest.reinforcement import PPO, BrokenEnvironmentError, NaturalPolicyGradient, PolicyGradient
 
 # Each agent with a rate that suits a few updates.
 AGENTS = {
@@ -60,7 +60,9 @@ def test_actions_in_a_box(kind, learned_deviation):
 
 
 @pytest.mark.parametrize(
-    ("terminates", "value"), [(True, 1 + 0.5 + 0.25 + 0.125), (False, 2.0)], ids=["terminates", "limit of time"]
+    ("terminates", "value"),
+    [(True, 1 + 0.5 + 0.25 + 0.125), (False, 2.0)],
+    ids=["terminates", "limit of time"],
 )
 def test_values_at_the_end(terminates, value):
     """Discounted by 1/2, rewards of 1 are worth 2 for ever, and less where there are four at most."""
@@ -112,7 +114,8 @@ def by_file(agent, folder):
 
 @every_agent
 @pytest.mark.parametrize(
-    "way", [by_file, lambda agent, _: pickle.loads(pickle.dumps(agent)), lambda agent, _: copy.deepcopy(agent)]
+    "way",
+    [by_file, lambda agent, _: pickle.loads(pickle.dumps(agent)), lambda agent, _: copy.deepcopy(agent)],
 )
 @pytest.mark.parametrize("env", [Chain, Aim])
 def test_kept_agents_act_and_go_on(kind, way, env, tmp_path, dtype):
@@ -175,7 +178,9 @@ def test_a_failing_environment_ends_the_run_and_leaves_the_policy(fault, tmp_pat
         "shape": "an observation",
     }
     agent = small(NaturalPolicyGradient, lambda: Broken(40, fault))
-    with pytest.raises(EnvironmentFailure, match=rf"^\[Nat.*failed in step 41 of this run: {messages[fault]}") as e:
+    with pytest.raises(
+        BrokenEnvironmentError, match=rf"^\[Nat.*failed in step 41 of this run: {messages[fault]}"
+    ) as e:
         agent.learn(10000, save_to=tmp_path / "agent")
     assert (fault == "raises") == isinstance(e.value.__cause__, OSError)
     twin = small(NaturalPolicyGradient).learn(2 * 128)
@@ -189,7 +194,7 @@ def test_an_environment_that_cannot_begin():
     def make():
         raise OSError("no such robot")
 
-    with pytest.raises(EnvironmentFailure, match=r"^\[PPO\] env could not be called: OSError: no such robot"):
+    with pytest.raises(BrokenEnvironmentError, match=r"^\[PPO\] env could not be called: OSError: no such robot"):
         PPO(make).learn(10)
 
 
@@ -206,7 +211,9 @@ def test_divergence_leaves_the_policy_before_it(monkeypatch):
     agent = small(PPO).learn(256)
     before = agent._learned.policy.network.arena.copy()
     agent.set_params(env=lambda: Huge())
-    with pytest.raises(steepest.DivergenceError, match=r"^\[PPO\] learning diverged in update 3: .* was kept$"):
+    with pytest.raises(
+        steepest.DivergenceError, match=r"^\[PPO\] learning diverged in update 3: .* was kept$"
+    ):
         agent.learn(256)
     np.testing.assert_array_equal(agent._learned.policy.network.arena, before)
     assert agent.n_steps_ == 256
@@ -269,7 +276,9 @@ def test_bad_arguments():
         small(PPO).learn(10, target_return=float("nan"))
     with pytest.raises(TypeError, match=r"^\[PPO\] callbacks must be objects"):
         small(PPO, callbacks=["none"]).learn(10)
-    with pytest.raises(TypeError, match=r"^\[PPO\] env must be the name .* got Bandit: pass a function that makes one"):
+    with pytest.raises(
+        TypeError, match=r"^\[PPO\] env must be the name .* got Bandit: pass a function that makes one"
+    ):
         small(PPO, env=Bandit()).learn(10)
     agent = small(PPO).learn(10)
     agent.set_params(env=Chain)

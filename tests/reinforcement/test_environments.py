@@ -20,7 +20,9 @@ needs_gymnasium = pytest.mark.skipif(
 
 def test_spaces():
     assert observations_of(box(0.0, 1.0, (2, 3))).rows(np.ones((4, 2, 3))).shape == (4, 6)
-    np.testing.assert_array_equal(observations_of(discrete(3, start=-1)).rows([1, -1]), [[0, 0, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(
+        observations_of(discrete(3, start=-1)).rows([1, -1]), [[0, 0, 1], [1, 0, 0]]
+    )
     np.testing.assert_array_equal(actions_of(discrete(3, start=2)).for_environment(np.array([0, 2])), [2, 4])
     bounded = actions_of(box(-1.0, 1.0, (1, 2)))
     np.testing.assert_array_equal(bounded.for_environment(np.array([[-3.0, 0.5]])), [[[-1.0, 0.5]]])
@@ -117,7 +119,9 @@ def test_learning_in_vectorised_environments(mode):
 
 def test_without_gymnasium(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "gymnasium", None)
-    with pytest.raises(ImportError, match=r"^\[PPO\] .* not installed: pip install 'steepest\[reinforcement\]'"):
+    with pytest.raises(
+        ImportError, match=r"^\[PPO\] .* not installed: pip install 'steepest\[reinforcement\]'"
+    ):
         PPO("CartPole-v1").learn(10)
 
 

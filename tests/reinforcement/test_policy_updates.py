@@ -62,7 +62,9 @@ def test_policy_gradient(kind, depends, rng):
 
     def objective():
         z = outputs(policy, rollout.inputs, depends)
-        return -(rollout.pull @ log_probability(z, rollout.coded, discrete)) - 0.1 * entropy(z, discrete).mean()
+        return (
+            -(rollout.pull @ log_probability(z, rollout.coded, discrete)) - 0.1 * entropy(z, discrete).mean()
+        )
 
     policy_gradient(policy, rollout, 0.1)
     for p in policy.network.parameters():
@@ -90,7 +92,12 @@ def test_clipped_gradient(kind, depends, rng):
     optimizer = optim.SGD(network.parameters(), 2.0)
     update = ClippedUpdate(
         *(policy, rollout, optimizer),
-        **{"clip": clip, "n_epochs": 2, "batch_size": N, "entropy": 0.1, "bound": None, "seed": 0},
+        clip=clip,
+        n_epochs=2,
+        batch_size=N,
+        entropy=0.1,
+        bound=None,
+        seed=0,
     )
     before = log_probability(outputs(policy, rollout.inputs, depends), rollout.coded, discrete)
 

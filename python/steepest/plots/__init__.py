@@ -13,6 +13,7 @@ from ._fisher import fisher_discriminant
 from ._images import reconstructions, weight_images
 from ._learning_curve import learning_curve
 from ._projections import projection, projections
+from ._return_curve import return_curve
 from ._saliency import saliency
 from ._topology import network_topology
 
@@ -27,6 +28,7 @@ __all__ = [
     "projection",
     "projections",
     "reconstructions",
+    "return_curve",
     "saliency",
     "weight_images",
 ]

@@ -5,9 +5,9 @@ All agents are used alike: ``agent = NaturalPolicyGradient("CartPole-v1").learn(
 """
 
 from ._advantages import generalised_advantages
-from ._failures import EnvironmentFailure
+from ._errors import BrokenEnvironmentError
 from ._natural_policy_gradient import NaturalPolicyGradient
 from ._policy_gradient import PolicyGradient
 from ._ppo import PPO
 
-__all__ = ["PPO", "EnvironmentFailure", "NaturalPolicyGradient", "PolicyGradient", "generalised_advantages"]
+__all__ = ["PPO", "BrokenEnvironmentError", "NaturalPolicyGradient", "PolicyGradient", "generalised_advantages"]

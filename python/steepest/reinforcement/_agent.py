@@ -81,7 +81,7 @@ class Agent(AgentParameters, BaseEstimator):
         ------
         ValueError, TypeError, ImportError
             If a parameter is not as described, or the environment cannot be used; nothing has changed then.
-        EnvironmentFailure
+        BrokenEnvironmentError
             If an environment raises an exception, or returns something that is not finite or not in its space. The
             policy of the last update remains, in the agent and in `save_to`.
         DivergenceError
@@ -123,14 +123,18 @@ class Agent(AgentParameters, BaseEstimator):
 
     def _environments(self, n: int) -> Environments:
         if self.env is None:
-            raise ValueError(f"[{self._name()}] there is no environment to act in: pass env, or set_params(env=...)")
+            raise ValueError(
+                f"[{self._name()}] there is no environment to act in: pass env, or set_params(env=...)"
+            )
         return make_environments(self.env, n, self._name())
 
     def _begin(self, environments: Environments, device: str) -> Learned:
         """Return what the agent has learned so far, on a device; the first call begins with a new policy."""
         if "_learned" not in self.__dict__:
             seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-            self._learned = begin_learning(self, environments.observations, environments.actions, device, seed)
+            self._learned = begin_learning(
+                self, environments.observations, environments.actions, device, seed
+            )
             self.history_ = {name: [] for name in RECORDED}
             self.episode_returns_, self.n_steps_ = [], 0
             return self._learned
@@ -188,7 +192,9 @@ class Agent(AgentParameters, BaseEstimator):
             raise ValueError(f"[{self._name()}] {error}") from None
         if not len(rows):
             raise ValueError(f"[{self._name()}] there are no observations")
-        actions = policy.action_space.for_environment(policy.actor(len(rows), deterministic=deterministic)(rows))
+        actions = policy.action_space.for_environment(
+            policy.actor(len(rows), deterministic=deterministic)(rows)
+        )
         if not single:
             return actions
         return int(actions[0]) if policy.action_space.is_discrete else actions[0]
@@ -211,7 +217,8 @@ class Agent(AgentParameters, BaseEstimator):
             rows = policy.observations.rows(observations)
         except ValueError as error:
             raise ValueError(f"[{self._name()}] {error}") from None
-        return policy.described(rows)
+        described: Array = policy.described(rows)
+        return described
 
     def evaluate(
         self,
@@ -244,7 +251,7 @@ class Agent(AgentParameters, BaseEstimator):
         ------
         NotFittedError
             If the agent has not learned.
-        EnvironmentFailure
+        BrokenEnvironmentError
             If an environment fails.
         """
         policy = self._policy()

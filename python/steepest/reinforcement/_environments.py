@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from steepest._runtime.arrays import Array, Float64Array
 
-from ._failures import EnvironmentFailure
+from ._errors import BrokenEnvironmentError
 from ._spaces import Actions, Observations, actions_of, observations_of
 
 BoolArray = npt.NDArray[np.bool_]
@@ -77,11 +77,12 @@ class Environments(ABC):
 
         Raises
         ------
-        EnvironmentFailure
+        BrokenEnvironmentError
             If an environment raises an exception, or its observation is not valid.
         """
         self._steps = 0
-        return self._guarded(self._reset, seed)
+        rows: Float64Array = self._guarded(self._reset, seed)
+        return rows
 
     def step(self, actions: Array) -> Step:
         """Take a step in each environment, and begin a new episode where one has ended.
@@ -93,7 +94,7 @@ class Environments(ABC):
 
         Raises
         ------
-        EnvironmentFailure
+        BrokenEnvironmentError
             If an environment raises an exception, or what it returns is not valid: not finite, or not in its space.
         """
         step: Step = self._guarded(self._step, self.actions.for_environment(actions))
@@ -103,11 +104,11 @@ class Environments(ABC):
     def _guarded(self, function: Callable[[Any], Any], argument: Any) -> Any:
         try:
             return function(argument)
-        except EnvironmentFailure:
+        except BrokenEnvironmentError:
             raise
         except Exception as error:
-            text = str(error) if type(error) is _InvalidStep else f"it raised {type(error).__name__}: {error}"
-            raise EnvironmentFailure(
+            text = str(error) if type(error) is _InvalidStepError else f"it raised {type(error).__name__}: {error}"
+            raise BrokenEnvironmentError(
                 f"[{self._name}] the environment failed in step {self._steps + 1} of this run: {text}"
             ) from error
 
@@ -115,16 +116,16 @@ class Environments(ABC):
         try:
             return self.observations.rows(observations)
         except ValueError as error:
-            raise _InvalidStep(str(error)) from None
+            raise _InvalidStepError(str(error)) from None
 
     @staticmethod
     def _rewards(rewards: Any) -> Float64Array:
         try:
             values = np.asarray(rewards, np.float64)
         except (TypeError, ValueError):
-            raise _InvalidStep("a reward is not a number") from None
+            raise _InvalidStepError("a reward is not a number") from None
         if not np.isfinite(values).all():
-            raise _InvalidStep("a reward is not finite")
+            raise _InvalidStepError("a reward is not finite")
         return values
 
     @abstractmethod
@@ -138,7 +139,7 @@ class Environments(ABC):
         """Close the environments that were made here."""
 
 
-class _InvalidStep(ValueError):
+class _InvalidStepError(ValueError):
     """What an environment returned is not valid."""
 
 
@@ -249,7 +250,7 @@ def make_environments(env: Any, n: int, name: str) -> Environments:
         If Gymnasium is needed and not installed.
     TypeError, ValueError
         If `env` is none of these, has other spaces than boxes and discrete ones, or there is no environment of a name.
-    EnvironmentFailure
+    BrokenEnvironmentError
         If a function raises an exception.
     """
     if isinstance(env, str):
@@ -265,7 +266,7 @@ def make_environments(env: Any, n: int, name: str) -> Environments:
     try:
         made = [env() for _ in range(n)]
     except Exception as error:
-        raise EnvironmentFailure(
+        raise BrokenEnvironmentError(
             f"[{name}] env could not be called: {type(error).__name__}: {error}"
         ) from error
     for attribute in ("reset", "step", "observation_space", "action_space"):

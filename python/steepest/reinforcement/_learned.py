@@ -64,7 +64,9 @@ class Learned:
         }
 
 
-def begin_learning(agent: Any, observations: Observations, actions: Actions, device: str, seed: int) -> Learned:
+def begin_learning(
+    agent: Any, observations: Observations, actions: Actions, device: str, seed: int
+) -> Learned:
     """Make policy and values of an agent that has not learned yet."""
     hidden = agent.hidden_layer_sizes
     sizes = (int(hidden),) if isinstance(hidden, (int, np.integer)) else tuple(int(n) for n in hidden)
@@ -94,7 +96,11 @@ def revive(agent: Any, state: dict[str, Any], device: str) -> Learned:
     policy = Policy(network, observations, actions, moments, state["seed"], state["draws"])
     saved = state["value"]
     value = Value(
-        saved["network"].to(device), agent.value_learning_rate, agent.max_norm, saved["mean"], saved["deviation"]
+        saved["network"].to(device),
+        agent.value_learning_rate,
+        agent.max_norm,
+        saved["mean"],
+        saved["deviation"],
     )
     value.optimizer.load_state_dict(_with_rate(saved["optimizer"], agent.value_learning_rate))
     optimizer = agent._make_optimizer(network)

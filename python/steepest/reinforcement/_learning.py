@@ -82,7 +82,7 @@ class Learning:
 
         Raises
         ------
-        EnvironmentFailure, DivergenceError, KeyboardInterrupt
+        BrokenEnvironmentError, DivergenceError, KeyboardInterrupt
             The policy is then that after the last complete update.
         """
         agent, learned = self._agent, self._learned

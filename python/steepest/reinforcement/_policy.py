@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import softmax
@@ -19,6 +19,9 @@ from ._distributions import distribution_of
 from ._moments import Moments
 from ._spaces import Actions, Observations
 
+if TYPE_CHECKING:
+    from steepest._operations import ActivationName
+
 # Half-width of the initial weights of the last layer: at first, all actions are about as probable in every state.
 _SMALL = 0.01
 _KEPT = 8  # captured numbers of rows
@@ -29,7 +32,7 @@ class NetworkOptions:
     """What the networks of an agent are made of: hidden layers, activation, dtype, device, and their seed."""
 
     hidden: tuple[int, ...]
-    activation: str
+    activation: ActivationName
     dtype: np.dtype[Any]
     device: str
     seed: int

@@ -82,7 +82,7 @@ class Rollout:
 
         Raises
         ------
-        EnvironmentFailure
+        BrokenEnvironmentError
             If an environment fails.
         """
         actor, ended = self._policy.actor(self._environments.n, deterministic=False), []
