@@ -1,10 +1,10 @@
-"""Agents that learn to act: `python -m bench.reinforcement [--env NAME] [--seeds N] [--peers PYTHON] [--only NAME ...]`.
+"""Agents that learn to act: `python -m bench.reinforcement [--env NAME] [--seeds N] [--peers PYTHON]`.
 
 The agents of `steepest.reinforcement`, and PPO of stable-baselines3 and TRPO of sb3-contrib, take turns, each run in a
 process of its own. The peers have the settings of their authors' collection rl-baselines3-zoo for CartPole, and
 elsewhere their defaults with our discounts. After the learning each policy plays 100 new episodes by its most probable
 actions. Seconds are those of the learning, without imports. `--peers` names the Python of an environment in which
-stable-baselines3 and sb3-contrib are installed; without it only our agents run.
+stable-baselines3 and sb3-contrib are installed; without it only our agents run. `--only` names agents.
 """
 
 from __future__ import annotations
@@ -84,10 +84,14 @@ def run_theirs(name: str, env: str, task: Task, seed: int) -> dict[str, Any]:
     }
     environments = make_vec_env(env, options.pop("n_envs", 1), seed=seed)
     if name == "sb3 PPO":
-        from stable_baselines3 import PPO as Peer
+        import stable_baselines3
+
+        kind = stable_baselines3.PPO
     else:
-        from sb3_contrib import TRPO as Peer
-    model = Peer("MlpPolicy", environments, seed=seed, device="cpu", **options)
+        import sb3_contrib
+
+        kind = sb3_contrib.TRPO
+    model = kind("MlpPolicy", environments, seed=seed, device="cpu", **options)
     begun = time.perf_counter()
     model.learn(task.steps)
     seconds = time.perf_counter() - begun

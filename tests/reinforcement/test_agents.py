@@ -194,7 +194,9 @@ def test_an_environment_that_cannot_begin():
     def make():
         raise OSError("no such robot")
 
-    with pytest.raises(BrokenEnvironmentError, match=r"^\[PPO\] env could not be called: OSError: no such robot"):
+    with pytest.raises(
+        BrokenEnvironmentError, match=r"^\[PPO\] env could not be called: OSError: no such robot"
+    ):
         PPO(make).learn(10)
 
 

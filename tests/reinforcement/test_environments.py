@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -118,9 +119,9 @@ def test_learning_in_vectorised_environments(mode):
 
 
 def test_without_gymnasium(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "gymnasium", None)
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(
-        ImportError, match=r"^\[PPO\] .* not installed: pip install 'steepest\[reinforcement\]'"
+        ImportError, match=r"^\[PPO\] .* not installed: pip install 'gymnasium\[classic-control\]'"
     ):
         PPO("CartPole-v1").learn(10)
 

@@ -55,8 +55,8 @@ def _build_parser() -> argparse.ArgumentParser:
         "steepest",
         description="Machine learning on NumPy and CuPy arrays by hand-written C++ and CUDA kernels: estimators with "
         "scikit-learn's names and parameters, networks whose training steps are captured and replayed, natural "
-        "gradients. In Python, `import steepest`. The commands train on handwritten digits, learn from rewards, show what "
-        "is installed, and run benchmarks.",
+        "gradients. In Python, `import steepest`. The commands train on handwritten digits, learn from rewards, show "
+        "what is installed, and run benchmarks.",
         epilog="`steepest COMMAND --help` lists the options of a command.",
     )
     parser.add_argument("--version", action="version", version=f"steepest {__version__}")
@@ -142,7 +142,9 @@ def _add_reinforce(commands: argparse._SubParsersAction[_Parser]) -> None:
         description="Learn a policy from rewards, with a progress line and a learning curve, evaluate it on new "
         "episodes, save it, and play it. Ctrl-C ends the learning; what follows uses the policy so far.",
     )
-    reinforce.add_argument("--env", metavar="NAME", help="the environment (default CartPole-v1, or that of --load)")
+    reinforce.add_argument(
+        "--env", metavar="NAME", help="the environment (default CartPole-v1, or that of --load)"
+    )
     reinforce.add_argument(
         "--method",
         choices=sorted(AGENTS),
@@ -155,16 +157,26 @@ def _add_reinforce(commands: argparse._SubParsersAction[_Parser]) -> None:
         default=100_000,
         help="steps to learn from (default %(default)s); 0 with --load to only play",
     )
-    reinforce.add_argument("--gamma", metavar="G", type=_share, help="discount of later rewards (default 0.99)")
     reinforce.add_argument(
-        "--gae-lambda", metavar="L", type=_share, help="weight of later rewards in the advantages (default 0.95)"
+        "--gamma", metavar="G", type=_share, help="discount of later rewards (default 0.99)"
+    )
+    reinforce.add_argument(
+        "--gae-lambda",
+        metavar="L",
+        type=_share,
+        help="weight of later rewards in the advantages (default 0.95)",
     )
     reinforce.add_argument("--envs", metavar="N", type=_count, help="environments side by side (default 16)")
     reinforce.add_argument(
-        "--target", metavar="RETURN", type=_number(float, math.isfinite, "a number"), help="mean return to stop at"
+        "--target",
+        metavar="RETURN",
+        type=_number(float, math.isfinite, "a number"),
+        help="mean return to stop at",
     )
     reinforce.add_argument(
-        "--save", metavar="FILE", help="where to write the agent, and beside it the learning curve as FILE.png"
+        "--save",
+        metavar="FILE",
+        help="where to write the agent, and beside it the learning curve as FILE.png",
     )
     reinforce.add_argument("--load", metavar="FILE", help="a saved agent to go on from")
     reinforce.add_argument(

@@ -152,9 +152,13 @@ def _learn(agent: Any, arguments: argparse.Namespace) -> bool:
 
 def _show_curve(agent: Any) -> None:
     """Print the learning curve as a row of bars."""
-    returns = [value for value in getattr(agent, "history_", {}).get("mean_return", []) if math.isfinite(value)]
+    returns = [
+        value for value in getattr(agent, "history_", {}).get("mean_return", []) if math.isfinite(value)
+    ]
     if returns:
-        print(f"return from {returns[0]:.1f} to {returns[-1]:.1f}, at most {max(returns):.1f}  {bars(returns)}")
+        print(
+            f"return from {returns[0]:.1f} to {returns[-1]:.1f}, at most {max(returns):.1f}  {bars(returns)}"
+        )
 
 
 def bars(values: Sequence[float], columns: int = _COLUMNS) -> str:

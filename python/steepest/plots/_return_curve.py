@@ -51,7 +51,9 @@ def return_curve(
     agents = {
         name: list(group) if isinstance(group, (list, tuple)) else [group] for name, group in groups.items()
     }
-    if not agents or any(not getattr(agent, "history_", None) for group in agents.values() for agent in group):
+    if not agents or any(
+        not getattr(agent, "history_", None) for group in agents.values() for agent in group
+    ):
         raise ValueError("[return_curve] there is nothing to draw: call the agent's learn first")
     axes = make_axes(ax, (6.0, 4.0))
     if best is not None:

@@ -10,4 +10,10 @@ from ._natural_policy_gradient import NaturalPolicyGradient
 from ._policy_gradient import PolicyGradient
 from ._ppo import PPO
 
-__all__ = ["PPO", "BrokenEnvironmentError", "NaturalPolicyGradient", "PolicyGradient", "generalised_advantages"]
+__all__ = [
+    "PPO",
+    "BrokenEnvironmentError",
+    "NaturalPolicyGradient",
+    "PolicyGradient",
+    "generalised_advantages",
+]

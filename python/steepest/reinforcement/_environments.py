@@ -18,7 +18,7 @@ from ._spaces import Actions, Observations, actions_of, observations_of
 BoolArray = npt.NDArray[np.bool_]
 _NO_GYMNASIUM = (
     "environments by name are those of Gymnasium, which is not installed: "
-    "pip install 'steepest[reinforcement]'"
+    "pip install 'gymnasium[classic-control]'"
 )
 
 
@@ -107,7 +107,11 @@ class Environments(ABC):
         except BrokenEnvironmentError:
             raise
         except Exception as error:
-            text = str(error) if type(error) is _InvalidStepError else f"it raised {type(error).__name__}: {error}"
+            text = (
+                str(error)
+                if type(error) is _InvalidStepError
+                else f"it raised {type(error).__name__}: {error}"
+            )
             raise BrokenEnvironmentError(
                 f"[{self._name}] the environment failed in step {self._steps + 1} of this run: {text}"
             ) from error
