@@ -22,6 +22,7 @@ MODULES = (
     "steepest.linear_model",
     "steepest.decomposition",
     "steepest.discriminant_analysis",
+    "steepest.reinforcement",
     "steepest.callbacks",
     "steepest.plots",
     "steepest.datasets",

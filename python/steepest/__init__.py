@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         nn,
         optim,
         plots,
+        reinforcement,
     )
     from steepest._saving.checkpoints import load_checkpoint, save_checkpoint
     from steepest._saving.files import load, save
@@ -58,6 +59,7 @@ __all__ = [
     "nn",
     "optim",
     "plots",
+    "reinforcement",
     "save",
     "save_checkpoint",
     "set_num_threads",
@@ -79,6 +81,7 @@ _SUBMODULES = frozenset(
         "nn",
         "optim",
         "plots",
+        "reinforcement",
     }
 )
 # Function -> its module. These modules need NumPy, so that they load at first use and not by `import steepest`.

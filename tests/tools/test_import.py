@@ -25,7 +25,7 @@ FLOORS = (
     ("callbacks",),
     ("training",),
     ("estimators",),
-    ("decomposition", "discriminant_analysis", "linear_model", "neural_network"),
+    ("decomposition", "discriminant_analysis", "linear_model", "neural_network", "reinforcement"),
     ("cli",),
     ("__init__", "__main__"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 # kept by hand: a call of each plot, which a test compares with the plots that there are
 CALLS = {
     "learning_curve": lambda **o: plots.learning_curve({"loss": [3.0, 2.0]}, **o),
+    "return_curve": lambda **o: plots.return_curve(
+        SimpleNamespace(history_={"steps": [64, 128], "mean_return": [20.0, 25.0]}), **o
+    ),
     "decision_regions": lambda **o: plots.decision_regions(halves()[2], *halves()[:2], **o),
     "projection": lambda **o: plots.projection(*blobs(), **o),
     "confusion_matrix": lambda **o: plots.confusion_matrix([1, 2, 2], [1, 1, 2], **o),

@@ -32,6 +32,7 @@ ESTIMATOR_MODULES = (
     "steepest.linear_model",
     "steepest.decomposition",
     "steepest.discriminant_analysis",
+    "steepest.reinforcement",
 )
 PART_MODULES = ("steepest.nn", "steepest.optim", "steepest.optim.schedules", "steepest.training.images")
 
@@ -186,6 +187,9 @@ class Encoder:
         if "callbacks" in parameters:
             # Callbacks may be any objects, which cannot be stored as data.
             parameters["callbacks"] = None
+        if not isinstance(parameters.get("env"), str):
+            # Neither can environments be, nor functions that make them.
+            parameters.pop("env", None)
         return {
             "$estimator": public,
             "parameters": self._items(parameters, where, f"{name}.parameters".lstrip(".")),

@@ -1,4 +1,4 @@
-"""The command line: `steepest train`, `steepest compare`, `steepest info`, `steepest bench`.
+"""The command line: `steepest train`, `compare`, `reinforce`, `info` and `bench`.
 
 Bad input gives one line on standard error and exit status 2; Ctrl-C gives 130.
 """
@@ -17,7 +17,7 @@ from steepest._runtime.config import show_config
 from steepest._version import __version__
 
 from ._errors import CommandError
-from ._models import GENERATIVE_MODELS, IMAGE_MODELS, TEXT_MODELS
+from ._models import AGENTS, GENERATIVE_MODELS, IMAGE_MODELS, TEXT_MODELS
 
 _SEED_LIMIT = 2**32  # seeds of a NumPy RandomState are below this
 
@@ -46,6 +46,7 @@ def _number(
 
 _count = _number(int, lambda n: n >= 1, "a positive integer")
 _rate = _number(float, lambda x: 0 < x < math.inf, "a positive number")
+_share = _number(float, lambda x: 0 <= x <= 1, "a number from 0 to 1")
 _seed = _number(int, lambda n: 0 <= n < _SEED_LIMIT, f"an integer from 0 to {_SEED_LIMIT - 1}")
 
 
@@ -54,12 +55,12 @@ def _build_parser() -> argparse.ArgumentParser:
         "steepest",
         description="Machine learning on NumPy and CuPy arrays by hand-written C++ and CUDA kernels: estimators with "
         "scikit-learn's names and parameters, networks whose training steps are captured and replayed, natural "
-        "gradients. In Python, `import steepest`. The commands train on handwritten digits, show what is installed, "
-        "and run benchmarks.",
+        "gradients. In Python, `import steepest`. The commands train on handwritten digits, learn from rewards, show "
+        "what is installed, and run benchmarks.",
         epilog="`steepest COMMAND --help` lists the options of a command.",
     )
     parser.add_argument("--version", action="version", version=f"steepest {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="{train,compare,info,bench}")
+    commands = parser.add_subparsers(dest="command", metavar="{train,compare,reinforce,info,bench}")
 
     train = commands.add_parser(
         "train",
@@ -115,6 +116,8 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     _add_shared(compare)
 
+    _add_reinforce(commands)
+
     info_help = "version, instruction set, threads, caches, CUDA kernels and devices"
     commands.add_parser("info", help=f"print {info_help}", description=f"Print {info_help}.")
 
@@ -131,6 +134,56 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--dir", metavar="DIR", help="the source tree (default: where this package lies)")
     return parser
+
+
+def _add_reinforce(commands: argparse._SubParsersAction[_Parser]) -> None:
+    reinforce = commands.add_parser(
+        "reinforce",
+        help="learn to act in an environment of Gymnasium",
+        description="Learn a policy from rewards, with a progress line and a learning curve, evaluate it on new "
+        "episodes, save it, and play it. Ctrl-C ends the learning; what follows uses the policy so far.",
+    )
+    reinforce.add_argument(
+        "--env", metavar="NAME", help="the environment (default CartPole-v1, or that of --load)"
+    )
+    reinforce.add_argument(
+        "--method",
+        choices=sorted(AGENTS),
+        help="natural policy gradient (the default), proximal policy optimisation, or plain policy gradient",
+    )
+    reinforce.add_argument(
+        "--steps",
+        metavar="N",
+        type=_number(int, lambda n: n >= 0, "an integer of at least 0"),
+        default=100_000,
+        help="steps to learn from (default %(default)s); 0 with --load to only play",
+    )
+    reinforce.add_argument(
+        "--gamma", metavar="G", type=_share, help="discount of later rewards (default 0.99)"
+    )
+    reinforce.add_argument(
+        "--gae-lambda",
+        metavar="L",
+        type=_share,
+        help="weight of later rewards in the advantages (default 0.95)",
+    )
+    reinforce.add_argument("--envs", metavar="N", type=_count, help="environments side by side (default 16)")
+    reinforce.add_argument(
+        "--target",
+        metavar="RETURN",
+        type=_number(float, math.isfinite, "a number"),
+        help="mean return to stop at",
+    )
+    reinforce.add_argument(
+        "--save",
+        metavar="FILE",
+        help="where to write the agent, and beside it the learning curve as FILE.png",
+    )
+    reinforce.add_argument("--load", metavar="FILE", help="a saved agent to go on from")
+    reinforce.add_argument(
+        "--play", action="store_true", help="show an episode, in a window or as text if the environment can"
+    )
+    reinforce.add_argument("--seed", metavar="N", type=_seed, help="(default 0)")
 
 
 def _add_shared(command: argparse.ArgumentParser) -> None:
@@ -194,6 +247,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from .compare import compare_command
 
             return compare_command(arguments)
+        if arguments.command == "reinforce":
+            from .reinforce import reinforce_command
+
+            return reinforce_command(arguments)
         if arguments.command == "bench":
             options = ["--quick"] if arguments.quick else []
             if arguments.device != "cpu":

@@ -86,6 +86,10 @@ class Arena:
         """Return all parameters, layer by layer."""
         return [self.parameter(name) for name in self.specs]
 
+    def views(self, flat: Array) -> list[Array]:
+        """Return views of an array of the arena's size in the shapes of the parameters, layer by layer."""
+        return [flat[self._places[name]].reshape(spec.shape) for name, spec in self.specs.items()]
+
     def copy_to(self, device: str) -> Arena:
         """Return a copy on a device."""
         twin = Arena(self.architecture, self.dtype, device, self.asked)

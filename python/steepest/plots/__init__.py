@@ -13,6 +13,7 @@ from ._fisher import fisher_discriminant
 from ._images import image_grid, reconstructions, weight_images
 from ._learning_curve import learning_curve
 from ._projections import projection, projections
+from ._return_curve import return_curve
 from ._saliency import saliency
 from ._topology import network_topology
 
@@ -28,6 +29,7 @@ __all__ = [
     "projection",
     "projections",
     "reconstructions",
+    "return_curve",
     "saliency",
     "weight_images",
 ]
