@@ -12,7 +12,9 @@ import pytest
 
 import steepest
 
-TOOLS, ESTIMATORS = (Path(__file__).parent / name for name in ("tools", "estimators"))
+TOOLS, ESTIMATORS, AGENTS = (
+    Path(__file__).parent / name for name in ("tools", "estimators", "reinforcement")
+)
 
 hypothesis.settings.register_profile("quick", max_examples=12, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("deep", max_examples=1000, deadline=None)
@@ -38,7 +40,8 @@ def reasons_to_skip(item):
     def reasons_of(marker):
         return [m.args[0] for m in item.iter_markers(marker)]
 
-    is_estimators, uses_cupy = item.path.is_relative_to(ESTIMATORS), "cupy" in item.fixturenames
+    is_estimators = any(item.path.is_relative_to(folder) for folder in (ESTIMATORS, AGENTS))
+    uses_cupy = "cupy" in item.fixturenames
     if not backends.ON_CPU:
         yield from reasons_of("cpu_only")
         if item.path.is_relative_to(TOOLS):
