@@ -9,6 +9,7 @@ from ._conv_autoencoder import ConvAutoencoder
 from ._conv_classifier import ConvClassifier
 from ._conv_regressor import ConvRegressor
 from ._language_model import LanguageModel
+from ._rbm import BernoulliRBM
 from ._regressor import MLPRegressor
 from ._sequence_classifier import SequenceClassifier
 from ._sequence_regressor import SequenceRegressor
@@ -16,6 +17,7 @@ from ._sequence_regressor import SequenceRegressor
 __all__ = [
     "Augmentation",
     "Autoencoder",
+    "BernoulliRBM",
     "ConvAutoencoder",
     "ConvClassifier",
     "ConvRegressor",
