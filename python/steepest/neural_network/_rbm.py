@@ -27,9 +27,7 @@ from ._rbm_fit import draws_on_host, fit_machine, update_machine
 from .boltzmann.machine import Machine
 
 
-class BernoulliRBM(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BoltzmannDistribution, BaseEstimator
-):
+class BernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BoltzmannDistribution, BaseEstimator):
     """Restricted Boltzmann machine, trained by contrastive divergence or by the natural gradient.
 
     Parameters, defaults and attributes are those of ``sklearn.neural_network.BernoulliRBM``, and a fit with these takes
@@ -303,11 +301,15 @@ class BernoulliRBM(
         for callback in self.callbacks or ():
             if not isinstance(callback, Callback):
                 raise ValueError(
-                    prefixed(self, f"callbacks must be objects of steepest.callbacks.Callback, got {callback!r}")
+                    prefixed(
+                        self, f"callbacks must be objects of steepest.callbacks.Callback, got {callback!r}"
+                    )
                 )
         binary = self.visible == "bernoulli" and not self.label_units
         if not binary and self.draws == "numpy":
-            raise ValueError(prefixed(self, "draws='numpy' has neither Gaussian nor label units: use draws='philox'"))
+            raise ValueError(
+                prefixed(self, "draws='numpy' has neither Gaussian nor label units: use draws='philox'")
+            )
         if not binary and self.solver == "natural":
             raise ValueError(prefixed(self, "solver='natural' needs binary visible units without labels"))
         return resolve_device(self.device, name, X)
@@ -317,13 +319,17 @@ class BernoulliRBM(
         if not self.label_units:
             return None
         if y is None:
-            raise ValueError(prefixed(self, "label_units=True requires y to be passed, but the target y is None"))
+            raise ValueError(
+                prefixed(self, "label_units=True requires y to be passed, but the target y is None")
+            )
         y = validate_targets(self, y, n_samples)
         validate_labels(self, y)
         if known is None:
             self.classes_ = np.unique(y)
         elif not np.isin(y, known).all():
-            raise ValueError(prefixed(self, f"y has classes that the first call has not had: {known} are known"))
+            raise ValueError(
+                prefixed(self, f"y has classes that the first call has not had: {known} are known")
+            )
         return (y[:, None] == self.classes_).astype(np.float64)
 
     def _new_machine(self, X: Any, random_state: np.random.RandomState) -> tuple[Machine, Array]:

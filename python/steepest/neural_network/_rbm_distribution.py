@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from steepest import kernels as K
@@ -63,10 +64,11 @@ class BoltzmannDistribution:
         checked = validate(self, X, reset=False, accept_sparse=True, dtype=self.components_.dtype)
         return in_library_of(X, self._by_blocks(checked, lambda m, x: m.feature_energy(x)))
 
+    @available_if(lambda model: model.visible == "bernoulli")
     def score_samples(self, X: Any) -> Array:
         """Return the pseudo-likelihood of binary samples, as scikit-learn does.
 
-        One feature of each sample is flipped at random: ``n_features * log sigmoid(F(flipped) - F(x))`` is an estimate
+        Machines with Gaussian units do not have it: `free_energy` compares samples of these. One feature of each sample is flipped at random: ``n_features * log sigmoid(F(flipped) - F(x))`` is an estimate
         of the sum of the logarithms of the probability of each feature given all others.
 
         Parameters
@@ -78,15 +80,8 @@ class BoltzmannDistribution:
         -------
         ndarray of shape (n_samples,)
             The estimates.
-
-        Raises
-        ------
-        ValueError
-            If the visible units are Gaussian: `free_energy` compares samples of these.
         """
         check_is_fitted(self)
-        if self.visible == "gaussian":
-            raise ValueError(prefixed(self, "a pseudo-likelihood needs binary units: use free_energy"))
         checked = validate(self, X, reset=False, accept_sparse=True, dtype=self.components_.dtype)
         n, features = checked.shape
         column = check_random_state(self.random_state).randint(0, features, n)
@@ -177,8 +172,6 @@ class BoltzmannDistribution:
             raise ValueError(prefixed(self, f"n_samples={n_samples} and n_steps={n_steps} must be positive"))
         device = resolve_device(self.device, type(self).__name__, None)
         machine = self._machine().to(device)
-        if y is not None:
-            machine = machine.to(device)
         labels = None if y is None else to_device(self._one_hot(y, n_samples), device)
         draws = PhiloxDraws(seed, device)
         draws.begin()

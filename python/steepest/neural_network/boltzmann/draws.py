@@ -82,7 +82,14 @@ class HostDraws(Draws):
         Largest number of steps at once.
     """
 
-    def __init__(self, random_state: np.random.RandomState, per_step: int, dtype: Any, device: str, most: int | None = None) -> None:
+    def __init__(
+        self,
+        random_state: np.random.RandomState,
+        per_step: int,
+        dtype: Any,
+        device: str,
+        most: int | None = None,
+    ) -> None:
         self._random_state, self._taken = random_state, 0
         rows = max(1, min(_BLOCK_ITEMS // per_step, most or _BLOCK_ITEMS))
         self._block = aligned_empty((rows, per_step), dtype, device)
