@@ -91,6 +91,10 @@ class ContrastiveDivergence:
         chains = self._chains if self.options.persistent else n
         return self.options.n_gibbs * chains * (n_visible + n_hidden)
 
+    def ends(self, n: int) -> Array:
+        """Return the visible units at the ends of the chains of a step on n samples."""
+        return self._visible[self._chains - (self._chains if self.options.persistent else n) : self._chains]
+
     def step(self, n: int, draws: Draws) -> None:
         """Take a step on the first n rows of `batch`."""
         options, machine = self.options, self.machine

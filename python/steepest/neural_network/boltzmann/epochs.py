@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,8 +15,16 @@ from steepest._runtime.memory import array_namespace, to_device
 from steepest.training.programs import divergence
 from steepest.training.sparse_rows import SparseRows
 
-from .divergence import ContrastiveDivergence
 from .draws import Draws
+
+
+class Steps(Protocol):
+    """What takes the steps of an epoch; `ContrastiveDivergence` is one."""
+
+    batch: Array
+
+    def step(self, n: int, draws: Draws) -> None:
+        """Take a step on the first n rows of `batch`."""
 
 
 class Arena:
@@ -31,10 +39,10 @@ class DivergenceEpochs:
 
     Parameters
     ----------
-    steps_of : ContrastiveDivergence
-        Takes the steps.
-    arena : ndarray
-        Parameters of the machine.
+    steps_of : object
+        Has a `batch`, whose first rows receive the samples, and ``step(n, draws)``, which takes a step on n of them.
+    arenas : list of ndarray
+        Parameters that the steps change.
     X : ndarray or SparseRows of shape (n, n_visible)
         Samples on the device, with label units.
     batch_size : int
@@ -51,21 +59,21 @@ class DivergenceEpochs:
 
     def __init__(
         self,
-        steps_of: ContrastiveDivergence,
-        arena: Array,
+        steps_of: Steps,
+        arenas: list[Array],
         X: Array | SparseRows,
         batch_size: int,
         make_draws: Callable[[int], Draws],
         monitor: Callable[[], float] | None = None,
         shuffle_seed: int | None = None,
     ) -> None:
-        self.networks: list[Any] = [Arena(arena)]
-        self._steps_of, self._arena, self._X = steps_of, arena, X
+        self.networks: list[Any] = [Arena(arena) for arena in arenas]
+        self._arenas, self._X = arenas, X
         self._monitor, self._shuffle_seed = monitor, shuffle_seed
         self.samples: int = X.shape[0]
         whole, rest = divmod(self.samples, batch_size)
         self.steps = whole + bool(rest)
-        device = device_of(arena)
+        self._device = device = device_of(arenas[0])
         self._order = to_device(np.arange(self.samples), device)
         self._cursor = to_device(np.array(0, np.int64), device)
         self._parts = []
@@ -91,10 +99,10 @@ class DivergenceEpochs:
         self._cursor[...] = 0
         if self._shuffle_seed is not None:
             self._order[...] = K.permutation(
-                self.samples, seed=self._shuffle_seed, stream=stream, device=device_of(self._arena)
+                self.samples, seed=self._shuffle_seed, stream=stream, device=self._device
             )
         for graph, draws, repeats in self._parts:
             draws.run(graph.replay, repeats)
-        if not bool(array_namespace(self._arena).isfinite(self._arena).all()):
+        if not all(bool(array_namespace(arena).isfinite(arena).all()) for arena in self._arenas):
             raise divergence("a parameter is not finite", self.steps - 1)
         return (float("nan") if self._monitor is None else self._monitor()), None
