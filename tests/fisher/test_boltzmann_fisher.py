@@ -1,4 +1,4 @@
-"""`BoltzmannFisher`: the covariance of the sufficient statistics over all joint states, and what is computed from it."""
+"""`BoltzmannFisher`: the covariance of the sufficient statistics over all joint states, and its products."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Joint:
 
 
 def bars_and_stripes(size):
-    """The patterns of D. MacKay (2003), section 43: a coin for the direction, and one for each line; 2^(size+1) rows."""
+    """A coin for the direction and one for each line: 2^(size + 1) equally likely patterns, some of them alike."""
     lines = binary(size)
     rows = [np.repeat(lines, size, axis=1), np.tile(lines, (1, size))]
     return np.concatenate(rows)

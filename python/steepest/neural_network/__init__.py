@@ -8,6 +8,7 @@ from ._classifier import MLPClassifier
 from ._conv_autoencoder import ConvAutoencoder
 from ._conv_classifier import ConvClassifier
 from ._conv_regressor import ConvRegressor
+from ._dbn import DeepBeliefNetwork
 from ._language_model import LanguageModel
 from ._rbm import BernoulliRBM
 from ._regressor import MLPRegressor
@@ -21,6 +22,7 @@ __all__ = [
     "ConvAutoencoder",
     "ConvClassifier",
     "ConvRegressor",
+    "DeepBeliefNetwork",
     "LanguageModel",
     "MLPClassifier",
     "MLPRegressor",

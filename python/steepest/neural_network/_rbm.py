@@ -74,9 +74,10 @@ class BernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BoltzmannD
         Contrastive divergence, or steps of the exact natural gradient on all samples [4]_, for binary machines whose
         smaller layer has at most 20 units. It adapts its damping, and uses neither the learning rate nor chains.
     draws : {"auto", "numpy", "philox"}, default="auto"
-        ``"numpy"`` draws from `random_state` in scikit-learn's order. ``"philox"`` draws in the kernels, in less time and
-        alike on every device. ``"auto"`` is ``"numpy"`` for what scikit-learn knows, binary units without labels, n_gibbs=1,
-        persistent chains and no shuffling, so that results are the same, and ``"philox"`` for all else.
+        ``"numpy"`` draws from `random_state` in scikit-learn's order, and trains in float64. ``"philox"`` draws in the
+        kernels, in less time and alike on every device. ``"auto"`` is ``"numpy"`` for what scikit-learn knows (binary
+        units without labels, n_gibbs=1, persistent chains, no shuffling), so that results are the same, and
+        ``"philox"`` for all else.
     callbacks : list of Callback or None, default=None
         Objects of `steepest.callbacks`, called after each epoch with the negative pseudo-likelihood as the loss; with
         the natural gradient, with the negative log-likelihood.
@@ -330,7 +331,8 @@ class BernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BoltzmannD
             raise ValueError(
                 prefixed(self, f"y has classes that the first call has not had: {known} are known")
             )
-        return (y[:, None] == self.classes_).astype(np.float64)
+        one_hot: Array = (y[:, None] == self.classes_).astype(np.float64)
+        return one_hot
 
     def _new_machine(self, X: Any, random_state: np.random.RandomState) -> tuple[Machine, Array]:
         """Return a machine with small random weights, on the host, as scikit-learn draws them."""
@@ -346,7 +348,7 @@ class BernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BoltzmannD
         )
         machine.weights[...] = random_state.normal(0, 0.01, (self.n_components, n_visible)).T
         self.h_samples_ = np.zeros((self.batch_size, self.n_components), X.dtype)
-        vars(self).pop("_velocity", None)
+        self.__dict__.pop("_velocity", None)
         self._n_features_out = self.n_components
         self._keep(machine)
         return machine, arena

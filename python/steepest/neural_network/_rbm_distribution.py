@@ -68,8 +68,9 @@ class BoltzmannDistribution:
     def score_samples(self, X: Any) -> Array:
         """Return the pseudo-likelihood of binary samples, as scikit-learn does.
 
-        Machines with Gaussian units do not have it: `free_energy` compares samples of these. One feature of each sample is flipped at random: ``n_features * log sigmoid(F(flipped) - F(x))`` is an estimate
-        of the sum of the logarithms of the probability of each feature given all others.
+        One feature of each sample is flipped at random: ``n_features * log sigmoid(F(flipped) - F(x))`` is an estimate
+        of the sum of the logarithms of the probability of each feature given all others. For Gaussian units there is
+        no such method: `free_energy` compares their samples.
 
         Parameters
         ----------
@@ -176,7 +177,7 @@ class BoltzmannDistribution:
         draws = PhiloxDraws(seed, device)
         draws.begin()
         empty = to_device(np.zeros((n_samples, 1), machine.weights.dtype), device)
-        flat = to_device(np.zeros((1, self._n_hidden), machine.weights.dtype), device)
+        flat = to_device(np.zeros((1, len(machine.hidden_bias)), machine.weights.dtype), device)
         _, h = K.linear_bernoulli(empty, flat, **draws.next())
         draws.end()
         v = machine.visible_means(h)
@@ -344,17 +345,14 @@ class BoltzmannDistribution:
         own = self._machine().features
         means: Array = own.visible_means(np.asarray(h, self.components_.dtype))
         if own.gaussian:
-            return means + rng.standard_normal(size=means.shape).astype(means.dtype)
+            noise: Array = rng.standard_normal(size=means.shape).astype(means.dtype)
+            return means + noise
         return rng.uniform(size=means.shape) < means
 
     def _free_energy(self, v: Any) -> Array:
         return to_host(self._by_blocks(_as_rows(v), lambda m, x: m.feature_energy(x)))  # type: ignore[no-any-return]
 
     # ------------------------------------------------------------------------------------------------- internals
-
-    @property
-    def _n_hidden(self) -> int:
-        return len(self.intercept_hidden_)
 
     def _machine(self) -> Machine:
         """Return the machine of the fitted attributes, on the host."""
@@ -411,7 +409,8 @@ class BoltzmannDistribution:
         labels = np.broadcast_to(np.asarray(y), (n,))
         if not np.isin(labels, self.classes_).all():
             raise ValueError(prefixed(self, f"y is not among the classes {self.classes_}"))
-        return (labels[:, None] == self.classes_).astype(self.components_.dtype)
+        one_hot: Array = (labels[:, None] == self.classes_).astype(self.components_.dtype)
+        return one_hot
 
 
 def has_labels(model: Any) -> bool:

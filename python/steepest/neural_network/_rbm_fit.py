@@ -20,7 +20,7 @@ from ._parameters import prefixed
 from .boltzmann.divergence import ContrastiveDivergence, StepOptions
 from .boltzmann.draws import Draws, HostDraws, PhiloxDraws
 from .boltzmann.epochs import DivergenceEpochs
-from .boltzmann.machine import Machine, parts_of
+from .boltzmann.machine import Machine, moved
 from .boltzmann.natural import NaturalEpochs
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def fit_machine(
     random_state : RandomState
         Generator of the draws.
     """
-    machine, arena = _moved(machine, arena, model.device_)
+    machine, arena = moved(machine, arena, model.device_)
     X = X.astype(arena.dtype, copy=False)
     model.n_iter_, model.loss_curve_ = 0, list[float]()
     watched = bool(model.verbose or model.callbacks)
@@ -96,7 +96,7 @@ def update_machine(
     model: BernoulliRBM, machine: Machine, arena: Array, X: Any, random_state: np.random.RandomState
 ) -> None:
     """Take one step on all rows of X, and set the fitted attributes; see `fit_machine`."""
-    machine, arena = _moved(machine, arena, model.device_)
+    machine, arena = moved(machine, arena, model.device_)
     dense = to_device(X.toarray() if scipy.sparse.issparse(X) else X, model.device_)
     chain = to_device(model.h_samples_.astype(arena.dtype), model.device_)
     velocity = None
@@ -128,7 +128,7 @@ def draws_on_host(model: BernoulliRBM) -> bool:
     if model.draws != "auto":
         return model.draws == "numpy"
     known = model.n_gibbs == 1 and model.persistent and not model.shuffle
-    return known and model.visible == "bernoulli" and not model.label_units
+    return bool(known and model.visible == "bernoulli" and not model.label_units)
 
 
 def _divergence_epochs(
@@ -188,13 +188,6 @@ def _make_draws(
     if draws_on_host(model):
         return HostDraws(random_state, steps.numbers_of_step(n), arena.dtype, model.device_, most)
     return PhiloxDraws(int(random_state.randint(np.iinfo(np.int32).max)), model.device_)
-
-
-def _moved(machine: Machine, arena: Array, device: str) -> tuple[Machine, Array]:
-    """Return a machine and its flat array on a device."""
-    moved = to_device(arena, device)
-    parts = parts_of(moved, *machine.weights.shape)
-    return Machine(*parts, gaussian=machine.gaussian, n_labels=machine.n_labels), moved
 
 
 def _what_is_watched(model: BernoulliRBM) -> str:

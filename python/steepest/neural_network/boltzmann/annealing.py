@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -49,9 +50,9 @@ def annealed_log_partition(
     draws.begin()
     v = _between(machine, base, 0.0).draw_visible(start, draws.next)
     log_weights = np.zeros(n_chains)
-    for before, beta in zip(betas[:-1], betas[1:], strict=True):
-        log_weights += _log_ratio(machine, base, float(before), float(beta), v)
-        between = _between(machine, base, float(beta))
+    for before, beta in itertools.pairwise(betas.tolist()):
+        log_weights += _log_ratio(machine, base, before, beta, v)
+        between = _between(machine, base, beta)
         draws.end()
         draws.begin()
         _, h = between.draw_hidden(v, draws.next())
@@ -90,7 +91,7 @@ def _log_ratio(machine: Machine, base: Float64Array, before: float, beta: float,
 
 def _first_log_partition(machine: Machine, base: Float64Array) -> float:
     n = machine.n_features
-    total = machine.weights.shape[1] * math.log(2.0)
+    total: float = machine.weights.shape[1] * math.log(2.0)
     if machine.gaussian:
         total += n / 2 * math.log(2 * math.pi)
     else:

@@ -87,9 +87,8 @@ class ContrastiveDivergence:
 
     def numbers_of_step(self, n: int) -> int:
         """Return how many uniform numbers a step on n samples of a binary machine takes."""
-        n_visible, n_hidden = self.machine.weights.shape
         chains = self._chains if self.options.persistent else n
-        return self.options.n_gibbs * chains * (n_visible + n_hidden)
+        return self.options.n_gibbs * chains * sum(self.machine.weights.shape)
 
     def ends(self, n: int) -> Array:
         """Return the visible units at the ends of the chains of a step on n samples."""

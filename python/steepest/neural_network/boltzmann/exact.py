@@ -18,7 +18,7 @@ _BLOCK_STATES = 1 << 13
 
 
 def log_partition(machine: Machine) -> float:
-    """Return log Z, by the states of the hidden layer or, if it is smaller and all units are binary, of the visible one.
+    """Return log Z, by the states of the hidden layer or, if it is smaller and all units binary, of the visible one.
 
     Parameters
     ----------

@@ -69,8 +69,10 @@ class Machine:
     def to(self, device: str, dtype: Any = None) -> Machine:
         """Return the machine on a device, in a dtype."""
         arrays = (self.weights, self.hidden_bias, self.visible_bias)
-        moved = (to_device(a if dtype is None else a.astype(dtype, copy=False), device) for a in arrays)
-        return Machine(*moved, gaussian=self.gaussian, n_labels=self.n_labels)
+        weights, hidden, visible = (
+            to_device(a if dtype is None else a.astype(dtype, copy=False), device) for a in arrays
+        )
+        return Machine(weights, hidden, visible, self.gaussian, self.n_labels)
 
     def hidden_means(self, v: Array, out: Array | None = None) -> Array:
         """Return ``sigmoid(v W + c)``, the probabilities of the hidden units."""
@@ -147,7 +149,8 @@ class Machine:
             return self.input_energy(x) - K.sum(self._soft(x), axis=1)
         energies = self.label_energies(x)
         lowest = energies.min(axis=1)
-        return lowest - K.log(K.sum(K.exp(lowest[:, None] - energies), axis=1))
+        energy: Array = lowest - K.log(K.sum(K.exp(lowest[:, None] - energies), axis=1))
+        return energy
 
     def _soft(self, v: Array) -> Array:
         return K.linear(v, self.weights, self.hidden_bias, "softplus")
@@ -160,3 +163,10 @@ def parts_of(arena: Array, n_visible: int, n_hidden: int) -> tuple[Array, Array,
     """Return the weights, the hidden and the visible biases in one flat array."""
     ends = n_visible * n_hidden, n_visible * n_hidden + n_hidden
     return arena[: ends[0]].reshape(n_visible, n_hidden), arena[ends[0] : ends[1]], arena[ends[1] :]
+
+
+def moved(machine: Machine, arena: Array, device: str) -> tuple[Machine, Array]:
+    """Return a machine and its flat array on a device."""
+    own = to_device(arena, device)
+    parts = parts_of(own, *machine.weights.shape)
+    return Machine(*parts, gaussian=machine.gaussian, n_labels=machine.n_labels), own

@@ -31,6 +31,10 @@ class DirectedLayer:
     up: Machine
     down: Machine
 
+    def arrays(self) -> list[Array]:
+        """Return the arrays that steps change."""
+        return [self.up.weights, self.up.hidden_bias, self.down.weights, self.down.visible_bias]
+
 
 class WakeSleep:
     """Steps of the up-down algorithm.
@@ -61,7 +65,12 @@ class WakeSleep:
     """
 
     def __init__(
-        self, layers: list[DirectedLayer], top: ContrastiveDivergence, learning_rate: float, largest: int, seed: int
+        self,
+        layers: list[DirectedLayer],
+        top: ContrastiveDivergence,
+        learning_rate: float,
+        largest: int,
+        seed: int,
     ) -> None:
         self._layers, self._top, self._learning_rate = layers, top, learning_rate
         weights = layers[0].up.weights
@@ -122,9 +131,13 @@ class WakeSleep:
         K.sgd_update([weights, bias], [gradient, bias_gradient], lr=self._learning_rate / n)
 
 
-def drawn_down(layers: list[DirectedLayer], states: Array, next_draw: NextDraw, *, means: bool = False) -> Array:
+def drawn_down(
+    layers: list[DirectedLayer], states: Array, next_draw: NextDraw, *, means: bool = False
+) -> Array:
     """Return a draw of the units at the bottom given those at the top of directed layers, or the means of the last."""
     for i, layer in enumerate(reversed(layers)):
         last = i + 1 == len(layers)
-        states = layer.down.visible_means(states) if last and means else layer.down.draw_visible(states, next_draw)
+        states = (
+            layer.down.visible_means(states) if last and means else layer.down.draw_visible(states, next_draw)
+        )
     return states
