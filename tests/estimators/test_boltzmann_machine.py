@@ -229,3 +229,26 @@ def test_errors_after_a_fit():
     labelled = BernoulliRBM(4, n_iter=1, label_units=True).partial_fit(DIGITS, TARGETS % 3)
     with pytest.raises(ValueError, match="classes that the first call has not had"):
         labelled.partial_fit(DIGITS, TARGETS)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"label_units": True}, {"visible": "gaussian"}, {"draws": "numpy"}], ids=str
+)
+def test_cuda(cupy, options, rng):
+    X, y = rng.integers(2, size=(30, 7)).astype(float), np.arange(30) % 3
+    kept = {"n_components": 5, "n_iter": 2, "batch_size": 8, "random_state": 0, "draws": "philox", **options}
+    on_cpu = BernoulliRBM(**kept).fit(X, y)
+    on_cuda = BernoulliRBM(**kept).fit(cupy.asarray(X), y)
+    # The draws are the same on every device.
+    np.testing.assert_allclose(on_cuda.components_, on_cpu.components_, atol=1e-12)
+    means = on_cuda.transform(cupy.asarray(X))
+    assert isinstance(means, cupy.ndarray)
+    np.testing.assert_allclose(cupy.asnumpy(means), on_cpu.transform(X), atol=1e-12)
+    device = BernoulliRBM(**kept, device="cuda").fit(X, y)
+    np.testing.assert_allclose(device.sample(4, n_steps=5), on_cpu.sample(4, n_steps=5), atol=1e-9)
+    energies = cupy.asnumpy(on_cuda.free_energy(cupy.asarray(X)))
+    np.testing.assert_allclose(energies, on_cpu.free_energy(X), rtol=1e-9)
+    estimates = [m.annealed_log_partition(n_chains=3, n_temperatures=4)[0] for m in (device, on_cpu)]
+    assert estimates[0] == pytest.approx(estimates[1], rel=1e-9)
+    on_cuda.partial_fit(cupy.asarray(X), y)
+    np.testing.assert_allclose(on_cuda.components_, on_cpu.partial_fit(X, y).components_, atol=1e-12)

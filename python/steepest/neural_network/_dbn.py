@@ -184,9 +184,9 @@ class DeepBeliefNetwork(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             device=self.device,
             **{name: getattr(self, name) for name in _OF_MACHINES},
         )
-        self.coefs_ = [np.ascontiguousarray(m.components_.T) for m in machines[:-1]]
+        self.coefs_ = [m.components_.T.copy() for m in machines[:-1]]
         self.intercepts_ = [m.intercept_hidden_ for m in machines[:-1]]
-        self.generative_coefs_ = [np.ascontiguousarray(m.components_.T).T for m in machines[:-1]]
+        self.generative_coefs_ = [m.components_.T.copy().T for m in machines[:-1]]
         self.generative_intercepts_ = [m.intercept_visible_ for m in machines[:-1]]
         self.top_ = machines[-1]
         self._n_features_out = sizes[-1]
@@ -271,20 +271,16 @@ class DeepBeliefNetwork(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             Class labels.
         """
         check_is_fitted(self)
-        if self.tuning == "backprop":
-            labels: Array = self.classifier_.predict(X)
-            return labels
-        labels = self.top_.predict(self._up(X))
+        model, inputs = self._classifier_of(X)
+        labels: Array = model.predict(inputs)
         return labels
 
     @available_if(_predicts)
     def predict_proba(self, X: Any) -> Array:
         """Return the probabilities of the classes, of shape (n_samples, n_classes); see `predict`."""
         check_is_fitted(self)
-        if self.tuning == "backprop":
-            probabilities: Array = self.classifier_.predict_proba(X)
-            return probabilities
-        probabilities = self.top_.predict_proba(self._up(X))
+        model, inputs = self._classifier_of(X)
+        probabilities: Array = model.predict_proba(inputs)
         return probabilities
 
     # ------------------------------------------------------------------------------------------------- internals
@@ -293,15 +289,16 @@ class DeepBeliefNetwork(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         if not _predicts(self):
             return None
         if y is None:
-            raise ValueError(
-                prefixed(
-                    self, "label units and back-propagation require y to be passed, but the target y is None"
-                )
-            )
+            cause = "label_units=True" if self.label_units else "tuning='backprop'"
+            raise ValueError(prefixed(self, f"{cause} requires y to be passed, but the target y is None"))
         checked = validate_targets(self, y, n_samples)
         validate_labels(self, checked)
         self.classes_ = np.unique(checked)
         return checked
+
+    def _classifier_of(self, X: Any) -> tuple[Any, Any]:
+        """Return the model that knows the classes, and what it is to be given for X."""
+        return (self.classifier_, X) if self.tuning == "backprop" else (self.top_, self._up(X))
 
     def _up(self, X: Any) -> Array:
         """Return the means of the units that the top machine sees."""

@@ -356,6 +356,7 @@ class BernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BoltzmannD
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.target_tags.required = self.label_units
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

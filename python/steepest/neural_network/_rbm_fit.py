@@ -126,7 +126,7 @@ def draws_on_host(model: BernoulliRBM) -> bool:
     rest of the chain.
     """
     if model.draws != "auto":
-        return model.draws == "numpy"
+        return bool(model.draws == "numpy")
     known = model.n_gibbs == 1 and model.persistent and not model.shuffle
     return bool(known and model.visible == "bernoulli" and not model.label_units)
 

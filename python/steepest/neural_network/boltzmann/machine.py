@@ -148,7 +148,7 @@ class Machine:
         if not self.n_labels:
             return self.input_energy(x) - K.sum(self._soft(x), axis=1)
         energies = self.label_energies(x)
-        lowest = energies.min(axis=1)
+        lowest = K.min(energies, axis=1)
         energy: Array = lowest - K.log(K.sum(K.exp(lowest[:, None] - energies), axis=1))
         return energy
 
