@@ -5,7 +5,10 @@ from pathlib import Path
 from sphinx_gallery.scrapers import figure_rst
 
 # From the first that a newcomer should read; others follow by name.
-SECTIONS = ("functions", "descent", "networks", "images", "sequences", "natural_gradient", "discriminants")
+SECTIONS = (
+    *("functions", "descent", "networks", "images", "sequences", "boltzmann", "natural_gradient"),
+    "discriminants",
+)
 EXAMPLES = (
     "train_digits",
     "fit_a_curve",
@@ -13,6 +16,8 @@ EXAMPLES = (
     "convolution",
     "lenet",
     "memory",
+    "filters_and_samples",
+    "wake_and_sleep",
     "kl_balls",
     "score_and_hessian",
     "reparametrisation",

@@ -410,13 +410,14 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
 
     def _pretrain(self, X: Any, pretrain_X: Any, incremental: bool) -> None:
         """Train the first layers without targets; `_start_layers` then begins with them."""
-        from ._pretraining import pretrained  # which imports the estimators
-
         if incremental:
             raise ValueError(self._prefix("pretrain needs all samples at once: use fit"))
         if pretrain_X is not None:
             X = validate(self, pretrain_X, reset=False, accept_sparse=True, dtype=float_dtype(X))
-        self._start = pretrained(self, X)
+        self._start = self._pretrained(X)
+
+    # Set by _pretraining.py, whose layers are trained by estimators.
+    _pretrained: Callable[..., tuple[list[Array], list[Array]]]
 
     def _start_layers(self, start: tuple[list[Array], list[Array]]) -> None:
         """Set the weights and the biases of the first layers."""

@@ -17,6 +17,7 @@ from steepest.estimators.random_states import copied, seed_of
 
 from ._architecture import hidden_sizes
 from ._autoencoder import Autoencoder
+from ._base import BaseMultilayerPerceptron
 from ._parameters import ALIASES, PerceptronParameters, prefixed
 from ._rbm import BernoulliRBM
 
@@ -175,3 +176,6 @@ def _by_autoencoders(
         )  # tied weights are listed once, and not taken twice
         X = layer.transform(X)
     return up, down
+
+
+BaseMultilayerPerceptron._pretrained = pretrained
