@@ -12,6 +12,7 @@ SECTIONS = (
     "images",
     "sequences",
     "generative",
+    "boltzmann",
     "natural_gradient",
     "discriminants",
 )
@@ -22,6 +23,8 @@ EXAMPLES = (
     "convolution",
     "lenet",
     "memory",
+    "filters_and_samples",
+    "wake_and_sleep",
     "kl_balls",
     "score_and_hessian",
     "reparametrisation",

@@ -28,6 +28,8 @@ OWN_PARAMETERS = {
     "dropout": 0.0,
     "init": "auto",
     "l1_ratio": 0.0,
+    "pretrain": None,
+    "pretrain_iter": 20,
 }
 # scikit-learn adds epsilon before the bias correction of the second moment; this epsilon is too small to matter.
 SMALL = {"hidden_layer_sizes": (8, 5), "learning_rate_init": 0.01, "epsilon": 1e-15, "random_state": 7}

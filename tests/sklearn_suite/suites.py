@@ -34,6 +34,12 @@ SUITES = {
         "steepest.neural_network",
         ("MLPClassifier", "MLPRegressor"),
     ),
+    "rbm": Suite(
+        "sklearn.neural_network.tests.test_rbm",
+        "sklearn.neural_network",
+        "steepest.neural_network",
+        ("BernoulliRBM",),
+    ),
     "base": Suite(
         "sklearn.linear_model.tests.test_base",
         "sklearn.linear_model",

@@ -29,6 +29,7 @@ EXPECTED = {
     "empirical_fisher": "natural gradient: best learning rate 1, excess loss after 50 steps 1.0e-16",
     "feature_scaling": "standardised: condition number 1.7",
     "forecast": "values ahead lie in the interval that 90% of the paths keep to",
+    "filters_and_samples": "label units: 9",
     "fisher_direction": "Fisher's discriminant: 117.5°, J = 9.21, 6% misclassified",
     "fit_a_curve": "learning rate 0.001: mean squared error ",
     "kl_balls": "σ = 1.0: F = diag(1.00, 2.00); a step of (0.1, 0.1) has the divergence 0.0127, and by F 0.0150",
@@ -38,6 +39,7 @@ EXPECTED = {
     "memory": "plain  gradient of the first step / of the last: ",
     "many_features": "58 features: LDA 100% right in training, 5",
     "batch_modes": "mini-batch of 32: within 10 % of it after",
+    "pretraining": "6 layers, pretrained: 9",
     "regularization": "dropout: training loss 0.0",
     "reparametrisation": "normal distribution: paths of the gradient up to 1.41 apart, natural 5.9e-03",
     "ring_of_gaussians": "relativistic, with R1: 8 of 8 Gaussians",
@@ -47,6 +49,7 @@ EXPECTED = {
     "train_digits": "test accuracy 0.9",
     "update_rules": "Adam: best learning rate 0.01",
     "vanishing_gradients": "ReLU, He                  first / last gradient  ",
+    "wake_and_sleep": "wake-sleep: reconstruction error 0.04",
     "writing": "docstrings of NumPy: ",
     "when_they_fail": "small variance: neighbours along the component 48%, along the discriminant axis 99%",
 }
@@ -59,7 +62,17 @@ def test_every_example_is_here():
 
 
 # The slowest examples; `make docs` also runs them for the gallery.
-LONG = {"autoencoder", "cart_pole", "many_features", "memory", "ring_of_gaussians", "sorting", "writing"}
+LONG = {
+    "autoencoder",
+    "cart_pole",
+    "many_features",
+    "memory",
+    "pretraining",
+    "ring_of_gaussians",
+    "sorting",
+    "wake_and_sleep",
+    "writing",
+}
 in_the_gallery = pytest.mark.deep("it takes more than 5 s, and the gallery runs it")
 
 

@@ -1,11 +1,12 @@
-"""Fisher information matrices of networks: exact, Monte Carlo and empirical, dense or as K-FAC, EKFAC or a diagonal."""
+"""Fisher matrices of networks: exact, Monte Carlo and empirical, in every structure; and of Boltzmann machines."""
 
 from steepest._runtime.memory import keep_freed_memory
 
+from ._boltzmann import BoltzmannFisher
 from ._matrix import FisherMatrix
 from ._scores import score, score_norms
 from ._solvers import SolveReport
 
-__all__ = ["FisherMatrix", "SolveReport", "score", "score_norms"]
+__all__ = ["BoltzmannFisher", "FisherMatrix", "SolveReport", "score", "score_norms"]
 
 keep_freed_memory()

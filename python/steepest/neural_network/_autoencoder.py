@@ -91,6 +91,11 @@ class Autoencoder(
     callbacks, device, precision : object
         Objects of `steepest.callbacks` that are called after every epoch; device to compute on; precision of the
         products of matrices.
+    pretrain : {None, "rbm", "autoencoder"}, default=None
+        Greedy training of the layers, one after the other, before the first `fit`: by Boltzmann machines, for layers
+        with the logistic function, or by autoencoders of one layer. It lets deep networks of such units learn at all.
+    pretrain_iter : int, default=20
+        Epochs of the greedy training of each layer.
 
     Attributes
     ----------
@@ -158,12 +163,22 @@ class Autoencoder(
         callbacks: Iterable[Callback] | None = None,
         device: Device = "auto",
         precision: Precision = "float32",
+        pretrain: Literal["rbm", "autoencoder"] | None = None,
+        pretrain_iter: int = 20,
     ) -> None:
         store_parameters(self, locals())
 
     # ------------------------------------------------------------------------------------------ public methods
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: Any = None) -> Autoencoder:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        eval_set: Any = None,
+        pretrain_X: Any = None,
+    ) -> Autoencoder:
         """Train the network to reconstruct X.
 
         Parameters
@@ -176,6 +191,8 @@ class Autoencoder(
             Weights of the samples, not negative.
         eval_set : array-like of shape (n, n_features), default=None
             Validation samples for the score after each epoch.
+        pretrain_X : array-like or sparse matrix of shape (n, n_features), default=None
+            Samples for `pretrain`, which need no targets; by default X.
 
         Returns
         -------
@@ -190,7 +207,8 @@ class Autoencoder(
         DivergenceError
             If the loss is no longer finite. The last finite weights remain.
         """
-        self._fit(X, None, sample_weight, incremental=False, eval_set=self._twice(eval_set))
+        eval_set = self._twice(eval_set)
+        self._fit(X, None, sample_weight, incremental=False, eval_set=eval_set, pretrain_X=pretrain_X)
         return self
 
     @available_if(_is_stochastic)

@@ -248,6 +248,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         incremental: bool,
         eval_set: Any = None,
         monitor: Monitor | None = None,
+        pretrain_X: Any = None,
     ) -> bool:
         """Fit the network, and return whether the user interrupted the fit."""
         self._validate_params()
@@ -283,6 +284,9 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         if first_pass:
             self.n_outputs_, self.out_activation_ = n_outputs, out_activation
             self._build_network(layers, dtype, device, self.__dict__.pop("_given", {}) if goes_on else {})
+            if self.pretrain is not None:
+                self._pretrain(X, pretrain_X, incremental)
+            self._start_layers(self.__dict__.pop("_start", ([], [])))
         elif layers != self._network.layers:
             raise ValueError(
                 self._prefix(
@@ -403,6 +407,23 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         self._network = network
         self.n_layers_ = depth_of(layers) + 1
         Progress.begun(random_state, split_state, self.early_stopping).publish(self)
+
+    def _pretrain(self, X: Any, pretrain_X: Any, incremental: bool) -> None:
+        """Train the first layers without targets; `_start_layers` then begins with them."""
+        if incremental:
+            raise ValueError(self._prefix("pretrain needs all samples at once: use fit"))
+        if pretrain_X is not None:
+            X = validate(self, pretrain_X, reset=False, accept_sparse=True, dtype=float_dtype(X))
+        self._start = self._pretrained(X)
+
+    # Set by _pretraining.py, whose layers are trained by estimators.
+    _pretrained: Callable[..., tuple[list[Array], list[Array]]]
+
+    def _start_layers(self, start: tuple[list[Array], list[Array]]) -> None:
+        """Set the weights and the biases of the first layers."""
+        for arrays, role in zip(start, ("weight", "bias"), strict=True):
+            own = [p.value for p in self._network.parameters() if p.name.endswith(role)]
+            ParameterList(own[: len(arrays)], f"the first layers' {role}").assign(arrays)
 
     def _move_to(self, device: str) -> None:
         """Move the network and the state of the optimizer to a device."""

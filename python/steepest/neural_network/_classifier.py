@@ -129,6 +129,11 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         Precision of the products of matrices for a float32 X (`steepest.kernels.matmul`). With ``"bfloat16"`` their
         operands are rounded to 8 significant bits, on processors and GPUs that gain by it; weights, gradients and
         updates stay float32.
+    pretrain : {None, "rbm", "autoencoder"}, default=None
+        Greedy training of the layers, one after the other, before the first `fit`: by Boltzmann machines, for layers
+        with the logistic function, or by autoencoders of one layer. It lets deep networks of such units learn at all.
+    pretrain_iter : int, default=20
+        Epochs of the greedy training of each layer.
 
     Attributes
     ----------
@@ -209,6 +214,8 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         callbacks: Iterable[Callback] | None = None,
         device: Device = "auto",
         precision: Precision = "float32",
+        pretrain: Literal["rbm", "autoencoder"] | None = None,
+        pretrain_iter: int = 20,
     ) -> None:
         store_parameters(self, locals())
 
@@ -217,7 +224,9 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         tags.classifier_tags.multi_label = True
         return tags
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> MLPClassifier:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None, *, pretrain_X: Any = None
+    ) -> MLPClassifier:
         """Fit the network.
 
         Parameters
@@ -231,6 +240,8 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         eval_set : tuple (X, y) or (X, y, sample_weight), default=None
             Validation samples, for `validation_scores_` and `validation_loss_curve_` after each epoch. With
             `early_stopping`, they replace the held-out part of the training samples.
+        pretrain_X : array-like or sparse matrix of shape (n, n_features), default=None
+            Samples for `pretrain`, which need no targets; by default X.
 
         Returns
         -------
@@ -245,7 +256,7 @@ class MLPClassifier(ClassifierMixin, ClassTargets):
         DivergenceError
             If the loss is no longer finite. The last finite weights remain.
         """
-        self._fit(X, y, sample_weight, incremental=False, eval_set=eval_set)
+        self._fit(X, y, sample_weight, incremental=False, eval_set=eval_set, pretrain_X=pretrain_X)
         return self
 
     @available_if(_is_stochastic)

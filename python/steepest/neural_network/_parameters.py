@@ -68,6 +68,8 @@ class PerceptronParameters:
         "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
         "init": [StrOptions({"auto", *get_args(Initializer)})],
         "callbacks": [list, tuple, None],
+        "pretrain": [StrOptions({"rbm", "autoencoder"}), None],
+        "pretrain_iter": [Interval(Integral, 1, None, closed="left")],
         "device": [StrOptions(set(get_args(Device)))],
         "precision": [StrOptions(set(K.PRECISIONS))],
     }
@@ -106,6 +108,8 @@ class PerceptronParameters:
     callbacks: Iterable[Callback] | None
     device: str
     precision: str
+    pretrain: str | None = None
+    pretrain_iter: int = 20
 
 
 class ConvolutionalParameters(PerceptronParameters):

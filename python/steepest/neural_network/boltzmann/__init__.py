@@ -1,0 +1,1 @@
+"""Boltzmann machines as arrays: their distributions, chains, and training; no estimators."""
