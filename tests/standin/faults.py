@@ -70,6 +70,15 @@ FAULTS = [
         WRONG,
     ),
     Fault(
+        "linear_bernoulli: rows share the words of their counters",
+        "cuda/linear_bernoulli.cu",
+        "words = Philox::at(op.seed, static_cast<uint64_t>(op.stream.get()), static_cast<uint64_t>(counter));",
+        "words = Philox::at(op.seed, static_cast<uint64_t>(op.stream.get()), static_cast<uint64_t>(j0 / 4));",
+        "linear_bernoulli.cu",
+        "test_linear_bernoulli.py",
+        WRONG,
+    ),
+    Fault(
         "take_images: placements are read before they are drawn",
         "cuda/take_images.cu",
         "__syncthreads();  // placements and weight are drawn",

@@ -90,6 +90,9 @@ CASES = {name: make for module in MODULES for name, make in getattr(module, "CAS
 # Kernels that write no array; their own test files test them.
 WITHOUT_OUTPUT = {"require_finite", "random_bits", "permutation", "sinusoidal"}
 
+# Functions that call several kernels, each of which has a case; their own test files test the calls.
+COMPOSED = {"linear_cross_entropy"}
+
 
 def make(name, dtype=np.float32, large=False):
     """Build the case `name`."""
