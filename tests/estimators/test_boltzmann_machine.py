@@ -44,7 +44,7 @@ DRAWN = dict.fromkeys(
             mark="skip",
         )
     ],
-    ids=str,
+    ids=lambda value: getattr(getattr(value, "func", value), "__name__", str(value)),
 )
 def test_scikit_learns_checks(check_estimator, check):
     check(check_estimator)

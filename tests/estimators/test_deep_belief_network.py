@@ -36,7 +36,7 @@ TUNINGS = [
             DeepBeliefNetwork((8, 6), n_iter=3, tuning_iter=2, random_state=0, **options)
         )
     ],
-    ids=str,
+    ids=lambda value: getattr(getattr(value, "func", value), "__name__", str(value)),
 )
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
