@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_environments import Aim, Bandit, Chain, Steady, box, discrete
 
-from steepest.reinforcement import PPO, NaturalPolicyGradient
+from steepest.reinforcement import PPO, BrokenEnvironmentError, NaturalPolicyGradient
 from steepest.reinforcement._environments import Singles, Vectorised, make_environments
 from steepest.reinforcement._spaces import actions_of, observations_of
 
@@ -109,6 +109,49 @@ def test_resets_of_vectorised_environments(mode):
     assert len(seen) == (6 if mode == "NextStep" else 8)
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (1, np.array([1.0]), r"a reward has shape \(1,\): it must be a single value"),
+        (2, np.array([False]), r"`terminated` has shape \(1,\)"),
+        (3, "False", "`truncated` is not True or False"),
+        (3, np.nan, "`truncated` is not True or False"),
+    ],
+    ids=["reward in an array", "end in an array", "text", "NaN"],
+)
+def test_what_an_environment_must_return(place, value, message):
+    class Odd(Bandit):
+        def step(self, action):
+            returned = [*super().step(action)]
+            returned[place] = value
+            return returned
+
+    with pytest.raises(BrokenEnvironmentError, match=rf"^\[PPO\] .* step 1 of this run: {message}"):
+        PPO(Odd, n_envs=2, horizon=4).learn(8)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (0, np.zeros((3, 1)), "3 observations for 2 environments"),
+        (0, np.zeros((1, 1)), "1 observations for 2 environments"),
+        (1, np.zeros((2, 1)), r"a reward has shape \(1,\)"),
+        (1, 0.0, r"an array of shape \(\) for a reward of 2 environments"),
+        (3, np.zeros(1, bool), r"an array of shape \(1,\) for `truncated` of 2"),
+    ],
+    ids=["more rows", "fewer rows", "rewards in rows", "one reward", "one end"],
+)
+def test_what_a_vectorised_environment_must_return(place, value, message):
+    class Odd(Counting):
+        def step(self, actions):
+            returned = [*super().step(actions)]
+            returned[place] = value
+            return returned
+
+    with pytest.raises(BrokenEnvironmentError, match=message):
+        PPO(Odd("SameStep"), horizon=4).learn(8)
+
+
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
 def test_learning_in_vectorised_environments(mode):
     agent = PPO(Counting(mode), n_envs=99, horizon=8, hidden_layer_sizes=(4,), random_state=0).learn(64)
@@ -132,6 +175,19 @@ def test_names():
     assert isinstance(make_environments("Pendulum-v1", 3, "Agent"), Singles)
     with pytest.raises(ValueError, match=r"^\[Agent\] there is no environment 'NoSuch-v1'"):
         make_environments("NoSuch-v1", 1, "Agent")
+
+
+@needs_gymnasium
+def test_the_module_of_a_name_is_imported(tmp_path, monkeypatch):
+    entry = "gymnasium.envs.classic_control:PendulumEnv"
+    (tmp_path / "own_pendulum.py").write_text(
+        f"import gymnasium\n\ngymnasium.register('Own-v0', entry_point={entry!r}, max_episode_steps=5)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    agent = PPO("own_pendulum:Own-v0", n_envs=2, horizon=10, random_state=0).learn(20)
+    assert agent.history_["mean_length"] == [5.0]
+    with pytest.raises(ImportError, match=r"^\[PPO\] No module named 'no_such_module'"):
+        PPO("no_such_module:Own-v0").learn(10)
 
 
 @needs_gymnasium

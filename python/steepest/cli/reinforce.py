@@ -19,6 +19,7 @@ from steepest._cpu import DivergenceError
 from steepest._saving.files import load, save
 from steepest.callbacks import Callback, Epoch
 from steepest.reinforcement import BrokenEnvironmentError
+from steepest.reinforcement._environments import registered
 
 from ._errors import CommandError
 from ._models import AGENTS
@@ -188,11 +189,11 @@ def _play(agent: Any) -> None:
     """Show an episode as the environment can: in a window, or as text."""
     import gymnasium
 
-    mode, reason = _render_mode(gymnasium.spec(agent.env))
+    mode, reason = _render_mode(gymnasium.spec(registered(agent.env)))
     if mode is None:
         print(f"not shown: {reason}")
     try:
-        environment = gymnasium.make(agent.env, render_mode=mode)
+        environment = gymnasium.make(registered(agent.env), render_mode=mode)
     except gymnasium.error.Error as error:
         raise CommandError(f"cannot show {agent.env}: {error}") from error
     total, length, over = 0.0, 0, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -116,21 +117,42 @@ class Environments(ABC):
                 f"[{self._name}] the environment failed in step {self._steps + 1} of this run: {text}"
             ) from error
 
-    def _rows(self, observations: Any) -> Float64Array:
+    def _rows(self, observations: Any, n: int | None = None) -> Float64Array:
         try:
-            return self.observations.rows(observations)
+            rows = self.observations.rows(observations)
         except ValueError as error:
             raise _InvalidStepError(str(error)) from None
+        if len(rows) != (n or self.n):
+            raise _InvalidStepError(f"it returned {len(rows)} observations for {n or self.n} environments")
+        return rows
 
-    @staticmethod
-    def _rewards(rewards: Any) -> Float64Array:
+    def _rewards(self, rewards: Any) -> Float64Array:
         try:
             values = np.asarray(rewards, np.float64)
         except (TypeError, ValueError):
             raise _InvalidStepError("a reward is not a number") from None
+        self._require_one_each(values, "a reward")
         if not np.isfinite(values).all():
             raise _InvalidStepError("a reward is not finite")
         return values
+
+    def _flags(self, flags: Any, name: str) -> BoolArray:
+        try:
+            values = np.array(flags)
+        except ValueError:  # of different shapes
+            values = np.array(None)
+        if values.dtype.kind not in "biu":
+            raise _InvalidStepError(f"`{name}` is not True or False")
+        self._require_one_each(values, f"`{name}`")
+        return values.astype(bool)
+
+    def _require_one_each(self, values: Array, name: str) -> None:
+        if values.shape[:1] != (self.n,):
+            raise _InvalidStepError(
+                f"it returned an array of shape {values.shape} for {name} of {self.n} environments"
+            )
+        if values.ndim > 1:
+            raise _InvalidStepError(f"{name} has shape {values.shape[1:]}: it must be a single value")
 
     @abstractmethod
     def _reset(self, seed: int) -> Float64Array: ...
@@ -173,12 +195,12 @@ class Singles(Environments):
         results = [environment.step(action) for environment, action in zip(self._all, given, strict=True)]
         observations, rewards, terminated, truncated, _ = zip(*results, strict=True)
         last = self._rows(observations)
-        ended, cut = np.array(terminated, bool), np.array(truncated, bool)
+        ended, cut = self._flags(terminated, "terminated"), self._flags(truncated, "truncated")
         following = last
         if ended.any() or cut.any():
             following = last.copy()
             for i in np.flatnonzero(ended | cut):
-                following[i] = self._rows([self._all[i].reset()[0]])[0]
+                following[i] = self._rows([self._all[i].reset()[0]], 1)[0]
         return Step(following, self._rewards(rewards), ended, cut & ~ended, last, np.ones(self.n, bool))
 
     def close(self) -> None:
@@ -215,7 +237,7 @@ class Vectorised(Environments):
     def _step(self, actions: Array) -> Step:
         observations, rewards, terminated, truncated, info = self._environment.step(actions)
         last = self._rows(observations).copy()
-        ended, cut = np.array(terminated, bool), np.array(truncated, bool)
+        ended, cut = self._flags(terminated, "terminated"), self._flags(truncated, "truncated")
         done, following, counts = ended | cut, last, np.ones(self.n, bool)
         if self._mode == "NextStep":
             counts = ~self._resets
@@ -223,7 +245,7 @@ class Vectorised(Environments):
         elif done.any() and self._mode == "SameStep":
             last = last.copy()
             for i in np.flatnonzero(done):
-                last[i] = self._rows([info["final_obs"][i]])[0]
+                last[i] = self._rows([info["final_obs"][i]], 1)[0]
         elif done.any():
             following = last.copy()
             fresh = self._environment.reset(options={"reset_mask": done})[0]
@@ -279,19 +301,27 @@ def make_environments(env: Any, n: int, name: str) -> Environments:
     return Singles(made, name)
 
 
+def registered(env: str) -> str:
+    """Return the name of an environment of Gymnasium; that of ``"module:name"`` after an import of the module."""
+    module, _, name = env.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    return name
+
+
 def _by_name(env: str, n: int, name: str) -> Environments:
     try:
         import gymnasium
     except ImportError as error:
         raise ImportError(f"[{name}] {_NO_GYMNASIUM}") from error
     try:
-        spec = gymnasium.spec(env)
+        spec = gymnasium.spec(registered(env))
         if spec.vector_entry_point is not None:
-            vector = gymnasium.make_vec(env, n, vectorization_mode="vector_entry_point")
+            vector = gymnasium.make_vec(spec, n, vectorization_mode="vector_entry_point")
             return Vectorised(vector, name, owned=True)
         # What the checker of each environment looks for is checked here for all of them at once.
-        return Singles([gymnasium.make(env, disable_env_checker=True) for _ in range(n)], name)
-    except gymnasium.error.DependencyNotInstalled as error:
+        return Singles([gymnasium.make(spec, disable_env_checker=True) for _ in range(n)], name)
+    except (gymnasium.error.DependencyNotInstalled, ModuleNotFoundError) as error:
         raise ImportError(f"[{name}] {error}") from error
     except gymnasium.error.Error as error:
         raise ValueError(f"[{name}] there is no environment {env!r}: {error}") from error
