@@ -193,6 +193,15 @@ def test_divergence_keeps_the_last_finite_parameters():
     assert np.isfinite(model.components_).all()
 
 
+def test_training_goes_on_after_divergence_with_a_smaller_rate():
+    model = BernoulliRBM(4, learning_rate=1e10, n_iter=2, draws="philox", visible="gaussian", random_state=0)
+    with pytest.raises(steepest.DivergenceError):
+        model.fit(DIGITS)
+    # The persistent chains are to be finite, too.
+    model.set_params(learning_rate=0.01).partial_fit(DIGITS[:10])
+    assert np.isfinite(model.components_).all()
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -215,9 +224,11 @@ def test_a_pseudo_likelihood_needs_binary_units():
 def test_errors_after_a_fit():
     model = BernoulliRBM(4, n_iter=1).fit(DIGITS)
     for call, text in [
-        (lambda: model.sample(0), "must be positive"),
+        (lambda: model.sample(0), "n_samples is 0; it must be in 1"),
+        (lambda: model.sample(2, seed=-1), "seed is -1"),
         (lambda: model.sample(2, y=1), "y needs label units"),
-        (lambda: model.annealed_log_partition(n_chains=1), "must be at least 2 and 1"),
+        (lambda: model.annealed_log_partition(n_chains=1), "n_chains is 1; it must be in 2"),
+        (lambda: model.annealed_log_partition(5 * DIGITS), r"X must be in \[0, 1\]"),
         (
             lambda: BernoulliRBM(2, n_iter=1, visible="gaussian").fit(DIGITS).fisher_matrix(),
             "binary visible units",
@@ -229,6 +240,33 @@ def test_errors_after_a_fit():
     labelled = BernoulliRBM(4, n_iter=1, label_units=True).partial_fit(DIGITS, TARGETS % 3)
     with pytest.raises(ValueError, match="classes that the first call has not had"):
         labelled.partial_fit(DIGITS, TARGETS)
+    with pytest.raises(
+        ValueError, match=r"^\[BernoulliRBM\] y must be a class or 2 classes, .* shape \(3,\)"
+    ):
+        labelled.sample(2, y=[0, 1, 2])
+    with pytest.raises(TypeError, match=r"^\[BernoulliRBM\] n_samples must be an integer, not float"):
+        model.sample(2.5)
+
+
+def test_seeds_of_samples_may_be_numpy_integers():
+    model = BernoulliRBM(4, n_iter=1, random_state=0).fit(DIGITS)
+    np.testing.assert_array_equal(model.sample(3, np.int64(7), n_steps=2), model.sample(3, 7, n_steps=2))
+
+
+def test_a_fitted_machine_keeps_its_kind_of_units():
+    gaussian = BernoulliRBM(4, n_iter=1, random_state=0, visible="gaussian").fit(DIGITS)
+    energies = gaussian.free_energy(DIGITS)
+    gaussian.set_params(visible="bernoulli")
+    np.testing.assert_array_equal(gaussian.free_energy(DIGITS), energies)
+    labelled = BernoulliRBM(4, n_iter=1, random_state=0, label_units=True).fit(DIGITS, TARGETS)
+    classes = labelled.predict(DIGITS)
+    labelled.set_params(label_units=False)
+    np.testing.assert_array_equal(labelled.predict(DIGITS), classes)
+    for changed in (gaussian, labelled):
+        with pytest.raises(ValueError, match=r"^\[BernoulliRBM\] visible and label_units have changed"):
+            changed.partial_fit(DIGITS)
+    assert not hasattr(labelled.fit(DIGITS), "predict")
+    assert not hasattr(labelled, "classes_")
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from steepest import kernels as K
 from steepest.neural_network import Autoencoder, DeepBeliefNetwork, MLPClassifier, MLPRegressor
 from steepest.neural_network.boltzmann.divergence import ContrastiveDivergence, StepOptions
 from steepest.neural_network.boltzmann.draws import PhiloxDraws
+from steepest.neural_network.boltzmann.epochs import DivergenceEpochs
 from steepest.neural_network.boltzmann.machine import Machine
 from steepest.neural_network.boltzmann.wake_sleep import DirectedLayer, WakeSleep
+from steepest.training.trainer import Trainer
 
 DIGITS, TARGETS = load_digits(return_X_y=True)
 DIGITS = (DIGITS / 16).astype(np.float32)
@@ -165,6 +167,58 @@ def test_bits_do_not_depend_on_the_number_of_threads():
 def test_errors(options, text):
     with pytest.raises(ValueError, match=rf"^\[DeepBeliefNetwork\] .*{text}"):
         DeepBeliefNetwork(**options).fit(DIGITS)
+
+
+def interrupt(monkeypatch, kind, name):
+    """Let the first fit of a kind be interrupted in its second epoch; return the calls of all epochs."""
+    calls, method = [], getattr(kind, name)
+
+    def interrupted(self, *args, **kwargs):
+        calls.append(self)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return method(self, *args, **kwargs)
+
+    monkeypatch.setattr(kind, name, interrupted)
+    return calls
+
+
+@pytest.mark.parametrize("tuning", [None, "wake_sleep", "backprop"])
+def test_an_interrupt_ends_the_training_of_all_layers(tuning, monkeypatch):
+    calls = interrupt(monkeypatch, DivergenceEpochs, "run_epoch")
+    model = DeepBeliefNetwork((6, 5, 4), n_iter=3, tuning=tuning, tuning_iter=3, random_state=0)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        model.fit(DIGITS, TARGETS)
+    assert len(calls) == 2
+    assert model.transform(DIGITS[:3]).shape == (3, 4)
+    assert np.isfinite(model.sample(2, n_steps=2)).all()
+    if tuning == "backprop":
+        assert model.classifier_.n_iter_ == 1
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("pretrain", "kind"), [("rbm", DivergenceEpochs), ("autoencoder", Trainer)], ids=["rbm", "autoencoder"]
+)
+def test_an_interrupt_ends_the_pretraining_of_all_layers(pretrain, kind, monkeypatch):
+    calls = interrupt(monkeypatch, kind, "run_epoch")
+    options = {"activation": "logistic", "pretrain": pretrain, "pretrain_iter": 4, "max_iter": 1}
+    model = MLPClassifier((6, 5, 4), random_state=0, **options)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        model.fit(DIGITS, TARGETS)
+    # Of an autoencoder the other two layers have an epoch each, and the network its own.
+    assert len(calls) == (2 if pretrain == "rbm" else 5)
+
+
+def test_a_fitted_network_keeps_its_kind():
+    model = DeepBeliefNetwork((6, 5), n_iter=1, visible="gaussian", label_units=True, random_state=0)
+    model.fit(DIGITS, TARGETS)
+    means, classes = model.reconstruct(DIGITS), model.predict(DIGITS)
+    model.set_params(visible="bernoulli", label_units=False, tuning="backprop")
+    np.testing.assert_array_equal(model.reconstruct(DIGITS), means)
+    np.testing.assert_array_equal(model.predict(DIGITS), classes)
+    assert not hasattr(model.set_params(tuning=None).fit(DIGITS), "predict")
+    np.testing.assert_array_equal(model.sample(2, np.int64(3), n_steps=2), model.sample(2, 3, n_steps=2))
 
 
 # ------------------------------------------------------------------------------------------------------ pretraining

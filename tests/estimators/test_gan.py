@@ -224,6 +224,15 @@ def test_divergence_leaves_finite_parameters():
     assert np.isfinite(model.generator_.arena).all()
 
 
+@pytest.mark.parametrize("loss", ["wasserstein", "hinge", "non_saturating"])
+def test_a_step_to_infinity_does_not_join_the_average(loss):
+    options = {"solver": "sgd", "learning_rate_init": 1e19, "max_iter": 4, "batch_size": 32}
+    model = GAN(2, (8,), (8,), loss=loss, random_state=0, **options)
+    with pytest.raises(steepest.DivergenceError):
+        model.fit(np.random.default_rng(0).random((256, 6)).astype(np.float32))
+    assert np.isfinite(model.sample(4, seed=0)).all()
+
+
 @pytest.mark.parametrize(
     ("options", "name"),
     [

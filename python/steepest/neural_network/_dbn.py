@@ -16,6 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from steepest import kernels as K
+from steepest._runtime.arguments import checked_integer
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import to_device, to_host
 from steepest.callbacks import Epoch, above_bars
@@ -36,8 +37,13 @@ from .boltzmann.machine import Machine, moved
 from .boltzmann.wake_sleep import DirectedLayer, WakeSleep, drawn_down
 
 
-def _predicts(model: Any) -> bool:
+def _needs_labels(model: Any) -> bool:
     return bool(model.label_units or model.tuning == "backprop")
+
+
+def _predicts(model: Any) -> bool:
+    """Whether the model knows classes: after a fit those of the fit, whatever the parameters are now."""
+    return hasattr(model, "classes_") if hasattr(model, "top_") else _needs_labels(model)
 
 
 class DeepBeliefNetwork(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -146,6 +152,9 @@ class DeepBeliefNetwork(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def fit(self, X: Any, y: Any = None) -> DeepBeliefNetwork:
         """Train the layers greedily, then tune them together as `tuning` says.
 
+        Ctrl-C ends the training of all layers. The model can be used then: layers that have had no turn have random
+        weights, and a classifier gets one epoch.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
@@ -189,13 +198,16 @@ class DeepBeliefNetwork(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.generative_coefs_ = [m.components_.T.copy().T for m in machines[:-1]]
         self.generative_intercepts_ = [m.intercept_visible_ for m in machines[:-1]]
         self.top_ = machines[-1]
+        self._gaussian = self.visible == "gaussian"
         self._n_features_out = sizes[-1]
-        self.__dict__.pop("classifier_", None)
+        for name in ("classifier_", *(() if _needs_labels(self) else ("classes_",))):
+            self.__dict__.pop(name, None)
         seed = int(random_state.randint(np.iinfo(np.int32).max))
-        if self.tuning == "wake_sleep":
+        interrupted = any(m.n_iter_ < self.n_iter for m in machines)
+        if self.tuning == "wake_sleep" and not interrupted:
             self._tune_generation(X, labels, seed)
         elif self.tuning == "backprop":
-            self._tune_classes(X, labels, sizes, seed)
+            self._tune_classes(X, labels, sizes, seed, 1 if interrupted else int(self.tuning_iter))
         return self
 
     def transform(self, X: Any) -> Array:
@@ -249,6 +261,7 @@ class DeepBeliefNetwork(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             The samples.
         """
         check_is_fitted(self)
+        seed = checked_integer(type(self).__name__, "seed", seed)
         layers = self._layers(device := resolve_device(self.device, type(self).__name__, None))
         states = self.top_.sample(n_samples, seed, n_steps=n_steps, y=y, means=means and not layers)
         draws = PhiloxDraws(seed + 1, device)
@@ -286,7 +299,7 @@ class DeepBeliefNetwork(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     # ------------------------------------------------------------------------------------------------- internals
 
     def _checked_labels(self, y: Any, n_samples: int) -> Array | None:
-        if not _predicts(self):
+        if not _needs_labels(self):
             return None
         if y is None:
             cause = "label_units=True" if self.label_units else "tuning='backprop'"
@@ -298,7 +311,7 @@ class DeepBeliefNetwork(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _classifier_of(self, X: Any) -> tuple[Any, Any]:
         """Return the model that knows the classes, and what it is to be given for X."""
-        return (self.classifier_, X) if self.tuning == "backprop" else (self.top_, self._up(X))
+        return (self.classifier_, X) if hasattr(self, "classifier_") else (self.top_, self._up(X))
 
     def _up(self, X: Any) -> Array:
         """Return the means of the units that the top machine sees."""
@@ -318,7 +331,7 @@ class DeepBeliefNetwork(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         parts = zip(self.coefs_, self.intercepts_, down_weights, self.generative_intercepts_, strict=True)
         for i, arrays in enumerate(parts):
             up, above, down, below = (to_device(a, device) for a in arrays)
-            gaussian = self.visible == "gaussian" and i == 0
+            gaussian = self._gaussian and i == 0
             layers.append(DirectedLayer(*(Machine(w, above, below, gaussian) for w in (up, down))))
         return layers
 
@@ -369,7 +382,7 @@ class DeepBeliefNetwork(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         if interrupted:
             warn_of_interrupt(stacklevel=3)
 
-    def _tune_classes(self, X: Array, y: Array | None, sizes: list[int], seed: int) -> None:
+    def _tune_classes(self, X: Array, y: Array | None, sizes: list[int], seed: int, n_epochs: int) -> None:
         """Fit a classifier that begins with the recognition weights."""
         top = self.top_
         coefs = [*self.coefs_, np.ascontiguousarray(top.components_.T)]
@@ -380,7 +393,7 @@ class DeepBeliefNetwork(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             solver="adam",
             learning_rate_init=float(self.tuning_learning_rate) / 10,
             batch_size=min(int(self.batch_size), len(X)),
-            max_iter=int(self.tuning_iter),
+            max_iter=n_epochs,
             n_iter_no_change=np.inf,
             verbose=self.verbose,
             random_state=seed,
@@ -395,7 +408,7 @@ class DeepBeliefNetwork(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        tags.target_tags.required = _predicts(self)
+        tags.target_tags.required = _needs_labels(self)
         return tags
 
 

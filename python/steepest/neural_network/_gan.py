@@ -288,6 +288,8 @@ class GAN(GenerativeModel):
             values = [p.value for p in generator.parameters()]
             if average is not None and average.steps:
                 values = average.values()
+            if not all(bool(xp.isfinite(value).all()) for value in values):
+                return  # The last steps of a fit that diverges join the average, too: that of the epoch before stays.
             for parameter, value in zip(self.generator_.parameters(), values, strict=True):
                 assign(parameter.value, value)
             for name, state in generator.states.items():

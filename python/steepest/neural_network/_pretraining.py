@@ -36,6 +36,8 @@ def greedy_machines(
 ) -> list[BernoulliRBM]:
     """Return a Boltzmann machine for each layer, fitted to the means of the hidden units of the one before.
 
+    After Ctrl-C, the machines that have had no turn have the weights that they begin with.
+
     G. E. Hinton, S. Osindero, Y.-W. Teh, "A fast learning algorithm for deep belief nets", Neural Computation 18, 2006.
 
     Parameters
@@ -64,6 +66,8 @@ def greedy_machines(
             **options,
         ).fit(X, y)
         machines.append(machine)
+        if machine.n_iter_ < machine.n_iter:  # Ctrl-C
+            options["n_iter"] = 0
         X = machine.transform(X)
     return machines
 
@@ -155,6 +159,7 @@ def _by_autoencoders(
     decodes: bool,
 ) -> tuple[list[tuple[Array, Array]], list[tuple[Array, Array]]]:
     up, down = [], []
+    n_epochs = int(model.pretrain_iter)
     for i, (size, activation) in enumerate(zip(sizes, activations, strict=True)):
         # The decoder of a layer ends with the activation of the layer below, whose output it reconstructs.
         layer = Autoencoder(
@@ -163,13 +168,15 @@ def _by_autoencoders(
             output_activation=activations[i - 1] if i and decodes else "identity",
             tied_weights=isinstance(model, Autoencoder) and model.tied_weights,
             batch_size=min(_BATCH_SIZE, len(X)),
-            max_iter=model.pretrain_iter,
+            max_iter=n_epochs,
             n_iter_no_change=np.inf,
             random_state=int(random_state.randint(np.iinfo(np.int32).max)),
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             layer.fit(X)
+        if layer.n_iter_ < n_epochs:  # Ctrl-C
+            n_epochs = 1
         up.append((layer.coefs_[0], layer.intercepts_[0]))
         down.append(
             (layer.coefs_[-1], layer.intercepts_[1])

@@ -230,6 +230,11 @@ class BernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BoltzmannD
         if self.solver == "natural":
             raise ValueError(prefixed(self, "solver='natural' needs all samples at once: use fit"))
         first = not hasattr(self, "components_")
+        kind = self.visible == "gaussian", bool(self.label_units)
+        if not first and kind != (self._is_gaussian(), has_labels(self)):
+            raise ValueError(
+                prefixed(self, "visible and label_units have changed since the first call: call fit")
+            )
         dtype = None if first else self.components_.dtype
         X = validate(self, X, reset=first, accept_sparse=True, dtype=dtype)
         labels = self._labels_of(y, X.shape[0], known=None if first else getattr(self, "classes_", None))
@@ -349,6 +354,7 @@ class BernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BoltzmannD
         machine.weights[...] = random_state.normal(0, 0.01, (self.n_components, n_visible)).T
         self.h_samples_ = np.zeros((self.batch_size, self.n_components), X.dtype)
         self.__dict__.pop("_velocity", None)
+        self._gaussian = self.visible == "gaussian"
         self._n_features_out = self.n_components
         self._keep(machine)
         return machine, arena

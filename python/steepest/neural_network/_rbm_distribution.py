@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from steepest import kernels as K
+from steepest._runtime.arguments import checked_integer
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.graph import capture
 from steepest._runtime.memory import array_namespace, to_device, to_host
@@ -166,11 +167,17 @@ class BoltzmannDistribution:
         Raises
         ------
         ValueError
-            If a number is not positive, or y is given without label units or is not a known class.
+            If a number is not positive, or y is given without label units, is not a known class or has another length.
+        TypeError
+            If a number or the seed is no integer.
         """
         check_is_fitted(self)
-        if n_samples < 1 or n_steps < 1:
-            raise ValueError(prefixed(self, f"n_samples={n_samples} and n_steps={n_steps} must be positive"))
+        name = type(self).__name__
+        n_samples, n_steps = (
+            checked_integer(name, what, value, low=1, high=2**31)
+            for what, value in (("n_samples", n_samples), ("n_steps", n_steps))
+        )
+        seed = checked_integer(name, "seed", seed)
         device = resolve_device(self.device, type(self).__name__, None)
         machine = self._machine().to(device)
         labels = None if y is None else to_device(self._one_hot(y, n_samples), device)
@@ -259,7 +266,7 @@ class BoltzmannDistribution:
             If the machine has too many units, or label units.
         """
         check_is_fitted(self)
-        if self.label_units:
+        if has_labels(self):
             raise ValueError(prefixed(self, "the gradient is that of a machine without label units"))
         checked = validate(self, X, reset=False, accept_sparse=True, dtype=np.dtype(np.float64))
         x = to_host(checked.toarray() if scipy.sparse.issparse(checked) else checked)
@@ -298,20 +305,19 @@ class BoltzmannDistribution:
         Raises
         ------
         ValueError
-            If there are fewer than 2 chains or 1 temperature.
+            If there are fewer than 2 chains or 1 temperature, or the means of X for binary units are not in [0, 1].
+        TypeError
+            If a number or the seed is no integer.
 
         References
         ----------
         R. Salakhutdinov, I. Murray, "On the quantitative analysis of deep belief networks", ICML 2008.
         """
         check_is_fitted(self)
-        if n_chains < 2 or n_temperatures < 1:
-            raise ValueError(
-                prefixed(
-                    self,
-                    f"n_chains={n_chains} and n_temperatures={n_temperatures} must be at least 2 and 1",
-                )
-            )
+        name = type(self).__name__
+        n_chains = checked_integer(name, "n_chains", n_chains, low=2, high=2**31)
+        n_temperatures = checked_integer(name, "n_temperatures", n_temperatures, low=1, high=2**31)
+        seed = checked_integer(name, "seed", seed)
         machine = self._machine()
         base = np.zeros(len(machine.weights))
         if X is not None:
@@ -362,7 +368,11 @@ class BoltzmannDistribution:
             n_labels = len(self.intercept_label_)
             weights = np.concatenate([weights, self.label_components_.T])
             visible = np.concatenate([visible, self.intercept_label_])
-        return Machine(weights, self.intercept_hidden_, visible, self.visible == "gaussian", n_labels)
+        return Machine(weights, self.intercept_hidden_, visible, self._is_gaussian(), n_labels)
+
+    def _is_gaussian(self) -> bool:
+        """Whether the visible units are Gaussian: those of the fit, whatever the parameter is now."""
+        return bool(self.__dict__.get("_gaussian", self.visible == "gaussian"))
 
     def _own_machine(self, dtype: Any = None) -> tuple[Machine, Array]:
         """Return a copy of the machine in a dtype, and the flat array of its parameters."""
@@ -382,7 +392,7 @@ class BoltzmannDistribution:
         if machine.n_labels:
             self.label_components_, self.intercept_label_ = weights[n:].T, visible[n:]
         else:
-            for name in ("label_components_", "intercept_label_"):
+            for name in ("label_components_", "intercept_label_", "classes_"):
                 vars(self).pop(name, None)
 
     def _by_blocks(self, X: Any, compute: Callable[[Machine, Array], Array], dtype: Any = None) -> Array:
@@ -397,16 +407,25 @@ class BoltzmannDistribution:
     def _base_rates(self, X: Any) -> Float64Array:
         """Return the biases of independent units with the means of X."""
         means = np.asarray(to_host(X.mean(axis=0)), np.float64).ravel()
-        if self.visible == "gaussian":
+        if self._is_gaussian():
             return means
+        if not ((means >= 0) & (means <= 1)).all():
+            raise ValueError(prefixed(self, "X must be in [0, 1]: the visible units are binary"))
         smooth = (means * X.shape[0] + _SMOOTHING) / (X.shape[0] + 2 * _SMOOTHING)
         rates: Float64Array = np.log(smooth / (1 - smooth))
         return rates
 
     def _one_hot(self, y: Any, n: int) -> Array:
-        if not self.label_units:
+        if not has_labels(self):
             raise ValueError(prefixed(self, "y needs label units: fit with label_units=True"))
-        labels = np.broadcast_to(np.asarray(y), (n,))
+        labels = np.asarray(y)
+        if labels.shape not in ((), (n,)):
+            raise ValueError(
+                prefixed(
+                    self, f"y must be a class or {n} classes, one for each sample, got shape {labels.shape}"
+                )
+            )
+        labels = np.broadcast_to(labels, (n,))
         if not np.isin(labels, self.classes_).all():
             raise ValueError(prefixed(self, f"y is not among the classes {self.classes_}"))
         one_hot: Array = (labels[:, None] == self.classes_).astype(self.components_.dtype)
@@ -414,8 +433,8 @@ class BoltzmannDistribution:
 
 
 def has_labels(model: Any) -> bool:
-    """Whether an estimator has label units."""
-    return bool(model.label_units)
+    """Whether an estimator has label units: after a fit those of the fit, whatever the parameter is now."""
+    return hasattr(model, "label_components_") if hasattr(model, "components_") else bool(model.label_units)
 
 
 def _as_rows(v: Any) -> Any:

@@ -149,7 +149,7 @@ def _divergence_epochs(
     shared = None if draws_on_host(model) else _make_draws(model, steps, n, random_state, arena)
     epochs = DivergenceEpochs(
         steps,
-        [arena],
+        [arena, chain],
         samples,
         batch_size,
         lambda rows: shared or _make_draws(model, steps, rows, random_state, arena, n // batch_size),
