@@ -221,6 +221,18 @@ def test_divergence_leaves_the_policy_before_it(monkeypatch):
     assert agent.n_steps_ == 256
 
 
+def test_returns_that_overflow_leave_the_scale_of_the_rewards():
+    agent = small(PPO, normalize_rewards=True).learn(256)
+    before = agent._learned.rewards.state()
+    with pytest.raises(
+        steepest.DivergenceError, match="the variance of the discounted returns is not finite"
+    ):
+        agent.set_params(env=lambda: Huge()).learn(256)
+    assert agent._learned.rewards.state() == before
+    agent.set_params(env=Bandit).learn(256)
+    assert 0.1 < agent._learned.rewards.deviation[0] < 1.0
+
+
 class Huge(Bandit):
     """Rewards whose squares overflow."""
 
@@ -276,6 +288,8 @@ def test_bad_arguments():
         small(PPO).learn(1.5)
     with pytest.raises(ValueError, match=r"^\[PPO\] target_return is nan"):
         small(PPO).learn(10, target_return=float("nan"))
+    with pytest.raises(FileNotFoundError, match=r"^\[PPO\] save_to: there is no folder .*nowhere"):
+        small(PPO).learn(10, save_to="nowhere/agent")
     with pytest.raises(TypeError, match=r"^\[PPO\] callbacks must be objects"):
         small(PPO, callbacks=["none"]).learn(10)
     with pytest.raises(

@@ -161,6 +161,16 @@ def test_learning_in_vectorised_environments(mode):
     np.testing.assert_array_equal(np.sort(agent.evaluate(4)), [2.0, 3.0, 3.0, 3.0])
 
 
+def test_the_scale_of_the_rewards_does_not_count_resets():
+    """Steps that an environment spends on its reset have no reward, and are no rewards of 0."""
+    deviations = []
+    for mode, horizon in (("NextStep", 8), ("SameStep", 6)):
+        options = {"gamma": 0.0, "normalize_rewards": True, "hidden_layer_sizes": (4,), "random_state": 0}
+        agent = PPO(Counting(mode), horizon=horizon, **options).learn(2 * horizon)
+        deviations.append(agent._learned.rewards.variance[0])
+    assert deviations == [0.0, 0.0]
+
+
 def test_without_gymnasium(monkeypatch):
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(

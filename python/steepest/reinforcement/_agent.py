@@ -79,8 +79,9 @@ class Agent(AgentParameters, BaseEstimator):
 
         Raises
         ------
-        ValueError, TypeError, ImportError
-            If a parameter is not as described, or the environment cannot be used; nothing has changed then.
+        ValueError, TypeError, ImportError, FileNotFoundError
+            If a parameter is not as described, the environment cannot be used, or there is no folder for `save_to`;
+            nothing has changed then.
         BrokenEnvironmentError
             If an environment raises an exception, or returns something that is not finite or not in its space. The
             policy of the last update remains, in the agent and in `save_to`.
@@ -91,6 +92,8 @@ class Agent(AgentParameters, BaseEstimator):
         n_steps = checked_integer(self._name(), "n_steps", n_steps, low=1, high=2**62)
         if target_return is not None and not math.isfinite(target_return):
             raise ValueError(f"[{self._name()}] target_return is {target_return}: it must be finite")
+        if save_to is not None and not os.path.isdir(folder := os.path.dirname(os.path.abspath(save_to))):
+            raise FileNotFoundError(f"[{self._name()}] save_to: there is no folder {folder}")
         callbacks = list(self.callbacks or ())
         for callback in callbacks:
             if not isinstance(callback, Callback):
@@ -245,7 +248,8 @@ class Agent(AgentParameters, BaseEstimator):
         -------
         ndarray of shape (n_episodes,)
             Sums of the rewards. Each environment plays the same number of episodes, or one fewer, so that short ones do
-            not count more often.
+            not count more often. Episodes must end: an environment without a limit of time may need one
+            (``gymnasium.wrappers.TimeLimit``), where the most probable actions go round in circles.
 
         Raises
         ------

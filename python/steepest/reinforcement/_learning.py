@@ -17,6 +17,7 @@ from steepest.callbacks import Callback, Epoch, above_bars
 
 from ._environments import Environments
 from ._learned import Learned
+from ._moments import Moments
 from ._rollout import Discounts, Rollout
 from ._updates import Outcome, Update, parameters_are_finite
 
@@ -123,7 +124,7 @@ class Learning:
             self._recent.lengths.append(length)
             agent.episode_returns_.append(own_return)
         policy_before, value_before = learned.policy.network.arena.copy(), learned.value.network.arena.copy()
-        scale_before = learned.value.mean, learned.value.deviation
+        scale_before, rewards_before = (learned.value.mean, learned.value.deviation), learned.rewards.state()
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 scale = self._reward_scale() if agent.normalize_rewards else 1.0
@@ -138,6 +139,7 @@ class Learning:
             learned.policy.network.arena[...] = policy_before
             learned.value.network.arena[...] = value_before
             learned.value.mean, learned.value.deviation = scale_before
+            learned.rewards = Moments(1, rewards_before)
             raise DivergenceError(
                 f"[{type(agent).__name__}] learning diverged in update {len(agent.history_['steps']) + 1}: {diverged}. "
                 f"{agent._remedy}. The policy before the update was kept"
@@ -190,8 +192,11 @@ class Learning:
         for t in range(len(rewards)):
             self._discounted = sums[t] = self._agent.gamma * self._discounted + rewards[t]
             self._discounted = np.where(done[t], 0.0, self._discounted)
-        self._learned.rewards.add(sums.reshape(-1, 1))
-        return float(1.0 / self._learned.rewards.deviation[0])
+        moments = self._learned.rewards
+        moments.add(sums.reshape(-1, 1)[self.rollout.counts])
+        if not np.isfinite(moments.variance).all():
+            raise DivergenceError("the variance of the discounted returns is not finite")
+        return float(1.0 / moments.deviation[0])
 
 
 def described(agent: Any, row: dict[str, Any]) -> str:
