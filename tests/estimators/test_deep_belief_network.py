@@ -161,6 +161,7 @@ def test_bits_do_not_depend_on_the_number_of_threads():
         ({"tuning": "backprop"}, "requires y to be passed"),
         ({"label_units": True}, "requires y to be passed"),
         ({"hidden_layer_sizes": (5, 0)}, "must be > 0"),
+        ({"hidden_layer_sizes": ()}, "must name at least one layer"),
     ],
     ids=str,
 )

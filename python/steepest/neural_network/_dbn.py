@@ -176,6 +176,8 @@ class DeepBeliefNetwork(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """
         self._validate_params()
         sizes = hidden_sizes(self)
+        if not sizes:
+            raise ValueError(prefixed(self, "hidden_layer_sizes must name at least one layer"))
         if self.tuning == "wake_sleep" and len(sizes) < 2:
             raise ValueError(prefixed(self, "tuning='wake_sleep' needs at least two layers"))
         device = resolve_device(self.device, type(self).__name__, X)
