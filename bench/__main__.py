@@ -79,6 +79,7 @@ CUDA_ORDER = (
     "discriminant",
     "pca",
     "rbm",
+    "generative",
     "linear_model",
     "activation",
     "elementwise",

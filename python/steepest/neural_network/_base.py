@@ -50,6 +50,11 @@ def _is_stochastic(estimator: BaseMultilayerPerceptron) -> bool:
     return True
 
 
+def _arrays_of(network: nn.Network, kind: str) -> list[Array]:
+    """Return the values of all weights or biases; a recurrent layer has several, such as ``"recurrent_weight"``."""
+    return [p.value for p in network.parameters() if p.role.endswith(kind)]
+
+
 class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=ABCMeta):
     """Base class of the multilayer perceptrons; see `MLPClassifier` and `MLPRegressor`."""
 
@@ -80,7 +85,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
             given: list[Array] = self._given[attribute]
             return given
         network = self._fitted_network(attribute)
-        arrays = [p.value for p in network.parameters(role)]
+        arrays = _arrays_of(network, role)
         if network.device == "cpu" or self._cupy_inputs:
             return ParameterList(arrays, attribute)
         copies = ParameterList((to_host(array) for array in arrays), attribute)
@@ -93,7 +98,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         if "_network" not in self.__dict__:
             self.__dict__.setdefault("_given", {})[attribute] = list(arrays)
             return
-        own = [p.value for p in self._network.parameters(role)]
+        own = _arrays_of(self._network, role)
         ParameterList(own, attribute).assign(arrays)
 
     def _fitted_network(self, attribute: str) -> nn.Network:
@@ -400,7 +405,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
         network = self._make_network(layers, seed=seed, dtype=dtype, device=device, precision=self.precision)
         if len(given) == 2:
             for attribute, role in (("coefs_", "weight"), ("intercepts_", "bias")):
-                own = [p.value for p in network.parameters(role)]
+                own = _arrays_of(network, role)
                 ParameterList(own, attribute).assign(given[attribute])
         elif self.init == "auto":
             draw_initial_values(network, random_state, self.activation)
@@ -422,7 +427,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
     def _start_layers(self, start: tuple[list[Array], list[Array]]) -> None:
         """Set the weights and the biases of the first layers."""
         for arrays, role in zip(start, ("weight", "bias"), strict=True):
-            own = [p.value for p in self._network.parameters(role)]
+            own = _arrays_of(self._network, role)
             ParameterList(own[: len(arrays)], f"the first layers' {role}").assign(arrays)
 
     def _move_to(self, device: str) -> None:
