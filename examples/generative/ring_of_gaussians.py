@@ -2,9 +2,10 @@
 A ring of Gaussians
 ===================
 
-Eight narrow Gaussians lie on a circle. A plain generative adversarial network finds one or two of them, and follows
-the discriminator from one to the next: its mode collapses. With the relativistic loss, which compares each sample with
-a generated one, and the R1 penalty, which keeps the discriminator flat where the samples lie, the generator finds all.
+Eight narrow Gaussians lie on a circle. A plain generative adversarial network follows the discriminator from one to the
+next and loses some of them, with other settings all but one: its mode collapses. With the relativistic loss, which
+compares each sample with a generated one, and the R1 penalty, which keeps the discriminator flat where the samples lie,
+the generator finds all.
 """
 
 import warnings
