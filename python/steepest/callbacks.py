@@ -100,6 +100,23 @@ class Callback:
         """
 
 
+def check_callbacks(name: str, callbacks: Any) -> list[Callback]:
+    """Return the callbacks of an estimator of this name as a list; None is an empty one.
+
+    Raises
+    ------
+    TypeError
+        If one is no `Callback`.
+    """
+    found = list(callbacks or ())
+    for callback in found:
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"[{name}] callbacks must be objects of steepest.callbacks.Callback, got {callback!r}"
+            )
+    return found
+
+
 class ProgressBar(Callback):
     """Progress bar of a fit in terminals and notebooks; in logs, a line at regular intervals.
 

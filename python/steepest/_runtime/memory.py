@@ -61,6 +61,12 @@ def _on_cache_line(make: Callable[..., Array], shape: tuple[int, ...], dtype: np
     return np.ndarray(shape, dtype, raw, -raw.ctypes.data % CACHE_LINE)
 
 
+def scalar_like(value: float, array: Array) -> Array:
+    """Return a number as a 0-d array of an array's dtype on its device, as the kernels for two arrays take it."""
+    scalar: Array = array_namespace(array).full((), value, array.dtype)
+    return scalar
+
+
 def array_namespace(array: object) -> Any:
     """Return the module for an array's functions: CuPy for a CuPy array, else NumPy."""
     return import_cupy() if is_cupy(array) else np

@@ -17,7 +17,7 @@ from steepest.neural_network import GAN, VariationalAutoencoder
 from steepest.training.loop import Monitor
 
 from ._errors import CommandError
-from .train import Data, load_images, made_folder, require_device, save_results
+from .train import Data, prepared_images, report_interrupt, require_images, save_results
 
 SAMPLES_FILE = "samples.png"
 # Without --epochs there are so many steps, and so many epochs at least.
@@ -108,16 +108,12 @@ def train_generative(arguments: argparse.Namespace) -> int:
         If an argument is not valid, the data cannot be loaded, the output cannot be written, or CUDA is requested and
         not available.
     """
-    require_device(arguments.device)
-    if arguments.steps is not None:
-        raise CommandError("--steps is for models of text, with --text; images have --epochs")
+    require_images(arguments)
     if arguments.solver != "adam":
         raise CommandError(
             f"--solver {arguments.solver} is for classifiers, not for --model {arguments.model}"
         )
-    data = load_images(arguments.data, arguments.seed)
-    data.require_batch(arguments.batch_size)
-    output = made_folder(arguments.output)
+    data, output = prepared_images(arguments)
     batch_size = arguments.batch_size or _BATCH
     epochs = arguments.epochs or max(-(-_STEPS // -(-len(data.X_train) // batch_size)), _FEWEST_EPOCHS)
     model = _model(arguments, epochs, batch_size)
@@ -135,7 +131,7 @@ def train_generative(arguments: argparse.Namespace) -> int:
         print(f"steepest train: error: {error}", file=sys.stderr)
         return 1
     if interrupted:
-        print(f"steepest train: interrupted after {model.n_iter_} epochs", file=sys.stderr)
+        report_interrupt(model.n_iter_)
     if isinstance(model, VariationalAutoencoder):
         bound = model.score(data.X_test.reshape(-1, data.side, data.side))
         print(f"evidence lower bound of the test images: {bound:.2f} nats")

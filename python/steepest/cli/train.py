@@ -156,6 +156,26 @@ def made_folder(name: str) -> Path:
     return output
 
 
+def prepared_images(arguments: argparse.Namespace) -> tuple[Data, Path]:
+    """Return the images to train on, and the folder to write to, as the arguments ask."""
+    data = load_images(arguments.data, arguments.seed)
+    data.require_batch(arguments.batch_size)
+    return data, made_folder(arguments.output)
+
+
+def require_images(arguments: argparse.Namespace) -> None:
+    """Raise a CommandError for a device that is missing, or an option of models of text."""
+    require_device(arguments.device)
+    if arguments.steps is not None:
+        raise CommandError("--steps is for models of text, with --text; images have --epochs")
+
+
+def report_interrupt(n_epochs: int) -> None:
+    """Print after how many epochs the user has interrupted a training."""
+    epochs = "1 epoch" if n_epochs == 1 else f"{n_epochs} epochs"
+    print(f"steepest train: interrupted after {epochs}", file=sys.stderr)
+
+
 def train_command(arguments: argparse.Namespace) -> int:
     """Train a classifier, report its progress, and save the model and the learning curve.
 
@@ -175,18 +195,13 @@ def train_command(arguments: argparse.Namespace) -> int:
         If an argument is not valid, the data cannot be loaded, the output cannot be written, or CUDA is requested and
         not available.
     """
-    require_device(arguments.device)
-    if arguments.steps is not None:
-        raise CommandError("--steps is for models of text, with --text; images have --epochs")
+    require_images(arguments)
     natural = arguments.solver == "natural"
     arguments.model = arguments.model or "mlp"
     arguments.epochs = arguments.epochs or DEFAULT_EPOCHS
     if natural and arguments.lr is not None:
         raise CommandError("--lr is not for --solver natural, which chooses its step sizes itself")
-    data = load_images(arguments.data, arguments.seed)
-    data.require_batch(arguments.batch_size)
-    output = made_folder(arguments.output)
-
+    data, output = prepared_images(arguments)
     model = _model(arguments, data)
     terminal = _Terminal(data, arguments.epochs)
     try:
@@ -206,8 +221,7 @@ def train_command(arguments: argparse.Namespace) -> int:
         print(f"steepest train: error: {error}", file=sys.stderr)
         return 1
     if interrupted:
-        epochs = "1 epoch" if model.n_iter_ == 1 else f"{model.n_iter_} epochs"
-        print(f"steepest train: interrupted after {epochs}", file=sys.stderr)
+        report_interrupt(model.n_iter_)
     guessing = math.log(data.n_classes)
     if model.loss_curve_ and model.loss_curve_[-1] > DIVERGED * guessing:
         print(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from steepest._runtime.arrays import Array, Int64Array
+from steepest._runtime.memory import to_host
 
 Ids = Int64Array
 
@@ -40,3 +43,45 @@ def number_labels(y: Array) -> tuple[Array, Ids]:
             return classes, offsets if len(present) == len(occurs) else (np.cumsum(occurs) - 1)[offsets]
     classes, ids = np.unique(y, return_inverse=True)
     return classes, ids.astype(np.int64, copy=False)
+
+
+def one_hot_rows(model: object, y: Any, n: int, classes: Array, dtype: Any) -> Array:
+    """Return n rows with a one at the class of each label, on the host.
+
+    Parameters
+    ----------
+    model : object
+        The estimator, which messages name.
+    y : label or array-like of shape (n,)
+        One label for all rows, or one for each.
+    n : int
+        Number of rows.
+    classes : ndarray of shape (k,)
+        The labels that the estimator knows, sorted.
+    dtype : dtype
+        Dtype of the rows.
+
+    Returns
+    -------
+    ndarray of shape (n, k)
+        The rows.
+
+    Raises
+    ------
+    ValueError
+        If y has another shape, or a label that is not among the classes.
+    """
+    name, labels = type(model).__name__, np.asarray(to_host(y))
+    if labels.ndim == 0:
+        labels = np.repeat(labels, n)
+    if labels.shape != (n,):
+        raise ValueError(
+            f"[{name}] y must be a label or {n} labels, one for each sample, got shape {labels.shape}"
+        )
+    known = np.isin(labels, classes)
+    if not known.all():
+        raise ValueError(
+            f"[{name}] y has the label {labels[~known][0]!r}, but the model knows {classes.tolist()}"
+        )
+    rows: Array = np.eye(len(classes), dtype=dtype)[np.searchsorted(classes, labels)]
+    return rows

@@ -16,7 +16,7 @@ from steepest import nn
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import is_cupy
 from steepest._runtime.memory import to_device, to_host
-from steepest.callbacks import Callback, Epoch
+from steepest.callbacks import Callback, Epoch, check_callbacks
 from steepest.estimators.data import in_library_of, resume, to_estimator_device
 from steepest.estimators.device import resolve_device
 from steepest.estimators.random_states import copied, seed_of
@@ -257,13 +257,7 @@ class BaseMultilayerPerceptron(PerceptronParameters, BaseEstimator, metaclass=AB
     ) -> bool:
         """Fit the network, and return whether the user interrupted the fit."""
         self._validate_params()
-        for callback in self.callbacks or ():
-            if not isinstance(callback, Callback):
-                raise TypeError(
-                    self._prefix(
-                        f"callbacks must be objects of steepest.callbacks.Callback, got {callback!r}"
-                    )
-                )
+        check_callbacks(type(self).__name__, self.callbacks)
         if self.alpha and self.l1_ratio:
             require_stochastic(self, "l1_ratio")
             if self.solver == "adamw":

@@ -16,11 +16,11 @@ from sklearn.utils.validation import check_is_fitted
 from steepest import nn, optim
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import is_cupy
-from steepest._runtime.memory import array_namespace, assign, to_device, to_host
+from steepest._runtime.memory import array_namespace, assign, to_device
 from steepest.callbacks import Callback, Epoch, above_bars
 from steepest.estimators.data import in_library_of
 from steepest.estimators.device import resolve_device
-from steepest.estimators.labels import number_labels
+from steepest.estimators.labels import number_labels, one_hot_rows
 from steepest.estimators.validation import float_dtype, validate_labels, validate_targets
 from steepest.training.adversarial import (
     DiscriminatorSteps,
@@ -30,6 +30,7 @@ from steepest.training.adversarial import (
     SimultaneousSteps,
     generator_input,
     score_of,
+    with_ones,
 )
 from steepest.training.adversarial_losses import ADVERSARIAL_LOSSES, AdversarialLoss, AdversarialName
 from steepest.training.batches import Batches, Samples
@@ -376,23 +377,7 @@ class GAN(GenerativeModel):
             if y is not None:
                 raise ValueError(prefixed(self, "y is for a model that was fitted with labels: fit(X, y)"))
             return None
-        labels = np.asarray(to_host(y))
-        if labels.ndim == 0:
-            labels = np.repeat(labels, n)
-        if labels.shape != (n,):
-            raise ValueError(
-                prefixed(
-                    self, f"y must be a label or {n} labels, one for each sample, got shape {labels.shape}"
-                )
-            )
-        known = np.isin(labels, classes)
-        if not known.all():
-            raise ValueError(
-                prefixed(
-                    self, f"y has the label {labels[~known][0]!r}, but the model knows {classes.tolist()}"
-                )
-            )
-        rows = np.eye(len(classes), dtype=self._main.dtype)[np.searchsorted(classes, labels)]
+        rows = one_hot_rows(self, y, n, classes, self._main.dtype)
         return to_device(rows, self._main.device)
 
     # ------------------------------------------------------------------------------------------------- samples
@@ -458,10 +443,7 @@ class GAN(GenerativeModel):
         if y is None and "classes_" in self.__dict__:
             raise ValueError(prefixed(self, "the model was fitted with labels: pass y"))
         labels = self._rows_of_labels(y, len(rows))
-        xp = array_namespace(rows)
-        chosen = None
-        if labels is not None:
-            chosen = xp.concatenate([xp.ones((len(rows), 1), labels.dtype), labels], axis=1)
+        chosen = None if labels is None else with_ones(labels)
         return in_library_of(X, score_of(self.discriminator_.predict(rows), chosen)[:, 0].copy())
 
     # ------------------------------------------------------------------------------------------------- internals

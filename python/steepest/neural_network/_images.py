@@ -60,27 +60,11 @@ class ImageInputs(ConvolutionalParameters, BaseMultilayerPerceptron):
 
     def _shape_of_images(self, X: Any, reset: bool) -> ImageShape | None:
         """Return the shape of the images of an X that is not flat; ValueError if it is not that at fit."""
-        sizes = shape_of(X)
-        if len(sizes) > 4:
-            raise ValueError(
-                self._prefix(
-                    "X must have shape (n, height, width), (n, height, width, channels) or (n, n_features), got "
-                    f"{sizes}"
-                )
-            )
-        if len(sizes) < 3:
-            return None
-        found = as_image_shape(self, "X", sizes[1:])
-        expected = self.image_shape_ if not reset else self._wanted_shape()
-        if expected is not None and found != expected:
-            where = "image_shape is" if reset else "those at fit had shape"
-            raise ValueError(self._prefix(f"X has images of shape {found}, but {where} {expected}"))
-        return found
+        return images_shape(self, X, self._wanted_shape() if reset else self.image_shape_, reset)
 
     def _wanted_shape(self) -> ImageShape | None:
         """Return `image_shape` with its channels."""
-        given = self.image_shape
-        return None if given is None else as_image_shape(self, "image_shape", given)
+        return wanted_shape(self)
 
     def _given_shape(self, n_features: int) -> ImageShape:
         """Return the shape of the images in flat rows."""
@@ -92,12 +76,7 @@ class ImageInputs(ConvolutionalParameters, BaseMultilayerPerceptron):
                     "channels), or X of shape (n, height, width) or (n, height, width, channels)"
                 )
             )
-        if math.prod(shape) != n_features:
-            raise ValueError(
-                self._prefix(
-                    f"image_shape={self.image_shape} has {math.prod(shape)} items, but X has {n_features} features"
-                )
-            )
+        require_items(self, shape, n_features)
         return shape
 
     def _valid_rows(self, X: Any) -> Array | None:
@@ -138,6 +117,50 @@ class ImageInputs(ConvolutionalParameters, BaseMultilayerPerceptron):
         tags.input_tags.two_d_array = self.image_shape is not None
         tags.input_tags.three_d_array = True
         return tags
+
+
+def images_shape(model: object, X: Any, expected: ImageShape | None, reset: bool) -> ImageShape | None:
+    """Return the shape of the images of an X, or None if it has flat rows.
+
+    Raises
+    ------
+    ValueError
+        If X has more than four axes, or its images have another shape than `expected`, that of `image_shape` at a fit
+        (`reset`) and that of the fit later.
+    """
+    sizes = shape_of(X)
+    if len(sizes) > 4:
+        raise ValueError(
+            prefixed(
+                model,
+                "X must have shape (n, height, width), (n, height, width, channels) or (n, n_features), got "
+                f"{sizes}",
+            )
+        )
+    if len(sizes) < 3:
+        return None
+    found = as_image_shape(model, "X", sizes[1:])
+    if expected is not None and found != expected:
+        where = "image_shape is" if reset else "those at fit had shape"
+        raise ValueError(prefixed(model, f"X has images of shape {found}, but {where} {expected}"))
+    return found
+
+
+def wanted_shape(model: Any) -> ImageShape | None:
+    """Return the parameter `image_shape` of an estimator with its channels, or None."""
+    given = model.image_shape
+    return None if given is None else as_image_shape(model, "image_shape", given)
+
+
+def require_items(model: Any, shape: ImageShape, n_features: int) -> None:
+    """Raise ValueError unless images of a shape have as many items as X has features."""
+    if math.prod(shape) != n_features:
+        raise ValueError(
+            prefixed(
+                model,
+                f"image_shape={model.image_shape} has {math.prod(shape)} items, but X has {n_features} features",
+            )
+        )
 
 
 def as_image_shape(model: object, name: str, sizes: Sequence[Any]) -> ImageShape:

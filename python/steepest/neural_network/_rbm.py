@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import to_host
-from steepest.callbacks import Callback
+from steepest.callbacks import Callback, check_callbacks
 from steepest.estimators.data import in_library_of
 from steepest.estimators.device import resolve_device
 from steepest.estimators.validation import validate, validate_labels, validate_targets
@@ -304,13 +304,7 @@ class BernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BoltzmannD
         """Check the parameters, and return the device of a fit."""
         self._validate_params()
         name = type(self).__name__
-        for callback in self.callbacks or ():
-            if not isinstance(callback, Callback):
-                raise ValueError(
-                    prefixed(
-                        self, f"callbacks must be objects of steepest.callbacks.Callback, got {callback!r}"
-                    )
-                )
+        check_callbacks(name, self.callbacks)
         binary = self.visible == "bernoulli" and not self.label_units
         if not binary and self.draws == "numpy":
             raise ValueError(

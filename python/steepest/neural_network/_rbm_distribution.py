@@ -18,6 +18,7 @@ from steepest._runtime.graph import capture
 from steepest._runtime.memory import array_namespace, to_device, to_host
 from steepest.estimators.data import in_library_of
 from steepest.estimators.device import resolve_device
+from steepest.estimators.labels import one_hot_rows
 from steepest.estimators.validation import validate
 from steepest.fisher import BoltzmannFisher
 from steepest.training.sparse_rows import SparseRows
@@ -418,18 +419,7 @@ class BoltzmannDistribution:
     def _one_hot(self, y: Any, n: int) -> Array:
         if not has_labels(self):
             raise ValueError(prefixed(self, "y needs label units: fit with label_units=True"))
-        labels = np.asarray(y)
-        if labels.shape not in ((), (n,)):
-            raise ValueError(
-                prefixed(
-                    self, f"y must be a class or {n} classes, one for each sample, got shape {labels.shape}"
-                )
-            )
-        labels = np.broadcast_to(labels, (n,))
-        if not np.isin(labels, self.classes_).all():
-            raise ValueError(prefixed(self, f"y is not among the classes {self.classes_}"))
-        one_hot: Array = (labels[:, None] == self.classes_).astype(self.components_.dtype)
-        return one_hot
+        return one_hot_rows(self, y, n, self.classes_, self.components_.dtype)
 
 
 def has_labels(model: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from steepest import kernels as K
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import device_of
-from steepest._runtime.memory import aligned_empty, array_namespace
+from steepest._runtime.memory import aligned_empty, array_namespace, scalar_like
 
 from .gradient import Backward, Derive, Places, Pull, Sum
 from .ops import Reverse
@@ -172,12 +172,7 @@ class _ReadyPull:
         self._into = Reverse(self._d_inputs, apart, pull.derivative)
         self._added = [(arrays[role], apart[role]) for role in sorted(adds)]
         self._penalised = [
-            (
-                arrays[role],
-                self._parameters[role],
-                array_namespace(arrays[role]).full((), self._l2, arrays[role].dtype),
-            )
-            for role in penalised
+            (arrays[role], self._parameters[role], scalar_like(self._l2, arrays[role])) for role in penalised
         ]
         self._has_more = bool(self._added or self._penalised)
 

@@ -85,4 +85,4 @@ def _is_known(compiled: Compiled) -> bool:
         if not (known and name in _PIECEWISE_LINEAR and node.inputs == (before,)):
             return False
         before = node.output
-    return program.outputs == (before,) or list(program.outputs) == [before]
+    return tuple(program.outputs) == (before,)

@@ -16,7 +16,7 @@ from steepest import nn, optim
 from steepest._runtime.arguments import checked_integer
 from steepest._runtime.arrays import Array, Float64Array
 from steepest._saving.files import save
-from steepest.callbacks import Callback
+from steepest.callbacks import check_callbacks
 from steepest.estimators.device import resolve_device
 from steepest.training.loop import warn_of_interrupt
 
@@ -94,12 +94,7 @@ class Agent(AgentParameters, BaseEstimator):
             raise ValueError(f"[{self._name()}] target_return is {target_return}: it must be finite")
         if save_to is not None and not os.path.isdir(folder := os.path.dirname(os.path.abspath(save_to))):
             raise FileNotFoundError(f"[{self._name()}] save_to: there is no folder {folder}")
-        callbacks = list(self.callbacks or ())
-        for callback in callbacks:
-            if not isinstance(callback, Callback):
-                raise TypeError(
-                    f"[{self._name()}] callbacks must be objects of steepest.callbacks.Callback, got {callback!r}"
-                )
+        callbacks = check_callbacks(self._name(), self.callbacks)
         device = resolve_device(self.device, self._name(), None)
         environments = self._environments(self.n_envs)
         try:

@@ -120,12 +120,17 @@ def policy_gradient(policy: Policy, rollout: Rollout, entropy: float) -> Array:
     It is the sum over the rows of ``pull * d(-log p(action))``, less `entropy` times the gradient of the mean entropy.
     """
     z: Array = policy.network.forward(*policy.inputs(rollout.inputs))
-    d = policy.distribution.score(z, rollout.coded)
-    K.multiply(d, rollout.pull[:, None], out=d)
-    if entropy:
-        policy.distribution.subtract_entropy_gradient(d, z, entropy / rollout.size)
-    policy.network.backward(d)
+    _backward(policy, z, rollout.coded, rollout.pull, entropy / rollout.size)
     return z
+
+
+def _backward(policy: Policy, z: Array, coded: Array, pull: Array, entropy_share: float) -> None:
+    """Compute the gradient of ``sum(pull * -log p(action))`` less a share of each row's entropy, from the outputs z."""
+    d = policy.distribution.score(z, coded)
+    K.multiply(d, pull[:, None], out=d)
+    if entropy_share:
+        policy.distribution.subtract_entropy_gradient(d, z, entropy_share)
+    policy.network.backward(d)
 
 
 class NaturalUpdate(Update):
@@ -323,11 +328,7 @@ class ClippedUpdate(Update):
             K.add(room, edge, out=room)
             K.multiply(ratio, pull, out=ratio)
             K.activation_backward(ratio, room, "relu", out=ratio)
-            d = distribution.score(z, coded)
-            K.multiply(d, ratio[:, None], out=d)
-            if entropy:
-                distribution.subtract_entropy_gradient(d, z, entropy / batch_size)
-            network.backward(d)
+            _backward(policy, z, coded, ratio, entropy / batch_size)
             optimizer.step()
 
     def __call__(self, stream: int) -> Outcome:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array, Float64Array, Int64Array
-from steepest._runtime.memory import aligned_empty, aligned_zeros, array_namespace, to_host
+from steepest._runtime.memory import aligned_empty, aligned_zeros, array_namespace, scalar_like, to_host
 from steepest.nn import Network
 from steepest.nn.ops.sample_gaussian import standard_normal
 from steepest.optim import Optimizer, ParameterAverage
@@ -14,7 +16,7 @@ from steepest.optim import Optimizer, ParameterAverage
 from .adversarial_losses import AdversarialLoss
 from .batches import Batch
 from .gradient_penalty import GradientPenalty
-from .programs import Program, Totals, divergence, lower_rate
+from .programs import Program, Totals, lower_rate
 
 
 def generator_input(
@@ -60,7 +62,7 @@ class Judge:
     def scores(self, x: Array, labels: Array | None) -> Array:
         """Return the scores (n, 1) of samples, in a forward pass as in training."""
         outputs = self.network.forward(x)
-        self._chosen = None if labels is None else _with_ones(labels)
+        self._chosen = None if labels is None else with_ones(labels)
         return score_of(outputs, self._chosen)
 
     def spread(self, d_score: Array) -> Array:
@@ -82,11 +84,8 @@ def score_of(outputs: Array, chosen: Array | None) -> Array:
     return K.sum(K.multiply(outputs, chosen), axis=1).reshape(-1, 1)
 
 
-def _negative(array: Array) -> Array:
-    return K.multiply(array, array_namespace(array).full((), -1.0, array.dtype))
-
-
-def _with_ones(labels: Array) -> Array:
+def with_ones(labels: Array) -> Array:
+    """Return a one beside each row of labels, for the output that counts with every label."""
     xp, (n, n_classes) = array_namespace(labels), labels.shape
     chosen: Array = xp.empty((n, 1 + n_classes), labels.dtype)
     K.copy(xp.ones((n, 1), labels.dtype), out=chosen[:, :1])
@@ -135,6 +134,15 @@ class _Part(Program):
         """Advice to lower the learning rate, or to keep the discriminator's scores from growing."""
         return f"{lower_rate(self.optimizer)}, or pass r1, such as r1=1.0"
 
+    def step(self, batch: Batch) -> None:
+        """Take a step on a batch."""
+        self.differentiate(batch)
+        self.update()
+
+    @abstractmethod
+    def differentiate(self, batch: Batch) -> None:
+        """Compute the gradients by the parameters of the network."""
+
     def _count(self, values: list[Float64Array], n: int) -> None:
         """Add the mean losses of n rows to the totals; DivergenceError unless they are finite."""
         for value in values:
@@ -149,8 +157,7 @@ class _Part(Program):
 
     def end(self, steps: int) -> Totals:
         """Return the totals of an epoch, which may have had no step if it is not the program's turn."""
-        if not array_namespace(self.network.arena).isfinite(self.network.arena).all():
-            raise divergence("a parameter is not finite", steps - 1)
+        self.require_finite_parameters(steps)
         loss, rows = to_host(self._totals).tolist()
         if rows:
             self.mean_loss = loss / rows
@@ -198,11 +205,6 @@ class DiscriminatorSteps(_Part):
         super().__init__(judge.network, optimizer)
         self.judge, self.latent, self.loss, self.penalty, self.clip = judge, latent, loss, penalty, clip
 
-    def step(self, batch: Batch) -> None:
-        """Take a step on a batch."""
-        self.differentiate(batch)
-        self.update()
-
     def differentiate(self, batch: Batch) -> None:
         """Compute the gradients by the parameters of the discriminator."""
         x, labels, judge = batch.x, labels_of(batch), self.judge
@@ -211,7 +213,7 @@ class DiscriminatorSteps(_Part):
         if self.loss.compares_pairs:
             real = K.copy(judge.scores(x, labels))
             value, d = self.loss.of_pairs(real, judge.scores(fakes, labels))
-            self.network.backward(judge.spread(_negative(d)))
+            self.network.backward(judge.spread(K.multiply(d, scalar_like(-1.0, d))))
             judge.scores(x, labels)
             values = [value]
         else:
@@ -256,11 +258,6 @@ class GeneratorSteps(_Part):
     ) -> None:
         super().__init__(latent.generator, optimizer, period)
         self.judge, self.latent, self.loss, self.average = judge, latent, loss, average
-
-    def step(self, batch: Batch) -> None:
-        """Take a step for the labels of a batch."""
-        self.differentiate(batch)
-        self.update()
 
     def differentiate(self, batch: Batch) -> None:
         """Compute the gradients by the parameters of the generator."""
@@ -328,8 +325,7 @@ def clip_parameters(arena: Array, bound: float) -> None:
 
     What a parameter exceeds a bound by is the ReLU of the difference.
     """
-    xp = array_namespace(arena)
-    minus_bound, minus = (xp.full((), value, arena.dtype) for value in (-bound, -1.0))
+    minus_bound, minus = (scalar_like(value, arena) for value in (-bound, -1.0))
     above = K.activation(K.add(arena, minus_bound), "relu")
     below = K.activation(K.add(K.multiply(arena, minus), minus_bound), "relu")
     K.multiply(above, minus, out=arena, accumulate=True)

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, get_args
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array, Float64Array
-from steepest._runtime.memory import array_namespace
+from steepest._runtime.memory import array_namespace, scalar_like
 
 Result = tuple[Float64Array, Array]
 
@@ -59,7 +59,7 @@ class AdversarialLoss:
     def of_pairs(better: Array, worse: Array) -> Result:
         """Return the loss of scores (n, 1), of which the first should be higher, and its gradient by these."""
         xp = array_namespace(better)
-        difference = K.add(better, K.multiply(worse, xp.full((), -1.0, worse.dtype)))
+        difference = K.add(better, K.multiply(worse, scalar_like(-1.0, worse)))
         return K.log_loss(difference, xp.ones(difference.shape, difference.dtype))
 
     def of_real(self, score: Array) -> Result:

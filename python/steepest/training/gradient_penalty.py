@@ -9,7 +9,7 @@ import numpy as np
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array, Float64Array
-from steepest._runtime.memory import array_namespace
+from steepest._runtime.memory import array_namespace, scalar_like
 from steepest.nn import Network
 from steepest.nn.tangent_gradient import add_tangent_gradient, is_piecewise_linear
 
@@ -71,10 +71,10 @@ class GradientPenalty:
         xp, n = array_namespace(x), len(x)
         ones = xp.ones((n, 1), x.dtype)
         g = self.network.backward(spread(ones), inputs=True, parameters=False)
-        squares = K.add(K.sum_squares(g, axis=1), xp.full((), _TINY, x.dtype))
+        squares = K.add(K.sum_squares(g, axis=1), scalar_like(_TINY, x))
         length = K.sqrt(squares).reshape(n, 1)
         if self._is_exact:
-            weights = K.multiply(ones, xp.full((), self.strength / n, x.dtype))
+            weights = K.multiply(ones, scalar_like(self.strength / n, x))
             add_tangent_gradient(self.network, g, spread(weights))
         else:
             self._add_difference(x, g, length, spread)
@@ -85,20 +85,15 @@ class GradientPenalty:
     def _add_difference(self, x: Array, g: Array, length: Array, spread: Spread) -> None:
         """Add the gradient by a difference along the gradients g, which have these lengths (n, 1)."""
         xp, n = array_namespace(x), len(x)
-
-        def constant(value: float) -> Array:
-            scalar: Array = xp.full((), value, x.dtype)
-            return scalar
-
-        step = K.multiply(g, K.multiply(K.reciprocal(length), constant(self.h)))
+        step = K.multiply(g, K.multiply(K.reciprocal(length), scalar_like(self.h, x)))
         both = xp.empty((2 * n, x.shape[1]), x.dtype)
         K.add(x, step, out=both[:n])
-        K.add(x, K.multiply(step, constant(-1.0), out=step), out=both[n:])
+        K.add(x, K.multiply(step, scalar_like(-1.0, x), out=step), out=both[n:])
         self.network.forward(both)
         factor = self.strength / (2.0 * self.h * n)
         d_score = xp.empty((2 * n, 1), x.dtype)
-        K.multiply(length, constant(factor), out=d_score[:n])
-        K.multiply(length, constant(-factor), out=d_score[n:])
+        K.multiply(length, scalar_like(factor, x), out=d_score[:n])
+        K.multiply(length, scalar_like(-factor, x), out=d_score[n:])
         self.network.backward(spread(d_score), accumulate=True)
 
 

@@ -88,6 +88,12 @@ class Program(ABC):
             If a parameter is not finite.
         """
 
+    def require_finite_parameters(self, steps: int) -> None:
+        """Raise DivergenceError if a parameter of a network is not finite after so many steps of an epoch."""
+        for network in self.networks:
+            if not array_namespace(network.arena).isfinite(network.arena).all():
+                raise divergence("a parameter is not finite", steps - 1)
+
 
 class GradientDescent(Program):
     """Mini-batch steps of a first-order optimizer: ``forward -> loss -> backward -> update``.

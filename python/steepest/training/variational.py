@@ -8,12 +8,12 @@ import numpy as np
 
 from steepest import kernels as K
 from steepest._runtime.arrays import Array, Float64Array
-from steepest._runtime.memory import aligned_zeros, array_namespace, to_host
+from steepest._runtime.memory import aligned_zeros, array_namespace, scalar_like, to_host
 from steepest.nn import Network
 from steepest.optim import Optimizer
 
 from .batches import Batch
-from .programs import Program, Totals, divergence, lower_rate
+from .programs import Program, Totals, lower_rate
 
 # A loss of outputs for targets: its value and its gradient by the outputs.
 LossOfOutputs = Callable[[Array, Array], tuple[Float64Array, Array]]
@@ -43,10 +43,10 @@ def prior_divergence(code: Array, beta: float = 1.0) -> tuple[Float64Array, Arra
     value = K.output_divergence(code, xp.zeros(code.shape, code.dtype), "gaussian_learned_variance")
     d_code = xp.empty(code.shape, code.dtype)
     d_mean, d_log_variance = d_code[:, :k], d_code[:, k:]
-    K.multiply(code[:, :k], xp.full((), beta / n, code.dtype), out=d_mean)
+    K.multiply(code[:, :k], scalar_like(beta / n, code), out=d_mean)
     K.exp(code[:, k:], out=d_log_variance)
-    K.add(d_log_variance, xp.full((), -1.0, code.dtype), out=d_log_variance)
-    K.multiply(d_log_variance, xp.full((), 0.5 * beta / n, code.dtype), out=d_log_variance)
+    K.add(d_log_variance, scalar_like(-1.0, code), out=d_log_variance)
+    K.multiply(d_log_variance, scalar_like(0.5 * beta / n, code), out=d_log_variance)
     return value, d_code
 
 
@@ -130,9 +130,7 @@ class VariationalDescent(Program):
 
     def end(self, steps: int) -> Totals:
         """Return the totals of an epoch."""
-        for network in self.networks:
-            if not array_namespace(network.arena).isfinite(network.arena).all():
-                raise divergence("a parameter is not finite", steps - 1)
+        self.require_finite_parameters(steps)
         reconstruction, kl, rows = to_host(self._totals).tolist()
         reconstruction += self._constant * rows
         self.reconstruction, self.divergence = reconstruction / rows, kl / rows

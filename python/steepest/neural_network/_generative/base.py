@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
@@ -18,16 +17,16 @@ from steepest import nn, optim
 from steepest._runtime.arguments import checked_integer
 from steepest._runtime.arrays import Array
 from steepest._runtime.memory import to_device, to_host
-from steepest.callbacks import Callback, Epoch, above_bars
+from steepest.callbacks import Callback, Epoch, above_bars, check_callbacks
 from steepest.estimators.validation import validate
 from steepest.training.images import as_floats
 from steepest.training.loop import Monitor, train, warn_of_interrupt
 from steepest.training.trainer import Trainer
 
 from .._blocks import ImageShape
-from .._images import as_image_shape, as_rows, shape_of
+from .._images import as_rows, images_shape, require_items, shape_of, wanted_shape
 from .._optimizers import first_order_rule
-from .._parameters import ACTIVATIONS, RULES, Device, prefixed
+from .._parameters import ACTIVATIONS, RULES, Device
 
 # kept by hand: adamw would need a strength of its decay
 GENERATIVE_RULES = tuple(rule for rule in RULES if rule != "adamw")
@@ -96,48 +95,20 @@ class GenerativeModel(BaseEstimator, metaclass=ABCMeta):
 
     def _check_rows(self, X: Any, reset: bool) -> Any:
         """Validate X and return its rows, C-ordered, of uint8 if they are; at a fit the shape of a sample is kept."""
-        sizes, shape = shape_of(X), self._image_shape_of(X, reset)
-        rows = as_rows(X)
+        sizes, wanted = shape_of(X), wanted_shape(self) if reset else self.image_shape_
+        shape, rows = images_shape(self, X, wanted, reset), as_rows(X)
         if not reset:
             rows = as_floats(rows, self._main.dtype)
         checked = validate(
             self, rows, reset=reset, dtype=None if reset else self._main.dtype, keeps_bytes=reset
         )
         if reset:
-            if shape is None and self.image_shape is not None:
-                shape = as_image_shape(self, "image_shape", self.image_shape)
-            if shape is not None and math.prod(shape) != checked.shape[1]:
-                raise ValueError(
-                    prefixed(
-                        self,
-                        f"image_shape={self.image_shape} has {math.prod(shape)} items, but X has "
-                        f"{checked.shape[1]} features",
-                    )
-                )
+            shape = shape or wanted
+            if shape is not None:
+                require_items(self, shape, checked.shape[1])
             self.image_shape_ = shape
             self._sample_shape = tuple(sizes[1:]) if len(sizes) > 2 else (checked.shape[1],)
         return checked
-
-    def _image_shape_of(self, X: Any, reset: bool) -> ImageShape | None:
-        """Return the shape of the images of an X that is not flat."""
-        sizes = shape_of(X)
-        if len(sizes) < 3:
-            return None
-        if len(sizes) > 4:
-            raise ValueError(
-                prefixed(
-                    self,
-                    "X must have shape (n, height, width), (n, height, width, channels) or (n, n_features), got "
-                    f"{sizes}",
-                )
-            )
-        found = as_image_shape(self, "X", sizes[1:])
-        wanted = self.image_shape if reset else self.image_shape_
-        expected = None if wanted is None else as_image_shape(self, "image_shape", wanted)
-        if expected is not None and found != expected:
-            where = "image_shape is" if reset else "those at fit had shape"
-            raise ValueError(prefixed(self, f"X has images of shape {found}, but {where} {expected}"))
-        return found
 
     def _on_device(self, X: Any) -> Array:
         """Return a validated X on the device of the networks."""
@@ -161,13 +132,7 @@ class GenerativeModel(BaseEstimator, metaclass=ABCMeta):
 
     def _check_parameters(self) -> None:
         self._validate_params()
-        for callback in self.callbacks or ():
-            if not isinstance(callback, Callback):
-                raise TypeError(
-                    prefixed(
-                        self, f"callbacks must be objects of steepest.callbacks.Callback, got {callback!r}"
-                    )
-                )
+        check_callbacks(type(self).__name__, self.callbacks)
 
     def _optimizer(self, networks: Iterable[nn.Network], rate: float) -> optim.Optimizer:
         parameters = [p for network in networks for p in network.parameters()]

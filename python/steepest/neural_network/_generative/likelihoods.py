@@ -14,7 +14,7 @@ from steepest._runtime.arrays import Array, Float64Array
 from steepest._runtime.backends import device_of
 from steepest._runtime.memory import array_namespace
 from steepest.nn.layers import Layer
-from steepest.nn.ops.sample_gaussian import standard_normal
+from steepest.nn.ops.sample_gaussian import gaussian_deviation
 
 from .diagnosis import total_variance
 from .layers import behind
@@ -102,7 +102,4 @@ class Likelihood:
             )
             drawn: Array = xp.less(uniform, p).astype(p.dtype)
             return drawn
-        d = parameters.shape[1] // 2
-        deviation = K.exp(0.5 * parameters[:, d:])
-        noise = standard_normal(deviation.shape, seed, 1, parameters)
-        return K.add(parameters[:, :d], K.multiply(deviation, noise))
+        return K.add(self.mean(parameters), gaussian_deviation(parameters, seed, 1))

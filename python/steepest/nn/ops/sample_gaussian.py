@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from steepest import kernels as K
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import device_of
-from steepest._runtime.memory import aligned_empty, array_namespace
+from steepest._runtime.memory import aligned_empty, aligned_zeros, scalar_like
 
 from .base import Moved, Operation, Parameters, Reverse
 
@@ -28,7 +28,7 @@ class MeanOperation(Operation):
         if d_x is not None:
             d_mean, d_log_variance = _halves(d_x)
             K.copy(d, out=d_mean)
-            _set_zero(d_log_variance)
+            K.copy(aligned_zeros(d_log_variance.shape, d_x.dtype, device_of(d_x)), out=d_log_variance)
         return (d_x,)
 
     def jvp(
@@ -69,7 +69,7 @@ class SampleGaussianOperation(Operation):
 
     def forward(self, inputs: Sequence[Array], parameters: Parameters, out: Array) -> Array:
         mean, _ = _halves(inputs[0])
-        return K.add(mean, self._deviation(inputs[0]), out=out)
+        return K.add(mean, gaussian_deviation(inputs[0], self.seed, self.passes), out=out)
 
     def vjp(
         self, d: Array, inputs: Sequence[Array], output: Array, parameters: Parameters, into: Reverse
@@ -94,16 +94,10 @@ class SampleGaussianOperation(Operation):
         moved = K.copy(mean)
         return K.multiply(log_variance, self._half_deviation(inputs[0]), out=moved, accumulate=True)
 
-    def _deviation(self, x: Array) -> Array:
-        """Return ``exp(s / 2) * e``."""
-        log_variance = _halves(x)[1]
-        scale = K.exp(K.multiply(log_variance, _half_of(x)))
-        return K.multiply(scale, standard_normal(scale.shape, self.seed, self.passes, x), out=scale)
-
     def _half_deviation(self, x: Array) -> Array:
         """Return the derivative of the draw by the log-variance s, ``exp(s / 2) * e / 2``."""
-        deviation = self._deviation(x)
-        return K.multiply(deviation, _half_of(x), out=deviation)
+        deviation = gaussian_deviation(x, self.seed, self.passes)
+        return K.multiply(deviation, scalar_like(0.5, x), out=deviation)
 
     def __repr__(self) -> str:
         return "sample_gaussian"
@@ -132,15 +126,12 @@ def standard_normal(
     return K.sampled_score(out, "gaussian", seed=seed, stream=stream, out=out)
 
 
+def gaussian_deviation(x: Array, seed: int, stream: Array | int) -> Array:
+    """Return ``exp(s / 2) * e``, how far draws lie from their means, for rows x of means and log-variances s."""
+    scale = K.exp(K.multiply(_halves(x)[1], scalar_like(0.5, x)))
+    return K.multiply(scale, standard_normal(scale.shape, seed, stream, x), out=scale)
+
+
 def _halves(x: Array) -> tuple[Array, Array]:
     n = x.shape[1] // 2
     return x[:, :n], x[:, n:]
-
-
-def _half_of(like: Array) -> Array:
-    half: Array = array_namespace(like).full((), 0.5, like.dtype)
-    return half
-
-
-def _set_zero(array: Array) -> None:
-    K.copy(array_namespace(array).zeros(array.shape, array.dtype), out=array)

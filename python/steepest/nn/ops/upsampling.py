@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from steepest import kernels as K
 from steepest._runtime.arrays import Array
 from steepest._runtime.backends import device_of
-from steepest._runtime.memory import aligned_empty, array_namespace
+from steepest._runtime.memory import aligned_empty, array_namespace, scalar_like
 
 from .base import Moved, Operation, Parameters, Reverse
 
@@ -44,8 +44,8 @@ class UpsampleOperation(Operation):
         assert d_x is not None
         # The sum over a block: its mean, times its pixels.
         K.avg_pool2d(d, self.factor, out=d_x)
-        pixels = array_namespace(d).full((1,), self.factor[0] * self.factor[1], d.dtype)
-        return (K.multiply(d_x, pixels, out=d_x),)
+        pixels = self.factor[0] * self.factor[1]
+        return (K.multiply(d_x, scalar_like(pixels, d), out=d_x),)
 
     def jvp(
         self,
